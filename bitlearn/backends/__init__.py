@@ -1,0 +1,175 @@
+"""The registry: which variant of which backend runs a kernel, and why another one does not.
+
+A backend is a module of this package (or a folder of short ones) with two tables, read when the backend is first
+asked for: ``VARIANTS``, the kernels of each of its variants, best first, and ``REASONS``, why a variant it knows is not
+available here. A variant may be partial: what it lacks falls through to the next one of the chain
+``cext (best variant first) -> jit -> reference``.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from bitlearn.backends.reference import KERNELS as _SPECIFICATION
+
+Kernel = Callable[..., None]
+
+#: The backends, best first. A backend is added by its file and its name here.
+BACKENDS = ("cext", "jit", "reference")
+KERNELS = tuple(_SPECIFICATION)
+
+_ENVIRONMENT = "BITLEARN_BACKEND"
+_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("bitlearn_backend", default=None)
+
+
+@cache
+def _load(backend: str) -> tuple[dict[str, dict[str, Kernel]], dict[str, str]]:
+    """Import a backend once and return its variants and the reasons for what is missing."""
+    try:
+        module = importlib.import_module(f"bitlearn.backends.{backend}")
+    except Exception as error:  # a broken Numba or extension raises anything: the reason is recorded, never hidden
+        return {}, {backend: f"{type(error).__name__}: {error}"}
+    return module.VARIANTS, module.REASONS
+
+
+def unavailable() -> dict[str, str]:
+    """Return every backend and variant that cannot run here, with the reason."""
+    reasons: dict[str, str] = {}
+    for backend in BACKENDS:
+        reasons |= _load(backend)[1]
+    return reasons
+
+
+def attribute(backend: str, name: str) -> object:
+    """Return what an available backend says of itself under a name of its own, such as cext's ``COMPILER``."""
+    return getattr(importlib.import_module(f"bitlearn.backends.{backend}"), name)
+
+
+def variants() -> list[str]:
+    """Return every available variant, best first."""
+    return [variant for backend in BACKENDS for variant in _load(backend)[0]]
+
+
+def _chain(choice: str | None) -> Iterator[tuple[str, dict[str, Kernel]]]:
+    """Yield the variants that a choice leads through, best first; backends are loaded only as far as needed."""
+    start = choice.split(":")[0] if choice else BACKENDS[0]
+    reached = choice is None or choice in BACKENDS
+    for backend in BACKENDS[BACKENDS.index(start) :]:
+        for variant, kernels in _load(backend)[0].items():
+            reached = reached or variant == choice
+            if reached:
+                yield variant, kernels
+
+
+def check(choice: str) -> str:
+    """Return `choice` where it names an available backend or variant, and raise otherwise.
+
+    Raises
+    ------
+    ValueError
+        With the reason why it is not available.
+    """
+    backend = choice.split(":")[0] if isinstance(choice, str) else None
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or a variant of them, got {choice!r}")
+    found, reasons = _load(backend)
+    if not found or (choice != backend and choice not in found):
+        reason = reasons.get(choice) or reasons.get(backend) or f"known here are {', '.join(found)}"
+        raise ValueError(f"backend {choice!r} is not available: {reason}")
+    return choice
+
+
+@cache
+def _resolve(kernel: str, choice: str | None) -> tuple[str, Kernel]:
+    for variant, kernels in _chain(choice):
+        if kernel in kernels:
+            return variant, kernels[kernel]
+    raise AssertionError(f"the reference backend lacks {kernel}")
+
+
+def current() -> str | None:
+    """Return the choice in force: `use_backend`'s, else the environment variable's, else None (the best there is)."""
+    choice = _chosen.get()
+    if choice is None and (wanted := os.environ.get(_ENVIRONMENT)):
+        choice = check(wanted)
+    return choice
+
+
+def lookup(kernel: str) -> Kernel:
+    """Return the function that runs `kernel` under the choice in force."""
+    return _resolve(kernel, current())[1]
+
+
+def implementing(kernel: str) -> list[str]:
+    """Return every available variant that has its own version of `kernel`, best first."""
+    return [variant for variant, kernels in _chain(None) if kernel in kernels]
+
+
+def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
+    """Return the variant that runs a kernel under the choice in force.
+
+    Parameters
+    ----------
+    kernel : str
+        A kernel's name: `xnor_matmul`, `pack`, `grad_input`...
+    shape : (int, int, int), optional
+        ``(M, N, n)``: the variant for a product of that size. Every size runs on the same variant today.
+
+    Returns
+    -------
+    str
+        ``"cext:avx512"``, ``"cext:avx2"``, ``"cext:portable"``, ``"jit"`` or ``"reference"``.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such kernel, or `shape` is not three sizes.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> with bl.use_backend("reference"):
+    ...     bl.which("xnor_matmul")
+    'reference'
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+    if shape is not None and (len(shape) != 3 or any(size < 0 for size in shape)):
+        raise ValueError(f"shape must be three sizes (M, N, n), got {shape!r}")
+    return _resolve(kernel, current())[0]
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every kernel inside the ``with`` block on one backend or variant.
+
+    The choice is local to the thread or asynchronous task. What the variant lacks falls through to the next slower
+    one, never to a faster one. The environment variable ``BITLEARN_BACKEND`` makes the same choice for a process.
+
+    Parameters
+    ----------
+    name : str
+        A backend (``"cext"``, ``"jit"``, ``"reference"``) or a variant as `which` writes it (``"cext:portable"``).
+
+    Raises
+    ------
+    ValueError
+        Where it is not available, with the reason.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> with bl.use_backend("reference"):
+    ...     bl.xnor_matmul(bl.pack([[1, -1, 1]]), bl.pack([[1, 1, 1]]), 3)
+    array([[1]], dtype=int32)
+    """
+    token = _chosen.set(check(name))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)

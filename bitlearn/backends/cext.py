@@ -1,0 +1,179 @@
+"""The C backend: csrc/ through cffi, one variant for each instruction set.
+
+Each kernel here only takes pointers and sizes from its arrays; what it computes is in csrc/kernels.h. The global
+interpreter lock is released during every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+try:
+    from bitlearn.backends._cext import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        f"the compiled extension is missing or does not load ({error}); install bitlearn where there is a C compiler"
+    ) from error
+
+#: For each element type: the C type of its pointers and the code by which a kernel is told.
+_TYPES = {
+    "int8": ("int8_t[]", lib.BL_INT8),
+    "int16": ("int16_t[]", lib.BL_INT16),
+    "int32": ("int32_t[]", lib.BL_INT32),
+    "int64": ("int64_t[]", lib.BL_INT64),
+    "float32": ("float[]", lib.BL_FLOAT32),
+    "float64": ("double[]", lib.BL_FLOAT64),
+    "uint64": ("uint64_t[]", None),
+    "bool": ("uint8_t[]", None),
+}
+_BY_DTYPE = {np.dtype(name): entry for name, entry in _TYPES.items()}
+
+
+def _pointer(array, writable=False):
+    """The array's memory; only `out` must be writable, for the others the kernels read alone."""
+    return ffi.from_buffer(_BY_DTYPE[array.dtype][0], array, require_writable=writable)
+
+
+def _code(array):
+    return _BY_DTYPE[array.dtype][1]
+
+
+def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
+    """The sizes of a convolution: x_shape (batch, h, w, ...), out_shape (batch, out_h, out_w, out_channels)."""
+    batch, height, width = x_shape[:3]
+    return ffi.new(
+        "bl_conv2d *",
+        (batch, height, width, words, *out_shape[1:], *kernel_size, *stride, *padding, n, pad_value),
+    )
+
+
+def _pack(variant, x, threshold, out):
+    rows, n = x.shape
+    lib.bl_pack(variant, _pointer(x), _code(x), _pointer(threshold), rows, n, _pointer(out, True))
+
+
+def _pack_bool(variant, x, out):
+    rows, n = x.shape
+    lib.bl_pack_bool(variant, _pointer(x), rows, n, _pointer(out, True))
+
+
+def _unpack(variant, words, n, out):
+    lib.bl_unpack(variant, _pointer(words), len(words), n, _pointer(out, True))
+
+
+def _popcount(variant, words, out):
+    lib.bl_popcount(variant, _pointer(words), *words.shape, _pointer(out, True))
+
+
+def _transpose_bits(variant, words, n, out):
+    lib.bl_transpose_bits(variant, _pointer(words), len(words), n, _pointer(out, True))
+
+
+def _hamming(variant, a, b, n, out):
+    lib.bl_hamming(variant, _pointer(a), _pointer(b), len(a), *b.shape, _pointer(out, True))
+
+
+def _xnor_matmul(variant, a, b, n, out):
+    lib.bl_xnor_matmul(variant, _pointer(a), _pointer(b), len(a), *b.shape, n, _pointer(out, True), _code(out))
+
+
+def _xnor_matmul_sign(variant, a, b, n, threshold, out):
+    sizes = (len(a), *b.shape, n)
+    lib.bl_xnor_matmul_sign(variant, _pointer(a), _pointer(b), *sizes, _pointer(threshold), _pointer(out, True))
+
+
+def _xnor_conv2d(variant, x, w, n, stride, padding, pad_value, out):
+    shape = _conv2d(n, x.shape, w.shape[1:3], out.shape, x.shape[3], stride, padding, pad_value)
+    lib.bl_xnor_conv2d(variant, _pointer(x), _pointer(w), shape, _pointer(out, True), _code(out))
+
+
+def _xnor_conv2d_sign(variant, x, w, n, stride, padding, pad_value, threshold, out):
+    out_shape = (*out.shape[:3], len(w))
+    shape = _conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
+    lib.bl_xnor_conv2d_sign(variant, _pointer(x), _pointer(w), shape, _pointer(threshold), _pointer(out, True))
+
+
+def _grad_input(variant, g, w, n, out):
+    lib.bl_grad_input(variant, _pointer(g), _code(g), _pointer(w), *g.shape, n, _pointer(out, True))
+
+
+def _grad_weight(variant, gt, x, n, out):
+    lib.bl_grad_weight(variant, _pointer(gt), _code(gt), _pointer(x), *gt.shape, n, _pointer(out, True))
+
+
+def _grad_weight_sign(variant, gt, x, n, threshold, mask, out):
+    inputs = (_pointer(gt), _code(gt), _pointer(x), *gt.shape, n)
+    lib.bl_grad_weight_sign(variant, *inputs, _pointer(threshold), _pointer(mask), _pointer(out, True))
+
+
+def _conv2d_grad_input(variant, g, w, n, stride, padding, out):
+    shape = _conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding)
+    lib.bl_conv2d_grad_input(variant, _pointer(g), _code(g), _pointer(w), shape, _pointer(out, True))
+
+
+def _conv2d_grad_weight(variant, gt, x, n, stride, padding, pad_value, out):
+    out_shape = (*gt.shape[1:], len(gt))
+    shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
+    lib.bl_conv2d_grad_weight(variant, _pointer(gt), _code(gt), _pointer(x), shape, _pointer(out, True))
+
+
+def _conv2d_grad_weight_sign(variant, gt, x, n, stride, padding, pad_value, threshold, mask, out):
+    out_shape = (*gt.shape[1:], len(gt))
+    shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
+    inputs = (_pointer(gt), _code(gt), _pointer(x), shape)
+    lib.bl_conv2d_grad_weight_sign(variant, *inputs, _pointer(threshold), _pointer(mask), _pointer(out, True))
+
+
+_KERNELS = {
+    function.__name__[1:]: function
+    for function in (
+        _pack,
+        _pack_bool,
+        _unpack,
+        _popcount,
+        _transpose_bits,
+        _hamming,
+        _xnor_matmul,
+        _xnor_matmul_sign,
+        _xnor_conv2d,
+        _xnor_conv2d_sign,
+        _grad_input,
+        _grad_weight,
+        _grad_weight_sign,
+        _conv2d_grad_input,
+        _conv2d_grad_weight,
+        _conv2d_grad_weight_sign,
+    )
+}
+
+
+def _missing(variant: int) -> list[str]:
+    """The features that a variant needs and this processor lacks."""
+    features = []
+    while (text := lib.bl_variant_missing(variant, len(features))) != ffi.NULL:
+        features.append(ffi.string(text).decode())
+    return features
+
+
+def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]]:
+    """Ask the library for its variants: the kernels of those that run here, and the reason for each other."""
+    variants, reasons = {}, {}
+    for index in range(lib.bl_variant_count()):
+        name = "cext:" + ffi.string(lib.bl_variant_name(index)).decode()
+        if missing := _missing(index):
+            reasons[name] = f"this processor lacks {', '.join(missing)}"
+        else:
+            variants[name] = {
+                kernel: partial(function, index)
+                for kernel, function in _KERNELS.items()
+                if lib.bl_variant_implements(index, kernel.encode())
+            }
+    return variants, reasons
+
+
+VARIANTS, REASONS = _tables()
+#: The compiler that built the extension, for the record of a measurement.
+COMPILER = ffi.string(lib.bl_compiler()).decode()

@@ -1,0 +1,106 @@
+"""The kernels compiled by Numba: plain loops, fast wherever Numba runs and no compiled extension is needed.
+
+What each kernel computes stands in its namesake in `bitlearn.backends.reference`. Nothing is compiled before the first
+call of a kernel with given types; read-only arrays are types of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bitlearn.backends.jit.compilation import UNCACHED
+from bitlearn.backends.jit.convolutions import xnor_conv2d, xnor_conv2d_sign
+from bitlearn.backends.jit.gradients import (
+    conv2d_grad_input,
+    conv2d_grad_weight,
+    conv2d_grad_weight_sign,
+    grad_input,
+    grad_weight,
+    grad_weight_sign,
+)
+from bitlearn.backends.jit.packing import pack, pack_bool, popcount, transpose_bits, unpack
+from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
+
+__all__ = ["REASONS", "UNCACHED", "VARIANTS", "warmup"]
+
+_KERNELS = {
+    function.__name__: function
+    for function in (
+        pack,
+        pack_bool,
+        unpack,
+        popcount,
+        transpose_bits,
+        hamming,
+        xnor_matmul,
+        xnor_matmul_sign,
+        xnor_conv2d,
+        xnor_conv2d_sign,
+        grad_input,
+        grad_weight,
+        grad_weight_sign,
+        conv2d_grad_input,
+        conv2d_grad_weight,
+        conv2d_grad_weight_sign,
+    )
+}
+VARIANTS = {"jit": _KERNELS}
+REASONS: dict[str, str] = {}
+
+
+def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield a kernel's name and tiny arguments, once for each set of types that it is usually called with."""
+
+    def zeros(dtype: Any, *shape: int) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    word = np.uint64
+    row, image = zeros(word, 1, 1), zeros(word, 1, 1, 1, 1)
+    window = ((1, 1), (0, 0))
+    for real in (np.float32, np.float64):
+        yield "pack", (zeros(real, 1, 1), zeros(real, 1), zeros(word, 1, 1))
+    yield "pack_bool", (zeros(bool, 1, 1), zeros(word, 1, 1))
+    yield "unpack", (row, 1, zeros(np.int8, 1, 1))
+    yield "popcount", (row, zeros(np.int64, 1))
+    yield "transpose_bits", (row, 1, zeros(word, 1, 1))
+    yield "hamming", (row, row, 1, zeros(np.int32, 1, 1))
+    for result in (np.int16, np.int32, np.float32):
+        yield "xnor_matmul", (row, row, 1, zeros(result, 1, 1))
+        yield "xnor_conv2d", (image, image, 1, *window, 0, zeros(result, 1, 1, 1, 1))
+    threshold = zeros(np.int32, 1)
+    yield "xnor_matmul_sign", (row, row, 1, threshold, zeros(word, 1, 1))
+    yield "xnor_conv2d_sign", (image, image, 1, *window, 0, threshold, zeros(word, 1, 1, 1, 1))
+    for narrow, wide, limit in ((np.int8, np.int32, np.int64), (np.int16, np.int64, np.int64), (np.float32,) * 3):
+        g, maps, threshold = zeros(narrow, 1, 1), zeros(narrow, 1, 1, 1, 1), zeros(limit, 1)
+        yield "grad_input", (g, row, 1, zeros(wide, 1, 1))
+        yield "grad_weight", (g, row, 1, zeros(wide, 1, 1))
+        yield "grad_weight_sign", (g, row, 1, threshold, row, zeros(word, 1, 1))
+        yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
+        yield "conv2d_grad_weight", (maps, image, 1, *window, 0, zeros(wide, 1, 1, 1, 1))
+        yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, threshold, image, zeros(word, 1, 1, 1, 1))
+
+
+def warmup() -> dict[str, float]:
+    """Compile every kernel for the types it is usually called with, so that no later call waits for it.
+
+    Returns
+    -------
+    dict of str to float
+        The seconds that each kernel took: compiling, or loading what an earlier process has compiled.
+
+    Examples
+    --------
+    >>> seconds = warmup()
+    >>> sorted(seconds)[:2]
+    ['conv2d_grad_input', 'conv2d_grad_weight']
+    """
+    seconds = dict.fromkeys(_KERNELS, 0.0)
+    for name, arguments in _usual_calls():
+        start = perf_counter()
+        _KERNELS[name](*arguments)
+        seconds[name] += perf_counter() - start
+    return seconds

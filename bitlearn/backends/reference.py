@@ -1,0 +1,299 @@
+"""The executable specification: every kernel in plain NumPy on unpacked ±1 integers.
+
+Each function here fixes the name, the parameters and the meaning of one kernel; every other backend is compared with
+it bit for bit. Obviously right and never tuned.
+
+Conventions of all kernels, in every backend
+--------------------------------------------
+- A kernel is a loop: arrays come validated, C-contiguous and of the stated type, ``out`` is allocated by the caller.
+  A kernel never allocates a result, never validates and never fails. Sizes may be zero.
+- ``n`` counts bits, ``words = ceil(n / 64)`` counts words. Tail bits are zero in every input and in every output.
+- ``g`` is a gradient: int8, int16 or float32, and the result is int32, int64 or float32 respectively. Integer sums are
+  exact (int8 with int32: fewer than 2**24 terms). Float sums are exact to rounding only, in any order.
+- Kernels whose name starts with ``grad_weight`` or ``conv2d_grad_weight`` ADD to ``out``, except the ``_sign`` ones,
+  which overwrite it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+
+
+def _to_bool(words, n):
+    """(..., words) -> (..., n) bool."""
+    if n == 0:
+        return np.zeros((*words.shape[:-1], 0), dtype=bool)
+    as_bytes = np.ascontiguousarray(words).astype(WORD, copy=False).view(np.uint8)
+    return np.unpackbits(as_bytes, axis=-1, count=n, bitorder="little").astype(bool)
+
+
+def _to_signs(words, n):
+    """(..., words) -> (..., n) int64 of -1 and +1."""
+    return np.where(_to_bool(words, n), np.int64(1), np.int64(-1))
+
+
+def _from_bool(flags, out):
+    """(..., n) bool -> out (..., words), tail bits zero."""
+    n = flags.shape[-1]
+    padded = np.zeros((*flags.shape[:-1], words_for(n) * 8), dtype=np.uint8)
+    packed = np.packbits(flags, axis=-1, bitorder="little")
+    padded[..., : packed.shape[-1]] = packed
+    out[...] = padded.view(WORD)
+
+
+# --- the packed format -----------------------------------------------------------------------------------------------
+
+
+def pack(x, threshold, out):
+    """bit[i, j] = x[i, j] >= threshold[j]; NaN gives a clear bit.
+
+    x (rows, n) float32 or float64, threshold (n,) of the same type, out (rows, words) uint64.
+    """
+    _from_bool(x >= threshold, out)
+
+
+def pack_bool(x, out):
+    """bit[i, j] = x[i, j]. x (rows, n) bool, out (rows, words) uint64."""
+    _from_bool(x, out)
+
+
+def unpack(words, n, out):
+    """out[i, j] = +1 where the bit is set, -1 where it is clear. words (rows, words), out (rows, n) int8."""
+    out[...] = _to_signs(words, n)
+
+
+def popcount(words, out):
+    """out[i] = number of set bits of row i. words (rows, words), out (rows,) int64."""
+    out[...] = _to_bool(words, words.shape[-1] * 64).sum(axis=-1)
+
+
+def transpose_bits(words, n, out):
+    """out bit [j, i] = words bit [i, j]. words (m, words), out (n, ceil(m / 64)) uint64."""
+    _from_bool(_to_bool(words, n).T, out)
+
+
+# --- products of bits with bits --------------------------------------------------------------------------------------
+
+
+def hamming(a, b, n, out):
+    """out[i, j] = number of values in which row i of a and row j of b differ.
+
+    a (m, words), b (k, words), out (m, k) int32.
+    """
+    out[...] = (n - _to_signs(a, n) @ _to_signs(b, n).T) // 2
+
+
+def xnor_matmul(a, b, n, out):
+    """out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]).
+
+    a (m, words), b (k, words), out (m, k) int16 (n <= 32767), int32 or float32 (n < 2**24).
+    """
+    out[...] = _to_signs(a, n) @ _to_signs(b, n).T
+
+
+def xnor_matmul_sign(a, b, n, threshold, out):
+    """bit[i, j] = dot(i, j) >= threshold[j].
+
+    a (m, words), b (k, words), threshold (k,) int32, out (m, ceil(k / 64)) uint64.
+    """
+    _from_bool(_to_signs(a, n) @ _to_signs(b, n).T >= threshold, out)
+
+
+def _padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size):
+    """x (batch, h, w, words) -> (batch, rows, columns, n) int64, padded on all sides as far as the windows reach."""
+    signs = _to_signs(x, n)
+    batch, h, w = x.shape[:3]
+    need = [(o - 1) * s + k for o, s, k in zip(out_size, stride, kernel_size, strict=True)]
+    top, left = padding
+    canvas = np.full((batch, max(need[0], top + h), max(need[1], left + w), n), pad_value, dtype=np.int64)
+    canvas[:, top : top + h, left : left + w] = signs
+    return canvas
+
+
+def _taps(canvas, stride, out_size, kernel_size):
+    """Yield (i, j, window): window (batch, out_h, out_w, n) holds the values under tap (i, j) of the kernel."""
+    for i in range(kernel_size[0]):
+        for j in range(kernel_size[1]):
+            yield i, j, canvas[:, i :: stride[0], j :: stride[1]][:, : out_size[0], : out_size[1]]
+
+
+def _conv2d(x, w, n, stride, padding, pad_value, out_size):
+    kernel_size = w.shape[1:3]
+    canvas = _padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size)
+    signs = _to_signs(w, n)
+    y = np.zeros((x.shape[0], *out_size, w.shape[0]), dtype=np.int64)
+    for i, j, window in _taps(canvas, stride, out_size, kernel_size):
+        y += window @ signs[:, i, j].T
+    return y
+
+
+def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
+    """Cross-correlation of ±1 images with ±1 kernels, NHWC.
+
+    x (batch, h, w, words), w (k, kh, kw, words), stride (rows, columns), padding (top, left), pad_value 0, +1 or -1,
+    out (batch, out_h, out_w, k) int16, int32 or float32. The bottom and right padding follow from the size of ``out``.
+    out[b, r, c, o] = sum over taps (i, j) and channels of x[b, r * stride + i - top, ...] * w[o, i, j]; a tap outside
+    the image counts ``pad_value`` in every channel.
+    """
+    out[...] = _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3])
+
+
+def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
+    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o].
+
+    threshold (k,) int32, out (batch, out_h, out_w, ceil(k / 64)) uint64.
+    """
+    _from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
+
+
+# --- products of gradients with bits ---------------------------------------------------------------------------------
+
+
+def _wide(g):
+    """The type in which a product with g is summed."""
+    return g.astype(np.float32 if g.dtype.kind == "f" else np.int64)
+
+
+def grad_input(g, w, n, out):
+    """out[i, j] = sum over k of g[i, k] * w[k, j]. g (m, k), w (k, words), out (m, n)."""
+    g = _wide(g)
+    out[...] = g @ _to_signs(w, n).astype(g.dtype)
+
+
+def grad_weight(gt, x, n, out):
+    """out[k, j] += sum over i of gt[k, i] * x[i, j]. gt (k, m), the transposed gradient; x (m, words); out (k, n)."""
+    gt = _wide(gt)
+    out += (gt @ _to_signs(x, n).astype(gt.dtype)).astype(out.dtype)
+
+
+def grad_weight_sign(gt, x, n, threshold, mask, out):
+    """bit[k, j] = (sum over i of gt[k, i] * x[i, j]) >= threshold[k], and clear where mask is.
+
+    threshold (k,) int64 (float32 for a float gt), mask (k, words), out (k, words) uint64.
+    """
+    gt = _wide(gt)
+    values = gt @ _to_signs(x, n).astype(gt.dtype)
+    _from_bool((values >= threshold[:, None]) & _to_bool(mask, n), out)
+
+
+def conv2d_grad_input(g, w, n, stride, padding, out):
+    """The gradient of xnor_conv2d with respect to x.
+
+    g (batch, out_h, out_w, k), w (k, kh, kw, words), out (batch, h, w, n). Padded positions have no gradient.
+    """
+    g = _wide(g)
+    kh, kw = w.shape[1:3]
+    out_h, out_w = g.shape[1:3]
+    top, left = padding
+    h, width = out.shape[1:3]
+    rows = max((out_h - 1) * stride[0] + kh, top + h)
+    columns = max((out_w - 1) * stride[1] + kw, left + width)
+    canvas = np.zeros((g.shape[0], rows, columns, n), dtype=g.dtype)
+    signs = _to_signs(w, n).astype(g.dtype)
+    for i, j, window in _taps(canvas, stride, (out_h, out_w), (kh, kw)):
+        window += g @ signs[:, i, j]
+    out[...] = canvas[:, top : top + h, left : left + width]
+
+
+def _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, kernel_size):
+    gt = _wide(gt)
+    k, batch, out_h, out_w = gt.shape
+    canvas = _padded_signs(x, n, stride, padding, pad_value, (out_h, out_w), kernel_size)
+    values = np.zeros((k, *kernel_size, n), dtype=gt.dtype)
+    for i, j, window in _taps(canvas, stride, (out_h, out_w), kernel_size):
+        rows = np.ascontiguousarray(window).reshape(batch * out_h * out_w, n)
+        values[:, i, j] = gt.reshape(k, batch * out_h * out_w) @ rows.astype(gt.dtype)
+    return values
+
+
+def conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out):
+    """The gradient of xnor_conv2d with respect to w, added to out.
+
+    gt (k, batch, out_h, out_w), the gradient with its channels moved first; x (batch, h, w, words);
+    out (k, kh, kw, n). A tap outside the image counts ``pad_value``.
+    """
+    out += _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out.shape[1:3]).astype(out.dtype)
+
+
+def conv2d_grad_weight_sign(gt, x, n, stride, padding, pad_value, threshold, mask, out):
+    """bit = conv2d_grad_weight >= threshold[k], and clear where mask is.
+
+    threshold (k,) int64 (float32 for a float gt), mask and out (k, kh, kw, words) uint64.
+    """
+    values = _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out.shape[1:3])
+    _from_bool((values >= threshold[:, None, None, None]) & _to_bool(mask, n), out)
+
+
+# --- quantization ----------------------------------------------------------------------------------------------------
+
+
+def quantize_linear(x, scale, zero_point, low, high, noise, out):
+    """out[i, j] = clip(round(x[i, j] / scale[i]) + zero_point[i], low, high).
+
+    x (rows, columns) float32, float64 or int64; scale (rows,) float32 with a float32 x, else float64; zero_point
+    (rows,) int64; out (rows, columns) int8 or int16. ``noise`` is an empty array for rounding to nearest, ties to
+    even; else (rows, columns) of uint32, and round(v) is floor(v + noise / 2**32), unbiased. Quotients are in
+    scale's type.
+    """
+    ratio = x.astype(scale.dtype) / scale[:, None]
+    if noise.size:
+        whole = np.floor(ratio)
+        # The fraction is compared with the noise, not added to it: adding could round up to the next integer.
+        fraction = (ratio - whole).astype(np.float64) * 2.0**32
+        rounded = whole + (noise < fraction)
+    else:
+        rounded = np.rint(ratio)
+    out[...] = np.clip(rounded + zero_point[:, None], low, high)
+
+
+def quantize_power_of_two(x, largest, exponents, out):
+    """out[i, j] = sign(x) * 2**(e + exponents / 2), e = clip(round(log2(|x| * 2**bias)), -exponents / 2, ... - 1).
+
+    x (rows, columns) float32, largest (rows,) float32, the largest |x| of each row, bias = exponents / 2 -
+    round(log2(largest)), out (rows, columns) int32 of ±2**0 to ±2**(exponents - 1). Zero counts as +0 and becomes +1,
+    the smallest code: the scheme has no zero, and no row may be all zeros.
+    """
+    half = exponents // 2
+    bias = half - _rounded_log2(largest)
+    exponent = np.clip(_rounded_log2(np.abs(x)) + bias[:, None], -half, half - 1)
+    out[...] = np.where(x < 0, -1, 1) * 2 ** (exponent + half)
+
+
+def _rounded_log2(x):
+    """round(log2(x)) of positive floats, exactly and the same on every processor; very negative for 0."""
+    mantissa, exponent = np.frexp(x)
+    # log2 of the mantissa lies in [-1, 0): it rounds to 0 from sqrt(1/2) on, which no float equals.
+    rounded = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5))
+    return np.where(x == 0, -(2**30), rounded)
+
+
+#: Every kernel by its name: the registry's list, and so everybody's.
+KERNELS = {
+    function.__name__: function
+    for function in (
+        pack,
+        pack_bool,
+        unpack,
+        popcount,
+        transpose_bits,
+        hamming,
+        xnor_matmul,
+        xnor_matmul_sign,
+        xnor_conv2d,
+        xnor_conv2d_sign,
+        grad_input,
+        grad_weight,
+        grad_weight_sign,
+        conv2d_grad_input,
+        conv2d_grad_weight,
+        conv2d_grad_weight_sign,
+        quantize_linear,
+        quantize_power_of_two,
+    )
+}
+
+#: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
+VARIANTS = {"reference": KERNELS}
+REASONS: dict[str, str] = {}

@@ -1,0 +1,132 @@
+"""The command line, ``python -m bitlearn``: one module a sub-command.
+
+A sub-command's module has ``NAME``, ``HELP``, ``add_arguments(parser)``, ``run(arguments)``, which returns what
+``--json`` writes, and ``report(result, console)``, which prints it for people. It imports what is heavy inside ``run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from bitlearn.cli.arguments import output_file
+from bitlearn.cli.progress import console
+from bitlearn.errors import NonFiniteError
+from bitlearn.files import atomic_write
+
+COMMANDS = ("info", "demo", "train", "predict", "continual", "memory")
+
+#: What bad input raises. Anything else is a mistake of ours, and shows its traceback.
+_BAD_INPUT = (ValueError, TypeError, OSError, NonFiniteError, ImportError)
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {_one_line(message)}\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states each default, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parser() -> argparse.ArgumentParser:
+    from importlib.metadata import version
+
+    description = "Learning on small devices with binary (±1) networks on packed bits."
+    # An abbreviation that works today would break with the next option.
+    parser = _Parser(prog="bitlearn", description=description, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"bitlearn {version('bitlearn')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"bitlearn.cli.{name}")
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        command.add_argument(
+            "--json",
+            type=output_file,
+            default=None,
+            metavar="FILE",
+            help="write what was found to this file; - for standard output",
+        )
+        command.set_defaults(module=module)
+    return parser
+
+
+def _write_json(result: dict[str, Any], path: Path) -> None:
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    if path == Path("-"):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    module: ModuleType = arguments.module
+    result = module.run(arguments)
+    if arguments.json is not None:
+        _write_json(result, arguments.json)
+    module.report(result, console(stderr=arguments.json == Path("-")))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments, those of the process by default.
+
+    Returns
+    -------
+    int
+        0 on success; 2 on bad arguments or input, with one line on standard error; 130 where it was interrupted.
+
+    Examples
+    --------
+    >>> main(["train", "--dataset", "digits", "--batch-size", "1"])
+    2
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed the help, or the reason
+        return int(stop.code or 0)
+    name = f"bitlearn {arguments.module.NAME}"
+    try:
+        _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has stopped. Python flushes again at exit, which must not raise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _BAD_INPUT as error:
+        print(f"{name}: error: {_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
+        return 2
+    return 0

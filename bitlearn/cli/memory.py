@@ -1,0 +1,70 @@
+"""``bitlearn memory``: the bytes of a training step, standard against low-memory."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bitlearn.cli.progress import Console, table
+from bitlearn.report.units import size
+
+NAME = "memory"
+HELP = "account for the memory of a training step, standard against low-memory"
+
+_MEANINGS = {
+    "paper-v1": "the model of the first version of arXiv 2102.04270: 5-bit dY, no pool masks",
+    "paper-final": "the model of the final version of arXiv 2102.04270",
+    "honest": "what this library's own training step has alive at its fullest moment, temporaries included",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the network, the batch, the optimiser and the accounting."""
+    parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet")
+    parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="examples in a step")
+    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="adam, sgd or bop")
+    parser.add_argument(
+        "--accounting",
+        choices=list(_MEANINGS),
+        default="honest",
+        help="; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items()),
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the totals, their ratio and the rows."""
+    from dataclasses import asdict
+
+    from bitlearn.memory import account
+
+    found = account(arguments.model, arguments.batch_size, arguments.optimizer, arguments.accounting)
+    return {
+        "model": arguments.model,
+        "batch_size": arguments.batch_size,
+        "optimizer": arguments.optimizer,
+        "accounting": arguments.accounting,
+        "standard_bytes": found.standard_bytes,
+        "low_memory_bytes": found.low_memory_bytes,
+        "ratio": found.ratio,
+        "rows": [asdict(row) for row in found.rows],
+    }
+
+
+def report(result: dict[str, Any], console: Console) -> None:
+    """Print the variables on both sides."""
+    rows = [
+        (
+            row["variable"],
+            row["lifetime"],
+            row["standard_dtype"],
+            size(row["standard_bytes"]),
+            row["low_memory_dtype"],
+            size(row["low_memory_bytes"]),
+        )
+        for row in result["rows"]
+    ]
+    rows.append(("total", "", "", size(result["standard_bytes"]), "", size(result["low_memory_bytes"])))
+    title = f"{result['model']}, batch {result['batch_size']}, {result['optimizer']}: {_MEANINGS[result['accounting']]}"
+    console.print(table(title, ("variable", "lifetime", "standard", "bytes", "low-memory", "bytes"), rows))
+    console.print()
+    console.print(f"standard needs {result['ratio']:.2f} times as much")

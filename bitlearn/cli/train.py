@@ -1,0 +1,144 @@
+"""``bitlearn train``: train a network on a data set, choose its best epoch on held-out data, and test it once."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from typing import Any
+
+from bitlearn.cli.arguments import add_data, add_seed, add_threads, output_file
+from bitlearn.cli.progress import Console, table, watcher
+from bitlearn.report.units import size
+
+NAME = "train"
+HELP = "train a network on a data set and test it"
+
+_PRODUCT = "xnor_matmul"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_data(parser)
+    parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet")
+    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8 or low-memory")
+    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
+    parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
+    parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the training data")
+    parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="examples a step")
+    parser.add_argument(
+        "--max-steps", type=int, default=None, metavar="N", help="stop after so many steps; the schedule stays"
+    )
+    parser.add_argument("--augment", action="store_true", help="shift images at random, and mirror colour images")
+    parser.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="the share of the training data, the same of every class, that chooses the best epoch",
+    )
+    add_seed(parser)
+    add_threads(parser)
+    parser.add_argument(
+        "--checkpoint", type=output_file, default=None, metavar="FILE", help="write all state here after each epoch"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
+    parser.add_argument(
+        "--save", type=output_file, default=None, metavar="FILE", help="write the trained classifier here"
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train, and return what came of it."""
+    import bitlearn as bl
+    from bitlearn import datasets, memory, models, threads, training
+    from bitlearn.classifier import Classifier
+    from bitlearn.cli import experiment
+    from bitlearn.datasets.preparation import Examples, prepare
+    from bitlearn.precision import policy
+
+    if arguments.resume and arguments.checkpoint is None:
+        raise ValueError("--resume needs --checkpoint FILE, got none")
+    bl.set_num_threads(threads.resolve(arguments.threads))
+    options = training.Options(
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        learning_rate=arguments.learning_rate,
+        schedule=arguments.schedule,
+        max_steps=arguments.max_steps,
+        augment=arguments.augment,
+    )
+    rule = experiment.optimizer(arguments.optimizer)
+    precision = policy(arguments.precision)
+    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
+    x_train = data.x_train[kept]
+    preparation = prepare(x_train, experiment.image_size(arguments.model))
+    train = Examples(x_train, data.y_train[kept], preparation)
+    validation = Examples(data.x_train[held_out], data.y_train[held_out], preparation)
+    test = Examples(data.x_test, data.y_test, preparation)
+    input_shape = preparation.codes(data.x_test[:1]).shape[1:]
+
+    experiment.warm_up(arguments.model, input_shape, rule, precision=precision, seed=arguments.seed)
+    with watcher(f"train {arguments.model} on {arguments.dataset}") as progress:
+        meter = memory.PeakMeter()
+        model = models.build(arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed)
+        result = training.fit(
+            model,
+            rule,
+            train,
+            options,
+            validation=validation,
+            watcher=progress,
+            checkpoint=arguments.checkpoint,
+            resume=arguments.resume,
+            measure=meter,
+        )
+    assert result.best is not None
+    test_accuracy = training.accuracy(result.best, test)
+    if arguments.save is not None:
+        bl.save(Classifier(result.best, preparation), arguments.save)
+    predicted = memory.predict(model, rule, arguments.batch_size)
+    return {
+        "dataset": arguments.dataset,
+        "model": arguments.model,
+        "precision": precision.name,
+        "optimizer": arguments.optimizer,
+        "learning_rate": arguments.learning_rate or rule.learning_rate,
+        "schedule": arguments.schedule,
+        "epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "seed": arguments.seed,
+        "threads": bl.get_num_threads(),
+        "variant": bl.which(_PRODUCT),
+        "training_examples": len(train),
+        "validation_examples": len(validation),
+        "test_examples": len(test),
+        "test_accuracy": test_accuracy,
+        "history": result.history,
+        "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
+        "peak_bytes_predicted": sum(row.bytes for row in predicted),
+        "peak_bytes_measured": meter.peak_bytes,
+        "peak_bytes_how": meter.how,
+        "saved": None if arguments.save is None else str(arguments.save),
+    }
+
+
+def report(result: dict[str, Any], console: Console) -> None:
+    """Print the epochs and what came of them."""
+    rows = [
+        (entry["epoch"], f"{entry['loss']:.4f}", f"{entry['validation_accuracy']:.4f}", f"{entry['seconds']:.2f}")
+        for entry in result["history"]
+    ]
+    console.print(table("History", ("epoch", "loss", "validation accuracy", "seconds"), rows))
+    console.print()
+    console.print(f"test accuracy    {result['test_accuracy']:.4f} on {result['test_examples']} examples, used once")
+    if result["step_seconds_median"] is not None:
+        threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
+        milliseconds = 1e3 * result["step_seconds_median"]
+        console.print(f"time a step      {milliseconds:.2f} ms (median; {result['variant']}, {threads})")
+    console.print(f"training memory  {size(result['peak_bytes_predicted'])} predicted")
+    console.print(f"                 {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
+    if result["saved"] is not None:
+        console.print(f"saved            {result['saved']}")

@@ -1,0 +1,41 @@
+"""The methods by name, one file each."""
+
+from __future__ import annotations
+
+from bitlearn.continual.methods.cwr import Cwr
+from bitlearn.continual.methods.joint import Joint
+from bitlearn.continual.methods.latent_replay import LatentReplay
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.methods.naive import Naive
+from bitlearn.continual.options import Options
+from bitlearn.continual.scenario import Scenario
+from bitlearn.nn.sequential import Sequential
+
+METHODS: dict[str, type[Method]] = {"naive": Naive, "joint": Joint, "cwr": Cwr, "latent-replay": LatentReplay}
+#: Names of the contract that a later version brings.
+PLANNED = ("task-wta", "centre-kernel", "gpm")
+
+
+def build(name: str, model: Sequential, scenario: Scenario, options: Options) -> Method:
+    """Return a method by its name, ready for the first task.
+
+    Parameters
+    ----------
+    name : {"naive", "joint", "cwr", "latent-replay"}
+    model, scenario, options
+        As `Method` takes them.
+
+    Returns
+    -------
+    Method
+
+    Raises
+    ------
+    ValueError
+        Where there is none of that name, it is not built yet, or the model does not fit it.
+    """
+    if name in PLANNED:
+        raise ValueError(f"method {name!r} is not built yet; there are {', '.join(METHODS)}")
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    return METHODS[name](model, scenario, options)

@@ -1,0 +1,164 @@
+"""Measures of continual learning, each a function of the accuracy matrix whose name says what it is.
+
+Row ``i`` of the matrix holds the accuracies after task ``i``, column ``j`` those on the test set of task ``j``; entries
+of tasks not yet seen, ``j > i``, are None. ``a[i][j]`` below, with tasks from 0 to T - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Matrix = Sequence[Sequence[float | None]]
+
+
+def _seen(matrix: Matrix) -> list[list[float]]:
+    """Return the lower triangle, or raise where the matrix has another form."""
+    rows = []
+    for i, row in enumerate(matrix):
+        known = [value for value in row[: i + 1] if value is not None]
+        if len(row) != len(matrix) or len(known) != i + 1 or any(value is not None for value in row[i + 1 :]):
+            wanted = f"{i + 1} accuracies and then None, {len(matrix)} entries in all"
+            raise ValueError(f"row {i} must hold {wanted}, got {list(row)}")
+        rows.append(known)
+    if not rows:
+        raise ValueError("the accuracy matrix must have at least one row, got none")
+    return rows
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def average_accuracy(matrix: Matrix) -> float:
+    """Return the mean of the last row.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    ``sum_j a[T-1][j] / T``: "ACC" of arXiv 1706.08840. Every task counts the same, however large its test set.
+
+    Examples
+    --------
+    >>> average_accuracy([[0.75, None], [0.25, 1.0]])
+    0.625
+    """
+    return _mean(_seen(matrix)[-1])
+
+
+def average_of_row_means(matrix: Matrix) -> float:
+    """Return the mean over tasks of the mean accuracy on what was seen until then.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    ``sum_i (sum_{j<=i} a[i][j] / (i + 1)) / T``: the average incremental accuracy of arXiv 1611.07725.
+
+    Examples
+    --------
+    >>> average_of_row_means([[0.75, None], [0.25, 1.0]])
+    0.6875
+    """
+    return _mean([_mean(row) for row in _seen(matrix)])
+
+
+def learning_mean_of_diagonal(matrix: Matrix) -> float:
+    """Return the mean accuracy on each task right after it was learned.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    ``sum_j a[j][j] / T``.
+
+    Examples
+    --------
+    >>> learning_mean_of_diagonal([[0.75, None], [0.25, 1.0]])
+    0.875
+    """
+    return _mean([row[-1] for row in _seen(matrix)])
+
+
+def forgetting_mean_of_best_minus_last(matrix: Matrix) -> float | None:
+    """Return how far tasks have fallen from their best: the mean over all tasks but the last.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float or None
+        None where there is one task, which nothing could make forgotten.
+
+    Notes
+    -----
+    ``sum_{j<T-1} (max_{j<=i<T-1} a[i][j] - a[T-1][j]) / (T - 1)``, arXiv 1801.10112. The last row is not among those
+    whose best is taken, so a task that got better counts below 0.
+
+    Examples
+    --------
+    >>> forgetting_mean_of_best_minus_last([[0.75, None], [0.25, 1.0]])
+    0.5
+    """
+    rows = _seen(matrix)
+    last = rows[-1]
+    falls = [max(row[j] for row in rows[j:-1]) - last[j] for j in range(len(rows) - 1)]
+    return _mean(falls) if falls else None
+
+
+def backward_transfer_mean_of_last_minus_first(matrix: Matrix) -> float | None:
+    """Return the change since each task was learned: the mean over all tasks but the last.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float or None
+        None where there is one task.
+
+    Notes
+    -----
+    ``sum_{j<T-1} (a[T-1][j] - a[j][j]) / (T - 1)``: "BWT" of arXiv 1706.08840.
+
+    Examples
+    --------
+    >>> backward_transfer_mean_of_last_minus_first([[0.75, None], [0.25, 1.0]])
+    -0.5
+    """
+    rows = _seen(matrix)
+    changes = [rows[-1][j] - rows[j][j] for j in range(len(rows) - 1)]
+    return _mean(changes) if changes else None
+
+
+METRICS = {
+    function.__name__: function
+    for function in (
+        average_accuracy,
+        average_of_row_means,
+        learning_mean_of_diagonal,
+        forgetting_mean_of_best_minus_last,
+        backward_transfer_mean_of_last_minus_first,
+    )
+}

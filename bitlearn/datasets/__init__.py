@@ -1,0 +1,148 @@
+"""Data sets by name. Nothing is ever downloaded: files are read as they were published, plain or compressed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bitlearn.datasets import cifar, digits, idx, npz
+from bitlearn.datasets.augment import augment
+from bitlearn.datasets.batches import batches
+from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
+from bitlearn.datasets.split import holdout
+
+__all__ = ["NAMES", "Dataset", "Scaling", "augment", "batches", "fit_scaling", "holdout", "load", "pad_images"]
+
+_CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
+NAMES = (*_CLASSES, "npz")
+
+# A network has an output a class: a stray label of a million must not make a million outputs.
+_MAX_CLASSES = 65536
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test set, checked.
+
+    Parameters
+    ----------
+    name : str
+    x_train, x_test : ndarray
+        uint8 images ``(count, height, width, channels)``, or features ``(count, features)``, uint8 or float32.
+    y_train, y_test : ndarray of int64, shape (count,)
+        Labels in [0, classes).
+    classes : int
+
+    Raises
+    ------
+    TypeError
+        Where an array has another type.
+    ValueError
+        Where shapes or counts do not fit, a set is empty, a label lies outside the classes, or a feature is NaN or
+        infinite.
+
+    Examples
+    --------
+    >>> x, y = np.zeros((2, 3), dtype=np.float32), np.array([0, 7])
+    >>> Dataset("mine", x, y, x, y, classes=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: mine: labels must lie in [0, 2), got 7 in y_train
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+
+    def __post_init__(self) -> None:
+        for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            self._check(part, x, y)
+        if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
+            raise ValueError(
+                f"{self.name}: x_train and x_test must be alike, got {self.x_train.dtype} {self.x_train.shape[1:]} and "
+                f"{self.x_test.dtype} {self.x_test.shape[1:]}"
+            )
+
+    def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
+        """Check the samples and labels of one part."""
+        if x.dtype not in (np.uint8, np.float32):
+            raise TypeError(f"{self.name}: x_{part} must be uint8 or float32, got {x.dtype}")
+        if y.dtype != np.int64:
+            raise TypeError(f"{self.name}: y_{part} must be int64, got {y.dtype}")
+        if not (x.ndim == 2 or (x.ndim == 4 and x.dtype == np.uint8)):
+            raise ValueError(
+                f"{self.name}: x_{part} must be features (count, features) or uint8 images (count, height, width, "
+                f"channels), got {x.dtype} of shape {x.shape}"
+            )
+        if y.shape != x.shape[:1]:
+            raise ValueError(f"{self.name}: y_{part} must hold {len(x)} labels, one a sample, got shape {y.shape}")
+        if x.size == 0:
+            raise ValueError(f"{self.name}: x_{part} must not be empty, got shape {x.shape}")
+        if y.min() < 0 or y.max() >= self.classes:
+            label = y.min() if y.min() < 0 else y.max()
+            raise ValueError(f"{self.name}: labels must lie in [0, {self.classes}), got {label} in y_{part}")
+        if x.dtype == np.float32 and not np.isfinite(x).all():
+            raise ValueError(f"{self.name}: features must be finite float32, got NaN or infinity in x_{part}")
+
+
+def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
+    """Load a data set by its name.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz"}
+    folder : path-like, optional
+        The data set's own folder, or one that holds it under its usual name (``mnist``, ``cifar-10-batches-bin``,
+        ``cifar-10-python.tar.gz``...). Files may be plain, ``.gz``, ``.bz2`` or ``.xz``. For ``npz`` the file itself,
+        or a folder that holds exactly one. ``digits`` needs none.
+    seed : int, optional
+        For ``npz`` without a test set of its own, decides which fifth is held out. Nothing else depends on it.
+
+    Returns
+    -------
+    Dataset
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the folder or a file is missing, naming what was looked for and where.
+    ValueError
+        Where there is no such name, or a file is truncated, corrupt or does not make sense.
+    ImportError
+        For ``digits`` without scikit-learn.
+
+    Notes
+    -----
+    Nothing in a file can run: pickles are read by a reader that knows arrays and nothing else.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.x_train.shape, digits.x_train.dtype, digits.classes
+    ((1438, 8, 8, 1), dtype('uint8'), 10)
+    """
+    if name not in NAMES:
+        raise ValueError(f"dataset must be one of {', '.join(NAMES)}, got {name!r}")
+    if name == "digits":
+        arrays = digits.load()
+    elif folder is None:
+        raise ValueError(f"dataset {name} needs the folder that holds its files, got none")
+    elif not Path(folder).exists():
+        raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
+    elif name == "npz":
+        arrays = npz.load(Path(folder), seed)
+    elif name.startswith("cifar"):
+        arrays = cifar.load(name, Path(folder))
+    else:
+        arrays = idx.load(name, Path(folder))
+    x_train, y_train, x_test, y_test = arrays
+    y_train, y_test = y_train.astype(np.int64, copy=False), y_test.astype(np.int64, copy=False)
+    classes = _CLASSES[name] if name in _CLASSES else min(int(y_train.max(initial=0)) + 1, _MAX_CLASSES)
+    return Dataset(name, x_train, y_train, x_test, y_test, classes)

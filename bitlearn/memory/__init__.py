@@ -1,0 +1,48 @@
+"""The bytes of a training step: the published model, this library's own prediction, and what is measured."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bitlearn.memory.accounts import ACCOUNTINGS as ACCOUNTINGS
+    from bitlearn.memory.accounts import Account as Account
+    from bitlearn.memory.accounts import AccountRow as AccountRow
+    from bitlearn.memory.accounts import account as account
+    from bitlearn.memory.honest import Row as Row
+    from bitlearn.memory.honest import predict as predict
+    from bitlearn.memory.measure import Comparison as Comparison
+    from bitlearn.memory.measure import by_variable as by_variable
+    from bitlearn.memory.measure import peak as peak
+    from bitlearn.memory.measure import table as table
+    from bitlearn.memory.meter import PeakMeter as PeakMeter
+
+_MODULES = {
+    "ACCOUNTINGS": "accounts",
+    "Account": "accounts",
+    "AccountRow": "accounts",
+    "PeakMeter": "meter",
+    "Row": "honest",
+    "account": "accounts",
+    "Comparison": "measure",
+    "by_variable": "measure",
+    "peak": "measure",
+    "predict": "honest",
+    "table": "measure",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use: a meter alone must not bring the layers with it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'bitlearn.memory' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"bitlearn.memory.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,105 @@
+"""What one training step needs on two sides, float and low-memory, variable by variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What is counted, and how: the two published models of arXiv 2102.04270, and this library's own step.
+ACCOUNTINGS = ("paper-v1", "paper-final", "honest")
+
+
+@dataclass(frozen=True)
+class AccountRow:
+    """One variable on both sides.
+
+    Parameters
+    ----------
+    variable : str
+    lifetime : str
+        "persistent", "step", "forward to backward" or "transient".
+    standard_dtype, low_memory_dtype : str
+        "" on a side that does not have the variable.
+    standard_bytes, low_memory_bytes : int
+    """
+
+    variable: str
+    lifetime: str
+    standard_dtype: str
+    standard_bytes: int
+    low_memory_dtype: str
+    low_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """The memory of a training step, standard against low-memory.
+
+    Parameters
+    ----------
+    rows : tuple of AccountRow
+        They add up to the totals.
+    """
+
+    rows: tuple[AccountRow, ...]
+
+    @property
+    def standard_bytes(self) -> int:
+        """All bytes of the standard side."""
+        return sum(row.standard_bytes for row in self.rows)
+
+    @property
+    def low_memory_bytes(self) -> int:
+        """All bytes of the low-memory side."""
+        return sum(row.low_memory_bytes for row in self.rows)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as much the standard side needs."""
+        return self.standard_bytes / self.low_memory_bytes
+
+
+def account(
+    model_name: str, batch_size: int = 100, optimizer: str = "adam", accounting: str = "paper-final"
+) -> Account:
+    """Account for a training step of a published network.
+
+    Parameters
+    ----------
+    model_name : {"mlp", "cnv", "binarynet"}
+        On images of 28x28 (mlp) or 32x32x3 and 10 classes, with a binary head.
+    batch_size : int
+        At least 1; at least 2 for "honest".
+    optimizer : {"adam", "sgd", "bop"}
+    accounting : {"paper-v1", "paper-final", "honest"}
+        The model of the first or of the final version of arXiv 2102.04270 (`bitlearn.memory.paper`); or what this
+        library's own step needs under its policies ``standard`` and ``low-memory`` (`bitlearn.memory.honest`).
+
+    Returns
+    -------
+    Account
+
+    Raises
+    ------
+    ValueError
+        Where a name is unknown or `batch_size` too small.
+
+    Examples
+    --------
+    >>> found = account("mlp", 100, "adam", "paper-final")
+    >>> round(found.standard_bytes / 2**20, 2), round(found.low_memory_bytes / 2**20, 2), round(found.ratio, 2)
+    (7.4, 2.66, 2.78)
+    """
+    from bitlearn import optim
+    from bitlearn.memory import honest, paper
+
+    if accounting not in ACCOUNTINGS:
+        raise ValueError(f"accounting must be one of {', '.join(ACCOUNTINGS)}, got {accounting!r}")
+    if optimizer not in optim.OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(optim.OPTIMIZERS)}, got {optimizer!r}")
+    least = 2 if accounting == "honest" else 1
+    if batch_size < least:
+        raise ValueError(f"batch_size must be at least {least} for accounting {accounting!r}, got {batch_size}")
+    rule: optim.Optimizer = optim.OPTIMIZERS[optimizer]()  # type: ignore[operator]
+    if accounting == "honest":
+        return Account(honest.rows(model_name, batch_size, rule))
+    return Account(paper.rows(model_name, batch_size, rule, accounting))

@@ -1,0 +1,198 @@
+"""What a training step of this library keeps, predicted: every variable, its temporaries, and when they are alive.
+
+A step is a row of moments: each layer forward, each layer backward, the update. At each of them are alive the
+persistent variables, what the layers have kept for the backward pass so far and not yet used, the gradients found so
+far, and the layer's own transient arrays (`bitlearn.memory.passes`). The prediction is the fullest moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitlearn import models, nn, optim
+from bitlearn.memory import passes
+from bitlearn.memory.accounts import AccountRow
+from bitlearn.memory.paper import CLASSES, INPUT_SHAPES
+from bitlearn.nn.layer import Variable
+from bitlearn.nn.sequential import Sequential
+from bitlearn.optim import Optimizer
+
+#: Bytes of temporaries for each value that an update works on at a time: float32 copies, and the dense gradient.
+_UPDATE_BYTES = {optim.Adam: 24, optim.SGD: 12, optim.Bop: 16}
+_LIFETIMES = ("persistent", "step", "forward to backward", "transient")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variable at the fullest moment of a step.
+
+    Parameters
+    ----------
+    variable : str
+        As `bitlearn.arena.track` is told; "scratch" for arrays without a name.
+    lifetime : {"persistent", "step", "forward to backward", "transient"}
+    dtype : str
+        "bool" for one packed bit, "various" for scratch.
+    bytes : int
+        Alive at the fullest moment, in all layers together.
+    """
+
+    variable: str
+    lifetime: str
+    dtype: str
+    bytes: int
+
+
+def momenta(model: Sequential, optimizer: Optimizer) -> int:
+    """Return the bytes of an optimiser's moments."""
+    binary = model.binary_parameters() if isinstance(optimizer, optim.Bop) else set()
+    other = optimizer.other if isinstance(optimizer, optim.Bop) else optimizer
+    values = sum(
+        (optimizer if name in binary else other).moments * parameter.size
+        for name, parameter in model.parameters().items()
+    )
+    return values * model.precision.moments.itemsize
+
+
+def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterator[list[Variable]]:
+    """Yield the variables that are alive at each moment of a training step that may be its fullest.
+
+    Parameters
+    ----------
+    model : Sequential
+    optimizer : Optimizer
+    batch_size : int
+
+    Yields
+    ------
+    list of Variable
+        A variable may occur more than once, for one layer each.
+    """
+    layers, shape = [], model.input_shape
+    for name, layer in model.items():
+        layers.append((name, layer, shape))
+        shape = layer.output_shape(shape)
+    variables = model.variables(batch_size)
+
+    def of(lifetime: str, names: set[str]) -> list[Variable]:
+        return [each for name, each in variables if each.lifetime == lifetime and name in names]
+
+    every = set(model.names)
+    kind = model.precision.moments.name
+    persistent = [*of("persistent", every), Variable("momenta", "persistent", kind, momenta(model, optimizer))]
+    scores = batch_size * int(np.prod(shape))
+
+    first = next((index for index, (_, layer, _) in enumerate(layers) if layer.parameters()), 0)
+    codes = bool(layers) and isinstance(layers[first][1], nn.InputLinear | nn.InputConv2d)
+    inputs = batch_size * int(np.prod(model.input_shape))
+    flow = passes.Flow(Variable("X", "forward to backward", "int8" if codes else "bool", 0), inputs)
+    for index, (_, layer, shape) in enumerate(layers):
+        kept = of("forward to backward", set(model.names[: index + 1]))
+        found, flow = passes.forward(layer, shape, batch_size, flow)
+        for moment in found:
+            yield [*persistent, *kept, *moment]
+
+    # Float64 scores, their powers and the steps of the exponential.
+    kept = of("forward to backward", every)
+    yield [*persistent, *kept, flow.variable, passes.scratch(56 * scores)]
+
+    grad_kind = passes.gradient_type(model.precision)
+    grad = passes.Flow(Variable("dX", "transient", grad_kind.name, grad_kind.itemsize * scores), scores)
+    for index in reversed(range(first, len(layers))):
+        _, layer, shape = layers[index]
+        kept = of("forward to backward", set(model.names[: index + 1]))
+        step = of("step", set(model.names[index:]))
+        found, grad = passes.backward(layer, shape, batch_size, grad, input_gradient=index > first)
+        for moment in found:
+            yield [*persistent, *kept, *step, *moment]
+
+    yield [*persistent, *of("step", every), passes.scratch(_update_scratch(model, optimizer))]
+
+
+def _update_scratch(model: Sequential, optimizer: Optimizer) -> int:
+    """The temporaries of the largest block that an update works on."""
+    parameters = model.parameters().values()
+    values = max(parameter[next(optim._blocks(parameter))].size for parameter in parameters)
+    dense = 4 if model.precision.sign_weight_gradient else 0
+    return (_UPDATE_BYTES[type(optimizer)] + dense) * values
+
+
+def _totals(moment: list[Variable]) -> Counter[tuple[str, str, str]]:
+    found: Counter[tuple[str, str, str]] = Counter()
+    for each in moment:
+        found[each.name, each.lifetime, each.dtype] += each.nbytes
+    return found
+
+
+def predict(model: Sequential, optimizer: Optimizer, batch_size: int) -> list[Row]:
+    """Predict what is alive at the fullest moment of a training step.
+
+    Parameters
+    ----------
+    model : Sequential
+    optimizer : Optimizer
+    batch_size : int
+        At least 2.
+
+    Returns
+    -------
+    list of Row
+        By lifetime, the largest first. Their sum is the predicted peak.
+
+    Raises
+    ------
+    ValueError
+        Where `batch_size` is below 2, which no batch norm takes.
+
+    Notes
+    -----
+    Counted are arrays: the model, the optimiser's state, the batch of codes and all that a step makes of them. Not
+    counted are the interpreter, imported libraries, the data set, the buffers of a BLAS and what an allocator keeps of
+    freed memory. The sizes are those of the compiled kernels; other backends need more.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.mlp((8, 8, 1), precision="low-memory")
+    >>> rows = predict(model, bl.optim.adam(), 100)
+    >>> rows[0]
+    Row(variable='momenta', lifetime='persistent', dtype='float32', bytes=1732688)
+    """
+    if batch_size < 2:
+        raise ValueError(f"batch_size must be at least 2, got {batch_size}")
+    fullest = max((_totals(moment) for moment in moments(model, optimizer, batch_size)), key=Counter.total)
+    rows = [Row(*key, count) for key, count in fullest.items() if count]
+    return sorted(rows, key=lambda row: (_LIFETIMES.index(row.lifetime), -row.bytes))
+
+
+def predict_by_variable(model: Sequential, optimizer: Optimizer, batch_size: int) -> dict[str, int]:
+    """Return the most bytes that each variable ever has in a training step, which need not be at the same moment."""
+    peaks: Counter[str] = Counter()
+    for moment in moments(model, optimizer, batch_size):
+        found: Counter[str] = Counter()
+        for each in moment:
+            found[each.name] += each.nbytes
+        peaks |= found
+    return dict(peaks)
+
+
+def rows(model_name: str, batch_size: int, optimizer: Optimizer) -> tuple[AccountRow, ...]:
+    """Return this library's policies ``standard`` and ``low-memory`` side by side; see `bitlearn.memory.account`."""
+    sides: list[dict[tuple[str, str], tuple[str, int]]] = []
+    # A name without an input shape is unknown or not built yet: `build` says which.
+    shape: tuple[int, ...] = INPUT_SHAPES.get(model_name, (1,))
+    for precision in ("standard", "low-memory"):
+        model = models.build(model_name, shape, CLASSES, precision=precision)
+        side: dict[tuple[str, str], tuple[str, int]] = {}
+        for row in predict(model, optimizer, batch_size):
+            key = (row.variable, row.lifetime)
+            dtype, count = side.get(key, ("", 0))
+            side[key] = (f"{dtype} and {row.dtype}" if dtype else row.dtype, count + row.bytes)
+        sides.append(side)
+    standard, low_memory = sides
+    keys = sorted(standard | low_memory, key=lambda key: _LIFETIMES.index(key[1]))
+    return tuple(AccountRow(*key, *standard.get(key, ("", 0)), *low_memory.get(key, ("", 0))) for key in keys)

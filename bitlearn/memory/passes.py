@@ -1,0 +1,212 @@
+"""What is alive at the worst moments of a layer's forward and backward pass, beside what outlives the pass.
+
+The counts follow the expressions in `bitlearn.nn`, `bitlearn.quantizers` and `bitlearn.ops`: NumPy allocates the result
+of every operation, and keeps an operand as long as a name or the expression still needs it. What has no name of its
+own is "scratch". The compiled kernels allocate nothing. Buffers of a fixed size (a few tens of KiB) and arrays of one
+value a channel are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bitlearn import nn
+from bitlearn.bits import words_for
+from bitlearn.nn.layer import Layer, Variable
+from bitlearn.nn.linear import FullyConnected
+from bitlearn.nn.norm import Normalization
+from bitlearn.nn.products import _UNFOLDED_VALUES, sum_type
+from bitlearn.ops.dispatch import which
+from bitlearn.precision import Precision
+
+#: The transient variables that are alive at one moment.
+Moment = list[Variable]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What a pass hands on: the variable, and how many values it has."""
+
+    variable: Variable
+    values: int
+
+
+def _transient(name: str, dtype: np.dtype | type | str, values: int) -> Flow:
+    kind = np.dtype(dtype)
+    return Flow(Variable(name, "transient", kind.name, kind.itemsize * values), values)
+
+
+def scratch(nbytes: int) -> Variable:
+    """Return a variable for arrays without a name of their own."""
+    return Variable("scratch", "transient", "various", nbytes)
+
+
+def gradient_type(precision: Precision) -> np.dtype:
+    """Return the type in which gradients flow under a policy."""
+    bits = precision.gradient_bits
+    return np.dtype(np.float32 if bits is None else np.int8 if bits <= 8 else np.int16)
+
+
+def quantize_scratch(values: int, wide: bool) -> int:
+    """Bytes that quantizing needs beside its operand and its result; `wide` where quotients are float64.
+
+    Only the reference allocates: quotients, rounded quotients, their sum with an int64 zero point, and that clipped.
+    """
+    if which("quantize_linear") != "reference":
+        return 0
+    return (8 if wide else 4) * 2 * values + 8 * 2 * values
+
+
+def _float_weights(layer: Layer) -> int:
+    """The float32 copy that packing makes of float16 weights."""
+    weight = layer.parameters()["weight"]
+    return 4 * weight.size if weight.dtype == np.float16 else 0
+
+
+def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tuple[list[Moment], Flow]:
+    """Return the worst moments of a forward pass and its result, from what flows in."""
+    outputs = batch * int(np.prod(layer.output_shape(shape)))
+    if isinstance(layer, Normalization):
+        return _norm_forward(layer, flow)
+    if isinstance(layer, nn.MaxPool2d):
+        if flow.variable.dtype == "bool":
+            return [], Flow(flow.variable, outputs)
+        pooled = _transient("Y", flow.variable.dtype, outputs)
+        return [[flow.variable, pooled.variable, scratch(outputs)]], pooled
+    if isinstance(layer, nn.InputConv2d):
+        sums = _transient("Y", np.int32, outputs)
+        rows, values = _unfolded(layer, shape, batch)
+        # The windows of the last images live on while the next ones are unfolded.
+        work = rows * max(2 * values, values + 4 * layer.filters)
+        return [[scratch(_float_weights(layer))], [sums.variable, scratch(work)]], sums
+    if isinstance(layer, nn.InputLinear):
+        sums = _transient("Y", np.int32, outputs)
+        transposed = 8 * layer.inputs * words_for(layer.outputs)
+        return [[scratch(_float_weights(layer))], [sums.variable, scratch(2 * transposed)]], sums
+    if isinstance(layer, nn.Linear):
+        sums = _transient("Y", np.float32, outputs)
+        transposed = 8 * layer.inputs * words_for(batch)
+        return [[sums.variable, scratch(transposed + 16 * outputs + 5 * layer.weight.size)]], sums
+    if isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear):
+        fan_in = layer.fan_in if isinstance(layer, nn.BinaryConv2d) else layer.inputs
+        sums = _transient("Y", sum_type(fan_in), outputs)
+        return [[scratch(_float_weights(layer))], [sums.variable]], sums
+    return [], flow
+
+
+def _norm_forward(layer: Normalization, flow: Flow) -> tuple[list[Moment], Flow]:
+    values, sums = flow.values, flow.variable
+    result = Flow(Variable("X", "forward to backward", "bool", 0), values)
+    if isinstance(layer, nn.BatchNorm):
+        result = _transient("Y", np.float32, values)
+    if not layer.precision.integer:
+        # The centred values and their squares; later the shifted values, their magnitudes and a comparison.
+        return [[sums, scratch(9 * values)]], result
+    work = 4 * values  # four arrays of booleans: the signs, two comparisons and their conjunction
+    if layer.norm == "l1":
+        work = max(work, values + sums.nbytes)  # the sums above the mean
+    if isinstance(layer, nn.BatchNorm):
+        work = max(work, 8 * values)
+    # Under "l2" the sums are kept, and counted, by the norm itself.
+    return [([sums] if layer.norm == "l1" else []) + [scratch(work)]], result
+
+
+def _unfolded(layer: nn.InputConv2d, shape: tuple[int, ...], batch: int) -> tuple[int, int]:
+    """Rows and columns of the windows that are formed at a time."""
+    out_h, out_w = layer.windows((shape[0], shape[1])).out_size
+    images = max(1, _UNFOLDED_VALUES // max(out_h * out_w * layer.fan_in, 1))
+    return min(batch, images) * out_h * out_w, layer.fan_in
+
+
+def backward(
+    layer: Layer, shape: tuple[int, ...], batch: int, grad: Flow, *, input_gradient: bool
+) -> tuple[list[Moment], Flow]:
+    """Return the worst moments of a backward pass and the gradient of its input, from that of its result."""
+    inputs = batch * int(np.prod(shape))
+    if isinstance(layer, Normalization):
+        return _norm_backward(layer, grad)
+    if isinstance(layer, nn.Sign):
+        masked = replace(grad.variable, name="dX")
+        return [[grad.variable, masked, scratch(grad.values)]], Flow(masked, grad.values)
+    if isinstance(layer, nn.MaxPool2d):
+        kind = np.dtype(grad.variable.dtype)
+        routed = _transient("dX", kind, inputs)
+        return [[grad.variable, routed.variable, scratch((kind.itemsize + 1) * grad.values)]], routed
+    if isinstance(layer, nn.InputConv2d | nn.InputLinear):
+        return _input_backward(layer, shape, batch, grad), grad
+    if isinstance(layer, FullyConnected | nn.BinaryConv2d):
+        moments = _weight_moments(layer, grad)
+        if not input_gradient:
+            return moments, grad
+        moment, result = _input_gradient(layer, inputs, grad)
+        return [*moments, moment], result
+    return [], grad
+
+
+def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow]:
+    values, kind = grad.values, gradient_type(layer.precision)
+    result = _transient("dY", kind, values)
+    coming = [grad.variable]
+    if isinstance(layer, nn.BatchNormSign):
+        coming.append(_transient("dX", kind, values).variable)  # what the straight-through mask lets pass
+    if not layer.precision.integer:
+        work = 8 if layer.norm == "l2" else 12
+        return [[*coming, result.variable, scratch(work * values)]], result
+    real = _transient("dY float", np.float32, values).variable
+    signs = values if layer.norm == "l1" else 0
+    return [
+        [*coming, real, scratch(signs + 4 * values)],
+        [*coming, real, result.variable, scratch(signs + quantize_scratch(values, wide=False))],
+    ], result
+
+
+def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
+    """Moments of the gradient of weights on packed inputs; the full gradient itself is counted as dW."""
+    count = layer.parameters()["weight"].size
+    transposed = scratch(grad.variable.nbytes)
+    if isinstance(layer, nn.Linear):
+        return [[grad.variable, transposed]]
+    assert isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear)
+    precision = layer.precision
+    if precision.sign_weight_gradient:
+        masks = layer.weight.nbytes + count  # |W| and a comparison
+        return [[grad.variable, scratch(masks)], [grad.variable, transposed]]
+    # Integer sums times a scale are float64.
+    products = 12 * count if precision.integer else 9 * count
+    return [[grad.variable, transposed], [grad.variable, scratch(products)]]
+
+
+def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow]:
+    kind = np.dtype(grad.variable.dtype)
+    if kind.kind == "f":
+        sums = _transient("dX sums", np.float32, inputs)
+        return [grad.variable, sums.variable], sums
+    result = _transient("dX", kind, inputs)
+    sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or isinstance(layer, nn.Linear) else np.int32, inputs)
+    work = quantize_scratch(inputs, wide=True)
+    if sums.variable.dtype == "int32":
+        work += 8 * inputs  # widened for the quotients
+    if isinstance(layer, nn.Linear):
+        work += 8 * inputs  # the product in float64
+    return [grad.variable, sums.variable, result.variable, scratch(work)], result
+
+
+def _input_backward(
+    layer: nn.InputConv2d | nn.InputLinear, shape: tuple[int, ...], batch: int, grad: Flow
+) -> list[Moment]:
+    count = layer.weight.size
+    if isinstance(layer, nn.InputConv2d):
+        rows, fan_in = _unfolded(layer, shape, batch)
+        codes, outputs, held = rows * fan_in, rows * layer.filters, count
+    else:
+        rows, codes, outputs, held = 0, batch * layer.inputs, batch * layer.outputs, 0
+    wide = 8 if layer.precision.integer else 4
+    # Both factors of the product in its wide type, the product and the sum of those before it; the windows are int8.
+    product = wide * (codes + outputs + count + held) + rows * layer.weight[0].size
+    if layer.precision.sign_weight_gradient:
+        finish = (wide + 2) * count + layer.weight.nbytes
+    else:
+        finish = (2 * wide if layer.precision.integer else 9) * count
+    return [[grad.variable, scratch(product)], [grad.variable, scratch(finish)]]

@@ -1,0 +1,192 @@
+"""Convolutions: packed maps times binary kernels, and first-layer images of codes times binary kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn.arena import track
+from bitlearn.bits import Bits, words_for
+from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
+from bitlearn.nn.products import convolved_codes, exact_product, sum_type, unfolded
+from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
+from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
+from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
+from bitlearn.ops.packing import pack
+from bitlearn.precision import Precision, policy
+from bitlearn.quantizers import Gradient, integers, sums_gradient
+from bitlearn.rng import Key
+
+
+class Convolution(Layer):
+    """What the convolutions share: kernels (filters, kh, kw, channels) and the geometry of their windows."""
+
+    kind = "conv"
+    binary = ("weight",)
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        *,
+        kernel: tuple[int, int] = (3, 3),
+        stride: Pair = 1,
+        padding: Padding = "same",
+        pad_value: int = 0,
+        precision: str | Precision = "standard",
+        key: Key | None = None,
+    ):
+        self.channels, self.filters, self.kernel = channels, filters, (int(kernel[0]), int(kernel[1]))
+        self.stride, self.padding, self.pad_value = stride, padding, pad_value
+        self.precision = policy(precision)
+        shape = (filters, *self.kernel, channels)
+        self.weight = track("W", uniform_weights(shape, self.precision.latent, key or Key(0)))
+
+    @property
+    def fan_in(self) -> int:
+        """How many weights feed one result."""
+        return self.channels * self.kernel[0] * self.kernel[1]
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return the latent kernels, shape (filters, kh, kw, channels)."""
+        return {"weight": self.weight}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "channels": self.channels,
+            "filters": self.filters,
+            "kernel": list(self.kernel),
+            "stride": self.stride,
+            "padding": self.padding,
+            "pad_value": self.pad_value,
+            "precision": self.precision.name,
+        }
+
+    def windows(self, image: tuple[int, int]) -> Geometry:
+        """Return the windows on images of a size."""
+        return geometry(image, self.kernel, self.stride, self.padding, self.pad_value)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return ``(out_h, out_w, filters)``."""
+        if len(shape) != 3 or shape[2] != self.channels:
+            raise ValueError(f"a convolution must get examples of shape (height, width, {self.channels}), got {shape}")
+        return (*self.windows(shape[:2]).out_size, self.filters)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
+
+
+class BinaryConv2d(Convolution):
+    """Packed ±1 maps, NHWC, convolved with the signs of latent kernels.
+
+    Parameters
+    ----------
+    channels, filters : int
+        Channels in and out.
+    kernel : (int, int)
+    stride, padding, pad_value
+        As `bitlearn.xnor_conv2d` takes them.
+    precision : str or Precision
+    key : Key
+
+    Notes
+    -----
+    The straight-through mask ``|W| <= 1`` and the latent weights are those of `BinaryLinear`. Padding counts in the
+    weight's gradient as it does in the forward pass.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> layer = bl.nn.BinaryConv2d(2, 1)
+    >>> layer.weight[...] = 1
+    >>> layer.forward(bl.Bits(bl.pack(np.ones((1, 3, 3, 2))), 2), training=False)[0][0, :, :, 0]
+    array([[ 8, 12,  8],
+           [12, 18, 12],
+           [ 8, 12,  8]], dtype=int16)
+    """
+
+    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
+        """Return integer sums, shape (batch, out_h, out_w, filters)."""
+        assert isinstance(x, Bits)
+        words = track("packed W", pack(self.weight))
+        y = track("Y", xnor_conv2d(x.words, words, x.n, dtype=sum_type(self.fan_in), **self._options))
+        return y, (x, words) if training else None
+
+    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+        """Return dX and dW."""
+        x, words = cache
+        values = integers(grad)
+
+        def product(**options: Any) -> np.ndarray:
+            return conv2d_grad_weight(values, x.words, x.n, self.kernel, **self._options, **options)
+
+        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision)}
+        if not input_gradient:
+            return None, grads
+        sums = conv2d_grad_input(values, words, x.n, x.words.shape[1:3], **self._options)
+        return sums_gradient(track("dX sums", sums), grad), grads
+
+    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
+        """Return what a training step keeps: see `Layer.variables`."""
+        inputs, outputs = batch * int(np.prod(shape)), batch * int(np.prod(self.output_shape(shape)))
+        return weight_variables(self.weight, self.precision) + [
+            Variable("X", "forward to backward", "bool", 8 * batch * shape[0] * shape[1] * words_for(self.channels)),
+            *sum_variables(self.precision, inputs, outputs, self.fan_in),
+        ]
+
+
+class InputConv2d(Convolution):
+    """The first layer on images: int8 codes, NHWC, convolved with the signs of latent kernels.
+
+    Parameters
+    ----------
+    channels, filters : int
+        Channels in and out.
+    **options
+        As `BinaryConv2d`. Padded pixels have code 0, mid-grey; `pad_value` must be 0.
+
+    Notes
+    -----
+    A code ``c`` stands for ``c / 128``; the result is exact, in units of 1/128. The windows are unfolded for a few
+    images at a time, so the scratch does not grow with the batch.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> layer = bl.nn.InputConv2d(1, 1, padding=0)
+    >>> layer.weight[...] = 1
+    >>> layer.forward(np.full((1, 3, 3, 1), 5, dtype=np.int8), training=False)[0].item()
+    45
+    """
+
+    def __init__(self, channels: int, filters: int, **options: Any):
+        super().__init__(channels, filters, **options)
+        if self.pad_value != 0:
+            raise ValueError(f"pad_value must be 0 for a first layer, whose pixels are codes, got {self.pad_value}")
+
+    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
+        """Return int32 sums in units of 1/128, shape (batch, out_h, out_w, filters)."""
+        assert isinstance(x, np.ndarray)
+        words = pack(self.weight.reshape(self.filters, self.fan_in))
+        y = track("Y", convolved_codes(x, words, self.kernel, self.windows(x.shape[1:3])))
+        return y, x if training else None
+
+    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+        """Return None and dW."""
+        values = integers(grad)
+        products: np.ndarray | float = 0.0
+        for images, rows in unfolded(cache, self.kernel, self.windows(cache.shape[1:3])):
+            products = products + exact_product(values[images].reshape(-1, self.filters), rows)
+        weight = input_weight_gradient(np.asarray(products), grad, self.weight, self.precision)
+        return None, {"weight": weight}
+
+    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
+        """Return what a training step keeps: see `Layer.variables`."""
+        outputs = batch * int(np.prod(self.output_shape(shape)))
+        return weight_variables(self.weight, self.precision, packed=False) + [
+            Variable("X", "forward to backward", "int8", batch * int(np.prod(shape))),
+            Variable("Y", "transient", "int32", 4 * outputs),
+        ]

@@ -1,0 +1,109 @@
+"""Validation at the door: type, dtype, dimensions, shape, contiguity, in that order and before anything is written."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+
+
+def count(name: str, value: object, *, least: int = 0) -> int:
+    """Return `value` as an int of at least `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def words(name: str, array: object, n: int | None, ndim: int | None = None, *, least: int = 1) -> np.ndarray:
+    """Return `array` as aligned, C-contiguous words that hold `n` values a row (any number where `n` is None)."""
+    result = np.asarray(array)
+    if result.dtype != WORD:
+        raise TypeError(f"{name} must be packed words of dtype uint64, got dtype {result.dtype}")
+    if ndim is not None and result.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {result.shape}")
+    if result.ndim < least:
+        raise ValueError(f"{name} must have at least {least} dimensions, got shape {result.shape}")
+    if n is not None and result.shape[-1] != words_for(n):
+        raise ValueError(
+            f"{name} must have {words_for(n)} words in its last axis to hold n={n} values, got shape {result.shape}"
+        )
+    return np.require(result, requirements=["C", "A"])
+
+
+def choice(name: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise where `value` is not one of `allowed`."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def axis(name: str, value: object, ndim: int) -> int:
+    """Return `value` as an axis of an array of `ndim` dimensions."""
+    number = count(name, value, least=-ndim)
+    if number >= ndim:
+        raise ValueError(f"{name} must be less than {ndim}, the number of dimensions, got {number}")
+    return number
+
+
+def dtype(name: str, value: object, allowed: Iterable[type]) -> np.dtype:
+    """Return `value` as a dtype, one of `allowed`."""
+    kinds = [np.dtype(each) for each in allowed]
+    try:
+        result = np.dtype(value)  # type: ignore[call-overload]
+    except TypeError:
+        result = None
+    if result not in kinds:
+        raise TypeError(f"{name} must be one of {', '.join(map(str, kinds))}, got {value!r}")
+    return result
+
+
+def accumulator(n: int, kind: np.dtype) -> None:
+    """Raise where a ±1 dot product of `n` values may not fit a result of dtype `kind` exactly."""
+    limit = {np.dtype(np.int16): 2**15 - 1, np.dtype(np.float32): 2**24}.get(kind, 2**31 - 1)
+    if n > limit:
+        raise ValueError(f"n must be at most {limit} for dtype {kind}, got {n}")
+
+
+def output(out: object, shape: tuple[int, ...], kind: np.dtype, inputs: Iterable[object]) -> np.ndarray:
+    """Return `out` where a result of this shape and dtype may be written to it; allocate it where it is None.
+
+    ``inputs`` are the caller's own objects: a copy made on the way would hide an overlap.
+    """
+    if out is None:
+        return np.empty(shape, dtype=kind)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.dtype != kind:
+        raise TypeError(f"out must have dtype {kind}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not out.flags.c_contiguous:
+        raise ValueError("out must be C-contiguous, got a strided array")
+    if not out.flags.aligned:
+        raise ValueError("out must be aligned to its dtype, got an array at an odd address")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    for each in inputs:
+        if isinstance(each, np.ndarray) and np.may_share_memory(out, each):
+            raise ValueError("out must not overlap an input, got one that does")
+    return out
+
+
+def thresholds(threshold: object, k: int) -> np.ndarray:
+    """Return integer thresholds of ±1 dot products as int32 of shape (k,)."""
+    result = np.asarray(threshold)
+    if result.size and result.dtype.kind not in "iu":
+        raise TypeError(f"threshold must be integers, got dtype {result.dtype}")
+    if result.shape not in ((), (k,)):
+        raise ValueError(f"threshold must be a scalar or of shape ({k},), got shape {result.shape}")
+    low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+    if result.size and (result.min() < low or result.max() > high):
+        raise ValueError(f"threshold must fit int32, got {result.min()} to {result.max()}")
+    return np.ascontiguousarray(np.broadcast_to(result, (k,)), dtype=np.int32)

@@ -1,0 +1,182 @@
+"""The gradients of packed convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bitlearn.ops import check
+from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
+from bitlearn.ops.dispatch import run
+from bitlearn.ops.gradients import Gradient, Output, check_terms, gradient, product, transposed, weight_gradient
+from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.weights import PackedWeights, weight_words
+
+
+def _spatial(name: str, shape: object, full: tuple[int | None, int | None, int | None, int | None]) -> tuple[int, int]:
+    """Return (height, width) of a shape given as those two or as all four sizes, checked against the known ones."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of sizes, got {shape!r}")
+    sizes = tuple(check.count(name, size) for size in shape)
+    if len(sizes) == 2:
+        return sizes[0], sizes[1]
+    known = tuple(size if size is not None else got for size, got in zip(full, sizes, strict=False))
+    if len(sizes) != 4 or sizes != known:
+        wanted = tuple("any" if size is None else size for size in full)
+        raise ValueError(f"{name} must be (height, width) or {wanted}, got {sizes}")
+    return sizes[1], sizes[2]
+
+
+def _check_size(g: Gradient, batch: int, windows: Geometry, channels: int) -> None:
+    wanted = (batch, *windows.out_size, channels)
+    if g.parts[0].shape != wanted:
+        raise ValueError(f"g must have shape {wanted}, the convolution's result, got {g.parts[0].shape}")
+
+
+def conv2d_grad_input(
+    g: ArrayLike | Quantized,
+    w: ArrayLike | PackedWeights,
+    n: int,
+    input_shape: tuple[int, ...],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    pad_value: int = 0,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Return the gradient of `xnor_conv2d` with respect to its images.
+
+    Parameters
+    ----------
+    g : array_like or Quantized, shape (batch, out_h, out_w, out)
+        int8, int16, floating or quantized, its scale a scalar or one an image, shape (batch, 1, 1, 1).
+    w : array_like of uint64, shape (out, kh, kw, words), or PackedWeights
+    n : int
+        The number of input channels.
+    input_shape : (int, int, int, int) or (int, int)
+        ``(batch, height, width, n)`` of the images, or ``(height, width)``.
+    stride, padding, pad_value
+        As given to `xnor_conv2d`. Padded positions have no gradient, whatever they hold.
+    out : ndarray, shape (batch, height, width, n), optional
+    threads : int, optional
+        How many threads share the images.
+
+    Returns
+    -------
+    ndarray, shape (batch, height, width, n)
+        int32 for int8, int64 for int16, float32 otherwise, as `grad_input`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `grad_input`; and where `g` is not of the size that the convolution gives.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> w = bl.pack(np.ones((1, 3, 3, 1)))
+    >>> g = np.ones((1, 1, 1, 1), dtype=np.int8)
+    >>> bl.conv2d_grad_input(g, w, 1, (3, 3))[0, :, :, 0]
+    array([[1, 1, 1],
+           [1, 1, 1],
+           [1, 1, 1]], dtype=int32)
+    """
+    n = check.count("n", n)
+    ready = gradient(g, 4, axis=0)
+    kernels = weight_words("w", w, n, 4)
+    batch = len(ready.parts[0])
+    size = _spatial("input_shape", input_shape, (batch, None, None, n))
+    windows = geometry(size, kernels.shape[1:3], stride, padding, pad_value)
+    _check_size(ready, batch, windows, len(kernels))
+    shape = (batch, *size, n)
+    check_terms(ready, kernels[..., 0].size)
+    result = check.output(out, shape, ready.result, [ready.source, w])
+
+    def kernel(part: np.ndarray, into: np.ndarray) -> None:
+        arguments = (part, kernels, n, windows.stride, windows.padding, into)
+        run("conv2d_grad_input", arguments, rows=(0, 5), threads=threads)
+
+    if ready.scale is None:
+        kernel(ready.parts[0], result)
+    else:
+        result[...] = product(ready, shape, kernel, adds=False)
+    return result
+
+
+def conv2d_grad_weight(
+    g: ArrayLike | Quantized,
+    x: ArrayLike,
+    n: int,
+    kernel_shape: tuple[int, ...],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    pad_value: int = 0,
+    output: Output = "values",
+    threshold: float = 0,
+    mask: ArrayLike | None = None,
+    accumulate: bool = False,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Return the gradient of `xnor_conv2d` with respect to its kernels.
+
+    Parameters
+    ----------
+    g : array_like or Quantized, shape (batch, out_h, out_w, out)
+        int8, int16, floating or quantized, its scale a scalar or one an output channel, shape (1, 1, 1, out).
+    x : array_like of uint64, shape (batch, height, width, words)
+    n : int
+        The number of input channels.
+    kernel_shape : (int, int, int, int) or (int, int)
+        ``(out, kh, kw, n)``, or ``(kh, kw)``.
+    stride, padding, pad_value
+        As given to `xnor_conv2d`; a padded position counts with `pad_value`.
+    output, threshold, mask, accumulate
+        As `grad_weight`; `mask` is (out, kh, kw, words).
+    out : ndarray, optional
+        Of the type and shape below.
+    threads : int, optional
+        How many threads share the output channels.
+
+    Returns
+    -------
+    ndarray
+        Values, shape (out, kh, kw, n), or packed signs, uint64 (out, kh, kw, ceil(n / 64)).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `grad_weight`; and where `g` is not of the size that the convolution gives.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> x = bl.pack(np.ones((1, 3, 3, 1)))
+    >>> g = np.ones((1, 3, 3, 1), dtype=np.int8)
+    >>> bl.conv2d_grad_weight(g, x, 1, (3, 3), padding=1)[0, :, :, 0]
+    array([[4, 6, 4],
+           [6, 9, 6],
+           [4, 6, 4]], dtype=int32)
+    """
+    n = check.count("n", n)
+    ready = gradient(g, 4, axis=3)
+    images = check.words("x", x, n, 4)
+    channels = ready.parts[0].shape[3]
+    size = _spatial("kernel_shape", kernel_shape, (channels, None, None, n))
+    windows = geometry(images.shape[1:3], size, stride, padding, pad_value)
+    _check_size(ready, len(images), windows, channels)
+    return weight_gradient(
+        "conv2d_grad_weight",
+        transposed(ready),
+        x,
+        (images, n, windows.stride, windows.padding, windows.pad_value),
+        (channels, *size, n),
+        output=output,
+        threshold=threshold,
+        mask=mask,
+        accumulate=accumulate,
+        out=out,
+        threads=threads,
+    )

@@ -1,0 +1,180 @@
+"""Products of packed matrices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from bitlearn.bits import WORD, words_for
+from bitlearn.ops import check
+from bitlearn.ops.dispatch import run
+from bitlearn.ops.weights import PackedWeights, weight_words
+
+RESULT_TYPES = (np.int16, np.int32, np.float32)
+
+
+def xnor_matmul(
+    a: ArrayLike,
+    b: ArrayLike | PackedWeights,
+    n: int,
+    *,
+    dtype: DTypeLike = np.int32,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Multiply packed ±1 matrices: the dot products of the rows of `a` with the rows of `b`.
+
+    Parameters
+    ----------
+    a : array_like of uint64, shape (..., M, words)
+    b : array_like of uint64, shape (N, words), or PackedWeights
+    n : int
+        How many values a row holds; ``words = ceil(n / 64)``.
+    dtype : {int16, int32, float32}
+        The type of the result. int16 holds ``n <= 32767`` and float32 ``n <= 2**24`` exactly.
+    out : ndarray of `dtype`, shape (..., M, N), optional
+        Where to write; C-contiguous and overlapping no input.
+    threads : int, optional
+        How many threads share the rows; None for the process's number. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray of `dtype`, shape (..., M, N)
+
+    Raises
+    ------
+    TypeError
+        Where an operand is not uint64 or a dtype is not one of those above.
+    ValueError
+        Where shapes do not fit `n` or each other, `n` is too large for `dtype`, or `out` cannot be written.
+
+    Notes
+    -----
+    ``dot = n - 2 * popcount(a ^ b)``: the zero tails of both operands cancel, so `n` need not be a multiple of 64.
+    The dot has the parity of `n`.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> a, b = np.array([[1, -1, 1], [-1, -1, -1]]), np.array([[1, 1, 1], [-1, 1, 1]])
+    >>> bl.xnor_matmul(bl.pack(a), bl.pack(b), 3)
+    array([[ 1, -1],
+           [-3, -1]], dtype=int32)
+    >>> a @ b.T
+    array([[ 1, -1],
+           [-3, -1]])
+    """
+    n = check.count("n", n)
+    left = check.words("a", a, n, least=2)
+    right = weight_words("b", b, n, 2)
+    kind = check.dtype("dtype", dtype, RESULT_TYPES)
+    check.accumulator(n, kind)
+    result = check.output(out, (*left.shape[:-1], len(right)), kind, [a, b])
+    rows = math.prod(left.shape[:-1])
+    arguments = (left.reshape(rows, words_for(n)), right, n, result.reshape(rows, len(right)))
+    run("xnor_matmul", arguments, rows=(0, 3), threads=threads)
+    return result
+
+
+def xnor_matmul_sign(
+    a: ArrayLike,
+    b: ArrayLike | PackedWeights,
+    n: int,
+    threshold: ArrayLike,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Multiply packed ±1 matrices and keep one bit a dot product: whether it reaches its column's threshold.
+
+    Parameters
+    ----------
+    a : array_like of uint64, shape (..., M, words)
+    b : array_like of uint64, shape (N, words), or PackedWeights
+    n : int
+        How many values a row holds.
+    threshold : array_like of int
+        A scalar or of shape (N,); it must fit int32.
+    out : ndarray of uint64, shape (..., M, ceil(N / 64)), optional
+    threads : int, optional
+        How many threads share the rows.
+
+    Returns
+    -------
+    ndarray of uint64, shape (..., M, ceil(N / 64))
+        Bit ``j`` is ``dot >= threshold[j]``; the tail is zero. No matrix of integers lies in between.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `xnor_matmul`; and where `threshold` is no integer, does not fit int32 or has another shape.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> a, b = bl.pack([[1, -1, 1]]), bl.pack([[1, 1, 1], [-1, 1, 1]])
+    >>> bl.unpack(bl.xnor_matmul_sign(a, b, 3, threshold=[0, 0]), 2)
+    array([[ 1, -1]], dtype=int8)
+    """
+    n = check.count("n", n)
+    left = check.words("a", a, n, least=2)
+    right = weight_words("b", b, n, 2)
+    check.accumulator(n, np.dtype(np.int32))
+    bounds = check.thresholds(threshold, len(right))
+    out_words = words_for(len(right))
+    result = check.output(out, (*left.shape[:-1], out_words), WORD, [a, b, threshold])
+    rows = math.prod(left.shape[:-1])
+    arguments = (left.reshape(rows, words_for(n)), right, n, bounds, result.reshape(rows, out_words))
+    run("xnor_matmul_sign", arguments, rows=(0, 4), threads=threads)
+    return result
+
+
+def hamming(
+    a: ArrayLike,
+    b: ArrayLike | PackedWeights,
+    n: int,
+    *,
+    dtype: DTypeLike = np.int32,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Count the values in which each row of `a` and each row of `b` differ.
+
+    Parameters
+    ----------
+    a : array_like of uint64, shape (M, words)
+    b : array_like of uint64, shape (N, words), or PackedWeights
+    n : int
+        How many values a row holds.
+    dtype : {int32}
+        The type of the counts.
+    out : ndarray of int32, shape (M, N), optional
+    threads : int, optional
+        How many threads share the rows of `a`.
+
+    Returns
+    -------
+    ndarray of int32, shape (M, N)
+        ``popcount(a ^ b)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `xnor_matmul`.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.hamming(bl.pack([[1, -1, 1]]), bl.pack([[1, 1, 1], [-1, 1, 1]]), 3)
+    array([[1, 2]], dtype=int32)
+    """
+    n = check.count("n", n)
+    left = check.words("a", a, n, 2)
+    right = weight_words("b", b, n, 2)
+    kind = check.dtype("dtype", dtype, (np.int32,))
+    check.accumulator(n, kind)
+    result = check.output(out, (len(left), len(right)), kind, [a, b])
+    run("hamming", (left, right, n, result), rows=(0, 3), threads=threads)
+    return result

@@ -1,0 +1,79 @@
+"""A self-contained HTML page about a comparison of continual methods: numbers, plots, and how they came about."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import Any
+
+from bitlearn.files import atomic_write
+
+EXTRA = "the report needs {name}: pip install 'bitlearn[demo]'"
+
+
+def require() -> None:
+    """Raise ImportError, naming the extra, where the report cannot be made.
+
+    Examples
+    --------
+    >>> require()
+    """
+    for name in ("jinja2", "matplotlib"):
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise ImportError(EXTRA.format(name=name)) from error
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    result : dict
+        What ``bitlearn demo --json`` writes.
+
+    Returns
+    -------
+    str
+        HTML that refers to nothing outside itself.
+
+    Raises
+    ------
+    ImportError
+        Where Jinja or Matplotlib is missing.
+    """
+    require()
+    from jinja2 import Environment, StrictUndefined
+
+    from bitlearn.report import plots
+    from bitlearn.report.units import size
+
+    # Without a loader, so that nothing but this one template is ever read.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"size": size, "percent": lambda share: f"{100 * share:.1f} %"}
+    template = environment.from_string(files(__name__).joinpath("template.html").read_text(encoding="utf-8"))
+    return template.render(
+        **result,
+        plots={
+            "averages": plots.averages(result["methods"]),
+            "over_time": plots.over_time(result["methods"], result["tasks"]),
+            "matrices": plots.matrices(result["methods"]),
+            "memory": plots.memory(result["memory"]["rows"]),
+        },
+    )
+
+
+def write(path: str | os.PathLike[str], result: dict[str, Any]) -> None:
+    """Write the page, whole or not at all.
+
+    Raises
+    ------
+    ImportError
+        Where Jinja or Matplotlib is missing.
+    OSError
+        Where the file cannot be written.
+    """
+    page = render(result)
+    with atomic_write(path) as stream:
+        stream.write(page.encode())

@@ -1,0 +1,133 @@
+"""Counter-based random bits: the same in every backend, at any number of threads, and after a resume.
+
+Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). A random word
+is a pure function of a key and a position, so nothing has to be stored, skipped or kept in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
+_WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32)
+_LOW = np.uint64(0xFFFF_FFFF)
+_ROUNDS = 10
+
+
+def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Return four random 32-bit words for each counter.
+
+    Parameters
+    ----------
+    counter : ndarray of uint32, shape (m, 4)
+    key : (int, int)
+        Two 32-bit words.
+
+    Returns
+    -------
+    ndarray of uint32, shape (m, 4)
+    """
+    c0, c1, c2, c3 = (counter[:, i].astype(np.uint64) for i in range(4))
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = _MULTIPLIERS[0] * c0
+        product1 = _MULTIPLIERS[1] * c2
+        c0 = (product1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0)
+        c2 = (product0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1)
+        c1 = product1 & _LOW
+        c3 = product0 & _LOW
+        k0 = (k0 + int(_WEYL[0])) & 0xFFFF_FFFF
+        k1 = (k1 + int(_WEYL[1])) & 0xFFFF_FFFF
+    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A stream of random bits named by a seed and what it is for.
+
+    Parameters
+    ----------
+    seed : int
+        The user's seed, 0 <= seed < 2**64.
+    step, stream : int
+        The training step (or epoch, or task) and the layer or purpose, each below 2**32.
+
+    Examples
+    --------
+    >>> Key(0).words(2).tolist() == Key(0).words(2).tolist()
+    True
+    >>> Key(0, step=1).words(1) == Key(0, step=2).words(1)
+    array([False])
+    """
+
+    seed: int
+    step: int = 0
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, limit in (("seed", self.seed, 64), ("step", self.step, 32), ("stream", self.stream, 32)):
+            if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**limit:
+                raise ValueError(f"{name} must be in [0, 2**{limit}), got {value!r}")
+
+    def words(self, count: int) -> np.ndarray:
+        """Return the first random words of this stream.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        ndarray of uint32, shape (count,)
+        """
+        blocks = -(-count // 4)
+        counter = np.empty((blocks, 4), dtype=np.uint32)
+        index = np.arange(blocks, dtype=np.uint64)
+        counter[:, 0] = index & _LOW
+        counter[:, 1] = index >> np.uint64(32)
+        counter[:, 2] = self.step
+        counter[:, 3] = self.stream
+        return philox4x32(counter, (self.seed & 0xFFFF_FFFF, self.seed >> 32)).reshape(-1)[:count]
+
+    def uniform(self, count: int) -> np.ndarray:
+        """Return values in [0, 1), multiples of 2**-24, so that every processor gives the same.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        ndarray of float32, shape (count,)
+        """
+        return (self.words(count) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+    def permutation(self, count: int) -> np.ndarray:
+        """Return a random order of ``range(count)``.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        ndarray of int64, shape (count,)
+        """
+        high = self.words(2 * count).astype(np.uint64)
+        return np.argsort((high[:count] << np.uint64(32)) | high[count:], kind="stable")
+
+    def integers(self, count: int, limit: int) -> np.ndarray:
+        """Return integers in [0, limit), by multiplication (bias below limit / 2**32).
+
+        Parameters
+        ----------
+        count, limit : int
+            How many, and the bound, at most 2**32.
+
+        Returns
+        -------
+        ndarray of int64, shape (count,)
+        """
+        return ((self.words(count).astype(np.uint64) * np.uint64(limit)) >> np.uint64(32)).astype(np.int64)

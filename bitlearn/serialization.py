@@ -1,0 +1,247 @@
+"""Saving and loading: a safetensors file whose header says, in JSON, what the arrays are. Nothing in it can run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitlearn import nn, safetensors
+from bitlearn.classifier import Classifier
+from bitlearn.datasets.preparation import Preparation
+from bitlearn.datasets.scaling import Scaling
+from bitlearn.nn.frozen import Frozen, Stage
+from bitlearn.ops.weights import PackedWeights, pack_weights, weight_words
+
+#: Raised when what is written can no longer be read by earlier versions.
+FORMAT_VERSION = 1
+_CONFIG = "bitlearn"
+
+Arrays = dict[str, np.ndarray]
+Parts = tuple[Arrays, dict[str, Any]]
+
+#: The layers that a file may name; nothing else is ever made from one.
+_LAYERS: dict[str, type[nn.Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        nn.BatchNorm,
+        nn.BatchNormSign,
+        nn.BinaryConv2d,
+        nn.BinaryLinear,
+        nn.Flatten,
+        nn.InputConv2d,
+        nn.InputLinear,
+        nn.Linear,
+        nn.MaxPool2d,
+        nn.Sign,
+    )
+}
+
+
+def write(kind: str, path: str | PathLike[str], arrays: Arrays, config: dict[str, Any]) -> None:
+    """Write arrays and what they are, atomically."""
+    header = {"format_version": FORMAT_VERSION, "kind": kind, "config": config}
+    safetensors.write(path, arrays, {_CONFIG: json.dumps(header, sort_keys=True)})
+
+
+def read(kind: str | None, path: str | PathLike[str]) -> Parts:
+    """Read a file of a kind (of any, with its kind in the configuration, where `kind` is None).
+
+    Raises
+    ------
+    ValueError
+        Where the file is corrupt, of another kind, or written by a later version.
+    FileNotFoundError
+        Where there is none.
+    """
+    arrays, metadata = safetensors.read(path)
+    try:
+        header = json.loads(metadata[_CONFIG])
+        version, found, config = header["format_version"], header["kind"], header["config"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} must be a file that bitlearn saved, got one without its description") from None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version!r}")
+    if not isinstance(found, str) or not isinstance(config, dict) or kind not in (None, found):
+        raise ValueError(f"{path} must hold a {kind or 'known object'}, got {found!r}")
+    return arrays, config | {"kind": found} if kind is None else config
+
+
+@contextmanager
+def description(path: str | PathLike[str]) -> Iterator[None]:
+    """Make a ValueError that names the file of whatever a description raises that does not fit its arrays."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path} must describe its arrays, got a description that fails with {error!r}") from None
+
+
+def fill(targets: Arrays, arrays: Arrays, path: str | PathLike[str]) -> None:
+    """Copy loaded arrays into those of the same names, shapes and dtypes; nothing is copied where one differs."""
+    for name, target in targets.items():
+        found = arrays.get(name)
+        if found is None or found.shape != target.shape or found.dtype != target.dtype:
+            got = "none" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(f"{path} must hold {name!r} as {target.dtype} {target.shape}, got {got}")
+    for name, target in targets.items():
+        target[...] = arrays[name]
+
+
+# --- the parts of each kind of object --------------------------------------------------------------------------------
+
+
+def _model_parts(model: nn.Sequential) -> Parts:
+    layers = [{"name": n, "type": type(layer).__name__, "settings": layer.settings()} for n, layer in model.items()]
+    config = {"precision": model.precision.name, "input_shape": list(model.input_shape), "layers": layers}
+    return model.parameters() | model.statistics(), config
+
+
+def _model_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Sequential:
+    layers: list[nn.Layer | tuple[str, nn.Layer]] = []
+    for entry in config["layers"]:
+        if entry["type"] not in _LAYERS:
+            raise ValueError(f"{path} must name known layers, got {entry['type']!r}")
+        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
+        layers.append((str(entry["name"]), _LAYERS[entry["type"]](**settings)))
+    model = nn.Sequential(layers, input_shape=tuple(config["input_shape"]), precision=config["precision"])
+    fill(model.parameters() | model.statistics(), arrays, path)
+    return model
+
+
+def frozen_parts(frozen: Frozen) -> Parts:
+    """Return the arrays of an inference form, and what they are."""
+    arrays = {f"{i}.{name}": array for i, stage in enumerate(frozen.stages) for name, array in stage.arrays.items()}
+    stages = [{"kind": s.kind, "settings": s.settings, "arrays": sorted(s.arrays)} for s in frozen.stages]
+    return arrays, {"stages": stages, "input_shape": list(frozen.input_shape), "classes": frozen.classes}
+
+
+def frozen_from(arrays: Arrays, config: dict[str, Any]) -> Frozen:
+    """Return the inference form that `frozen_parts` took apart."""
+    stages = [
+        Stage(
+            entry["kind"],
+            {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()},
+            {name: arrays[f"{index}.{name}"] for name in entry["arrays"]},
+        )
+        for index, entry in enumerate(config["stages"])
+    ]
+    return Frozen(stages, input_shape=tuple(config["input_shape"]), classes=int(config["classes"]))
+
+
+def _classifier_parts(classifier: Classifier) -> Parts:
+    if isinstance(classifier.network, Frozen):
+        kind, (arrays, config) = "frozen", frozen_parts(classifier.network)
+    else:
+        kind, (arrays, config) = "model", _model_parts(classifier.network)
+    arrays = {f"network.{name}": array for name, array in arrays.items()}
+    scaling = classifier.preparation.scaling
+    if scaling.midpoint is not None and scaling.half_range is not None:
+        arrays |= {"scaling.midpoint": scaling.midpoint, "scaling.half_range": scaling.half_range}
+    return arrays, {"network": kind, "parts": config, "image_size": classifier.preparation.image_size}
+
+
+def _classifier_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> Classifier:
+    inner = {name.removeprefix("network."): a for name, a in arrays.items() if name.startswith("network.")}
+    if config["network"] == "frozen":
+        network: nn.Sequential | Frozen = frozen_from(inner, config["parts"])
+    else:
+        network = _model_from(inner, config["parts"], path)
+    scaling = Scaling(arrays.get("scaling.midpoint"), arrays.get("scaling.half_range"))
+    return Classifier(network, Preparation(scaling, config["image_size"]))
+
+
+def _weights_parts(weights: PackedWeights) -> Parts:
+    return {"words": weight_words("weights", weights, weights.n, len(weights.shape))}, {"n": weights.n}
+
+
+_SAVERS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
+    nn.Sequential: ("model", _model_parts),
+    Frozen: ("frozen", frozen_parts),
+    Classifier: ("classifier", _classifier_parts),
+    PackedWeights: ("weights", _weights_parts),
+}
+_LOADERS: dict[str, Callable[[Arrays, dict[str, Any], Any], Any]] = {
+    "model": _model_from,
+    "frozen": lambda arrays, config, path: frozen_from(arrays, config),
+    "classifier": _classifier_from,
+    "weights": lambda arrays, config, path: pack_weights(arrays["words"], config["n"]),
+}
+
+
+def save(obj: nn.Sequential | Frozen | Classifier | PackedWeights, path: str | PathLike[str]) -> None:
+    """Save a network, its inference form, a classifier or packed weights to one file.
+
+    Parameters
+    ----------
+    obj : Sequential, Frozen, Classifier or PackedWeights
+    path : path-like
+        The file appears whole or not at all.
+
+    Raises
+    ------
+    TypeError
+        Where `obj` is anything else.
+    OSError
+        Where the file cannot be written.
+
+    Notes
+    -----
+    The layout of safetensors: the length of a JSON header, the header, then the arrays. What the arrays are is in the
+    header's metadata, again in JSON. Optimiser state and progress are in training checkpoints, which
+    `bitlearn.training.fit` writes.
+
+    Examples
+    --------
+    >>> import bitlearn as bl, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> bl.save(bl.models.mlp((4,), 2, hidden=(8,)), path)
+    >>> bl.load(path).names
+    ['linear1', 'sign1', 'linear2', 'norm1']
+    """
+    if type(obj) not in _SAVERS:
+        raise TypeError(f"obj must be a {', '.join(each.__name__ for each in _SAVERS)}, got {type(obj).__name__}")
+    kind, parts = _SAVERS[type(obj)]
+    write(kind, Path(path), *parts(obj))
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Load what `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Sequential, Frozen, Classifier or PackedWeights
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where it is truncated, corrupt, or not one that `save` wrote.
+
+    Examples
+    --------
+    >>> import bitlearn as bl, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.safetensors"
+    >>> bl.save(bl.pack_weights(bl.pack([[1, -1, 1]]), 3), path)
+    >>> bl.load(path)
+    PackedWeights(shape=(1, 1), n=3)
+    """
+    arrays, config = read(None, path)
+    kind = config.pop("kind")
+    if kind not in _LOADERS:
+        raise ValueError(f"{path} must hold one of {', '.join(_LOADERS)}, got {kind!r}")
+    with description(path):
+        return _LOADERS[kind](arrays, config, path)

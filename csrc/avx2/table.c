@@ -1,0 +1,9 @@
+/* The kernels of the avx2 variant; what is missing here runs on the next one. */
+#include "avx2.h"
+
+#ifdef BL_X86_64
+#define ENTRY(name, parameters, arguments) .name = bl_##name##_avx2,
+const bl_kernels bl_kernels_avx2 = {.pack = bl_pack_avx2, BL_XNOR_KERNELS(ENTRY) BL_GRADIENT_KERNELS(ENTRY)};
+#else
+const bl_kernels bl_kernels_avx2 = {.pack = NULL};
+#endif

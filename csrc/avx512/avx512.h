@@ -1,0 +1,15 @@
+/* The avx512 variant: what beats the portable code with AVX-512 F, BW, VL, DQ and VPOPCNTDQ. Empty on other
+   processors. */
+#ifndef BL_AVX512_H
+#define BL_AVX512_H
+
+#include "../blocks.h"
+
+#define BL_DECLARE_AVX512(name, parameters, arguments) void bl_##name##_avx512 parameters;
+BL_KERNELS(BL_DECLARE_AVX512)
+
+#ifdef BL_X86_64
+#include <immintrin.h>
+#endif
+
+#endif

@@ -1,0 +1,89 @@
+/* How the products are cut into blocks, so that a variant brings two or three short functions, not eleven kernels.
+
+   A driver (bl_<kernel>_blocked, in portable/) walks over the shapes, gathers windows, looks after edges and
+   padding and writes the results; a block does the arithmetic for BL_ROWS rows and up to 64 columns. The drivers
+   are compiled once, for the baseline: they take a few percent of the time, since a block is hundreds of
+   operations. */
+#ifndef BL_BLOCKS_H
+#define BL_BLOCKS_H
+
+#include "variants.h"
+
+#define BL_ROWS 4
+#define BL_COLUMNS 64
+/* The most terms of one gradient block. 256 * 128 = 32768: a sum of int8 terms where the bit is set stays within
+   int16, for -32768 is reached and +32768 is not. A sum of int16 terms is below 2^23 * 2, far within int32. */
+#define BL_TERMS 256
+
+/* counts[r][c] += popcount((a[r] ^ b[c]) & valid[r]) over `words` words; column c is b + c * b_stride, c < columns.
+   All four rows are readable; valid is NULL where every word counts. Columns up to the next multiple of 4 may be
+   written, with anything. */
+typedef void bl_xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *const valid[BL_ROWS], const uint64_t *b,
+                           intptr_t b_stride, intptr_t columns, intptr_t words,
+                           int32_t counts[BL_ROWS][BL_COLUMNS]);
+
+/* The gradients of a block, widened to the type it sums in: int16 for int8, int32 for int16, float for float. */
+typedef union {
+    int16_t int8[BL_ROWS][BL_TERMS];
+    int32_t int16[BL_ROWS][BL_TERMS];
+    float float32[BL_ROWS][BL_TERMS];
+} bl_terms;
+
+typedef union {
+    int64_t integer[BL_ROWS][BL_COLUMNS];
+    float real[BL_ROWS][BL_COLUMNS];
+} bl_sums;
+
+/* sums[r][c] += sum over t < count of terms[r][t] * sign(bit c of bits[t * stride]), for all rows and columns. */
+typedef void bl_gradient_block(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count,
+                               bl_sums *sums);
+
+/* The gradient blocks of a variant, one for each type of gradient. */
+typedef struct {
+    bl_gradient_block *int8, *int16, *float32;
+} bl_gradient_blocks;
+
+/* What becomes of the sums of bit products: dots of a type, mismatches (for hamming), or bits. */
+enum { BL_DOTS, BL_MISMATCHES, BL_SIGNS };
+typedef struct {
+    int kind, out_type;
+    const int32_t *threshold;
+    void *out;
+    intptr_t columns;
+} bl_xnor_result;
+
+/* Finish columns [column, column + width) of a row. The dot is base - 2 * count; base < 2^31. */
+void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+                    const int32_t counts[BL_COLUMNS]);
+
+/* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */
+enum { BL_STORE, BL_ADD, BL_COMPARE };
+typedef struct {
+    int kind, g_type;
+    const void *threshold;
+    intptr_t rows_per_threshold;
+    const uint64_t *mask;
+    void *out;
+    int64_t n;
+} bl_gradient_result;
+
+/* Finish word column `word` of a row: its columns [64 * word, min(64 * word + 64, n)). `r` is its place in sums. */
+void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, int r, const bl_sums *sums);
+
+/* terms[r][to + t] = g[offset + t] for t < count; g may be NULL for zeros. */
+void bl_load_terms(bl_terms *terms, int r, intptr_t to, const void *g, int g_type, intptr_t offset, intptr_t count);
+
+BL_INLINE bl_gradient_block *bl_block_of(const bl_gradient_blocks *blocks, int g_type)
+{
+    return g_type == BL_INT8 ? blocks->int8 : g_type == BL_INT16 ? blocks->int16 : blocks->float32;
+}
+
+#define BL_DECLARE_XNOR_DRIVER(name, parameters, arguments)                                                            \
+    void bl_##name##_blocked(bl_xnor_block *block, BL_UNWRAP parameters);
+BL_XNOR_KERNELS(BL_DECLARE_XNOR_DRIVER)
+
+#define BL_DECLARE_GRADIENT_DRIVER(name, parameters, arguments)                                                        \
+    void bl_##name##_blocked(const bl_gradient_blocks *blocks, BL_UNWRAP parameters);
+BL_GRADIENT_KERNELS(BL_DECLARE_GRADIENT_DRIVER)
+
+#endif

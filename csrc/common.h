@@ -1,0 +1,74 @@
+/* What every C file needs: integer types, target macros and helpers on words. */
+#ifndef BL_COMMON_H
+#define BL_COMMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define BL_X86_64 1
+#endif
+
+/* GCC and Clang need to be told, function by function, which instructions they may use; MSVC takes any intrinsic. */
+#if defined(__GNUC__) || defined(__clang__)
+#define BL_TARGET(features) __attribute__((target(features)))
+#define BL_INLINE static inline __attribute__((always_inline))
+#else
+#define BL_TARGET(features)
+#define BL_INLINE static __forceinline
+#endif
+#define BL_TARGET_AVX2 BL_TARGET("avx2")
+#define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")
+
+static inline intptr_t bl_min(intptr_t a, intptr_t b) { return a < b ? a : b; }
+static inline intptr_t bl_max(intptr_t a, intptr_t b) { return a > b ? a : b; }
+
+static inline intptr_t bl_words(int64_t n) { return (intptr_t)((n + 63) / 64); }
+
+/* The bits in use in the last word of n values. */
+static inline uint64_t bl_tail_mask(int64_t n) { return ~UINT64_C(0) >> (-n & 63); }
+
+/* The number of set bits in each byte, as bytes. Without the hardware instruction, which the baseline lacks; sums
+   of up to 31 results stay in their bytes (31 * 8 = 248), so a caller adds up before it folds. */
+static inline uint64_t bl_popcount_bytes(uint64_t x)
+{
+    x -= (x >> 1) & UINT64_C(0x5555555555555555);
+    x = (x & UINT64_C(0x3333333333333333)) + ((x >> 2) & UINT64_C(0x3333333333333333));
+    return (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+}
+
+/* The sum of the eight bytes: pairs first, because the sum may pass 255. */
+static inline int64_t bl_sum_bytes(uint64_t x)
+{
+    x = (x & UINT64_C(0x00ff00ff00ff00ff)) + ((x >> 8) & UINT64_C(0x00ff00ff00ff00ff));
+    return (int64_t)((x * UINT64_C(0x0001000100010001)) >> 48);
+}
+
+static inline int64_t popcount64(uint64_t x) { return bl_sum_bytes(bl_popcount_bytes(x)); }
+
+/* Bit j of the result = flags[j], each 0 or 1. The product gathers the lowest bits of eight bytes in the top byte. */
+static inline uint64_t bl_pack_flags(const uint8_t flags[64])
+{
+    uint64_t word = 0;
+    for (int byte = 0; byte < 8; byte++) {
+        uint64_t eight = 0;
+        for (int j = 0; j < 8; j++)
+            eight |= (uint64_t)flags[8 * byte + j] << (8 * j);
+        word |= (eight * UINT64_C(0x0102040810204080) >> 56) << (8 * byte);
+    }
+    return word;
+}
+
+/* flags[j] = bit j of the word, as 0 or 1: byte j of eight keeps bit j alone, and the addition carries it to the
+   top of its byte. (A loop of shifts compiles to scalar code.) Little-endian, as the format is. */
+static inline void bl_unpack_flags(uint64_t word, uint8_t flags[64])
+{
+    for (int byte = 0; byte < 8; byte++) {
+        uint64_t eight = (word >> (8 * byte) & 0xff) * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+        eight = ((eight + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7) & UINT64_C(0x0101010101010101);
+        memcpy(flags + 8 * byte, &eight, 8);
+    }
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* Which instruction sets this processor has and its operating system has switched on, asked at run time. */
+#include "variants.h"
+
+#if defined(BL_X86_64) && defined(_MSC_VER)
+
+#include <intrin.h>
+
+static unsigned bit(int word, int position, unsigned feature)
+{
+    return (unsigned)word >> position & 1 ? feature : 0;
+}
+
+unsigned bl_cpu_features(void)
+{
+    int leaf[4];
+    __cpuid(leaf, 0);
+    if (leaf[0] < 7)
+        return 0;
+    __cpuid(leaf, 1);
+    /* Without OSXSAVE the register that says which vector state is saved cannot be read. */
+    if (!(leaf[2] >> 27 & 1))
+        return 0;
+    unsigned long long state = _xgetbv(0);
+    unsigned features = 0;
+    __cpuidex(leaf, 7, 0);
+    if ((state & 0x06) == 0x06)
+        features |= bit(leaf[1], 5, BL_AVX2);
+    if ((state & 0xe6) == 0xe6)
+        features |= bit(leaf[1], 16, BL_AVX512F) | bit(leaf[1], 30, BL_AVX512BW) | bit(leaf[1], 31, BL_AVX512VL) |
+                    bit(leaf[1], 17, BL_AVX512DQ) | bit(leaf[2], 14, BL_AVX512VPOPCNTDQ);
+    return features;
+}
+
+#elif defined(BL_X86_64)
+
+unsigned bl_cpu_features(void)
+{
+    unsigned features = 0;
+    __builtin_cpu_init();
+    features |= __builtin_cpu_supports("avx2") ? BL_AVX2 : 0;
+    features |= __builtin_cpu_supports("avx512f") ? BL_AVX512F : 0;
+    features |= __builtin_cpu_supports("avx512bw") ? BL_AVX512BW : 0;
+    features |= __builtin_cpu_supports("avx512vl") ? BL_AVX512VL : 0;
+    features |= __builtin_cpu_supports("avx512dq") ? BL_AVX512DQ : 0;
+    features |= __builtin_cpu_supports("avx512vpopcntdq") ? BL_AVX512VPOPCNTDQ : 0;
+    return features;
+}
+
+#else
+
+unsigned bl_cpu_features(void) { return 0; }
+
+#endif

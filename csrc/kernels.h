@@ -1,0 +1,137 @@
+/* The C contract of bitlearn: every kernel, and the questions one may ask about its variants.
+
+   Plain declarations only. The same text is compiled into every C file (after common.h, which brings the integer types)
+   and given unchanged to cffi, so it holds no preprocessor line but `#define NAME number`.
+
+   The packed format. Values are +1 and -1, one bit each, packed along the last axis into 64-bit words, least
+   significant bit first: value j is bit j % 64 of word j / 64, and a set bit means +1. `n` counts values and `words` =
+   ceil(n / 64) counts words; a row of n values is `words` words. Bits past the last value are zero in every input and
+   every output.
+
+   Every kernel is a loop. Arrays are C-contiguous, aligned for their element type and do not overlap `out`, which the
+   caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot fail; it reads and writes
+   nothing outside its arrays. Any size may be zero. Different threads may run kernels at the same time.
+
+   `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(). The caller first asks
+   bl_variant_missing (must be NULL) and bl_variant_implements (must be 1). All variants give the same bits, except that
+   sums of float32 gradients agree to rounding only. */
+
+/* Element types of a `void *` argument, named by the int argument beside it. */
+#define BL_INT8 0
+#define BL_INT16 1
+#define BL_INT32 2
+#define BL_INT64 3
+#define BL_FLOAT32 4
+#define BL_FLOAT64 5
+
+/* --- The variants ----------------------------------------------------------------------------------------------- */
+
+int bl_variant_count(void);
+
+/* "avx512", "avx2", "portable". */
+const char *bl_variant_name(int variant);
+
+/* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */
+const char *bl_variant_missing(int variant, int i);
+
+/* 1 where the variant has its own version of the kernel ("pack", "xnor_matmul"...), else 0. */
+int bl_variant_implements(int variant, const char *kernel);
+
+/* The compiler and its version. */
+const char *bl_compiler(void);
+
+/* --- The packed format ------------------------------------------------------------------------------------------ */
+
+/* bit[i, j] = x[i, j] >= threshold[j]; NaN on either side gives a clear bit, and -0.0 equals 0.0.
+   x (rows, n) and threshold (n) of x_type: BL_FLOAT32 or BL_FLOAT64; out (rows, words). */
+void bl_pack(int variant, const void *x, int x_type, const void *threshold, intptr_t rows, int64_t n, uint64_t *out);
+
+/* bit[i, j] = x[i, j] != 0. x (rows, n) bytes, out (rows, words). */
+void bl_pack_bool(int variant, const uint8_t *x, intptr_t rows, int64_t n, uint64_t *out);
+
+/* out[i, j] = +1 where the bit is set, else -1. words (rows, ceil(n / 64)), out (rows, n). */
+void bl_unpack(int variant, const uint64_t *words, intptr_t rows, int64_t n, int8_t *out);
+
+/* out[i] = number of set bits of row i. x (rows, words). */
+void bl_popcount(int variant, const uint64_t *x, intptr_t rows, intptr_t words, int64_t *out);
+
+/* out bit [j, i] = x bit [i, j]. x (m, ceil(n / 64)), out (n, ceil(m / 64)). */
+void bl_transpose_bits(int variant, const uint64_t *x, intptr_t m, int64_t n, uint64_t *out);
+
+/* --- Products of bits with bits --------------------------------------------------------------------------------- */
+
+/* out[i, j] = number of values in which row i of a and row j of b differ = popcount(a[i] ^ b[j]).
+   Zero tails cancel in the xor, so n is not needed. a (m, words), b (k, words), out (m, k). Limit: n < 2^31. */
+void bl_hamming(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
+                int32_t *out);
+
+/* out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]), since each differing pair counts -1, not +1.
+   out (m, k) of out_type: BL_INT16 (n <= 32767), BL_INT32 (n < 2^31) or BL_FLOAT32 (exact for n <= 2^24). */
+void bl_xnor_matmul(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
+                    int64_t n, void *out, int out_type);
+
+/* bit[i, j] = dot(i, j) >= threshold[j], in one pass with no integer matrix in between.
+   threshold (k), out (m, ceil(k / 64)). */
+void bl_xnor_matmul_sign(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
+                         int64_t n, const int32_t *threshold, uint64_t *out);
+
+/* The sizes of a two-dimensional convolution, images NHWC. Output position (r, c) sees through tap (i, j) the input
+   position (r * stride_height + i - pad_top, c * stride_width + j - pad_left); outside the image it counts pad_value
+   (0, +1 or -1) in each of the n channels. The padding at the bottom and on the right follows from out_height and
+   out_width; a window may lie wholly outside. `words` = ceil(n / 64). */
+typedef struct {
+    intptr_t batch, height, width, words;
+    intptr_t out_height, out_width, out_channels;
+    intptr_t kernel_height, kernel_width;
+    intptr_t stride_height, stride_width;
+    intptr_t pad_top, pad_left;
+    int64_t n;
+    int pad_value;
+} bl_conv2d;
+
+/* out[b, r, c, o] = sum over taps and channels of x[b, position(r, i), position(c, j), :] * w[o, i, j, :].
+   x (batch, height, width, words), w (out_channels, kernel_height, kernel_width, words),
+   out (batch, out_height, out_width, out_channels) of out_type as for xnor_matmul. With t taps inside the image it is
+   n * t - 2 * (number of differing values), so the limits of xnor_matmul hold for n * kernel_height * kernel_width. */
+void bl_xnor_conv2d(int variant, const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, void *out,
+                    int out_type);
+
+/* bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]; threshold (out_channels),
+   out (batch, out_height, out_width, ceil(out_channels / 64)). */
+void bl_xnor_conv2d_sign(int variant, const uint64_t *x, const uint64_t *w, const bl_conv2d *shape,
+                         const int32_t *threshold, uint64_t *out);
+
+/* --- Products of gradients with bits ----------------------------------------------------------------------------
+   All six sum gradients with the signs of bits: sum of g[t] * s[t], s = +1 or -1. g_type names the type of the gradient
+   and so that of the result: BL_INT8 gives int32 (exact below 2^24 terms), BL_INT16 gives int64 (exact), BL_FLOAT32
+   gives float32 (to rounding, in no promised order). Integers use sum of g * s = 2 * (sum of g where the bit is set) -
+   sum of g; floats add +g or -g, because the doubled sum would lose bits. The _sign kernels reduce each block of sums
+   to bits at once and never form the matrix; their threshold is int64, or float32 for a float32 gradient. */
+
+/* out[i, j] = sum over t of g[i, t] * w[t, j]. g (m, k), w (k, words), out (m, n). */
+void bl_grad_input(int variant, const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n,
+                   void *out);
+
+/* out[o, j] += sum over i of gt[o, i] * x[i, j]. gt (k, m) is the transposed gradient, x (m, words), out (k, n). */
+void bl_grad_weight(int variant, const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n,
+                    void *out);
+
+/* bit[o, j] = (sum over i of gt[o, i] * x[i, j] >= threshold[o]) and mask[o, j].
+   threshold (k), mask and out (k, words). */
+void bl_grad_weight_sign(int variant, const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n,
+                         const void *threshold, const uint64_t *mask, uint64_t *out);
+
+/* The gradient of xnor_conv2d with respect to x; pad_value is not used, for a padded position has no gradient.
+   g (batch, out_height, out_width, out_channels), w as there, out (batch, height, width, n). */
+void bl_conv2d_grad_input(int variant, const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape,
+                          void *out);
+
+/* The gradient of xnor_conv2d with respect to w, added to out. gt (out_channels, batch, out_height, out_width) is the
+   gradient with its channels moved first, x as there, out (out_channels, kernel_height, kernel_width, n). */
+void bl_conv2d_grad_weight(int variant, const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape,
+                           void *out);
+
+/* bit = (that gradient >= threshold[o]) and mask. threshold (out_channels), mask and out (out_channels, kernel_height,
+   kernel_width, words). */
+void bl_conv2d_grad_weight_sign(int variant, const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape,
+                                const void *threshold, const uint64_t *mask, uint64_t *out);

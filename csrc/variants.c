@@ -1,0 +1,67 @@
+/* The list of variants, and the public functions: each calls its variant's own. */
+#include "variants.h"
+
+/* X(name, the features it needs), best first. A new instruction set is a folder and a line here. */
+#define BL_VARIANTS(X)                                                                                                 \
+    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ)                               \
+    X(avx2, BL_AVX2)                                                                                                   \
+    X(portable, 0)
+
+#define DECLARE(name, features) extern const bl_kernels bl_kernels_##name;
+BL_VARIANTS(DECLARE)
+
+#define ENTRY(name, features) {#name, features, &bl_kernels_##name},
+static const struct {
+    const char *name;
+    unsigned needs;
+    const bl_kernels *kernels;
+} variants[] = {BL_VARIANTS(ENTRY)};
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} features[] = {
+    {BL_AVX2, "avx2"},         {BL_AVX512F, "avx512f"},   {BL_AVX512BW, "avx512bw"},
+    {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
+};
+
+int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }
+
+const char *bl_variant_name(int variant) { return variants[variant].name; }
+
+const char *bl_variant_missing(int variant, int i)
+{
+    unsigned missing = variants[variant].needs & ~bl_cpu_features();
+    for (size_t f = 0; f < sizeof features / sizeof features[0]; f++)
+        if (missing & features[f].bit && i-- == 0)
+            return features[f].name;
+    return NULL;
+}
+
+int bl_variant_implements(int variant, const char *kernel)
+{
+#define IMPLEMENTS(name, parameters, arguments)                                                                        \
+    if (strcmp(kernel, #name) == 0)                                                                                    \
+        return variants[variant].kernels->name != NULL;
+    BL_KERNELS(IMPLEMENTS)
+    return 0;
+}
+
+const char *bl_compiler(void)
+{
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+#if defined(__clang__)
+    return "Clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "GCC " __VERSION__;
+#elif defined(_MSC_VER)
+    return "MSVC " TEXT(_MSC_VER);
+#else
+    return "unknown";
+#endif
+}
+
+#define DISPATCH(name, parameters, arguments)                                                                          \
+    void bl_##name(int variant, BL_UNWRAP parameters) { variants[variant].kernels->name arguments; }
+BL_KERNELS(DISPATCH)

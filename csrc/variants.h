@@ -1,0 +1,81 @@
+/* How a variant is described: a struct of one function pointer a kernel, NULL where it has none of its own.
+
+   A kernel is one line in the lists below, X(name, (parameters), (arguments)): the signature of kernels.h without
+   the variant. The struct, the declarations and the dispatching functions are made from it, and the compiler
+   compares it with the contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them,
+   defined there or not, so that no definition can differ from the list. */
+#ifndef BL_VARIANTS_H
+#define BL_VARIANTS_H
+
+#include "common.h"
+
+#include "kernels.h"
+
+#define BL_PACKING_KERNELS(X)                                                                                          \
+    X(pack, (const void *x, int x_type, const void *threshold, intptr_t rows, int64_t n, uint64_t *out),               \
+      (x, x_type, threshold, rows, n, out))                                                                            \
+    X(pack_bool, (const uint8_t *x, intptr_t rows, int64_t n, uint64_t *out), (x, rows, n, out))                       \
+    X(unpack, (const uint64_t *words, intptr_t rows, int64_t n, int8_t *out), (words, rows, n, out))                   \
+    X(popcount, (const uint64_t *x, intptr_t rows, intptr_t words, int64_t *out), (x, rows, words, out))               \
+    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))
+
+#define BL_XNOR_KERNELS(X)                                                                                             \
+    X(hamming, (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int32_t *out),           \
+      (a, b, m, k, words, out))                                                                                        \
+    X(xnor_matmul,                                                                                                     \
+      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,             \
+       int out_type),                                                                                                  \
+      (a, b, m, k, words, n, out, out_type))                                                                           \
+    X(xnor_matmul_sign,                                                                                                \
+      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n,                        \
+       const int32_t *threshold, uint64_t *out),                                                                       \
+      (a, b, m, k, words, n, threshold, out))                                                                          \
+    X(xnor_conv2d, (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, void *out, int out_type),            \
+      (x, w, shape, out, out_type))                                                                                    \
+    X(xnor_conv2d_sign,                                                                                                \
+      (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),         \
+      (x, w, shape, threshold, out))
+
+#define BL_GRADIENT_KERNELS(X)                                                                                         \
+    X(grad_input,                                                                                                      \
+      (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),                    \
+      (g, g_type, w, m, k, n, out))                                                                                    \
+    X(grad_weight,                                                                                                     \
+      (const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n, void *out),                   \
+      (gt, g_type, x, k, m, n, out))                                                                                   \
+    X(grad_weight_sign,                                                                                                \
+      (const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n, const void *threshold,        \
+       const uint64_t *mask, uint64_t *out),                                                                           \
+      (gt, g_type, x, k, m, n, threshold, mask, out))                                                                  \
+    X(conv2d_grad_input,                                                                                               \
+      (const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out), (g, g_type, w, shape, out))   \
+    X(conv2d_grad_weight,                                                                                              \
+      (const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape, void *out), (gt, g_type, x, shape, out)) \
+    X(conv2d_grad_weight_sign,                                                                                         \
+      (const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape, const void *threshold,                   \
+       const uint64_t *mask, uint64_t *out),                                                                           \
+      (gt, g_type, x, shape, threshold, mask, out))
+
+#define BL_KERNELS(X) BL_PACKING_KERNELS(X) BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X)
+
+#define BL_UNWRAP(...) __VA_ARGS__
+
+#define BL_KERNEL_MEMBER(name, parameters, arguments) void(*name) parameters;
+typedef struct {
+    BL_KERNELS(BL_KERNEL_MEMBER)
+} bl_kernels;
+
+/* The features of a processor that a variant may need, as bits. */
+enum {
+    BL_AVX2 = 1,
+    BL_AVX512F = 2,
+    BL_AVX512BW = 4,
+    BL_AVX512VL = 8,
+    BL_AVX512DQ = 16,
+    BL_AVX512VPOPCNTDQ = 32,
+};
+
+/* The features of this processor that its operating system lets a program use. */
+unsigned bl_cpu_features(void);
+
+#endif

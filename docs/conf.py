@@ -1,0 +1,42 @@
+"""How Sphinx builds the documentation: ``make docs``."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "bitlearn"
+author = "The bitlearn developers"
+copyright = author
+version = release = installed_version("bitlearn")
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives"]
+exclude_patterns = ["_build", "examples"]
+# Docstrings write `name` for anything of the package; what is no such name stays plain code.
+default_role = "py:obj"
+
+autosummary_generate = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+# The docstrings state types, shapes and units; annotations would say half of it again.
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+# Functions and classes have to document all parameters and what they return; a method may say it in its first line.
+numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR10", "RT01"}
+# The methods of continual learning take what their base class takes; a protocol has no constructor.
+numpydoc_validation_exclude = {r"\.[A-Z]\w*\.\w+$", r"continual\.methods\.\w+\.[A-Z]\w*$", r"\.Watcher$"}
+python_maximum_signature_line_length = 100
+
+html_theme = "furo"
+html_title = f"bitlearn {release}"
+html_static_path = ["_static"]
+html_css_files = ["bitlearn.css"]
+# Nothing is loaded from elsewhere: the pages work without a network.
+html_copy_source = False
+html_show_copyright = False
+pygments_style = "tango"
+pygments_dark_style = "monokai"
+highlight_language = "none"

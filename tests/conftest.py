@@ -1,0 +1,51 @@
+"""What every test may ask for: a seeded generator, each variant in turn, the folder of data sets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import DEFAULT_SEED, SEED_VARIABLE, seed
+from hypothesis import settings
+
+import bitlearn as bl
+from bitlearn.backends import variants
+
+settings.register_profile("bitlearn", derandomize=True, deadline=None, max_examples=40, database=None)
+settings.load_profile("bitlearn")
+
+
+def pytest_report_header() -> str:
+    return f"{SEED_VARIABLE}={seed()} (default {DEFAULT_SEED}); variants: {', '.join(variants())}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed and "rng" in getattr(item, "fixturenames", ()):
+        report.sections.append(("seed", f"{SEED_VARIABLE}={seed()}"))
+    return report
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same numbers in every run and whatever runs before, unless the environment variable names another seed."""
+    return np.random.default_rng(seed())
+
+
+@pytest.fixture(params=variants())
+def variant(request):
+    """Run the test on each variant that is available here."""
+    with bl.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of image files; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("BITLEARN_DATA")
+    if not folder:
+        pytest.skip("BITLEARN_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,80 @@
+"""Run a kernel between guard words: what it may write, what it must leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from cases import INT32_LIMITS
+
+from bitlearn.backends import implementing, lookup, reference, use_backend
+
+#: Odd, so that arrays start at no multiple of a vector's size.
+_MARGIN = 9
+_REFERENCE = "reference"
+
+
+def rivals(*kernels: str) -> list[tuple[str, str]]:
+    """Return every kernel named with each variant that has a version of its own (the reference where it is alone)."""
+    return [(kernel, variant) for kernel in kernels for variant in implementing(kernel)[:-1] or [_REFERENCE]]
+
+
+def guarded(array: np.ndarray, fill: int = 0xA5) -> tuple[np.ndarray, np.ndarray]:
+    """Return a C-contiguous copy of `array` and the larger buffer that it lies in, bytes of `fill` around it."""
+    margin = _MARGIN * array.itemsize
+    buffer = np.full(array.nbytes + 2 * margin, fill, dtype=np.uint8)
+    inner = buffer[margin : margin + array.nbytes].view(array.dtype).reshape(array.shape)
+    inner[...] = array
+    return inner, buffer
+
+
+def _edges(array: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+    margin = _MARGIN * array.itemsize
+    return np.concatenate([buffer[:margin], buffer[margin + array.nbytes :]])
+
+
+def run(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
+    """Run a variant's kernel on copies of `arguments`, the last of which is ``out``, and return what it wrote.
+
+    Asserts that it changed no input and nothing around any array. Fills what is around with two patterns in turn, so
+    that a result that depends on it shows too.
+    """
+    with use_backend(variant):
+        function = lookup(kernel)
+    results = []
+    for fill in (0xA5, 0x5A):
+        copies = [guarded(each, fill) if isinstance(each, np.ndarray) else (each, None) for each in arguments]
+        function(*(copy for copy, _ in copies))
+        for position, (given, (copy, buffer)) in enumerate(zip(arguments, copies, strict=True)):
+            if buffer is not None:
+                assert (_edges(copy, buffer) == fill).all(), f"{variant} wrote around argument {position} of {kernel}"
+                if position < len(arguments) - 1:
+                    np.testing.assert_array_equal(copy, given, f"{variant} changed argument {position} of {kernel}")
+        results.append(copies[-1][0].copy())
+    assert results[0].tobytes() == results[1].tobytes(), f"{variant} read outside an argument of {kernel}"
+    return results[0]
+
+
+def check_exactly(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
+    """Assert that a variant's kernel gives the specification's result, bit for bit, and return it."""
+    expected = arguments[-1].copy()
+    reference.KERNELS[kernel](*arguments[:-1], expected)
+    got = run(kernel, variant, arguments)
+    sizes = [each.shape if isinstance(each, np.ndarray) else each for each in arguments]
+    np.testing.assert_array_equal(got, expected, f"{variant}, {kernel}{sizes}", strict=True)
+    return expected
+
+
+def filled(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Return a result's array full of nonsense, so that an element left unwritten shows."""
+    array = np.empty(shape, dtype=dtype)
+    array.view(np.uint8)[...] = 0x6B
+    return array
+
+
+def around(dots: np.ndarray) -> np.ndarray:
+    """Return int32 thresholds at, one below and one above some dot of each column, and the two limits of int32."""
+    k = dots.shape[-1]
+    picked = dots.reshape(-1, k)[:1] if dots.size else np.zeros((1, k), dtype=np.int64)
+    values = picked[0] + np.arange(k) % 3 - 1
+    values[3::11] = INT32_LIMITS[0]
+    values[8::11] = INT32_LIMITS[1]
+    return values.astype(np.int32)

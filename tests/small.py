@@ -1,0 +1,53 @@
+"""Small networks and data on which several tests train."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn.datasets.preparation import Examples, prepare
+from bitlearn.training import train_step
+
+POLICIES = ("standard", "int8", "low-memory")
+MODELS = {
+    "mlp": ((7, 5, 1), {"hidden": (65, 33)}),
+    "cnv": ((32, 32, 3), {"filters": (5, 9, 6, 4), "dense": (17,)}),
+    "binarynet": ((32, 32, 3), {"filters": (5, 9, 6, 4), "dense": (17,)}),
+}
+CLASSES = 4
+
+
+def model(name: str, precision: str, head: str = "binary", seed: int = 3) -> bl.nn.Sequential:
+    shape, options = MODELS[name]
+    return bl.models.build(name, shape, CLASSES, precision=precision, head=head, seed=seed, **options)
+
+
+def examples(name: str, count: int, seed: int = 11) -> Examples:
+    """Images whose brightness, place by place, tells the class, under noise."""
+    rng = np.random.default_rng(seed)
+    shape = MODELS[name][0]
+    y = rng.integers(0, CLASSES, count)
+    centres = np.random.default_rng(5).integers(60, 196, size=(CLASSES, *shape))
+    x = np.clip(centres[y] + rng.normal(scale=50, size=(count, *shape)), 0, 255).astype(np.uint8)
+    return Examples(x, y, prepare(x))
+
+
+def trained(
+    name: str, precision: str, steps: int, head: str = "binary", optimizer: str = "adam", batch: int = 8
+) -> tuple[bl.nn.Sequential, dict[str, np.ndarray], list[float]]:
+    """Return a network after some steps, the optimiser's state and the losses."""
+    network, rule = model(name, precision, head), bl.optim.OPTIMIZERS[optimizer]()
+    state = rule.init(network.parameters(), network.precision, network.binary_parameters())
+    data = examples(name, batch * steps)
+    codes = data.codes()
+    losses = [
+        train_step(network, rule, state, codes[i : i + batch], data.y[i : i + batch], 0.01)
+        for i in range(0, batch * steps, batch)
+    ]
+    return network, state, losses
+
+
+def everything(network: bl.nn.Sequential, state: dict[str, np.ndarray] | None = None) -> dict[str, bytes]:
+    """Return the bytes of all that training changes."""
+    arrays = network.parameters() | network.statistics() | (state or {})
+    return {name: array.tobytes() for name, array in arrays.items()}

@@ -1,0 +1,135 @@
+"""`import bitlearn` in a fresh process: what it loads, what it leaves alone, and what it survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+#: Makes the modules of STATES look "missing" (nobody finds them) or "broken" (found, but loading them fails).
+SABOTAGE = """
+import sys
+from importlib.machinery import ModuleSpec
+class Broken:
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        raise OSError(f"{module.__name__} is broken by this test")
+class Finder:
+    def __init__(self, inner):
+        self.inner = inner
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+    def find_spec(self, name, path=None, target=None):
+        if name not in STATES:
+            return self.inner.find_spec(name, path, target)
+        return ModuleSpec(name, Broken()) if STATES[name] == "broken" else None
+sys.meta_path[:] = map(Finder, sys.meta_path)
+"""
+NUMBA, CEXT = "numba", "bitlearn.backends._cext"
+
+
+def run(code: str, states: dict[str, str] | None = None) -> dict:
+    """Run `code` in a fresh interpreter, warnings as errors, and return the dictionary it leaves in `result`."""
+    sabotage = f"STATES = {states}\n{SABOTAGE}" if states else ""
+    program = f"{sabotage}\n{code}\nimport json\nprint(json.dumps(result))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BITLEARN_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_nothing_heavy_is_loaded():
+    code = """
+import sys, bitlearn
+result = {"loaded": sorted(sys.modules)}
+"""
+    loaded = set(run(code)["loaded"])
+    heavy = {"numba", "llvmlite", "cffi", "scipy", "sklearn", "torch", "matplotlib", "rich", "bitlearn.backends._cext"}
+    assert not heavy & loaded
+
+
+def test_environment_stays_as_it_is():
+    code = """
+import os
+before = dict(os.environ)
+import bitlearn
+result = {name: [before.get(name), os.environ.get(name)] for name in before.keys() | os.environ.keys()}
+"""
+    assert {name: pair for name, pair in run(code).items() if pair[0] != pair[1]} == {}
+
+
+def test_no_thread_starts():
+    # NumPy comes first: its BLAS starts threads of its own.
+    code = """
+import os, threading
+import numpy
+def count():
+    tasks = "/proc/self/task"
+    return len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
+before = count()
+import bitlearn
+result = {"before": before, "after": count()}
+"""
+    counts = run(code)
+    assert counts["after"] == counts["before"]
+
+
+def test_public_names_resolve():
+    code = """
+import bitlearn
+result = {name: getattr(bitlearn, name) is not None for name in bitlearn.__all__}
+"""
+    names = run(code)
+    assert all(names.values())
+    assert {"pack", "unpack", "xnor_matmul", "which", "use_backend", "show_config", "nn", "continual"} <= set(names)
+
+
+def test_dir_lists_the_public_names():
+    code = """
+import bitlearn
+result = {"missing": sorted(set(bitlearn.__all__) - set(dir(bitlearn)))}
+"""
+    assert run(code)["missing"] == []
+
+
+PRODUCT = """
+import bitlearn as bl
+a, b = bl.pack([[1, -1, 1], [1, 1, 1]]), bl.pack([[1, 1, 1]])
+result = {
+    "product": bl.xnor_matmul(a, b, 3).tolist(),
+    "variant": bl.which("xnor_matmul"),
+    "config": bl.show_config(mode="dict"),
+}
+"""
+
+
+def check_reason(config: dict, backend: str, module: str, state: str) -> None:
+    """The configuration says why a backend is not there."""
+    reason = config["backends"][backend]
+    assert reason not in ("", "available")
+    if state == "broken":
+        assert f"{module} is broken by this test" in reason
+
+
+@pytest.mark.parametrize("state", ["missing", "broken"])
+@pytest.mark.parametrize(("backend", "module", "other"), [("jit", NUMBA, "cext"), ("cext", CEXT, "jit")])
+def test_one_backend_missing_or_broken(backend, module, other, state):
+    found = run(PRODUCT, {module: state})
+    assert found["product"] == [[1], [3]]
+    assert found["variant"].split(":")[0] in (other, "reference")
+    check_reason(found["config"], backend, module, state)
+
+
+@pytest.mark.parametrize("state", ["missing", "broken"])
+def test_both_missing_or_broken(state):
+    found = run(PRODUCT, {NUMBA: state, CEXT: state})
+    assert found["product"] == [[1], [3]]
+    assert found["variant"] == "reference"
+    check_reason(found["config"], "jit", NUMBA, state)
+    check_reason(found["config"], "cext", CEXT, state)

@@ -1,0 +1,135 @@
+"""Packing and products: every variant against the executable specification, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import EDGES, LARGE, PRODUCTS, SIZES, integers, packed, signs, star, tails_are_zero, words
+from guards import around, check_exactly, filled, rivals
+
+from bitlearn.backends import lookup, use_backend
+from bitlearn.bits import WORD, words_for
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pack(kernel, variant, dtype, rng):
+    for rows, n in star(3, 70):
+        x = rng.normal(size=(rows, n)).astype(dtype)
+        threshold = rng.normal(size=n).astype(dtype)
+        x[:, ::3] = threshold[::3]
+        for special in (np.nan, np.inf, -np.inf, -0.0):
+            x[rng.random(x.shape) < 0.1] = special
+            threshold[rng.random(n) < 0.05] = special
+        out = check_exactly(kernel, variant, (x, threshold, filled((rows, words_for(n)), WORD)))
+        assert tails_are_zero(out, n)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack_bool"))
+def test_pack_bool(kernel, variant, rng):
+    for rows, n in star(3, 70):
+        x = signs(rng, rows, n) > 0
+        out = check_exactly(kernel, variant, (x, filled((rows, words_for(n)), WORD)))
+        assert tails_are_zero(out, n)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("unpack"))
+def test_unpack(kernel, variant, rng):
+    for rows, n in star(3, 70):
+        values = signs(rng, rows, n)
+        out = check_exactly(kernel, variant, (packed(values), n, filled((rows, n), np.int8)))
+        np.testing.assert_array_equal(out, values, strict=True)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("popcount"))
+def test_popcount(kernel, variant, rng):
+    for rows, n_words in star(3, 2, sizes=(0, 1, 2, 7, 8, 9, 33)):
+        x = rng.integers(0, 2**64, size=(rows, n_words), dtype=np.uint64)
+        x[::2] |= np.uint64(0xFFFF_0000_FFFF_FFFF)
+        check_exactly(kernel, variant, (x, filled((rows,), np.int64)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("transpose_bits"))
+def test_transpose_bits(kernel, variant, rng):
+    for m, n in [*star(5, 70), (200, 259), *((m, n) for m in EDGES for n in EDGES)]:
+        out = check_exactly(kernel, variant, (words(rng, m, n), n, filled((n, words_for(m)), WORD)))
+        assert tails_are_zero(out, m)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming"))
+def test_hamming(kernel, variant, rng):
+    for m, k, n in PRODUCTS:
+        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), np.int32)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_xnor_matmul(kernel, variant, dtype, rng):
+    for m, k, n in PRODUCTS:
+        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), dtype)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign"))
+def test_xnor_matmul_sign(kernel, variant, rng):
+    for m, k, n in PRODUCTS:
+        a, b = signs(rng, m, n), signs(rng, k, n)
+        threshold = around(a.astype(np.int64) @ b.T.astype(np.int64))
+        arguments = (packed(a), packed(b), n, threshold, filled((m, words_for(k)), WORD))
+        assert tails_are_zero(check_exactly(kernel, variant, arguments), k)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))
+@pytest.mark.parametrize(("dtype", "n"), [(np.int16, 2**15 - 1), (np.int32, 2**18 + 1), (np.float32, 2**18 + 1)])
+def test_longest_rows(kernel, variant, dtype, n, rng):
+    # All equal and all different give the largest magnitudes that a result and its partial sums can have.
+    a = signs(rng, 3, n)
+    a[0] = 1
+    b = np.stack([a[0], -a[0], a[1], -a[1]])
+    out = check_exactly(kernel, variant, (packed(a), packed(b), n, filled((3, 4), dtype)))
+    assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([n, -n], [n, -n])
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_linear"))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_quantize_linear(kernel, variant, dtype, stochastic, rng):
+    for out_type, limit in ((np.int8, 127), (np.int16, 32767)):
+        for rows, columns in star(3, 70):
+            x = rng.normal(size=(rows, columns)) * 3 * limit
+            x[:, ::4] = np.rint(x[:, ::4]) + 0.5  # ties, where the scale is 1
+            x = (x if dtype != np.int64 else x * 100).astype(dtype)
+            scale = np.exp(rng.normal(size=rows)).astype(np.float32 if dtype == np.float32 else np.float64)
+            scale[::2] = 1 if dtype != np.int64 else 8
+            zero_point = integers(rng, np.int8, rows).astype(np.int64)
+            shape = (rows, columns) if stochastic else (0, 0)
+            noise = rng.integers(0, 2**32, size=shape, dtype=np.uint32)
+            noise[:, ::5] = 2**31  # half: exactly the fraction of a tie
+            arguments = (x, scale, zero_point, -limit, limit, noise, filled((rows, columns), out_type))
+            check_exactly(kernel, variant, arguments)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_power_of_two"))
+@pytest.mark.parametrize("exponents", [2, 4, 8, 16])
+def test_quantize_power_of_two(kernel, variant, exponents, rng):
+    for rows, columns in star(3, 70, sizes=tuple(size for size in SIZES if size)):
+        x = np.ldexp(rng.normal(size=(rows, columns)), rng.integers(-20, 3, size=(rows, columns))).astype(np.float32)
+        edge = np.float32(np.sqrt(0.5))
+        x[:, ::5] = [np.nextafter(edge, np.float32(1)), edge][columns % 2]
+        x[:, 1::7] = 0.0
+        x[:, 2::7] = -0.0
+        x[:, 3::7] = 1e-42  # below the normal numbers
+        x[0, 0] = 1
+        largest = np.abs(x).max(axis=1)
+        x[largest == 0, 0] = largest[largest == 0] = 1
+        check_exactly(kernel, variant, (x, largest, exponents, filled((rows, columns), np.int32)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))
+def test_prepared_words_are_read_only(kernel, variant, rng):
+    a, b = words(rng, 3, LARGE), words(rng, 4, LARGE)
+    expected, out = np.empty((3, 4), np.int32), np.empty((3, 4), np.int32)
+    with use_backend(variant):
+        lookup(kernel)(a, b, LARGE, expected)
+        b.flags.writeable = False
+        lookup(kernel)(a, b, LARGE, out)
+    np.testing.assert_array_equal(out, expected)

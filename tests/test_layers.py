@@ -1,0 +1,191 @@
+"""The layer rule: a module imports only from below, and inside a level in one direction."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+#: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
+LEVELS = (
+    {"bits", "precision", "arena", "rng", "errors", "files", "safetensors", "datasets"},
+    {"backends", "threads"},
+    {"ops"},
+    {"quantizers", "nn", "config"},
+    {"optim", "models"},
+    {"training", "memory", "serialization"},
+    {"continual"},
+    {"__init__"},  # the public names: read by users and by the level above, by nothing below
+    {"cli", "report", "demo", "integrations", "__main__"},
+)
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+
+#: The one module that reaches for the registry of kernels.
+DISPATCH = "bitlearn.ops.dispatch"
+#: The two sub-commands that may reach for the benchmarks.
+BENCHMARKS = {"bitlearn.cli.bench", "bitlearn.cli.claims"}
+MAX_LINES = 400
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(importlib.util.find_spec("bitlearn").submodule_search_locations[0])
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module of the package; a package's own file has the package's name."""
+    parts = ("bitlearn", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[str, int]]:
+    """Yield (dotted name, line) of every import, wherever it stands: in a function, under TYPE_CHECKING."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    yield alias.name, node.lineno
+            case ast.ImportFrom():
+                parts = module.split(".")
+                base = parts[: len(parts) - node.level + is_package] if node.level else []
+                base = [*base, node.module] if node.module else base
+                for alias in node.names:
+                    yield ".".join([*base, alias.name]), node.lineno
+            case ast.Call(
+                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                yield name, node.lineno
+
+
+def resolve(name: str, modules: set[str]) -> str:
+    """The module that an imported name belongs to: `bitlearn.bits.Bits` is in `bitlearn.bits`."""
+    while name not in modules and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def component(module: str) -> str:
+    """The module's name in the table of levels."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def edges(sources: dict[str, tuple[str, bool]]) -> list[tuple[str, str, int]]:
+    """Every import between the given modules, {name: (source, is_package)}, as (importer, imported, line)."""
+    modules = set(sources)
+    return [
+        (module, target, line)
+        for module, (source, is_package) in sources.items()
+        for name, line in imported(ast.parse(source), module, is_package)
+        if (target := resolve(name, modules)) in modules and target != module
+    ]
+
+
+def violations(sources: dict[str, tuple[str, bool]]) -> list[str]:
+    """Every import that breaks the layer rule, in words."""
+    found = []
+    graph: dict[str, set[str]] = {}
+    for module, target, line in edges(sources):
+        graph.setdefault(module, set()).add(target)
+        level, reached = LEVEL[component(module)], LEVEL[component(target)]
+        if reached > level:
+            found.append(f"{module}:{line} (level {level}) imports {target} (level {reached})")
+        if component(target) == "backends" and component(module) != "backends" and module != DISPATCH:
+            found.append(f"{module}:{line} imports {target}: only {DISPATCH} may")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append(f"a circle of imports: {' <- '.join(error.args[1])}")
+    return found
+
+
+def outside(module: str, source: str, is_package: bool) -> list[str]:
+    """Every import of the tests, or of the benchmarks from where they are not run."""
+    found = []
+    for name, line in imported(ast.parse(source), module, is_package):
+        first = name.removeprefix("bitlearn.").split(".")[0]
+        if first in {"tests", "conftest", "cases"} or (first == "bench" and module not in BENCHMARKS):
+            found.append(f"{module}:{line} imports {name}")
+    return found
+
+
+def sources() -> dict[str, tuple[str, bool]]:
+    return {module: (path.read_text("utf-8"), path.name == "__init__.py") for module, path in FILES.items()}
+
+
+def test_every_module_has_a_level():
+    missing = {component(module) for module in FILES} - set(LEVEL)
+    assert not missing, f"place {sorted(missing)} in LEVELS"
+
+
+def test_no_module_has_two_levels():
+    assert sum(map(len, LEVELS)) == len(LEVEL)
+
+
+def test_imports_point_down():
+    assert violations(sources()) == []
+
+
+def test_package_needs_neither_tests_nor_benchmarks():
+    found = [line for module, (source, is_package) in sources().items() for line in outside(module, source, is_package)]
+    assert found == []
+
+
+def test_files_stay_short():
+    files = [*FILES.values()]
+    for folder in ("tests", "csrc", "bench"):
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".c", ".h"}]
+    lengths = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("bitlearn.bits", "from bitlearn.ops import dispatch"),
+        ("bitlearn.bits", "import bitlearn.ops.dispatch"),
+        ("bitlearn.bits", "from bitlearn import ops"),
+        ("bitlearn.bits", "from .ops import dispatch"),
+        ("bitlearn.bits", "def f():\n    from bitlearn.ops.dispatch import run"),
+        ("bitlearn.bits", "if TYPE_CHECKING:\n    from bitlearn.ops.dispatch import run"),
+        ("bitlearn.bits", "import importlib\nimportlib.import_module('bitlearn.ops')"),
+        ("bitlearn.ops", "from ..nn import linear"),
+        ("bitlearn.nn.linear", "import bitlearn as bl"),
+        ("bitlearn.nn.linear", "from bitlearn import pack"),
+        ("bitlearn.nn.linear", "from bitlearn.backends import lookup"),
+        ("bitlearn.cli", "from bitlearn.backends.reference import KERNELS"),
+        ("bitlearn.nn.conv", "from bitlearn.nn.linear import Linear"),  # which imports conv below
+    ],
+)
+def test_a_wrong_import_is_found(importer, source):
+    right = {
+        "bitlearn": ("from bitlearn.nn import linear", True),
+        "bitlearn.bits": ("import numpy as np", False),
+        "bitlearn.backends": ("from bitlearn.bits import Bits", True),
+        "bitlearn.backends.reference": ("from bitlearn.bits import Bits", False),
+        "bitlearn.ops": ("from .dispatch import run", True),
+        "bitlearn.ops.dispatch": ("from bitlearn.backends import lookup", False),
+        "bitlearn.nn": ("from bitlearn.nn.linear import Linear", True),
+        "bitlearn.nn.linear": ("from . import conv\nfrom bitlearn import ops", False),
+        "bitlearn.nn.conv": ("from ..ops.dispatch import run", False),
+        "bitlearn.cli": ("import bitlearn as bl", True),
+    }
+    assert violations(right) == []
+    text, is_package = right[importer]
+    assert violations(right | {importer: (f"{text}\n{source}", is_package)}) != []
+
+
+@pytest.mark.parametrize(
+    "source", ["import tests.cases", "from cases import SIZES", "from bitlearn.bench import kernels"]
+)
+def test_an_import_from_outside_is_found(source):
+    assert outside("bitlearn.nn.linear", source, False) != []
+
+
+def test_only_the_two_subcommands_reach_the_benchmarks():
+    assert outside("bitlearn.cli.bench", "from bitlearn.bench import kernels", False) == []

@@ -1,0 +1,237 @@
+"""pack, unpack and their relatives against NumPy's own packing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import EDGES, SIZES, packed, signs, star, tails_are_zero, words
+
+import bitlearn as bl
+from bitlearn.bits import WORD, words_for
+
+FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+
+
+def by_numpy(flags: np.ndarray) -> np.ndarray:
+    """Pack booleans as the contract states it, with `numpy.packbits`."""
+    return packed(np.where(flags, 1, -1))
+
+
+def values(rng, dtype, *shape):
+    if np.dtype(dtype).kind == "f":
+        x = rng.normal(size=shape).astype(dtype)
+        for special in (np.nan, np.inf, -np.inf, 0.0, -0.0):
+            x[rng.random(shape) < 0.08] = special
+        return x
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, size=shape, endpoint=True, dtype=dtype)
+    x[rng.random(shape) < 0.2] = 0
+    return x
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
+def test_every_type(dtype, rng):
+    for shape in star(3, 70):
+        x = values(rng, dtype, *shape)
+        got = bl.pack(x)
+        np.testing.assert_array_equal(got, by_numpy(x >= 0), strict=True)
+        assert tails_are_zero(got, shape[-1])
+
+
+@pytest.mark.usefixtures("variant")
+def test_special_values():
+    x = [0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1e-45, -1e-45]
+    for dtype in (np.float32, np.float64):
+        assert bl.pack(np.array(x, dtype=dtype)).tolist() == [0b01010011]
+    assert bl.pack([True, False, True]).tolist() == [0b101]
+    assert bl.pack(x, threshold=np.nan).tolist() == [0]
+    assert bl.pack(x, threshold=-np.inf).tolist() == [0b11110011]
+
+
+@pytest.mark.usefixtures("variant")
+def test_layouts(rng):
+    x = values(rng, np.float32, 6, 10, 130)
+    views = [
+        x[::2],
+        x[:, ::-1],
+        x[..., ::-1],
+        x[..., 1::3],
+        np.asfortranarray(x),
+        x.T,
+        x.astype(">f4"),
+        x[1, 2],
+        x[:, :0],
+    ]
+    for view in views:
+        np.testing.assert_array_equal(bl.pack(view), by_numpy(view >= 0), strict=True)
+        np.testing.assert_array_equal(bl.pack(view > 0), by_numpy(view > 0), strict=True)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_array_equal(bl.pack(read_only), by_numpy(x >= 0), strict=True)
+    assert bl.pack([]).shape == (0,)
+    assert bl.pack(x[:0]).shape == (0, 10, 3)
+
+
+def test_other_axes_are_moved_last(rng):
+    x = values(rng, np.float64, 3, 70, 5)
+    for axis in (-3, -2, -1, 0, 1, 2):
+        np.testing.assert_array_equal(bl.pack(x, axis=axis), by_numpy(np.moveaxis(x, axis, -1) >= 0), strict=True)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", [*FLOATS, np.int8, np.int64, np.uint64])
+def test_thresholds_compare_as_numpy_does(dtype, rng):
+    x = values(rng, dtype, 4, 70)
+    array = rng.normal(size=70)
+    scalars = [0, 1, -1, 0.5, 0.1, 300, np.float64(0.1), np.float32(0.1)]
+    for threshold in [*scalars, array, array.astype(np.float32), np.arange(70) - 35, list(array)]:
+        # 0.1 itself, as this type holds it
+        x[0] = np.asarray(0.1).astype(dtype)
+        got = bl.pack(x, threshold=threshold)
+        np.testing.assert_array_equal(got, by_numpy(x >= threshold), f"threshold={threshold!r}", strict=True)
+
+
+def test_integers_past_float64_are_compared_exactly():
+    x = np.array([2**53, 2**53 + 1, 2**63 - 1], dtype=np.int64)
+    assert bl.pack(x, threshold=2**53 + 1).tolist() == [0b110]
+    assert bl.pack(x.astype(np.uint64) * 2, threshold=2**64 - 2).tolist() == [0b100]
+    assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=1000).tolist() == [0]
+
+
+@pytest.mark.usefixtures("variant")
+def test_out_is_written_and_returned(rng):
+    x = values(rng, np.float32, 4, 70)
+    for source in (x, x > 0):
+        out = np.full((4, 2), 7, dtype=WORD)
+        assert bl.pack(source, out=out) is out
+        np.testing.assert_array_equal(out, bl.pack(source))
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.float16, np.float32, np.float64])
+def test_unpack(dtype, rng):
+    for shape in star(3, 70):
+        x = signs(rng, *shape)
+        np.testing.assert_array_equal(bl.unpack(packed(x), shape[-1], dtype=dtype), x.astype(dtype), strict=True)
+    x = signs(rng, 2, 3, 65)
+    np.testing.assert_array_equal(bl.unpack(packed(x)[:, ::-1], 65), x[:, ::-1], strict=True)
+    np.testing.assert_array_equal(bl.unpack(packed(x[0, 0]), 65), x[0, 0], strict=True)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("bitorder", ["little", "big"])
+@pytest.mark.parametrize("n", SIZES)
+def test_to_and_from_packbits(n, bitorder, rng):
+    x = signs(rng, 3, 2, n)
+    theirs = np.packbits(x > 0, axis=-1, bitorder=bitorder)
+    np.testing.assert_array_equal(bl.to_packbits(packed(x), n, bitorder=bitorder), theirs, strict=True)
+    np.testing.assert_array_equal(bl.from_packbits(theirs, n, bitorder=bitorder), packed(x), strict=True)
+    if n % 8:  # bits past the last value are cleared
+        theirs[..., -1] |= 0xFF >> n % 8 if bitorder == "big" else (0xFF << n % 8) & 0xFF
+        np.testing.assert_array_equal(bl.from_packbits(theirs, n, bitorder=bitorder), packed(x))
+
+
+def test_to_packbits_is_a_copy(rng):
+    source = words(rng, 3, 70)
+    before = source.copy()
+    bl.to_packbits(source, 70)[...] = 0
+    np.testing.assert_array_equal(source, before)
+
+
+@pytest.mark.usefixtures("variant")
+def test_popcount(rng):
+    x = rng.integers(0, 2**64, size=(3, 4, 5), dtype=np.uint64)
+    counts = np.bitwise_count(x).astype(np.int64)
+    for axis in (-1, 0, 1, 2, -3, None):
+        np.testing.assert_array_equal(bl.popcount(x, axis=axis), counts.sum(axis=axis), strict=axis is not None)
+    np.testing.assert_array_equal(bl.popcount(x[:, ::-2, 1:]), counts[:, ::-2, 1:].sum(axis=-1), strict=True)
+    assert bl.popcount(x[0, 0]) == counts[0, 0].sum()
+    for empty in (x[:0], x[:, :0], x[..., :0]):
+        expected = np.zeros(empty.shape[:-1], dtype=np.int64)
+        np.testing.assert_array_equal(bl.popcount(empty), expected, strict=True)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("n", SIZES)
+def test_transpose_bits(n, rng):
+    for m in EDGES:
+        x = signs(rng, m, n)
+        np.testing.assert_array_equal(bl.transpose_bits(packed(x), n), packed(x.T), strict=True)
+
+
+ONE = np.zeros((2, 1), dtype=np.uint64)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: bl.pack(1.0), ValueError, "x must have at least one dimension, got a scalar"),
+        (lambda: bl.pack([1j]), TypeError, "x must be real numbers or bool, got dtype complex128"),
+        (lambda: bl.pack(["1"]), TypeError, "x must be real numbers or bool, got dtype <U1"),
+        (lambda: bl.pack([1.0], axis=1), ValueError, "axis must be less than 1, the number of dimensions, got 1"),
+        (lambda: bl.pack([1.0], axis=-2), ValueError, "axis must be at least -1, got -2"),
+        (lambda: bl.pack([1.0], axis=0.5), TypeError, "axis must be an integer, got 0.5"),
+        (lambda: bl.pack([1.0, 2], threshold=[0]), ValueError, r"threshold must be a scalar or of shape \(2,\), got"),
+        (lambda: bl.pack([1.0], threshold="0"), TypeError, "threshold must be real numbers, got dtype <U1"),
+        (lambda: bl.pack([True], threshold=1), ValueError, "threshold must be 0 for bool"),
+        (lambda: bl.unpack(ONE, 65), ValueError, r"words must have 2 words in its last axis to hold n=65 values, got"),
+        (lambda: bl.unpack(ONE, 0), ValueError, r"words must have 0 words .* n=0 values, got shape \(2, 1\)"),
+        (lambda: bl.unpack(ONE, -1), ValueError, "n must be at least 0, got -1"),
+        (lambda: bl.unpack(ONE, 1.0), TypeError, "n must be an integer, got 1.0"),
+        (
+            lambda: bl.unpack(ONE.astype(np.int64), 1),
+            TypeError,
+            "words must be packed words of dtype uint64, got dtype",
+        ),
+        (lambda: bl.unpack(ONE[0, 0], 1), ValueError, "words must have at least 1 dimensions, got shape"),
+        (lambda: bl.unpack(ONE, 1, dtype=np.uint8), TypeError, "dtype must be a signed integer or floating type, got"),
+        (lambda: bl.unpack(ONE, 1, dtype=bool), TypeError, "dtype must be a signed integer or floating type, got bool"),
+        (lambda: bl.from_packbits([1], 8), TypeError, "bytes must have dtype uint8, got int64"),
+        (
+            lambda: bl.from_packbits(np.zeros(2, np.uint8), 8),
+            ValueError,
+            "bytes must have 1 bytes in its last axis for",
+        ),
+        (lambda: bl.from_packbits(np.zeros(1, np.uint8), 8, bitorder="middle"), ValueError, "bitorder must be one of"),
+        (lambda: bl.to_packbits(ONE, 65), ValueError, "words must have 2 words"),
+        (lambda: bl.to_packbits(ONE, 5, bitorder=1), ValueError, "bitorder must be one of 'little', 'big', got 1"),
+        (lambda: bl.popcount(ONE, axis=2), ValueError, "axis must be less than 2"),
+        (lambda: bl.popcount([[1]]), TypeError, "words must be packed words of dtype uint64, got dtype int64"),
+        (lambda: bl.transpose_bits(ONE[0], 5), ValueError, r"words must have 2 dimensions, got shape \(1,\)"),
+        (lambda: bl.transpose_bits(ONE, 65), ValueError, "words must have 2 words"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ([[0], [0]], TypeError, "out must be a NumPy array, got list"),
+        (np.zeros((2, 1), np.int64), TypeError, "out must have dtype uint64, got int64"),
+        (np.zeros((2, 2), np.uint64), ValueError, r"out must have shape \(2, 1\), got \(2, 2\)"),
+        (np.zeros((2, 2), np.uint64)[:, :1], ValueError, "out must be C-contiguous, got a strided array"),
+    ],
+)
+def test_wrong_out(out, error, message):
+    with pytest.raises(error, match=message):
+        bl.pack(np.ones((2, 3)), out=out)
+
+
+def test_out_that_must_not_be_written(rng):
+    x = np.array([[3], [4]], dtype=np.uint64)
+    with pytest.raises(ValueError, match="out must not overlap an input"):
+        bl.pack(x, out=x)
+    assert x.tolist() == [[3], [4]]
+    out = np.zeros((2, words_for(3)), dtype=WORD)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be writeable, got a read-only array"):
+        bl.pack(np.ones((2, 3)), out=out)
+    out = np.full((1, 1), 7, dtype=WORD)
+    with pytest.raises(ValueError, match="threshold must be 0 for bool"):
+        bl.pack([[True]], threshold=1, out=out)
+    assert out.tolist() == [[7]]

@@ -1,0 +1,121 @@
+"""The threads that share a call's rows."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cases import LARGE, THREADS, packed, signs
+
+import bitlearn as bl
+from bitlearn import threads
+
+
+@pytest.fixture
+def undecided(monkeypatch):
+    """No number of threads set: neither by a call nor in the environment."""
+    monkeypatch.setattr(threads, "_num_threads", None)
+    monkeypatch.delenv("BITLEARN_NUM_THREADS", raising=False)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_default_environment_and_call_in_rising_order(monkeypatch):
+    assert bl.get_num_threads() == 1
+    monkeypatch.setenv("BITLEARN_NUM_THREADS", "3")
+    assert bl.get_num_threads() == 3
+    bl.set_num_threads(2)
+    assert bl.get_num_threads() == 2
+    assert threads.resolve(None) == 2
+    assert threads.resolve(5) == 5
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("value", ["0", "257", "-1", "1.5", "many", ""])
+def test_environment_out_of_range(monkeypatch, value):
+    monkeypatch.setenv("BITLEARN_NUM_THREADS", value)
+    with pytest.raises(ValueError, match=r"BITLEARN_NUM_THREADS must be an integer from 1 to 256, got"):
+        bl.get_num_threads()
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("value", [0, 257, -1, 1.5, "2", True, None])
+def test_number_out_of_range_changes_nothing(value):
+    bl.set_num_threads(2)
+    with pytest.raises(ValueError, match=r"k must be an integer from 1 to 256, got"):
+        bl.set_num_threads(value)
+    assert bl.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("value", [0, 257, 1.5, "2", True])
+def test_argument_out_of_range(value):
+    a = bl.pack(np.ones((2, 3)))
+    out = np.full((2, 2), 7, dtype=np.int32)
+    with pytest.raises(ValueError, match=r"threads must be an integer from 1 to 256, got"):
+        bl.xnor_matmul(a, a, 3, out=out, threads=value)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 5, 64, LARGE])
+@pytest.mark.parametrize("wanted", THREADS)
+def test_ranges_cover_the_rows_once(count, wanted):
+    seen, ranges, lock = np.zeros(count, dtype=int), [], threading.Lock()
+
+    def visit(start, stop):
+        with lock:
+            seen[start:stop] += 1
+            ranges.append((start, stop))
+
+    threads.over_ranges(visit, count, wanted)
+    assert (seen == 1).all()
+    assert len(ranges) == max(1, min(wanted, count))
+    sizes = [stop - start for start, stop in ranges]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_exceptions_reach_the_caller_after_all_ranges_end(failing):
+    ended = []
+
+    def part(start, stop):
+        if start == failing:
+            raise RuntimeError(f"range {start}")
+        ended.append(start)
+
+    with pytest.raises(RuntimeError, match=f"range {failing}"):
+        threads.over_ranges(part, 3, 3)
+    assert sorted(ended) == [start for start in range(3) if start != failing]
+
+
+def test_concurrent_callers(variant, rng):
+    a, b = signs(rng, 40, 130), signs(rng, 9, 130)
+    expected = a.astype(np.int64) @ b.astype(np.int64).T
+    words = packed(a), packed(b)
+
+    def call(k):
+        with bl.use_backend(variant):
+            return bl.xnor_matmul(*words, 130, threads=1 + k % 4)
+
+    with ThreadPoolExecutor(8) as callers:
+        for result in callers.map(call, range(32)):
+            np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is not there")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_use_after_fork(variant, rng):
+    a, b = signs(rng, 12, 70), signs(rng, 5, 70)
+    expected = a.astype(np.int64) @ b.astype(np.int64).T
+    words = packed(a), packed(b)
+    bl.xnor_matmul(*words, 70, threads=3)  # the parent's pool has threads by now
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if (bl.xnor_matmul(*words, 70, threads=3) == expected).all() else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(bl.xnor_matmul(*words, 70, threads=3), expected)
