@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -20,7 +21,7 @@ from bitlearn.ops.weights import PackedWeights, pack_weights, weight_words
 
 #: Raised when what is written can no longer be read by earlier versions.
 FORMAT_VERSION = 1
-_CONFIG = "bitlearn"
+_CONFIG, _CHECKSUM = "bitlearn", "crc32"
 
 Arrays = dict[str, np.ndarray]
 Parts = tuple[Arrays, dict[str, Any]]
@@ -46,7 +47,18 @@ _LAYERS: dict[str, type[nn.Layer]] = {
 def write(kind: str, path: str | PathLike[str], arrays: Arrays, config: dict[str, Any]) -> None:
     """Write arrays and what they are, atomically."""
     header = {"format_version": FORMAT_VERSION, "kind": kind, "config": config}
-    safetensors.write(path, arrays, {_CONFIG: json.dumps(header, sort_keys=True)})
+    text = json.dumps(header, sort_keys=True)
+    safetensors.write(path, arrays, {_CONFIG: text, _CHECKSUM: _checksum(arrays, text)})
+
+
+def _checksum(arrays: Arrays, text: str) -> str:
+    """Return the CRC-32 of a description and of the arrays by name: a flipped bit in either shows in reading."""
+    total = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<"))
+        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(array.reshape(-1).view(np.uint8), total)
+    return f"{total:08x}"
 
 
 def read(kind: str | None, path: str | PathLike[str]) -> Parts:
@@ -61,7 +73,7 @@ def read(kind: str | None, path: str | PathLike[str]) -> Parts:
     """
     arrays, metadata = safetensors.read(path)
     try:
-        header = json.loads(metadata[_CONFIG])
+        header, checksum = json.loads(metadata[_CONFIG]), metadata[_CHECKSUM]
         version, found, config = header["format_version"], header["kind"], header["config"]
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} must be a file that bitlearn saved, got one without its description") from None
@@ -69,6 +81,8 @@ def read(kind: str | None, path: str | PathLike[str]) -> Parts:
         raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version!r}")
     if not isinstance(found, str) or not isinstance(config, dict) or kind not in (None, found):
         raise ValueError(f"{path} must hold a {kind or 'known object'}, got {found!r}")
+    if checksum != _checksum(arrays, metadata[_CONFIG]):
+        raise ValueError(f"{path} must hold what was written to it, got bytes with another checksum")
     return arrays, config | {"kind": found} if kind is None else config
 
 
@@ -196,8 +210,8 @@ def save(obj: nn.Sequential | Frozen | Classifier | PackedWeights, path: str | P
     Notes
     -----
     The layout of safetensors: the length of a JSON header, the header, then the arrays. What the arrays are is in the
-    header's metadata, again in JSON. Optimiser state and progress are in training checkpoints, which
-    `bitlearn.training.fit` writes.
+    header's metadata, again in JSON, with a checksum of all. Optimiser state and progress are in training
+    checkpoints, which `bitlearn.training.fit` writes.
 
     Examples
     --------

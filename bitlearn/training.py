@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bitlearn import serialization
+from bitlearn import checkpoints
 from bitlearn.arena import track
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
@@ -283,11 +283,11 @@ def fit(
     if len(train) and not (train.y.min() >= 0 and train.y.max() < classes):
         raise ValueError(f"labels must lie in [0, {classes}), got {train.y.min()} to {train.y.max()}")
     schedule = Schedule(options.schedule, options.learning_rate or optimizer.learning_rate, steps)
-    training = _training(model, optimizer, train, validation, options)
+    training = _description(model, optimizer, train, validation, options)
     state = optimizer.init(model.parameters(), model.precision, model.binary_parameters())
     result, start = Result(), 0
     if resume and checkpoint is not None and checkpoint.exists():
-        start = _restore(checkpoint, model, state, result, training)
+        start, result.history, result.best = checkpoints.restore(checkpoint, model, state, training)
     measure = measure or nullcontext()
     step = int(state["step"])
     for epoch in range(start, options.epochs):
@@ -309,11 +309,12 @@ def fit(
                 step += 1
                 if watcher is not None:
                     watcher.on_step(step, steps if options.max_steps is None else min(steps, options.max_steps), loss)
+        seconds = time.perf_counter() - begun
         entry: dict[str, Any] = {
             "epoch": epoch + 1,
             "loss": float(np.mean(result.losses[first:])),
             "validation_accuracy": None if validation is None else accuracy(model, validation),
-            "seconds": time.perf_counter() - begun,
+            "seconds": seconds,
         }
         _keep_best(model, result, entry)
         result.history.append(entry)
@@ -321,7 +322,8 @@ def fit(
             watcher.on_epoch(entry)
         # An epoch that `max_steps` cut short is no place to go on from.
         if checkpoint is not None and step == (epoch + 1) * steps_in_epoch(len(train), options.batch_size):
-            _store(checkpoint, model, state, result, training, epoch + 1)
+            assert result.best is not None
+            checkpoints.store(checkpoint, model, state, training, epoch + 1, result.history, result.best)
     return result
 
 
@@ -342,7 +344,7 @@ def _keep_best(model: Sequential, result: Result, entry: dict[str, Any]) -> None
         result.best = model.freeze()
 
 
-def _training(
+def _description(
     model: Sequential, optimizer: Optimizer, train: Examples, validation: Examples | None, options: Options
 ) -> dict[str, Any]:
     """Return what the steps depend on, as JSON knows it: it may not change between a checkpoint and going on from it.
@@ -357,37 +359,3 @@ def _training(
     }
     del found["max_steps"]
     return found
-
-
-def _store(path: Path, model: Sequential, state: Arrays, result: Result, training: dict[str, Any], epoch: int) -> None:
-    assert result.best is not None
-    best_arrays, best_config = serialization.frozen_parts(result.best)
-    arrays = (
-        {f"parameters.{name}": array for name, array in model.parameters().items()}
-        | {f"statistics.{name}": array for name, array in model.statistics().items()}
-        | {f"state.{name}": array for name, array in state.items()}
-        | {f"best.{name}": array for name, array in best_arrays.items()}
-    )
-    config = {"training": training, "epoch": epoch, "history": result.history, "best": best_config}
-    serialization.write("checkpoint", path, arrays, config)
-
-
-def _restore(path: Path, model: Sequential, state: Arrays, result: Result, training: dict[str, Any]) -> int:
-    """Take up a checkpoint: fill the model, the state and the result, and return how many epochs are done."""
-    arrays, config = serialization.read("checkpoint", path)
-    with serialization.description(path):
-        found, history, epoch = dict(config["training"]), list(config["history"]), int(config["epoch"])
-        best = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
-        frozen = serialization.frozen_from(best, config["best"])
-    differing = [key for key, value in training.items() if value != found.get(key)]
-    if differing:
-        texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
-        raise ValueError(f"checkpoint {path} must be of the same training, but it has {texts}")
-    targets = (
-        {f"parameters.{name}": array for name, array in model.parameters().items()}
-        | {f"statistics.{name}": array for name, array in model.statistics().items()}
-        | {f"state.{name}": array for name, array in state.items()}
-    )
-    serialization.fill(targets, arrays, path)
-    result.history, result.best = history, frozen
-    return epoch

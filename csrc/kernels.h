@@ -135,3 +135,14 @@ void bl_conv2d_grad_weight(int variant, const void *gt, int g_type, const uint64
    kernel_width, words). */
 void bl_conv2d_grad_weight_sign(int variant, const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape,
                                 const void *threshold, const uint64_t *mask, uint64_t *out);
+
+/* --- Quantization ----------------------------------------------------------------------------------------------- */
+
+/* out[i, j] = clip(round(x[i, j] / scale[i]) + zero_point[i], low, high). x (rows, columns) of x_type: BL_FLOAT32 with
+   scale (rows) float32, or BL_FLOAT64, BL_INT32 or BL_INT64 with scale float64; quotients are in scale's type. zero_point
+   (rows). noise NULL: to nearest, ties to even, in the default rounding mode; else noise (rows,
+   columns) and round(v) = floor(v + noise / 2^32). out of out_type BL_INT8 or BL_INT16; low and high fit it, and
+   low - zero_point and high - zero_point lie within 2^24. No x is NaN. */
+void bl_quantize_linear(int variant, const void *x, int x_type, const void *scale, const int64_t *zero_point,
+                        intptr_t rows, intptr_t columns, int32_t low, int32_t high, const uint32_t *noise, void *out,
+                        int out_type);

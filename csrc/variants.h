@@ -56,7 +56,13 @@
        const uint64_t *mask, uint64_t *out),                                                                           \
       (gt, g_type, x, shape, threshold, mask, out))
 
-#define BL_KERNELS(X) BL_PACKING_KERNELS(X) BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X)
+#define BL_QUANTIZE_KERNELS(X)                                                                                         \
+    X(quantize_linear,                                                                                                 \
+      (const void *x, int x_type, const void *scale, const int64_t *zero_point, intptr_t rows, intptr_t columns,       \
+       int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                                     \
+      (x, x_type, scale, zero_point, rows, columns, low, high, noise, out, out_type))
+
+#define BL_KERNELS(X) BL_PACKING_KERNELS(X) BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__
 

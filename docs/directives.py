@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         command = [sys.executable, "-m", "bitlearn", *self.arguments, "--help"]
-        environment = {"COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb", "PATH": "/usr/bin:/bin"}
+        environment = os.environ | {"COLUMNS": "88", "NO_COLOR": "1"}
         found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if found.returncode != 0:
             raise self.error(f"{' '.join(command[1:])} must exit 0, got {found.returncode}: {found.stderr}")

@@ -100,7 +100,9 @@ def test_interrupt(capsys, monkeypatch):
     assert capsys.readouterr().err == "bitlearn info: interrupted\n"
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), ZeroDivisionError("x"), AttributeError("x"), RuntimeError("x")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ZeroDivisionError("x"), AttributeError("x"), RuntimeError("x"), ImportError("x", name="y")]
+)
 def test_our_own_mistakes_keep_their_traceback(monkeypatch, error):
     def run(arguments):
         raise error

@@ -99,7 +99,8 @@ def public() -> set[str]:
     names = {f"bitlearn.{name}" for name in bl._FUNCTIONS}
     for module in bl._SUBPACKAGES:
         package = getattr(bl, module)
-        for name, value in vars(package).items():
+        for name in dir(package):
+            value = getattr(package, name)
             own = callable(value) and getattr(value, "__module__", "").startswith(package.__name__)
             if own and not name.startswith("_"):
                 names.add(f"{package.__name__}.{name}")

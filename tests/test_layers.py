@@ -17,7 +17,7 @@ LEVELS = (
     {"ops"},
     {"quantizers", "nn", "config"},
     {"optim", "models"},
-    {"training", "memory", "serialization"},
+    {"classifier", "serialization", "checkpoints", "training", "memory"},
     {"continual"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
     {"cli", "report", "demo", "integrations", "__main__"},

@@ -33,7 +33,7 @@ def gradient(rng, bits, *shape):
 @pytest.mark.parametrize("policy", ["int8", "low-memory"])
 @pytest.mark.parametrize("first", [True, False])
 def test_forward_and_backward(windows, policy, first, rng, monkeypatch):
-    monkeypatch.setattr(products, "_UNFOLDED_VALUES", 200)  # a few images at a time
+    monkeypatch.setattr(products, "BLOCK_VALUES", 200)  # a few images at a time
     kernel, stride, padding = windows
     channels = 3 if first else 66
     kind = bl.nn.InputConv2d if first else bl.nn.BinaryConv2d

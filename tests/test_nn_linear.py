@@ -7,6 +7,7 @@ import pytest
 
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
+from bitlearn.nn import products, weights
 from bitlearn.rng import Key
 
 POLICIES = ["standard", "int8", "low-memory"]
@@ -76,6 +77,27 @@ def test_real_head(policy, inputs, rng):
     found, scale = (dx, 0) if width is None else (dx.values * float(dx.scale), float(dx.scale))
     np.testing.assert_allclose(found, wide @ real, rtol=1e-5, atol=1e-5 + 0.51 * scale)
     assert layer.backward(cache, quantized, input_gradient=False)[0] is None
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_first_layers_gradient_is_formed_in_blocks(policy, rng, monkeypatch):
+    layer = bl.nn.InputLinear(65, 9, precision=policy, key=Key(4))
+    layer.weight.flat[::5] *= 30
+    _, cache = layer.forward(rng.integers(-128, 128, size=(33, 65)).astype(np.int8), training=True)
+    width = layer.precision.gradient_bits
+    g = rng.normal(size=(33, 9)).astype(np.float32)
+    g = g if width is None else bl.quantize(g, width)
+    found = []
+    for values in (2**15, 1, 150):
+        for module in (products, weights):
+            monkeypatch.setattr(module, "BLOCK_VALUES", values)
+        grad = layer.backward(cache, g)[1]["weight"]
+        found.append(grad.words if policy == "low-memory" else grad)
+    for other in found[1:]:
+        if width is None:
+            np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(other, found[0])
 
 
 def test_a_head_at_zero_sends_no_gradient(rng):

@@ -180,3 +180,12 @@ def test_a_layer_without_input_gradient_gives_none(rng):
     _, cache = layer.forward(x, training=True)
     dx, grads = layer.backward(cache, bl.quantize(rng.normal(size=(4, 3)), 8), input_gradient=False)
     assert dx is None and set(grads) == {"weight"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_weight_without_gradient_counts_plus_one(first):
+    layer = (InputLinear if first else BinaryLinear)(3, 2, precision="low-memory")
+    x = np.array([[5, -5, 7], [5, 3, -7]], dtype=np.int8)
+    _, cache = layer.forward(x if first else bl.Bits(bl.pack(x), 3), training=True)
+    _, grads = layer.backward(cache, bl.Quantized(np.array([[1, 0], [-1, 0]], dtype=np.int16), 1.0, 0, 16))
+    assert grads["weight"].dense(layer.weight, slice(None)).tolist() == [[1, -1, 1], [1, 1, 1]]

@@ -130,7 +130,7 @@ def test_blocks_give_the_same_bits_as_one(name, binary, precision, rng, monkeypa
     start = parameters(rng, precision.latent)
     steps = [gradients(rng, binary) for _ in range(3)]
     results = []
-    for values in (2**16, 1, 150):
+    for values in (2**14, 1, 150):
         monkeypatch.setattr(optim, "_BLOCK_VALUES", values)
         ours = {key: array.copy() for key, array in start.items()}
         rule = optim.OPTIMIZERS[name]()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
-from damage import at_worst_a_sentence_with
 
 import bitlearn as bl
 from bitlearn import safetensors, serialization
@@ -23,7 +22,9 @@ def changed(path: Path, change) -> None:
     arrays, metadata = safetensors.read(path)
     header = json.loads(metadata["bitlearn"])
     change(header, arrays)
-    safetensors.write(path, arrays, {"bitlearn": json.dumps(header)})
+    text = json.dumps(header)
+    metadata = {"bitlearn": text, "crc32": serialization._checksum(arrays, text)}
+    safetensors.write(path, arrays, metadata)
 
 
 @pytest.fixture
@@ -200,21 +201,17 @@ def test_truncated_files(frozen, path):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_damaged_files_raise_nothing_but_value_errors(frozen, path, rng):
-    """Damage inside an array cannot be seen; every other byte either does no harm or is named in a sentence."""
+def test_a_damaged_byte_is_named_wherever_it_is(frozen, path, rng):
     model = bl.models.mlp((9,), 2, hidden=(5,), precision="low-memory")
     bl.save(model.freeze() if frozen else model, path)
     whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    header = 8 + int.from_bytes(whole[:8].tobytes(), "little")
-    loaded = 0
-    for _ in range(200):
+    for place in [*range(0, len(whole), 11), len(whole) - 1]:
         damaged = whole.copy()
-        damaged[rng.integers(0, header)] = rng.choice(list(b'09aZ"{}[]:,-. \\\xff'))
+        damaged[place] ^= 1 << rng.integers(0, 8)
         path.write_bytes(damaged.tobytes())
-        with at_worst_a_sentence_with(path.name):
+        with pytest.raises(ValueError, match=path.stem) as error:
             bl.load(path)
-            loaded += 1
-    assert loaded < 70
+        assert "\n" not in str(error.value)
 
 
 def test_writing_is_whole_or_not_at_all(path, monkeypatch):

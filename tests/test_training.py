@@ -10,7 +10,7 @@ import pytest
 import small
 
 import bitlearn as bl
-from bitlearn import safetensors
+from bitlearn import safetensors, serialization, training
 from bitlearn.datasets.preparation import Examples, prepare
 from bitlearn.errors import NonFiniteError
 from bitlearn.training import Options, Schedule, accuracy, fit, steps_in_epoch, train_step
@@ -110,6 +110,22 @@ def test_the_best_epoch_is_kept():
     np.testing.assert_array_equal(result.best.scores(DATA.codes()), network.scores(DATA.codes()))
 
 
+def test_of_equal_epochs_the_first_is_kept(monkeypatch):
+    values = iter([0.5, 0.75, 0.75])
+    monkeypatch.setattr(training, "accuracy", lambda *arguments: next(values))
+    path = []
+
+    class Keep(Log):
+        def on_epoch(self, entry):
+            path.append(network.scores(VALIDATION.codes()))
+
+    network = small.model("mlp", "int8")
+    options = Options(epochs=3, batch_size=10, learning_rate=0.05)
+    result = fit(network, bl.optim.adam(), DATA, options, validation=VALIDATION, watcher=Keep())
+    assert not np.array_equal(path[1], path[2])
+    np.testing.assert_array_equal(result.best.scores(VALIDATION.codes()), path[1])
+
+
 def test_max_steps_keeps_the_schedule_and_the_whole_epochs(tmp_path):
     options = {"epochs": 3, "batch_size": 10, "seed": 5}
     _, _, full = run()
@@ -173,6 +189,9 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="checkpoint"):
         run(checkpoint=path, resume=True)
     path.write_bytes(whole.replace(b'\\"history\\"', b'\\"histery\\"'))
+    with pytest.raises(ValueError, match="another checksum"):
+        run(checkpoint=path, resume=True)
+    serialization.write("checkpoint", path, {}, {"training": {}, "epoch": 1})
     with pytest.raises(ValueError, match="must describe its arrays"):
         run(checkpoint=path, resume=True)
     path.write_bytes(whole)

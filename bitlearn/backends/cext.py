@@ -26,6 +26,7 @@ _TYPES = {
     "int64": ("int64_t[]", lib.BL_INT64),
     "float32": ("float[]", lib.BL_FLOAT32),
     "float64": ("double[]", lib.BL_FLOAT64),
+    "uint32": ("uint32_t[]", None),
     "uint64": ("uint64_t[]", None),
     "bool": ("uint8_t[]", None),
 }
@@ -127,6 +128,12 @@ def _conv2d_grad_weight_sign(variant, gt, x, n, stride, padding, pad_value, thre
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, _pointer(threshold), _pointer(mask), _pointer(out, True))
 
 
+def _quantize_linear(variant, x, scale, zero_point, low, high, noise, out):
+    inputs = (_pointer(x), _code(x), _pointer(scale), _pointer(zero_point), *x.shape, low, high)
+    random = _pointer(noise) if noise.size else ffi.NULL
+    lib.bl_quantize_linear(variant, *inputs, random, _pointer(out, True), _code(out))
+
+
 _KERNELS = {
     function.__name__[1:]: function
     for function in (
@@ -146,6 +153,7 @@ _KERNELS = {
         _conv2d_grad_input,
         _conv2d_grad_weight,
         _conv2d_grad_weight_sign,
+        _quantize_linear,
     )
 }
 

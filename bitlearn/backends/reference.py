@@ -232,9 +232,9 @@ def conv2d_grad_weight_sign(gt, x, n, stride, padding, pad_value, threshold, mas
 def quantize_linear(x, scale, zero_point, low, high, noise, out):
     """out[i, j] = clip(round(x[i, j] / scale[i]) + zero_point[i], low, high).
 
-    x (rows, columns) float32, float64 or int64; scale (rows,) float32 with a float32 x, else float64; zero_point
-    (rows,) int64; out (rows, columns) int8 or int16. ``noise`` is an empty array for rounding to nearest, ties to
-    even; else (rows, columns) of uint32, and round(v) is floor(v + noise / 2**32), unbiased. Quotients are in
+    x (rows, columns) float32, float64, int32 or int64; scale (rows,) float32 with a float32 x, else float64;
+    zero_point (rows,) int64; out (rows, columns) int8 or int16. ``noise`` is an empty array for rounding to nearest,
+    ties to even; else (rows, columns) of uint32, and round(v) is floor(v + noise / 2**32), unbiased. Quotients are in
     scale's type.
     """
     ratio = x.astype(scale.dtype) / scale[:, None]

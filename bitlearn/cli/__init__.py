@@ -127,6 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except _BAD_INPUT as error:
+        # Python names the module of an import that fails; our sentences about a missing extra do not.
+        if isinstance(error, ImportError) and error.name is not None:
+            raise
         print(f"{name}: error: {_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
     return 0

@@ -192,8 +192,8 @@ def report(result: dict[str, Any], console: Console) -> None:
     memory = result["memory"]
     variables = [(row["variable"], *_sizes(row), row["meaning"]) for row in memory["rows"]]
     variables.append(("together at most", *_sizes(memory), "at one moment: less than the sum"))
-    columns = ("variable", "predicted", "measured", "what it is")
-    console.print(table(f"Memory of a training step of {result['batch_size']} examples", columns, variables))
+    title = f"Memory of a training step of {result['batch_size']} examples"
+    console.print(table(title, ("variable", "predicted", "measured", "what it is"), variables))
     resident = size(memory["peak_bytes_measured"])
     console.print(f"Resident memory while latent-replay learnt: at most {resident} above the level before.\n")
     console.print(f"{result['seconds']:.0f} s in all. The report, with plots: {result['report']}")

@@ -1,7 +1,8 @@
 """Measures of continual learning, each a function of the accuracy matrix whose name says what it is.
 
 Row ``i`` of the matrix holds the accuracies after task ``i``, column ``j`` those on the test set of task ``j``; entries
-of tasks not yet seen, ``j > i``, are None. ``a[i][j]`` below, with tasks from 0 to T - 1.
+of tasks not yet seen, ``j > i``, are None; each function raises a ValueError where a matrix has another form. In the
+formulas it is ``a[i][j]``, with tasks from 0 to T - 1.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Options:
     replay_size : int
         How many examples the replay memory holds.
     replay_share : float
-        Which part of a mixed batch is replayed, in (0, 1); by default about 128 of 178, as in arXiv 2401.09916. The rest
+        Which part of a mixed batch is replayed, in (0, 1); by default the 128 of 178 of arXiv 2401.09916. The rest
         is new, so the larger it is, the more steps an epoch has.
     cut : str, optional
         The layer whose packed bits are stored; it and what lies below are frozen after the first task. By default the

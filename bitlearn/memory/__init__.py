@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bitlearn.memory.accounts import ACCOUNTINGS as ACCOUNTINGS
-    from bitlearn.memory.accounts import Account as Account
-    from bitlearn.memory.accounts import AccountRow as AccountRow
     from bitlearn.memory.accounts import account as account
     from bitlearn.memory.honest import Row as Row
     from bitlearn.memory.honest import predict as predict
@@ -17,11 +15,13 @@ if TYPE_CHECKING:
     from bitlearn.memory.measure import peak as peak
     from bitlearn.memory.measure import table as table
     from bitlearn.memory.meter import PeakMeter as PeakMeter
+    from bitlearn.memory.rows import Account as Account
+    from bitlearn.memory.rows import AccountRow as AccountRow
 
 _MODULES = {
     "ACCOUNTINGS": "accounts",
-    "Account": "accounts",
-    "AccountRow": "accounts",
+    "Account": "rows",
+    "AccountRow": "rows",
     "PeakMeter": "meter",
     "Row": "honest",
     "account": "accounts",

@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bitlearn import optim
+from bitlearn.memory import honest, paper
+from bitlearn.memory.rows import Account
 
 #: What is counted, and how: the two published models of arXiv 2102.04270, and this library's own step.
 ACCOUNTINGS = ("paper-v1", "paper-final", "honest")
-
-
-@dataclass(frozen=True)
-class AccountRow:
-    """One variable on both sides.
-
-    Parameters
-    ----------
-    variable : str
-    lifetime : str
-        "persistent", "step", "forward to backward" or "transient".
-    standard_dtype, low_memory_dtype : str
-        "" on a side that does not have the variable.
-    standard_bytes, low_memory_bytes : int
-    """
-
-    variable: str
-    lifetime: str
-    standard_dtype: str
-    standard_bytes: int
-    low_memory_dtype: str
-    low_memory_bytes: int
-
-
-@dataclass(frozen=True)
-class Account:
-    """The memory of a training step, standard against low-memory.
-
-    Parameters
-    ----------
-    rows : tuple of AccountRow
-        They add up to the totals.
-    """
-
-    rows: tuple[AccountRow, ...]
-
-    @property
-    def standard_bytes(self) -> int:
-        """All bytes of the standard side."""
-        return sum(row.standard_bytes for row in self.rows)
-
-    @property
-    def low_memory_bytes(self) -> int:
-        """All bytes of the low-memory side."""
-        return sum(row.low_memory_bytes for row in self.rows)
-
-    @property
-    def ratio(self) -> float:
-        """How many times as much the standard side needs."""
-        return self.standard_bytes / self.low_memory_bytes
 
 
 def account(
@@ -89,9 +41,6 @@ def account(
     >>> round(found.standard_bytes / 2**20, 2), round(found.low_memory_bytes / 2**20, 2), round(found.ratio, 2)
     (7.4, 2.66, 2.78)
     """
-    from bitlearn import optim
-    from bitlearn.memory import honest, paper
-
     if accounting not in ACCOUNTINGS:
         raise ValueError(f"accounting must be one of {', '.join(ACCOUNTINGS)}, got {accounting!r}")
     if optimizer not in optim.OPTIMIZERS:
@@ -99,7 +48,7 @@ def account(
     least = 2 if accounting == "honest" else 1
     if batch_size < least:
         raise ValueError(f"batch_size must be at least {least} for accounting {accounting!r}, got {batch_size}")
-    rule: optim.Optimizer = optim.OPTIMIZERS[optimizer]()  # type: ignore[operator]
+    rule: optim.Optimizer = optim.OPTIMIZERS[optimizer]()
     if accounting == "honest":
         return Account(honest.rows(model_name, batch_size, rule))
     return Account(paper.rows(model_name, batch_size, rule, accounting))

@@ -15,8 +15,8 @@ import numpy as np
 
 from bitlearn import models, nn, optim
 from bitlearn.memory import passes
-from bitlearn.memory.accounts import AccountRow
 from bitlearn.memory.paper import CLASSES, INPUT_SHAPES
+from bitlearn.memory.rows import AccountRow
 from bitlearn.nn.layer import Variable
 from bitlearn.nn.sequential import Sequential
 from bitlearn.optim import Optimizer

@@ -25,7 +25,7 @@ from functools import cache
 import numpy as np
 
 from bitlearn import models, nn, optim
-from bitlearn.memory.accounts import AccountRow
+from bitlearn.memory.rows import AccountRow
 from bitlearn.nn.layer import bytes_of
 
 #: The inputs of the published experiments: MNIST for the multilayer perceptron, CIFAR-10 and SVHN for the others.

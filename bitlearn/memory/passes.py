@@ -17,7 +17,7 @@ from bitlearn.bits import words_for
 from bitlearn.nn.layer import Layer, Variable
 from bitlearn.nn.linear import FullyConnected
 from bitlearn.nn.norm import Normalization
-from bitlearn.nn.products import _UNFOLDED_VALUES, sum_type
+from bitlearn.nn.products import BLOCK_VALUES, sum_type
 from bitlearn.ops.dispatch import which
 from bitlearn.precision import Precision
 
@@ -59,12 +59,6 @@ def quantize_scratch(values: int, wide: bool) -> int:
     return (8 if wide else 4) * 2 * values + 8 * 2 * values
 
 
-def _float_weights(layer: Layer) -> int:
-    """The float32 copy that packing makes of float16 weights."""
-    weight = layer.parameters()["weight"]
-    return 4 * weight.size if weight.dtype == np.float16 else 0
-
-
 def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tuple[list[Moment], Flow]:
     """Return the worst moments of a forward pass and its result, from what flows in."""
     outputs = batch * int(np.prod(layer.output_shape(shape)))
@@ -80,11 +74,11 @@ def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tup
         rows, values = _unfolded(layer, shape, batch)
         # The windows of the last images live on while the next ones are unfolded.
         work = rows * max(2 * values, values + 4 * layer.filters)
-        return [[scratch(_float_weights(layer))], [sums.variable, scratch(work)]], sums
+        return [[sums.variable, scratch(work)]], sums
     if isinstance(layer, nn.InputLinear):
         sums = _transient("Y", np.int32, outputs)
         transposed = 8 * layer.inputs * words_for(layer.outputs)
-        return [[scratch(_float_weights(layer))], [sums.variable, scratch(2 * transposed)]], sums
+        return [[sums.variable, scratch(2 * transposed)]], sums
     if isinstance(layer, nn.Linear):
         sums = _transient("Y", np.float32, outputs)
         transposed = 8 * layer.inputs * words_for(batch)
@@ -92,7 +86,7 @@ def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tup
     if isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear):
         fan_in = layer.fan_in if isinstance(layer, nn.BinaryConv2d) else layer.inputs
         sums = _transient("Y", sum_type(fan_in), outputs)
-        return [[scratch(_float_weights(layer))], [sums.variable]], sums
+        return [[sums.variable]], sums
     return [], flow
 
 
@@ -116,7 +110,7 @@ def _norm_forward(layer: Normalization, flow: Flow) -> tuple[list[Moment], Flow]
 def _unfolded(layer: nn.InputConv2d, shape: tuple[int, ...], batch: int) -> tuple[int, int]:
     """Rows and columns of the windows that are formed at a time."""
     out_h, out_w = layer.windows((shape[0], shape[1])).out_size
-    images = max(1, _UNFOLDED_VALUES // max(out_h * out_w * layer.fan_in, 1))
+    images = max(1, BLOCK_VALUES // max(out_h * out_w * layer.fan_in, 1))
     return min(batch, images) * out_h * out_w, layer.fan_in
 
 
@@ -186,8 +180,6 @@ def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow
     result = _transient("dX", kind, inputs)
     sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or isinstance(layer, nn.Linear) else np.int32, inputs)
     work = quantize_scratch(inputs, wide=True)
-    if sums.variable.dtype == "int32":
-        work += 8 * inputs  # widened for the quotients
     if isinstance(layer, nn.Linear):
         work += 8 * inputs  # the product in float64
     return [grad.variable, sums.variable, result.variable, scratch(work)], result
@@ -196,17 +188,19 @@ def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow
 def _input_backward(
     layer: nn.InputConv2d | nn.InputLinear, shape: tuple[int, ...], batch: int, grad: Flow
 ) -> list[Moment]:
-    count = layer.weight.size
-    if isinstance(layer, nn.InputConv2d):
-        rows, fan_in = _unfolded(layer, shape, batch)
-        codes, outputs, held = rows * fan_in, rows * layer.filters, count
-    else:
-        rows, codes, outputs, held = 0, batch * layer.inputs, batch * layer.outputs, 0
     wide = 8 if layer.precision.integer else 4
-    # Both factors of the product in its wide type, the product and the sum of those before it; the windows are int8.
-    product = wide * (codes + outputs + count + held) + rows * layer.weight[0].size
+    fan_in = layer.weight[0].size
+    outputs = min(len(layer.weight), max(1, BLOCK_VALUES // fan_in))
+    count = outputs * fan_in
+    if isinstance(layer, nn.InputConv2d):
+        rows, _ = _unfolded(layer, shape, batch)
+        factors, windows, sums = rows * (fan_in + outputs), rows * fan_in, 3
+    else:
+        factors, windows, sums = batch * (fan_in + outputs), 0, 2
+    # A block of both factors in the product's wide type, the product, and the sums of those before; int8 windows.
+    product = wide * (min(factors, BLOCK_VALUES) + sums * count) + windows
     if layer.precision.sign_weight_gradient:
-        finish = (wide + 2) * count + layer.weight.nbytes
+        finish = (wide + 2 + layer.weight.itemsize) * count
     else:
         finish = (2 * wide if layer.precision.integer else 9) * count
     return [[grad.variable, scratch(product)], [grad.variable, scratch(finish)]]

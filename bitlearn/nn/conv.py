@@ -177,11 +177,16 @@ class InputConv2d(Convolution):
     def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
         """Return None and dW."""
         values = integers(grad)
-        products: np.ndarray | float = 0.0
-        for images, rows in unfolded(cache, self.kernel, self.windows(cache.shape[1:3])):
-            products = products + exact_product(values[images].reshape(-1, self.filters), rows)
-        weight = input_weight_gradient(np.asarray(products), grad, self.weight, self.precision)
-        return None, {"weight": weight}
+        windows = self.windows(cache.shape[1:3])
+
+        def product(filters: slice) -> np.ndarray:
+            total: np.ndarray | float = 0.0
+            for images, rows in unfolded(cache, self.kernel, windows):
+                chosen = values[images, ..., filters]
+                total = total + exact_product(chosen.reshape(-1, chosen.shape[-1]), rows)
+            return np.asarray(total)
+
+        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from bitlearn.nn.linear import BinaryLinear, InputLinear, Linear
 from bitlearn.nn.norm import BatchNorm, BatchNormSign
 from bitlearn.nn.pool import MaxPool2d
 from bitlearn.nn.products import convolved_codes, integer_sums
-from bitlearn.nn.sequential import Sequential
 from bitlearn.ops.conv import geometry, xnor_conv2d, xnor_conv2d_sign
 from bitlearn.ops.matmul import xnor_matmul, xnor_matmul_sign
 from bitlearn.ops.packing import pack
@@ -187,13 +186,16 @@ def _product_stage(layer: Layer, thresholds: np.ndarray | None) -> Stage:
     return Stage(kind, kept, arrays)
 
 
-def freeze(model: Sequential) -> Frozen:
-    """Return the inference form of a network.
+def freeze(layers: Iterable[tuple[str, Layer]], *, input_shape: tuple[int, ...], classes: int) -> Frozen:
+    """Return the inference form of a row of layers.
 
     Parameters
     ----------
-    model : Sequential
-        Its weights and running statistics are copied.
+    layers : iterable of (str, Layer)
+        With their names; weights and running statistics are copied.
+    input_shape : tuple of int
+        The shape of one example of int8 codes.
+    classes : int
 
     Returns
     -------
@@ -215,7 +217,7 @@ def freeze(model: Sequential) -> Frozen:
                 stages.append(_product_stage(layer, thresholds))
         waiting.clear()
 
-    for name, layer in model.items():
+    for name, layer in layers:
         if isinstance(layer, (BinaryLinear, InputLinear, BinaryConv2d, InputConv2d)):
             release(None)
             waiting.append(layer)
@@ -227,7 +229,7 @@ def freeze(model: Sequential) -> Frozen:
             release(None)
             stages.append(_plain_stage(name, layer))
     release(None)
-    return Frozen(stages, input_shape=model.input_shape, classes=model.output_shape[-1])
+    return Frozen(stages, input_shape=input_shape, classes=classes)
 
 
 def _plain_stage(name: str, layer: Layer) -> Stage:

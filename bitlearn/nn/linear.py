@@ -139,8 +139,12 @@ class InputLinear(FullyConnected):
 
     def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
         """Return None and dW."""
-        products = exact_product(integers(grad), cache)
-        return None, {"weight": input_weight_gradient(products, grad, self.weight, self.precision)}
+        values = integers(grad)
+
+        def product(rows: slice) -> np.ndarray:
+            return exact_product(values[:, rows], cache)
+
+        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -119,7 +119,9 @@ def l1_backward(grad: Quantized, signs: Bits, spread: np.ndarray, omega: np.ndar
     correction = signed * omega.astype(np.float64)
     above = (-(total + correction) / len(d)).astype(np.float32)
     below = (-(total - correction) / len(d)).astype(np.float32)
-    dy = track("dY float", (d + np.where(positive, above, below)) * inverse(spread))
+    dy = track("dY float", np.where(positive, above, below))
+    dy += d
+    dy *= inverse(spread)
     return _requantized(dy, grad), _shift_gradient(total, float(grad.scale))
 
 
@@ -136,9 +138,11 @@ def l2_backward(
     product = np.einsum("ij,ij->j", d, y, dtype=np.int64, casting="unsafe")
     slope = (product - mean * total) / count * inverse(spread).astype(np.float64) ** 2
     offset = (mean * slope - total / count).astype(np.float32)
-    # Sums of int32 times float32 would be float64.
-    slopes = np.multiply(y, slope.astype(np.float32), dtype=np.float32)
-    dy = track("dY float", (d + (offset - slopes)) * inverse(spread * scale))
+    # In place, one array for all of it; and int32 times float32 would be float64.
+    dy = track("dY float", np.multiply(y, slope.astype(np.float32), dtype=np.float32))
+    np.subtract(offset, dy, out=dy)
+    dy += d
+    dy *= inverse(spread * scale)
     return _requantized(dy, grad), _shift_gradient(total, float(grad.scale))
 
 

@@ -10,8 +10,9 @@ from bitlearn.ops.conv import Geometry
 from bitlearn.ops.gradients import grad_input
 from bitlearn.ops.packing import transpose_bits
 
-# Windows of first-layer images are formed for so many values at a time, which bounds the scratch of a step.
-_UNFOLDED_VALUES = 2**20
+# Windows of first-layer images, and wide copies of codes, are formed for so many values at a time, which bounds the
+# scratch of a step.
+BLOCK_VALUES = 2**15
 
 
 def sum_type(n: int) -> type:
@@ -36,7 +37,12 @@ def exact_product(grad: np.ndarray, codes: np.ndarray) -> np.ndarray:
     2**31 rows, so that neither the order of a BLAS nor its threads show. A float gradient is multiplied in float32.
     """
     wide = np.float32 if grad.dtype.kind == "f" else np.float64
-    return grad.T.astype(wide) @ codes.astype(wide)
+    total = np.zeros((grad.shape[1], codes.shape[1]), dtype=wide)
+    rows = max(1, BLOCK_VALUES // max(grad.shape[1] + codes.shape[1], 1))
+    for start in range(0, len(grad), rows):
+        block = slice(start, start + rows)
+        total += grad[block].T.astype(wide) @ codes[block].astype(wide)
+    return total
 
 
 def unfolded(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> Iterator[tuple[slice, np.ndarray]]:
@@ -45,7 +51,7 @@ def unfolded(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> Itera
     bottom = max((out_h - 1) * windows.stride[0] + kh - top - x.shape[1], 0)
     right = max((out_w - 1) * windows.stride[1] + kw - left - x.shape[2], 0)
     values = kh * kw * x.shape[3]
-    step = max(1, _UNFOLDED_VALUES // max(out_h * out_w * values, 1))
+    step = max(1, BLOCK_VALUES // max(out_h * out_w * values, 1))
     for start in range(0, len(x), step):
         images = slice(start, min(start + step, len(x)))
         padded = np.pad(x[images], ((0, 0), (top, bottom), (left, right), (0, 0)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import NonFiniteError
+from bitlearn.nn.frozen import Frozen, freeze
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
@@ -261,11 +262,9 @@ class Sequential:
                 above = layer.kind
         return found
 
-    def freeze(self) -> Any:
+    def freeze(self) -> Frozen:
         """Return the inference form: packed weights, batch norm and sign folded into integer thresholds.
 
-        See `bitlearn.nn.frozen.Frozen`. Its predictions are the same.
+        Its predictions are the same.
         """
-        from bitlearn.nn.frozen import freeze
-
-        return freeze(self)
+        return freeze(self.items(), input_shape=self.input_shape, classes=self.output_shape[-1])

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from bitlearn.arena import track
-from bitlearn.bits import words_for
+from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Variable, bytes_of
-from bitlearn.nn.products import sum_type
+from bitlearn.nn.products import BLOCK_VALUES, sum_type
 from bitlearn.ops.packing import pack
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision
@@ -30,7 +30,7 @@ def _passing(weight: np.ndarray) -> np.ndarray:
 
 def _full(values: np.ndarray, scale: float, weight: np.ndarray) -> np.ndarray:
     """Return a full weight gradient: sums times a scale, float32, masked by the straight-through estimator."""
-    return track("dW", np.asarray(values * scale, dtype=np.float32) * _passing(weight))
+    return np.asarray(values * scale, dtype=np.float32) * _passing(weight)
 
 
 def _scale(grad: Gradient) -> float:
@@ -47,18 +47,28 @@ def binary_weight_gradient(
     if precision.sign_weight_gradient:
         words = track("dW", product(output="sign", mask=pack(_passing(weight))))
         return BinaryGradient(words, weight.shape[-1], weight[0].size)
-    return _full(product(), _scale(grad), weight)
+    return track("dW", _full(product(), _scale(grad), weight))
 
 
 def input_weight_gradient(
-    products: np.ndarray, grad: Gradient, weight: np.ndarray, precision: Precision
+    product: Callable[[slice], np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision
 ) -> np.ndarray | BinaryGradient:
-    """Return a first layer's weight gradient from its products with the input codes."""
-    products = products.reshape(weight.shape)
+    """Return a first layer's weight gradient, a few outputs at a time, so that its wide products are never whole.
+
+    ``product(rows)`` multiplies the gradient of some outputs with the input codes.
+    """
+    fan_in = weight[0].size
+    step = max(1, BLOCK_VALUES // max(fan_in, 1))
+    blocks = [slice(start, start + step) for start in range(0, len(weight), step)]
     if precision.sign_weight_gradient:
-        words = track("dW", pack((products >= 0) & _passing(weight)))
-        return BinaryGradient(words, weight.shape[-1], weight[0].size)
-    return _full(products, _scale(grad) * CODE_SCALE, weight)
+        words = track("dW", np.empty((*weight.shape[:-1], words_for(weight.shape[-1])), dtype=WORD))
+        for rows in blocks:
+            pack((product(rows).reshape(weight[rows].shape) >= 0) & _passing(weight[rows]), out=words[rows])
+        return BinaryGradient(words, weight.shape[-1], fan_in)
+    full = track("dW", np.empty(weight.shape, dtype=np.float32))
+    for rows in blocks:
+        full[rows] = _full(product(rows).reshape(weight[rows].shape), _scale(grad) * CODE_SCALE, weight[rows])
+    return full
 
 
 def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = True) -> list[Variable]:

@@ -14,6 +14,9 @@ from bitlearn.ops.dispatch import run
 
 BitOrder = Literal["little", "big"]
 
+# A type that no kernel packs is copied to one that a kernel does, so many values at a time.
+_COPIED_VALUES = 2**16
+
 
 def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndarray | None = None) -> np.ndarray:
     """Pack values into words: one bit a value, set where ``x >= threshold``.
@@ -77,9 +80,13 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
         bound = bound.astype(common)
         common = np.promote_types(common, np.float32)
         if common in (np.float32, np.float64):
-            floats = np.require(values, common, ["C", "A"]).reshape(rows, n)
             bounds = np.ascontiguousarray(np.broadcast_to(bound.astype(common), (n,)))
-            run("pack", (floats, bounds, result.reshape(rows, words_for(n))))
+            packed = result.reshape(rows, words_for(n))
+            step = max(rows, 1) if values.dtype == common else max(1, _COPIED_VALUES // max(n, 1))
+            flat = values.reshape(rows, n)
+            for start in range(0, rows, step):
+                floats = np.require(flat[start : start + step], common, ["C", "A"])
+                run("pack", (floats, bounds, packed[start : start + step]))
             return result
         values = values >= bound
     else:

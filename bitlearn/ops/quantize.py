@@ -194,7 +194,7 @@ def requantize(values: np.ndarray, scale: float, bits: int) -> Quantized:
     if largest <= limit:
         return Quantized(values.astype(kind), scale, 0, bits)
     step = largest / limit
-    rows = np.ascontiguousarray(values, dtype=np.int64).reshape(1, -1)
+    rows = np.ascontiguousarray(values).reshape(1, -1)
     codes = np.empty(rows.shape, dtype=kind)
     arguments = (rows, np.array([step]), np.zeros(1, dtype=np.int64), -limit, limit, _NO_NOISE, codes)
     run("quantize_linear", arguments)

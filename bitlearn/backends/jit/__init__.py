@@ -24,6 +24,7 @@ from bitlearn.backends.jit.gradients import (
 )
 from bitlearn.backends.jit.packing import pack, pack_bool, popcount, transpose_bits, unpack
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
+from bitlearn.backends.jit.quantization import quantize_linear
 
 __all__ = ["REASONS", "UNCACHED", "VARIANTS", "warmup"]
 
@@ -46,6 +47,7 @@ _KERNELS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
+        quantize_linear,
     )
 }
 VARIANTS = {"jit": _KERNELS}
@@ -82,6 +84,10 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight", (maps, image, 1, *window, 0, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, threshold, image, zeros(word, 1, 1, 1, 1))
+    noise, zero = zeros(np.uint32, 0, 0), zeros(np.int64, 1)
+    for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
+        for code in (np.int8, np.int16):
+            yield "quantize_linear", (zeros(source, 1, 1), np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1))
 
 
 def warmup() -> dict[str, float]:
