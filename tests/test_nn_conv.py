@@ -8,7 +8,7 @@ import pytest
 from published import check_requantized, sgn
 
 import bitlearn as bl
-from bitlearn.nn import products
+from bitlearn.nn import products, weights
 from bitlearn.ops.quantize import Quantized
 from bitlearn.rng import Key
 
@@ -33,7 +33,8 @@ def gradient(rng, bits, *shape):
 @pytest.mark.parametrize("policy", ["int8", "low-memory"])
 @pytest.mark.parametrize("first", [True, False])
 def test_forward_and_backward(windows, policy, first, rng, monkeypatch):
-    monkeypatch.setattr(products, "BLOCK_VALUES", 200)  # a few images at a time
+    for module in (products, weights):  # a few images and a few filters at a time
+        monkeypatch.setattr(module, "BLOCK_VALUES", 100)
     kernel, stride, padding = windows
     channels = 3 if first else 66
     kind = bl.nn.InputConv2d if first else bl.nn.BinaryConv2d

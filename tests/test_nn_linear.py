@@ -61,12 +61,13 @@ def test_real_head(policy, inputs, rng):
     bits = bl.Bits(bl.pack(x), inputs)
     y, cache = layer.forward(bits, training=True)
     width = layer.precision.gradient_bits
-    real = layer.weight.astype(np.float64)
+    real, step = layer.weight.astype(np.float64), 0.0
     if width is not None:
         step = np.abs(real).max() / (2 ** (width - 1) - 1)
         real = np.rint(real / step) * step
     assert y.dtype == np.float32 and y.flags.c_contiguous
-    np.testing.assert_allclose(y, x @ real.T, rtol=1e-5, atol=1e-5)
+    # A weight half-way between two codes may go to either in float32: a few steps, which no tie of 8 bits comes near.
+    np.testing.assert_allclose(y, x @ real.T, rtol=1e-5, atol=1e-5 + (4 * step if width == 16 else 0))
 
     g = rng.normal(size=(9, 7)).astype(np.float32)
     quantized = g if width is None else bl.quantize(g, width)
@@ -75,7 +76,9 @@ def test_real_head(policy, inputs, rng):
     np.testing.assert_allclose(grads["weight"], wide.T @ x, rtol=1e-5, atol=1e-5)
     assert grads["weight"].dtype == np.float32
     found, scale = (dx, 0) if width is None else (dx.values * float(dx.scale), float(dx.scale))
-    np.testing.assert_allclose(found, wide @ real, rtol=1e-5, atol=1e-5 + 0.51 * scale)
+    np.testing.assert_allclose(
+        found, wide @ real, rtol=1e-5, atol=1e-5 + 0.51 * scale + (4 * step if width == 16 else 0)
+    )
     assert layer.backward(cache, quantized, input_gradient=False)[0] is None
 
 

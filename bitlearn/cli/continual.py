@@ -45,12 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Learn, and return what came of it."""
     import bitlearn as bl
-    from bitlearn import continual, datasets, memory, models
+    from bitlearn import continual, datasets, memory, models, threads
     from bitlearn.cli import experiment
     from bitlearn.datasets.preparation import prepare
 
-    if arguments.threads is not None:
-        bl.set_num_threads(arguments.threads)
+    bl.set_num_threads(threads.resolve(arguments.threads))
     names = {field.name for field in fields(continual.Options)}
     options = continual.Options(**{name: value for name, value in vars(arguments).items() if name in names})
     rule = experiment.optimizer(arguments.optimizer)

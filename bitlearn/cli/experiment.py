@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 
 from bitlearn import models, optim
+from bitlearn.nn import Sequential
 from bitlearn.optim import Optimizer
 from bitlearn.training import train_step
 
@@ -34,6 +36,15 @@ def optimizer(name: str) -> Optimizer:
     if name not in optim.OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(optim.OPTIMIZERS)}, got {name!r}")
     return optim.OPTIMIZERS[name]()
+
+
+def digest(model: Sequential) -> str:
+    """Return the SHA-256 of all parameters and running statistics: equal weights have equal digests."""
+    total = hashlib.sha256()
+    for name, array in sorted((model.parameters() | model.statistics()).items()):
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
 
 
 def warm_up(name: str, input_shape: tuple[int, ...], rule: Optimizer, **options: Any) -> None:

@@ -116,6 +116,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "validation_examples": len(validation),
         "test_examples": len(test),
         "test_accuracy": test_accuracy,
+        "first_losses": result.losses[:10],
+        "weights_sha256": experiment.digest(model),
         "history": result.history,
         "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
         "peak_bytes_predicted": sum(row.bytes for row in predicted),
