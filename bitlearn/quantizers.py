@@ -94,6 +94,9 @@ def sums_gradient(sums: np.ndarray, grad: Gradient) -> Gradient:
 
 def latent_mask(weight: np.ndarray) -> np.ndarray:
     """Return ``1[|W| <= 1]``: a latent weight beyond the clip gets no gradient."""
+    if weight.dtype == np.float16:
+        # Magnitudes are ordered like their bit patterns, which NumPy compares many at a time; float16 it does not.
+        return (weight.view(np.uint16) & np.uint16(0x7FFF)) <= np.float16(CLIP).view(np.uint16)
     return np.abs(weight) <= CLIP
 
 

@@ -14,6 +14,8 @@ _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32)
 _LOW = np.uint64(0xFFFF_FFFF)
 _ROUNDS = 10
+# Blocks of four words that are formed at a time: the scratch is about twenty times their size.
+_BLOCKS = 2**12
 
 
 def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
@@ -83,13 +85,17 @@ class Key:
         ndarray of uint32, shape (count,)
         """
         blocks = -(-count // 4)
-        counter = np.empty((blocks, 4), dtype=np.uint32)
-        index = np.arange(blocks, dtype=np.uint64)
-        counter[:, 0] = index & _LOW
-        counter[:, 1] = index >> np.uint64(32)
-        counter[:, 2] = self.step
-        counter[:, 3] = self.stream
-        return philox4x32(counter, (self.seed & 0xFFFF_FFFF, self.seed >> 32)).reshape(-1)[:count]
+        key = (int(self.seed) & 0xFFFF_FFFF, int(self.seed) >> 32)
+        result = np.empty((blocks, 4), dtype=np.uint32)
+        for start in range(0, blocks, _BLOCKS):
+            index = np.arange(start, min(start + _BLOCKS, blocks), dtype=np.uint64)
+            counter = np.empty((len(index), 4), dtype=np.uint32)
+            counter[:, 0] = index & _LOW
+            counter[:, 1] = index >> np.uint64(32)
+            counter[:, 2] = self.step
+            counter[:, 3] = self.stream
+            result[start : start + _BLOCKS] = philox4x32(counter, key)
+        return result.reshape(-1)[:count]
 
     def uniform(self, count: int) -> np.ndarray:
         """Return values in [0, 1), multiples of 2**-24, so that every processor gives the same.

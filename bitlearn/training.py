@@ -293,9 +293,10 @@ def fit(
     for epoch in range(start, options.epochs):
         if options.max_steps is not None and step >= options.max_steps:
             break
+        order = batches(len(train), options.batch_size, Key(options.seed, epoch, _BATCHES))
         begun, first = time.perf_counter(), len(result.losses)
         with measure:
-            for index in batches(len(train), options.batch_size, Key(options.seed, epoch, _BATCHES)):
+            for index in order:
                 if options.max_steps is not None and step >= options.max_steps:
                     break
                 x = track("X", _augmented(train.codes(index), options, step))
