@@ -54,7 +54,18 @@ typedef struct {
 
 /* Finish columns [column, column + width) of a row. The dot is base - 2 * count; base < 2^31. */
 void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
-                    const int32_t counts[BL_COLUMNS]);
+                    const int32_t *counts);
+
+/* Columns of a full panel. */
+#define BL_PANEL 32
+
+/* Products of m rows of a with the columns [column, column + width) in one panel, finished. */
+typedef void bl_panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
+                            intptr_t width, int32_t base, const bl_xnor_result *result);
+
+/* As bl_xnor_finish for the columns of a panel; the bits of a result are clear before. */
+void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+                     const int32_t counts[BL_PANEL]);
 
 /* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */
 enum { BL_STORE, BL_ADD, BL_COMPARE };
@@ -81,6 +92,10 @@ BL_INLINE bl_gradient_block *bl_block_of(const bl_gradient_blocks *blocks, int g
 #define BL_DECLARE_XNOR_DRIVER(name, parameters, arguments)                                                            \
     void bl_##name##_blocked(bl_xnor_block *block, BL_UNWRAP parameters);
 BL_XNOR_KERNELS(BL_DECLARE_XNOR_DRIVER)
+
+#define BL_DECLARE_PANEL_DRIVER(name, parameters, arguments)                                                           \
+    void bl_##name##_blocked(bl_panel_block *block, BL_UNWRAP parameters);
+BL_PANEL_KERNELS(BL_DECLARE_PANEL_DRIVER)
 
 #define BL_DECLARE_GRADIENT_DRIVER(name, parameters, arguments)                                                        \
     void bl_##name##_blocked(const bl_gradient_blocks *blocks, BL_UNWRAP parameters);

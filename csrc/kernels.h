@@ -75,6 +75,17 @@ void bl_xnor_matmul(int variant, const uint64_t *a, const uint64_t *b, intptr_t 
 void bl_xnor_matmul_sign(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
                          int64_t n, const int32_t *threshold, uint64_t *out);
 
+/* Column panels: the rows of b laid out so that a kernel's lanes are columns of the product. Rows are cut into groups of
+   32; a group is stored word by word, for each word its columns side by side. The last group is as wide as it has
+   columns, rounded up to 8, the rest zero: in all, words * (k rounded up to 8) words. b (k, words). */
+void bl_pack_panels(int variant, const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out);
+
+/* xnor_matmul and xnor_matmul_sign with b in panels: the same results and limits. */
+void bl_xnor_matmul_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
+                           intptr_t words, int64_t n, void *out, int out_type);
+void bl_xnor_matmul_sign_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
+                                intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out);
+
 /* The sizes of a two-dimensional convolution, images NHWC. Output position (r, c) sees through tap (i, j) the input
    position (r * stride_height + i - pad_top, c * stride_width + j - pad_left); outside the image it counts pad_value
    (0, +1 or -1) in each of the n channels. The padding at the bottom and on the right follows from out_height and

@@ -17,7 +17,8 @@
     X(pack_bool, (const uint8_t *x, intptr_t rows, int64_t n, uint64_t *out), (x, rows, n, out))                       \
     X(unpack, (const uint64_t *words, intptr_t rows, int64_t n, int8_t *out), (words, rows, n, out))                   \
     X(popcount, (const uint64_t *x, intptr_t rows, intptr_t words, int64_t *out), (x, rows, words, out))               \
-    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))
+    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))                       \
+    X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))
 
 #define BL_XNOR_KERNELS(X)                                                                                             \
     X(hamming, (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int32_t *out),           \
@@ -35,6 +36,16 @@
     X(xnor_conv2d_sign,                                                                                                \
       (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),         \
       (x, w, shape, threshold, out))
+
+#define BL_PANEL_KERNELS(X)                                                                                            \
+    X(xnor_matmul_panels,                                                                                              \
+      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
+       int out_type),                                                                                                  \
+      (a, panels, m, k, words, n, out, out_type))                                                                      \
+    X(xnor_matmul_sign_panels,                                                                                         \
+      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
+       const int32_t *threshold, uint64_t *out),                                                                       \
+      (a, panels, m, k, words, n, threshold, out))
 
 #define BL_GRADIENT_KERNELS(X)                                                                                         \
     X(grad_input,                                                                                                      \
@@ -62,7 +73,9 @@
        int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                                     \
       (x, x_type, scale, zero_point, rows, columns, low, high, noise, out, out_type))
 
-#define BL_KERNELS(X) BL_PACKING_KERNELS(X) BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)
+#define BL_KERNELS(X)                                                                                                  \
+    BL_PACKING_KERNELS(X)                                                                                              \
+    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__
 

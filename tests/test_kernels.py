@@ -90,16 +90,17 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_linear"))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_quantize_linear(kernel, variant, dtype, stochastic, rng):
     for out_type, limit in ((np.int8, 127), (np.int16, 32767)):
         for rows, columns in star(3, 70):
             x = rng.normal(size=(rows, columns)) * 3 * limit
             x[:, ::4] = np.rint(x[:, ::4]) + 0.5  # ties, where the scale is 1
-            x = (x if dtype != np.int64 else x * 100).astype(dtype)
+            whole = np.issubdtype(dtype, np.integer)
+            x = (x * 100 if whole else x).astype(dtype)
             scale = np.exp(rng.normal(size=rows)).astype(np.float32 if dtype == np.float32 else np.float64)
-            scale[::2] = 1 if dtype != np.int64 else 8
+            scale[::2] = 8 if whole else 1
             zero_point = integers(rng, np.int8, rows).astype(np.int64)
             shape = (rows, columns) if stochastic else (0, 0)
             noise = rng.integers(0, 2**32, size=shape, dtype=np.uint32)

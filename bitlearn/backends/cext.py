@@ -73,6 +73,21 @@ def _transpose_bits(variant, words, n, out):
     lib.bl_transpose_bits(variant, _pointer(words), len(words), n, _pointer(out, True))
 
 
+def _pack_panels(variant, b, out):
+    lib.bl_pack_panels(variant, _pointer(b), *b.shape, _pointer(out, True))
+
+
+def _xnor_matmul_panels(variant, a, panels, n, out):
+    sizes = (len(a), out.shape[1], a.shape[1], n)
+    lib.bl_xnor_matmul_panels(variant, _pointer(a), _pointer(panels), *sizes, _pointer(out, True), _code(out))
+
+
+def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
+    sizes = (len(a), len(threshold), a.shape[1], n)
+    inputs = (_pointer(a), _pointer(panels), *sizes, _pointer(threshold))
+    lib.bl_xnor_matmul_sign_panels(variant, *inputs, _pointer(out, True))
+
+
 def _hamming(variant, a, b, n, out):
     lib.bl_hamming(variant, _pointer(a), _pointer(b), len(a), *b.shape, _pointer(out, True))
 
@@ -142,6 +157,9 @@ _KERNELS = {
         _unpack,
         _popcount,
         _transpose_bits,
+        _pack_panels,
+        _xnor_matmul_panels,
+        _xnor_matmul_sign_panels,
         _hamming,
         _xnor_matmul,
         _xnor_matmul_sign,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
+from bitlearn.panels import from_panels, to_panels
 
 
 def _to_bool(words, n):
@@ -99,6 +100,21 @@ def xnor_matmul_sign(a, b, n, threshold, out):
     a (m, words), b (k, words), threshold (k,) int32, out (m, ceil(k / 64)) uint64.
     """
     _from_bool(_to_signs(a, n) @ _to_signs(b, n).T >= threshold, out)
+
+
+def pack_panels(b, out):
+    """Lay out the rows of b as column panels (see bitlearn.panels). b (k, words), out (panel_words(k, words),)."""
+    to_panels(b, out)
+
+
+def xnor_matmul_panels(a, panels, n, out):
+    """xnor_matmul with b in panels, k = out.shape[1]."""
+    xnor_matmul(a, from_panels(panels, out.shape[1], a.shape[1]), n, out)
+
+
+def xnor_matmul_sign_panels(a, panels, n, threshold, out):
+    """xnor_matmul_sign with b in panels, k = len(threshold)."""
+    xnor_matmul_sign(a, from_panels(panels, len(threshold), a.shape[1]), n, threshold, out)
 
 
 def _padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size):
@@ -281,6 +297,9 @@ KERNELS = {
         hamming,
         xnor_matmul,
         xnor_matmul_sign,
+        pack_panels,
+        xnor_matmul_panels,
+        xnor_matmul_sign_panels,
         xnor_conv2d,
         xnor_conv2d_sign,
         grad_input,

@@ -10,9 +10,26 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.weights import PackedWeights, weight_words
+from bitlearn.ops.weights import PackedWeights, operand, panels_of, weight_words
 
 RESULT_TYPES = (np.int16, np.int32, np.float32)
+
+# From so many rows on, laying out the columns as panels pays for itself.
+_ROWS_WORTH_PANELS = 16
+
+
+def _product(
+    kernel: str, a: np.ndarray, b: np.ndarray | PackedWeights, rest: tuple, result: np.ndarray, threads: int | None
+) -> None:
+    """Run a kernel on panels where there are some, or where they pay; else on the words as they lie."""
+    if isinstance(b, PackedWeights):
+        kernel, columns = f"{kernel}_panels", b.panels
+    elif len(a) >= _ROWS_WORTH_PANELS:
+        kernel, columns = f"{kernel}_panels", panels_of(b)
+    else:
+        columns = b
+    arguments = (a, columns, *rest, result)
+    run(kernel, arguments, rows=(0, len(arguments) - 1), threads=threads)
 
 
 def xnor_matmul(
@@ -68,13 +85,13 @@ def xnor_matmul(
     """
     n = check.count("n", n)
     left = check.words("a", a, n, least=2)
-    right = weight_words("b", b, n, 2)
+    right = operand("b", b, n, 2)
     kind = check.dtype("dtype", dtype, RESULT_TYPES)
     check.accumulator(n, kind)
-    result = check.output(out, (*left.shape[:-1], len(right)), kind, [a, b])
+    result = check.output(out, (*left.shape[:-1], right.shape[0]), kind, [a, b])
     rows = math.prod(left.shape[:-1])
-    arguments = (left.reshape(rows, words_for(n)), right, n, result.reshape(rows, len(right)))
-    run("xnor_matmul", arguments, rows=(0, 3), threads=threads)
+    flat = result.reshape(rows, right.shape[0])
+    _product("xnor_matmul", left.reshape(rows, words_for(n)), right, (n,), flat, threads)
     return result
 
 
@@ -120,14 +137,14 @@ def xnor_matmul_sign(
     """
     n = check.count("n", n)
     left = check.words("a", a, n, least=2)
-    right = weight_words("b", b, n, 2)
+    right = operand("b", b, n, 2)
     check.accumulator(n, np.dtype(np.int32))
-    bounds = check.thresholds(threshold, len(right))
-    out_words = words_for(len(right))
+    bounds = check.thresholds(threshold, right.shape[0])
+    out_words = words_for(right.shape[0])
     result = check.output(out, (*left.shape[:-1], out_words), WORD, [a, b, threshold])
     rows = math.prod(left.shape[:-1])
-    arguments = (left.reshape(rows, words_for(n)), right, n, bounds, result.reshape(rows, out_words))
-    run("xnor_matmul_sign", arguments, rows=(0, 4), threads=threads)
+    flat = result.reshape(rows, out_words)
+    _product("xnor_matmul_sign", left.reshape(rows, words_for(n)), right, (n, bounds), flat, threads)
     return result
 
 

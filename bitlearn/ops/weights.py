@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bitlearn.bits import WORD
 from bitlearn.ops import check
+from bitlearn.ops.dispatch import run
+from bitlearn.panels import from_panels, panel_words
 
 
 class PackedWeights:
     """Words of weights, prepared by `pack_weights` and taken wherever words of weights are.
 
-    Opaque: its layout may change with any release. Today it is the words themselves, in an array of its own.
-
-    Parameters
-    ----------
-    words : ndarray of uint64, shape (..., ceil(n / 64))
-    n : int
-        How many values the last axis holds.
+    Opaque: its layout may change with any release. Today it is column panels (`bitlearn.panels`), still one bit a
+    weight.
     """
 
-    __slots__ = ("_words", "n")
+    __slots__ = ("_panels", "n", "shape")
 
-    def __init__(self, words: np.ndarray, n: int) -> None:
-        self._words = words
+    def __init__(self, panels: np.ndarray, shape: tuple[int, ...], n: int) -> None:
+        self._panels = panels
+        self.shape = shape
         self.n = n
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the words it was made from."""
-        return self._words.shape
+    def panels(self) -> np.ndarray:
+        """The column panels of the weights, each kernel or row a column."""
+        return self._panels
 
     @property
     def nbytes(self) -> int:
         """The bytes it holds."""
-        return self._words.nbytes
+        return self._panels.nbytes
+
+    def words(self) -> np.ndarray:
+        """Return the words that it was made from, in their shape."""
+        depth = math.prod(self.shape[1:])
+        return from_panels(self._panels, self.shape[0], depth).reshape(self.shape)
 
     def __repr__(self) -> str:
         return f"PackedWeights(shape={self.shape}, n={self.n})"
+
+
+def panels_of(words: np.ndarray) -> np.ndarray:
+    """Return words of weights as column panels."""
+    rows = words.reshape(len(words), math.prod(words.shape[1:]))
+    panels = np.empty(panel_words(*rows.shape), dtype=WORD)
+    run("pack_panels", (rows, panels))
+    return panels
 
 
 def pack_weights(words: ArrayLike, n: int) -> PackedWeights:
@@ -70,15 +84,22 @@ def pack_weights(words: ArrayLike, n: int) -> PackedWeights:
     array([[3, 1]], dtype=int32)
     """
     n = check.count("n", n)
-    own = check.words("words", words, n, least=2).copy()
-    own.flags.writeable = False
-    return PackedWeights(own, n)
+    source = check.words("words", words, n, least=2)
+    return PackedWeights(panels_of(source), source.shape, n)
+
+
+def operand(name: str, weights: ArrayLike | PackedWeights, n: int, ndim: int) -> np.ndarray | PackedWeights:
+    """Return words, or an operand that is prepared, checked for `n` and the number of dimensions."""
+    if not isinstance(weights, PackedWeights):
+        return check.words(name, weights, n, ndim)
+    if weights.n != n:
+        raise ValueError(f"{name} must pack n={n} values, got n={weights.n}")
+    if len(weights.shape) != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {weights.shape}")
+    return weights
 
 
 def weight_words(name: str, weights: ArrayLike | PackedWeights, n: int, ndim: int) -> np.ndarray:
-    """Return the words of an operand that may be prepared, checked for `n` and the number of dimensions."""
-    if isinstance(weights, PackedWeights):
-        if weights.n != n:
-            raise ValueError(f"{name} must pack n={n} values, got n={weights.n}")
-        weights = weights._words
-    return check.words(name, weights, n, ndim)
+    """Return the words of an operand that may be prepared, for the kernels that take no panels."""
+    found = operand(name, weights, n, ndim)
+    return found.words() if isinstance(found, PackedWeights) else found

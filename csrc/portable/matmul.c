@@ -2,7 +2,7 @@
 #include "portable.h"
 
 void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
-                    const int32_t counts[BL_COLUMNS])
+                    const int32_t *counts)
 {
     intptr_t at = row * result->columns + column;
     if (result->kind == BL_MISMATCHES) {

@@ -1,0 +1,110 @@
+/* Products with column panels on vpopcntq: a tile of up to 6 rows and 32 columns lives in registers for the whole depth,
+   so a count is never reduced across lanes. 24 accumulators, 4 vectors of the panel, a broadcast word of a row and a
+   temporary: 30 of 32 registers. */
+#include "avx512.h"
+
+#ifdef BL_X86_64
+
+#define ROWS 6
+
+/* acc[r][q] = counts of row r in columns [8 * q, 8 * q + 8). rows and vectors are constants where it is inlined. */
+BL_TARGET_AVX512 BL_INLINE void tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
+                                     intptr_t words, __m512i acc[ROWS][4])
+{
+    for (int r = 0; r < rows; r++)
+        for (int q = 0; q < vectors; q++)
+            acc[r][q] = _mm512_setzero_si512();
+    for (intptr_t p = 0; p < words; p++, panel += 8 * vectors) {
+        __m512i column[4];
+        for (int q = 0; q < vectors; q++)
+            column[q] = _mm512_loadu_si512(panel + 8 * q);
+        for (int r = 0; r < rows; r++) {
+            __m512i row = _mm512_set1_epi64((long long)a[r][p]);
+            for (int q = 0; q < vectors; q++)
+                acc[r][q] = _mm512_add_epi64(acc[r][q], _mm512_popcnt_epi64(_mm512_xor_si512(row, column[q])));
+        }
+    }
+}
+
+/* Write sixteen dots of a row, or those in the mask, in the type of the result. */
+BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, intptr_t row, intptr_t column, __mmask16 in,
+                                      __m512i dots)
+{
+    intptr_t at = row * result->columns + column;
+    if (result->kind == BL_SIGNS) {
+        __m512i threshold = _mm512_maskz_loadu_epi32(in, result->threshold + column);
+        uint16_t bits = (uint16_t)_mm512_mask_cmpge_epi32_mask(in, dots, threshold);
+        memcpy((uint16_t *)result->out + row * 4 * bl_words(result->columns) + column / 16, &bits, sizeof bits);
+    } else if (result->out_type == BL_INT16)
+        _mm512_mask_cvtepi32_storeu_epi16((int16_t *)result->out + at, in, dots);
+    else if (result->out_type == BL_INT32)
+        _mm512_mask_storeu_epi32((int32_t *)result->out + at, in, dots);
+    else
+        _mm512_mask_storeu_ps((float *)result->out + at, in, _mm512_cvtepi32_ps(dots));
+}
+
+/* Finish `width` columns of a row, at most 8 * vectors. */
+BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width,
+                                       int32_t base, int vectors, const __m512i acc[4])
+{
+    for (int q = 0; q < vectors; q += 2) {
+        __m256i high = q + 1 < vectors ? _mm512_cvtepi64_epi32(acc[q + 1]) : _mm256_setzero_si256();
+        __m512i counts = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(acc[q])), high, 1);
+        __m512i dots = _mm512_sub_epi32(_mm512_set1_epi32(base), _mm512_slli_epi32(counts, 1));
+        intptr_t left = width - 8 * q;
+        store(result, row, column + 8 * q, left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1), dots);
+    }
+}
+
+BL_TARGET_AVX512 BL_INLINE void rows_of_panel(int rows, int vectors, const uint64_t *a, const uint64_t *panel,
+                                              intptr_t row, intptr_t count, intptr_t words, intptr_t column,
+                                              intptr_t width, int32_t base, const bl_xnor_result *result)
+{
+    const uint64_t *pointers[ROWS];
+    __m512i acc[ROWS][4];
+    /* Past the last row the last one is computed again: a tile of 3 rows costs less as one of 4. */
+    for (int r = 0; r < rows; r++)
+        pointers[r] = a + (row + bl_min(r, count - 1)) * words;
+    tile(rows, vectors, pointers, panel, words, acc);
+    for (int r = 0; r < rows && r < count; r++)
+        finish(result, row + r, column, width, base, vectors, acc[r]);
+}
+
+BL_TARGET_AVX512 BL_INLINE void all_rows(int vectors, const uint64_t *a, const uint64_t *panel, intptr_t m,
+                                         intptr_t words, intptr_t column, intptr_t width, int32_t base,
+                                         const bl_xnor_result *result)
+{
+    intptr_t i = 0;
+    for (; i + ROWS <= m || m - i == ROWS - 1; i += ROWS)
+        rows_of_panel(ROWS, vectors, a, panel, i, bl_min(ROWS, m - i), words, column, width, base, result);
+    if (m - i >= 3)
+        rows_of_panel(4, vectors, a, panel, i, m - i, words, column, width, base, result);
+    else if (m - i == 2)
+        rows_of_panel(2, vectors, a, panel, i, 2, words, column, width, base, result);
+    else if (m - i == 1)
+        rows_of_panel(1, vectors, a, panel, i, 1, words, column, width, base, result);
+}
+
+BL_TARGET_AVX512 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
+                                         intptr_t column, intptr_t width, int32_t base, const bl_xnor_result *result)
+{
+    switch ((width + 7) / 8) {
+    case 4:
+        all_rows(4, a, panel, m, words, column, width, base, result);
+        break;
+    case 3:
+        all_rows(3, a, panel, m, words, column, width, base, result);
+        break;
+    case 2:
+        all_rows(2, a, panel, m, words, column, width, base, result);
+        break;
+    default:
+        all_rows(1, a, panel, m, words, column, width, base, result);
+    }
+}
+
+#define KERNEL(name, parameters, arguments)                                                                            \
+    void bl_##name##_avx512 parameters { bl_##name##_blocked(panel_block, BL_UNWRAP arguments); }
+BL_PANEL_KERNELS(KERNEL)
+
+#endif

@@ -1,0 +1,89 @@
+/* Products with column panels: the layout, the portable block, and the driver that all variants share. */
+#include "portable.h"
+
+void bl_pack_panels_portable(const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out)
+{
+    for (intptr_t j = 0; j < k; j += BL_PANEL) {
+        intptr_t count = bl_min(BL_PANEL, k - j), width = (count + 7) / 8 * 8;
+        for (intptr_t p = 0; p < words; p++, out += width) {
+            for (intptr_t c = 0; c < count; c++)
+                out[c] = b[(j + c) * words + p];
+            for (intptr_t c = count; c < width; c++)
+                out[c] = 0;
+        }
+    }
+}
+
+/* So many words of a are passed by all panels before the next ones: they stay in the second-level cache. */
+#define BLOCK_WORDS (64 * 1024)
+
+static void product(bl_panel_block *block, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
+                    intptr_t words, int64_t n, const bl_xnor_result *result)
+{
+    intptr_t step = bl_max(48, BLOCK_WORDS / bl_max(words, 1) / 48 * 48);
+    bl_xnor_result part = *result;
+    for (intptr_t i = 0; i < m; i += step) {
+        const uint64_t *panel = panels;
+        if (result->kind == BL_SIGNS) {
+            part.out = (uint64_t *)result->out + i * bl_words(k);
+            memset(part.out, 0, (size_t)(bl_min(step, m - i) * bl_words(k)) * sizeof(uint64_t));
+        } else
+            part.out = (char *)result->out + i * k * (result->out_type == BL_INT16 ? 2 : 4);
+        for (intptr_t j = 0; j < k; j += BL_PANEL) {
+            intptr_t width = bl_min(BL_PANEL, k - j);
+            block(a + i * words, panel, bl_min(step, m - i), words, j, width, (int32_t)n, &part);
+            panel += words * ((width + 7) / 8 * 8);
+        }
+    }
+}
+
+void bl_xnor_matmul_panels_blocked(bl_panel_block *block, const uint64_t *a, const uint64_t *panels, intptr_t m,
+                                   intptr_t k, intptr_t words, int64_t n, void *out, int out_type)
+{
+    bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = k};
+    product(block, a, panels, m, k, words, n, &result);
+}
+
+void bl_xnor_matmul_sign_panels_blocked(bl_panel_block *block, const uint64_t *a, const uint64_t *panels, intptr_t m,
+                                        intptr_t k, intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out)
+{
+    bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
+    product(block, a, panels, m, k, words, n, &result);
+}
+
+void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+                     const int32_t counts[BL_PANEL])
+{
+    if (result->kind != BL_SIGNS) {
+        bl_xnor_finish(result, row, column, width, base, counts);
+        return;
+    }
+    /* A panel is half a word of bits; the driver has cleared them all. */
+    uint64_t bits = 0;
+    for (intptr_t c = 0; c < width; c++)
+        bits |= (uint64_t)(base - counts[c] - counts[c] >= result->threshold[column + c]) << c;
+    ((uint64_t *)result->out)[row * bl_words(result->columns) + column / 64] |= bits << (column % 64);
+}
+
+/* Sums of bytes, flushed within 31 words (31 * 8 = 248), side by side for all columns. */
+static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
+                        intptr_t width, int32_t base, const bl_xnor_result *result)
+{
+    intptr_t stride = (width + 7) / 8 * 8;
+    for (intptr_t i = 0; i < m; i++) {
+        int32_t counts[BL_PANEL] = {0};
+        for (intptr_t from = 0; from < words; from += 31) {
+            uint64_t bytes[BL_PANEL] = {0};
+            for (intptr_t p = from; p < bl_min(from + 31, words); p++)
+                for (intptr_t c = 0; c < stride; c++)
+                    bytes[c] += bl_popcount_bytes(a[i * words + p] ^ panel[p * stride + c]);
+            for (intptr_t c = 0; c < stride; c++)
+                counts[c] += (int32_t)bl_sum_bytes(bytes[c]);
+        }
+        bl_panel_finish(result, i, column, width, base, counts);
+    }
+}
+
+#define KERNEL(name, parameters, arguments)                                                                            \
+    void bl_##name##_portable parameters { bl_##name##_blocked(panel_block, BL_UNWRAP arguments); }
+BL_PANEL_KERNELS(KERNEL)

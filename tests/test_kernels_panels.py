@@ -1,0 +1,90 @@
+"""Column panels: the layout, and the products on it, in every variant against the executable specification."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import EDGES, PRODUCTS, packed, signs, tails_are_zero, words
+from guards import around, check_exactly, filled, rivals
+
+import bitlearn as bl
+from bitlearn.bits import WORD, words_for
+from bitlearn.panels import PANEL_COLUMNS, panel_words, to_panels
+
+#: Either side of a step of 8 columns, of a panel and of two; and enough rows for every tile.
+COLUMNS = (0, 1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 97)
+TILES = [(m, k, n) for m in range(14) for k, n in ((9, 70), (32, 200), (45, 129))]
+SHAPES = [*PRODUCTS, *TILES, *((5, k, 70) for k in COLUMNS), (7, 40, 64 * 31), (7, 40, 64 * 63 + 1)]
+
+
+def panels(b: np.ndarray) -> np.ndarray:
+    out = np.empty(panel_words(*b.shape), dtype=WORD)
+    to_panels(b, out)
+    return out
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack_panels"))
+def test_pack_panels(kernel, variant, rng):
+    for k in COLUMNS:
+        for n in EDGES:
+            b = words(rng, k, n)
+            check_exactly(kernel, variant, (b, filled((panel_words(k, words_for(n)),), WORD)))
+
+
+def test_the_layout_is_what_it_says(rng):
+    b = words(rng, 45, 130)
+    flat, at = panels(b), 0
+    for start in range(0, 45, PANEL_COLUMNS):
+        width = 32 if start == 0 else 16
+        for p in range(3):
+            for c in range(width):
+                assert flat[at] == (b[start + c, p] if start + c < 45 else 0)
+                at += 1
+    assert at == flat.size
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_panels"))
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_xnor_matmul_panels(kernel, variant, dtype, rng):
+    for m, k, n in SHAPES:
+        a, b = words(rng, m, n), words(rng, k, n)
+        check_exactly(kernel, variant, (a, panels(b), n, filled((m, k), dtype)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign_panels"))
+def test_xnor_matmul_sign_panels(kernel, variant, rng):
+    for m, k, n in SHAPES:
+        a, b = signs(rng, m, n), signs(rng, k, n)
+        threshold = around(a.astype(np.int64) @ b.T.astype(np.int64))
+        arguments = (packed(a), panels(packed(b)), n, threshold, filled((m, words_for(k)), WORD))
+        assert tails_are_zero(check_exactly(kernel, variant, arguments), k)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_panels"))
+@pytest.mark.parametrize(("dtype", "n"), [(np.int16, 2**15 - 1), (np.int32, 2**18 + 1), (np.float32, 2**18 + 1)])
+def test_longest_rows(kernel, variant, dtype, n, rng):
+    # All equal and all different give the largest magnitudes that a result and its partial sums can have.
+    a = signs(rng, 3, n)
+    a[0] = 1
+    b = np.stack([a[0], -a[0], a[1], -a[1]])
+    out = check_exactly(kernel, variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
+    assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([n, -n], [n, -n])
+
+
+def test_prepared_weights_are_still_bits(rng):
+    for k in (256, 257, 300, 1000):
+        b = words(rng, k, 1091)
+        prepared = bl.pack_weights(b, 1091)
+        assert prepared.nbytes <= 1.1 * b.nbytes
+        np.testing.assert_array_equal(prepared.words(), b, strict=True)
+
+
+def test_few_and_many_rows_agree(variant, rng):
+    # Few rows take the words as they lie, many are worth laying out the columns.
+    b = words(rng, 45, 300)
+    a = words(rng, 40, 300)
+    prepared = bl.pack_weights(b, 300)
+    whole = bl.xnor_matmul(a, b, 300)
+    for rows in (1, 2, 15, 16, 17, 40):
+        np.testing.assert_array_equal(bl.xnor_matmul(a[:rows], b, 300), whole[:rows], strict=True)
+        np.testing.assert_array_equal(bl.xnor_matmul(a[:rows], prepared, 300), whole[:rows], strict=True)
