@@ -59,12 +59,14 @@ void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column,
 /* Columns of a full panel. */
 #define BL_PANEL 32
 
-/* Products of m rows of a with the columns [column, column + width) in one panel, finished. */
+/* Products of m rows of a with the columns [column, column + width) in one panel, finished: the dot of row i and column
+   c is bases[i * bases_stride + c - column] - 2 * count. bases_stride is 0 where all rows have the same. */
 typedef void bl_panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
-                            intptr_t width, int32_t base, const bl_xnor_result *result);
+                            intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                            const bl_xnor_result *result);
 
 /* As bl_xnor_finish for the columns of a panel; the bits of a result are clear before. */
-void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                      const int32_t counts[BL_PANEL]);
 
 /* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */

@@ -112,6 +112,14 @@ void bl_xnor_conv2d(int variant, const uint64_t *x, const uint64_t *w, const bl_
 void bl_xnor_conv2d_sign(int variant, const uint64_t *x, const uint64_t *w, const bl_conv2d *shape,
                          const int32_t *threshold, uint64_t *out);
 
+/* xnor_conv2d and xnor_conv2d_sign with the kernels in panels, each kernel (kernel_height * kernel_width * words) a row
+   of b. A window of at most BL_PANEL_WINDOW words. */
+#define BL_PANEL_WINDOW 4096
+void bl_xnor_conv2d_panels(int variant, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
+                           int out_type);
+void bl_xnor_conv2d_sign_panels(int variant, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
+                                const int32_t *threshold, uint64_t *out);
+
 /* --- Products of gradients with bits ----------------------------------------------------------------------------
    All six sum gradients with the signs of bits: sum of g[t] * s[t], s = +1 or -1. g_type names the type of the gradient
    and so that of the result: BL_INT8 gives int32 (exact below 2^24 terms), BL_INT16 gives int64 (exact), BL_FLOAT32

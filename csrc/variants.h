@@ -45,7 +45,13 @@
     X(xnor_matmul_sign_panels,                                                                                         \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out),                                                                       \
-      (a, panels, m, k, words, n, threshold, out))
+      (a, panels, m, k, words, n, threshold, out))                                                                     \
+    X(xnor_conv2d_panels,                                                                                              \
+      (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out, int out_type),                    \
+      (x, panels, shape, out, out_type))                                                                               \
+    X(xnor_conv2d_sign_panels,                                                                                         \
+      (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),    \
+      (x, panels, shape, threshold, out))
 
 #define BL_GRADIENT_KERNELS(X)                                                                                         \
     X(grad_input,                                                                                                      \

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import EDGES, PRODUCTS, packed, signs, tails_are_zero, words
+from cases import CONVOLUTIONS, EDGES, PRODUCTS, conv, packed, signs, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals
 
 import bitlearn as bl
+from bitlearn.backends import reference
 from bitlearn.bits import WORD, words_for
 from bitlearn.panels import PANEL_COLUMNS, panel_words, to_panels
 
@@ -15,6 +16,14 @@ from bitlearn.panels import PANEL_COLUMNS, panel_words, to_panels
 COLUMNS = (0, 1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 97)
 TILES = [(m, k, n) for m in range(14) for k, n in ((9, 70), (32, 200), (45, 129))]
 SHAPES = [*PRODUCTS, *TILES, *((5, k, 70) for k in COLUMNS), (7, 40, 64 * 31), (7, 40, 64 * 63 + 1)]
+
+
+#: Many channels, whose counts of bits outside the image do not fit one table; blocks of pixels cut in the middle.
+LARGER = [
+    conv(1, (7, 9), 70, 950, (3, 3), 1, 1),
+    conv(2, (9, 11), 400, 70, (5, 5), 2, 2),
+    conv(1, (6, 5), 3, 9, (17, 17), 1, 8),
+]
 
 
 def panels(b: np.ndarray) -> np.ndarray:
@@ -69,6 +78,24 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
     b = np.stack([a[0], -a[0], a[1], -a[1]])
     out = check_exactly(kernel, variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
     assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([n, -n], [n, -n])
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d_panels", "xnor_conv2d_sign_panels"))
+@pytest.mark.parametrize("pad_value", [0, 1, -1])
+def test_convolutions(kernel, variant, pad_value, rng):
+    for number, case in enumerate([*CONVOLUTIONS, *LARGER]):
+        x, w = words(rng, case.batch, *case.image, case.n), words(rng, case.k, *case.kernel, case.n)
+        fixed = (x, panels(w.reshape(case.k, -1) if case.k else w.reshape(0, int(np.prod(w.shape[1:])))), case.kernel)
+        fixed = (*fixed, case.n, case.stride, case.padding, pad_value)
+        shape = (case.batch, *case.out)
+        if kernel == "xnor_conv2d_panels":
+            dtype = (np.int16, np.int32, np.float32)[number % 3]
+            check_exactly(kernel, variant, (*fixed, filled((*shape, case.k), dtype)))
+        else:
+            dots = np.empty((*shape, case.k), dtype=np.int64)
+            reference.xnor_conv2d_panels(*fixed, dots)
+            out = filled((*shape, words_for(case.k)), WORD)
+            assert tails_are_zero(check_exactly(kernel, variant, (*fixed, around(dots), out)), case.k)
 
 
 def test_prepared_weights_are_still_bits(rng):

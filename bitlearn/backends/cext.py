@@ -112,6 +112,18 @@ def _xnor_conv2d_sign(variant, x, w, n, stride, padding, pad_value, threshold, o
     lib.bl_xnor_conv2d_sign(variant, _pointer(x), _pointer(w), shape, _pointer(threshold), _pointer(out, True))
 
 
+def _xnor_conv2d_panels(variant, x, panels, kernel, n, stride, padding, pad_value, out):
+    shape = _conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
+    lib.bl_xnor_conv2d_panels(variant, _pointer(x), _pointer(panels), shape, _pointer(out, True), _code(out))
+
+
+def _xnor_conv2d_sign_panels(variant, x, panels, kernel, n, stride, padding, pad_value, threshold, out):
+    out_shape = (*out.shape[:3], len(threshold))
+    shape = _conv2d(n, x.shape, kernel, out_shape, x.shape[3], stride, padding, pad_value)
+    inputs = (_pointer(x), _pointer(panels), shape, _pointer(threshold))
+    lib.bl_xnor_conv2d_sign_panels(variant, *inputs, _pointer(out, True))
+
+
 def _grad_input(variant, g, w, n, out):
     lib.bl_grad_input(variant, _pointer(g), _code(g), _pointer(w), *g.shape, n, _pointer(out, True))
 
@@ -160,6 +172,8 @@ _KERNELS = {
         _pack_panels,
         _xnor_matmul_panels,
         _xnor_matmul_sign_panels,
+        _xnor_conv2d_panels,
+        _xnor_conv2d_sign_panels,
         _hamming,
         _xnor_matmul,
         _xnor_matmul_sign,

@@ -164,6 +164,22 @@ def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
     _from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
 
 
+def _kernels(panels, k, kernel, words):
+    return from_panels(panels, k, kernel[0] * kernel[1] * words).reshape(k, *kernel, words)
+
+
+def xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
+    """xnor_conv2d with w in panels, each of its kernels a row; kernel (kh, kw), k = out.shape[3]."""
+    w = _kernels(panels, out.shape[3], kernel, x.shape[3])
+    xnor_conv2d(x, w, n, stride, padding, pad_value, out)
+
+
+def xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
+    """xnor_conv2d_sign with w in panels; k = len(threshold)."""
+    w = _kernels(panels, len(threshold), kernel, x.shape[3])
+    xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out)
+
+
 # --- products of gradients with bits ---------------------------------------------------------------------------------
 
 
@@ -302,6 +318,8 @@ KERNELS = {
         xnor_matmul_sign_panels,
         xnor_conv2d,
         xnor_conv2d_sign,
+        xnor_conv2d_panels,
+        xnor_conv2d_sign_panels,
         grad_input,
         grad_weight,
         grad_weight_sign,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.matmul import RESULT_TYPES
-from bitlearn.ops.weights import PackedWeights, weight_words
+from bitlearn.ops.matmul import RESULT_TYPES, ROWS_WORTH_PANELS
+from bitlearn.ops.weights import PackedWeights, operand, panels_of
+from bitlearn.panels import WINDOW_WORDS
 
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | Literal["same"]
@@ -60,12 +62,34 @@ def geometry(
 
 def _operands(
     x: ArrayLike, w: ArrayLike | PackedWeights, n: int, stride: Pair, padding: Padding, pad_value: int
-) -> tuple[np.ndarray, np.ndarray, Geometry]:
+) -> tuple[np.ndarray, np.ndarray | PackedWeights, Geometry]:
     images = check.words("x", x, n, 4)
-    kernels = weight_words("w", w, n, 4)
-    windows = geometry(images.shape[1:3], kernels.shape[1:3], stride, padding, pad_value)
+    kernels = operand("w", w, n, 4)
+    windows = geometry(images.shape[1:3], (kernels.shape[1], kernels.shape[2]), stride, padding, pad_value)
     check.accumulator(n * kernels.shape[1] * kernels.shape[2], np.dtype(np.int32))
     return images, kernels, windows
+
+
+def _convolve(
+    kernel: str,
+    images: np.ndarray,
+    kernels: np.ndarray | PackedWeights,
+    n: int,
+    windows: Geometry,
+    rest: tuple,
+    threads: int | None,
+) -> None:
+    """Run a kernel on panels where they fit and pay, else on the words as they lie; `rest` ends in the result."""
+    fixed = (n, windows.stride, windows.padding, windows.pad_value, *rest)
+    pixels = len(images) * windows.out_size[0] * windows.out_size[1]
+    prepared = isinstance(kernels, PackedWeights)
+    if math.prod(kernels.shape[1:]) <= WINDOW_WORDS and (prepared or pixels >= ROWS_WORTH_PANELS):
+        panels = kernels.panels if isinstance(kernels, PackedWeights) else panels_of(kernels)
+        arguments = (images, panels, kernels.shape[1:3], *fixed)
+        kernel = f"{kernel}_panels"
+    else:
+        arguments = (images, kernels.words() if isinstance(kernels, PackedWeights) else kernels, *fixed)
+    run(kernel, arguments, rows=(0, len(arguments) - 1), threads=threads)
 
 
 def xnor_conv2d(
@@ -129,10 +153,9 @@ def xnor_conv2d(
     images, kernels, windows = _operands(x, w, n, stride, padding, pad_value)
     kind = check.dtype("dtype", dtype, RESULT_TYPES)
     check.accumulator(n * kernels.shape[1] * kernels.shape[2], kind)
-    shape = (len(images), *windows.out_size, len(kernels))
+    shape = (len(images), *windows.out_size, kernels.shape[0])
     result = check.output(out, shape, kind, [x, w])
-    arguments = (images, kernels, n, windows.stride, windows.padding, windows.pad_value, result)
-    run("xnor_conv2d", arguments, rows=(0, 6), threads=threads)
+    _convolve("xnor_conv2d", images, kernels, n, windows, (result,), threads)
     return result
 
 
@@ -182,9 +205,8 @@ def xnor_conv2d_sign(
     """
     n = check.count("n", n)
     images, kernels, windows = _operands(x, w, n, stride, padding, pad_value)
-    bounds = check.thresholds(threshold, len(kernels))
-    shape = (len(images), *windows.out_size, words_for(len(kernels)))
+    bounds = check.thresholds(threshold, kernels.shape[0])
+    shape = (len(images), *windows.out_size, words_for(kernels.shape[0]))
     result = check.output(out, shape, WORD, [x, w, threshold])
-    arguments = (images, kernels, n, windows.stride, windows.padding, windows.pad_value, bounds, result)
-    run("xnor_conv2d_sign", arguments, rows=(0, 7), threads=threads)
+    _convolve("xnor_conv2d_sign", images, kernels, n, windows, (bounds, result), threads)
     return result

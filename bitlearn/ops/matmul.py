@@ -15,7 +15,7 @@ from bitlearn.ops.weights import PackedWeights, operand, panels_of, weight_words
 RESULT_TYPES = (np.int16, np.int32, np.float32)
 
 # From so many rows on, laying out the columns as panels pays for itself.
-_ROWS_WORTH_PANELS = 16
+ROWS_WORTH_PANELS = 16
 
 
 def _product(
@@ -24,7 +24,7 @@ def _product(
     """Run a kernel on panels where there are some, or where they pay; else on the words as they lie."""
     if isinstance(b, PackedWeights):
         kernel, columns = f"{kernel}_panels", b.panels
-    elif len(a) >= _ROWS_WORTH_PANELS:
+    elif len(a) >= ROWS_WORTH_PANELS:
         kernel, columns = f"{kernel}_panels", panels_of(b)
     else:
         columns = b

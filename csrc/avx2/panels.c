@@ -41,7 +41,8 @@ BL_TARGET_AVX2 BL_INLINE void tile(const uint64_t *const a[ROWS], const uint64_t
 }
 
 BL_TARGET_AVX2 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
-                                       intptr_t column, intptr_t width, int32_t base, const bl_xnor_result *result)
+                                       intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                                       const bl_xnor_result *result)
 {
     intptr_t stride = (width + 7) / 8 * 8;
     for (intptr_t i = 0; i < m; i += ROWS) {
@@ -57,7 +58,7 @@ BL_TARGET_AVX2 static void panel_block(const uint64_t *a, const uint64_t *panel,
                     counts[r][c + j] = (int32_t)wide[r][j];
         }
         for (int r = 0; r < ROWS && i + r < m; r++)
-            bl_panel_finish(result, i + r, column, width, base, counts[r]);
+            bl_panel_finish(result, i + r, column, width, bases + (i + r) * bases_stride, counts[r]);
     }
 }
 

@@ -45,12 +45,12 @@ BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, intptr_t row
 
 /* Finish `width` columns of a row, at most 8 * vectors. */
 BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width,
-                                       int32_t base, int vectors, const __m512i acc[4])
+                                       const int32_t *base, int vectors, const __m512i acc[4])
 {
     for (int q = 0; q < vectors; q += 2) {
         __m256i high = q + 1 < vectors ? _mm512_cvtepi64_epi32(acc[q + 1]) : _mm256_setzero_si256();
         __m512i counts = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(acc[q])), high, 1);
-        __m512i dots = _mm512_sub_epi32(_mm512_set1_epi32(base), _mm512_slli_epi32(counts, 1));
+        __m512i dots = _mm512_sub_epi32(_mm512_loadu_si512(base + 8 * q), _mm512_slli_epi32(counts, 1));
         intptr_t left = width - 8 * q;
         store(result, row, column + 8 * q, left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1), dots);
     }
@@ -58,7 +58,8 @@ BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, intptr_t ro
 
 BL_TARGET_AVX512 BL_INLINE void rows_of_panel(int rows, int vectors, const uint64_t *a, const uint64_t *panel,
                                               intptr_t row, intptr_t count, intptr_t words, intptr_t column,
-                                              intptr_t width, int32_t base, const bl_xnor_result *result)
+                                              intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                                              const bl_xnor_result *result)
 {
     const uint64_t *pointers[ROWS];
     __m512i acc[ROWS][4];
@@ -67,39 +68,40 @@ BL_TARGET_AVX512 BL_INLINE void rows_of_panel(int rows, int vectors, const uint6
         pointers[r] = a + (row + bl_min(r, count - 1)) * words;
     tile(rows, vectors, pointers, panel, words, acc);
     for (int r = 0; r < rows && r < count; r++)
-        finish(result, row + r, column, width, base, vectors, acc[r]);
+        finish(result, row + r, column, width, bases + (row + r) * bases_stride, vectors, acc[r]);
 }
 
 BL_TARGET_AVX512 BL_INLINE void all_rows(int vectors, const uint64_t *a, const uint64_t *panel, intptr_t m,
-                                         intptr_t words, intptr_t column, intptr_t width, int32_t base,
-                                         const bl_xnor_result *result)
+                                         intptr_t words, intptr_t column, intptr_t width, const int32_t *bases,
+                                         intptr_t bases_stride, const bl_xnor_result *result)
 {
     intptr_t i = 0;
     for (; i + ROWS <= m || m - i == ROWS - 1; i += ROWS)
-        rows_of_panel(ROWS, vectors, a, panel, i, bl_min(ROWS, m - i), words, column, width, base, result);
+        rows_of_panel(ROWS, vectors, a, panel, i, bl_min(ROWS, m - i), words, column, width, bases, bases_stride, result);
     if (m - i >= 3)
-        rows_of_panel(4, vectors, a, panel, i, m - i, words, column, width, base, result);
+        rows_of_panel(4, vectors, a, panel, i, m - i, words, column, width, bases, bases_stride, result);
     else if (m - i == 2)
-        rows_of_panel(2, vectors, a, panel, i, 2, words, column, width, base, result);
+        rows_of_panel(2, vectors, a, panel, i, 2, words, column, width, bases, bases_stride, result);
     else if (m - i == 1)
-        rows_of_panel(1, vectors, a, panel, i, 1, words, column, width, base, result);
+        rows_of_panel(1, vectors, a, panel, i, 1, words, column, width, bases, bases_stride, result);
 }
 
 BL_TARGET_AVX512 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
-                                         intptr_t column, intptr_t width, int32_t base, const bl_xnor_result *result)
+                                         intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                                         const bl_xnor_result *result)
 {
     switch ((width + 7) / 8) {
     case 4:
-        all_rows(4, a, panel, m, words, column, width, base, result);
+        all_rows(4, a, panel, m, words, column, width, bases, bases_stride, result);
         break;
     case 3:
-        all_rows(3, a, panel, m, words, column, width, base, result);
+        all_rows(3, a, panel, m, words, column, width, bases, bases_stride, result);
         break;
     case 2:
-        all_rows(2, a, panel, m, words, column, width, base, result);
+        all_rows(2, a, panel, m, words, column, width, bases, bases_stride, result);
         break;
     default:
-        all_rows(1, a, panel, m, words, column, width, base, result);
+        all_rows(1, a, panel, m, words, column, width, bases, bases_stride, result);
     }
 }
 

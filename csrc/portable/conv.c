@@ -30,12 +30,13 @@ static void fill(const bl_conv2d *shape, uint64_t *values, uint64_t *valid, intp
     for (intptr_t at = from; at < to; at++) {
         uint64_t ones = (at + 1) % shape->words ? ~UINT64_C(0) : bl_tail_mask(shape->n);
         *values++ = shape->pad_value > 0 ? ones : 0;
-        *valid++ = shape->pad_value ? ~UINT64_C(0) : 0;
+        if (valid)
+            *valid++ = shape->pad_value ? ~UINT64_C(0) : 0;
     }
 }
 
 /* Gather words [start, start + count) of a window. Taps of one row lie side by side in the image as in the kernel,
-   so a row of the window is at most one copy between two stretches of padding. */
+   so a row of the window is at most one copy between two stretches of padding. valid may be NULL. */
 static void gather(const bl_conv2d *shape, const uint64_t *x, const pixel *p, intptr_t start, intptr_t count,
                    uint64_t *values, uint64_t *valid)
 {
@@ -46,13 +47,14 @@ static void gather(const bl_conv2d *shape, const uint64_t *x, const pixel *p, in
         intptr_t copy_from = bl_max(from, bl_min(to, i * row + (inside ? p->j0 * shape->words : 0)));
         intptr_t copy_to = bl_max(copy_from, bl_min(to, i * row + (inside ? p->j1 * shape->words : 0)));
         size_t bytes = (size_t)(copy_to - copy_from) * sizeof *values;
-        fill(shape, values + (from - start), valid + (from - start), from, copy_from);
+        fill(shape, values + (from - start), valid ? valid + (from - start) : NULL, from, copy_from);
         if (bytes) {
             intptr_t line = (p->image * shape->height + p->top + i) * shape->width + p->left;
             memcpy(values + (copy_from - start), x + (line * shape->words + copy_from - i * row), bytes);
-            memset(valid + (copy_from - start), 0xff, bytes);
+            if (valid)
+                memset(valid + (copy_from - start), 0xff, bytes);
         }
-        fill(shape, values + (copy_to - start), valid + (copy_to - start), copy_to, to);
+        fill(shape, values + (copy_to - start), valid ? valid + (copy_to - start) : NULL, copy_to, to);
     }
 }
 
@@ -106,4 +108,108 @@ void bl_xnor_conv2d_sign_blocked(bl_xnor_block *block, const uint64_t *x, const 
     bl_xnor_result result = {
         .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
     convolve(block, x, w, shape, &result);
+}
+
+/* With the kernels in panels: the windows of a block of pixels are gathered once, into a buffer that stays in the cache,
+   and are then the rows of a product with each panel. A true zero is gathered as a word of zeros, which counts as -1;
+   what that has counted is given back in the base of a border's pixel. */
+#define BLOCK_PIXELS 48
+#define TABLE 8192
+
+typedef struct {
+    const bl_conv2d *shape;
+    intptr_t taps, window;
+} panel_taps;
+
+/* counts[c] = set bits of column c of a panel in one tap. */
+static void count_tap(const uint64_t *panel, intptr_t stride, intptr_t words, intptr_t tap, int32_t counts[BL_PANEL])
+{
+    memset(counts, 0, BL_PANEL * sizeof *counts);
+    for (intptr_t p = tap * words; p < (tap + 1) * words; p++)
+        for (intptr_t c = 0; c < stride; c++)
+            counts[c] += (int32_t)popcount64(panel[p * stride + c]);
+}
+
+/* The bases of one pixel for a panel: n for each tap inside, and twice what the taps outside have counted. */
+static void find_bases(const panel_taps *t, const pixel *p, const uint64_t *panel, intptr_t stride,
+                       const int32_t *table, int32_t bases[BL_PANEL])
+{
+    const bl_conv2d *shape = t->shape;
+    intptr_t inside = (p->i1 - p->i0) * (p->j1 - p->j0);
+    for (int c = 0; c < BL_PANEL; c++)
+        bases[c] = (int32_t)(shape->n * (shape->pad_value ? t->taps : inside));
+    if (shape->pad_value || inside == t->taps)
+        return;
+    for (intptr_t tap = 0; tap < t->taps; tap++) {
+        intptr_t i = tap / shape->kernel_width, j = tap % shape->kernel_width;
+        if (i >= p->i0 && i < p->i1 && j >= p->j0 && j < p->j1)
+            continue;
+        int32_t counts[BL_PANEL];
+        if (!table)
+            count_tap(panel, stride, shape->words, tap, counts);
+        const int32_t *outside = table ? table + tap * BL_PANEL : counts;
+        for (int c = 0; c < BL_PANEL; c++)
+            bases[c] += 2 * outside[c];
+    }
+}
+
+static void convolve_panels(bl_panel_block *block, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
+                            const bl_xnor_result *result)
+{
+    intptr_t pixels = shape->batch * shape->out_height * shape->out_width, k = shape->out_channels;
+    panel_taps t = {.shape = shape, .taps = shape->kernel_height * shape->kernel_width};
+    t.window = t.taps * shape->words;
+    intptr_t step = bl_max(1, bl_min(BLOCK_PIXELS, BL_PANEL_WINDOW / bl_max(t.window, 1)));
+    intptr_t tabled = shape->pad_value ? 0 : TABLE / (bl_max(t.taps, 1) * BL_PANEL);
+    intptr_t group = BL_PANEL * bl_max(tabled, shape->pad_value ? k / BL_PANEL + 1 : 1);
+    if (result->kind == BL_SIGNS)
+        memset(result->out, 0, (size_t)(pixels * bl_words(k)) * sizeof(uint64_t));
+    for (intptr_t from = 0; from < k; from += group) {
+        intptr_t to = bl_min(k, from + group);
+        int32_t table[TABLE];
+        for (intptr_t j = from; tabled && j < to; j += BL_PANEL)
+            for (intptr_t tap = 0; tap < t.taps; tap++)
+                count_tap(panels + j * t.window, (bl_min(BL_PANEL, k - j) + 7) / 8 * 8, shape->words, tap,
+                          table + ((j - from) * t.taps + tap * BL_PANEL));
+        for (intptr_t first = 0; first < pixels; first += step) {
+            uint64_t windows[BL_PANEL_WINDOW];
+            pixel at[BLOCK_PIXELS];
+            int32_t bases[BLOCK_PIXELS][BL_PANEL];
+            intptr_t count = bl_min(step, pixels - first), cut = 0;
+            bl_xnor_result part = *result;
+            if (result->kind == BL_SIGNS)
+                part.out = (uint64_t *)result->out + first * bl_words(k);
+            else
+                part.out = (char *)result->out + first * k * (result->out_type == BL_INT16 ? 2 : 4);
+            for (intptr_t r = 0; r < count; r++) {
+                at[r] = locate(shape, first + r);
+                cut |= (at[r].i1 - at[r].i0) * (at[r].j1 - at[r].j0) < t.taps;
+                gather(shape, x, &at[r], 0, t.window, windows + r * t.window, NULL);
+            }
+            cut = cut && !shape->pad_value;
+            for (intptr_t j = from; j < to; j += BL_PANEL) {
+                intptr_t width = bl_min(BL_PANEL, k - j);
+                const uint64_t *panel = panels + j * t.window;
+                const int32_t *counts = tabled ? table + (j - from) * t.taps : NULL;
+                for (intptr_t r = 0; r < (cut ? count : 1); r++)
+                    find_bases(&t, &at[r], panel, (width + 7) / 8 * 8, counts, bases[r]);
+                block(windows, panel, count, t.window, j, width, bases[0], cut ? BL_PANEL : 0, &part);
+            }
+        }
+    }
+}
+
+void bl_xnor_conv2d_panels_blocked(bl_panel_block *block, const uint64_t *x, const uint64_t *panels,
+                                   const bl_conv2d *shape, void *out, int out_type)
+{
+    bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = shape->out_channels};
+    convolve_panels(block, x, panels, shape, &result);
+}
+
+void bl_xnor_conv2d_sign_panels_blocked(bl_panel_block *block, const uint64_t *x, const uint64_t *panels,
+                                        const bl_conv2d *shape, const int32_t *threshold, uint64_t *out)
+{
+    bl_xnor_result result = {
+        .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
+    convolve_panels(block, x, panels, shape, &result);
 }

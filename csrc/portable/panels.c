@@ -22,6 +22,9 @@ static void product(bl_panel_block *block, const uint64_t *a, const uint64_t *pa
 {
     intptr_t step = bl_max(48, BLOCK_WORDS / bl_max(words, 1) / 48 * 48);
     bl_xnor_result part = *result;
+    int32_t base[BL_PANEL];
+    for (int c = 0; c < BL_PANEL; c++)
+        base[c] = (int32_t)n;
     for (intptr_t i = 0; i < m; i += step) {
         const uint64_t *panel = panels;
         if (result->kind == BL_SIGNS) {
@@ -31,7 +34,7 @@ static void product(bl_panel_block *block, const uint64_t *a, const uint64_t *pa
             part.out = (char *)result->out + i * k * (result->out_type == BL_INT16 ? 2 : 4);
         for (intptr_t j = 0; j < k; j += BL_PANEL) {
             intptr_t width = bl_min(BL_PANEL, k - j);
-            block(a + i * words, panel, bl_min(step, m - i), words, j, width, (int32_t)n, &part);
+            block(a + i * words, panel, bl_min(step, m - i), words, j, width, base, 0, &part);
             panel += words * ((width + 7) / 8 * 8);
         }
     }
@@ -51,23 +54,33 @@ void bl_xnor_matmul_sign_panels_blocked(bl_panel_block *block, const uint64_t *a
     product(block, a, panels, m, k, words, n, &result);
 }
 
-void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                      const int32_t counts[BL_PANEL])
 {
-    if (result->kind != BL_SIGNS) {
-        bl_xnor_finish(result, row, column, width, base, counts);
-        return;
-    }
-    /* A panel is half a word of bits; the driver has cleared them all. */
-    uint64_t bits = 0;
+    int32_t dots[BL_PANEL];
     for (intptr_t c = 0; c < width; c++)
-        bits |= (uint64_t)(base - counts[c] - counts[c] >= result->threshold[column + c]) << c;
-    ((uint64_t *)result->out)[row * bl_words(result->columns) + column / 64] |= bits << (column % 64);
+        dots[c] = base[c] - counts[c] - counts[c];
+    intptr_t at = row * result->columns + column;
+    if (result->kind == BL_SIGNS) {
+        /* A panel is half a word of bits; the driver has cleared them all. */
+        uint64_t bits = 0;
+        for (intptr_t c = 0; c < width; c++)
+            bits |= (uint64_t)(dots[c] >= result->threshold[column + c]) << c;
+        ((uint64_t *)result->out)[row * bl_words(result->columns) + column / 64] |= bits << (column % 64);
+    } else if (result->out_type == BL_INT16)
+        for (intptr_t c = 0; c < width; c++)
+            ((int16_t *)result->out)[at + c] = (int16_t)dots[c];
+    else if (result->out_type == BL_INT32)
+        memcpy((int32_t *)result->out + at, dots, (size_t)width * sizeof *dots);
+    else
+        for (intptr_t c = 0; c < width; c++)
+            ((float *)result->out)[at + c] = (float)dots[c];
 }
 
 /* Sums of bytes, flushed within 31 words (31 * 8 = 248), side by side for all columns. */
 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
-                        intptr_t width, int32_t base, const bl_xnor_result *result)
+                        intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                        const bl_xnor_result *result)
 {
     intptr_t stride = (width + 7) / 8 * 8;
     for (intptr_t i = 0; i < m; i++) {
@@ -80,7 +93,7 @@ static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, in
             for (intptr_t c = 0; c < stride; c++)
                 counts[c] += (int32_t)bl_sum_bytes(bytes[c]);
         }
-        bl_panel_finish(result, i, column, width, base, counts);
+        bl_panel_finish(result, i, column, width, bases + i * bases_stride, counts);
     }
 }
 

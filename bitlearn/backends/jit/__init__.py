@@ -23,7 +23,13 @@ from bitlearn.backends.jit.gradients import (
     grad_weight_sign,
 )
 from bitlearn.backends.jit.packing import pack, pack_bool, popcount, transpose_bits, unpack
-from bitlearn.backends.jit.panels import pack_panels, xnor_matmul_panels, xnor_matmul_sign_panels
+from bitlearn.backends.jit.panels import (
+    pack_panels,
+    xnor_conv2d_panels,
+    xnor_conv2d_sign_panels,
+    xnor_matmul_panels,
+    xnor_matmul_sign_panels,
+)
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
 from bitlearn.backends.jit.quantization import quantize_linear
 
@@ -43,6 +49,8 @@ _KERNELS = {
         pack_panels,
         xnor_matmul_panels,
         xnor_matmul_sign_panels,
+        xnor_conv2d_panels,
+        xnor_conv2d_sign_panels,
         xnor_conv2d,
         xnor_conv2d_sign,
         grad_input,
@@ -76,12 +84,15 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "hamming", (row, row, 1, zeros(np.int32, 1, 1))
     for result in (np.int16, np.int32, np.float32):
         yield "xnor_matmul", (row, row, 1, zeros(result, 1, 1))
+        yield "xnor_conv2d_panels", (image, zeros(word, 8), (1, 1), 1, *window, 0, zeros(result, 1, 1, 1, 1))
         yield "xnor_conv2d", (image, image, 1, *window, 0, zeros(result, 1, 1, 1, 1))
         yield "xnor_matmul_panels", (row, zeros(word, 8), 1, zeros(result, 1, 1))
     threshold = zeros(np.int32, 1)
     yield "pack_panels", (row, zeros(word, 8))
     yield "xnor_matmul_sign_panels", (row, zeros(word, 8), 1, threshold, zeros(word, 1, 1))
     yield "xnor_matmul_sign", (row, row, 1, threshold, zeros(word, 1, 1))
+    signs = (threshold, zeros(word, 1, 1, 1, 1))
+    yield "xnor_conv2d_sign_panels", (image, zeros(word, 8), (1, 1), 1, *window, 0, *signs)
     yield "xnor_conv2d_sign", (image, image, 1, *window, 0, threshold, zeros(word, 1, 1, 1, 1))
     for narrow, wide, limit in ((np.int8, np.int32, np.int64), (np.int16, np.int64, np.int64), (np.float32,) * 3):
         g, maps, threshold = zeros(narrow, 1, 1), zeros(narrow, 1, 1, 1, 1), zeros(limit, 1)

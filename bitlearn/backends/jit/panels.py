@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.jit.compilation import helper, kernel, popcount_word
+from bitlearn.backends.jit.convolutions import taps_inside
 
 _PANEL, _STEP = 32, 8
 
@@ -24,12 +25,11 @@ def pack_panels(b, out):
 
 
 @helper
-def count_panel(row, panel, width, counts):
-    """counts[c] = number of differing bits of a row and column c of a panel.
+def add_counts(row, panel, width, counts):
+    """counts[c] += number of differing bits of a row and column c of a panel.
 
     Four words a pass: the counts are loaded and stored once for four of them.
     """
-    counts[:width] = 0
     p = 0
     while p + 4 <= row.size:
         w0, w1, w2, w3 = row[p], row[p + 1], row[p + 2], row[p + 3]
@@ -49,6 +49,15 @@ def count_panel(row, panel, width, counts):
         p += 1
 
 
+@helper
+def pack_reached(dots, threshold, first, count, out):
+    """Set the bits of the columns [first, first + count) whose dot reaches its threshold; they are clear before."""
+    word = np.uint64(0)
+    for c in range(count):
+        word |= np.uint64(dots[c] >= threshold[first + c]) << np.uint64(c)
+    out[first // 64] |= word << np.uint64(first % 64)
+
+
 @kernel
 def xnor_matmul_panels(a, panels, n, out):
     """xnor_matmul with b in panels."""
@@ -60,7 +69,8 @@ def xnor_matmul_panels(a, panels, n, out):
         panel = panels[at : at + width * a.shape[1]]
         at += panel.size
         for i in range(a.shape[0]):
-            count_panel(a[i], panel, width, counts)
+            counts[:width] = 0
+            add_counts(a[i], panel, width, counts)
             for c in range(count):
                 out[i, start + c] = n - 2 * np.int64(counts[c])
 
@@ -68,7 +78,7 @@ def xnor_matmul_panels(a, panels, n, out):
 @kernel
 def xnor_matmul_sign_panels(a, panels, n, threshold, out):
     """xnor_matmul_sign with b in panels."""
-    counts = np.empty(_PANEL, np.uint64)
+    counts, dots = np.empty(_PANEL, np.uint64), np.empty(_PANEL, np.int64)
     out[:] = 0
     at = 0
     for start in range(0, threshold.size, _PANEL):
@@ -77,9 +87,77 @@ def xnor_matmul_sign_panels(a, panels, n, threshold, out):
         panel = panels[at : at + width * a.shape[1]]
         at += panel.size
         for i in range(a.shape[0]):
-            count_panel(a[i], panel, width, counts)
-            word = np.uint64(0)
+            counts[:width] = 0
+            add_counts(a[i], panel, width, counts)
             for c in range(count):
-                reached = n - 2 * np.int64(counts[c]) >= threshold[start + c]
-                word |= np.uint64(reached) << np.uint64(c)
-            out[i, start // 64] |= word << np.uint64(start % 64)
+                dots[c] = n - 2 * np.int64(counts[c])
+            pack_reached(dots, threshold, start, count, out[i])
+
+
+@helper
+def convolve_pixel(image, panel, n, words, kernel, top, left, pad_value, width, counts, dots):
+    """Fill the dots of a panel's columns for the window whose first tap is at (top, left); image (h, w * words).
+
+    A tap inside counts n - 2 * mismatches; one outside counts pad_value * (2 * popcount - n), the sum of its signs.
+    """
+    kh, kw = kernel
+    i0, i1 = taps_inside(top, kh, image.shape[0])
+    j0, j1 = taps_inside(left, kw, image.shape[1] // words if words else 0)
+    inside = (i1 - i0) * (j1 - j0)
+    counts[:width] = 0
+    for i in range(i0, i1):
+        # Taps of one row lie side by side in the image as in the panel.
+        run = image[top + i, (left + j0) * words : (left + j1) * words]
+        add_counts(run, panel[(i * kw + j0) * words * width :], width, counts)
+    for c in range(width):
+        dots[c] = n * (inside - pad_value * (kh * kw - inside)) - 2 * np.int64(counts[c])
+    if pad_value != 0 and inside < kh * kw:
+        for i in range(kh):
+            for j in range(kw):
+                if i0 <= i < i1 and j0 <= j < j1:
+                    continue
+                lines = panel[(i * kw + j) * words * width : (i * kw + j + 1) * words * width]
+                for t in range(lines.size):
+                    dots[t % width] += 2 * pad_value * np.int64(popcount_word(lines[t]))
+
+
+@kernel
+def xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
+    """xnor_conv2d with w in panels."""
+    batch, h, w, words = x.shape
+    images = x.reshape(batch, h, w * words)
+    counts, dots = np.empty(_PANEL, np.uint64), np.empty(_PANEL, np.int64)
+    at = 0
+    for start in range(0, out.shape[3], _PANEL):
+        count = min(_PANEL, out.shape[3] - start)
+        width = (count + _STEP - 1) // _STEP * _STEP
+        panel = panels[at : at + width * kernel[0] * kernel[1] * words]
+        at += panel.size
+        for b in range(batch):
+            for r in range(out.shape[1]):
+                for c in range(out.shape[2]):
+                    top, left = r * stride[0] - padding[0], c * stride[1] - padding[1]
+                    convolve_pixel(images[b], panel, n, words, kernel, top, left, pad_value, width, counts, dots)
+                    for o in range(count):
+                        out[b, r, c, start + o] = dots[o]
+
+
+@kernel
+def xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
+    """xnor_conv2d_sign with w in panels."""
+    batch, h, w, words = x.shape
+    images = x.reshape(batch, h, w * words)
+    counts, dots = np.empty(_PANEL, np.uint64), np.empty(_PANEL, np.int64)
+    out[:] = 0
+    at = 0
+    for start in range(0, threshold.size, _PANEL):
+        count = min(_PANEL, threshold.size - start)
+        width = (count + _STEP - 1) // _STEP * _STEP
+        panel = panels[at : at + width * kernel[0] * kernel[1] * words]
+        at += panel.size
+        for b in range(batch):
+            for r in range(out.shape[1]):
+                for c in range(out.shape[2]):
+                    top, left = r * stride[0] - padding[0], c * stride[1] - padding[1]
+                    convolve_pixel(images[b], panel, n, words, kernel, top, left, pad_value, width, counts, dots)
+                    pack_reached(dots, threshold, start, count, out[b, r, c])
