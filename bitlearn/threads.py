@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 
 import numpy as np
 
@@ -22,6 +23,13 @@ def _positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= _MOST_THREADS:
         raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS}, got {value!r}")
     return int(value)
+
+
+@cache
+def _from_environment() -> int:
+    """Read once: a look into the environment takes longer than a small product."""
+    text = os.environ.get(_ENVIRONMENT, "1")
+    return _positive(_ENVIRONMENT, int(text) if text.isdecimal() else text)
 
 
 def set_num_threads(k: int) -> None:
@@ -51,6 +59,8 @@ def set_num_threads(k: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a call uses by default: `set_num_threads`, else ``BITLEARN_NUM_THREADS``, else 1.
 
+    The environment variable is read once, at the first call that wants it.
+
     Returns
     -------
     int
@@ -60,10 +70,7 @@ def get_num_threads() -> int:
     ValueError
         Where the environment variable is not an integer from 1 to 256.
     """
-    if _num_threads is not None:
-        return _num_threads
-    text = os.environ.get(_ENVIRONMENT, "1")
-    return _positive(_ENVIRONMENT, int(text) if text.isdecimal() else text)
+    return _from_environment() if _num_threads is None else _num_threads
 
 
 def resolve(threads: int | None) -> int:

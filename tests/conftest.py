@@ -11,6 +11,7 @@ from cases import DEFAULT_SEED, SEED_VARIABLE, seed
 from hypothesis import settings
 
 import bitlearn as bl
+from bitlearn import backends, threads
 from bitlearn.backends import variants
 
 settings.register_profile("bitlearn", derandomize=True, deadline=None, max_examples=40, database=None)
@@ -49,3 +50,13 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("BITLEARN_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def environment_read_anew():
+    """Forget what was read of the environment: it is read once a process, and tests change it."""
+    backends._from_environment.cache_clear()
+    threads._from_environment.cache_clear()
+    yield
+    backends._from_environment.cache_clear()
+    threads._from_environment.cache_clear()

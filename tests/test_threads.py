@@ -25,6 +25,8 @@ def undecided(monkeypatch):
 def test_default_environment_and_call_in_rising_order(monkeypatch):
     assert bl.get_num_threads() == 1
     monkeypatch.setenv("BITLEARN_NUM_THREADS", "3")
+    assert bl.get_num_threads() == 1  # read once
+    threads._from_environment.cache_clear()
     assert bl.get_num_threads() == 3
     bl.set_num_threads(2)
     assert bl.get_num_threads() == 2

@@ -92,12 +92,17 @@ def _resolve(kernel: str, choice: str | None) -> tuple[str, Kernel]:
     raise AssertionError(f"the reference backend lacks {kernel}")
 
 
+@cache
+def _from_environment() -> str | None:
+    """Read once: a look into the environment takes longer than a small product."""
+    wanted = os.environ.get(_ENVIRONMENT)
+    return check(wanted) if wanted else None
+
+
 def current() -> str | None:
     """Return the choice in force: `use_backend`'s, else the environment variable's, else None (the best there is)."""
     choice = _chosen.get()
-    if choice is None and (wanted := os.environ.get(_ENVIRONMENT)):
-        choice = check(wanted)
-    return choice
+    return _from_environment() if choice is None else choice
 
 
 def lookup(kernel: str) -> Kernel:
