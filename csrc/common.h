@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define BL_X86_64 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define BL_AARCH64 1
 #endif
 
 /* GCC and Clang need to be told, function by function, which instructions they may use; MSVC takes any intrinsic. */

@@ -46,6 +46,11 @@ unsigned bl_cpu_features(void)
     return features;
 }
 
+#elif defined(BL_AARCH64)
+
+/* Advanced SIMD is part of AArch64: there is nothing to ask. */
+unsigned bl_cpu_features(void) { return BL_NEON; }
+
 #else
 
 unsigned bl_cpu_features(void) { return 0; }

@@ -28,7 +28,7 @@
 
 int bl_variant_count(void);
 
-/* "avx512", "avx2", "portable". */
+/* "avx512", "avx2", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */

@@ -5,6 +5,7 @@
 #define BL_VARIANTS(X)                                                                                                 \
     X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ)                               \
     X(avx2, BL_AVX2)                                                                                                   \
+    X(neon, BL_NEON)                                                                                                   \
     X(portable, 0)
 
 #define DECLARE(name, features) extern const bl_kernels bl_kernels_##name;
@@ -23,6 +24,7 @@ static const struct {
 } features[] = {
     {BL_AVX2, "avx2"},         {BL_AVX512F, "avx512f"},   {BL_AVX512BW, "avx512bw"},
     {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
+    {BL_NEON, "neon"},
 };
 
 int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }

@@ -98,6 +98,7 @@ enum {
     BL_AVX512VL = 8,
     BL_AVX512DQ = 16,
     BL_AVX512VPOPCNTDQ = 32,
+    BL_NEON = 64,
 };
 
 /* The features of this processor that its operating system lets a program use. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -37,6 +38,14 @@ def test_reasons_name_the_missing_features():
         assert all(re.fullmatch(r"[a-z0-9]+", feature) for feature in features)
         assert lib.bl_variant_missing(index, len(features)) == ffi.NULL
     assert cext._missing(NAMES.index("portable")) == []
+
+
+def test_the_processor_decides_about_neon():
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        assert "cext:neon" in cext.VARIANTS
+        assert cext.REASONS["cext:avx2"] == "this processor lacks avx2"
+    else:
+        assert cext.REASONS["cext:neon"] == "this processor lacks neon"
 
 
 def test_a_table_holds_what_its_variant_implements():

@@ -1,0 +1,191 @@
+"""The C kernels on another processor, without Python there: compile the driver, run it, send it calls."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+CSRC = Path(__file__).parents[1] / "csrc"
+DRIVER = Path(__file__).parent / "cross" / "driver.c"
+# Those of the extension, and no warnings.
+FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
+
+#: The codes of csrc/kernels.h for element types.
+_CODES = {"int8": 0, "int16": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor: its compiler, what runs its programs, and further flags."""
+
+    processor: str
+    compiler: str
+    emulator: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def lacks(self) -> list[str]:
+        """Return what has to be installed first."""
+        return [tool for tool in (self.compiler, *self.emulator) if shutil.which(tool) is None]
+
+
+TARGETS = {
+    "aarch64": Target("aarch64", "aarch64-linux-gnu-gcc", ("qemu-aarch64",), ("-static",)),
+    "native": Target(platform.machine().lower(), "gcc"),
+}
+#: Where the calls of this file mean the same on both sides: 64-bit, little-endian, POSIX pipes.
+SUPPORTED = platform.system() in ("Linux", "Darwin") and platform.machine().lower() in ("x86_64", "aarch64", "arm64")
+
+
+def _compile(target: Target, folder: Path) -> list[str]:
+    """Compile the kernels and the driver to one program, and return the command that runs it."""
+    program = folder / "driver"
+    sources = [DRIVER, *sorted(CSRC.glob("**/*.c"))]
+    command = [target.compiler, *FLAGS, *target.flags, "-I", CSRC, *sources, "-o", program, "-lm"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    return [*target.emulator, str(program)]
+
+
+def _code(array: np.ndarray) -> int:
+    return _CODES[array.dtype.name]
+
+
+def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0) -> bytes:
+    """Return the struct bl_conv2d: x_shape (batch, h, w, ...), out_shape (batch, out_h, out_w, out_channels)."""
+    sizes = (*x_shape[:3], words, *out_shape[1:], *kernel_size, *stride, *padding, n)
+    return struct.pack("<14qi4x", *sizes, pad_value)
+
+
+def _pack(x, threshold, out):
+    return x, _code(x), threshold, *x.shape, out
+
+
+def _rows(x, out):
+    return x, *x.shape, out
+
+
+def _rows_of_bits(words, n, out):
+    return words, len(words), n, out
+
+
+def _hamming(a, b, n, out):
+    return a, b, len(a), *b.shape, out
+
+
+def _xnor_matmul(a, b, n, out):
+    return a, b, len(a), *b.shape, n, out, _code(out)
+
+
+def _xnor_matmul_sign(a, b, n, threshold, out):
+    return a, b, len(a), *b.shape, n, threshold, out
+
+
+def _xnor_conv2d(x, w, n, stride, padding, pad_value, out):
+    return x, w, _conv2d(n, x.shape, w.shape[1:3], out.shape, x.shape[3], stride, padding, pad_value), out, _code(out)
+
+
+def _xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
+    out_shape = (*out.shape[:3], len(w))
+    shape = _conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
+    return x, w, shape, threshold, out
+
+
+def _gradient(g, bits, n, *rest):
+    return g, _code(g), bits, *g.shape, n, *rest
+
+
+def _conv2d_grad_input(g, w, n, stride, padding, out):
+    return g, _code(g), w, _conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding), out
+
+
+def _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, *rest):
+    kernel_size, out_shape = rest[-1].shape[1:3], (*gt.shape[1:], len(gt))
+    return gt, _code(gt), x, _conv2d(n, x.shape, kernel_size, out_shape, x.shape[3], stride, padding, pad_value), *rest
+
+
+def _quantize_linear(x, scale, zero_point, low, high, noise, out):
+    random = noise if noise.size else 0
+    return x, _code(x), scale, zero_point, *x.shape, low, high, random, out, _code(out)
+
+
+#: For each kernel: from the arguments of the reference to those of csrc/kernels.h after `variant`.
+_ARGUMENTS: dict[str, Callable[..., tuple]] = {
+    "pack": _pack,
+    "pack_bool": _rows,
+    "unpack": _rows_of_bits,
+    "popcount": _rows,
+    "transpose_bits": _rows_of_bits,
+    "hamming": _hamming,
+    "xnor_matmul": _xnor_matmul,
+    "xnor_matmul_sign": _xnor_matmul_sign,
+    "xnor_conv2d": _xnor_conv2d,
+    "xnor_conv2d_sign": _xnor_conv2d_sign,
+    "grad_input": _gradient,
+    "grad_weight": _gradient,
+    "grad_weight_sign": _gradient,
+    "conv2d_grad_input": _conv2d_grad_input,
+    "conv2d_grad_weight": _conv2d_grad_weight,
+    "conv2d_grad_weight_sign": _conv2d_grad_weight,
+    "quantize_linear": _quantize_linear,
+}
+
+
+class Machine:
+    """A running driver. `kernels` holds each variant's own, `lacking` what the processor lacks for the others."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        command = _compile(target, folder)
+        self.on_arm = target.processor in ("aarch64", "arm64")
+        self.kernels: dict[str, list[str]] = {}
+        self.lacking: dict[str, list[str]] = {}
+        lines = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout.splitlines()
+        self.names = [line.split()[0] for line in lines]
+        for name, *words in map(str.split, lines):
+            if words[0] == "lacks":
+                self.lacking[name] = words[1:]
+            else:
+                self.kernels[name] = words
+        self._process = subprocess.Popen([*command, "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.communicate()
+
+    def kernel(self, variant: str, kernel: str) -> Callable[..., None]:
+        """Return a function like the reference's that runs a variant's kernel over there."""
+
+        def run(*arguments):
+            self._call(variant, kernel, arguments)
+
+        return run
+
+    def _call(self, variant, kernel, arguments):
+        fields = _ARGUMENTS[kernel](*arguments)
+        message = [struct.pack("<q", len(kernel)), kernel.encode()]
+        message.append(struct.pack("<qq", self.names.index(variant), len(fields)))
+        for field in fields:
+            if isinstance(field, int):
+                message.append(struct.pack("<qq", 0, field))
+            else:
+                content = field if isinstance(field, bytes) else field.tobytes()
+                message += [struct.pack("<qq", 1, len(content)), content]
+        self._process.stdin.write(b"".join(message))
+        self._process.stdin.flush()
+        broken = struct.unpack("<q", self._receive(8))[0]
+        assert not broken, f"{variant} changed argument {broken - 1} of {kernel}, or wrote around it"
+        out = arguments[-1]
+        out[...] = np.frombuffer(self._receive(out.nbytes), dtype=out.dtype).reshape(out.shape)
+
+    def _receive(self, size):
+        content = self._process.stdout.read(size)
+        assert len(content) == size, f"the driver stopped with exit status {self._process.wait()}"
+        return content

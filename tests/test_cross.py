@@ -1,0 +1,103 @@
+"""The tests of the kernels, run again on another processor, with no Python there.
+
+The kernels and a driver are compiled to one program, for AArch64 by a cross compiler, which QEMU runs. Every test of a
+kernel then gets the program's kernels in the place of the extension's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from contextlib import nullcontext
+from functools import partial
+
+import guards
+import numpy as np
+import pytest
+import test_kernels
+import test_kernels_conv
+import test_kernels_gradients
+from machines import CSRC, SUPPORTED, TARGETS, Machine
+
+MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients)
+#: The others are tested through the extension, on the processors that have them.
+VARIANTS = ("neon", "portable")
+CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
+
+
+def combinations(function):
+    """Yield (kernel, further arguments) of a parametrized test: each combination, with each kernel once."""
+    choices = []
+    for mark in function.pytestmark:
+        names, values = mark.args
+        if names == ("kernel", "variant"):
+            choices.append([{"kernel": kernel} for kernel in dict.fromkeys(kernel for kernel, _ in values)])
+        elif isinstance(names, str):
+            choices.append([{names: value} for value in values])
+        else:
+            choices.append([dict(zip(names, value, strict=True)) for value in values])
+    for parts in itertools.product(*choices):
+        arguments = {name: value for part in parts for name, value in part.items()}
+        yield arguments.pop("kernel"), arguments
+
+
+def is_repeated(arguments):
+    """Say whether only the padding differs from a float case with zeros: one code for all types, and QEMU is slow."""
+    return arguments.get("dtype") is np.float32 and arguments.get("pad_value", 0) != 0
+
+
+def label(kernel, arguments):
+    return "-".join([kernel, *(getattr(value, "__name__", str(value)) for value in arguments.values())])
+
+
+def cases():
+    """Return every test of a kernel that is in C, with every combination of its parameters."""
+    return [
+        pytest.param(function, kernel, arguments, id=f"{name}-{label(kernel, arguments)}")
+        for module in MODULES
+        for name, function in vars(module).items()
+        if name.startswith("test_")
+        for kernel, arguments in combinations(function)
+        if f"void bl_{kernel}(" in CONTRACT and not is_repeated(arguments)
+    ]
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def machine(request, tmp_path_factory):
+    target = TARGETS[request.param]
+    if not CONTRACT:
+        pytest.skip("the C sources are not here")
+    if not SUPPORTED:
+        pytest.skip("the driver's protocol is for 64-bit Linux and macOS")
+    if lacking := target.lacks():
+        pytest.skip(f"there is no {' and no '.join(lacking)}")
+    with Machine(target, tmp_path_factory.mktemp("driver")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("function", "kernel", "arguments"), cases())
+def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
+    for module in (guards, *MODULES):
+        monkeypatch.setattr(module, "use_backend", nullcontext, raising=False)
+    if "rng" in inspect.signature(function).parameters:
+        arguments = {**arguments, "rng": rng}
+    for variant in VARIANTS:
+        if kernel not in machine.kernels.get(variant, []):
+            continue
+        for module in (guards, *MODULES):
+            monkeypatch.setattr(module, "lookup", partial(machine.kernel, variant), raising=False)
+        function(kernel, variant, **arguments)
+
+
+def test_every_kernel_of_the_contract_has_a_test(machine):
+    tested = {parameters.values[1] for parameters in cases()}
+    assert set(machine.kernels["portable"]) == tested
+
+
+def test_the_processor_decides_which_variants_run(machine):
+    assert machine.kernels.keys().isdisjoint(machine.lacking)
+    if machine.on_arm:
+        assert list(machine.kernels) == ["neon", "portable"]
+        assert machine.lacking["avx2"] == ["avx2"]
+    else:
+        assert machine.lacking["neon"] == ["neon"]
