@@ -97,6 +97,24 @@ def _xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
     return x, w, shape, threshold, out
 
 
+def _xnor_matmul_panels(a, panels, n, out):
+    return a, panels, len(a), out.shape[1], a.shape[1], n, out, _code(out)
+
+
+def _xnor_matmul_sign_panels(a, panels, n, threshold, out):
+    return a, panels, len(a), len(threshold), a.shape[1], n, threshold, out
+
+
+def _xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
+    shape = _conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
+    return x, panels, shape, out, _code(out)
+
+
+def _xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
+    out_shape = (*out.shape[:3], len(threshold))
+    return x, panels, _conv2d(n, x.shape, kernel, out_shape, x.shape[3], stride, padding, pad_value), threshold, out
+
+
 def _gradient(g, bits, n, *rest):
     return g, _code(g), bits, *g.shape, n, *rest
 
@@ -127,6 +145,11 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "xnor_matmul_sign": _xnor_matmul_sign,
     "xnor_conv2d": _xnor_conv2d,
     "xnor_conv2d_sign": _xnor_conv2d_sign,
+    "pack_panels": _rows,
+    "xnor_matmul_panels": _xnor_matmul_panels,
+    "xnor_matmul_sign_panels": _xnor_matmul_sign_panels,
+    "xnor_conv2d_panels": _xnor_conv2d_panels,
+    "xnor_conv2d_sign_panels": _xnor_conv2d_sign_panels,
     "grad_input": _gradient,
     "grad_weight": _gradient,
     "grad_weight_sign": _gradient,

@@ -17,9 +17,10 @@ import pytest
 import test_kernels
 import test_kernels_conv
 import test_kernels_gradients
+import test_kernels_panels
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
-MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients)
+MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients, test_kernels_panels)
 #: The others are tested through the extension, on the processors that have them.
 VARIANTS = ("neon", "portable")
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""

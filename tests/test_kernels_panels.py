@@ -1,4 +1,4 @@
-"""Column panels: the layout, and the products on it, in every variant against the executable specification."""
+"""Products on column panels: every variant against the executable specification."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 from cases import CONVOLUTIONS, EDGES, PRODUCTS, conv, packed, signs, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals
 
-import bitlearn as bl
 from bitlearn.backends import reference
 from bitlearn.bits import WORD, words_for
-from bitlearn.panels import PANEL_COLUMNS, panel_words, to_panels
+from bitlearn.panels import panel_words, to_panels
 
 #: Either side of a step of 8 columns, of a panel and of two; and enough rows for every tile.
 COLUMNS = (0, 1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 63, 64, 65, 97)
@@ -38,18 +37,6 @@ def test_pack_panels(kernel, variant, rng):
         for n in EDGES:
             b = words(rng, k, n)
             check_exactly(kernel, variant, (b, filled((panel_words(k, words_for(n)),), WORD)))
-
-
-def test_the_layout_is_what_it_says(rng):
-    b = words(rng, 45, 130)
-    flat, at = panels(b), 0
-    for start in range(0, 45, PANEL_COLUMNS):
-        width = 32 if start == 0 else 16
-        for p in range(3):
-            for c in range(width):
-                assert flat[at] == (b[start + c, p] if start + c < 45 else 0)
-                at += 1
-    assert at == flat.size
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_panels"))
@@ -96,22 +83,3 @@ def test_convolutions(kernel, variant, pad_value, rng):
             reference.xnor_conv2d_panels(*fixed, dots)
             out = filled((*shape, words_for(case.k)), WORD)
             assert tails_are_zero(check_exactly(kernel, variant, (*fixed, around(dots), out)), case.k)
-
-
-def test_prepared_weights_are_still_bits(rng):
-    for k in (256, 257, 300, 1000):
-        b = words(rng, k, 1091)
-        prepared = bl.pack_weights(b, 1091)
-        assert prepared.nbytes <= 1.1 * b.nbytes
-        np.testing.assert_array_equal(prepared.words(), b, strict=True)
-
-
-def test_few_and_many_rows_agree(variant, rng):
-    # Few rows take the words as they lie, many are worth laying out the columns.
-    b = words(rng, 45, 300)
-    a = words(rng, 40, 300)
-    prepared = bl.pack_weights(b, 300)
-    whole = bl.xnor_matmul(a, b, 300)
-    for rows in (1, 2, 15, 16, 17, 40):
-        np.testing.assert_array_equal(bl.xnor_matmul(a[:rows], b, 300), whole[:rows], strict=True)
-        np.testing.assert_array_equal(bl.xnor_matmul(a[:rows], prepared, 300), whole[:rows], strict=True)
