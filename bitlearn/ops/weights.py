@@ -18,6 +18,15 @@ class PackedWeights:
 
     Opaque: its layout may change with any release. Today it is column panels (`bitlearn.panels`), still one bit a
     weight.
+
+    Parameters
+    ----------
+    panels : ndarray of uint64
+        The column panels of the weights, each kernel or row a column.
+    shape : tuple of int
+        Of the words that it was made from.
+    n : int
+        How many values the last axis holds.
     """
 
     __slots__ = ("_panels", "n", "shape")
