@@ -19,6 +19,22 @@ from bitlearn.ops.dispatch import attribute, unavailable, variants
 
 Entry = dict[str, Any]
 
+#: What is null in the entry of a rival that was not timed.
+FIGURES = (
+    "seconds",
+    "lower_quartile_seconds",
+    "upper_quartile_seconds",
+    "first_call_seconds",
+    "ops_per_second",
+    "share_of_probe",
+    "rival_seconds",
+    "rival_first_call_seconds",
+    "ratio",
+    "probe",
+    "probe_ops_per_second",
+    "probe_ops_per_cycle",
+)
+
 #: Whose versions are recorded where they are installed.
 _PACKAGES = ("numpy", "numba", "numkong", "faiss-cpu", "torch")
 
@@ -64,16 +80,18 @@ def _version(package: str) -> str | None:
 
 
 def _blas() -> list[str] | None:
-    """Name the loaded BLAS libraries and the kernels that each picked; None where threadpoolctl cannot say."""
+    """Name the loaded BLAS libraries, whose each is and the kernels it picked; None where threadpoolctl cannot say."""
     if importlib.util.find_spec("threadpoolctl") is None:
         return None
     from threadpoolctl import threadpool_info
 
-    return [
-        " ".join(str(info[key]) for key in ("internal_api", "version", "architecture") if info.get(key))
+    keys = ("internal_api", "version", "architecture")
+    return sorted(
+        # A wheel keeps its libraries in a folder such as numpy.libs: its name alone is recorded.
+        " ".join([Path(info["filepath"]).parent.name, *(str(info[key]) for key in keys if info.get(key))])
         for info in threadpool_info()
         if info["user_api"] == "blas"
-    ]
+    )
 
 
 def measured(
@@ -100,9 +118,8 @@ def measured(
 
 def missing(case: Case, rival: str, reason: str) -> Entry:
     """Return the entry of a rival that could not be timed, with the reason."""
-    figures = ("seconds", "ops_per_second", "share_of_probe", "rival_seconds", "ratio")
-    entry = _base(case.kernel, None, case.shape)
-    return entry | dict.fromkeys(figures) | {"unit": case.unit, "rival": rival, "reason": reason}
+    known = {"unit": case.unit, "rival": rival, "reason": reason}
+    return _base(case.kernel, None, case.shape) | dict.fromkeys(FIGURES) | known
 
 
 def _base(kernel: str, variant: str | None, shape: tuple[int, ...]) -> Entry:
