@@ -1,8 +1,8 @@
-"""Build the C extension; everything else about the package is in pyproject.toml."""
+"""Build the C extension and name the packages; everything else is in pyproject.toml."""
 
 import sysconfig
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
@@ -20,7 +20,12 @@ class OptionalBuildExt(build_ext):
 # One wheel serves every later CPython; free-threaded builds have no stable ABI.
 wheel = {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"py_limited_api": "cp311"}
 
+# The benchmarks lie beside the package, and are installed inside it.
+bench = ["bitlearn.bench", *(f"bitlearn.bench.{name}" for name in find_packages("bench"))]
+
 setup(
+    packages=[*find_packages(include=["bitlearn", "bitlearn.*"]), *bench],
+    package_dir={"bitlearn.bench": "bench"},
     cffi_modules=["csrc/build_ffi.py:ffibuilder"],
     cmdclass={"build_ext": OptionalBuildExt},
     options={"bdist_wheel": wheel},

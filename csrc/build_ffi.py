@@ -30,6 +30,7 @@ ffibuilder.set_source(
     sources=SOURCES,
     include_dirs=["csrc"],
     depends=HEADERS,
+    define_macros=[("BL_FLAGS", f'"{" ".join(FLAGS)}"')],
     extra_compile_args=FLAGS,
     optional=True,
 )

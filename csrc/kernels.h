@@ -40,6 +40,22 @@ int bl_variant_implements(int variant, const char *kernel);
 /* The compiler and its version. */
 const char *bl_compiler(void);
 
+/* The flags that it was given for every C file. */
+const char *bl_compiler_flags(void);
+
+/* --- The limits of the processor -------------------------------------------------------------------------------- */
+
+/* Bits that one iteration of bl_probe_popcount compares and counts; cycles that one of bl_probe_cycles takes. */
+#define BL_PROBE_BITS 8192
+#define BL_PROBE_CYCLES 48
+
+/* Run iterations of exclusive or, count and add in registers alone, with the instructions of a variant that runs here.
+   The number of differing bits, the same for every variant; -1 where this build has no such loop for it. */
+int64_t bl_probe_popcount(int variant, int64_t iterations);
+
+/* Run iterations of a chain of instructions, each waiting for the one before; -1 where this build has no such loop. */
+int64_t bl_probe_cycles(int64_t iterations);
+
 /* --- The packed format ------------------------------------------------------------------------------------------ */
 
 /* bit[i, j] = x[i, j] >= threshold[j]; NaN on either side gives a clear bit, and -0.0 equals 0.0.

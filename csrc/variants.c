@@ -64,6 +64,16 @@ const char *bl_compiler(void)
 #endif
 }
 
+/* build_ffi.py defines the text; another build may leave it out. */
+const char *bl_compiler_flags(void)
+{
+#ifdef BL_FLAGS
+    return BL_FLAGS;
+#else
+    return "unknown";
+#endif
+}
+
 #define DISPATCH(name, parameters, arguments)                                                                          \
     void bl_##name(int variant, BL_UNWRAP parameters) { variants[variant].kernels->name arguments; }
 BL_KERNELS(DISPATCH)

@@ -190,6 +190,12 @@ _KERNELS = {
 }
 
 
+def _names() -> list[str]:
+    """The variants of this build, best first, as `which` writes them."""
+    names = (ffi.string(lib.bl_variant_name(index)).decode() for index in range(lib.bl_variant_count()))
+    return [f"cext:{name}" for name in names]
+
+
 def _missing(variant: int) -> list[str]:
     """The features that a variant needs and this processor lacks."""
     features = []
@@ -201,8 +207,7 @@ def _missing(variant: int) -> list[str]:
 def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]]:
     """Ask the library for its variants: the kernels of those that run here, and the reason for each other."""
     variants, reasons = {}, {}
-    for index in range(lib.bl_variant_count()):
-        name = "cext:" + ffi.string(lib.bl_variant_name(index)).decode()
+    for index, name in enumerate(_names()):
         if missing := _missing(index):
             reasons[name] = f"this processor lacks {', '.join(missing)}"
         else:
@@ -217,3 +222,15 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
 VARIANTS, REASONS = _tables()
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()
+FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
+PROBE_BITS, PROBE_CYCLES = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES
+
+
+def probe_popcount(variant, iterations):
+    """Compare and count iterations * PROBE_BITS bits in registers alone; the differing ones, or -1 without a probe."""
+    return lib.bl_probe_popcount(_names().index(variant), iterations)
+
+
+def probe_cycles(iterations):
+    """Spend iterations * PROBE_CYCLES cycles; -1 without a probe."""
+    return lib.bl_probe_cycles(iterations)

@@ -21,7 +21,7 @@ from bitlearn.cli.progress import console
 from bitlearn.errors import NonFiniteError
 from bitlearn.files import atomic_write
 
-COMMANDS = ("info", "demo", "train", "predict", "continual", "memory")
+COMMANDS = ("info", "demo", "train", "predict", "continual", "memory", "bench", "claims")
 
 #: What bad input raises. Anything else is a mistake of ours, and shows its traceback.
 _BAD_INPUT = (ValueError, TypeError, OSError, NonFiniteError, ImportError)
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_json(result: dict[str, Any], path: Path) -> None:
+def _write_json(result: dict[str, Any] | list[Any], path: Path) -> None:
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     if path == Path("-"):
         sys.stdout.write(text)

@@ -1,0 +1,29 @@
+"""The time of ``import bitlearn`` in fresh processes: the least of five; the rest is the machine's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+ID = "import-time"
+STATEMENT = "import bitlearn takes less than 0.2 s, and loads no Numba"
+SOURCE = "CONTRIBUTING.md, the layer rule"
+BAR = ("<", 0.2)
+UNIT = "s"
+
+_PROGRAM = """
+import sys, time
+begun = time.perf_counter()
+import bitlearn
+spent = time.perf_counter() - begun
+assert "numba" not in sys.modules, "import bitlearn must not load Numba"
+print(spent)
+"""
+
+
+def measure() -> float:
+    def once() -> float:
+        done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    return min(once() for _ in range(5))

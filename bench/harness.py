@@ -1,0 +1,110 @@
+"""Several callables timed in one run: verified first, then in turns, A B A B, so that all see the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+#: Turns of each contender. Fewer give no quartiles; more only shorten the blocks, since the time is given.
+ROUNDS = 7
+
+
+class WrongAnswer(ValueError):
+    """What is to be timed does not do the work."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is timed: a call, whether its answer is right, and what it has to run in."""
+
+    name: str
+    call: Callable[[], object]
+    check: Callable[[object], bool]
+    within: Callable[[], AbstractContextManager] = nullcontext
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call: the median and the quartiles of all turns; and the first call, which compiles what it needs."""
+
+    seconds: float
+    lower_quartile: float
+    upper_quartile: float
+    first_call_seconds: float
+    repeats: int
+    rounds: int
+
+
+def block(contender: Contender, repeats: int) -> float:
+    """Return the seconds of `repeats` calls."""
+    call = contender.call
+    with contender.within():
+        begun = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        return time.perf_counter() - begun
+
+
+def verify(contender: Contender) -> float:
+    """Call once, check the answer, and return the seconds of the call.
+
+    Raises
+    ------
+    WrongAnswer
+    """
+    with contender.within():
+        begun = time.perf_counter()
+        answer = contender.call()
+        seconds = time.perf_counter() - begun
+    if not contender.check(answer):
+        raise WrongAnswer(f"{contender.name} must give the expected answer before it is timed, and gives another")
+    return seconds
+
+
+def calibrate(contender: Contender, seconds: float) -> int:
+    """Return how many calls fill a block of `seconds`: doubled until the clock can be trusted, then scaled."""
+    repeats = 1
+    while (spent := block(contender, repeats)) < seconds / 4:
+        repeats *= 2
+    return max(1, round(repeats * seconds / spent)) if spent else repeats
+
+
+def compare(contenders: Sequence[Contender], seconds: float = 0.2, rounds: int = ROUNDS) -> dict[str, Timing]:
+    """Time contenders against each other.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        Their names differ.
+    seconds : float
+        About how long each is timed, all turns together. A call that takes longer is still made once a turn.
+    rounds : int
+        How many turns each has.
+
+    Returns
+    -------
+    dict of str to Timing
+
+    Raises
+    ------
+    WrongAnswer
+        Where one gives a wrong answer; none has been timed then.
+    """
+    names = [contender.name for contender in contenders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"contenders must have names of their own, got {', '.join(names)}")
+    first = {contender.name: verify(contender) for contender in contenders}
+    repeats = {contender.name: calibrate(contender, seconds / rounds) for contender in contenders}
+    turns: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for contender in contenders:
+            count = repeats[contender.name]
+            turns[contender.name].append(block(contender, count) / count)
+    result = {}
+    for name, times in turns.items():
+        lower, median, upper = statistics.quantiles(times, n=4, method="inclusive") if rounds > 1 else times * 3
+        result[name] = Timing(median, lower, upper, first[name], repeats[name], rounds)
+    return result

@@ -1,0 +1,65 @@
+"""The limit of the machine: exclusive or, count and add in registers alone, timed in turns with the kernels.
+
+A rate in bit-MAC a second says little without the clock, and the clock moves. The share of the probe's rate in the same
+run needs no clock. A probe runs on one thread: with k threads a kernel is held to k times its rate.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bitlearn.bench.harness import Contender
+from bitlearn.ops.dispatch import attribute, variants
+
+#: Long against the cost of a call, short against a turn: about 0.1 ms where the processor counts bits in vectors.
+ITERATIONS = 20_000
+
+#: The clock's own contender, a chain of dependent instructions.
+CLOCK = "probe:cycles"
+
+
+def contenders() -> list[Contender]:
+    """Return one probe for each variant of the C extension that has one, and one for the clock."""
+    found = []
+    count, cycles = (_function(name) for name in ("probe_popcount", "probe_cycles"))
+    for variant in _variants():
+        # The differing bits of an iteration are the same for every variant, so a loop that was cut short shows.
+        once = count(variant, 1)
+        if once > 0:
+            call = partial(count, variant, ITERATIONS)
+            found.append(Contender(_name(variant), call, partial(_equals, ITERATIONS * once)))
+    if _variants() and cycles(1) >= 0:
+        found.append(Contender(CLOCK, partial(cycles, ITERATIONS), lambda answer: True))
+    return found
+
+
+def operations() -> int:
+    """Return the bit-MAC of one call of a probe."""
+    return ITERATIONS * attribute("cext", "PROBE_BITS")  # type: ignore[operator]
+
+
+def clock_cycles() -> int:
+    """Return the cycles of one call of the clock's contender."""
+    return ITERATIONS * attribute("cext", "PROBE_CYCLES")  # type: ignore[operator]
+
+
+def name_for(variant: str, timed: object) -> str | None:
+    """Return the contender among `timed` that limits a variant: its own probe, or the best one of this machine."""
+    names = [name for each in _variants() if (name := _name(each)) in timed]  # type: ignore[operator]
+    return _name(variant) if _name(variant) in names else next(iter(names), None)
+
+
+def _variants() -> list[str]:
+    return [variant for variant in variants() if variant.startswith("cext:")]
+
+
+def _name(variant: str) -> str:
+    return f"probe:{variant}"
+
+
+def _function(name: str):
+    return attribute("cext", name) if _variants() else None
+
+
+def _equals(wanted: int, answer: object) -> bool:
+    return answer == wanted

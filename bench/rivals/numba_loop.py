@@ -1,0 +1,54 @@
+"""What one writes first in Numba: three loops and a count of bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from bitlearn.bench.kernels import Case
+from bitlearn.bench.rivals import _answers
+
+NAME = "numba-loop"
+KERNELS = ("hamming", "xnor_matmul")
+
+
+@cache
+def _compiled():
+    from llvmlite import ir
+    from numba import njit, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def popcount(typing_context, word):
+        def code(context, builder, signature, arguments):
+            (value,) = arguments
+            kind = ir.FunctionType(value.type, [value.type])
+            name = f"llvm.ctpop.i{value.type.width}"
+            return builder.call(builder.module.declare_intrinsic(name, fnty=kind), [value])
+
+        return types.uint64(types.uint64), code
+
+    @njit
+    def mismatches(a, b, out):
+        for i in range(a.shape[0]):
+            for j in range(b.shape[0]):
+                count = np.uint64(0)
+                for word in range(a.shape[1]):
+                    count += popcount(a[i, word] ^ b[j, word])
+                out[i, j] = count
+        return out
+
+    return mismatches
+
+
+def prepare(case: Case) -> Callable[[], object]:
+    function = _compiled()
+    a, b = case.operands["words_a"], case.operands["words_b"]
+    out = np.empty(case.expected.shape, dtype=np.int32)
+    return lambda: function(a, b, out)
+
+
+def check(case: Case, answer: object) -> bool:
+    return _answers.mismatches(case, answer)
