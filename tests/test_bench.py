@@ -86,7 +86,9 @@ def test_contenders_have_names_of_their_own():
 
 def test_every_forward_kernel_has_cases():
     backward = ("grad_", "conv2d_grad_", "quantize_")
-    assert set(kernels.FORWARD) == {kernel for kernel in KERNELS if not kernel.startswith(backward)}
+    # What runs on panels is timed through the public function that a prepared operand is given to.
+    forward = {kernel for kernel in KERNELS if not kernel.startswith(backward) and not kernel.endswith("_panels")}
+    assert set(kernels.FORWARD) == forward
 
 
 @pytest.mark.parametrize("kernel", kernels.FORWARD)
