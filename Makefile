@@ -24,12 +24,12 @@ test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run
 	$(BIN)/python -m pytest
 
 # A copy of its own, because an extension with sanitizers loads nowhere else. PYTHONSAFEPATH keeps the working
-# directory's bitlearn off the path. Python and NumPy free some memory only when the process ends: not a leak of ours.
+# directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy free some memory only when the process ends: not a leak of ours.
 SANITIZED := build/sanitize
 sanitize: $(STAMPS)/test $(SANITIZED)/built ## run the tests of the C kernels under AddressSanitizer and UBSan (GCC)
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/site:$(CURDIR)/tests PYTHONMALLOC=malloc \
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	$(BIN)/python -m pytest -q -p sanitized -p no:cacheprovider $(KERNEL_TESTS)
+	$(BIN)/python -m pytest -q -p sanitized -p no:cacheprovider --capture=sys $(KERNEL_TESTS)
 
 KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(addsuffix .py, \
 	cext concurrency conv fuzz gradients guard_pages matmul packing properties))

@@ -30,8 +30,9 @@ else:
 LINK_FLAGS = []
 if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
     LINK_FLAGS = [f"-fsanitize={sanitizers}"]
-    # -O1 after -O3: the better optimizer removes some of the reads that are looked for, and reports name fewer lines.
-    FLAGS += [*LINK_FLAGS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
+    # The better optimizer removes some of the reads that are looked for. Python's own flags may define signed overflow
+    # (-fwrapv), which is then not looked for; another Python's may not.
+    FLAGS += [*LINK_FLAGS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g"]
 
 ffibuilder = cffi.FFI()
 ffibuilder.cdef((CSRC / "kernels.h").read_text(encoding="utf-8"))
