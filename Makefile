@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint docs bench claims clean
+.PHONY: help demo test test-all sanitize lint docs bench claims clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,27 @@ test: $(STAMPS)/test ## run the tests; comparisons with large packages are skipp
 
 test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run every test
 	$(BIN)/python -m pytest
+
+# A copy of its own, because an extension with sanitizers loads nowhere else. PYTHONSAFEPATH keeps the working
+# directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy free some memory only when the process ends: not a leak of ours.
+SANITIZED := build/sanitize
+sanitize: $(STAMPS)/test $(SANITIZED)/built ## run the tests of the C kernels under AddressSanitizer and UBSan (GCC)
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/site:$(CURDIR)/tests PYTHONMALLOC=malloc \
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(BIN)/python -m pytest -q -p sanitized -p no:cacheprovider --capture=sys $(KERNEL_TESTS)
+
+KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(addsuffix .py, \
+	cext concurrency conv fuzz gradients guard_pages matmul packing properties))
+
+$(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
+	@echo "Compiling the C extension with sanitizers in $(SANITIZED)"
+	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/source
+	@cp -R bitlearn csrc pyproject.toml setup.py README.md LICENSE $(SANITIZED)/source
+	@rm -f $(SANITIZED)/source/bitlearn/backends/_cext*
+	@CC=gcc BITLEARN_SANITIZE=address,undefined,float-cast-overflow \
+		$(PIP) --no-deps --target $(SANITIZED)/site $(SANITIZED)/source
+	@grep -q __asan_report $(SANITIZED)/site/bitlearn/backends/_cext*
+	@touch $@
 
 lint: $(STAMPS)/lint ## check style and types
 	$(BIN)/ruff check

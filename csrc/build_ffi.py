@@ -2,10 +2,15 @@
 
 Plain flags for the plain processor: what needs newer instructions says so function by function and is chosen at run
 time. No ``-march=native``, so a wheel runs anywhere.
+
+The environment variable ``BITLEARN_SANITIZE`` names sanitizers of GCC or Clang, as in ``address,undefined``: what they
+find ends the process. Such an extension needs their runtime loaded before Python's own memory functions (``make
+sanitize`` does that) and is for tests alone.
 """
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -22,6 +27,13 @@ else:
     # Contraction would round a multiply-add once where another variant rounds twice.
     FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"]
 
+LINK_FLAGS = []
+if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
+    LINK_FLAGS = [f"-fsanitize={sanitizers}"]
+    # The better optimizer removes some of the reads that are looked for. Python's own flags may define signed overflow
+    # (-fwrapv), which is then not looked for; another Python's may not.
+    FLAGS += [*LINK_FLAGS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g"]
+
 ffibuilder = cffi.FFI()
 ffibuilder.cdef((CSRC / "kernels.h").read_text(encoding="utf-8"))
 ffibuilder.set_source(
@@ -32,5 +44,6 @@ ffibuilder.set_source(
     depends=HEADERS,
     define_macros=[("BL_FLAGS", f'"{" ".join(FLAGS)}"')],
     extra_compile_args=FLAGS,
+    extra_link_args=LINK_FLAGS,
     optional=True,
 )

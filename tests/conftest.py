@@ -14,6 +14,9 @@ import bitlearn as bl
 from bitlearn import backends, threads
 from bitlearn.backends import variants
 
+#: A script for Linux and a plugin that switches Numba off: not to be imported in a search for examples.
+collect_ignore = ["guard_pages.py", "sanitized.py"]
+
 settings.register_profile("bitlearn", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("bitlearn")
 

@@ -8,7 +8,7 @@ from cases import INT32_LIMITS
 from bitlearn.backends import implementing, lookup, reference, use_backend
 
 #: Odd, so that arrays start at no multiple of a vector's size.
-_MARGIN = 9
+MARGIN = 9
 _REFERENCE = "reference"
 
 
@@ -19,7 +19,7 @@ def rivals(*kernels: str) -> list[tuple[str, str]]:
 
 def guarded(array: np.ndarray, fill: int = 0xA5) -> tuple[np.ndarray, np.ndarray]:
     """Return a C-contiguous copy of `array` and the larger buffer that it lies in, bytes of `fill` around it."""
-    margin = _MARGIN * array.itemsize
+    margin = MARGIN * array.itemsize
     buffer = np.full(array.nbytes + 2 * margin, fill, dtype=np.uint8)
     inner = buffer[margin : margin + array.nbytes].view(array.dtype).reshape(array.shape)
     inner[...] = array
@@ -27,7 +27,7 @@ def guarded(array: np.ndarray, fill: int = 0xA5) -> tuple[np.ndarray, np.ndarray
 
 
 def _edges(array: np.ndarray, buffer: np.ndarray) -> np.ndarray:
-    margin = _MARGIN * array.itemsize
+    margin = MARGIN * array.itemsize
     return np.concatenate([buffer[:margin], buffer[margin + array.nbytes :]])
 
 

@@ -1,0 +1,248 @@
+"""Arguments of every kernel in C, made from its sizes: for the tests of what a kernel may touch, not of one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from cases import CONVOLUTIONS, GRADIENTS, INT32_LIMITS, PRODUCTS, Conv, integers, star, words
+from guards import filled
+
+from bitlearn.bits import WORD, words_for
+from bitlearn.panels import panel_words, to_panels
+
+#: (rows, values a row)
+MATRICES = star(5, 70)
+#: Float gradients are small multiples of this, so that their sums are exact in any order.
+UNIT = np.float32(2.0**-10)
+GRADIENT_TYPES = (np.int8, np.int16, np.float32)
+_SUMS = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
+_DOTS = (np.int16, np.int32, np.float32)
+#: (type of x, type of the result, whether rounding is stochastic)
+_QUANTIZERS = [
+    (source, code, stochastic)
+    for source in (np.float32, np.float64, np.int32, np.int64)
+    for code in (np.int8, np.int16)
+    for stochastic in (False, True)
+]
+
+
+def bits(rng, *shape: int) -> np.ndarray:
+    """Return packed random values, some rows of which are all +1 or all -1: the largest sums there are."""
+    values = words(rng, *shape)
+    values[rng.random(shape[:-1]) < 0.1] = 0
+    full = words(rng, *shape) | ~np.uint64(0)
+    if shape[-1] % 64:
+        full[..., -1] = (1 << shape[-1] % 64) - 1
+    every = rng.random(shape[:-1]) < 0.1
+    values[every] = full[every]
+    return values
+
+
+def reals(rng, dtype, *shape: int) -> np.ndarray:
+    """Return floats of every magnitude, with infinities, NaN, both zeros, and numbers below the normal ones."""
+    info = np.finfo(dtype)
+    x = rng.normal(size=shape).astype(dtype)
+    for special in (np.nan, np.inf, -np.inf, 0.0, -0.0, info.max, info.min, info.smallest_subnormal):
+        x[rng.random(shape) < 0.05] = special
+    return x
+
+
+def gradient(rng, dtype, *shape: int) -> np.ndarray:
+    return integers(rng, np.int8, *shape) * UNIT if dtype == np.float32 else integers(rng, dtype, *shape)
+
+
+def _start(rng, dtype, *shape: int) -> np.ndarray:
+    """What the accumulating kernels add to."""
+    return (rng.integers(-1000, 1000, size=shape) * (UNIT if dtype == np.float32 else 1)).astype(_SUMS[dtype])
+
+
+def _limits(rng, dtype, k: int) -> np.ndarray:
+    """Thresholds of gradients: near zero, where the sums are, and out of reach."""
+    threshold = rng.integers(-300, 300, size=k) * (UNIT if dtype == np.float32 else 1)
+    threshold[rng.random(k) < 0.1] = 2**62
+    threshold[rng.random(k) < 0.1] = -(2**62)
+    return threshold.astype(np.float32 if dtype == np.float32 else np.int64)
+
+
+def _thresholds(rng, k: int) -> np.ndarray:
+    """Thresholds of dots: near zero, and the two limits of int32."""
+    threshold = rng.integers(-20, 20, size=k).astype(np.int32)
+    threshold[rng.random(k) < 0.1] = INT32_LIMITS[0]
+    threshold[rng.random(k) < 0.1] = INT32_LIMITS[1]
+    return threshold
+
+
+def _pack(rng, size, dtype):
+    rows, n = size
+    x, threshold = reals(rng, dtype, rows, n), reals(rng, dtype, n)
+    x[:, ::3] = threshold[::3]
+    return x, threshold, filled((rows, words_for(n)), WORD)
+
+
+def _pack_bool(rng, size, dtype):
+    rows, n = size
+    return rng.random((rows, n)) < 0.5, filled((rows, words_for(n)), WORD)
+
+
+def _unpack(rng, size, dtype):
+    rows, n = size
+    return bits(rng, rows, n), n, filled((rows, n), np.int8)
+
+
+def _popcount(rng, size, dtype):
+    return bits(rng, *size), filled(size[:1], np.int64)
+
+
+def _transpose_bits(rng, size, dtype):
+    m, n = size
+    return bits(rng, m, n), n, filled((n, words_for(m)), WORD)
+
+
+def _xnor_matmul(rng, size, dtype):
+    m, k, n = size
+    return bits(rng, m, n), bits(rng, k, n), n, filled((m, k), dtype)
+
+
+def _xnor_matmul_sign(rng, size, dtype):
+    m, k, n = size
+    return bits(rng, m, n), bits(rng, k, n), n, _thresholds(rng, k), filled((m, words_for(k)), WORD)
+
+
+def _panels(words: np.ndarray) -> np.ndarray:
+    rows = words.reshape(len(words), int(np.prod(words.shape[1:])))
+    panels = np.empty(panel_words(*rows.shape), dtype=WORD)
+    to_panels(rows, panels)
+    return panels
+
+
+def _pack_panels(rng, size, dtype):
+    k, n = size
+    return bits(rng, k, n), filled((panel_words(k, words_for(n)),), WORD)
+
+
+def _xnor_matmul_panels(rng, size, dtype):
+    a, b, *rest = _xnor_matmul(rng, size, dtype)
+    return a, _panels(b), *rest
+
+
+def _xnor_matmul_sign_panels(rng, size, dtype):
+    a, b, *rest = _xnor_matmul_sign(rng, size, dtype)
+    return a, _panels(b), *rest
+
+
+def _grad_input(rng, size, dtype):
+    m, k, n = size
+    return gradient(rng, dtype, m, k), bits(rng, k, n), n, filled((m, n), _SUMS[dtype])
+
+
+def _grad_weight(rng, size, dtype):
+    m, k, n = size
+    return gradient(rng, dtype, k, m), bits(rng, m, n), n, _start(rng, dtype, k, n)
+
+
+def _grad_weight_sign(rng, size, dtype):
+    m, k, n = size
+    inputs = gradient(rng, dtype, k, m), bits(rng, m, n), n
+    return *inputs, _limits(rng, dtype, k), bits(rng, k, n), filled((k, words_for(n)), WORD)
+
+
+def _images(rng, case: Conv) -> np.ndarray:
+    return bits(rng, case.batch, *case.image, case.n)
+
+
+def _kernels(rng, case: Conv) -> np.ndarray:
+    return bits(rng, case.k, *case.kernel, case.n)
+
+
+def _geometry(rng, case: Conv) -> tuple:
+    return case.n, case.stride, case.padding, int(rng.integers(-1, 2))
+
+
+def _xnor_conv2d(rng, case, dtype):
+    out = filled((case.batch, *case.out, case.k), dtype)
+    return _images(rng, case), _kernels(rng, case), *_geometry(rng, case), out
+
+
+def _xnor_conv2d_sign(rng, case, dtype):
+    out = filled((case.batch, *case.out, words_for(case.k)), WORD)
+    return _images(rng, case), _kernels(rng, case), *_geometry(rng, case), _thresholds(rng, case.k), out
+
+
+def _xnor_conv2d_panels(rng, case, dtype):
+    x, w, *rest = _xnor_conv2d(rng, case, dtype)
+    return x, _panels(w), case.kernel, *rest
+
+
+def _xnor_conv2d_sign_panels(rng, case, dtype):
+    x, w, *rest = _xnor_conv2d_sign(rng, case, dtype)
+    return x, _panels(w), case.kernel, *rest
+
+
+def _conv2d_grad_input(rng, case, dtype):
+    g, out = (
+        gradient(rng, dtype, case.batch, *case.out, case.k),
+        filled((case.batch, *case.image, case.n), _SUMS[dtype]),
+    )
+    return g, _kernels(rng, case), case.n, case.stride, case.padding, out
+
+
+def _conv2d_grad_weight(rng, case, dtype):
+    gt = gradient(rng, dtype, case.k, case.batch, *case.out)
+    return gt, _images(rng, case), *_geometry(rng, case), _start(rng, dtype, case.k, *case.kernel, case.n)
+
+
+def _conv2d_grad_weight_sign(rng, case, dtype):
+    gt, mask = gradient(rng, dtype, case.k, case.batch, *case.out), _kernels(rng, case)
+    return gt, _images(rng, case), *_geometry(rng, case), _limits(rng, dtype, case.k), mask, filled(mask.shape, WORD)
+
+
+def _quantize_linear(rng, size, dtype):
+    source, code, stochastic = dtype
+    limit = np.iinfo(code).max
+    if np.issubdtype(source, np.integer):
+        x = integers(rng, source, *size)
+    else:
+        # No NaN, and no quotient past the largest float.
+        x = np.nan_to_num(reals(rng, source, *size), nan=2.5).clip(-(2.0**100), 2.0**100)
+    scale = np.exp(rng.normal(size=size[0])).astype(np.float32 if source == np.float32 else np.float64)
+    scale[::2] = 4
+    noise = rng.integers(0, 2**32, size=size if stochastic else (0, 0), dtype=np.uint32)
+    return x, scale, integers(rng, np.int8, size[0]).astype(np.int64), -limit, limit, noise, filled(size, code)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """How the arguments of a kernel are made: ``make(rng, size, dtype)``, for each of `sizes` and `dtypes`."""
+
+    make: Callable[..., tuple]
+    sizes: list
+    dtypes: tuple = (None,)
+
+
+#: Every kernel that C implements. A new one gets a line here, and with it guard pages, sanitizers and random sizes.
+OPERANDS = {
+    "pack": Operands(_pack, MATRICES, (np.float32, np.float64)),
+    "pack_bool": Operands(_pack_bool, MATRICES),
+    "unpack": Operands(_unpack, MATRICES),
+    "popcount": Operands(_popcount, MATRICES),
+    "transpose_bits": Operands(_transpose_bits, MATRICES),
+    "hamming": Operands(_xnor_matmul, PRODUCTS, (np.int32,)),
+    "xnor_matmul": Operands(_xnor_matmul, PRODUCTS, _DOTS),
+    "xnor_matmul_sign": Operands(_xnor_matmul_sign, PRODUCTS),
+    "xnor_conv2d": Operands(_xnor_conv2d, CONVOLUTIONS, _DOTS),
+    "xnor_conv2d_sign": Operands(_xnor_conv2d_sign, CONVOLUTIONS),
+    "pack_panels": Operands(_pack_panels, MATRICES),
+    "xnor_matmul_panels": Operands(_xnor_matmul_panels, PRODUCTS, _DOTS),
+    "xnor_matmul_sign_panels": Operands(_xnor_matmul_sign_panels, PRODUCTS),
+    "xnor_conv2d_panels": Operands(_xnor_conv2d_panels, CONVOLUTIONS, _DOTS),
+    "xnor_conv2d_sign_panels": Operands(_xnor_conv2d_sign_panels, CONVOLUTIONS),
+    "grad_input": Operands(_grad_input, GRADIENTS, GRADIENT_TYPES),
+    "grad_weight": Operands(_grad_weight, GRADIENTS, GRADIENT_TYPES),
+    "grad_weight_sign": Operands(_grad_weight_sign, GRADIENTS, GRADIENT_TYPES),
+    "conv2d_grad_input": Operands(_conv2d_grad_input, CONVOLUTIONS, GRADIENT_TYPES),
+    "conv2d_grad_weight": Operands(_conv2d_grad_weight, CONVOLUTIONS, GRADIENT_TYPES),
+    "conv2d_grad_weight_sign": Operands(_conv2d_grad_weight_sign, CONVOLUTIONS, GRADIENT_TYPES),
+    "quantize_linear": Operands(_quantize_linear, MATRICES, tuple(_QUANTIZERS)),
+}
