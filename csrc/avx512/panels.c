@@ -26,82 +26,121 @@ BL_TARGET_AVX512 BL_INLINE void tile(int rows, int vectors, const uint64_t *cons
     }
 }
 
-/* Write sixteen dots of a row, or those in the mask, in the type of the result. */
-BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, intptr_t row, intptr_t column, __mmask16 in,
-                                      __m512i dots)
+/* What is written: the types of BL_DOTS, or bits. */
+enum { INT16, INT32, FLOAT32, BITS };
+
+/* Write sixteen dots of a row, or those in the mask. Whole stores where all are wanted: masked ones cost more. */
+BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, int form, int full, intptr_t row, intptr_t column,
+                                      __mmask16 in, __m512i dots)
 {
     intptr_t at = row * result->columns + column;
-    if (result->kind == BL_SIGNS) {
-        __m512i threshold = _mm512_maskz_loadu_epi32(in, result->threshold + column);
+    if (form == BITS) {
+        __m512i threshold = full ? _mm512_loadu_si512(result->threshold + column)
+                                 : _mm512_maskz_loadu_epi32(in, result->threshold + column);
         uint16_t bits = (uint16_t)_mm512_mask_cmpge_epi32_mask(in, dots, threshold);
         memcpy((uint16_t *)result->out + row * 4 * bl_words(result->columns) + column / 16, &bits, sizeof bits);
-    } else if (result->out_type == BL_INT16)
-        _mm512_mask_cvtepi32_storeu_epi16((int16_t *)result->out + at, in, dots);
-    else if (result->out_type == BL_INT32)
-        _mm512_mask_storeu_epi32((int32_t *)result->out + at, in, dots);
-    else
-        _mm512_mask_storeu_ps((float *)result->out + at, in, _mm512_cvtepi32_ps(dots));
+    } else if (form == INT16) {
+        if (full)
+            _mm256_storeu_si256((__m256i *)((int16_t *)result->out + at), _mm512_cvtepi32_epi16(dots));
+        else
+            _mm512_mask_cvtepi32_storeu_epi16((int16_t *)result->out + at, in, dots);
+    } else {
+        __m512i value = form == FLOAT32 ? _mm512_castps_si512(_mm512_cvtepi32_ps(dots)) : dots;
+        if (full)
+            _mm512_storeu_si512((int32_t *)result->out + at, value);
+        else
+            _mm512_mask_storeu_epi32((int32_t *)result->out + at, in, value);
+    }
 }
 
-/* Finish `width` columns of a row, at most 8 * vectors. */
-BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width,
-                                       const int32_t *base, int vectors, const __m512i acc[4])
+/* Finish `width` columns of a row, at most 8 * vectors; `full` says that they are 32. */
+BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, int form, int full, intptr_t row, intptr_t column,
+                                       intptr_t width, const int32_t *base, int vectors, const __m512i acc[4])
 {
     for (int q = 0; q < vectors; q += 2) {
         __m256i high = q + 1 < vectors ? _mm512_cvtepi64_epi32(acc[q + 1]) : _mm256_setzero_si256();
         __m512i counts = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(acc[q])), high, 1);
         __m512i dots = _mm512_sub_epi32(_mm512_loadu_si512(base + 8 * q), _mm512_slli_epi32(counts, 1));
         intptr_t left = width - 8 * q;
-        store(result, row, column + 8 * q, left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1), dots);
+        __mmask16 in = full || left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        store(result, form, full, row, column + 8 * q, in, dots);
     }
 }
 
-BL_TARGET_AVX512 BL_INLINE void rows_of_panel(int rows, int vectors, const uint64_t *a, const uint64_t *panel,
-                                              intptr_t row, intptr_t count, intptr_t words, intptr_t column,
-                                              intptr_t width, const int32_t *bases, intptr_t bases_stride,
-                                              const bl_xnor_result *result)
+/* The rows [row, row + count) of a panel, count <= rows. Past the last row the last one is computed again: a tile of 3
+   rows costs less as one of 4. The arguments up to `vectors` are constants where it is inlined. */
+BL_TARGET_AVX512 BL_INLINE void rows_of_panel(int rows, int form, int full, int vectors, const uint64_t *a,
+                                              const uint64_t *panel, intptr_t row, intptr_t count, intptr_t words,
+                                              intptr_t column, intptr_t width, const int32_t *bases,
+                                              intptr_t bases_stride, const bl_xnor_result *result)
 {
     const uint64_t *pointers[ROWS];
     __m512i acc[ROWS][4];
-    /* Past the last row the last one is computed again: a tile of 3 rows costs less as one of 4. */
     for (int r = 0; r < rows; r++)
         pointers[r] = a + (row + bl_min(r, count - 1)) * words;
     tile(rows, vectors, pointers, panel, words, acc);
-    for (int r = 0; r < rows && r < count; r++)
-        finish(result, row + r, column, width, bases + (row + r) * bases_stride, vectors, acc[r]);
+    /* Rows past the last are written over the last, with the same values: a branch would send all sums through memory. */
+    for (int r = 0; r < rows; r++) {
+        intptr_t at = row + bl_min(r, count - 1);
+        finish(result, form, full, at, column, width, bases + at * bases_stride, vectors, acc[r]);
+    }
 }
 
-BL_TARGET_AVX512 BL_INLINE void all_rows(int vectors, const uint64_t *a, const uint64_t *panel, intptr_t m,
-                                         intptr_t words, intptr_t column, intptr_t width, const int32_t *bases,
-                                         intptr_t bases_stride, const bl_xnor_result *result)
+BL_TARGET_AVX512 BL_INLINE void all_rows(int form, int full, int vectors, const uint64_t *a, const uint64_t *panel,
+                                         intptr_t m, intptr_t words, intptr_t column, intptr_t width,
+                                         const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result)
 {
+#define ROWS_OF_PANEL(rows, count)                                                                                     \
+    rows_of_panel(rows, form, full, vectors, a, panel, i, count, words, column, width, bases, bases_stride, result)
     intptr_t i = 0;
     for (; i + ROWS <= m || m - i == ROWS - 1; i += ROWS)
-        rows_of_panel(ROWS, vectors, a, panel, i, bl_min(ROWS, m - i), words, column, width, bases, bases_stride, result);
+        ROWS_OF_PANEL(ROWS, bl_min(ROWS, m - i));
     if (m - i >= 3)
-        rows_of_panel(4, vectors, a, panel, i, m - i, words, column, width, bases, bases_stride, result);
+        ROWS_OF_PANEL(4, m - i);
     else if (m - i == 2)
-        rows_of_panel(2, vectors, a, panel, i, 2, words, column, width, bases, bases_stride, result);
+        ROWS_OF_PANEL(2, 2);
     else if (m - i == 1)
-        rows_of_panel(1, vectors, a, panel, i, 1, words, column, width, bases, bases_stride, result);
+        ROWS_OF_PANEL(1, 1);
 }
 
+/* A full panel is compiled for each form of the result; the last one, which may be narrower, asks at each store. */
 BL_TARGET_AVX512 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
                                          intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
                                          const bl_xnor_result *result)
 {
+    int form = result->kind == BL_SIGNS ? BITS
+               : result->out_type == BL_INT16 ? INT16
+               : result->out_type == BL_INT32 ? INT32
+                                              : FLOAT32;
+#define ALL_ROWS(form, full, vectors)                                                                                  \
+    all_rows(form, full, vectors, a, panel, m, words, column, width, bases, bases_stride, result)
+    if (width == BL_PANEL)
+        switch (form) {
+        case INT16:
+            ALL_ROWS(INT16, 1, 4);
+            return;
+        case INT32:
+            ALL_ROWS(INT32, 1, 4);
+            return;
+        case FLOAT32:
+            ALL_ROWS(FLOAT32, 1, 4);
+            return;
+        default:
+            ALL_ROWS(BITS, 1, 4);
+            return;
+        }
     switch ((width + 7) / 8) {
     case 4:
-        all_rows(4, a, panel, m, words, column, width, bases, bases_stride, result);
+        ALL_ROWS(form, 0, 4);
         break;
     case 3:
-        all_rows(3, a, panel, m, words, column, width, bases, bases_stride, result);
+        ALL_ROWS(form, 0, 3);
         break;
     case 2:
-        all_rows(2, a, panel, m, words, column, width, bases, bases_stride, result);
+        ALL_ROWS(form, 0, 2);
         break;
     default:
-        all_rows(1, a, panel, m, words, column, width, bases, bases_stride, result);
+        ALL_ROWS(form, 0, 1);
     }
 }
 
