@@ -9,6 +9,11 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 
+#: The types that results are asked for by, looked up before anything slower.
+_DTYPES: dict[object, np.dtype] = {each: np.dtype(each) for each in (np.int16, np.int32, np.float32)}
+#: The longest ±1 dot product that a result of this type holds exactly; int32 the rest.
+_EXACT = {np.dtype(np.int16): 2**15 - 1, np.dtype(np.float32): 2**24}
+
 
 def count(name: str, value: object, *, least: int = 0) -> int:
     """Return `value` as an int of at least `least`."""
@@ -34,6 +39,9 @@ def words(name: str, array: object, n: int | None, ndim: int | None = None, *, l
         raise ValueError(
             f"{name} must have {words_for(n)} words in its last axis to hold n={n} values, got shape {result.shape}"
         )
+    flags = result.flags
+    if flags.c_contiguous and flags.aligned:
+        return result  # np.require alone takes longer than a small product
     return np.require(result, requirements=["C", "A"])
 
 
@@ -54,6 +62,9 @@ def axis(name: str, value: object, ndim: int) -> int:
 
 def dtype(name: str, value: object, allowed: Iterable[type]) -> np.dtype:
     """Return `value` as a dtype, one of `allowed`."""
+    allowed = tuple(allowed)
+    if isinstance(value, type) and value in _DTYPES and value in allowed:
+        return _DTYPES[value]
     kinds = [np.dtype(each) for each in allowed]
     try:
         result = np.dtype(value)  # type: ignore[call-overload]
@@ -66,7 +77,7 @@ def dtype(name: str, value: object, allowed: Iterable[type]) -> np.dtype:
 
 def accumulator(n: int, kind: np.dtype) -> None:
     """Raise where a ±1 dot product of `n` values may not fit a result of dtype `kind` exactly."""
-    limit = {np.dtype(np.int16): 2**15 - 1, np.dtype(np.float32): 2**24}.get(kind, 2**31 - 1)
+    limit = _EXACT.get(kind, 2**31 - 1)
     if n > limit:
         raise ValueError(f"n must be at most {limit} for dtype {kind}, got {n}")
 

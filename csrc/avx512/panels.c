@@ -30,16 +30,10 @@ BL_TARGET_AVX512 BL_INLINE void tile(int rows, int vectors, const uint64_t *cons
 enum { INT16, INT32, FLOAT32, BITS };
 
 /* Write sixteen dots of a row, or those in the mask. Whole stores where all are wanted: masked ones cost more. */
-BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, int form, int full, intptr_t row, intptr_t column,
-                                      __mmask16 in, __m512i dots)
+BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, int form, int full, intptr_t at, __mmask16 in,
+                                      __m512i dots)
 {
-    intptr_t at = row * result->columns + column;
-    if (form == BITS) {
-        __m512i threshold = full ? _mm512_loadu_si512(result->threshold + column)
-                                 : _mm512_maskz_loadu_epi32(in, result->threshold + column);
-        uint16_t bits = (uint16_t)_mm512_mask_cmpge_epi32_mask(in, dots, threshold);
-        memcpy((uint16_t *)result->out + row * 4 * bl_words(result->columns) + column / 16, &bits, sizeof bits);
-    } else if (form == INT16) {
+    if (form == INT16) {
         if (full)
             _mm256_storeu_si256((__m256i *)((int16_t *)result->out + at), _mm512_cvtepi32_epi16(dots));
         else
@@ -57,14 +51,23 @@ BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, int form, in
 BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, int form, int full, intptr_t row, intptr_t column,
                                        intptr_t width, const int32_t *base, int vectors, const __m512i acc[4])
 {
+    uint32_t bits = 0;
     for (int q = 0; q < vectors; q += 2) {
         __m256i high = q + 1 < vectors ? _mm512_cvtepi64_epi32(acc[q + 1]) : _mm256_setzero_si256();
         __m512i counts = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(acc[q])), high, 1);
         __m512i dots = _mm512_sub_epi32(_mm512_loadu_si512(base + 8 * q), _mm512_slli_epi32(counts, 1));
         intptr_t left = width - 8 * q;
         __mmask16 in = full || left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-        store(result, form, full, row, column + 8 * q, in, dots);
+        if (form == BITS) {
+            __m512i threshold = full ? _mm512_loadu_si512(result->threshold + column + 8 * q)
+                                     : _mm512_maskz_loadu_epi32(in, result->threshold + column + 8 * q);
+            bits |= (uint32_t)_mm512_mask_cmpge_epi32_mask(in, dots, threshold) << (8 * q);
+        } else
+            store(result, form, full, row * result->columns + column + 8 * q, in, dots);
     }
+    /* A panel is half a word of bits. */
+    if (form == BITS)
+        memcpy((uint32_t *)result->out + row * 2 * bl_words(result->columns) + column / 32, &bits, sizeof bits);
 }
 
 /* The rows [row, row + count) of a panel, count <= rows. Past the last row the last one is computed again: a tile of 3
