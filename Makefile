@@ -25,7 +25,8 @@ test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run
 	$(BIN)/python -m pytest
 
 # A copy of its own, because an extension with sanitizers loads nowhere else. PYTHONSAFEPATH keeps the working
-# directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy free some memory only when the process ends: not a leak of ours.
+# directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy
+# free some memory only when the process ends: not a leak of ours.
 SANITIZED := build/sanitize
 sanitize: $(STAMPS)/test $(SANITIZED)/built ## run the tests of the C kernels under AddressSanitizer and UBSan (GCC)
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/site:$(CURDIR)/tests PYTHONMALLOC=malloc \
@@ -38,7 +39,7 @@ KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(add
 $(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
 	@echo "Compiling the C extension with sanitizers in $(SANITIZED)"
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/source
-	@cp -R bitlearn csrc pyproject.toml setup.py README.md LICENSE $(SANITIZED)/source
+	@cp -R bitlearn bench csrc pyproject.toml setup.py README.md LICENSE $(SANITIZED)/source
 	@rm -f $(SANITIZED)/source/bitlearn/backends/_cext*
 	@CC=gcc BITLEARN_SANITIZE=address,undefined,float-cast-overflow \
 		$(PIP) --no-deps --target $(SANITIZED)/site $(SANITIZED)/source
