@@ -41,7 +41,7 @@ static void gather(const bl_conv2d *shape, const uint64_t *x, const pixel *p, in
                    uint64_t *values, uint64_t *valid)
 {
     intptr_t row = shape->kernel_width * shape->words;
-    for (intptr_t i = start / row; i * row < start + count; i++) {
+    for (intptr_t i = row ? start / row : 0; i * row < start + count; i++) {
         int inside = i >= p->i0 && i < p->i1;
         intptr_t from = bl_max(start, i * row), to = bl_min(start + count, (i + 1) * row);
         intptr_t copy_from = bl_max(from, bl_min(to, i * row + (inside ? p->j0 * shape->words : 0)));
