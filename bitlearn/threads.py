@@ -1,9 +1,16 @@
-"""Row ranges over a few Python threads: the kernels release the GIL, so neither OpenMP nor a pool in C is needed."""
+"""Row ranges over a few Python threads: the kernels release the GIL, so neither OpenMP nor a pool in C is needed.
+
+The threads of a process that are inside split calls are counted, and a call borrows only as many helpers as there are
+processors left. So callers in a thread pool (joblib's, dask's, a web server's) do not start k threads each. The cut
+into ranges never depends on that, and neither does a result.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -11,17 +18,21 @@ from functools import cache
 import numpy as np
 
 _ENVIRONMENT = "BITLEARN_NUM_THREADS"
-# The executor starts a thread only when none is idle, so the limit costs nothing until it is used.
-_MOST_THREADS = 256
+# What joblib and dask set for the processes that they start; other libraries' pools follow it too.
+_WORKERS_SHARE = "OMP_NUM_THREADS"
+MOST_THREADS = 256
+#: The least work for a thread of its own, in operations on a word: about as long as it takes to wake one.
+WORTH_A_THREAD = 2**19
 
 _num_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
+_busy = 0
 _lock = threading.Lock()
 
 
 def _positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= _MOST_THREADS:
-        raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= MOST_THREADS:
+        raise ValueError(f"{name} must be an integer from 1 to {MOST_THREADS}, got {value!r}")
     return int(value)
 
 
@@ -29,7 +40,11 @@ def _positive(name: str, value: object) -> int:
 def _from_environment() -> int:
     """Read once: a look into the environment takes longer than a small product."""
     text = os.environ.get(_ENVIRONMENT, "1")
-    return _positive(_ENVIRONMENT, int(text) if text.isdecimal() else text)
+    wanted = _positive(_ENVIRONMENT, int(text) if text.isdecimal() else text)
+    share = os.environ.get(_WORKERS_SHARE, "")
+    if multiprocessing.parent_process() is not None and share.isdecimal() and int(share) > 0:
+        return min(wanted, int(share))
+    return wanted
 
 
 def set_num_threads(k: int) -> None:
@@ -59,7 +74,8 @@ def set_num_threads(k: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a call uses by default: `set_num_threads`, else ``BITLEARN_NUM_THREADS``, else 1.
 
-    The environment variable is read once, at the first call that wants it.
+    The environment is read once, at the first call that wants it. In a worker process that joblib, dask or another user
+    of `multiprocessing` has started, the variable counts up to that worker's share, ``OMP_NUM_THREADS``.
 
     Returns
     -------
@@ -75,41 +91,76 @@ def get_num_threads() -> int:
 
 def resolve(threads: int | None) -> int:
     """Return the number of threads that a call's ``threads`` argument asks for."""
-    return get_num_threads() if threads is None else _positive("threads", threads)
+    if threads is None:
+        return _from_environment() if _num_threads is None else _num_threads
+    return _positive("threads", threads)
 
 
 def _forget_pool() -> None:
     """A forked child has the pool's object but none of its threads: it makes its own."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _busy
+    _pool, _lock, _busy = None, threading.Lock(), 0
 
 
-def _shared_pool() -> ThreadPoolExecutor:
-    global _pool
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+@cache
+def _processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _borrow(wanted: int) -> tuple[ThreadPoolExecutor | None, int]:
+    """Count the caller and at most `wanted` helpers as busy; return the pool and how many helpers there are for it."""
+    global _pool, _busy
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="bitlearn")
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=_forget_pool)
-        return _pool
+        helpers = max(0, min(wanted, _processors() - 1 - _busy))
+        if helpers and _pool is None:
+            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="bitlearn")
+        _busy += 1 + helpers
+        return _pool, helpers
+
+
+def _give_back(helpers: int) -> None:
+    global _busy
+    with _lock:
+        _busy -= 1 + helpers
 
 
 def over_ranges(function: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call ``function(start, stop)`` for contiguous ranges that cover ``range(count)``, one a thread.
+    """Call ``function(start, stop)`` for contiguous ranges that cover ``range(count)``, as many as threads.
 
-    The caller's thread takes the first range. The ranges depend on `count` and `threads` alone.
+    The ranges depend on `count` and `threads` alone; the caller takes them one after the other, and so does each
+    helper that is to be had. Where ranges fail, all are tried, and the first one's exception is raised.
     """
     threads = max(1, min(threads, count))
     bounds = [count * i // threads for i in range(threads + 1)]
-    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
     if threads == 1:
-        function(*ranges[0])
+        function(0, count)
         return
-    pool = _shared_pool()
-    others = [pool.submit(function, start, stop) for start, stop in ranges[1:]]
+    left = deque(range(threads))
+    failures: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while left:
+            try:
+                i = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                function(bounds[i], bounds[i + 1])
+            except BaseException as error:
+                failures[i] = error
+
+    pool, helpers = _borrow(threads - 1)
     try:
-        function(*ranges[0])
+        helping = [pool.submit(work) for _ in range(helpers)] if pool else []
+        work()
+        # One that has not begun by now would find nothing left.
+        wait([each for each in helping if not each.cancel()])
     finally:
-        wait(others)
-    for other in others:
-        other.result()
+        _give_back(helpers)
+    if failures:
+        raise failures[min(failures)]

@@ -58,8 +58,14 @@ def data_folder() -> Path:
 @pytest.fixture(autouse=True)
 def environment_read_anew():
     """Forget what was read of the environment: it is read once a process, and tests change it."""
-    backends._from_environment.cache_clear()
+    backends.forget_environment()
     threads._from_environment.cache_clear()
     yield
-    backends._from_environment.cache_clear()
+    backends.forget_environment()
     threads._from_environment.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def every_call_split(monkeypatch):
+    """Split calls over as many threads as they ask for: the operands of tests are small."""
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)

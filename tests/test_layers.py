@@ -13,7 +13,7 @@ import pytest
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
     {"bits", "panels", "precision", "arena", "rng", "errors", "files", "safetensors", "datasets"},
-    {"backends", "threads"},
+    {"backends", "threads", "threadpools"},
     {"ops"},
     {"quantizers", "nn", "config"},
     {"optim", "models"},

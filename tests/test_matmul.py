@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from cases import INT32_LIMITS, PRODUCTS, THREADS, packed, signs, tails_are_zero
 
 import bitlearn as bl
 from bitlearn.bits import WORD, words_for
+
+A, B = np.zeros((2, 2), dtype=np.uint64), np.zeros((3, 2), dtype=np.uint64)
+
+FUNCTIONS = [bl.xnor_matmul, bl.hamming, lambda a, b, n, **more: bl.xnor_matmul_sign(a, b, n, 0, **more)]
+
+
+def frozen(array):
+    array.flags.writeable = False
+    return array
 
 
 def operands(rng, m, k, n):
@@ -95,6 +107,74 @@ def test_out_is_written_and_returned(rng):
 
 
 @pytest.mark.usefixtures("variant")
+def test_prepared_weights_in_a_loop_over_one_result(rng):
+    """The way that skips the careful checks where nothing is to be said."""
+    for k, n in ((7, 70), (33, 130), (64, 64), (0, 3), (5, 0)):
+        prepared = bl.pack_weights(packed(signs(rng, k, n)), n)
+        weights = bl.unpack(prepared.words(), n).astype(np.int64)
+        for dtype in (np.int16, np.int32, np.float32):
+            for threads in THREADS:
+                out = np.full((9, k), 99, dtype=dtype)
+                for _ in range(2):
+                    a = signs(rng, 9, n)
+                    assert bl.xnor_matmul(packed(a), prepared, n, dtype=dtype, out=out, threads=threads) is out
+                    np.testing.assert_array_equal(out, a.astype(np.int64) @ weights.T)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n": 70.0}, TypeError, "n must be an integer, got 70.0"),
+        ({"n": 71}, ValueError, "b must pack n=71 values, got n=70"),
+        ({"a": np.zeros((2, 2), np.int64)}, TypeError, "a must be packed words of dtype uint64, got dtype int64"),
+        ({"a": np.zeros((2, 3), WORD)}, ValueError, "a must have 2 words in its last axis"),
+        ({"a": np.zeros(2, WORD)}, ValueError, "a must have at least 2 dimensions"),
+        ({"dtype": np.int16}, TypeError, "out must have dtype int16, got int32"),
+        ({"dtype": np.int64}, TypeError, "dtype must be one of int16, int32, float32, got"),
+        ({"dtype": ["int32"]}, TypeError, "dtype must be one of int16, int32, float32, got"),
+        ({"out": np.full((3, 3), 7, np.int32)}, ValueError, r"out must have shape \(2, 3\), got \(3, 3\)"),
+        ({"out": frozen(np.full((2, 3), 7, np.int32))}, ValueError, "out must be writeable"),
+        ({"out": np.full((3, 2), 7, np.int32).T}, ValueError, "out must be C-contiguous"),
+        ({"threads": 0}, ValueError, "threads must be an integer from 1 to 256, got 0"),
+    ],
+)
+def test_prepared_weights_with_one_argument_wrong(change, error, message):
+    right = {"a": A, "b": bl.pack_weights(B, 70), "n": 70, "dtype": np.int32, "out": np.full((2, 3), 7, np.int32)}
+    arguments = right | change
+    with pytest.raises(error, match=message):
+        bl.xnor_matmul(**arguments)
+    assert (arguments["out"] == 7).all()
+    beyond = 2**15
+    prepared = bl.pack_weights(np.zeros((1, words_for(beyond)), WORD), beyond)
+    with pytest.raises(ValueError, match="n must be at most 32767 for dtype int16, got 32768"):
+        bl.xnor_matmul(prepared.words(), prepared, beyond, dtype=np.int16, out=np.zeros((1, 1), np.int16))
+
+
+def test_prepared_weights_with_a_result_over_the_input():
+    both = np.zeros((1, 2), WORD)
+    prepared = bl.pack_weights(np.zeros((4, 2), WORD), 70)
+    with pytest.raises(ValueError, match="out must not overlap an input"):
+        bl.xnor_matmul(both, prepared, 70, out=both.view(np.int32))
+
+
+def test_prepared_weights_are_copied_and_pickled(rng):
+    a, b, dots = operands(rng, 3, 5, 70)
+    prepared = bl.pack_weights(b, 70)
+    bl.xnor_matmul(a, prepared, 70, out=np.empty((3, 5), np.int32))  # it holds addresses by now
+    for copied in (copy.deepcopy(prepared), pickle.loads(pickle.dumps(prepared))):
+        assert not np.shares_memory(copied.panels, prepared.panels)
+        np.testing.assert_array_equal(bl.xnor_matmul(a, copied, 70, out=np.empty((3, 5), np.int32)), dots)
+
+
+def test_results_larger_than_memory_raise_before_any_work():
+    """Rows of no values: the operands take no memory, the result would take 4 PiB."""
+    rows = np.zeros((2**25, 0), WORD)
+    for function in FUNCTIONS[:2]:
+        with pytest.raises(MemoryError):
+            function(rows, rows, 0)
+
+
+@pytest.mark.usefixtures("variant")
 def test_limits_of_int16_and_float32():
     for dtype, limit in ((np.int16, 2**15 - 1), (np.float32, 2**24)):
         a = np.full((1, words_for(limit)), 2**64 - 1, dtype=WORD)
@@ -105,10 +185,6 @@ def test_limits_of_int16_and_float32():
         beyond = np.zeros((1, words_for(limit + 1)), dtype=WORD)
         with pytest.raises(ValueError, match=f"n must be at most {limit} for dtype {np.dtype(dtype)}, got {limit + 1}"):
             bl.xnor_matmul(beyond, beyond, limit + 1, dtype=dtype)
-
-
-A, B = np.zeros((2, 2), dtype=np.uint64), np.zeros((3, 2), dtype=np.uint64)
-FUNCTIONS = [bl.xnor_matmul, bl.hamming, lambda a, b, n, **more: bl.xnor_matmul_sign(a, b, n, 0, **more)]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -162,11 +238,6 @@ def test_wrong_threshold(threshold, error, message):
     with pytest.raises(error, match=message):
         bl.xnor_matmul_sign(A, B, 70, threshold, out=out)
     assert (out == 7).all()
-
-
-def frozen(array):
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,6 +92,98 @@ def test_exceptions_reach_the_caller_after_all_ranges_end(failing):
     with pytest.raises(RuntimeError, match=f"range {failing}"):
         threads.over_ranges(part, 3, 3)
     assert sorted(ended) == [start for start in range(3) if start != failing]
+
+
+def running_together(callers: int, wanted: int, monkeypatch, processors: int) -> int:
+    """The most threads that were inside ranges at a time, of so many callers that ask for `wanted` threads each."""
+    monkeypatch.setattr(threads, "_processors", lambda: processors)
+    most, inside, lock, ready = 0, 0, threading.Lock(), threading.Barrier(callers)
+
+    def part(start, stop):
+        nonlocal most, inside
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.002)
+        with lock:
+            inside -= 1
+
+    def call(_):
+        ready.wait()
+        threads.over_ranges(part, 64, wanted)
+
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(call, range(callers)))
+    return most
+
+
+def test_a_call_takes_no_more_threads_than_processors(monkeypatch):
+    assert 1 < running_together(1, 16, monkeypatch, processors=3) <= 3
+
+
+def test_callers_in_a_thread_pool_share_the_processors(monkeypatch):
+    """Each caller runs; helpers there are only for processors that are left: at most 4 - 1 for the first of 4."""
+    assert running_together(4, 16, monkeypatch, processors=4) <= 4 + 3
+    assert threads._busy == 0
+    assert running_together(4, 16, monkeypatch, processors=1) <= 4
+
+
+def test_little_work_is_not_split(monkeypatch):
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1000)
+    asked = []
+    monkeypatch.setattr(threads, "over_ranges", lambda function, count, k: asked.append(k) or function(0, count))
+    a, b = bl.pack(np.ones((100, 64))), bl.pack(np.ones((10, 64)))
+    for rows in (99, 100, 100):
+        bl.xnor_matmul(a[:rows], b, 64, threads=4)
+    assert asked == [1, 2, 2]
+
+
+def in_another_process(code: str, **environment: str) -> str:
+    """What a fresh interpreter prints, its numbers of threads set as given and no others."""
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_a_worker_process_keeps_to_its_share():
+    main = "import bitlearn as bl; print(bl.get_num_threads())"
+    assert in_another_process(main, BITLEARN_NUM_THREADS="3", OMP_NUM_THREADS="2") == "3"
+    child = """
+import multiprocessing, bitlearn as bl
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply(bl.get_num_threads))
+"""
+    assert in_another_process(child, BITLEARN_NUM_THREADS="3", OMP_NUM_THREADS="2") == "2"
+    assert in_another_process(child, BITLEARN_NUM_THREADS="3") == "3"
+
+
+def test_joblib_workers_keep_to_their_share():
+    pytest.importorskip("joblib")
+    code = """
+import joblib, bitlearn as bl
+print(*joblib.Parallel(n_jobs=2)(joblib.delayed(bl.get_num_threads)() for _ in range(2)))
+"""
+    share = max(1, len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else 1
+    told = in_another_process(code, BITLEARN_NUM_THREADS="64")
+    assert told == f"{share} {share}"
+
+
+def test_threadpoolctl_limits_our_threads():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
+    before = bl.get_num_threads()
+    try:
+        bl.set_num_threads(3)
+        with threadpoolctl.threadpool_limits(1):
+            assert bl.get_num_threads() == 1
+        with threadpoolctl.threadpool_limits({"bitlearn": 2}):
+            assert bl.get_num_threads() == 2
+        with threadpoolctl.threadpool_limits(10**6, user_api="bitlearn"):
+            assert bl.get_num_threads() == threads.MOST_THREADS
+        assert bl.get_num_threads() == 3
+    finally:
+        bl.set_num_threads(before)
 
 
 def test_concurrent_callers(variant, rng):

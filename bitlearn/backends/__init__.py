@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+import numpy as np
+
 from bitlearn.backends.reference import KERNELS as _SPECIFICATION
 
 Kernel = Callable[..., None]
@@ -105,9 +107,34 @@ def current() -> str | None:
     return _from_environment() if choice is None else choice
 
 
+#: What `lookup` has found, by the choice of a ``with`` block and the kernel.
+_found: dict[str | None, dict[str, Kernel]] = {}
+
+
 def lookup(kernel: str) -> Kernel:
     """Return the function that runs `kernel` under the choice in force."""
-    return _resolve(kernel, current())[1]
+    try:
+        return _found[_chosen.get()][kernel]
+    except KeyError:
+        function = _resolve(kernel, current())[1]
+        _found.setdefault(_chosen.get(), {})[kernel] = function
+        return function
+
+
+def forget_environment() -> None:
+    """Read the environment again at the next call: for tests, which change it."""
+    _from_environment.cache_clear()
+    _found.pop(None, None)
+
+
+def bound(function: Kernel, panels: np.ndarray) -> Kernel:
+    """Return a kernel on panels with its panels bound: a function of the arguments around them.
+
+    A backend whose kernels look at an array before they use it offers ``function.bind(panels)``, which looks once.
+    """
+    if hasattr(function, "bind"):
+        return function.bind(panels)
+    return lambda a, *rest: function(a, panels, *rest)
 
 
 def implementing(kernel: str) -> list[str]:

@@ -11,6 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from bitlearn import threadpools
+
 try:
     from bitlearn.backends._cext import ffi, lib
 except ImportError as error:
@@ -18,7 +20,7 @@ except ImportError as error:
         f"the compiled extension is missing or does not load ({error}); install bitlearn where there is a C compiler"
     ) from error
 
-#: For each element type: the C type of its pointers and the code by which a kernel is told.
+#: For each element type: the C type of its arrays and the code by which a kernel is told.
 _TYPES = {
     "int8": ("int8_t[]", lib.BL_INT8),
     "int16": ("int16_t[]", lib.BL_INT16),
@@ -30,16 +32,19 @@ _TYPES = {
     "uint64": ("uint64_t[]", None),
     "bool": ("uint8_t[]", None),
 }
-_BY_DTYPE = {np.dtype(name): entry for name, entry in _TYPES.items()}
+# Types made once: naming one in a call costs as much as the rest of the call.
+_POINTERS = {np.dtype(name): ffi.typeof(ctype) for name, (ctype, _) in _TYPES.items()}
+_WORDS, _BYTES = ffi.typeof("uint64_t[]"), ffi.typeof("char[]")
+_CODES = {np.dtype(name): code for name, (_, code) in _TYPES.items()}
 
 
 def _pointer(array, writable=False):
     """The array's memory; only `out` must be writable, for the others the kernels read alone."""
-    return ffi.from_buffer(_BY_DTYPE[array.dtype][0], array, require_writable=writable)
+    return ffi.from_buffer(_POINTERS[array.dtype], array, writable)
 
 
 def _code(array):
-    return _BY_DTYPE[array.dtype][1]
+    return _CODES[array.dtype]
 
 
 def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
@@ -78,8 +83,19 @@ def _pack_panels(variant, b, out):
 
 
 def _xnor_matmul_panels(variant, a, panels, n, out):
-    sizes = (len(a), out.shape[1], a.shape[1], n)
-    lib.bl_xnor_matmul_panels(variant, _pointer(a), _pointer(panels), *sizes, _pointer(out, True), _code(out))
+    _bind_xnor_matmul_panels(variant, panels)(a, n, out)
+
+
+def _bind_xnor_matmul_panels(variant, panels):
+    """Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups."""
+    call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, _pointer(panels)
+
+    def product(a, n, out):
+        m, words = a.shape
+        code = _CODES[out.dtype]
+        call(variant, buffer(_WORDS, a), columns, m, out.shape[1], words, n, buffer(_BYTES, out, True), code)
+
+    return product
 
 
 def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
@@ -190,6 +206,17 @@ _KERNELS = {
 }
 
 
+#: Kernels that can take a look at an operand ahead of their calls.
+_BINDERS = {"xnor_matmul_panels": _bind_xnor_matmul_panels}
+
+
+def _kernel(name: str, index: int) -> Callable[..., None]:
+    function = partial(_KERNELS[name], index)
+    if name in _BINDERS:
+        function.bind = partial(_BINDERS[name], index)  # type: ignore[attr-defined]
+    return function
+
+
 def _names() -> list[str]:
     """The variants of this build, best first, as `which` writes them."""
     names = (ffi.string(lib.bl_variant_name(index)).decode() for index in range(lib.bl_variant_count()))
@@ -212,14 +239,15 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
             reasons[name] = f"this processor lacks {', '.join(missing)}"
         else:
             variants[name] = {
-                kernel: partial(function, index)
-                for kernel, function in _KERNELS.items()
+                kernel: _kernel(kernel, index)
+                for kernel in _KERNELS
                 if lib.bl_variant_implements(index, kernel.encode())
             }
     return variants, reasons
 
 
 VARIANTS, REASONS = _tables()
+threadpools.register()  # from now on it can find the extension
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()
 FLAGS = ffi.string(lib.bl_compiler_flags()).decode()

@@ -10,13 +10,15 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 
 #: The types that results are asked for by, looked up before anything slower.
-_DTYPES: dict[object, np.dtype] = {each: np.dtype(each) for each in (np.int16, np.int32, np.float32)}
+DTYPES: dict[object, np.dtype] = {each: np.dtype(each) for each in (np.int16, np.int32, np.float32)}
 #: The longest ±1 dot product that a result of this type holds exactly; int32 the rest.
 _EXACT = {np.dtype(np.int16): 2**15 - 1, np.dtype(np.float32): 2**24}
 
 
 def count(name: str, value: object, *, least: int = 0) -> int:
     """Return `value` as an int of at least `least`."""
+    if type(value) is int and value >= least:
+        return value
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -28,16 +30,17 @@ def count(name: str, value: object, *, least: int = 0) -> int:
 
 def words(name: str, array: object, n: int | None, ndim: int | None = None, *, least: int = 1) -> np.ndarray:
     """Return `array` as aligned, C-contiguous words that hold `n` values a row (any number where `n` is None)."""
-    result = np.asarray(array)
-    if result.dtype != WORD:
+    result = array if type(array) is np.ndarray else np.asarray(array)
+    if result.dtype is not WORD and result.dtype != WORD:
         raise TypeError(f"{name} must be packed words of dtype uint64, got dtype {result.dtype}")
-    if ndim is not None and result.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions, got shape {result.shape}")
-    if result.ndim < least:
-        raise ValueError(f"{name} must have at least {least} dimensions, got shape {result.shape}")
-    if n is not None and result.shape[-1] != words_for(n):
+    shape = result.shape
+    if ndim is not None and len(shape) != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got shape {shape}")
+    if len(shape) < least:
+        raise ValueError(f"{name} must have at least {least} dimensions, got shape {shape}")
+    if n is not None and shape[-1] != words_for(n):
         raise ValueError(
-            f"{name} must have {words_for(n)} words in its last axis to hold n={n} values, got shape {result.shape}"
+            f"{name} must have {words_for(n)} words in its last axis to hold n={n} values, got shape {shape}"
         )
     flags = result.flags
     if flags.c_contiguous and flags.aligned:
@@ -63,8 +66,8 @@ def axis(name: str, value: object, ndim: int) -> int:
 def dtype(name: str, value: object, allowed: Iterable[type]) -> np.dtype:
     """Return `value` as a dtype, one of `allowed`."""
     allowed = tuple(allowed)
-    if isinstance(value, type) and value in _DTYPES and value in allowed:
-        return _DTYPES[value]
+    if isinstance(value, type) and value in DTYPES and value in allowed:
+        return DTYPES[value]
     kinds = [np.dtype(each) for each in allowed]
     try:
         result = np.dtype(value)  # type: ignore[call-overload]
@@ -75,9 +78,14 @@ def dtype(name: str, value: object, allowed: Iterable[type]) -> np.dtype:
     return result
 
 
+def longest(kind: np.dtype) -> int:
+    """Return the longest ±1 dot product that a result of dtype `kind` holds exactly."""
+    return _EXACT.get(kind, 2**31 - 1)
+
+
 def accumulator(n: int, kind: np.dtype) -> None:
     """Raise where a ±1 dot product of `n` values may not fit a result of dtype `kind` exactly."""
-    limit = _EXACT.get(kind, 2**31 - 1)
+    limit = longest(kind)
     if n > limit:
         raise ValueError(f"n must be at most {limit} for dtype {kind}, got {n}")
 
@@ -91,18 +99,23 @@ def output(out: object, shape: tuple[int, ...], kind: np.dtype, inputs: Iterable
         return np.empty(shape, dtype=kind)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
-    if out.dtype != kind:
+    if out.dtype is not kind and out.dtype != kind:
         raise TypeError(f"out must have dtype {kind}, got {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
-    if not out.flags.c_contiguous:
-        raise ValueError("out must be C-contiguous, got a strided array")
-    if not out.flags.aligned:
-        raise ValueError("out must be aligned to its dtype, got an array at an odd address")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.carray:  # the three at once
+        if not flags.c_contiguous:
+            raise ValueError("out must be C-contiguous, got a strided array")
+        if not flags.aligned:
+            raise ValueError("out must be aligned to its dtype, got an array at an odd address")
         raise ValueError("out must be writeable, got a read-only array")
+    # Arrays that are no views lie apart, and to compare bounds takes as long as all other checks of a small call.
+    whole = out.base is None and flags.owndata
     for each in inputs:
-        if isinstance(each, np.ndarray) and np.may_share_memory(out, each):
+        if not isinstance(each, np.ndarray) or (whole and each.base is None and each is not out):
+            continue
+        if np.may_share_memory(out, each):
             raise ValueError("out must not overlap an input, got one that does")
     return out
 

@@ -89,7 +89,8 @@ def _convolve(
         kernel = f"{kernel}_panels"
     else:
         arguments = (images, kernels.words() if isinstance(kernels, PackedWeights) else kernels, *fixed)
-    run(kernel, arguments, rows=(0, len(arguments) - 1), threads=threads)
+    work = math.prod(windows.out_size) * math.prod(kernels.shape)
+    run(kernel, arguments, rows=(0, len(arguments) - 1), work=work, threads=threads)
 
 
 def xnor_conv2d(

@@ -5,13 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn import threads as threading
-from bitlearn.backends import KERNELS, attribute, implementing, lookup, unavailable, use_backend, variants, which
+from bitlearn.backends import KERNELS, attribute, bound, implementing, lookup, unavailable, use_backend, variants, which
 
-__all__ = ["KERNELS", "attribute", "implementing", "run", "unavailable", "use_backend", "variants", "which"]
+__all__ = [
+    "KERNELS",
+    "attribute",
+    "bound",
+    "implementing",
+    "lookup",
+    "run",
+    "unavailable",
+    "use_backend",
+    "variants",
+    "which",
+]
 
 
 def run(
-    kernel: str, arguments: tuple, *, rows: tuple[int, ...] = (), threads: int | None = 1, clear: int | None = None
+    kernel: str,
+    arguments: tuple,
+    *,
+    rows: tuple[int, ...] = (),
+    work: int | None = None,
+    threads: int | None = 1,
+    clear: int | None = None,
 ) -> None:
     """Run a kernel on validated arguments, its rows split over threads.
 
@@ -22,19 +39,21 @@ def run(
         The kernel's arguments, in order.
     rows : tuple of int
         The positions of the arrays whose first axis is the rows to split; empty where the kernel is not split.
+    work : int, optional
+        Operations on a word, about, that a row takes; where it is given, too little work is not split.
     threads : int or None
         How many threads; None for the process's default.
     clear : int, optional
         The position of an array that is set to zero first, once nothing can raise any more.
     """
     function = lookup(kernel)
-    count = len(arguments[rows[0]]) if rows else 0
     threads = threading.resolve(threads)
     if clear is not None:
         arguments[clear][...] = 0
-    if threads == 1 or count < 2:
+    if threads == 1 or not rows:
         function(*arguments)
         return
+    count = len(arguments[rows[0]])
 
     def part(start: int, stop: int) -> None:
         cut: list[object] = list(arguments)
@@ -44,4 +63,6 @@ def run(
             cut[position] = array[start:stop]
         function(*cut)
 
+    if work is not None:
+        threads = min(threads, 1 + count * work // threading.WORTH_A_THREAD)
     threading.over_ranges(part, count, threads)

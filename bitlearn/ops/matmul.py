@@ -9,27 +9,34 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import run
+from bitlearn.ops.dispatch import lookup, run
 from bitlearn.ops.weights import PackedWeights, operand, panels_of, weight_words
+from bitlearn.threads import resolve
 
 RESULT_TYPES = (np.int16, np.int32, np.float32)
 
 # From so many rows on, laying out the columns as panels pays for itself.
 ROWS_WORTH_PANELS = 16
 
+_ON_PANELS = {kernel: f"{kernel}_panels" for kernel in ("xnor_matmul", "xnor_matmul_sign")}
+
 
 def _product(
-    kernel: str, a: np.ndarray, b: np.ndarray | PackedWeights, rest: tuple, result: np.ndarray, threads: int | None
+    kernel: str, a: np.ndarray, b: np.ndarray | PackedWeights, rest: tuple, out: np.ndarray, threads: int | None
 ) -> None:
     """Run a kernel on panels where there are some, or where they pay; else on the words as they lie."""
+    if a.ndim != 2:
+        rows = math.prod(a.shape[:-1])
+        a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
+    work = b.shape[0] * b.shape[1]
+    columns: np.ndarray
     if isinstance(b, PackedWeights):
-        kernel, columns = f"{kernel}_panels", b.panels
+        kernel, columns = _ON_PANELS[kernel], b.panels
     elif len(a) >= ROWS_WORTH_PANELS:
-        kernel, columns = f"{kernel}_panels", panels_of(b)
+        kernel, columns = _ON_PANELS[kernel], panels_of(b)
     else:
         columns = b
-    arguments = (a, columns, *rest, result)
-    run(kernel, arguments, rows=(0, len(arguments) - 1), threads=threads)
+    run(kernel, (a, columns, *rest, out), rows=(0, len(rest) + 2), work=work, threads=threads)
 
 
 def xnor_matmul(
@@ -83,15 +90,20 @@ def xnor_matmul(
     array([[ 1, -1],
            [-3, -1]])
     """
+    if type(b) is PackedWeights and b.fits(a, n, dtype, out):
+        assert type(a) is type(out) is np.ndarray
+        if resolve(threads) == 1:
+            b.product(lookup("xnor_matmul_panels"))(a, n, out)
+        else:
+            _product("xnor_matmul", a, b, (n,), out, threads)
+        return out
     n = check.count("n", n)
     left = check.words("a", a, n, least=2)
     right = operand("b", b, n, 2)
     kind = check.dtype("dtype", dtype, RESULT_TYPES)
     check.accumulator(n, kind)
-    result = check.output(out, (*left.shape[:-1], right.shape[0]), kind, [a, b])
-    rows = math.prod(left.shape[:-1])
-    flat = result.reshape(rows, right.shape[0])
-    _product("xnor_matmul", left.reshape(rows, words_for(n)), right, (n,), flat, threads)
+    result = check.output(out, (*left.shape[:-1], right.shape[0]), kind, (a, b))
+    _product("xnor_matmul", left, right, (n,), result, threads)
     return result
 
 
@@ -141,10 +153,8 @@ def xnor_matmul_sign(
     check.accumulator(n, np.dtype(np.int32))
     bounds = check.thresholds(threshold, right.shape[0])
     out_words = words_for(right.shape[0])
-    result = check.output(out, (*left.shape[:-1], out_words), WORD, [a, b, threshold])
-    rows = math.prod(left.shape[:-1])
-    flat = result.reshape(rows, out_words)
-    _product("xnor_matmul_sign", left.reshape(rows, words_for(n)), right, (n, bounds), flat, threads)
+    result = check.output(out, (*left.shape[:-1], out_words), WORD, (a, b, threshold))
+    _product("xnor_matmul_sign", left, right, (n, bounds), result, threads)
     return result
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn.bits import WORD
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import run
+from bitlearn.ops.dispatch import bound, run
 from bitlearn.panels import from_panels, panel_words
+
+_ARRAY = np.ndarray
+# Bits of `flags.num`: C-contiguous and aligned; writeable and the owner of its memory besides.
+_READABLE, _WRITABLE = 0x101, 0x505
 
 
 class PackedWeights:
@@ -29,27 +34,57 @@ class PackedWeights:
         How many values the last axis holds.
     """
 
-    __slots__ = ("_panels", "n", "shape")
+    __slots__ = ("_kinds", "_products", "n", "panels", "shape")
 
     def __init__(self, panels: np.ndarray, shape: tuple[int, ...], n: int) -> None:
-        self._panels = panels
+        self.panels = panels
         self.shape = shape
         self.n = n
+        self._products: dict[Callable, Callable] = {}
+        self._kinds = {each: kind for each, kind in check.DTYPES.items() if n <= check.longest(kind)}
 
-    @property
-    def panels(self) -> np.ndarray:
-        """The column panels of the weights, each kernel or row a column."""
-        return self._panels
+    def fits(self, a: object, n: object, dtype: object, out: object) -> bool:
+        """Whether a product's arguments are just as its kernel takes them, as they are in a loop over one `out`.
+
+        Nothing is concluded where they are not: then `bitlearn.ops.check` goes through them one by one, and says what
+        is wrong, in three times the time.
+        """
+        if not (type(a) is _ARRAY is type(out) and type(n) is int and n == self.n and type(dtype) is type):
+            return False
+        shape, mine = a.shape, self.shape
+        return (
+            len(shape) == 2 == len(mine)
+            and shape[1] == mine[1]
+            and out.shape == (shape[0], mine[0])
+            and a.dtype is WORD
+            and out.dtype is self._kinds.get(dtype)
+            and a.flags.num & _READABLE == _READABLE
+            and out.flags.num & _WRITABLE == _WRITABLE
+            # Both own their memory, so they do not overlap.
+            and a is not out
+            and a.base is None
+        )
+
+    def product(self, function: Callable) -> Callable:
+        """Return a kernel on panels with these panels bound, called with (a, n, out)."""
+        found = self._products.get(function)
+        if found is None:
+            found = self._products[function] = bound(function, self.panels)
+        return found
 
     @property
     def nbytes(self) -> int:
         """The bytes it holds."""
-        return self._panels.nbytes
+        return self.panels.nbytes
 
     def words(self) -> np.ndarray:
         """Return the words that it was made from, in their shape."""
         depth = math.prod(self.shape[1:])
-        return from_panels(self._panels, self.shape[0], depth).reshape(self.shape)
+        return from_panels(self.panels, self.shape[0], depth).reshape(self.shape)
+
+    def __reduce__(self) -> tuple:
+        """Copy and pickle without the bound kernels, which hold addresses."""
+        return PackedWeights, (self.panels, self.shape, self.n)
 
     def __repr__(self) -> str:
         return f"PackedWeights(shape={self.shape}, n={self.n})"
@@ -99,7 +134,7 @@ def pack_weights(words: ArrayLike, n: int) -> PackedWeights:
 
 def operand(name: str, weights: ArrayLike | PackedWeights, n: int, ndim: int) -> np.ndarray | PackedWeights:
     """Return words, or an operand that is prepared, checked for `n` and the number of dimensions."""
-    if not isinstance(weights, PackedWeights):
+    if type(weights) is not PackedWeights:
         return check.words(name, weights, n, ndim)
     if weights.n != n:
         raise ValueError(f"{name} must pack n={n} values, got n={weights.n}")
