@@ -23,6 +23,7 @@
 #define BL_INT64 3
 #define BL_FLOAT32 4
 #define BL_FLOAT64 5
+#define BL_BITS 6
 
 /* --- The variants ----------------------------------------------------------------------------------------------- */
 
@@ -181,3 +182,63 @@ void bl_conv2d_grad_weight_sign(int variant, const void *gt, int g_type, const u
 void bl_quantize_linear(int variant, const void *x, int x_type, const void *scale, const int64_t *zero_point,
                         intptr_t rows, intptr_t columns, int32_t low, int32_t high, const uint32_t *noise, void *out,
                         int out_type);
+
+/* --- Passes over channels ---------------------------------------------------------------------------------------
+   What lies between the products of a network, in one pass each: batch norm on integer sums, its sign, its gradient, and
+   pooling. y and x are of y_type or x_type BL_INT16 or BL_INT32, d and its result of d_type BL_INT8 or BL_INT16. Sums
+   are exact; float operations are single, in the order given. `words` = ceil(channels / 64). */
+
+/* out[g, 0, c] = sum of y[g, :, c], out[g, 1, c] = sum of its squares. y (groups, rows, channels),
+   out (groups, 2, channels). Limit: sums of squares below 2^63. */
+void bl_channel_sums(int variant, const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels,
+                     int64_t *out);
+
+/* out[g, 0, c] = sum of those y[g, :, c] that are >= bound[c], out[g, 1, c] = their number. */
+void bl_channel_sums_above(int variant, const void *y, int y_type, const int32_t *bound, intptr_t groups, intptr_t rows,
+                           intptr_t channels, int64_t *out);
+
+/* Bits out[i, 0] = y[i, c] >= threshold[c], out[i, 1] = low[c] <= y[i, c] <= high[c]. y (rows, channels),
+   out (rows, 2, words). */
+void bl_sign_pass(int variant, const void *y, int y_type, const int32_t *threshold, const int32_t *low,
+                  const int32_t *high, intptr_t rows, intptr_t channels, uint64_t *out);
+
+/* With d zeroed where its bit in passes is clear: out[g, 0, c] = sum of d[g, :, c], out[g, 1, c] = sum of d * x, or where
+   x_type is BL_BITS sum of d where the bit of x is set. d and x (groups, rows, channels), passes and bits x
+   (groups, rows, words), out (groups, 2, channels). */
+void bl_gradient_sums(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
+                      intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out);
+
+/* The gradient dy = (e + d) * factor[c] in float32, with d zeroed as above and e = second[c] - x * first[c], or where
+   x_type is BL_BITS e = first[c] where the bit of x is set, else second[c].
+   out[g] = the largest |dy[g]|, not finite where one is not. */
+void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
+                           const float *first, const float *second, const float *factor, intptr_t groups, intptr_t rows,
+                           intptr_t channels, float *out);
+
+/* out = clip(round(dy / scale), -limit, limit), ties to even; dy is finite, and |limit| fits d_type, that of out. */
+void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
+                      const float *first, const float *second, const float *factor, float scale, int32_t limit,
+                      intptr_t rows, intptr_t channels, void *out);
+
+/* The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
+   place of a tap in its window, row by row, has `planes` bits: as many as window * window - 1 has. */
+#define BL_POOL_PLANES 16
+typedef struct {
+    intptr_t batch, height, width, channels;
+    intptr_t out_height, out_width;
+    intptr_t window, stride;
+    int planes;
+} bl_pool2d;
+
+/* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels),
+   out (batch, out_height, out_width, channels) of the same type. */
+void bl_max_pool(int variant, const void *x, int x_type, const bl_pool2d *shape, void *out);
+
+/* Bit p of the first place of the window that holds the largest value. out (batch, out_height, out_width, planes, words);
+   at most BL_POOL_PLANES planes. */
+void bl_max_pool_places(int variant, const void *x, int x_type, const bl_pool2d *shape, uint64_t *out);
+
+/* d of each window at its place, added up where windows overlap, 0 elsewhere; out (batch, height, width, channels) of
+   d_type, BL_INT8, BL_INT16 or BL_FLOAT32, or of BL_INT32 where integers overlap. */
+void bl_max_pool_gradient(int variant, const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
+                          void *out, int out_type);

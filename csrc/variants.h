@@ -79,9 +79,41 @@
        int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                                     \
       (x, x_type, scale, zero_point, rows, columns, low, high, noise, out, out_type))
 
+#define BL_PASS_KERNELS(X)                                                                                             \
+    X(channel_sums,                                                                                                    \
+      (const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out),                    \
+      (y, y_type, groups, rows, channels, out))                                                                        \
+    X(channel_sums_above,                                                                                              \
+      (const void *y, int y_type, const int32_t *bound, intptr_t groups, intptr_t rows, intptr_t channels,             \
+       int64_t *out),                                                                                                  \
+      (y, y_type, bound, groups, rows, channels, out))                                                                 \
+    X(sign_pass,                                                                                                       \
+      (const void *y, int y_type, const int32_t *threshold, const int32_t *low, const int32_t *high, intptr_t rows,    \
+       intptr_t channels, uint64_t *out),                                                                              \
+      (y, y_type, threshold, low, high, rows, channels, out))                                                          \
+    X(gradient_sums,                                                                                                   \
+      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, intptr_t groups, intptr_t rows,   \
+       intptr_t channels, int64_t *out),                                                                               \
+      (d, d_type, passes, x, x_type, groups, rows, channels, out))                                                     \
+    X(norm_gradient_peak,                                                                                              \
+      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const float *first,               \
+       const float *second, const float *factor, intptr_t groups, intptr_t rows, intptr_t channels, float *out),       \
+      (d, d_type, passes, x, x_type, first, second, factor, groups, rows, channels, out))                              \
+    X(norm_gradient,                                                                                                   \
+      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const float *first,               \
+       const float *second, const float *factor, float scale, int32_t limit, intptr_t rows, intptr_t channels,         \
+       void *out),                                                                                                     \
+      (d, d_type, passes, x, x_type, first, second, factor, scale, limit, rows, channels, out))                        \
+    X(max_pool, (const void *x, int x_type, const bl_pool2d *shape, void *out), (x, x_type, shape, out))               \
+    X(max_pool_places, (const void *x, int x_type, const bl_pool2d *shape, uint64_t *out), (x, x_type, shape, out))    \
+    X(max_pool_gradient,                                                                                               \
+      (const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape, void *out, int out_type),            \
+      (d, d_type, places, shape, out, out_type))
+
 #define BL_KERNELS(X)                                                                                                  \
     BL_PACKING_KERNELS(X)                                                                                              \
-    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)
+    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                          \
+    BL_PASS_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__
 

@@ -133,6 +133,34 @@ def _quantize_linear(x, scale, zero_point, low, high, noise, out):
     return x, _code(x), scale, zero_point, *x.shape, low, high, random, out, _code(out)
 
 
+def _type(x) -> int:
+    """The code of a type where words are bits."""
+    return 6 if x.dtype == np.uint64 else _code(x)
+
+
+def _pool2d(x_shape, window, stride, out_size) -> bytes:
+    """Return the struct bl_pool2d."""
+    return struct.pack("<8qi4x", *x_shape, *out_size, window, stride, (window * window - 1).bit_length())
+
+
+def _channels(y, *rest):
+    return y, _code(y), *rest[:-1], *y.shape, rest[-1]
+
+
+def _norm(d, passes, x, *rest):
+    """The scale, a float, goes as the bytes of one."""
+    middle = [struct.pack("<f", each) if isinstance(each, float) else each for each in rest[:-1]]
+    return d, _code(d), passes, x, _type(x), *middle, *d.shape, rest[-1]
+
+
+def _pool(x, window, stride, out):
+    return x, _code(x), _pool2d(x.shape, window, stride, out.shape[1:3]), out
+
+
+def _max_pool_gradient(d, places, window, stride, out):
+    return d, _code(d), places, _pool2d(out.shape, window, stride, d.shape[1:3]), out, _code(out)
+
+
 #: For each kernel: from the arguments of the reference to those of csrc/kernels.h after `variant`.
 _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "pack": _pack,
@@ -157,6 +185,15 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "conv2d_grad_weight": _conv2d_grad_weight,
     "conv2d_grad_weight_sign": _conv2d_grad_weight,
     "quantize_linear": _quantize_linear,
+    "channel_sums": _channels,
+    "channel_sums_above": _channels,
+    "sign_pass": _channels,
+    "gradient_sums": _norm,
+    "norm_gradient_peak": _norm,
+    "norm_gradient": _norm,
+    "max_pool": _pool,
+    "max_pool_places": _pool,
+    "max_pool_gradient": _max_pool_gradient,
 }
 
 

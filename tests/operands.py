@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from cases import CONVOLUTIONS, GRADIENTS, INT32_LIMITS, PRODUCTS, Conv, integers, star, words
+from cases import CONVOLUTIONS, GRADIENTS, INT32_LIMITS, PRODUCTS, Conv, integers, packed, star, words
 from guards import filled
 
 from bitlearn.bits import WORD, words_for
@@ -212,6 +212,89 @@ def _quantize_linear(rng, size, dtype):
     return x, scale, integers(rng, np.int8, size[0]).astype(np.int64), -limit, limit, noise, filled(size, code)
 
 
+#: (batch, height, width, channels, window, stride)
+POOLS = [(2, 4, 6, 70, 2, 2), (1, 5, 5, 3, 2, 2), (1, 5, 4, 64, 3, 1), (1, 2, 2, 129, 2, 2), (1, 3, 3, 5, 1, 1)]
+POOLS += [(0, 2, 2, 3, 2, 2), (1, 2, 2, 0, 2, 2), (2, 7, 6, 65, 3, 2), (1, 4, 4, 1, 4, 3)]
+#: (groups, rows, channels)
+CHANNELS = [(2, 3, channels) for channels in (1, 63, 64, 65, 130)] + [(0, 3, 5), (2, 0, 5), (2, 3, 0), (1, 70, 129)]
+_SUM_TYPES = (np.int16, np.int32)
+#: (type of the gradient, type of x: that of sums, or words of signs)
+_NORMS = [(narrow, x) for narrow in (np.int8, np.int16) for x in (np.int16, np.int32, WORD)]
+
+
+def _sums(rng, dtype, *shape: int) -> np.ndarray:
+    """Sums near zero, so that they tie and reach bounds, and the limits of their type."""
+    y = rng.integers(-40, 40, size=shape).astype(dtype)
+    for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+        y[rng.random(shape) < 0.02] = limit
+    return y
+
+
+def _channel_sums(rng, size, dtype):
+    return _sums(rng, dtype, *size), filled((size[0], 2, size[2]), np.int64)
+
+
+def _channel_sums_above(rng, size, dtype):
+    return _sums(rng, dtype, *size), _thresholds(rng, size[2]), filled((size[0], 2, size[2]), np.int64)
+
+
+def _sign_pass(rng, size, dtype):
+    _, rows, channels = size
+    bounds = [_thresholds(rng, channels) for _ in range(3)]
+    return _sums(rng, dtype, rows, channels), *bounds, filled((rows, 2, words_for(channels)), WORD)
+
+
+def _norm(rng, size, dtype) -> tuple:
+    """The gradient, its mask and the sums or signs of a batch norm."""
+    narrow, x = dtype
+    d = integers(rng, narrow, *size)
+    return d, bits(rng, *size), bits(rng, *size) if x == WORD else _sums(rng, x, *size)
+
+
+def _factors(rng, channels: int) -> list[np.ndarray]:
+    return [rng.normal(size=channels).astype(np.float32) for _ in range(3)]
+
+
+def _gradient_sums(rng, size, dtype):
+    return *_norm(rng, size, dtype), filled((size[0], 2, size[2]), np.int64)
+
+
+def _norm_gradient_peak(rng, size, dtype):
+    return *_norm(rng, size, dtype), *_factors(rng, size[2]), filled(size[:1], np.float32)
+
+
+def _norm_gradient(rng, size, dtype):
+    arrays = _norm(rng, size[1:], dtype)
+    limit = int(rng.integers(1, np.iinfo(dtype[0]).max))
+    return *arrays, *_factors(rng, size[2]), 0.37, limit, filled(arrays[0].shape, dtype[0])
+
+
+def _windows(size) -> tuple[tuple[int, ...], tuple[int, int], int]:
+    """The shape of a pool's result without its channels, its window and stride, and its planes."""
+    batch, height, width, _, window, stride = size
+    shape = (batch, (height - window) // stride + 1, (width - window) // stride + 1)
+    return shape, (window, stride), (window * window - 1).bit_length()
+
+
+def _max_pool(rng, size, dtype):
+    shape, windows, _ = _windows(size)
+    return _sums(rng, dtype, *size[:4]), *windows, filled((*shape, size[3]), dtype)
+
+
+def _max_pool_places(rng, size, dtype):
+    shape, windows, planes = _windows(size)
+    return _sums(rng, dtype, *size[:4]), *windows, filled((*shape, planes, words_for(size[3])), WORD)
+
+
+def _max_pool_gradient(rng, size, dtype):
+    shape, (window, stride), planes = _windows(size)
+    place = rng.integers(0, window * window, size=(*shape, size[3]))
+    flags = np.stack([place >> p & 1 for p in range(planes)], axis=3) if planes else np.zeros((*shape, 0, size[3]))
+    d = gradient(rng, dtype, *shape, size[3])
+    out = np.int32 if stride < window and dtype != np.float32 else dtype
+    return d, packed(2 * flags - 1), window, stride, filled(size[:4], out)
+
+
 @dataclass(frozen=True)
 class Operands:
     """How the arguments of a kernel are made: ``make(rng, size, dtype)``, for each of `sizes` and `dtypes`."""
@@ -245,4 +328,13 @@ OPERANDS = {
     "conv2d_grad_weight": Operands(_conv2d_grad_weight, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight_sign": Operands(_conv2d_grad_weight_sign, CONVOLUTIONS, GRADIENT_TYPES),
     "quantize_linear": Operands(_quantize_linear, MATRICES, tuple(_QUANTIZERS)),
+    "channel_sums": Operands(_channel_sums, CHANNELS, _SUM_TYPES),
+    "channel_sums_above": Operands(_channel_sums_above, CHANNELS, _SUM_TYPES),
+    "sign_pass": Operands(_sign_pass, CHANNELS, _SUM_TYPES),
+    "gradient_sums": Operands(_gradient_sums, CHANNELS, tuple(_NORMS)),
+    "norm_gradient_peak": Operands(_norm_gradient_peak, CHANNELS, tuple(_NORMS)),
+    "norm_gradient": Operands(_norm_gradient, CHANNELS, tuple(_NORMS)),
+    "max_pool": Operands(_max_pool, POOLS, _SUM_TYPES),
+    "max_pool_places": Operands(_max_pool_places, POOLS, _SUM_TYPES),
+    "max_pool_gradient": Operands(_max_pool_gradient, POOLS, GRADIENT_TYPES),
 }

@@ -84,8 +84,12 @@ def test_contenders_have_names_of_their_own():
         harness.compare(twice, SECONDS)
 
 
+#: What lies between the products of a step, inside the layers.
+PASSES = ("channel_", "sign_pass", "gradient_", "norm_", "max_pool")
+
+
 def test_every_forward_kernel_has_cases():
-    backward = ("grad_", "conv2d_grad_", "quantize_")
+    backward = ("grad_", "conv2d_grad_", "quantize_", *PASSES)
     # What runs on panels is timed through the public function that a prepared operand is given to.
     forward = {kernel for kernel in KERNELS if not kernel.startswith(backward) and not kernel.endswith("_panels")}
     assert set(kernels.FORWARD) == forward

@@ -18,9 +18,10 @@ import test_kernels
 import test_kernels_conv
 import test_kernels_gradients
 import test_kernels_panels
+import test_kernels_passes
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
-MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients, test_kernels_panels)
+MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients, test_kernels_panels, test_kernels_passes)
 #: The others are tested through the extension, on the processors that have them.
 VARIANTS = ("neon", "portable")
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""

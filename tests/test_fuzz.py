@@ -45,10 +45,20 @@ def sizes(kernel: str) -> st.SearchStrategy:
     match OPERANDS[kernel].sizes[0]:
         case Conv():
             return convolutions()
+        case (_, _, _, _, _, _):
+            return pools()
         case (_, _):
             return st.tuples(FEW, LENGTHS) | st.tuples(LENGTHS, FEW)
         case (_, _, _):
             return st.tuples(FEW, FEW, LENGTHS) | st.tuples(FEW, LENGTHS, FEW) | st.tuples(LENGTHS, FEW, FEW)
+
+
+@st.composite
+def pools(draw) -> tuple[int, ...]:
+    """Any windows that lie inside the images."""
+    window = draw(st.integers(1, 4))
+    height, width = (draw(st.integers(window, 9)) for _ in range(2))
+    return draw(st.integers(0, 2)), height, width, draw(LENGTHS), window, draw(st.integers(1, 5))
 
 
 def budget() -> settings:

@@ -109,6 +109,15 @@ static void call(const char *name, int variant, const argument *a)
     TRY(conv2d_grad_weight, P(0), I(1), P(2), P(3), P(4))
     TRY(conv2d_grad_weight_sign, P(0), I(1), P(2), P(3), P(4), P(5), P(6))
     TRY(quantize_linear, P(0), I(1), P(2), P(3), N(4), N(5), I(6), I(7), P(8), P(9), I(10))
+    TRY(channel_sums, P(0), I(1), N(2), N(3), N(4), P(5))
+    TRY(channel_sums_above, P(0), I(1), P(2), N(3), N(4), N(5), P(6))
+    TRY(sign_pass, P(0), I(1), P(2), P(3), P(4), N(5), N(6), P(7))
+    TRY(gradient_sums, P(0), I(1), P(2), P(3), I(4), N(5), N(6), N(7), P(8))
+    TRY(norm_gradient_peak, P(0), I(1), P(2), P(3), I(4), P(5), P(6), P(7), N(8), N(9), N(10), P(11))
+    TRY(norm_gradient, P(0), I(1), P(2), P(3), I(4), P(5), P(6), P(7), *(const float *)P(8), I(9), N(10), N(11), P(12))
+    TRY(max_pool, P(0), I(1), P(2), P(3))
+    TRY(max_pool_places, P(0), I(1), P(2), P(3))
+    TRY(max_pool_gradient, P(0), I(1), P(2), P(3), P(4), I(5))
     fail("there is a kernel that tests/cross/driver.c does not know");
 }
 

@@ -30,6 +30,17 @@ from bitlearn.backends.jit.panels import (
     xnor_matmul_panels,
     xnor_matmul_sign_panels,
 )
+from bitlearn.backends.jit.passes import (
+    channel_sums,
+    channel_sums_above,
+    gradient_sums,
+    max_pool,
+    max_pool_gradient,
+    max_pool_places,
+    norm_gradient,
+    norm_gradient_peak,
+    sign_pass,
+)
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
 from bitlearn.backends.jit.quantization import quantize_linear
 
@@ -60,6 +71,15 @@ _KERNELS = {
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
         quantize_linear,
+        channel_sums,
+        channel_sums_above,
+        sign_pass,
+        gradient_sums,
+        norm_gradient_peak,
+        norm_gradient,
+        max_pool,
+        max_pool_places,
+        max_pool_gradient,
     )
 }
 VARIANTS = {"jit": _KERNELS}
@@ -106,6 +126,24 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
     for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
         for code in (np.int8, np.int16):
             yield "quantize_linear", (zeros(source, 1, 1), np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1))
+    bound, factor, sums = zeros(np.int32, 1), zeros(np.float32, 1), zeros(np.int64, 1, 2, 1)
+    for wide in (np.int16, np.int32):
+        yield "channel_sums", (zeros(wide, 1, 1, 1), sums)
+        yield "channel_sums_above", (zeros(wide, 1, 1, 1), bound, sums)
+        yield "sign_pass", (zeros(wide, 1, 1), bound, bound, bound, zeros(word, 1, 2, 1))
+        yield "max_pool", (zeros(wide, 1, 1, 1, 1), 1, 1, zeros(wide, 1, 1, 1, 1))
+        yield "max_pool_places", (zeros(wide, 1, 1, 1, 1), 1, 1, zeros(word, 1, 1, 1, 0, 1))
+    bits = zeros(word, 1, 1, 1)
+    for narrow, x in ((np.int8, zeros(np.int16, 1, 1, 1)), (np.int8, zeros(np.int32, 1, 1, 1)), (np.int16, bits)):
+        d, factors = zeros(narrow, 1, 1, 1), (factor, factor, factor)
+        yield "gradient_sums", (d, bits, x, sums)
+        yield "norm_gradient_peak", (d, bits, x, *factors, factor)
+        yield "norm_gradient", (d[0], bits[0], x[0], *factors, 1.0, 1, d[0])
+    for narrow in (np.int8, np.int16, np.float32):
+        yield (
+            "max_pool_gradient",
+            (zeros(narrow, 1, 1, 1, 1), zeros(word, 1, 1, 1, 0, 1), 1, 1, zeros(narrow, 1, 1, 1, 1)),
+        )
 
 
 def warmup() -> dict[str, float]:

@@ -9,42 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 from bitlearn import threadpools
-
-try:
-    from bitlearn.backends._cext import ffi, lib
-except ImportError as error:
-    raise ImportError(
-        f"the compiled extension is missing or does not load ({error}); install bitlearn where there is a C compiler"
-    ) from error
-
-#: For each element type: the C type of its arrays and the code by which a kernel is told.
-_TYPES = {
-    "int8": ("int8_t[]", lib.BL_INT8),
-    "int16": ("int16_t[]", lib.BL_INT16),
-    "int32": ("int32_t[]", lib.BL_INT32),
-    "int64": ("int64_t[]", lib.BL_INT64),
-    "float32": ("float[]", lib.BL_FLOAT32),
-    "float64": ("double[]", lib.BL_FLOAT64),
-    "uint32": ("uint32_t[]", None),
-    "uint64": ("uint64_t[]", None),
-    "bool": ("uint8_t[]", None),
-}
-# Types made once: naming one in a call costs as much as the rest of the call.
-_POINTERS = {np.dtype(name): ffi.typeof(ctype) for name, (ctype, _) in _TYPES.items()}
-_WORDS, _BYTES = ffi.typeof("uint64_t[]"), ffi.typeof("char[]")
-_CODES = {np.dtype(name): code for name, (_, code) in _TYPES.items()}
-
-
-def _pointer(array, writable=False):
-    """The array's memory; only `out` must be writable, for the others the kernels read alone."""
-    return ffi.from_buffer(_POINTERS[array.dtype], array, writable)
-
-
-def _code(array):
-    return _CODES[array.dtype]
+from bitlearn.backends.cext import passes
+from bitlearn.backends.cext.arrays import BYTES, CODES, WORDS, code, ffi, lib, pointer
 
 
 def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
@@ -58,28 +25,28 @@ def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_valu
 
 def _pack(variant, x, threshold, out):
     rows, n = x.shape
-    lib.bl_pack(variant, _pointer(x), _code(x), _pointer(threshold), rows, n, _pointer(out, True))
+    lib.bl_pack(variant, pointer(x), code(x), pointer(threshold), rows, n, pointer(out, True))
 
 
 def _pack_bool(variant, x, out):
     rows, n = x.shape
-    lib.bl_pack_bool(variant, _pointer(x), rows, n, _pointer(out, True))
+    lib.bl_pack_bool(variant, pointer(x), rows, n, pointer(out, True))
 
 
 def _unpack(variant, words, n, out):
-    lib.bl_unpack(variant, _pointer(words), len(words), n, _pointer(out, True))
+    lib.bl_unpack(variant, pointer(words), len(words), n, pointer(out, True))
 
 
 def _popcount(variant, words, out):
-    lib.bl_popcount(variant, _pointer(words), *words.shape, _pointer(out, True))
+    lib.bl_popcount(variant, pointer(words), *words.shape, pointer(out, True))
 
 
 def _transpose_bits(variant, words, n, out):
-    lib.bl_transpose_bits(variant, _pointer(words), len(words), n, _pointer(out, True))
+    lib.bl_transpose_bits(variant, pointer(words), len(words), n, pointer(out, True))
 
 
 def _pack_panels(variant, b, out):
-    lib.bl_pack_panels(variant, _pointer(b), *b.shape, _pointer(out, True))
+    lib.bl_pack_panels(variant, pointer(b), *b.shape, pointer(out, True))
 
 
 def _xnor_matmul_panels(variant, a, panels, n, out):
@@ -88,93 +55,93 @@ def _xnor_matmul_panels(variant, a, panels, n, out):
 
 def _bind_xnor_matmul_panels(variant, panels):
     """Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups."""
-    call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, _pointer(panels)
+    call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, pointer(panels)
 
     def product(a, n, out):
         m, words = a.shape
-        code = _CODES[out.dtype]
-        call(variant, buffer(_WORDS, a), columns, m, out.shape[1], words, n, buffer(_BYTES, out, True), code)
+        code = CODES[out.dtype]
+        call(variant, buffer(WORDS, a), columns, m, out.shape[1], words, n, buffer(BYTES, out, True), code)
 
     return product
 
 
 def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
     sizes = (len(a), len(threshold), a.shape[1], n)
-    inputs = (_pointer(a), _pointer(panels), *sizes, _pointer(threshold))
-    lib.bl_xnor_matmul_sign_panels(variant, *inputs, _pointer(out, True))
+    inputs = (pointer(a), pointer(panels), *sizes, pointer(threshold))
+    lib.bl_xnor_matmul_sign_panels(variant, *inputs, pointer(out, True))
 
 
 def _hamming(variant, a, b, n, out):
-    lib.bl_hamming(variant, _pointer(a), _pointer(b), len(a), *b.shape, _pointer(out, True))
+    lib.bl_hamming(variant, pointer(a), pointer(b), len(a), *b.shape, pointer(out, True))
 
 
 def _xnor_matmul(variant, a, b, n, out):
-    lib.bl_xnor_matmul(variant, _pointer(a), _pointer(b), len(a), *b.shape, n, _pointer(out, True), _code(out))
+    lib.bl_xnor_matmul(variant, pointer(a), pointer(b), len(a), *b.shape, n, pointer(out, True), code(out))
 
 
 def _xnor_matmul_sign(variant, a, b, n, threshold, out):
     sizes = (len(a), *b.shape, n)
-    lib.bl_xnor_matmul_sign(variant, _pointer(a), _pointer(b), *sizes, _pointer(threshold), _pointer(out, True))
+    lib.bl_xnor_matmul_sign(variant, pointer(a), pointer(b), *sizes, pointer(threshold), pointer(out, True))
 
 
 def _xnor_conv2d(variant, x, w, n, stride, padding, pad_value, out):
     shape = _conv2d(n, x.shape, w.shape[1:3], out.shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_xnor_conv2d(variant, _pointer(x), _pointer(w), shape, _pointer(out, True), _code(out))
+    lib.bl_xnor_conv2d(variant, pointer(x), pointer(w), shape, pointer(out, True), code(out))
 
 
 def _xnor_conv2d_sign(variant, x, w, n, stride, padding, pad_value, threshold, out):
     out_shape = (*out.shape[:3], len(w))
     shape = _conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_xnor_conv2d_sign(variant, _pointer(x), _pointer(w), shape, _pointer(threshold), _pointer(out, True))
+    lib.bl_xnor_conv2d_sign(variant, pointer(x), pointer(w), shape, pointer(threshold), pointer(out, True))
 
 
 def _xnor_conv2d_panels(variant, x, panels, kernel, n, stride, padding, pad_value, out):
     shape = _conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_xnor_conv2d_panels(variant, _pointer(x), _pointer(panels), shape, _pointer(out, True), _code(out))
+    lib.bl_xnor_conv2d_panels(variant, pointer(x), pointer(panels), shape, pointer(out, True), code(out))
 
 
 def _xnor_conv2d_sign_panels(variant, x, panels, kernel, n, stride, padding, pad_value, threshold, out):
     out_shape = (*out.shape[:3], len(threshold))
     shape = _conv2d(n, x.shape, kernel, out_shape, x.shape[3], stride, padding, pad_value)
-    inputs = (_pointer(x), _pointer(panels), shape, _pointer(threshold))
-    lib.bl_xnor_conv2d_sign_panels(variant, *inputs, _pointer(out, True))
+    inputs = (pointer(x), pointer(panels), shape, pointer(threshold))
+    lib.bl_xnor_conv2d_sign_panels(variant, *inputs, pointer(out, True))
 
 
 def _grad_input(variant, g, w, n, out):
-    lib.bl_grad_input(variant, _pointer(g), _code(g), _pointer(w), *g.shape, n, _pointer(out, True))
+    lib.bl_grad_input(variant, pointer(g), code(g), pointer(w), *g.shape, n, pointer(out, True))
 
 
 def _grad_weight(variant, gt, x, n, out):
-    lib.bl_grad_weight(variant, _pointer(gt), _code(gt), _pointer(x), *gt.shape, n, _pointer(out, True))
+    lib.bl_grad_weight(variant, pointer(gt), code(gt), pointer(x), *gt.shape, n, pointer(out, True))
 
 
 def _grad_weight_sign(variant, gt, x, n, threshold, mask, out):
-    inputs = (_pointer(gt), _code(gt), _pointer(x), *gt.shape, n)
-    lib.bl_grad_weight_sign(variant, *inputs, _pointer(threshold), _pointer(mask), _pointer(out, True))
+    inputs = (pointer(gt), code(gt), pointer(x), *gt.shape, n)
+    lib.bl_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
 def _conv2d_grad_input(variant, g, w, n, stride, padding, out):
     shape = _conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding)
-    lib.bl_conv2d_grad_input(variant, _pointer(g), _code(g), _pointer(w), shape, _pointer(out, True))
+    lib.bl_conv2d_grad_input(variant, pointer(g), code(g), pointer(w), shape, pointer(out, True))
 
 
 def _conv2d_grad_weight(variant, gt, x, n, stride, padding, pad_value, out):
     out_shape = (*gt.shape[1:], len(gt))
     shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_conv2d_grad_weight(variant, _pointer(gt), _code(gt), _pointer(x), shape, _pointer(out, True))
+    lib.bl_conv2d_grad_weight(variant, pointer(gt), code(gt), pointer(x), shape, pointer(out, True))
 
 
 def _conv2d_grad_weight_sign(variant, gt, x, n, stride, padding, pad_value, threshold, mask, out):
     out_shape = (*gt.shape[1:], len(gt))
     shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
-    inputs = (_pointer(gt), _code(gt), _pointer(x), shape)
-    lib.bl_conv2d_grad_weight_sign(variant, *inputs, _pointer(threshold), _pointer(mask), _pointer(out, True))
+    inputs = (pointer(gt), code(gt), pointer(x), shape)
+    lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
 def _quantize_linear(variant, x, scale, zero_point, low, high, noise, out):
-    inputs = (_pointer(x), _code(x), _pointer(scale), _pointer(zero_point), *x.shape, low, high)
-    random = _pointer(noise) if noise.size else ffi.NULL
-    lib.bl_quantize_linear(variant, *inputs, random, _pointer(out, True), _code(out))
+    inputs = (pointer(x), code(x), pointer(scale), pointer(zero_point), *x.shape, low, high)
+    random = pointer(noise) if noise.size else ffi.NULL
+    lib.bl_quantize_linear(variant, *inputs, random, pointer(out, True), code(out))
 
 
 _KERNELS = {
@@ -203,7 +170,7 @@ _KERNELS = {
         _conv2d_grad_weight_sign,
         _quantize_linear,
     )
-}
+} | passes.KERNELS
 
 
 #: Kernels that can take a look at an operand ahead of their calls.

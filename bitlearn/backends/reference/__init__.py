@@ -18,33 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.bits import WORD, words_for
+from bitlearn.backends.reference import passes
+from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
 from bitlearn.panels import from_panels, to_panels
-
-
-def _to_bool(words, n):
-    """(..., words) -> (..., n) bool."""
-    if n == 0:
-        return np.zeros((*words.shape[:-1], 0), dtype=bool)
-    as_bytes = np.ascontiguousarray(words).astype(WORD, copy=False).view(np.uint8)
-    return np.unpackbits(as_bytes, axis=-1, count=n, bitorder="little").astype(bool)
-
-
-def _to_signs(words, n):
-    """(..., words) -> (..., n) int64 of -1 and +1."""
-    return np.where(_to_bool(words, n), np.int64(1), np.int64(-1))
-
-
-def _from_bool(flags, out):
-    """(..., n) bool -> out (..., words), tail bits zero."""
-    n = flags.shape[-1]
-    padded = np.zeros((*flags.shape[:-1], words_for(n) * 8), dtype=np.uint8)
-    packed = np.packbits(flags, axis=-1, bitorder="little")
-    padded[..., : packed.shape[-1]] = packed
-    out[...] = padded.view(WORD)
-
-
-# --- the packed format -----------------------------------------------------------------------------------------------
 
 
 def pack(x, threshold, out):
@@ -52,27 +28,27 @@ def pack(x, threshold, out):
 
     x (rows, n) float32 or float64, threshold (n,) of the same type, out (rows, words) uint64.
     """
-    _from_bool(x >= threshold, out)
+    from_bool(x >= threshold, out)
 
 
 def pack_bool(x, out):
     """bit[i, j] = x[i, j]. x (rows, n) bool, out (rows, words) uint64."""
-    _from_bool(x, out)
+    from_bool(x, out)
 
 
 def unpack(words, n, out):
     """out[i, j] = +1 where the bit is set, -1 where it is clear. words (rows, words), out (rows, n) int8."""
-    out[...] = _to_signs(words, n)
+    out[...] = to_signs(words, n)
 
 
 def popcount(words, out):
     """out[i] = number of set bits of row i. words (rows, words), out (rows,) int64."""
-    out[...] = _to_bool(words, words.shape[-1] * 64).sum(axis=-1)
+    out[...] = to_bool(words, words.shape[-1] * 64).sum(axis=-1)
 
 
 def transpose_bits(words, n, out):
     """out bit [j, i] = words bit [i, j]. words (m, words), out (n, ceil(m / 64)) uint64."""
-    _from_bool(_to_bool(words, n).T, out)
+    from_bool(to_bool(words, n).T, out)
 
 
 # --- products of bits with bits --------------------------------------------------------------------------------------
@@ -83,7 +59,7 @@ def hamming(a, b, n, out):
 
     a (m, words), b (k, words), out (m, k) int32.
     """
-    out[...] = (n - _to_signs(a, n) @ _to_signs(b, n).T) // 2
+    out[...] = (n - to_signs(a, n) @ to_signs(b, n).T) // 2
 
 
 def xnor_matmul(a, b, n, out):
@@ -91,7 +67,7 @@ def xnor_matmul(a, b, n, out):
 
     a (m, words), b (k, words), out (m, k) int16 (n <= 32767), int32 or float32 (n < 2**24).
     """
-    out[...] = _to_signs(a, n) @ _to_signs(b, n).T
+    out[...] = to_signs(a, n) @ to_signs(b, n).T
 
 
 def xnor_matmul_sign(a, b, n, threshold, out):
@@ -99,7 +75,7 @@ def xnor_matmul_sign(a, b, n, threshold, out):
 
     a (m, words), b (k, words), threshold (k,) int32, out (m, ceil(k / 64)) uint64.
     """
-    _from_bool(_to_signs(a, n) @ _to_signs(b, n).T >= threshold, out)
+    from_bool(to_signs(a, n) @ to_signs(b, n).T >= threshold, out)
 
 
 def pack_panels(b, out):
@@ -119,7 +95,7 @@ def xnor_matmul_sign_panels(a, panels, n, threshold, out):
 
 def _padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size):
     """x (batch, h, w, words) -> (batch, rows, columns, n) int64, padded on all sides as far as the windows reach."""
-    signs = _to_signs(x, n)
+    signs = to_signs(x, n)
     batch, h, w = x.shape[:3]
     need = [(o - 1) * s + k for o, s, k in zip(out_size, stride, kernel_size, strict=True)]
     top, left = padding
@@ -138,7 +114,7 @@ def _taps(canvas, stride, out_size, kernel_size):
 def _conv2d(x, w, n, stride, padding, pad_value, out_size):
     kernel_size = w.shape[1:3]
     canvas = _padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size)
-    signs = _to_signs(w, n)
+    signs = to_signs(w, n)
     y = np.zeros((x.shape[0], *out_size, w.shape[0]), dtype=np.int64)
     for i, j, window in _taps(canvas, stride, out_size, kernel_size):
         y += window @ signs[:, i, j].T
@@ -161,7 +137,7 @@ def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
 
     threshold (k,) int32, out (batch, out_h, out_w, ceil(k / 64)) uint64.
     """
-    _from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
+    from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
 
 
 def _kernels(panels, k, kernel, words):
@@ -191,13 +167,13 @@ def _wide(g):
 def grad_input(g, w, n, out):
     """out[i, j] = sum over k of g[i, k] * w[k, j]. g (m, k), w (k, words), out (m, n)."""
     g = _wide(g)
-    out[...] = g @ _to_signs(w, n).astype(g.dtype)
+    out[...] = g @ to_signs(w, n).astype(g.dtype)
 
 
 def grad_weight(gt, x, n, out):
     """out[k, j] += sum over i of gt[k, i] * x[i, j]. gt (k, m), the transposed gradient; x (m, words); out (k, n)."""
     gt = _wide(gt)
-    out += (gt @ _to_signs(x, n).astype(gt.dtype)).astype(out.dtype)
+    out += (gt @ to_signs(x, n).astype(gt.dtype)).astype(out.dtype)
 
 
 def grad_weight_sign(gt, x, n, threshold, mask, out):
@@ -206,8 +182,8 @@ def grad_weight_sign(gt, x, n, threshold, mask, out):
     threshold (k,) int64 (float32 for a float gt), mask (k, words), out (k, words) uint64.
     """
     gt = _wide(gt)
-    values = gt @ _to_signs(x, n).astype(gt.dtype)
-    _from_bool((values >= threshold[:, None]) & _to_bool(mask, n), out)
+    values = gt @ to_signs(x, n).astype(gt.dtype)
+    from_bool((values >= threshold[:, None]) & to_bool(mask, n), out)
 
 
 def conv2d_grad_input(g, w, n, stride, padding, out):
@@ -223,7 +199,7 @@ def conv2d_grad_input(g, w, n, stride, padding, out):
     rows = max((out_h - 1) * stride[0] + kh, top + h)
     columns = max((out_w - 1) * stride[1] + kw, left + width)
     canvas = np.zeros((g.shape[0], rows, columns, n), dtype=g.dtype)
-    signs = _to_signs(w, n).astype(g.dtype)
+    signs = to_signs(w, n).astype(g.dtype)
     for i, j, window in _taps(canvas, stride, (out_h, out_w), (kh, kw)):
         window += g @ signs[:, i, j]
     out[...] = canvas[:, top : top + h, left : left + width]
@@ -255,7 +231,7 @@ def conv2d_grad_weight_sign(gt, x, n, stride, padding, pad_value, threshold, mas
     threshold (k,) int64 (float32 for a float gt), mask and out (k, kh, kw, words) uint64.
     """
     values = _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out.shape[1:3])
-    _from_bool((values >= threshold[:, None, None, None]) & _to_bool(mask, n), out)
+    from_bool((values >= threshold[:, None, None, None]) & to_bool(mask, n), out)
 
 
 # --- quantization ----------------------------------------------------------------------------------------------------
@@ -329,7 +305,7 @@ KERNELS = {
         quantize_linear,
         quantize_power_of_two,
     )
-}
+} | passes.KERNELS
 
 #: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
 VARIANTS = {"reference": KERNELS}

@@ -1,0 +1,32 @@
+/* Passes over channels with AVX-512, whose comparisons give bits and whose masks are bits. */
+#include "avx512.h"
+
+#ifdef BL_X86_64
+
+#define BL_PASS(name) bl_##name##_avx512
+#define BL_PASS_TARGET BL_TARGET_AVX512
+
+BL_TARGET_AVX512 BL_INLINE uint64_t reached(const int32_t a[64], const int32_t b[64])
+{
+    uint64_t bits = 0;
+    for (int c = 0; c < 64; c += 16)
+        bits |= (uint64_t)_mm512_cmpge_epi32_mask(_mm512_loadu_si512(a + c), _mm512_loadu_si512(b + c)) << c;
+    return bits;
+}
+
+BL_TARGET_AVX512 BL_INLINE void keep(uint64_t bits, int32_t v[64])
+{
+    for (int c = 0; c < 64; c += 16)
+        _mm512_storeu_si512(v + c, _mm512_maskz_mov_epi32((__mmask16)(bits >> c), _mm512_loadu_si512(v + c)));
+}
+
+BL_TARGET_AVX512 BL_INLINE void choose(uint64_t bits, const float set[64], const float clear[64], float out[64])
+{
+    for (int c = 0; c < 64; c += 16)
+        _mm512_storeu_ps(out + c, _mm512_mask_blend_ps((__mmask16)(bits >> c), _mm512_loadu_ps(clear + c),
+                                                       _mm512_loadu_ps(set + c)));
+}
+
+#include "../passes.h"
+
+#endif
