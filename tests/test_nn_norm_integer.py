@@ -94,10 +94,9 @@ def test_thresholds_and_bounds_equal_rational_arithmetic(values, mean, spread, s
         assert (y >= threshold[0]) == (scaled >= 0)
         assert (low[0] <= y <= high[0]) == (abs(scaled) <= Fraction(spread))
     if spread > 0:
-        y = np.array(values)[:, None]
-        flags = y >= threshold
+        y = np.array(values, dtype=np.int16)[:, None]
         terms = [abs((Fraction(v) - Fraction(mean)) / Fraction(spread) + Fraction(shift)) for v in values]
-        omega = mean_magnitude(y, flags, *arrays)
+        omega = mean_magnitude(y, threshold, y.sum(axis=0, dtype=np.int64), *arrays)
         assert omega[0] == pytest.approx(float(sum(terms) / len(terms)), rel=1e-12, abs=1e-12)
 
 

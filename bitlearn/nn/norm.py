@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bitlearn.arena import track
-from bitlearn.bits import Bits, words_for
+from bitlearn.bits import Bits, ones, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import norm_float, norm_integer
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
+from bitlearn.ops import passes
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, integers, reshaped, ste_backward, ste_sign
@@ -67,6 +69,8 @@ class Normalization(Layer):
 
     def _batch(self, y: np.ndarray) -> np.ndarray:
         rows = y.reshape(-1, self.channels)
+        if self.precision.integer:
+            rows = passes.sums(rows)
         if len(rows) < 2:
             raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(rows)}")
         return rows
@@ -78,13 +82,13 @@ class Normalization(Layer):
                 raise NonFiniteError("the running statistics")
             running[...] = new
 
-    def _integer_statistics(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and spread in units of y, float64; the spread is rounded as it is kept for the backward pass."""
+    def _integer_statistics(self, rows: np.ndarray) -> norm_integer.BatchStatistics:
+        """Return the statistics in units of y; the spread is rounded as it is kept for the backward pass."""
         measure = norm_integer.l1_statistics if self.norm == "l1" else norm_integer.l2_statistics
         found = measure(rows)
         kept = (found.spread * self.input_scale).astype(self.precision.statistics)
         self._update(found.mean * self.input_scale, kept.astype(np.float64))
-        return found.mean, kept.astype(np.float64) / self.input_scale
+        return replace(found, spread=kept.astype(np.float64) / self.input_scale)
 
     def _float_normalized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised values before the shift, and the spread; update the running statistics."""
@@ -93,25 +97,31 @@ class Normalization(Layer):
         self._update(mean, spread)
         return track("X", (real - mean) / spread), spread
 
-    def _norm_backward(self, kept: tuple, grad: Gradient) -> tuple[Gradient, Gradients]:
-        """Return the gradients of the rows and of the shift from that of the normalised rows."""
+    def _norm_backward(self, kept: tuple, grad: Gradient, mask: Bits | None) -> tuple[Gradient, Gradients]:
+        """Return the gradients of the rows and of the shift from that of normalised rows, where `mask` passes it."""
         if not isinstance(grad, Quantized):
             x, spread = kept
-            return track("dY", norm_float.backward(grad, x, spread, self.norm)), {"shift": grad.sum(axis=0)}
+            passed = grad if mask is None else ste_backward(mask, grad)
+            assert isinstance(passed, np.ndarray)
+            return track("dY", norm_float.backward(passed, x, spread, self.norm)), {"shift": passed.sum(axis=0)}
+        through = Bits(ones(grad.values.shape[:1], self.channels), self.channels) if mask is None else mask
         if self.norm == "l1":
             signs, spread, omega = kept
-            quantized, shift = norm_integer.l1_backward(grad, signs, spread, omega)
+            quantized, shift = norm_integer.l1_backward(grad, through, signs, spread, omega)
         else:
             y, mean, spread = kept
-            quantized, shift = norm_integer.l2_backward(grad, y, mean, spread, self.input_scale)
+            quantized, shift = norm_integer.l2_backward(grad, through, y, mean, spread, self.input_scale)
         return quantized, {"shift": shift}
 
-    def _kept(self, rows: np.ndarray, signs: Bits, flags: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> tuple:
+    def _kept(
+        self, rows: np.ndarray, signs: Bits, thresholds: np.ndarray, found: norm_integer.BatchStatistics
+    ) -> tuple:
         """Return what the integer backward pass needs: one bit a value for "l1", the sums themselves for "l2"."""
+        mean, spread = found.mean, found.spread
         if self.norm == "l2":
             return rows, track("mu, psi", mean), track("mu, psi", spread)
         kind = self.precision.statistics
-        omega = norm_integer.mean_magnitude(rows, flags, mean, spread, self.shift)
+        omega = norm_integer.mean_magnitude(rows, thresholds, found.total, mean, spread, self.shift)
         return signs, track("mu, psi", (spread * self.input_scale).astype(kind)), track("mu, psi", omega.astype(kind))
 
     def _kept_variables(self, values: int) -> list[Variable]:
@@ -134,7 +144,6 @@ class Normalization(Layer):
         statistics = self.precision.statistics if self.norm == "l1" else np.dtype(np.float64)
         found += [
             Variable("mu, psi", "forward to backward", statistics.name, 2 * statistics.itemsize * self.channels),
-            Variable("dY float", "transient", "float32", 4 * values),
             Variable("dY", "transient", narrow.name, narrow.itemsize * values),
         ]
         if self.norm == "l2":
@@ -194,13 +203,14 @@ class BatchNormSign(Normalization):
                 raise NonFiniteError("the normalised values")
             signs, mask = ste_sign(shifted)
             return self._shaped(signs, x), ((normal, spread), mask)
-        mean, spread = self._integer_statistics(rows)
-        thresholds = norm_integer.sign_thresholds(mean, spread, self.shift, 1.0)
-        low, high = norm_integer.pass_bounds(mean, spread, self.shift)
-        flags = rows >= thresholds
-        signs = norm_integer.packed("X", flags)
-        mask = norm_integer.packed("STE mask", (rows >= low) & (rows <= high))
-        return self._shaped(signs, x), (self._kept(rows, signs, flags, mean, spread), mask)
+        found = self._integer_statistics(rows)
+        thresholds = norm_integer.sign_thresholds(found.mean, found.spread, self.shift, 1.0)
+        signs, mask = passes.sign_pass(
+            rows, thresholds, *norm_integer.pass_bounds(found.mean, found.spread, self.shift)
+        )
+        track("X", signs.words)
+        track("STE mask", mask.words)
+        return self._shaped(signs, x), (self._kept(rows, signs, thresholds, found), mask)
 
     def _shaped(self, rows: Bits, like: np.ndarray) -> Bits:
         return Bits(rows.words.reshape(*like.shape[:-1], -1), rows.n)
@@ -209,7 +219,7 @@ class BatchNormSign(Normalization):
         """Return dY, and the gradient of the shift."""
         kept, mask = cache
         rows = reshaped(grad, (-1, self.channels))
-        dy, grads = self._norm_backward(kept, ste_backward(mask, rows))
+        dy, grads = self._norm_backward(kept, rows, mask)
         return reshaped(dy, integers(grad).shape), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
@@ -250,17 +260,17 @@ class BatchNorm(Normalization):
         if not self.precision.integer:
             normal, spread = self._float_normalized(rows)
             return (normal + self.shift).reshape(x.shape), (normal, spread)
-        mean, spread = self._integer_statistics(rows)
+        found = self._integer_statistics(rows)
         # Sums of int32 would make it float64.
-        centred = np.subtract(rows, mean.astype(np.float32), dtype=np.float32)
-        y = centred * norm_integer.inverse(spread) + self.shift.astype(np.float32)
-        flags = rows >= norm_integer.sign_thresholds(mean, spread, self.shift, 1.0)
-        kept = self._kept(rows, norm_integer.packed("X", flags), flags, mean, spread)
-        return y.reshape(x.shape), kept
+        centred = np.subtract(rows, found.mean.astype(np.float32), dtype=np.float32)
+        y = centred * norm_integer.inverse(found.spread) + self.shift.astype(np.float32)
+        thresholds = norm_integer.sign_thresholds(found.mean, found.spread, self.shift, 1.0)
+        signs = norm_integer.packed("X", rows >= thresholds)
+        return y.reshape(x.shape), self._kept(rows, signs, thresholds, found)
 
     def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
         """Return dY, and the gradient of the shift."""
-        dy, grads = self._norm_backward(cache, reshaped(grad, (-1, self.channels)))
+        dy, grads = self._norm_backward(cache, reshaped(grad, (-1, self.channels)), None)
         return reshaped(dy, integers(grad).shape), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:

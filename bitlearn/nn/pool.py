@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bitlearn.arena import track
-from bitlearn.bits import Bits, words_for
+from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
-from bitlearn.ops.packing import pack, unpack
+from bitlearn.ops import passes
 from bitlearn.ops.quantize import Quantized
 from bitlearn.quantizers import Gradient, integers, sums_gradient
 
@@ -57,64 +57,53 @@ class MaxPool2d(Layer):
         height, width = ((size - self.window) // self.stride + 1 for size in shape[:2])
         return height, width, shape[2]
 
-    def _taps(self, array: np.ndarray, height: int, width: int) -> list[np.ndarray]:
-        """Return a view of `array` for each place in the window, in row order."""
-        return [
-            array[:, i :: self.stride, j :: self.stride][:, :height, :width]
+    def _best(self, words: np.ndarray, size: tuple[int, int], training: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the OR of each window of bits, and the planes of the first place that has it set."""
+        planes = (self.window * self.window - 1).bit_length()
+        taps = [
+            words[:, i :: self.stride, j :: self.stride][:, : size[0], : size[1]]
             for i in range(self.window)
             for j in range(self.window)
         ]
-
-    @property
-    def _planes(self) -> int:
-        return (self.window * self.window - 1).bit_length()
+        best = taps[0].copy()
+        places = np.zeros((*best.shape[:3], planes, best.shape[3]), dtype=WORD) if training else None
+        for index, tap in enumerate(taps[1:], start=1):
+            first = tap & ~best
+            best |= tap
+            if places is not None:
+                for bit in range(planes):
+                    if index >> bit & 1:
+                        places[:, :, :, bit] |= first
+        return best, places
 
     def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
         """Return the largest values, of the type of `x`."""
-        array = x.words if isinstance(x, Bits) else x
         height, width, _ = self.output_shape(x.shape[1:])
-        taps = self._taps(array, height, width)
-        best = taps[0].copy()
-        planes = np.zeros((self._planes, *best.shape[:-1], words_for(x.shape[-1])), dtype=np.uint64)
-        for index, tap in enumerate(taps[1:], start=1):
-            if isinstance(x, Bits):
-                larger = tap & ~best
-                best |= tap
-            else:
-                above = tap > best
-                np.maximum(best, tap, out=best)
-                larger = pack(above) if training else planes[:0]
-            if training:
-                for bit, plane in enumerate(planes):
-                    plane &= ~larger
-                    if index >> bit & 1:
-                        plane |= larger
-        cache = (track("pool mask", planes), x.shape) if training else None
         if isinstance(x, Bits):
-            return Bits(track("X", best), x.n), cache
-        return track("Y", best), cache
+            best, places = self._best(x.words, (height, width), training)
+            y: Value = Bits(track("X", best), x.n)
+        else:
+            maps = passes.sums(x)
+            y = track("Y", passes.max_pool(maps, self.window, self.stride, (height, width)))
+            places = passes.max_pool_places(maps, self.window, self.stride, (height, width)) if training else None
+        return y, None if places is None else (track("pool mask", places), x.shape)
 
     def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
         """Return the gradient, routed to the first largest value of each window."""
         if not input_gradient:
             return None, {}
-        planes, shape = cache
-        values = integers(grad)
+        places, shape = cache
+        values = np.ascontiguousarray(integers(grad))
+        result = track("dX", passes.max_pool_gradient(values, places, self.window, self.stride, shape))
+        if not isinstance(grad, Quantized):
+            return result, {}
         # Windows that overlap add up: such sums may pass the gradient's own type.
-        wide = values.dtype if self.stride >= self.window or values.dtype.kind == "f" else np.int32
-        result = np.zeros(shape, dtype=wide)
-        for index, tap in enumerate(self._taps(result, *values.shape[1:3])):
-            chosen = np.full(planes.shape[1:], 0xFFFF_FFFF_FFFF_FFFF, dtype=np.uint64)
-            for bit, plane in enumerate(planes):
-                chosen &= plane if index >> bit & 1 else ~plane
-            tap += values * (unpack(chosen, shape[-1]) > 0)
-        track("dX", result)
-        if isinstance(grad, Quantized) and result.dtype != values.dtype:
+        if result.dtype != values.dtype:
             return sums_gradient(result, grad), {}
-        return (Quantized(result, grad.scale, 0, grad.bits) if isinstance(grad, Quantized) else result), {}
+        return Quantized(result, grad.scale, 0, grad.bits), {}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
         height, width, channels = self.output_shape(shape)
-        bits = 8 * batch * height * width * words_for(channels) * self._planes
+        bits = 8 * batch * height * width * words_for(channels) * (self.window * self.window - 1).bit_length()
         return [Variable("pool mask", "forward to backward", "bool", bits)]

@@ -155,7 +155,7 @@ def quantize(
         values = np.empty(rows.shape, dtype=np.int8 if bits <= 8 else np.int16)
         limit = 2 ** (bits - 1) - 1
         if scheme == "symmetric":
-            scale = _nonzero(largest / np.float32(limit))
+            scale = symmetric_scale(largest, bits)
             zero_point = np.zeros(len(rows), dtype=np.int64)
             run("quantize_linear", (rows, scale, zero_point, -limit, limit, noise, values))
         else:
@@ -176,6 +176,11 @@ def quantize(
 def _nonzero(scale: np.ndarray) -> np.ndarray:
     """Scales of zero (nothing but zeros, or numbers too small for float32) become ones that lose nothing."""
     return np.where(scale == 0, np.float32(1), np.maximum(scale, _SMALLEST)).astype(np.float32)
+
+
+def symmetric_scale(largest: np.ndarray, bits: int) -> np.ndarray:
+    """Return what a code is worth where the largest magnitude, float32, becomes the largest code of `bits`."""
+    return _nonzero(largest / np.float32(2 ** (bits - 1) - 1))
 
 
 def requantize(values: np.ndarray, scale: float, bits: int) -> Quantized:

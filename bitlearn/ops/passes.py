@@ -1,0 +1,117 @@
+"""Passes over channels between the products of a step: for the layers, which know what they pass on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.bits import WORD, Bits, words_for
+from bitlearn.ops.dispatch import run
+from bitlearn.ops.quantize import symmetric_scale
+
+#: Sums over rows are exact, so into how many groups they are cut cannot show; each thread takes some of them.
+_GROUPS = (16, 10, 8, 6, 5, 4, 3, 2)
+_ROWS_WORTH_GROUPS = 1024
+
+
+def _grouped(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Return rows (rows, ...) as groups of equally many rows (groups, rows, ...)."""
+    rows = len(arrays[0])
+    groups = next((each for each in _GROUPS if rows >= _ROWS_WORTH_GROUPS and rows % each == 0), 1)
+    return [array.reshape(groups, rows // groups, *array.shape[1:]) for array in arrays]
+
+
+def _work(array: np.ndarray) -> int:
+    """The work in a part of an array, its first axis left out: a pass takes some words' time for eight values."""
+    return array[:1].size // 8
+
+
+def sums(y: np.ndarray) -> np.ndarray:
+    """Return integer sums (rows, channels) as an array that the passes take: contiguous int16 or int32."""
+    kind = y.dtype if y.dtype in (np.int16, np.int32) else np.dtype(np.int32)
+    return np.ascontiguousarray(y, dtype=kind)
+
+
+def channel_sums(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the sum of squares of each channel of y (rows, channels): int64."""
+    (parts,) = _grouped(y)
+    out = np.empty((len(parts), 2, y.shape[1]), dtype=np.int64)
+    run("channel_sums", (parts, out), rows=(0, 1), work=_work(parts), threads=None)
+    total, squares = out.sum(axis=0)
+    return total, squares
+
+
+def channel_sums_above(y: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each channel the sum of those values of y (rows, channels) that reach a bound, and their number."""
+    (parts,) = _grouped(y)
+    out = np.empty((len(parts), 2, y.shape[1]), dtype=np.int64)
+    run("channel_sums_above", (parts, bound, out), rows=(0, 2), work=_work(parts), threads=None)
+    total, count = out.sum(axis=0)
+    return total, count
+
+
+def sign_pass(y: np.ndarray, threshold: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[Bits, Bits]:
+    """Return ``y >= threshold`` and ``low <= y <= high``, packed, of y (rows, channels) and int32 bounds."""
+    rows, channels = y.shape
+    out = np.empty((rows, 2, words_for(channels)), dtype=WORD)
+    run("sign_pass", (y, threshold, low, high, out), rows=(0, 4), work=_work(y), threads=None)
+    return Bits(np.ascontiguousarray(out[:, 0]), channels), Bits(np.ascontiguousarray(out[:, 1]), channels)
+
+
+def gradient_sums(d: np.ndarray, passes: Bits, x: np.ndarray | Bits) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each channel the sum of d where it passes, and of its products with x, or of d at x's set bits."""
+    parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
+    out = np.empty((len(parts[0]), 2, d.shape[1]), dtype=np.int64)
+    run("gradient_sums", (*parts, out), rows=(0, 1, 2, 3), work=_work(parts[0]), threads=None)
+    total, products = out.sum(axis=0)
+    return total, products
+
+
+def norm_gradient(
+    d: np.ndarray,
+    passes: Bits,
+    x: np.ndarray | Bits,
+    factors: tuple[np.ndarray, np.ndarray, np.ndarray],
+    bits: int,
+) -> tuple[np.ndarray, np.float32] | None:
+    """Return the gradient behind a batch norm, quantized to `bits`, and its scale; None where it is not finite.
+
+    ``(e + d) * factor`` with ``e = second - x * first``, or the first factor at the set bits of x and the second at the
+    others; `factors` are (first, second, factor), float32 (channels,). The gradient is computed twice, once for its
+    largest magnitude, and never stored.
+    """
+    parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
+    peaks = np.empty(len(parts[0]), dtype=np.float32)
+    run("norm_gradient_peak", (*parts, *factors, peaks), rows=(0, 1, 2, 6), work=_work(parts[0]), threads=None)
+    if not np.isfinite(peaks).all():
+        return None
+    scale = symmetric_scale(peaks.max(initial=0, keepdims=True), bits)[0]
+    limit = 2 ** (bits - 1) - 1
+    out = np.empty(d.shape, dtype=d.dtype)
+    arguments = (d, passes.words, x.words if isinstance(x, Bits) else x, *factors, float(scale), limit, out)
+    run("norm_gradient", arguments, rows=(0, 1, 2, 8), work=_work(d), threads=None)
+    return out, scale
+
+
+def max_pool(x: np.ndarray, window: int, stride: int, size: tuple[int, int]) -> np.ndarray:
+    """Return the largest value of each window of sums (batch, height, width, channels)."""
+    out = np.empty((len(x), *size, x.shape[3]), dtype=x.dtype)
+    run("max_pool", (x, window, stride, out), rows=(0, 3), work=_work(x), threads=None)
+    return out
+
+
+def max_pool_places(x: np.ndarray, window: int, stride: int, size: tuple[int, int]) -> np.ndarray:
+    """Return the first place of each window's largest value, as packed bit planes (batch, h, w, planes, words)."""
+    planes = (window * window - 1).bit_length()
+    out = np.empty((len(x), *size, planes, words_for(x.shape[3])), dtype=WORD)
+    run("max_pool_places", (x, window, stride, out), rows=(0, 3), work=_work(x), threads=None)
+    return out
+
+
+def max_pool_gradient(
+    d: np.ndarray, places: np.ndarray, window: int, stride: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return d of each window at its place and 0 elsewhere; int32 where windows overlap and d is an integer."""
+    overlap = stride < window and d.dtype != np.float32
+    out = np.empty(shape, dtype=np.int32 if overlap else d.dtype)
+    run("max_pool_gradient", (d, places, window, stride, out), rows=(0, 1, 4), work=_work(out), threads=None)
+    return out
