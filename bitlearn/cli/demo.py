@@ -44,7 +44,6 @@ _MEANINGS = {
     "dX": "gradient of a layer's input, as it is passed on",
     "dX sums": "gradient of a layer's input, as exact integers",
     "dY": "gradient of a layer's sums, quantized",
-    "dY float": "gradient of a layer's sums, before it is quantized",
     "dW": "gradients of the weights; signs alone for binary layers",
     "dbeta": "gradients of the shifts",
     "scratch": "NumPy's and the update's temporaries, which are not told to the book",

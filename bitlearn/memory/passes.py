@@ -68,7 +68,7 @@ def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tup
         if flow.variable.dtype == "bool":
             return [], Flow(flow.variable, outputs)
         pooled = _transient("Y", flow.variable.dtype, outputs)
-        return [[flow.variable, pooled.variable, scratch(outputs)]], pooled
+        return [[flow.variable, pooled.variable]], pooled
     if isinstance(layer, nn.InputConv2d):
         sums = _transient("Y", np.int32, outputs)
         rows, values = _unfolded(layer, shape, batch)
@@ -98,11 +98,9 @@ def _norm_forward(layer: Normalization, flow: Flow) -> tuple[list[Moment], Flow]
     if not layer.precision.integer:
         # The centred values and their squares; later the shifted values, their magnitudes and a comparison.
         return [[sums, scratch(9 * values)]], result
-    work = 4 * values  # four arrays of booleans: the signs, two comparisons and their conjunction
-    if layer.norm == "l1":
-        work = max(work, values + sums.nbytes)  # the sums above the mean
-    if isinstance(layer, nn.BatchNorm):
-        work = max(work, 8 * values)
+    # Signs and mask, side by side before each is an array of its own; or the centred values and their quotients.
+    rows = values // layer.channels
+    work = 8 * values if isinstance(layer, nn.BatchNorm) else 16 * rows * words_for(layer.channels)
     # Under "l2" the sums are kept, and counted, by the norm itself.
     return [([sums] if layer.norm == "l1" else []) + [scratch(work)]], result
 
@@ -127,7 +125,7 @@ def backward(
     if isinstance(layer, nn.MaxPool2d):
         kind = np.dtype(grad.variable.dtype)
         routed = _transient("dX", kind, inputs)
-        return [[grad.variable, routed.variable, scratch((kind.itemsize + 1) * grad.values)]], routed
+        return [[grad.variable, routed.variable]], routed
     if isinstance(layer, nn.InputConv2d | nn.InputLinear):
         return _input_backward(layer, shape, batch, grad), grad
     if isinstance(layer, FullyConnected | nn.BinaryConv2d):
@@ -142,18 +140,13 @@ def backward(
 def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow]:
     values, kind = grad.values, gradient_type(layer.precision)
     result = _transient("dY", kind, values)
+    if layer.precision.integer:
+        return [[grad.variable, result.variable]], result
     coming = [grad.variable]
     if isinstance(layer, nn.BatchNormSign):
         coming.append(_transient("dX", kind, values).variable)  # what the straight-through mask lets pass
-    if not layer.precision.integer:
-        work = 8 if layer.norm == "l2" else 12
-        return [[*coming, result.variable, scratch(work * values)]], result
-    real = _transient("dY float", np.float32, values).variable
-    signs = values if layer.norm == "l1" else 0
-    return [
-        [*coming, real, scratch(signs + 4 * values)],
-        [*coming, real, result.variable, scratch(signs + quantize_scratch(values, wide=False))],
-    ], result
+    work = 8 if layer.norm == "l2" else 12
+    return [[*coming, result.variable, scratch(work * values)]], result
 
 
 def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
