@@ -26,9 +26,12 @@ _TYPES = {
     "int64": ("int64_t[]", lib.BL_INT64),
     "float32": ("float[]", lib.BL_FLOAT32),
     "float64": ("double[]", lib.BL_FLOAT64),
-    "uint32": ("uint32_t[]", None),
-    "uint64": ("uint64_t[]", None),
-    "bool": ("uint8_t[]", None),
+    "uint8": ("uint8_t[]", lib.BL_UINT8),
+    "uint16": ("uint16_t[]", lib.BL_UINT16),
+    "uint32": ("uint32_t[]", lib.BL_UINT32),
+    "uint64": ("uint64_t[]", lib.BL_UINT64),
+    "float16": ("uint16_t[]", lib.BL_FLOAT16),
+    "bool": ("uint8_t[]", lib.BL_UINT8),
 }
 _BY_DTYPE = {np.dtype(name): entry for name, entry in _TYPES.items()}
 
@@ -51,22 +54,34 @@ def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_valu
     )
 
 
+_WORDS = ffi.typeof("uint64_t[]")
+
+
+def _address(array):
+    """The memory of an array whose elements need not lie side by side; the caller keeps it alive."""
+    return ffi.cast("char *", array.__array_interface__["data"][0])
+
+
 def _pack(variant, x, threshold, out):
-    rows, n = x.shape
-    lib.bl_pack(variant, _pointer(x), _code(x), _pointer(threshold), rows, n, _pointer(out, True))
-
-
-def _pack_bool(variant, x, out):
-    rows, n = x.shape
-    lib.bl_pack_bool(variant, _pointer(x), rows, n, _pointer(out, True))
+    if x.flags.c_contiguous:
+        source, n, size = ffi.from_buffer(x), x.shape[-1], x.itemsize
+        outer, rows, outer_stride, row_stride, stride = 1, x.size // max(n, 1), 0, n * size, size
+    else:
+        source = _address(x)
+        outer, rows, n = x.shape
+        outer_stride, row_stride, stride = x.strides
+    limits, result = ffi.from_buffer(threshold), ffi.from_buffer(_WORDS, out, True)
+    code, each = _BY_DTYPE[x.dtype][1], threshold.size > 1
+    lib.bl_pack(variant, source, code, outer, rows, n, outer_stride, row_stride, stride, limits, each, result)
 
 
 def _unpack(variant, words, n, out):
-    lib.bl_unpack(variant, _pointer(words), len(words), n, _pointer(out, True))
+    lib.bl_unpack(variant, _pointer(words), len(words), n, _pointer(out, True), _code(out))
 
 
 def _popcount(variant, words, out):
-    lib.bl_popcount(variant, _pointer(words), *words.shape, _pointer(out, True))
+    source = ffi.cast("uint64_t *", _address(words))
+    lib.bl_popcount(variant, source, *words.shape, *words.strides, _pointer(out, True))
 
 
 def _transpose_bits(variant, words, n, out):
@@ -75,6 +90,11 @@ def _transpose_bits(variant, words, n, out):
 
 def _pack_panels(variant, b, out):
     lib.bl_pack_panels(variant, _pointer(b), *b.shape, _pointer(out, True))
+
+
+def _hamming_panels(variant, a, panels, n, out):
+    sizes = (len(a), out.shape[1], a.shape[1])
+    lib.bl_hamming_panels(variant, _pointer(a), _pointer(panels), *sizes, _pointer(out, True), _code(out))
 
 
 def _xnor_matmul_panels(variant, a, panels, n, out):
@@ -89,7 +109,7 @@ def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
 
 
 def _hamming(variant, a, b, n, out):
-    lib.bl_hamming(variant, _pointer(a), _pointer(b), len(a), *b.shape, _pointer(out, True))
+    lib.bl_hamming(variant, _pointer(a), _pointer(b), len(a), *b.shape, _pointer(out, True), _code(out))
 
 
 def _xnor_matmul(variant, a, b, n, out):
@@ -165,11 +185,11 @@ _KERNELS = {
     function.__name__[1:]: function
     for function in (
         _pack,
-        _pack_bool,
         _unpack,
         _popcount,
         _transpose_bits,
         _pack_panels,
+        _hamming_panels,
         _xnor_matmul_panels,
         _xnor_matmul_sign_panels,
         _xnor_conv2d_panels,
