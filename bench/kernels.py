@@ -83,10 +83,10 @@ def _format(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) -> Ca
     bits = values >= 0
     words = _words(bits)
     call: Callable[[], np.ndarray]
-    if kernel in ("pack", "pack_bool"):
-        source, out = values if kernel == "pack" else bits, np.empty_like(words)
-        operands = {"values": source}
-        call, expected = (lambda: bl.pack(source, out=out)), words
+    if kernel == "pack":
+        out = np.empty_like(words)
+        operands = {"values": values}
+        call, expected = (lambda: bl.pack(values, out=out)), words
     elif kernel == "unpack":
         operands = {"words": words}
         call, expected = (lambda: bl.unpack(words, n)), np.where(bits, 1, -1).astype(np.int8)
@@ -112,8 +112,8 @@ def _product(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) -> C
         weights, out = bl.pack_weights(words_b, n), np.empty_like(dots)
         call, expected = (lambda: bl.xnor_matmul(words_a, weights, n, out=out)), dots
     elif kernel == "hamming":
-        out = np.empty_like(dots)
-        call, expected = (lambda: bl.hamming(words_a, words_b, n, out=out)), (n - dots) // 2
+        weights, out = bl.pack_weights(words_b, n), np.empty_like(dots)
+        call, expected = (lambda: bl.hamming(words_a, weights, n, out=out)), (n - dots) // 2
     else:
         weights, expected = bl.pack_weights(words_b, n), _words(dots >= threshold)
         signs = np.empty_like(expected)
@@ -148,7 +148,7 @@ def _convolution(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) 
 
 #: How the case of each forward kernel is made, and how many sizes its shape has.
 _MAKERS = {
-    **dict.fromkeys(("pack", "pack_bool", "unpack", "popcount", "transpose_bits"), (2, _format)),
+    **dict.fromkeys(("pack", "unpack", "popcount", "transpose_bits"), (2, _format)),
     **dict.fromkeys(("hamming", "xnor_matmul", "xnor_matmul_sign"), (3, _product)),
     **dict.fromkeys(("xnor_conv2d", "xnor_conv2d_sign"), (6, _convolution)),
 }

@@ -43,7 +43,7 @@ typedef struct {
     bl_gradient_block *int8, *int16, *float32;
 } bl_gradient_blocks;
 
-/* What becomes of the sums of bit products: dots of a type, mismatches (for hamming), or bits. */
+/* What becomes of the sums of bit products: dots of a type, mismatches (for hamming) of a type, or bits. */
 enum { BL_DOTS, BL_MISMATCHES, BL_SIGNS };
 typedef struct {
     int kind, out_type;

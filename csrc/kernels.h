@@ -8,7 +8,7 @@
    ceil(n / 64) counts words; a row of n values is `words` words. Bits past the last value are zero in every input and
    every output.
 
-   Every kernel is a loop. Arrays are C-contiguous, aligned for their element type and do not overlap `out`, which the
+   Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not overlap `out`, which the
    caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot fail; it reads and writes
    nothing outside its arrays. Any size may be zero. Different threads may run kernels at the same time.
 
@@ -23,7 +23,11 @@
 #define BL_INT64 3
 #define BL_FLOAT32 4
 #define BL_FLOAT64 5
-#define BL_BITS 6
+#define BL_UINT8 6
+#define BL_UINT16 7
+#define BL_UINT32 8
+#define BL_UINT64 9
+#define BL_FLOAT16 10
 
 /* --- The variants ----------------------------------------------------------------------------------------------- */
 
@@ -59,18 +63,21 @@ int64_t bl_probe_cycles(int64_t iterations);
 
 /* --- The packed format ------------------------------------------------------------------------------------------ */
 
-/* bit[i, j] = x[i, j] >= threshold[j]; NaN on either side gives a clear bit, and -0.0 equals 0.0.
-   x (rows, n) and threshold (n) of x_type: BL_FLOAT32 or BL_FLOAT64; out (rows, words). */
-void bl_pack(int variant, const void *x, int x_type, const void *threshold, intptr_t rows, int64_t n, uint64_t *out);
+/* bit[o, i, j] = x[o, i, j] >= threshold; NaN on either side gives a clear bit, and -0.0 equals 0.0.
+   x (outer, rows, n) of x_type, any of the eleven; its strides are the bytes from one index of an axis to the next, of
+   any size and sign. threshold of x_type: n of them where `each` is not 0, else one for all. out (outer, rows, words).
+   An array of bytes that are 0 or not has a BL_UINT8 threshold of 1. */
+void bl_pack(int variant, const void *x, int x_type, intptr_t outer, intptr_t rows, int64_t n, intptr_t outer_stride,
+             intptr_t row_stride, intptr_t value_stride, const void *threshold, int each, uint64_t *out);
 
-/* bit[i, j] = x[i, j] != 0. x (rows, n) bytes, out (rows, words). */
-void bl_pack_bool(int variant, const uint8_t *x, intptr_t rows, int64_t n, uint64_t *out);
+/* out[i, j] = +1 where the bit is set, else -1. words (rows, ceil(n / 64)), out (rows, n) of out_type: BL_INT8 to
+   BL_INT64 or BL_FLOAT16 to BL_FLOAT64. */
+void bl_unpack(int variant, const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type);
 
-/* out[i, j] = +1 where the bit is set, else -1. words (rows, ceil(n / 64)), out (rows, n). */
-void bl_unpack(int variant, const uint64_t *words, intptr_t rows, int64_t n, int8_t *out);
-
-/* out[i] = number of set bits of row i. x (rows, words). */
-void bl_popcount(int variant, const uint64_t *x, intptr_t rows, intptr_t words, int64_t *out);
+/* out[o, i] = number of set bits of x[o, i, :]. x (outer, rows, words), with strides as for bl_pack; out (outer,
+   rows). */
+void bl_popcount(int variant, const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
+                 intptr_t row_stride, intptr_t word_stride, int64_t *out);
 
 /* out bit [j, i] = x bit [i, j]. x (m, ceil(n / 64)), out (n, ceil(m / 64)). */
 void bl_transpose_bits(int variant, const uint64_t *x, intptr_t m, int64_t n, uint64_t *out);
@@ -78,9 +85,10 @@ void bl_transpose_bits(int variant, const uint64_t *x, intptr_t m, int64_t n, ui
 /* --- Products of bits with bits --------------------------------------------------------------------------------- */
 
 /* out[i, j] = number of values in which row i of a and row j of b differ = popcount(a[i] ^ b[j]).
-   Zero tails cancel in the xor, so n is not needed. a (m, words), b (k, words), out (m, k). Limit: n < 2^31. */
-void bl_hamming(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
-                int32_t *out);
+   Zero tails cancel in the xor, so n is not needed. a (m, words), b (k, words), out (m, k) of out_type, with the limits
+   of xnor_matmul. */
+void bl_hamming(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, void *out,
+                int out_type);
 
 /* out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]), since each differing pair counts -1, not +1.
    out (m, k) of out_type: BL_INT16 (n <= 32767), BL_INT32 (n < 2^31) or BL_FLOAT32 (exact for n <= 2^24). */
@@ -97,7 +105,9 @@ void bl_xnor_matmul_sign(int variant, const uint64_t *a, const uint64_t *b, intp
    columns, rounded up to 8, the rest zero: in all, words * (k rounded up to 8) words. b (k, words). */
 void bl_pack_panels(int variant, const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out);
 
-/* xnor_matmul and xnor_matmul_sign with b in panels: the same results and limits. */
+/* hamming, xnor_matmul and xnor_matmul_sign with b in panels: the same results and limits. */
+void bl_hamming_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
+                       void *out, int out_type);
 void bl_xnor_matmul_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
                            intptr_t words, int64_t n, void *out, int out_type);
 void bl_xnor_matmul_sign_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
@@ -203,13 +213,13 @@ void bl_sign_pass(int variant, const void *y, int y_type, const int32_t *thresho
                   const int32_t *high, intptr_t rows, intptr_t channels, uint64_t *out);
 
 /* With d zeroed where its bit in passes is clear: out[g, 0, c] = sum of d[g, :, c], out[g, 1, c] = sum of d * x, or where
-   x_type is BL_BITS sum of d where the bit of x is set. d and x (groups, rows, channels), passes and bits x
+   x_type is BL_UINT64 sum of d where the bit of x is set. d and x (groups, rows, channels), passes and bits x
    (groups, rows, words), out (groups, 2, channels). */
 void bl_gradient_sums(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
                       intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out);
 
 /* The gradient dy = (e + d) * factor[c] in float32, with d zeroed as above and e = second[c] - x * first[c], or where
-   x_type is BL_BITS e = first[c] where the bit of x is set, else second[c].
+   x_type is BL_UINT64 e = first[c] where the bit of x is set, else second[c].
    out[g] = the largest |dy[g]|, not finite where one is not. */
 void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
                            const float *first, const float *second, const float *factor, intptr_t groups, intptr_t rows,

@@ -139,7 +139,7 @@ BL_PASS_TARGET void BL_PASS(gradient_sums)(const void *d, int d_type, const uint
                 keep(passes[i * words + j / 64], v);
                 for (int c = 0; c < LANES; c++)
                     sum[c] += v[c];
-                if (x_type == BL_BITS) {
+                if (x_type == BL_UINT64) {
                     keep(((const uint64_t *)x)[i * words + j / 64], v);
                     for (int c = 0; c < LANES; c++)
                         product[c] += v[c];
@@ -163,7 +163,7 @@ BL_PASS_TARGET BL_INLINE void gradients(const void *d, int d_type, const uint64_
     int32_t v[LANES];
     load(d, d_type, i * channels + j, width, v);
     keep(passes[i * bl_words(channels) + j / 64], v);
-    if (x_type == BL_BITS)
+    if (x_type == BL_UINT64)
         choose(((const uint64_t *)x)[i * bl_words(channels) + j / 64], first, second, dy);
     else {
         int32_t by[LANES];

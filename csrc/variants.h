@@ -11,18 +11,26 @@
 
 #include "kernels.h"
 
-#define BL_PACKING_KERNELS(X)                                                                                          \
-    X(pack, (const void *x, int x_type, const void *threshold, intptr_t rows, int64_t n, uint64_t *out),               \
-      (x, x_type, threshold, rows, n, out))                                                                            \
-    X(pack_bool, (const uint8_t *x, intptr_t rows, int64_t n, uint64_t *out), (x, rows, n, out))                       \
-    X(unpack, (const uint64_t *words, intptr_t rows, int64_t n, int8_t *out), (words, rows, n, out))                   \
-    X(popcount, (const uint64_t *x, intptr_t rows, intptr_t words, int64_t *out), (x, rows, words, out))               \
-    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))                       \
+#define BL_FORMAT_KERNELS(X)                                                                                           \
+    X(pack,                                                                                                            \
+      (const void *x, int x_type, intptr_t outer, intptr_t rows, int64_t n, intptr_t outer_stride,                     \
+       intptr_t row_stride, intptr_t value_stride, const void *threshold, int each, uint64_t *out),                    \
+      (x, x_type, outer, rows, n, outer_stride, row_stride, value_stride, threshold, each, out))                       \
+    X(unpack, (const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type),                              \
+      (words, rows, n, out, out_type))                                                                                 \
+    X(popcount,                                                                                                        \
+      (const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride, intptr_t row_stride,   \
+       intptr_t word_stride, int64_t *out),                                                                            \
+      (x, outer, rows, words, outer_stride, row_stride, word_stride, out))                                             \
+    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))
+
+#define BL_LAYOUT_KERNELS(X)                                                                                           \
     X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))
 
 #define BL_XNOR_KERNELS(X)                                                                                             \
-    X(hamming, (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int32_t *out),           \
-      (a, b, m, k, words, out))                                                                                        \
+    X(hamming,                                                                                                         \
+      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),         \
+      (a, b, m, k, words, out, out_type))                                                                              \
     X(xnor_matmul,                                                                                                     \
       (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,             \
        int out_type),                                                                                                  \
@@ -38,6 +46,9 @@
       (x, w, shape, threshold, out))
 
 #define BL_PANEL_KERNELS(X)                                                                                            \
+    X(hamming_panels,                                                                                                  \
+      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),    \
+      (a, panels, m, k, words, out, out_type))                                                                         \
     X(xnor_matmul_panels,                                                                                              \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
        int out_type),                                                                                                  \
@@ -111,8 +122,8 @@
       (d, d_type, places, shape, out, out_type))
 
 #define BL_KERNELS(X)                                                                                                  \
-    BL_PACKING_KERNELS(X)                                                                                              \
-    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                          \
+    BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X)                                                                          \
+    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
     BL_PASS_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__

@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 from cases import seed
+from guards import placed, span
 from operands import OPERANDS
 
 from bitlearn.backends import cext
@@ -42,9 +43,7 @@ class Room:
     def place(self, array: np.ndarray, at_end: bool, writable: bool) -> np.ndarray:
         """Return a copy of `array` that ends right before the second page, or begins right after the first."""
         self._protect(self._start, self.size, _READ | _WRITE)
-        offset = mmap.PAGESIZE + (self.size - array.nbytes if at_end else 0)
-        copy = np.ndarray(array.shape, array.dtype, buffer=self._map, offset=offset)
-        copy[...] = array
+        copy = placed(array, self._map, mmap.PAGESIZE + (self.size - span(array)[0] if at_end else 0))
         if not writable:
             self._protect(self._start, self.size, _READ)
         return copy
@@ -60,8 +59,8 @@ class Rooms:
         placed = list(arguments)
         for position, each in enumerate(arguments):
             if isinstance(each, np.ndarray):
-                if position not in self._rooms or self._rooms[position].size < each.nbytes:
-                    self._rooms[position] = Room(each.nbytes)
+                if position not in self._rooms or self._rooms[position].size < span(each)[0]:
+                    self._rooms[position] = Room(span(each)[0])
                 placed[position] = self._rooms[position].place(each, at_end, position == len(arguments) - 1)
         return placed
 
@@ -88,9 +87,9 @@ def overrun() -> None:
     arrays = Rooms().place((np.zeros((1, 8), np.uint64), np.zeros(1, np.int64)), at_end=True)
     x, out = (cext.ffi.cast("void *", array.ctypes.data) for array in arrays)
     portable = cext.lib.bl_variant_count() - 1
-    cext.lib.bl_popcount(portable, x, 1, 8, out)
+    cext.lib.bl_popcount(portable, x, 1, 1, 8, 64, 64, 8, out)
     print("within", flush=True)
-    cext.lib.bl_popcount(portable, x, 1, 9, out)
+    cext.lib.bl_popcount(portable, x, 1, 1, 9, 72, 72, 8, out)
     print("outside", flush=True)
 
 

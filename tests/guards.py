@@ -17,18 +17,32 @@ def rivals(*kernels: str) -> list[tuple[str, str]]:
     return [(kernel, variant) for kernel in kernels for variant in implementing(kernel)[:-1] or [_REFERENCE]]
 
 
+def span(array: np.ndarray) -> tuple[int, int]:
+    """Return the bytes that an array covers, gaps included, and how far in its first element lies."""
+    if array.size == 0:
+        return 0, 0
+    reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+    before = -sum(step for step in reach if step < 0)
+    return before + sum(step for step in reach if step > 0) + array.itemsize, before
+
+
+def placed(array: np.ndarray, buffer: np.ndarray, start: int) -> np.ndarray:
+    """Return a copy of `array` with its strides, whose memory begins `start` bytes into a buffer."""
+    copy = np.ndarray(array.shape, array.dtype, buffer, start + span(array)[1], array.strides)
+    copy[...] = array
+    return copy
+
+
 def guarded(array: np.ndarray, fill: int = 0xA5) -> tuple[np.ndarray, np.ndarray]:
-    """Return a C-contiguous copy of `array` and the larger buffer that it lies in, bytes of `fill` around it."""
+    """Return a copy of `array` with its strides, and the larger buffer that it lies in, bytes of `fill` around it."""
     margin = MARGIN * array.itemsize
-    buffer = np.full(array.nbytes + 2 * margin, fill, dtype=np.uint8)
-    inner = buffer[margin : margin + array.nbytes].view(array.dtype).reshape(array.shape)
-    inner[...] = array
-    return inner, buffer
+    buffer = np.full(span(array)[0] + 2 * margin, fill, dtype=np.uint8)
+    return placed(array, buffer, margin), buffer
 
 
 def _edges(array: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     margin = MARGIN * array.itemsize
-    return np.concatenate([buffer[:margin], buffer[margin + array.nbytes :]])
+    return np.concatenate([buffer[:margin], buffer[margin + span(array)[0] :]])
 
 
 def run(kernel: str, variant: str, arguments: tuple) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import shutil
 import struct
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from guards import span
 
 CSRC = Path(__file__).parents[1] / "csrc"
 DRIVER = Path(__file__).parent / "cross" / "driver.c"
@@ -18,7 +20,8 @@ DRIVER = Path(__file__).parent / "cross" / "driver.c"
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 
 #: The codes of csrc/kernels.h for element types.
-_CODES = {"int8": 0, "int16": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5}
+_CODES = {"int8": 0, "int16": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5, "uint8": 6, "uint16": 7}
+_CODES |= {"uint32": 8, "uint64": 9, "float16": 10, "bool": 6}
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,22 @@ def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_valu
     return struct.pack("<14qi4x", *sizes, pad_value)
 
 
+def _memory(x: np.ndarray) -> tuple[bytes, int]:
+    """Return what an array with strides covers, gaps included, and how far in its first element lies."""
+    size, before = span(x)
+    return ctypes.string_at(x.ctypes.data - before, size) if size else b"", before
+
+
 def _pack(x, threshold, out):
-    return x, _code(x), threshold, *x.shape, out
+    return *_memory(x), _code(x), *x.shape, *x.strides, threshold, int(threshold.size > 1), out
+
+
+def _popcount(x, out):
+    return *_memory(x), *x.shape, *x.strides, out
+
+
+def _unpack(words, n, out):
+    return words, len(words), n, out, _code(out)
 
 
 def _rows(x, out):
@@ -76,7 +93,7 @@ def _rows_of_bits(words, n, out):
 
 
 def _hamming(a, b, n, out):
-    return a, b, len(a), *b.shape, out
+    return a, b, len(a), *b.shape, out, _code(out)
 
 
 def _xnor_matmul(a, b, n, out):
@@ -95,6 +112,10 @@ def _xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
     out_shape = (*out.shape[:3], len(w))
     shape = _conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
     return x, w, shape, threshold, out
+
+
+def _hamming_panels(a, panels, n, out):
+    return a, panels, len(a), out.shape[1], a.shape[1], out, _code(out)
 
 
 def _xnor_matmul_panels(a, panels, n, out):
@@ -133,11 +154,6 @@ def _quantize_linear(x, scale, zero_point, low, high, noise, out):
     return x, _code(x), scale, zero_point, *x.shape, low, high, random, out, _code(out)
 
 
-def _type(x) -> int:
-    """The code of a type where words are bits."""
-    return 6 if x.dtype == np.uint64 else _code(x)
-
-
 def _pool2d(x_shape, window, stride, out_size) -> bytes:
     """Return the struct bl_pool2d."""
     return struct.pack("<8qi4x", *x_shape, *out_size, window, stride, (window * window - 1).bit_length())
@@ -150,7 +166,7 @@ def _channels(y, *rest):
 def _norm(d, passes, x, *rest):
     """The scale, a float, goes as the bytes of one."""
     middle = [struct.pack("<f", each) if isinstance(each, float) else each for each in rest[:-1]]
-    return d, _code(d), passes, x, _type(x), *middle, *d.shape, rest[-1]
+    return d, _code(d), passes, x, _code(x), *middle, *d.shape, rest[-1]
 
 
 def _pool(x, window, stride, out):
@@ -164,9 +180,8 @@ def _max_pool_gradient(d, places, window, stride, out):
 #: For each kernel: from the arguments of the reference to those of csrc/kernels.h after `variant`.
 _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "pack": _pack,
-    "pack_bool": _rows,
-    "unpack": _rows_of_bits,
-    "popcount": _rows,
+    "unpack": _unpack,
+    "popcount": _popcount,
     "transpose_bits": _rows_of_bits,
     "hamming": _hamming,
     "xnor_matmul": _xnor_matmul,
@@ -174,6 +189,7 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "xnor_conv2d": _xnor_conv2d,
     "xnor_conv2d_sign": _xnor_conv2d_sign,
     "pack_panels": _rows,
+    "hamming_panels": _hamming_panels,
     "xnor_matmul_panels": _xnor_matmul_panels,
     "xnor_matmul_sign_panels": _xnor_matmul_sign_panels,
     "xnor_conv2d_panels": _xnor_conv2d_panels,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from cases import CONVOLUTIONS, GRADIENTS, INT32_LIMITS, PRODUCTS, Conv, integers, packed, star, words
@@ -74,25 +75,66 @@ def _thresholds(rng, k: int) -> np.ndarray:
     return threshold
 
 
+def numbers(rng, dtype, *shape: int) -> np.ndarray:
+    """Return values of any type that is packed, with its extremes and its special values."""
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return reals(rng, dtype, *shape)
+    if kind == "b":
+        return rng.random(shape) < 0.5
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, size=shape, endpoint=True, dtype=dtype)
+    for special in (info.min, info.max, 0):
+        x[rng.random(shape) < 0.05] = special
+    return x
+
+
+def limits(rng, x: np.ndarray, each: bool) -> np.ndarray:
+    """Return thresholds for the values of x: one for all of them or one for each, and some of x set to them."""
+    if x.dtype.kind == "b":
+        return np.ones(1, bool)
+    threshold = numbers(rng, x.dtype.type, x.shape[-1] if each else 1)
+    x[..., ::3] = threshold[::3] if each else threshold
+    return threshold
+
+
+def laid_out(x: np.ndarray, layout: str) -> np.ndarray:
+    """Return x (outer, rows, n) with other strides: values apart, rows side by side, backwards, or as it is."""
+    if layout == "steps":
+        spread = np.zeros((*x.shape[:2], 2 * x.shape[2]), x.dtype)[..., ::2]
+    elif layout == "across":
+        spread = np.zeros((x.shape[0], x.shape[2], x.shape[1]), x.dtype).transpose(0, 2, 1)
+    elif layout == "backwards":
+        spread = np.zeros(x.shape[::-1], x.dtype).transpose(2, 1, 0)[:, ::-1, ::-1]
+    else:
+        return x
+    spread[...] = x
+    return spread
+
+
+LAYOUTS = ("adjacent", "steps", "across", "backwards")
+PACKED_TYPES = tuple(
+    np.dtype(kind).type for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+)
+_SIGN_TYPES = tuple(np.dtype(kind).type for kind in ("i1", "i2", "i4", "i8", "f2", "f4", "f8"))
+
+
 def _pack(rng, size, dtype):
     rows, n = size
-    x, threshold = reals(rng, dtype, rows, n), reals(rng, dtype, n)
-    x[:, ::3] = threshold[::3]
-    return x, threshold, filled((rows, words_for(n)), WORD)
-
-
-def _pack_bool(rng, size, dtype):
-    rows, n = size
-    return rng.random((rows, n)) < 0.5, filled((rows, words_for(n)), WORD)
+    kind, layout, each = dtype
+    x = numbers(rng, kind, 2, rows, n)
+    threshold = limits(rng, x, each)
+    return laid_out(x, layout), threshold, filled((2, rows, words_for(n)), WORD)
 
 
 def _unpack(rng, size, dtype):
     rows, n = size
-    return bits(rng, rows, n), n, filled((rows, n), np.int8)
+    return bits(rng, rows, n), n, filled((rows, n), dtype)
 
 
 def _popcount(rng, size, dtype):
-    return bits(rng, *size), filled(size[:1], np.int64)
+    rows, n = size
+    return laid_out(bits(rng, 2, rows, n), dtype), filled((2, rows), np.int64)
 
 
 def _transpose_bits(rng, size, dtype):
@@ -306,17 +348,17 @@ class Operands:
 
 #: Every kernel that C implements. A new one gets a line here, and with it guard pages, sanitizers and random sizes.
 OPERANDS = {
-    "pack": Operands(_pack, MATRICES, (np.float32, np.float64)),
-    "pack_bool": Operands(_pack_bool, MATRICES),
-    "unpack": Operands(_unpack, MATRICES),
-    "popcount": Operands(_popcount, MATRICES),
+    "pack": Operands(_pack, MATRICES, tuple(product(PACKED_TYPES, LAYOUTS, (False, True)))),
+    "unpack": Operands(_unpack, MATRICES, _SIGN_TYPES),
+    "popcount": Operands(_popcount, MATRICES, LAYOUTS),
     "transpose_bits": Operands(_transpose_bits, MATRICES),
-    "hamming": Operands(_xnor_matmul, PRODUCTS, (np.int32,)),
+    "hamming": Operands(_xnor_matmul, PRODUCTS, _DOTS),
     "xnor_matmul": Operands(_xnor_matmul, PRODUCTS, _DOTS),
     "xnor_matmul_sign": Operands(_xnor_matmul_sign, PRODUCTS),
     "xnor_conv2d": Operands(_xnor_conv2d, CONVOLUTIONS, _DOTS),
     "xnor_conv2d_sign": Operands(_xnor_conv2d_sign, CONVOLUTIONS),
     "pack_panels": Operands(_pack_panels, MATRICES),
+    "hamming_panels": Operands(_xnor_matmul_panels, PRODUCTS, _DOTS),
     "xnor_matmul_panels": Operands(_xnor_matmul_panels, PRODUCTS, _DOTS),
     "xnor_matmul_sign_panels": Operands(_xnor_matmul_sign_panels, PRODUCTS),
     "xnor_conv2d_panels": Operands(_xnor_conv2d_panels, CONVOLUTIONS, _DOTS),

@@ -98,6 +98,9 @@ def calls(rng):
     conv = (n, (1, 1), (1, 1), 0)
     return [
         ("pack", (values, np.zeros(n, np.float32), np.empty((3, words_for(n)), np.uint64))),
+        ("unpack", (a, n, np.empty((5, n), np.int16))),
+        ("popcount", (a[None], np.empty((1, 5), np.int64))),
+        ("transpose_bits", (a, n, np.empty((n, 1), np.uint64))),
         ("hamming", (a, b, n, np.empty((5, k), np.int32))),
         ("xnor_matmul", (a, b, n, np.empty((5, k), np.int16))),
         ("xnor_matmul_sign", (a, b, n, np.zeros(k, np.int32), np.empty((5, words_for(k)), np.uint64))),
@@ -144,7 +147,7 @@ def test_a_window_longer_than_the_buffer_is_gathered_in_parts(variant, rng):
 
 
 def test_out_must_be_writable():
-    words, out = np.zeros((1, 1), np.uint64), np.zeros(1, np.int64)
+    words, out = np.zeros((1, 1, 1), np.uint64), np.zeros((1, 1), np.int64)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         cext.VARIANTS["cext:portable"]["popcount"](words, out)

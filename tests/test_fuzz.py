@@ -69,18 +69,16 @@ def budget() -> settings:
     return settings(max_examples=int(examples), derandomize=False, database=kept)
 
 
-def placed(array: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
+def within(array: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a copy that starts `offset` elements into a cache line, and the buffer of nonsense that it lies in.
 
     Under sanitizers the buffer ends with the array, and the allocator alone decides where it starts.
     """
     room = 2 * LINE if guards.MARGIN else 0
     start = offset * array.itemsize
-    buffer = np.full(start + array.nbytes + room, 0xA5, dtype=np.uint8)
+    buffer = np.full(start + guards.span(array)[0] + room, 0xA5, dtype=np.uint8)
     start += -buffer.ctypes.data % LINE if room else 0
-    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy, buffer
+    return guards.placed(array, buffer, start), buffer
 
 
 @pytest.mark.parametrize(
@@ -98,7 +96,7 @@ def test_kernel(kernel, variant):
         for position, each in enumerate(arguments):
             if isinstance(each, np.ndarray):
                 offset = data.draw(st.integers(0, LINE // each.itemsize - 1), label=f"offset of argument {position}")
-                copies[position], buffer = placed(each, offset)
+                copies[position], buffer = within(each, offset)
                 untouched.append((buffer, buffer.copy()))
         cext.VARIANTS[variant][kernel](*copies)
         np.testing.assert_array_equal(copies[-1], expected, strict=True)

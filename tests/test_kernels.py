@@ -6,60 +6,70 @@ import numpy as np
 import pytest
 from cases import EDGES, LARGE, PRODUCTS, SIZES, integers, packed, signs, star, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals
+from operands import LAYOUTS, PACKED_TYPES, laid_out, limits, numbers
 
 from bitlearn.backends import lookup, use_backend
 from bitlearn.bits import WORD, words_for
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", PACKED_TYPES)
 def test_pack(kernel, variant, dtype, rng):
-    for rows, n in star(3, 70):
-        x = rng.normal(size=(rows, n)).astype(dtype)
-        threshold = rng.normal(size=n).astype(dtype)
-        x[:, ::3] = threshold[::3]
-        for special in (np.nan, np.inf, -np.inf, -0.0):
-            x[rng.random(x.shape) < 0.1] = special
-            threshold[rng.random(n) < 0.05] = special
-        out = check_exactly(kernel, variant, (x, threshold, filled((rows, words_for(n)), WORD)))
-        assert tails_are_zero(out, n)
+    for layout in LAYOUTS:
+        for each in (False, True):
+            for rows, n in [*star(3, 70), (70, 700), (600, 70)]:
+                x = numbers(rng, dtype, 2, rows, n)
+                threshold = limits(rng, x, each)
+                out = filled((2, rows, words_for(n)), WORD)
+                assert tails_are_zero(check_exactly(kernel, variant, (laid_out(x, layout), threshold, out)), n)
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("pack_bool"))
-def test_pack_bool(kernel, variant, rng):
-    for rows, n in star(3, 70):
-        x = signs(rng, rows, n) > 0
-        out = check_exactly(kernel, variant, (x, filled((rows, words_for(n)), WORD)))
-        assert tails_are_zero(out, n)
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_pack_takes_any_axes_that_are_contiguous(kernel, variant, dtype, rng):
+    for shape in ((70,), (3, 70), (2, 0, 70), (2, 3, 2, 65)):
+        x = numbers(rng, dtype, *shape)
+        check_exactly(kernel, variant, (x, limits(rng, x, False), filled((*shape[:-1], words_for(shape[-1])), WORD)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
+def test_pack_every_float16(kernel, variant):
+    x = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(1, 1, 2**16)
+    for threshold in (0.0, -0.0, 1.0, -1.5, 6e-8, -6e-8, 65504.0, np.inf, -np.inf, np.nan):
+        check_exactly(kernel, variant, (x, np.array([threshold], np.float16), filled((1, 1, 2**10), WORD)))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("unpack"))
-def test_unpack(kernel, variant, rng):
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.float16, np.float32, np.float64])
+def test_unpack(kernel, variant, dtype, rng):
     for rows, n in star(3, 70):
         values = signs(rng, rows, n)
-        out = check_exactly(kernel, variant, (packed(values), n, filled((rows, n), np.int8)))
-        np.testing.assert_array_equal(out, values, strict=True)
+        out = check_exactly(kernel, variant, (packed(values), n, filled((rows, n), dtype)))
+        np.testing.assert_array_equal(out, values.astype(dtype), strict=True)
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("popcount"))
-def test_popcount(kernel, variant, rng):
-    for rows, n_words in star(3, 2, sizes=(0, 1, 2, 7, 8, 9, 33)):
-        x = rng.integers(0, 2**64, size=(rows, n_words), dtype=np.uint64)
-        x[::2] |= np.uint64(0xFFFF_0000_FFFF_FFFF)
-        check_exactly(kernel, variant, (x, filled((rows,), np.int64)))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_popcount(kernel, variant, layout, rng):
+    for rows, n_words in [*star(3, 2, sizes=(0, 1, 2, 7, 8, 9, 33)), (600, 5), (2, 2000)]:
+        x = rng.integers(0, 2**64, size=(2, rows, n_words), dtype=np.uint64)
+        x[:, ::2] |= np.uint64(0xFFFF_0000_FFFF_FFFF)
+        x[:, 1::3] = 2**64 - 1
+        check_exactly(kernel, variant, (laid_out(x, layout), filled((2, rows), np.int64)))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("transpose_bits"))
 def test_transpose_bits(kernel, variant, rng):
-    for m, n in [*star(5, 70), (200, 259), *((m, n) for m in EDGES for n in EDGES)]:
+    for m, n in [*star(5, 70), (200, 259), (513, 577), (1030, 70), *((m, n) for m in EDGES for n in EDGES)]:
         out = check_exactly(kernel, variant, (words(rng, m, n), n, filled((n, words_for(m)), WORD)))
         assert tails_are_zero(out, m)
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("hamming"))
-def test_hamming(kernel, variant, rng):
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_hamming(kernel, variant, dtype, rng):
     for m, k, n in PRODUCTS:
-        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), np.int32)))
+        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), dtype)))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))

@@ -39,9 +39,9 @@ def test_pack_panels(kernel, variant, rng):
             check_exactly(kernel, variant, (b, filled((panel_words(k, words_for(n)),), WORD)))
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming_panels", "xnor_matmul_panels"))
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
-def test_xnor_matmul_panels(kernel, variant, dtype, rng):
+def test_products(kernel, variant, dtype, rng):
     for m, k, n in SHAPES:
         a, b = words(rng, m, n), words(rng, k, n)
         check_exactly(kernel, variant, (a, panels(b), n, filled((m, k), dtype)))
@@ -65,6 +65,8 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
     b = np.stack([a[0], -a[0], a[1], -a[1]])
     out = check_exactly(kernel, variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
     assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([n, -n], [n, -n])
+    out = check_exactly("hamming_panels", variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
+    assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([0, n], [0, n])
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d_panels", "xnor_conv2d_sign_panels"))

@@ -9,13 +9,11 @@ import numpy as np
 from bitlearn.bench.kernels import Case
 
 NAME = "numpy-packbits"
-KERNELS = ("pack", "pack_bool")
+KERNELS = ("pack",)
 
 
 def prepare(case: Case) -> Callable[[], object]:
     values = case.operands["values"]
-    if case.kernel == "pack_bool":
-        return lambda: np.packbits(values, axis=-1, bitorder="little")
     return lambda: np.packbits(values >= 0, axis=-1, bitorder="little")
 
 

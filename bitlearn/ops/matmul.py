@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
-from bitlearn.ops.weights import PackedWeights, operand, panels_of, weight_words
+from bitlearn.ops.weights import PackedWeights, operand, panels_of
 from bitlearn.threads import resolve
 
 RESULT_TYPES = (np.int16, np.int32, np.float32)
@@ -175,15 +175,15 @@ def hamming(
     b : array_like of uint64, shape (N, words), or PackedWeights
     n : int
         How many values a row holds.
-    dtype : {int32}
-        The type of the counts.
-    out : ndarray of int32, shape (M, N), optional
+    dtype : {int16, int32, float32}
+        The type of the counts, with the limits of `xnor_matmul`.
+    out : ndarray of `dtype`, shape (M, N), optional
     threads : int, optional
         How many threads share the rows of `a`.
 
     Returns
     -------
-    ndarray of int32, shape (M, N)
+    ndarray of `dtype`, shape (M, N)
         ``popcount(a ^ b)``.
 
     Raises
@@ -199,9 +199,9 @@ def hamming(
     """
     n = check.count("n", n)
     left = check.words("a", a, n, 2)
-    right = weight_words("b", b, n, 2)
-    kind = check.dtype("dtype", dtype, (np.int32,))
+    right = operand("b", b, n, 2)
+    kind = check.dtype("dtype", dtype, RESULT_TYPES)
     check.accumulator(n, kind)
-    result = check.output(out, (len(left), len(right)), kind, [a, b])
-    run("hamming", (left, right, n, result), rows=(0, 3), threads=threads)
+    result = check.output(out, (len(left), right.shape[0]), kind, [a, b])
+    _product("hamming", left, right, (n,), result, threads)
     return result

@@ -11,11 +11,56 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, WORD_BITS, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
+from bitlearn.ops.layout import last, volumes
 
 BitOrder = Literal["little", "big"]
 
-# A type that no kernel packs is copied to one that a kernel does, so many values at a time.
-_COPIED_VALUES = 2**16
+#: For each type that the kernels pack, its threshold of 0 (True for bool, whose bits are the values).
+_ZEROS = {
+    np.dtype(kind): np.ones(1, kind) if kind == "?" else np.zeros(1, kind)
+    for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+}
+_TRUE = _ZEROS[np.dtype(bool)]
+# What is compared by NumPy is so many values at a time.
+_COMPARED_VALUES = 2**16
+
+
+def _limits(threshold: object, bound: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """Return the least values of `dtype` that NumPy finds ``>= threshold``, or None where there is no such array."""
+    # A Python scalar takes the type of x, as it does in ``x >= threshold``; and what is beyond it is never reached.
+    weak = type(threshold) in (int, float)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            wanted = bound.astype(np.result_type(dtype, threshold if weak else bound.dtype))
+            limits = wanted.astype(dtype).reshape(-1)
+        low = limits < wanted
+        limits[low] = np.nextafter(limits[low], dtype.type(np.inf))
+        return limits
+    info = np.iinfo(dtype)
+    if bound.dtype.kind == "f":
+        # Integers of 64 bits are rounded before NumPy compares them with a float.
+        reach = 2**53 if dtype.itemsize == 8 else 2**33
+        if not (np.abs(bound) <= reach).all():
+            return None
+        bound = np.ceil(bound.astype(np.float64)).astype(np.int64)
+    if (bound > info.max).any():
+        return None
+    return np.maximum(bound, info.min).astype(dtype).reshape(-1)
+
+
+def _pack_compared(values: np.ndarray, threshold: object, bound: np.ndarray, result: np.ndarray) -> None:
+    """Pack what no kernel compares: NumPy does, a block of values at a time."""
+    n = values.shape[-1]
+    columns = min(n, _COMPARED_VALUES)
+    rows = _COMPARED_VALUES // columns if columns == n else 1
+    for volume, packed in volumes(values, result, 1):
+        for part, words in zip(volume, packed, strict=True):
+            for i in range(0, len(part), rows):
+                for j in range(0, n, columns):
+                    limit = bound[j : j + columns] if bound.ndim else threshold
+                    flags = part[i : i + rows, j : j + columns] >= limit
+                    to = words[i : i + rows, j // WORD_BITS : words_for(j + columns)]
+                    run("pack", (flags[None], _TRUE, to[None]))
 
 
 def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndarray | None = None) -> np.ndarray:
@@ -57,42 +102,40 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     array([13], dtype=uint64)
     """
     values = np.asarray(x)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"x must be real numbers or bool, got dtype {values.dtype}")
+    kind = values.dtype
+    if kind.kind not in "fiub":
+        raise TypeError(f"x must be real numbers or bool, got dtype {kind}")
     if values.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar")
-    values = np.moveaxis(values, check.axis("axis", axis, values.ndim), -1)
+    if type(axis) is not int or axis != -1:
+        values = last(values, check.axis("axis", axis, values.ndim))
     n = values.shape[-1]
-    bound = np.asarray(threshold)
-    if bound.dtype.kind not in "fiu":
-        raise TypeError(f"threshold must be real numbers, got dtype {bound.dtype}")
-    if bound.shape not in ((), (n,)):
-        raise ValueError(f"threshold must be a scalar or of shape ({n},), got shape {bound.shape}")
-    result = check.output(out, (*values.shape[:-1], words_for(n)), WORD, [values, threshold])
-    rows = math.prod(values.shape[:-1])
-
-    if values.dtype.kind == "b":
-        if bound.any():
+    limits = _ZEROS.get(kind)
+    plain = type(threshold) is int and threshold == 0
+    bound = _TRUE
+    if not plain:
+        bound = np.asarray(threshold)
+        if bound.dtype.kind not in "fiu":
+            raise TypeError(f"threshold must be real numbers, got dtype {bound.dtype}")
+        if bound.shape not in ((), (n,)):
+            raise ValueError(f"threshold must be a scalar or of shape ({n},), got shape {bound.shape}")
+    result = check.output(out, (*values.shape[:-1], words_for(n)), WORD, (values, threshold))
+    if kind.kind == "b":
+        if not plain and bound.any():
             raise ValueError("threshold must be 0 for bool, whose bits are the values")
-    elif values.dtype.kind == "f":
-        # A Python scalar takes the type of x, as it does in ``x >= threshold``.
-        common = np.result_type(values.dtype, threshold if type(threshold) in (int, float) else bound.dtype)
-        bound = bound.astype(common)
-        common = np.promote_types(common, np.float32)
-        if common in (np.float32, np.float64):
-            bounds = np.ascontiguousarray(np.broadcast_to(bound.astype(common), (n,)))
-            packed = result.reshape(rows, words_for(n))
-            step = max(rows, 1) if values.dtype == common else max(1, _COPIED_VALUES // max(n, 1))
-            flat = values.reshape(rows, n)
-            for start in range(0, rows, step):
-                floats = np.require(flat[start : start + step], common, ["C", "A"])
-                run("pack", (floats, bounds, packed[start : start + step]))
-            return result
-        values = values >= bound
+    elif limits is not None and not plain:
+        limits = _limits(threshold, bound, kind)
+    if not result.size:
+        return result
+    flags = values.flags
+    if limits is None or not flags.aligned:
+        _pack_compared(values, 0 if plain else threshold, np.asarray(threshold), result)
+        return result
+    if flags.c_contiguous:
+        run("pack", (values, limits, result))
     else:
-        values = values >= threshold
-    flags = np.ascontiguousarray(values).reshape(rows, n)
-    run("pack_bool", (flags, result.reshape(rows, words_for(n))))
+        for volume, packed in volumes(values, result, 1):
+            run("pack", (volume, limits, packed))
     return result
 
 
@@ -129,11 +172,12 @@ def unpack(words: ArrayLike, n: int, *, dtype: DTypeLike = np.int8) -> np.ndarra
     kind = np.dtype(dtype)
     if kind.kind not in "if":
         raise TypeError(f"dtype must be a signed integer or floating type, got {kind}")
-    result = np.empty((*source.shape[:-1], n), dtype=np.int8)
+    known = kind in _ZEROS
+    result = np.empty((*source.shape[:-1], n), dtype=kind if known else np.int8)
     if result.size:
         rows = math.prod(source.shape[:-1])
         run("unpack", (source.reshape(rows, -1), n, result.reshape(rows, n)))
-    return result.astype(kind, copy=False)
+    return result if known else result.astype(kind)
 
 
 def from_packbits(bytes: ArrayLike, n: int, *, bitorder: BitOrder = "little") -> np.ndarray:
@@ -236,12 +280,20 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
     >>> bl.popcount(bl.pack([[1.0, -1.0, 1.0], [-1.0, -1.0, -1.0]]))
     array([2, 0])
     """
-    source = check.words("words", words, None)
-    source = source.reshape(-1) if axis is None else np.moveaxis(source, check.axis("axis", axis, source.ndim), -1)
+    source = np.asarray(words)
+    if source.dtype != WORD:
+        raise TypeError(f"words must be packed words of dtype uint64, got dtype {source.dtype}")
+    if source.ndim == 0:
+        raise ValueError(f"words must have at least 1 dimensions, got shape {source.shape}")
+    if axis is None:
+        return popcount(source).sum()
+    source = last(source, check.axis("axis", axis, source.ndim))
     result = np.zeros(source.shape[:-1], dtype=np.int64)
     if source.size:
-        rows = np.ascontiguousarray(source).reshape(-1, source.shape[-1])
-        run("popcount", (rows, result.reshape(-1)))
+        if not source.flags.aligned:
+            source = source.copy()
+        for volume, counts in volumes(source, result, 0):
+            run("popcount", (volume, counts))
     return result
 
 

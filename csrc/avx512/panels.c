@@ -26,8 +26,8 @@ BL_TARGET_AVX512 BL_INLINE void tile(int rows, int vectors, const uint64_t *cons
     }
 }
 
-/* What is written: the types of BL_DOTS, or bits. */
-enum { INT16, INT32, FLOAT32, BITS };
+/* What is written: dots of a type, bits, or from COUNTS on mismatches of a type. */
+enum { INT16, INT32, FLOAT32, BITS, COUNTS, COUNTS_INT16 = COUNTS, COUNTS_INT32, COUNTS_FLOAT32 };
 
 /* Write sixteen dots of a row, or those in the mask. Whole stores where all are wanted: masked ones cost more. */
 BL_TARGET_AVX512 BL_INLINE void store(const bl_xnor_result *result, int form, int full, intptr_t at, __mmask16 in,
@@ -55,7 +55,8 @@ BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, int form, i
     for (int q = 0; q < vectors; q += 2) {
         __m256i high = q + 1 < vectors ? _mm512_cvtepi64_epi32(acc[q + 1]) : _mm256_setzero_si256();
         __m512i counts = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(acc[q])), high, 1);
-        __m512i dots = _mm512_sub_epi32(_mm512_loadu_si512(base + 8 * q), _mm512_slli_epi32(counts, 1));
+        __m512i dots = form >= COUNTS ? counts
+                                      : _mm512_sub_epi32(_mm512_loadu_si512(base + 8 * q), _mm512_slli_epi32(counts, 1));
         intptr_t left = width - 8 * q;
         __mmask16 in = full || left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
         if (form == BITS) {
@@ -63,7 +64,7 @@ BL_TARGET_AVX512 BL_INLINE void finish(const bl_xnor_result *result, int form, i
                                      : _mm512_maskz_loadu_epi32(in, result->threshold + column + 8 * q);
             bits |= (uint32_t)_mm512_mask_cmpge_epi32_mask(in, dots, threshold) << (8 * q);
         } else
-            store(result, form, full, row * result->columns + column + 8 * q, in, dots);
+            store(result, form < COUNTS ? form : form - COUNTS, full, row * result->columns + column + 8 * q, in, dots);
     }
     /* A panel is half a word of bits. */
     if (form == BITS)
@@ -115,6 +116,8 @@ BL_TARGET_AVX512 static void panel_block(const uint64_t *a, const uint64_t *pane
                : result->out_type == BL_INT16 ? INT16
                : result->out_type == BL_INT32 ? INT32
                                               : FLOAT32;
+    if (result->kind == BL_MISMATCHES)
+        form += COUNTS;
 #define ALL_ROWS(form, full, vectors)                                                                                  \
     all_rows(form, full, vectors, a, panel, m, words, column, width, bases, bases_stride, result)
     if (width == BL_PANEL)
@@ -127,6 +130,15 @@ BL_TARGET_AVX512 static void panel_block(const uint64_t *a, const uint64_t *pane
             return;
         case FLOAT32:
             ALL_ROWS(FLOAT32, 1, 4);
+            return;
+        case COUNTS_INT16:
+            ALL_ROWS(COUNTS_INT16, 1, 4);
+            return;
+        case COUNTS_INT32:
+            ALL_ROWS(COUNTS_INT32, 1, 4);
+            return;
+        case COUNTS_FLOAT32:
+            ALL_ROWS(COUNTS_FLOAT32, 1, 4);
             return;
         default:
             ALL_ROWS(BITS, 1, 4);

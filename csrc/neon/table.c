@@ -3,7 +3,11 @@
 
 #ifdef BL_AARCH64
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_neon,
-const bl_kernels bl_kernels_neon = {.pack = bl_pack_neon, BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY) BL_GRADIENT_KERNELS(ENTRY)};
+const bl_kernels bl_kernels_neon = {.pack = bl_pack_neon,
+                                    .unpack = bl_unpack_neon,
+                                    .popcount = bl_popcount_neon,
+                                    BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
+                                    BL_GRADIENT_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_neon = {.pack = NULL};
 #endif

@@ -1,30 +1,33 @@
 /* Products of bits with bits: the portable block, the drivers of the matrix products, and the results of all. */
 #include "portable.h"
 
+/* Write dots or mismatches in the type of the result. */
+static void store(const bl_xnor_result *result, intptr_t at, intptr_t width, const int32_t *values)
+{
+    if (result->out_type == BL_INT16)
+        for (intptr_t c = 0; c < width; c++)
+            ((int16_t *)result->out)[at + c] = (int16_t)values[c];
+    else if (result->out_type == BL_INT32)
+        memcpy((int32_t *)result->out + at, values, (size_t)width * sizeof *values);
+    else
+        for (intptr_t c = 0; c < width; c++)
+            ((float *)result->out)[at + c] = (float)values[c];
+}
+
 void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
                     const int32_t *counts)
 {
+    int32_t values[BL_COLUMNS];
     intptr_t at = row * result->columns + column;
-    if (result->kind == BL_MISMATCHES) {
-        memcpy((int32_t *)result->out + at, counts, (size_t)width * sizeof *counts);
-    } else if (result->kind == BL_SIGNS) {
+    for (intptr_t c = 0; c < width; c++)
+        values[c] = result->kind == BL_MISMATCHES ? counts[c] : base - counts[c] - counts[c];
+    if (result->kind == BL_SIGNS) {
         uint8_t flags[BL_COLUMNS] = {0};
         for (intptr_t c = 0; c < width; c++)
-            flags[c] = base - counts[c] - counts[c] >= result->threshold[column + c];
+            flags[c] = values[c] >= result->threshold[column + c];
         ((uint64_t *)result->out)[row * bl_words(result->columns) + column / 64] = bl_pack_flags(flags);
-    } else if (result->out_type == BL_INT16) {
-        int16_t *out = (int16_t *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = (int16_t)(base - counts[c] - counts[c]);
-    } else if (result->out_type == BL_INT32) {
-        int32_t *out = (int32_t *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = base - counts[c] - counts[c];
-    } else {
-        float *out = (float *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = (float)(base - counts[c] - counts[c]);
-    }
+    } else
+        store(result, at, width, values);
 }
 
 /* The columns of b are the outer loop: 64 of them stay in the cache while all rows of a pass by. */
@@ -47,9 +50,9 @@ static void product(bl_xnor_block *block, const uint64_t *a, const uint64_t *b, 
 }
 
 void bl_hamming_blocked(bl_xnor_block *block, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k,
-                        intptr_t words, int32_t *out)
+                        intptr_t words, void *out, int out_type)
 {
-    bl_xnor_result result = {.kind = BL_MISMATCHES, .out = out, .columns = k};
+    bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = out_type, .out = out, .columns = k};
     product(block, a, b, m, k, words, 0, &result);
 }
 

@@ -40,6 +40,13 @@ static void product(bl_panel_block *block, const uint64_t *a, const uint64_t *pa
     }
 }
 
+void bl_hamming_panels_blocked(bl_panel_block *block, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
+                               intptr_t words, void *out, int out_type)
+{
+    bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = out_type, .out = out, .columns = k};
+    product(block, a, panels, m, k, words, 0, &result);
+}
+
 void bl_xnor_matmul_panels_blocked(bl_panel_block *block, const uint64_t *a, const uint64_t *panels, intptr_t m,
                                    intptr_t k, intptr_t words, int64_t n, void *out, int out_type)
 {
@@ -59,7 +66,7 @@ void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column
 {
     int32_t dots[BL_PANEL];
     for (intptr_t c = 0; c < width; c++)
-        dots[c] = base[c] - counts[c] - counts[c];
+        dots[c] = result->kind == BL_MISMATCHES ? counts[c] : base[c] - counts[c] - counts[c];
     intptr_t at = row * result->columns + column;
     if (result->kind == BL_SIGNS) {
         /* A panel is half a word of bits; the driver has cleared them all. */

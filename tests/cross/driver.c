@@ -79,6 +79,9 @@ static int intact(const argument *a, int fill, int is_result)
 #define N(i) ((intptr_t)a[i].value)
 #define I(i) ((int)a[i].value)
 
+/* The first element of an array with strides, so many bytes into its memory. */
+#define AT(i, offset) ((void *)((char *)P(i) + N(offset)))
+
 #define TRY(kernel, ...)                                                                                               \
     if (strcmp(name, #kernel) == 0) {                                                                                  \
         bl_##kernel(variant, __VA_ARGS__);                                                                             \
@@ -87,15 +90,15 @@ static int intact(const argument *a, int fill, int is_result)
 
 static void call(const char *name, int variant, const argument *a)
 {
-    TRY(pack, P(0), I(1), P(2), N(3), N(4), P(5))
-    TRY(pack_bool, P(0), N(1), N(2), P(3))
-    TRY(unpack, P(0), N(1), N(2), P(3))
-    TRY(popcount, P(0), N(1), N(2), P(3))
+    TRY(pack, AT(0, 1), I(2), N(3), N(4), N(5), N(6), N(7), N(8), P(9), I(10), P(11))
+    TRY(unpack, P(0), N(1), N(2), P(3), I(4))
+    TRY(popcount, AT(0, 1), N(2), N(3), N(4), N(5), N(6), N(7), P(8))
     TRY(transpose_bits, P(0), N(1), N(2), P(3))
-    TRY(hamming, P(0), P(1), N(2), N(3), N(4), P(5))
+    TRY(hamming, P(0), P(1), N(2), N(3), N(4), P(5), I(6))
     TRY(xnor_matmul, P(0), P(1), N(2), N(3), N(4), N(5), P(6), I(7))
     TRY(xnor_matmul_sign, P(0), P(1), N(2), N(3), N(4), N(5), P(6), P(7))
     TRY(pack_panels, P(0), N(1), N(2), P(3))
+    TRY(hamming_panels, P(0), P(1), N(2), N(3), N(4), P(5), I(6))
     TRY(xnor_matmul_panels, P(0), P(1), N(2), N(3), N(4), N(5), P(6), I(7))
     TRY(xnor_matmul_sign_panels, P(0), P(1), N(2), N(3), N(4), N(5), P(6), P(7))
     TRY(xnor_conv2d_panels, P(0), P(1), P(2), P(3), I(4))

@@ -23,22 +23,31 @@ def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_valu
     )
 
 
+def _address(array):
+    """The memory of an array whose elements need not lie side by side; the caller keeps it alive."""
+    return ffi.cast("char *", array.__array_interface__["data"][0])
+
+
 def _pack(variant, x, threshold, out):
-    rows, n = x.shape
-    lib.bl_pack(variant, pointer(x), code(x), pointer(threshold), rows, n, pointer(out, True))
-
-
-def _pack_bool(variant, x, out):
-    rows, n = x.shape
-    lib.bl_pack_bool(variant, pointer(x), rows, n, pointer(out, True))
+    if x.flags.c_contiguous:
+        source, n, size = ffi.from_buffer(x), x.shape[-1], x.itemsize
+        outer, rows, outer_stride, row_stride, stride = 1, x.size // max(n, 1), 0, n * size, size
+    else:
+        source = _address(x)
+        outer, rows, n = x.shape
+        outer_stride, row_stride, stride = x.strides
+    limits, result = ffi.from_buffer(threshold), ffi.from_buffer(WORDS, out, True)
+    kind, each = CODES[x.dtype], threshold.size > 1
+    lib.bl_pack(variant, source, kind, outer, rows, n, outer_stride, row_stride, stride, limits, each, result)
 
 
 def _unpack(variant, words, n, out):
-    lib.bl_unpack(variant, pointer(words), len(words), n, pointer(out, True))
+    lib.bl_unpack(variant, pointer(words), len(words), n, pointer(out, True), code(out))
 
 
 def _popcount(variant, words, out):
-    lib.bl_popcount(variant, pointer(words), *words.shape, pointer(out, True))
+    source = ffi.cast("uint64_t *", _address(words))
+    lib.bl_popcount(variant, source, *words.shape, *words.strides, pointer(out, True))
 
 
 def _transpose_bits(variant, words, n, out):
@@ -47,6 +56,11 @@ def _transpose_bits(variant, words, n, out):
 
 def _pack_panels(variant, b, out):
     lib.bl_pack_panels(variant, pointer(b), *b.shape, pointer(out, True))
+
+
+def _hamming_panels(variant, a, panels, n, out):
+    sizes = (len(a), out.shape[1], a.shape[1])
+    lib.bl_hamming_panels(variant, pointer(a), pointer(panels), *sizes, pointer(out, True), code(out))
 
 
 def _xnor_matmul_panels(variant, a, panels, n, out):
@@ -59,8 +73,8 @@ def _bind_xnor_matmul_panels(variant, panels):
 
     def product(a, n, out):
         m, words = a.shape
-        code = CODES[out.dtype]
-        call(variant, buffer(WORDS, a), columns, m, out.shape[1], words, n, buffer(BYTES, out, True), code)
+        kind = CODES[out.dtype]
+        call(variant, buffer(WORDS, a), columns, m, out.shape[1], words, n, buffer(BYTES, out, True), kind)
 
     return product
 
@@ -72,7 +86,7 @@ def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
 
 
 def _hamming(variant, a, b, n, out):
-    lib.bl_hamming(variant, pointer(a), pointer(b), len(a), *b.shape, pointer(out, True))
+    lib.bl_hamming(variant, pointer(a), pointer(b), len(a), *b.shape, pointer(out, True), code(out))
 
 
 def _xnor_matmul(variant, a, b, n, out):
@@ -148,11 +162,11 @@ _KERNELS = {
     function.__name__[1:]: function
     for function in (
         _pack,
-        _pack_bool,
         _unpack,
         _popcount,
         _transpose_bits,
         _pack_panels,
+        _hamming_panels,
         _xnor_matmul_panels,
         _xnor_matmul_sign_panels,
         _xnor_conv2d_panels,

@@ -19,9 +19,12 @@ _TYPES = {
     "int64": ("int64_t[]", lib.BL_INT64),
     "float32": ("float[]", lib.BL_FLOAT32),
     "float64": ("double[]", lib.BL_FLOAT64),
-    "uint32": ("uint32_t[]", None),
-    "uint64": ("uint64_t[]", None),
-    "bool": ("uint8_t[]", None),
+    "uint8": ("uint8_t[]", lib.BL_UINT8),
+    "uint16": ("uint16_t[]", lib.BL_UINT16),
+    "uint32": ("uint32_t[]", lib.BL_UINT32),
+    "uint64": ("uint64_t[]", lib.BL_UINT64),
+    "float16": ("uint16_t[]", lib.BL_FLOAT16),
+    "bool": ("uint8_t[]", lib.BL_UINT8),
 }
 # Types made once: naming one in a call costs as much as the rest of the call.
 POINTERS = {np.dtype(name): ffi.typeof(ctype) for name, (ctype, _) in _TYPES.items()}

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bitlearn.backends.cext.arrays import code, ffi, lib, pointer
-
-
-def _type(x):
-    """The code of a type where words are bits."""
-    return lib.BL_BITS if x.dtype == np.uint64 else code(x)
 
 
 def _pool2d(x_shape, window, stride, out_size):
@@ -31,18 +24,18 @@ def _sign_pass(variant, y, threshold, low, high, out):
 
 
 def _gradient_sums(variant, d, passes, x, out):
-    inputs = (pointer(d), code(d), pointer(passes), pointer(x), _type(x))
+    inputs = (pointer(d), code(d), pointer(passes), pointer(x), code(x))
     lib.bl_gradient_sums(variant, *inputs, *d.shape, pointer(out, True))
 
 
 def _norm_gradient_peak(variant, d, passes, x, first, second, factor, out):
-    inputs = (pointer(d), code(d), pointer(passes), pointer(x), _type(x))
+    inputs = (pointer(d), code(d), pointer(passes), pointer(x), code(x))
     factors = (pointer(first), pointer(second), pointer(factor))
     lib.bl_norm_gradient_peak(variant, *inputs, *factors, *d.shape, pointer(out, True))
 
 
 def _norm_gradient(variant, d, passes, x, first, second, factor, scale, limit, out):
-    inputs = (pointer(d), code(d), pointer(passes), pointer(x), _type(x))
+    inputs = (pointer(d), code(d), pointer(passes), pointer(x), code(x))
     factors = (pointer(first), pointer(second), pointer(factor))
     lib.bl_norm_gradient(variant, *inputs, *factors, scale, limit, *d.shape, pointer(out, True))
 

@@ -22,8 +22,9 @@ from bitlearn.backends.jit.gradients import (
     grad_weight,
     grad_weight_sign,
 )
-from bitlearn.backends.jit.packing import pack, pack_bool, popcount, transpose_bits, unpack
+from bitlearn.backends.jit.packing import pack, popcount, transpose_bits, unpack
 from bitlearn.backends.jit.panels import (
+    hamming_panels,
     pack_panels,
     xnor_conv2d_panels,
     xnor_conv2d_sign_panels,
@@ -50,7 +51,6 @@ _KERNELS = {
     function.__name__: function
     for function in (
         pack,
-        pack_bool,
         unpack,
         popcount,
         transpose_bits,
@@ -58,6 +58,7 @@ _KERNELS = {
         xnor_matmul,
         xnor_matmul_sign,
         pack_panels,
+        hamming_panels,
         xnor_matmul_panels,
         xnor_matmul_sign_panels,
         xnor_conv2d_panels,
@@ -95,14 +96,15 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
     word = np.uint64
     row, image = zeros(word, 1, 1), zeros(word, 1, 1, 1, 1)
     window = ((1, 1), (0, 0))
-    for real in (np.float32, np.float64):
-        yield "pack", (zeros(real, 1, 1), zeros(real, 1), zeros(word, 1, 1))
-    yield "pack_bool", (zeros(bool, 1, 1), zeros(word, 1, 1))
-    yield "unpack", (row, 1, zeros(np.int8, 1, 1))
-    yield "popcount", (row, zeros(np.int64, 1))
+    for kind in (bool, np.int8, np.float32, np.float64):
+        yield "pack", (zeros(kind, 1, 1), zeros(kind, 1), zeros(word, 1, 1))
+    for kind in (np.int8, np.float32):
+        yield "unpack", (row, 1, zeros(kind, 1, 1))
+    yield "popcount", (zeros(word, 1, 1, 1), zeros(np.int64, 1, 1))
     yield "transpose_bits", (row, 1, zeros(word, 1, 1))
-    yield "hamming", (row, row, 1, zeros(np.int32, 1, 1))
     for result in (np.int16, np.int32, np.float32):
+        yield "hamming", (row, row, 1, zeros(result, 1, 1))
+        yield "hamming_panels", (row, zeros(word, 8), 1, zeros(result, 1, 1))
         yield "xnor_matmul", (row, row, 1, zeros(result, 1, 1))
         yield "xnor_conv2d_panels", (image, zeros(word, 8), (1, 1), 1, *window, 0, zeros(result, 1, 1, 1, 1))
         yield "xnor_conv2d", (image, image, 1, *window, 0, zeros(result, 1, 1, 1, 1))

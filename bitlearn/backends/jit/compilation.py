@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import sigutils, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import intrinsic
@@ -66,6 +67,26 @@ def kernel(function: Callable[..., None]) -> Any:
     except Exception as error:
         UNCACHED[function.__name__] = f"{type(error).__name__}: {error}"
     return dispatcher
+
+
+class WithHalves:
+    """A kernel and its twin for float16, which Numba has not: the twin takes such arrays as their bits, in int16."""
+
+    def __init__(self, compiled: Any, twin: Any) -> None:
+        self.compiled = (compiled, twin)
+        self.__name__: str = compiled.__name__
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run the kernel, or its twin where an argument is float16."""
+        halves = [getattr(each, "dtype", None) == np.float16 for each in arguments]
+        if any(halves):
+            arguments = tuple(a.view(np.int16) if half else a for a, half in zip(arguments, halves, strict=True))
+        self.compiled[any(halves)](*arguments)
+
+
+def for_numbers(twin: Any) -> Callable[[Any], WithHalves]:
+    """Return a decorator for a kernel that has a twin for float16."""
+    return lambda compiled: WithHalves(compiled, twin)
 
 
 #: For a function that kernels call. It is compiled into them and needs no cache of its own.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numba.extending import overload
 
-from bitlearn.backends.jit.compilation import helper, kernel, popcount_word
+from bitlearn.backends.jit.compilation import for_numbers, helper, kernel, popcount_word
 
 
 @helper
@@ -19,44 +20,110 @@ def pack_row(values, threshold, out):
         out[t] = word
 
 
+def volume(array, x):
+    """Return an array, or where x is C-contiguous all its leading axes in one, and one of length 1 before them."""
+    raise NotImplementedError
+
+
+@overload(volume)
+def _volume(array, x):
+    if x.layout == "C":
+        return lambda array, x: array.reshape((1, array.size // max(array.shape[-1], 1), array.shape[-1]))
+    return lambda array, x: array
+
+
+@helper
+def reaches(value, limit):
+    """Say whether a value is set."""
+    return value >= limit
+
+
+@helper
+def half_reaches(value, limit):
+    """Say whether a float16 is set, both given as their bits: past the magnitude of infinity is NaN, zeros are one."""
+    size, limit_size = value & 0x7FFF, limit & 0x7FFF
+    key = -size if value < 0 else size
+    limit_key = -limit_size if limit < 0 else limit_size
+    return size <= 0x7C00 and limit_size <= 0x7C00 and key >= limit_key
+
+
+@helper
+def pack_volume(values, threshold, packed, is_set):
+    """Pack values (outer, rows, n) by a comparison, which is compiled into the loops."""
+    outer, rows, n = values.shape
+    step = min(1, threshold.size - 1)
+    across = abs(values.strides[1]) < abs(values.strides[2])
+    for o in range(outer):
+        if across:
+            # Neighbours in memory belong to different rows: one value of all rows at a time.
+            packed[o] = 0
+            for j in range(n):
+                for i in range(rows):
+                    bit = np.uint64(is_set(values[o, i, j], threshold[j * step]))
+                    packed[o, i, j // 64] |= bit << np.uint64(j % 64)
+        else:
+            for i in range(rows):
+                for t in range(packed.shape[2]):
+                    word = np.uint64(0)
+                    for j in range(64 * t, min(64 * t + 64, n)):
+                        bit = np.uint64(is_set(values[o, i, j], threshold[j * step]))
+                        word |= bit << np.uint64(j - 64 * t)
+                    packed[o, i, t] = word
+
+
+@kernel
+def pack_halves(x, threshold, out):
+    """As `pack` for float16."""
+    pack_volume(volume(x, x), threshold, volume(out, x), half_reaches)
+
+
+@for_numbers(pack_halves)
 @kernel
 def pack(x, threshold, out):
-    """bit[i, j] = x[i, j] >= threshold[j]; NaN gives a clear bit."""
-    for i in range(x.shape[0]):
-        pack_row(x[i], threshold, out[i])
+    """bit[..., j] = x[..., j] >= threshold[j]; NaN gives a clear bit."""
+    pack_volume(volume(x, x), threshold, volume(out, x), reaches)
 
 
-@kernel
-def pack_bool(x, out):
-    """bit[i, j] = x[i, j]."""
-    for i in range(x.shape[0]):
-        for t in range(out.shape[1]):
-            part = x[i, 64 * t : 64 * t + 64]
-            word = np.uint64(0)
-            for j in range(part.size):
-                word |= np.uint64(part[j]) << np.uint64(j)
-            out[i, t] = word
-
-
-@kernel
-def unpack(words, n, out):
-    """out[i, j] = +1 where the bit is set, -1 where it is clear."""
+@helper
+def unpack_rows(words, out, minus, plus):
+    """Fill rows with one of two values a bit."""
     for i in range(words.shape[0]):
         for t in range(words.shape[1]):
             word = words[i, t]
             part = out[i, 64 * t : 64 * t + 64]
             for j in range(part.size):
-                part[j] = 2 * np.int8((word >> np.uint64(j)) & np.uint64(1)) - 1
+                part[j] = plus if (word >> np.uint64(j)) & np.uint64(1) else minus
+
+
+@kernel
+def unpack_halves(words, n, out):
+    """As `unpack` to float16."""
+    unpack_rows(words, out, np.int16(-0x4400), np.int16(0x3C00))
+
+
+@for_numbers(unpack_halves)
+@kernel
+def unpack(words, n, out):
+    """out[i, j] = +1 where the bit is set, -1 where it is clear."""
+    unpack_rows(words, out, -1, 1)
 
 
 @kernel
 def popcount(words, out):
-    """out[i] = number of set bits of row i."""
-    for i in range(words.shape[0]):
-        total = np.uint64(0)
-        for t in range(words.shape[1]):
-            total += popcount_word(words[i, t])
-        out[i] = total
+    """out[o, i] = number of set bits of row [o, i]."""
+    outer, rows, n = words.shape
+    for o in range(outer):
+        if abs(words.strides[1]) < abs(words.strides[2]):
+            out[o] = 0
+            for t in range(n):
+                for i in range(rows):
+                    out[o, i] += np.int64(popcount_word(words[o, i, t]))
+        else:
+            for i in range(rows):
+                total = np.uint64(0)
+                for t in range(n):
+                    total += popcount_word(words[o, i, t])
+                out[o, i] = total
 
 
 @helper

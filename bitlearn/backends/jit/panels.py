@@ -59,6 +59,23 @@ def pack_reached(dots, threshold, first, count, out):
 
 
 @kernel
+def hamming_panels(a, panels, n, out):
+    """hamming with b in panels."""
+    counts = np.empty(_PANEL, np.uint64)
+    at = 0
+    for start in range(0, out.shape[1], _PANEL):
+        count = min(_PANEL, out.shape[1] - start)
+        width = (count + _STEP - 1) // _STEP * _STEP
+        panel = panels[at : at + width * a.shape[1]]
+        at += panel.size
+        for i in range(a.shape[0]):
+            counts[:width] = 0
+            add_counts(a[i], panel, width, counts)
+            for c in range(count):
+                out[i, start + c] = np.int64(counts[c])
+
+
+@kernel
 def xnor_matmul_panels(a, panels, n, out):
     """xnor_matmul with b in panels."""
     counts = np.empty(_PANEL, np.uint64)

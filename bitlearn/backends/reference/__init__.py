@@ -5,7 +5,7 @@ it bit for bit. Obviously right and never tuned.
 
 Conventions of all kernels, in every backend
 --------------------------------------------
-- A kernel is a loop: arrays come validated, C-contiguous and of the stated type, ``out`` is allocated by the caller.
+- A kernel is a loop: arrays come validated, C-contiguous (where nothing else is said) and of the stated type, ``out`` is allocated by the caller.
   A kernel never allocates a result, never validates and never fails. Sizes may be zero.
 - ``n`` counts bits, ``words = ceil(n / 64)`` counts words. Tail bits are zero in every input and in every output.
 - ``g`` is a gradient: int8, int16 or float32, and the result is int32, int64 or float32 respectively. Integer sums are
@@ -24,25 +24,25 @@ from bitlearn.panels import from_panels, to_panels
 
 
 def pack(x, threshold, out):
-    """bit[i, j] = x[i, j] >= threshold[j]; NaN gives a clear bit.
+    """bit[..., j] = x[..., j] >= threshold[j]; NaN gives a clear bit.
 
-    x (rows, n) float32 or float64, threshold (n,) of the same type, out (rows, words) uint64.
+    x (outer, rows, n) with any strides, or (..., n) where it is C-contiguous: integers, float16, float32, float64 or
+    bool; threshold (n,), or (1,) for all values, of the same type (True for bool, so that the bits are the values);
+    out (..., words) uint64.
     """
     from_bool(x >= threshold, out)
 
 
-def pack_bool(x, out):
-    """bit[i, j] = x[i, j]. x (rows, n) bool, out (rows, words) uint64."""
-    from_bool(x, out)
-
-
 def unpack(words, n, out):
-    """out[i, j] = +1 where the bit is set, -1 where it is clear. words (rows, words), out (rows, n) int8."""
+    """out[i, j] = +1 where the bit is set, -1 where it is clear.
+
+    words (rows, words), out (rows, n), a signed integer, float16, float32 or float64.
+    """
     out[...] = to_signs(words, n)
 
 
 def popcount(words, out):
-    """out[i] = number of set bits of row i. words (rows, words), out (rows,) int64."""
+    """out[o, i] = number of set bits of row [o, i]. words (outer, rows, words), any strides; out (outer, rows)."""
     out[...] = to_bool(words, words.shape[-1] * 64).sum(axis=-1)
 
 
@@ -57,7 +57,7 @@ def transpose_bits(words, n, out):
 def hamming(a, b, n, out):
     """out[i, j] = number of values in which row i of a and row j of b differ.
 
-    a (m, words), b (k, words), out (m, k) int32.
+    a (m, words), b (k, words), out (m, k) of a type as for xnor_matmul.
     """
     out[...] = (n - to_signs(a, n) @ to_signs(b, n).T) // 2
 
@@ -81,6 +81,11 @@ def xnor_matmul_sign(a, b, n, threshold, out):
 def pack_panels(b, out):
     """Lay out the rows of b as column panels (see bitlearn.panels). b (k, words), out (panel_words(k, words),)."""
     to_panels(b, out)
+
+
+def hamming_panels(a, panels, n, out):
+    """hamming with b in panels, k = out.shape[1]."""
+    hamming(a, from_panels(panels, out.shape[1], a.shape[1]), n, out)
 
 
 def xnor_matmul_panels(a, panels, n, out):
@@ -282,7 +287,6 @@ KERNELS = {
     function.__name__: function
     for function in (
         pack,
-        pack_bool,
         unpack,
         popcount,
         transpose_bits,
@@ -290,6 +294,7 @@ KERNELS = {
         xnor_matmul,
         xnor_matmul_sign,
         pack_panels,
+        hamming_panels,
         xnor_matmul_panels,
         xnor_matmul_sign_panels,
         xnor_conv2d,
