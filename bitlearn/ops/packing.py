@@ -286,9 +286,9 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
     if source.ndim == 0:
         raise ValueError(f"words must have at least 1 dimensions, got shape {source.shape}")
     if axis is None:
-        return popcount(source).sum()
+        return popcount(source.reshape(-1)) if source.flags.c_contiguous else np.asarray(popcount(source).sum())
     source = last(source, check.axis("axis", axis, source.ndim))
-    result = np.zeros(source.shape[:-1], dtype=np.int64)
+    result = (np.empty if source.size else np.zeros)(source.shape[:-1], dtype=np.int64)
     if source.size:
         if not source.flags.aligned:
             source = source.copy()
