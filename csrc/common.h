@@ -23,6 +23,15 @@
 #define BL_TARGET_AVX2 BL_TARGET("avx2")
 #define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")
 
+/* Fetch a cache line that will be read, or written. */
+#if defined(__GNUC__) || defined(__clang__)
+#define BL_PREFETCH(address) __builtin_prefetch(address, 0, 3)
+#define BL_PREFETCH_WRITE(address) __builtin_prefetch(address, 1, 3)
+#else
+#define BL_PREFETCH(address) ((void)(address))
+#define BL_PREFETCH_WRITE(address) ((void)(address))
+#endif
+
 static inline intptr_t bl_min(intptr_t a, intptr_t b) { return a < b ? a : b; }
 static inline intptr_t bl_max(intptr_t a, intptr_t b) { return a > b ? a : b; }
 

@@ -28,9 +28,11 @@ typedef void bl_pack_rows(const char *x, int x_type, intptr_t row_stride, const 
 typedef void bl_transpose(const uint64_t *x, intptr_t x_stride, intptr_t m, intptr_t n, uint64_t *out,
                           intptr_t out_stride);
 
-/* The set bits of words that lie side by side: in all, and added to out word by word. */
+/* The set bits of words that lie side by side. */
 typedef int64_t bl_count(const uint64_t *x, intptr_t words);
-typedef void bl_add_counts(const uint64_t *x, intptr_t words, int64_t *out);
+
+/* out[c] += the set bits of words c of `lines` lines, `stride` words apart. */
+typedef void bl_add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intptr_t columns, int64_t *out);
 
 void bl_pack_blocked(bl_pack_rows *pack_rows, bl_transpose *transpose, const void *x, int x_type, intptr_t outer,
                      intptr_t rows, int64_t n, intptr_t outer_stride, intptr_t row_stride, intptr_t value_stride,

@@ -73,6 +73,8 @@ def _memory(x: np.ndarray) -> tuple[bytes, int]:
 
 
 def _pack(x, threshold, out):
+    if x.ndim != 3:
+        x = x.reshape(1, x.size // max(x.shape[-1], 1), x.shape[-1])
     return *_memory(x), _code(x), *x.shape, *x.strides, threshold, int(threshold.size > 1), out
 
 

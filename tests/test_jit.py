@@ -27,10 +27,10 @@ COUNT = """
 import numpy as np
 from bitlearn.backends import jit
 count = jit.VARIANTS["jit"]["popcount"]
-out = np.zeros(1, np.int64)
+out = np.zeros((1, 1), np.int64)
 {before}
-count(np.array([[5]], np.uint64), out)
-assert out[0] == 2, out
+count(np.array([[[5]]], np.uint64), out)
+assert out[0, 0] == 2, out
 print(sum(count.stats.cache_hits.values()), jit.UNCACHED.get("popcount", ""))
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases import EDGES, SIZES, packed, signs, star, tails_are_zero, words
@@ -81,7 +83,7 @@ def test_other_axes_are_moved_last(rng):
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("dtype", [*FLOATS, np.int8, np.int64, np.uint64])
+@pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
 def test_thresholds_compare_as_numpy_does(dtype, rng):
     x = values(rng, dtype, 4, 70)
     array = rng.normal(size=70)
@@ -93,11 +95,66 @@ def test_thresholds_compare_as_numpy_does(dtype, rng):
         np.testing.assert_array_equal(got, by_numpy(x >= threshold), f"threshold={threshold!r}", strict=True)
 
 
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
+def test_extreme_thresholds_compare_as_numpy_does(dtype, rng):
+    x = values(rng, dtype, 3, 70)
+    if np.dtype(dtype).kind == "f":
+        info = np.finfo(dtype)
+        x[0, :6] = [info.max, info.min, info.smallest_subnormal, -info.smallest_subnormal, 1, 1 + info.eps]
+    else:
+        info = np.iinfo(dtype)
+        x[0, :6] = [info.max, info.min, info.max - 1, info.min + 1, info.max // 2, info.max // 2 + 1]
+    floats = [np.nan, np.inf, -np.inf, 65519.0, 65520.0, 1e300, -1e300, 1e-300, -1e-300, 2.0**53, 2.0**63, 2.0**64]
+    wholes = [-(2**63), 2**63 - 1, -(2**53) - 1, 2**53 + 1, -129, 128, 255, 256, -(2**31), 2**31 - 1, 2**32]
+    thresholds = [np.float64(each) for each in floats] + [np.int64(each) for each in wholes] + [np.uint64(2**64 - 1)]
+    for threshold in thresholds:
+        with np.errstate(over="ignore"):
+            expected = by_numpy(x >= threshold)
+        np.testing.assert_array_equal(bl.pack(x, threshold=threshold), expected, f"threshold={threshold!r}")
+        array = np.full(70, threshold)
+        array[::3] = 0
+        with np.errstate(over="ignore"):
+            expected = by_numpy(x >= array)
+        np.testing.assert_array_equal(bl.pack(x, threshold=array), expected, f"threshold=[{threshold!r}...]")
+
+
 def test_integers_past_float64_are_compared_exactly():
     x = np.array([2**53, 2**53 + 1, 2**63 - 1], dtype=np.int64)
     assert bl.pack(x, threshold=2**53 + 1).tolist() == [0b110]
     assert bl.pack(x.astype(np.uint64) * 2, threshold=2**64 - 2).tolist() == [0b100]
     assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=1000).tolist() == [0]
+    assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=-1000).tolist() == [0b11]
+    # With a float NumPy rounds these to 2**53 and 2**53 + 2 first.
+    assert bl.pack(x, threshold=2.0**53 + 2).tolist() == [0b100]
+
+
+@pytest.mark.usefixtures("variant")
+def test_rows_longer_than_the_blocks(rng):
+    # The one is compared by NumPy, a block at a time; the others run through the scratch of the kernels.
+    for x in (
+        values(rng, ">f4", 2, 2**16 + 70),
+        values(rng, np.float32, 70, 7000).T,
+        values(rng, "i2", 2, 9000)[:, ::2],
+    ):
+        np.testing.assert_array_equal(bl.pack(x), by_numpy(x >= 0), strict=True)
+    odd = np.zeros(4 * 70 + 1, np.uint8)[1:].view(np.float32)  # at an odd address
+    odd[...] = values(rng, np.float32, 70)
+    np.testing.assert_array_equal(bl.pack(odd), by_numpy(odd >= 0), strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64, bool])
+def test_no_layout_is_copied(dtype):
+    """The peak of NumPy's memory is the result, and what an array object takes."""
+    x = np.ones((8, 256, 1024), dtype)
+    views = [(x, -1), (x, 0), (x, 1), (x[:, ::2], -1), (x[..., ::-1], -1), (x.T, 0), (x[:, 1::2, ::3], 1)]
+    for view, axis in views:
+        out = bl.pack(view, axis=axis)
+        tracemalloc.start()
+        bl.pack(view, axis=axis, out=out)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2**16
 
 
 @pytest.mark.usefixtures("variant")
@@ -110,7 +167,7 @@ def test_out_is_written_and_returned(rng):
 
 
 @pytest.mark.usefixtures("variant")
-@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, *FLOATS, ">f4"])
 def test_unpack(dtype, rng):
     for shape in star(3, 70):
         x = signs(rng, *shape)
@@ -148,6 +205,10 @@ def test_popcount(rng):
         np.testing.assert_array_equal(bl.popcount(x, axis=axis), counts.sum(axis=axis), strict=axis is not None)
     np.testing.assert_array_equal(bl.popcount(x[:, ::-2, 1:]), counts[:, ::-2, 1:].sum(axis=-1), strict=True)
     assert bl.popcount(x[0, 0]) == counts[0, 0].sum()
+    assert bl.popcount(x[:, ::2], axis=None) == counts[:, ::2].sum()
+    for view, axis in ((x.T, 0), (x[::-1, :, ::2], 1), (x[:, ::3].swapaxes(0, 1), -1)):
+        expected = np.bitwise_count(view).astype(np.int64).sum(axis=axis)
+        np.testing.assert_array_equal(bl.popcount(view, axis=axis), expected, strict=True)
     for empty in (x[:0], x[:, :0], x[..., :0]):
         expected = np.zeros(empty.shape[:-1], dtype=np.int64)
         np.testing.assert_array_equal(bl.popcount(empty), expected, strict=True)

@@ -18,7 +18,7 @@ RESULT_TYPES = (np.int16, np.int32, np.float32)
 # From so many rows on, laying out the columns as panels pays for itself.
 ROWS_WORTH_PANELS = 16
 
-_ON_PANELS = {kernel: f"{kernel}_panels" for kernel in ("xnor_matmul", "xnor_matmul_sign")}
+_ON_PANELS = {kernel: f"{kernel}_panels" for kernel in ("hamming", "xnor_matmul", "xnor_matmul_sign")}
 
 
 def _product(

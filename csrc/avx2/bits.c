@@ -41,15 +41,20 @@ BL_TARGET_AVX2 static int64_t count(const uint64_t *x, intptr_t words)
     return sum + parts[0] + parts[1] + parts[2] + parts[3];
 }
 
-BL_TARGET_AVX2 static void add_counts(const uint64_t *x, intptr_t words, int64_t *out)
+BL_TARGET_AVX2 static void add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intptr_t columns,
+                                      int64_t *out)
 {
-    intptr_t p = 0;
-    for (; p + 4 <= words; p += 4) {
-        __m256i counts = _mm256_sad_epu8(count_bytes(LOAD(x + p)), _mm256_setzero_si256());
-        _mm256_storeu_si256((__m256i *)(void *)(out + p), _mm256_add_epi64(LOAD(out + p), counts));
+    intptr_t c = 0;
+    for (; c + 4 <= columns; c += 4) {
+        __m256i total = LOAD(out + c);
+        for (intptr_t l = 0; l < lines; l++)
+            total = _mm256_add_epi64(total,
+                                     _mm256_sad_epu8(count_bytes(LOAD(x + l * stride + c)), _mm256_setzero_si256()));
+        _mm256_storeu_si256((__m256i *)(void *)(out + c), total);
     }
-    for (; p < words; p++)
-        out[p] += popcount64(x[p]);
+    for (; c < columns; c++)
+        for (intptr_t l = 0; l < lines; l++)
+            out[c] += popcount64(x[l * stride + c]);
 }
 
 void bl_popcount_avx2(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,

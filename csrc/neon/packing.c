@@ -186,13 +186,18 @@ static int64_t count(const uint64_t *x, intptr_t words)
     return p < words ? sum + popcount64(x[p]) : sum;
 }
 
-static void add_counts(const uint64_t *x, intptr_t words, int64_t *out)
+static void add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intptr_t columns, int64_t *out)
 {
-    intptr_t p = 0;
-    for (; p + 2 <= words; p += 2)
-        vst1q_s64(out + p, vaddq_s64(vld1q_s64(out + p), vreinterpretq_s64_u64(sums(count_bytes(x + p)))));
-    if (p < words)
-        out[p] += popcount64(x[p]);
+    intptr_t c = 0;
+    for (; c + 2 <= columns; c += 2) {
+        int64x2_t total = vld1q_s64(out + c);
+        for (intptr_t l = 0; l < lines; l++)
+            total = vaddq_s64(total, vreinterpretq_s64_u64(sums(count_bytes(x + l * stride + c))));
+        vst1q_s64(out + c, total);
+    }
+    for (; c < columns; c++)
+        for (intptr_t l = 0; l < lines; l++)
+            out[c] += popcount64(x[l * stride + c]);
 }
 
 void bl_popcount_neon(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,

@@ -3,22 +3,29 @@
 
 #include "../packing.h"
 
-#define COLUMNS 512 /* sums that stay in the first-level cache while the words of their rows pass by */
+/* Sums of so many columns stay in the first-level cache; so many lines are read side by side, and the sums loaded and
+   stored once for all of them. Few columns take all lines at once. */
+#define COLUMNS 512
+#define LINES 8
+#define FEW 32
 
 /* Where the words of neighbouring rows are neighbours: line by line of memory, added to the sums of all its rows. */
 static void count_across(bl_add_counts *add_counts, const char *x, intptr_t rows, intptr_t words, intptr_t row_stride,
                          intptr_t word_stride, int64_t *out)
 {
+    const intptr_t size = (intptr_t)sizeof(uint64_t);
     memset(out, 0, (size_t)rows * sizeof *out);
+    intptr_t step = rows <= FEW ? words : LINES;
     for (intptr_t i = 0; i < rows; i += COLUMNS)
-        for (intptr_t p = 0; p < words; p++) {
-            const char *line = x + i * row_stride + p * word_stride;
-            intptr_t width = bl_min(COLUMNS, rows - i);
-            if (row_stride == (intptr_t)sizeof(uint64_t))
-                add_counts((const uint64_t *)(const void *)line, width, out + i);
+        for (intptr_t p = 0; p < words; p += step) {
+            const char *block = x + i * row_stride + p * word_stride;
+            intptr_t columns = bl_min(COLUMNS, rows - i), lines = bl_min(step, words - p);
+            if (row_stride == size)
+                add_counts((const uint64_t *)(const void *)block, word_stride / size, lines, columns, out + i);
             else
-                for (intptr_t c = 0; c < width; c++)
-                    add_counts((const uint64_t *)(const void *)(line + c * row_stride), 1, out + i + c);
+                for (intptr_t c = 0; c < columns; c++)
+                    add_counts((const uint64_t *)(const void *)(block + c * row_stride), word_stride / size, lines, 1,
+                               out + i + c);
         }
 }
 
@@ -56,10 +63,11 @@ static int64_t count(const uint64_t *x, intptr_t words)
     return total;
 }
 
-static void add_counts(const uint64_t *x, intptr_t words, int64_t *out)
+static void add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intptr_t columns, int64_t *out)
 {
-    for (intptr_t p = 0; p < words; p++)
-        out[p] += popcount64(x[p]);
+    for (intptr_t l = 0; l < lines; l++)
+        for (intptr_t c = 0; c < columns; c++)
+            out[c] += popcount64(x[l * stride + c]);
 }
 
 void bl_popcount_portable(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,

@@ -75,6 +75,12 @@ class WithHalves:
     def __init__(self, compiled: Any, twin: Any) -> None:
         self.compiled = (compiled, twin)
         self.__name__: str = compiled.__name__
+        self.py_func = compiled.py_func
+
+    @property
+    def signatures(self) -> list[Any]:
+        """What the kernel is compiled for."""
+        return self.compiled[0].signatures
 
     def __call__(self, *arguments: Any) -> None:
         """Run the kernel, or its twin where an argument is float16."""

@@ -33,14 +33,13 @@ def _volume(array, x):
 
 
 @helper
-def reaches(value, limit):
-    """Say whether a value is set."""
-    return value >= limit
+def is_set(value, limit, halves):
+    """Say whether a value reaches a limit; `halves` is None but for float16, which comes as its bits.
 
-
-@helper
-def half_reaches(value, limit):
-    """Say whether a float16 is set, both given as their bits: past the magnitude of infinity is NaN, zeros are one."""
+    Past the magnitude of infinity is NaN, and both zeros have the same key.
+    """
+    if halves is None:
+        return value >= limit
     size, limit_size = value & 0x7FFF, limit & 0x7FFF
     key = -size if value < 0 else size
     limit_key = -limit_size if limit < 0 else limit_size
@@ -48,8 +47,22 @@ def half_reaches(value, limit):
 
 
 @helper
-def pack_volume(values, threshold, packed, is_set):
-    """Pack values (outer, rows, n) by a comparison, which is compiled into the loops."""
+def pack_word(part, limits, halves):
+    """Return the bits of up to 64 values, for one limit or one a value."""
+    word = np.uint64(0)
+    if limits.size == 1:
+        limit = limits[0]
+        for j in range(part.size):
+            word |= np.uint64(is_set(part[j], limit, halves)) << np.uint64(j)
+    else:
+        for j in range(part.size):
+            word |= np.uint64(is_set(part[j], limits[j], halves)) << np.uint64(j)
+    return word
+
+
+@helper
+def pack_volume(values, threshold, packed, halves):
+    """Pack values (outer, rows, n)."""
     outer, rows, n = values.shape
     step = min(1, threshold.size - 1)
     across = abs(values.strides[1]) < abs(values.strides[2])
@@ -58,30 +71,28 @@ def pack_volume(values, threshold, packed, is_set):
             # Neighbours in memory belong to different rows: one value of all rows at a time.
             packed[o] = 0
             for j in range(n):
+                line, limit, shift = values[o, :, j], threshold[j * step], np.uint64(j % 64)
+                column = packed[o, :, j // 64]
                 for i in range(rows):
-                    bit = np.uint64(is_set(values[o, i, j], threshold[j * step]))
-                    packed[o, i, j // 64] |= bit << np.uint64(j % 64)
+                    column[i] |= np.uint64(is_set(line[i], limit, halves)) << shift
         else:
             for i in range(rows):
                 for t in range(packed.shape[2]):
-                    word = np.uint64(0)
-                    for j in range(64 * t, min(64 * t + 64, n)):
-                        bit = np.uint64(is_set(values[o, i, j], threshold[j * step]))
-                        word |= bit << np.uint64(j - 64 * t)
-                    packed[o, i, t] = word
+                    limits = threshold[64 * t * step : 64 * t * step + 63 * step + 1]
+                    packed[o, i, t] = pack_word(values[o, i, 64 * t : 64 * t + 64], limits, halves)
 
 
 @kernel
 def pack_halves(x, threshold, out):
     """As `pack` for float16."""
-    pack_volume(volume(x, x), threshold, volume(out, x), half_reaches)
+    pack_volume(volume(x, x), threshold, volume(out, x), True)
 
 
 @for_numbers(pack_halves)
 @kernel
 def pack(x, threshold, out):
     """bit[..., j] = x[..., j] >= threshold[j]; NaN gives a clear bit."""
-    pack_volume(volume(x, x), threshold, volume(out, x), reaches)
+    pack_volume(volume(x, x), threshold, volume(out, x), None)
 
 
 @helper

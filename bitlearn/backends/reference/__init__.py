@@ -5,8 +5,8 @@ it bit for bit. Obviously right and never tuned.
 
 Conventions of all kernels, in every backend
 --------------------------------------------
-- A kernel is a loop: arrays come validated, C-contiguous (where nothing else is said) and of the stated type, ``out`` is allocated by the caller.
-  A kernel never allocates a result, never validates and never fails. Sizes may be zero.
+- A kernel is a loop: arrays come validated, C-contiguous (where nothing else is said) and of the stated type, ``out``
+  is allocated by the caller. A kernel never allocates a result, never validates and never fails. Sizes may be zero.
 - ``n`` counts bits, ``words = ceil(n / 64)`` counts words. Tail bits are zero in every input and in every output.
 - ``g`` is a gradient: int8, int16 or float32, and the result is int32, int64 or float32 respectively. Integer sums are
   exact (int8 with int32: fewer than 2**24 terms). Float sums are exact to rounding only, in any order.
@@ -42,7 +42,10 @@ def unpack(words, n, out):
 
 
 def popcount(words, out):
-    """out[o, i] = number of set bits of row [o, i]. words (outer, rows, words), any strides; out (outer, rows)."""
+    """out[o, i] = number of set bits of row [o, i].
+
+    words (outer, rows, words) with any strides, out (outer, rows) int64.
+    """
     out[...] = to_bool(words, words.shape[-1] * 64).sum(axis=-1)
 
 
