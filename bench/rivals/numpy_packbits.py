@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.bench.kernels import Case
+from ..cases import Case
 
 NAME = "numpy-packbits"
-KERNELS = ("pack", "pack_bool")
+KERNELS = {"pack": ("float32", "float64"), "pack_bool": ("bool",)}
 
 
 def prepare(case: Case) -> Callable[[], object]:
