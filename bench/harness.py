@@ -103,11 +103,13 @@ def compare(contenders: Sequence[Contender], seconds: float = 0.2, rounds: int =
     first = {contender.name: verify(contender) for contender in contenders}
     repeats = {contender.name: calibrate(contender, seconds / rounds) for contender in contenders}
     turns: dict[str, list[float]] = {name: [] for name in names}
+    # Spread over the run, so that a slow contender meets the same machine as the others.
+    of_slow = {turn * (rounds - 1) // (SLOW_ROUNDS - 1) for turn in range(SLOW_ROUNDS)}
     for turn in range(rounds):
         for contender in contenders:
             times, count = turns[contender.name], repeats[contender.name]
             slow = turn > 0 and count == 1 and times[0] > seconds
-            if not slow or len(times) < SLOW_ROUNDS:
+            if not slow or turn in of_slow:
                 times.append(block(contender, count) / count)
     result = {}
     for name, times in turns.items():
