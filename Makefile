@@ -1,5 +1,5 @@
 # Every target makes what it needs in .venv; a second run finds it there. Another Python: make test PYTHON=python3.12
-# Options of the benchmark: make bench BENCH='--shapes full --threads 2'
+# Options of the benchmark: make bench BENCH='--kernels xnor_matmul --threads 2'
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize lint docs bench claims clean
+.PHONY: help demo test test-all sanitize lint docs bench claims results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,14 +55,18 @@ docs: $(STAMPS)/docs ## build the documentation in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: $(STAMPS)/bench ## time the kernels beside other packages; tables and a plot go to out/
+BENCH := --shapes full --seconds 0.1
+bench: $(STAMPS)/bench ## time the kernels beside other packages; tables and plots go to out/
 	@mkdir -p out
 	$(BIN)/python -m bitlearn bench --json out/bench.json $(BENCH)
-	$(BIN)/python -m bitlearn.bench.tables out/bench.json --out out
+	$(BIN)/python -m bitlearn.bench.report out/bench.json --out out
 
 claims: $(STAMPS)/claims ## measure what the documentation claims
 	@mkdir -p out
-	$(BIN)/python -m bitlearn claims --json out/claims.json
+	$(BIN)/python -m bitlearn claims --json out/claims.json $(CLAIMS)
+
+results: $(STAMPS)/bench ## keep what make bench and make claims last found in bench/results/, to be committed
+	$(BIN)/python -m bitlearn.bench.results out/bench.json out/claims.json
 
 clean: ## remove all that these targets made, .venv included
 	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

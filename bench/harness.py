@@ -11,6 +11,9 @@ from dataclasses import dataclass
 #: Turns of each contender. Fewer give no quartiles; more only shorten the blocks, since the time is given.
 ROUNDS = 7
 
+#: Turns of one whose single call takes longer than all of its time: enough for a median.
+SLOW_ROUNDS = 3
+
 
 class WrongAnswer(ValueError):
     """What is to be timed does not do the work."""
@@ -80,7 +83,8 @@ def compare(contenders: Sequence[Contender], seconds: float = 0.2, rounds: int =
     contenders : sequence of Contender
         Their names differ.
     seconds : float
-        About how long each is timed, all turns together. A call that takes longer is still made once a turn.
+        About how long each is timed, all turns together. A call that takes longer is made once in each of
+        `SLOW_ROUNDS` turns.
     rounds : int
         How many turns each has.
 
@@ -99,12 +103,16 @@ def compare(contenders: Sequence[Contender], seconds: float = 0.2, rounds: int =
     first = {contender.name: verify(contender) for contender in contenders}
     repeats = {contender.name: calibrate(contender, seconds / rounds) for contender in contenders}
     turns: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    # Spread over the run, so that a slow contender meets the same machine as the others.
+    of_slow = {turn * (rounds - 1) // (SLOW_ROUNDS - 1) for turn in range(SLOW_ROUNDS)}
+    for turn in range(rounds):
         for contender in contenders:
-            count = repeats[contender.name]
-            turns[contender.name].append(block(contender, count) / count)
+            times, count = turns[contender.name], repeats[contender.name]
+            slow = turn > 0 and count == 1 and times[0] > seconds
+            if not slow or turn in of_slow:
+                times.append(block(contender, count) / count)
     result = {}
     for name, times in turns.items():
-        lower, median, upper = statistics.quantiles(times, n=4, method="inclusive") if rounds > 1 else times * 3
-        result[name] = Timing(median, lower, upper, first[name], repeats[name], rounds)
+        lower, median, upper = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
+        result[name] = Timing(median, lower, upper, first[name], repeats[name], len(times))
     return result

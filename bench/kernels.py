@@ -1,164 +1,62 @@
-"""The cases: every forward kernel of the registry, with random operands of a shape and the expected result."""
+"""Every kernel of the registry, and the shapes it is timed at: an index of the families in `cases`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
-import bitlearn as bl
 from bitlearn.ops.dispatch import KERNELS
+
+from .cases import Case, Shape, conv_gradients, convolutions, formats, gradients, products, quantization
 
 SEED = 20260801
 
-#: What a shape of so many sizes means, and the shapes that are run where none is named.
-MEANINGS = {2: "rows × n", 3: "M × N × n", 6: "batch × height × width × in × out × kernel"}
-GRIDS = {
-    "small": (
-        (1000, 1000),
-        (256, 256, 256),
-        (4, 1024, 1024),
-        (65, 127, 1091),
-        (2, 16, 16, 64, 64, 3),
-    ),
-    "full": (
-        (1, 256),
-        (256, 4096),
-        (8192, 8192),
-        (1, 256, 256),
-        (1, 1024, 1024),
-        (2, 1024, 1024),
-        (4, 1024, 1024),
-        (96, 1024, 1024),
-        (65, 127, 1091),
-        (256, 256, 256),
-        (1024, 1024, 1024),
-        (6144, 128, 1152),
-        (1536, 1536, 4096),
-        (4096, 4096, 4096),
-        (100, 32, 32, 128, 128, 3),
-        (100, 16, 16, 256, 256, 3),
-        (100, 8, 8, 512, 512, 3),
-        (100, 32, 32, 64, 64, 1),
-    ),
+#: The families, each a module, in the order of the tables.
+FAMILIES = {
+    "format": formats,
+    "products": products,
+    "convolutions": convolutions,
+    "gradients": gradients,
+    "convolution gradients": conv_gradients,
+    "quantization": quantization,
 }
+GRIDS = ("small", "full")
+
+_FAMILY = {kernel: name for name, family in FAMILIES.items() for kernel in family.FORMS}
+
+#: What can be timed, in the registry's order. A kernel on panels is run by its namesake with a prepared operand.
+TIMED = tuple(kernel for kernel in KERNELS if kernel in _FAMILY)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A kernel at a shape.
-
-    `call` runs it through the public function, with ``out=`` and a prepared operand where it takes them. `operands` are
-    what a rival is given: ``a`` and ``b`` as ±1 float32, their packed ``words_a`` and ``words_b``... `operations`
-    counts bit multiply-adds of a product, and values of a kernel of the format.
-    """
+class Place(NamedTuple):
+    """Which case: cheap to list, where its operands would be large."""
 
     kernel: str
-    shape: tuple[int, ...]
-    n: int
-    operations: int
-    unit: str
-    call: Callable[[], np.ndarray]
-    expected: np.ndarray
-    operands: dict[str, np.ndarray] = field(repr=False)
+    form: str
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.kernel} {self.form} {'x'.join(map(str, self.shape))}"
 
 
-def _signs(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return rng.choice(np.array([-1, 1], dtype=np.float32), size=shape)
+def family(kernel: str) -> str:
+    """Return the name of a kernel's family."""
+    return _FAMILY[kernel]
 
 
-def _words(bits: np.ndarray) -> np.ndarray:
-    """Pack by NumPy alone, since `pack` is among what is verified."""
-    n = bits.shape[-1]
-    packed = np.zeros((*bits.shape[:-1], 8 * math.ceil(n / 64)), dtype=np.uint8)
-    packed[..., : math.ceil(n / 8)] = np.packbits(bits, axis=-1, bitorder="little")
-    return packed.view("<u8")
+def _module(kernel: str) -> ModuleType:
+    return FAMILIES[_FAMILY[kernel]]
 
 
-def _format(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) -> Case:
-    rows, n = shape
-    values = rng.normal(size=shape).astype(np.float32)
-    bits = values >= 0
-    words = _words(bits)
-    call: Callable[[], np.ndarray]
-    if kernel == "pack":
-        out = np.empty_like(words)
-        operands = {"values": values}
-        call, expected = (lambda: bl.pack(values, out=out)), words
-    elif kernel == "unpack":
-        operands = {"words": words}
-        call, expected = (lambda: bl.unpack(words, n)), np.where(bits, 1, -1).astype(np.int8)
-    elif kernel == "popcount":
-        operands = {"words": words}
-        call, expected = (lambda: bl.popcount(words)), bits.sum(axis=-1, dtype=np.int64)
-    else:
-        operands = {"words": words}
-        call, expected = (lambda: bl.transpose_bits(words, n)), _words(np.ascontiguousarray(bits.T))
-    return Case(kernel, shape, n, rows * n, "values", call, expected, operands)
+def _sizes(kernel: str) -> int:
+    return len(_module(kernel).MEANING.split("×"))
 
 
-def _product(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) -> Case:
-    m, k, n = shape
-    a, b = _signs(rng, m, n), _signs(rng, k, n)
-    words_a, words_b = _words(a > 0), _words(b > 0)
-    # float32 holds every sum below 2**24 exactly.
-    dots = (a @ b.T).astype(np.int32)
-    threshold = rng.integers(-int(n**0.5) - 1, int(n**0.5) + 1, size=k, dtype=np.int32)
-    operands = {"a": a, "b": b, "words_a": words_a, "words_b": words_b, "threshold": threshold}
-    call: Callable[[], np.ndarray]
-    if kernel == "xnor_matmul":
-        weights, out = bl.pack_weights(words_b, n), np.empty_like(dots)
-        call, expected = (lambda: bl.xnor_matmul(words_a, weights, n, out=out)), dots
-    elif kernel == "hamming":
-        weights, out = bl.pack_weights(words_b, n), np.empty_like(dots)
-        call, expected = (lambda: bl.hamming(words_a, weights, n, out=out)), (n - dots) // 2
-    else:
-        weights, expected = bl.pack_weights(words_b, n), _words(dots >= threshold)
-        signs = np.empty_like(expected)
-        call = lambda: bl.xnor_matmul_sign(words_a, weights, n, threshold, out=signs)  # noqa: E731
-    return Case(kernel, shape, n, m * k * n, "bit-MAC", call, expected, operands)
-
-
-def _convolution(kernel: str, shape: tuple[int, ...], rng: np.random.Generator) -> Case:
-    batch, height, width, n, k, size = shape
-    x, w = _signs(rng, batch, height, width, n), _signs(rng, k, size, size, n)
-    words_x, words_w = _words(x > 0), _words(w > 0)
-    before = (size - 1) // 2
-    padded = np.pad(x, ((0, 0), (before, size - 1 - before), (before, size - 1 - before), (0, 0)))
-    sums = np.zeros((batch * height * width, k), dtype=np.float32)
-    for i in range(size):
-        for j in range(size):
-            sums += padded[:, i : i + height, j : j + width].reshape(-1, n) @ w[:, i, j].T
-    expected = sums.astype(np.int32).reshape(batch, height, width, k)
-    weights = bl.pack_weights(words_w, n)
-    threshold = rng.integers(-n, n, size=k, dtype=np.int32)
-    operands = {"x": x, "w": w, "words_x": words_x, "words_w": words_w, "threshold": threshold}
-    call: Callable[[], np.ndarray]
-    if kernel == "xnor_conv2d":
-        out = np.empty_like(expected)
-        call = lambda: bl.xnor_conv2d(words_x, weights, n, padding="same", out=out)  # noqa: E731
-    else:
-        expected = _words(expected >= threshold)
-        signs = np.empty_like(expected)
-        call = lambda: bl.xnor_conv2d_sign(words_x, weights, n, threshold, padding="same", out=signs)  # noqa: E731
-    return Case(kernel, shape, n, batch * height * width * size * size * n * k, "bit-MAC", call, expected, operands)
-
-
-#: How the case of each forward kernel is made, and how many sizes its shape has.
-_MAKERS = {
-    **dict.fromkeys(("pack", "unpack", "popcount", "transpose_bits"), (2, _format)),
-    **dict.fromkeys(("hamming", "xnor_matmul", "xnor_matmul_sign"), (3, _product)),
-    **dict.fromkeys(("xnor_conv2d", "xnor_conv2d_sign"), (6, _convolution)),
-}
-
-#: The forward kernels, in the registry's order.
-FORWARD = tuple(kernel for kernel in KERNELS if kernel in _MAKERS)
-
-
-def parse_shapes(text: str) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of a grid's name or of a list such as ``256x256x256,1000x64``.
+def parse_shapes(text: str) -> str | tuple[Shape, ...]:
+    """Return the name of a grid as it is, and a list such as ``256x256x256,1000x64`` as shapes.
 
     Raises
     ------
@@ -166,42 +64,74 @@ def parse_shapes(text: str) -> tuple[tuple[int, ...], ...]:
         Where a shape has another number of sizes than any kernel takes, or a size is not positive.
     """
     if text in GRIDS:
-        return GRIDS[text]
+        return text
+    meanings = list(dict.fromkeys(module.MEANING for module in FAMILIES.values()))
+    lengths = {len(meaning.split("×")) for meaning in meanings}
     shapes = []
     for part in text.split(","):
         sizes = part.strip().split("x")
-        if len(sizes) not in MEANINGS or not all(size.isdecimal() and int(size) > 0 for size in sizes):
-            wanted = " or ".join(meaning.replace(" × ", "x") for meaning in MEANINGS.values())
+        if len(sizes) not in lengths or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            wanted = " or ".join(meaning.replace(" × ", "x") for meaning in meanings)
             raise ValueError(f"a shape must be {' or '.join(GRIDS)}, or positive sizes {wanted}, got {part!r}")
         shapes.append(tuple(int(size) for size in sizes))
     return tuple(shapes)
 
 
-def case(kernel: str, shape: tuple[int, ...]) -> Case:
-    """Return the case of a kernel at a shape, the same in every run."""
-    sizes, make = _MAKERS[kernel]
-    if len(shape) != sizes:
-        raise ValueError(f"a shape of {kernel} must be {MEANINGS[sizes]}, got {shape}")
-    return make(kernel, shape, np.random.default_rng((SEED, *shape)))
-
-
-def cases(kernels: Sequence[str] = FORWARD, shapes: Sequence[tuple[int, ...]] = GRIDS["small"]) -> Iterator[Case]:
-    """Yield the case of each kernel at each shape that it takes, one at a time: operands can be large.
+def case(kernel: str, form: str, shape: Shape) -> Case:
+    """Return the case of a kernel in a form at a shape, the same in every run.
 
     Raises
     ------
     ValueError
-        Where a kernel is not a forward one, or none takes one of the shapes.
+        Where the kernel does not take that shape or form.
     """
-    for kernel in kernels:
-        if kernel not in FORWARD:
-            raise ValueError(f"kernel must be one of {', '.join(FORWARD)}, got {kernel!r}")
-    for shape in shapes:
-        if not any(_MAKERS[kernel][0] == len(shape) for kernel in kernels):
+    module = _module(kernel)
+    if form not in module.FORMS[kernel]:
+        raise ValueError(f"the form of {kernel} must be one of {', '.join(module.FORMS[kernel])}, got {form!r}")
+    if len(shape) != _sizes(kernel):
+        raise ValueError(f"a shape of {kernel} must be {module.MEANING}, got {shape}")
+    return module.make(kernel, form, shape, np.random.default_rng((SEED, *shape)))
+
+
+def places(
+    kernels: Sequence[str] | None = None,
+    shapes: str | Sequence[Shape] = "small",
+    forms: Sequence[str] | None = None,
+) -> list[Place]:
+    """List the cases of these kernels, all by default, in these forms, at a grid's shapes or at those that they take.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such kernel, none of the kernels has one of the forms, or none takes one of the shapes.
+    """
+    for kernel in kernels or ():
+        if kernel not in _FAMILY:
+            raise ValueError(f"kernel must be one of {', '.join(TIMED)}, got {kernel!r}")
+    chosen = TIMED if kernels is None else kernels
+    known = dict.fromkeys(form for kernel in chosen for form in _module(kernel).FORMS[kernel])
+    for form in forms or ():
+        if form not in known:
+            raise ValueError(f"form must be one of {', '.join(known)}, got {form!r}")
+    found = []
+    for kernel in chosen:
+        module = _module(kernel)
+        wanted = module.GRIDS[shapes][kernel] if isinstance(shapes, str) else shapes
+        found += [
+            Place(kernel, form, shape)
+            for shape in wanted
+            for form in module.FORMS[kernel]
+            if (forms is None or form in forms) and len(shape) == _sizes(kernel) and module.takes(kernel, form, shape)
+        ]
+    for shape in () if isinstance(shapes, str) else shapes:
+        if not any(place.shape == shape for place in found):
             raise ValueError(
-                f"{', '.join(kernels)} must be given shapes that they take, got {'x'.join(map(str, shape))}"
+                f"{', '.join(chosen)} must be given shapes that they take, got {'x'.join(map(str, shape))}"
             )
-    for kernel in kernels:
-        for shape in shapes:
-            if _MAKERS[kernel][0] == len(shape):
-                yield case(kernel, shape)
+    return found
+
+
+def cases(where: Sequence[Place]) -> Iterator[Case]:
+    """Yield the case of each place, one at a time: operands can be large."""
+    for place in where:
+        yield case(*place)

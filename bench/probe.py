@@ -6,10 +6,12 @@ run needs no clock. A probe runs on one thread: with k threads a kernel is held 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 
-from bitlearn.bench.harness import Contender
 from bitlearn.ops.dispatch import attribute, variants
+
+from .harness import Contender, Timing
 
 #: Long against the cost of a call, short against a turn: about 0.1 ms where the processor counts bits in vectors.
 ITERATIONS = 20_000
@@ -20,15 +22,17 @@ CLOCK = "probe:cycles"
 
 def contenders() -> list[Contender]:
     """Return one probe for each variant of the C extension that has one, and one for the clock."""
-    found = []
+    found: list[Contender] = []
+    if not _variants():
+        return found
     count, cycles = (_function(name) for name in ("probe_popcount", "probe_cycles"))
     for variant in _variants():
         # The differing bits of an iteration are the same for every variant, so a loop that was cut short shows.
         once = count(variant, 1)
         if once > 0:
             call = partial(count, variant, ITERATIONS)
-            found.append(Contender(_name(variant), call, partial(_equals, ITERATIONS * once)))
-    if _variants() and cycles(1) >= 0:
+            found.append(Contender(name_of(variant), call, partial(_equals, ITERATIONS * once)))
+    if cycles(1) >= 0:
         found.append(Contender(CLOCK, partial(cycles, ITERATIONS), lambda answer: True))
     return found
 
@@ -43,22 +47,31 @@ def clock_cycles() -> int:
     return ITERATIONS * attribute("cext", "PROBE_CYCLES")  # type: ignore[operator]
 
 
-def name_for(variant: str, timed: object) -> str | None:
+def name_of(variant: str) -> str:
+    """Return the name of a variant's probe among contenders."""
+    return f"probe:{variant}"
+
+
+def name_for(variant: str, timed: Container[str]) -> str | None:
     """Return the contender among `timed` that limits a variant: its own probe, or the best one of this machine."""
-    names = [name for each in _variants() if (name := _name(each)) in timed]  # type: ignore[operator]
-    return _name(variant) if _name(variant) in names else next(iter(names), None)
+    names = [name for each in _variants() if (name := name_of(each)) in timed]
+    return name_of(variant) if name_of(variant) in names else next(iter(names), None)
+
+
+def per_cycle(timings: Mapping[str, Timing], limiting: str) -> float | None:
+    """Return a probe's bit-MAC a cycle of one thread, at the clock of the same run."""
+    if CLOCK not in timings:
+        return None
+    cycles = timings[limiting].seconds / timings[CLOCK].seconds * clock_cycles()
+    return operations() / cycles
 
 
 def _variants() -> list[str]:
     return [variant for variant in variants() if variant.startswith("cext:")]
 
 
-def _name(variant: str) -> str:
-    return f"probe:{variant}"
-
-
-def _function(name: str):
-    return attribute("cext", name) if _variants() else None
+def _function(name: str) -> Callable[..., int]:
+    return attribute("cext", name)  # type: ignore[return-value]
 
 
 def _equals(wanted: int, answer: object) -> bool:

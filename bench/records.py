@@ -1,30 +1,31 @@
 """What a measurement is kept as: entries that stand alone, with the machine and the build in each.
 
-No host names and no paths. Lists of entries from several runs or machines can be joined, and tables are made from them.
+No host names and no paths. Lists of entries from several runs or machines can be joined; `results` keeps them small.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import bitlearn as bl
-from bitlearn.bench.harness import Timing
-from bitlearn.bench.kernels import Case
 from bitlearn.ops.dispatch import attribute, unavailable, variants
+
+from . import processor
+from .cases import Case
 
 Entry = dict[str, Any]
 
-#: What is null in the entry of a rival that was not timed.
+#: The seconds of a variant, in the order of a timing.
+TIMES = ("seconds", "lower_quartile_seconds", "upper_quartile_seconds", "first_call_seconds")
+
+#: What is null in the entry of what was not timed.
 FIGURES = (
-    "seconds",
-    "lower_quartile_seconds",
-    "upper_quartile_seconds",
-    "first_call_seconds",
+    *TIMES,
     "ops_per_second",
     "share_of_probe",
     "rival_seconds",
@@ -44,10 +45,16 @@ def machine() -> dict[str, Any]:
     found = bl.show_config(mode="dict")
     assert found is not None
     built = "cext" not in unavailable()
+    this = processor.current()
     return {
         "bitlearn": found["version"],
         "commit": commit(),
         "cpu": found["cpu"],
+        "kind": this.kind,
+        "vendor": this.vendor,
+        "family": this.family,
+        "model": this.model,
+        "microarchitecture": this.microarchitecture,
         "variants": variants(),
         # Their reasons are features that the processor lacks; a whole backend's may hold the path of a broken file.
         "unavailable": {name: text for name, text in unavailable().items() if ":" in name},
@@ -56,7 +63,8 @@ def machine() -> dict[str, Any]:
         "threads": found["threads"],
         "python": found["python"],
         "packages": {name: text for name in _PACKAGES if (text := _version(name))},
-        "blas": _blas(),
+        "blas": blas(),
+        "threads_of_rivals_limited": can_hold_threads(),
     }
 
 
@@ -79,62 +87,80 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _blas() -> list[str] | None:
-    """Name the loaded BLAS libraries, whose each is and the kernels it picked; None where threadpoolctl cannot say."""
-    if importlib.util.find_spec("threadpoolctl") is None:
+def blas() -> list[dict[str, str]] | None:
+    """Return the loaded BLAS libraries, whose each is and the kernels it picked; None without threadpoolctl."""
+    if not can_hold_threads():
         return None
     from threadpoolctl import threadpool_info
 
     keys = ("internal_api", "version", "architecture")
-    return sorted(
+    found = [
         # A wheel keeps its libraries in a folder such as numpy.libs: its name alone is recorded.
-        " ".join([Path(info["filepath"]).parent.name, *(str(info[key]) for key in keys if info.get(key))])
+        {"of": Path(info["filepath"]).parent.name} | {key: str(info[key]) for key in keys if info.get(key)}
         for info in threadpool_info()
         if info["user_api"] == "blas"
-    )
+    ]
+    return sorted(found, key=lambda library: library["of"])
+
+
+def can_hold_threads() -> bool:
+    """Say whether the thread pools of other libraries can be held to as many threads as ours."""
+    return importlib.util.find_spec("threadpoolctl") is not None
+
+
+def about(case: Case) -> Entry:
+    """Return what the entries of a case have in common."""
+    return {
+        "kernel": case.kernel,
+        "form": case.form,
+        "shape": list(case.shape),
+        "operations": case.operations,
+        "unit": case.unit,
+    }
 
 
 def measured(
-    case: Case, variant: str, timing: Timing, rival: str | None, against: Timing | None, limit: float | None
+    of: Entry,
+    variant: str,
+    timing: Sequence[float],
+    limit: tuple[str, float, float | None] | None,
+    rival: str | None,
+    against: Sequence[float],
 ) -> Entry:
-    """Return the entry of a variant at a shape against one rival (or none); `limit` is what the probe allows."""
-    rate = case.operations / timing.seconds
-    return {
-        **_base(case.kernel, variant, case.shape),
-        "seconds": timing.seconds,
-        "lower_quartile_seconds": timing.lower_quartile,
-        "upper_quartile_seconds": timing.upper_quartile,
-        "first_call_seconds": timing.first_call_seconds,
+    """Return the entry of a variant at a case against one rival, or none.
+
+    Parameters
+    ----------
+    of : dict
+        What `about` returned.
+    variant : str
+    timing : (float, float, float, float)
+        Seconds of a call: median, lower and upper quartile; and of the first call.
+    limit : (str, float, float or None), optional
+        The probe that limits the variant, the operations a second that it allows, and its own a cycle.
+    rival : str, optional
+    against : (float, float)
+        The rival's median and first call; empty without one.
+    """
+    rate = of["operations"] / timing[0]
+    probe, allowed, per_cycle = limit or (None, None, None)
+    seconds, first_call = against or (None, None)
+    return of | {
+        "variant": variant,
+        **dict(zip(TIMES, timing, strict=True)),
         "ops_per_second": rate,
-        "unit": case.unit,
-        "share_of_probe": None if limit is None else rate / limit,
+        "share_of_probe": None if allowed is None else rate / allowed,
         "rival": rival,
-        "rival_seconds": None if against is None else against.seconds,
-        "rival_first_call_seconds": None if against is None else against.first_call_seconds,
-        "ratio": None if against is None else against.seconds / timing.seconds,
+        "rival_seconds": seconds,
+        "rival_first_call_seconds": first_call,
+        "ratio": None if seconds is None else seconds / timing[0],
+        "probe": probe,
+        "probe_ops_per_second": allowed,
+        "probe_ops_per_cycle": per_cycle,
         "reason": None,
     }
 
 
-def missing(case: Case, rival: str, reason: str) -> Entry:
-    """Return the entry of a rival that could not be timed, with the reason."""
-    known = {"unit": case.unit, "rival": rival, "reason": reason}
-    return _base(case.kernel, None, case.shape) | dict.fromkeys(FIGURES) | known
-
-
-def _base(kernel: str, variant: str | None, shape: tuple[int, ...]) -> Entry:
-    return {"kernel": kernel, "variant": variant, "shape": list(shape)}
-
-
-def read(path: Path) -> list[Entry]:
-    """Read entries from a file.
-
-    Raises
-    ------
-    ValueError
-        Where it is not a list of them.
-    """
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(entries, list) or not all(isinstance(each, dict) and "kernel" in each for each in entries):
-        raise ValueError(f"a list of entries of a benchmark was wanted, got something else in {path}")
-    return entries
+def missing(of: Entry, variant: str | None, rival: str | None, reason: str) -> Entry:
+    """Return the entry of a variant or a rival that was not timed, with the reason."""
+    return of | dict.fromkeys(FIGURES) | {"variant": variant, "rival": rival, "reason": reason}

@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType
 
-import numpy as np
-
 import bitlearn as bl
-from bitlearn.bench import harness, probe, records
-from bitlearn.bench.harness import Contender
-from bitlearn.bench.kernels import Case
-from bitlearn.bench.rivals import CannotDo
 from bitlearn.ops.dispatch import implementing
+
+from . import harness, probe, records
+from .cases import Case
+from .harness import Contender, Timing
+from .rivals import CannotDo
+
+#: Above so many operations the reference is not timed: it is the specification, and takes minutes.
+REFERENCE_OPERATIONS = 2**28
+_TOO_SLOW = f"the specification, not made to be fast, is timed up to {REFERENCE_OPERATIONS} operations"
 
 
 def held_threads(threads: int) -> AbstractContextManager:
     """Hold the thread pools of other libraries to as many threads as ours."""
-    if importlib.util.find_spec("threadpoolctl") is None:
+    if not records.can_hold_threads():
         return nullcontext()
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(threads)
 
 
-def ours(case: Case, variants: Sequence[str] | None = None) -> list[Contender]:
-    """Return a contender for each available variant with its own version of the kernel: of `variants`, or of all.
+def ours(case: Case, variants: Sequence[str] | None = None) -> tuple[list[Contender], dict[str, str]]:
+    """Return a contender for each available variant of the kernel that a case runs, and why others are left out.
 
-    A backend's name among `variants` means all of its variants.
+    Only those of `variants`, where it is given; a backend's name there means all of its variants.
     """
+    found, reasons = [], {}
+    for variant in implementing(case.runs):
+        if variants is not None and not {variant, variant.split(":")[0]} & set(variants):
+            continue
+        if variant == "reference" and case.operations > REFERENCE_OPERATIONS:
+            reasons[variant] = _TOO_SLOW
+        else:
+            found.append(Contender(variant, case.call, case.answered_by, partial(bl.use_backend, variant)))
+    return found, reasons
 
-    def check(answer: object) -> bool:
-        return np.array_equal(answer, case.expected)  # type: ignore[arg-type]
 
-    return [
-        Contender(variant, case.call, check, partial(bl.use_backend, variant))
-        for variant in implementing(case.kernel)
-        if variants is None or variant in variants or variant.split(":")[0] in variants
-    ]
+def does(rival: ModuleType, kernel: str, form: str) -> bool:
+    """Say whether a rival does the work of a kernel on operands in that form."""
+    return form in rival.KERNELS.get(kernel, ())
 
 
 def theirs(case: Case, rivals: Iterable[ModuleType]) -> tuple[list[Contender], dict[str, str]]:
     """Return a contender for each rival that does this kernel's work, and why the others of these cannot."""
     found, reasons = [], {}
     for rival in rivals:
-        if case.kernel not in rival.KERNELS:
+        if not does(rival, case.kernel, case.form):
             continue
         try:
             found.append(Contender(rival.NAME, rival.prepare(case), partial(rival.check, case)))
@@ -78,33 +85,32 @@ def run(
     threads = bl.get_num_threads()
     for case in cases:
         progress(case)
-        mine, (others, reasons) = ours(case, variants), theirs(case, rivals)
+        (mine, left_out), (others, reasons) = ours(case, variants), theirs(case, rivals)
         if not mine:
             continue
         probes = probe.contenders() if case.unit == "bit-MAC" else []
         with held_threads(threads):
             timings = harness.compare([*mine, *others, *probes], seconds)
+        of = records.about(case)
+        names: list[str | None] = [each.name for each in others] or [None]
         for contender in mine:
-            limiting = probe.name_for(contender.name, timings)
-            limit = probe.operations() / timings[limiting].seconds * threads if limiting else None
-            figures = {
-                "probe": limiting,
-                "probe_ops_per_second": limit,
-                "probe_ops_per_cycle": _per_cycle(timings, limiting),
-            }
-            for rival in [each.name for each in others] or [None]:
-                entry = records.measured(
-                    case, contender.name, timings[contender.name], rival, timings.get(rival or ""), limit
-                )
-                entries.append(entry | figures)
-        entries += [records.missing(case, name, reason) for name, reason in reasons.items()]
-    about = records.machine() | {"threads_of_rivals_limited": importlib.util.find_spec("threadpoolctl") is not None}
-    return [entry | {"machine": about} for entry in entries]
+            timing, limit = _times(timings[contender.name]), _limit(contender.name, timings, threads)
+            for rival in names:
+                against = () if rival is None else (timings[rival].seconds, timings[rival].first_call_seconds)
+                entries.append(records.measured(of, contender.name, timing, limit, rival, against))
+        entries += [records.missing(of, name, None, reason) for name, reason in left_out.items()]
+        entries += [records.missing(of, None, name, reason) for name, reason in reasons.items()]
+    machine = records.machine()
+    return [entry | {"machine": machine} for entry in entries]
 
 
-def _per_cycle(timings: dict[str, harness.Timing], limiting: str | None) -> float | None:
-    """Return the probe's bit-MAC a cycle of one thread, at the clock of the same run."""
-    if limiting is None or probe.CLOCK not in timings:
+def _times(timing: Timing) -> tuple[float, float, float, float]:
+    return timing.seconds, timing.lower_quartile, timing.upper_quartile, timing.first_call_seconds
+
+
+def _limit(variant: str, timings: dict[str, Timing], threads: int) -> tuple[str, float, float | None] | None:
+    """Return the probe that limits a variant, what it allows so many threads, and its own bit-MAC a cycle."""
+    name = probe.name_for(variant, timings)
+    if name is None:
         return None
-    cycles = timings[limiting].seconds / timings[probe.CLOCK].seconds * probe.clock_cycles()
-    return probe.operations() / cycles
+    return name, probe.operations() / timings[name].seconds * threads, probe.per_cycle(timings, name)

@@ -1,18 +1,20 @@
-"""Tables and plots from entries: ``python -m bitlearn.bench.tables FILE... --out DIR`` writes bench.md and bench.svg.
+"""Tables from entries: for people at a terminal, in Markdown, and in the documentation.
 
-Nothing is left out: losing cases stand among the others, and rivals that could not be timed follow with the reason.
+Nothing is left out: losing cases stand among the others, and what could not be timed follows with the reason.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 
-from bitlearn.bench.records import Entry, read
+from . import kernels
+from .records import Entry
 
-COLUMNS = ("kernel", "shape", "variant", "time", "rate", "of the probe", "rival", "ratio")
+Row = tuple[str, ...]
+STANDINGS = ("case", "who", "time", "rate", "of the probe", "times")
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -40,94 +42,130 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a row of `COLUMNS` for each entry with figures."""
-    return [
-        (
-            entry["kernel"],
-            _shape(entry),
-            entry["variant"],
-            duration(entry["seconds"]),
-            rate(entry["ops_per_second"], entry["unit"]),
-            "" if entry["share_of_probe"] is None else f"{entry['share_of_probe']:.2f}",
-            entry["rival"] or "",
-            "" if entry["ratio"] is None else f"{entry['ratio']:.2f}",
-        )
-        for entry in entries
-        if entry["seconds"] is not None
-    ]
+@dataclass
+class Summary:
+    """What was measured at a case: seconds by variant and by rival, and shares of the probe."""
+
+    kernel: str
+    form: str
+    shape: str
+    unit: str
+    operations: int
+    variants: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    rivals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Its form and shape."""
+        return f"{self.form} {self.shape}"
+
+    @property
+    def fastest(self) -> str:
+        """The fastest of our variants."""
+        return min(self.variants, key=self.variants.__getitem__)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long as the fastest of ours each rival takes."""
+        return {rival: seconds / self.variants[self.fastest] for rival, seconds in self.rivals.items()}
+
+
+def summaries(entries: Sequence[Entry]) -> list[Summary]:
+    """Return a summary of each case with figures."""
+    found: dict[tuple, Summary] = {}
+    for entry in entries:
+        if entry["seconds"] is None:
+            continue
+        about = (entry["kernel"], entry["form"], _shape(entry), entry["unit"], entry["operations"])
+        summary = found.setdefault(about, Summary(*about))
+        summary.variants[entry["variant"]] = entry["seconds"]
+        if entry["share_of_probe"] is not None:
+            summary.shares[entry["variant"]] = entry["share_of_probe"]
+        if entry["rival"] is not None:
+            summary.rivals[entry["rival"]] = entry["rival_seconds"]
+    return list(found.values())
+
+
+def standings(entries: Sequence[Entry]) -> list[Row]:
+    """Return rows of `STANDINGS`: variants and rivals of each case, the fastest first."""
+    rows: list[Row] = []
+    for summary in summaries(entries):
+        best = summary.variants[summary.fastest]
+        title = f"{summary.kernel} {summary.place}"
+        for who, seconds in sorted((summary.variants | summary.rivals).items(), key=lambda each: each[1]):
+            speed = rate(summary.operations / seconds, summary.unit)
+            share = _ratio(summary.shares.get(who))
+            rows.append((title, who, duration(seconds), speed, share, _ratio(seconds / best)))
+            title = ""
+    return rows
 
 
 def missing(entries: Sequence[Entry]) -> list[str]:
-    """Return a line for each rival and reason for which it was not timed, with the cases."""
+    """Return a line for each variant or rival and reason for which it was not timed, with the cases."""
     found: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry["seconds"] is None:
-            found.setdefault((entry["rival"], entry["reason"]), []).append(f"{entry['kernel']} {_shape(entry)}")
-    return [f"{rival} was not timed on {', '.join(cases)}: {reason}" for (rival, reason), cases in found.items()]
+            who = entry["rival"] or entry["variant"]
+            found.setdefault((who, entry["reason"]), []).append(f"{entry['kernel']} {entry['form']} {_shape(entry)}")
+    return [f"{who} was not timed on {', '.join(cases)}: {reason}" for (who, reason), cases in found.items()]
 
 
-def markdown(entries: Sequence[Entry]) -> str:
-    """Return tables in Markdown, one a machine."""
-    parts = []
-    for machine, group in _by_machine(entries):
-        about = [
-            f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in machine.items() if value not in (None, {})
-        ]
-        table = [COLUMNS, tuple("---" for _ in COLUMNS), *rows(group)]
-        lines = [f"| {' | '.join(row)} |" for row in table]
-        parts.append("\n".join([f"## {machine['cpu']}", "", *about, "", *lines, "", *missing(group)]).rstrip())
-    return "\n\n".join(parts) + "\n"
+def families(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Summary]]]:
+    """Yield the name of each family of kernels with the summaries of its cases."""
+    order = list(kernels.FAMILIES)
+    found = sorted(summaries(entries), key=lambda summary: order.index(kernels.family(summary.kernel)))
+    for name, group in groupby(found, key=lambda summary: kernels.family(summary.kernel)):
+        yield name, list(group)
 
 
-def plot(entries: Sequence[Entry], path: Path) -> None:
-    """Draw the ratio to each rival of the fastest variant at each case, on a scale on which 1 is the same speed."""
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: install bitlearn[plots]") from error
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def rival_table(group: Sequence[Summary]) -> list[Row]:
+    """Return a heading and rows of the fastest variant of each case, and the ratio to each rival."""
+    rivals = _names(summary.rivals for summary in group)
+    rows = [("kernel", "operands", "shape", "fastest", "time", "rate", "of the probe", *rivals)]
+    for summary in group:
+        best = summary.fastest
+        seconds = summary.variants[best]
+        speed = rate(summary.operations / seconds, summary.unit)
+        share = _ratio(summary.shares.get(best))
+        ratios = [_ratio(summary.ratios.get(rival)) for rival in rivals]
+        about = (summary.kernel, summary.form, summary.shape)
+        rows.append((*about, best, duration(seconds), speed, share, *ratios))
+    return _without_empty_columns(rows)
 
-    best: dict[tuple[str, str], Entry] = {}
+
+def variant_table(group: Sequence[Summary]) -> list[Row]:
+    """Return a heading and rows of the time of each variant."""
+    variants = _names(summary.variants for summary in group)
+    rows = [("kernel", "operands", "shape", *variants)]
+    for summary in group:
+        times = [duration(summary.variants[name]) if name in summary.variants else "" for name in variants]
+        rows.append((summary.kernel, summary.form, summary.shape, *times))
+    return rows
+
+
+def claim_table(entries: Sequence[Entry]) -> list[Row]:
+    """Return a heading and rows of measured claims."""
+    rows: list[Row] = [("claim", "statement", "bar", "measured")]
     for entry in entries:
-        if entry["ratio"] is not None:
-            key = (f"{entry['kernel']} {_shape(entry)}", entry["rival"])
-            if key not in best or entry["seconds"] < best[key]["seconds"]:
-                best[key] = entry
-    cases = list(dict.fromkeys(case for case, _ in best))
-    rivals = list(dict.fromkeys(rival for _, rival in best))
-    # The same entries give the same bytes: no date and no random names in the file.
-    with mpl.rc_context({"svg.hashsalt": "bitlearn"}):
-        figure = Figure(figsize=(8.6, 1.4 + 0.34 * len(cases)), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        for index, rival in enumerate(rivals):
-            points = [(best[case, rival]["ratio"], y) for y, case in enumerate(cases) if (case, rival) in best]
-            marker = "os^vD<>P"[index % 8]
-            axes.plot([x for x, _ in points], [y for _, y in points], marker, label=rival, alpha=0.85)
-        axes.axvline(1, color="black", linewidth=0.8)
-        axes.set_xscale("log")
-        axes.set_yticks(range(len(cases)), cases)
-        axes.invert_yaxis()
-        axes.grid(axis="x", alpha=0.3)
-        axes.set_xlabel("times as fast as the rival, with the fastest variant")
-        if rivals:
-            figure.legend(loc="outside lower center", ncols=4)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        rows.append((entry["id"], entry["statement"], entry["bar"], verdict(entry)))
+    return rows
 
 
-def _shape(entry: Entry) -> str:
-    return "×".join(map(str, entry["shape"]))
+def verdict(entry: Entry) -> str:
+    """Return what was measured of a claim and whether it holds, or why it was not measured."""
+    if entry["holds"] is None:
+        return f"not measured: {entry['reason']}"
+    return f"{entry['measured']:.4g}, {'holds' if entry['holds'] else 'does not hold'}"
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def facts(machine: dict) -> list[tuple[str, str]]:
+    """Return what is known of a machine and a build, in words."""
+    return [(key.replace("_", " "), _plain(value)) for key, value in machine.items() if value not in (None, {}, [])]
 
 
-def _by_machine(entries: Sequence[Entry]) -> list[tuple[dict, list[Entry]]]:
+def runs(entries: Sequence[Entry]) -> list[tuple[dict, list[Entry]]]:
+    """Return entries by their machine and build."""
     groups: list[tuple[dict, list[Entry]]] = []
     for entry in entries:
         for machine, group in groups:
@@ -139,18 +177,44 @@ def _by_machine(entries: Sequence[Entry]) -> list[tuple[dict, list[Entry]]]:
     return groups
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the tables and the plot of one file or more."""
-    parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.tables", description="Tables from measurements.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what bitlearn bench --json wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where bench.md and bench.svg go")
-    arguments = parser.parse_args(argv)
-    entries = [entry for file in arguments.files for entry in read(file)]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "bench.md").write_text(markdown(entries), encoding="utf-8")
-    plot(entries, arguments.out / "bench.svg")
-    return 0
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a heading and rows as a table in Markdown."""
+    ruled = [rows[0], tuple("---" for _ in rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def document(entries: Sequence[Entry]) -> str:
+    """Return the tables of a benchmark in Markdown, those of each machine by themselves."""
+    parts = []
+    for machine, group in runs(entries):
+        parts += [f"## {machine['cpu']}", "\n".join(f"- {key}: {value}" for key, value in facts(machine))]
+        for name, found in families(group):
+            parts += [f"### {name}", "Times as long as the fastest of ours takes, in the columns of the rivals."]
+            parts += [markdown(rival_table(found)), "Every variant:", markdown(variant_table(found))]
+        parts += missing(group)
+    return "\n\n".join(parts) + "\n"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _names(groups: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+def _without_empty_columns(rows: Sequence[Row]) -> list[Row]:
+    kept = [index for index in range(len(rows[0])) if any(row[index] for row in rows[1:])]
+    return [tuple(row[index] for index in kept) for row in rows]
+
+
+def _shape(entry: Entry) -> str:
+    return "×".join(map(str, entry["shape"]))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(" ".join(each.values()) if isinstance(each, dict) else str(each) for each in value)
+    return str(value)

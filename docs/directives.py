@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+from bitlearn.bench import claims, plots, results, tables
 from bitlearn.precision import POLICIES
 
 
@@ -29,6 +33,70 @@ class Policies(SphinxDirective):
             lines += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(row)]
         self.env.note_dependency(sys.modules["bitlearn.precision"].__file__ or "")
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def escaped(text: str) -> str:
+    """Return text in which every character is what it is."""
+    return re.sub(r"([\\*`|_])", r"\\\1", text)
+
+
+def list_table(rows: Sequence[Sequence[str]], title: str = "") -> str:
+    """Return a heading and rows of plain text as a table."""
+    lines = [f".. list-table:: {title}".rstrip(), "   :header-rows: 1", ""]
+    for row in rows:
+        # A number keeps its unit beside it.
+        cells = [re.sub(r"^([\d.]+) ", "\\1\N{NO-BREAK SPACE}", escaped(cell)) for cell in row]
+        lines += [f"   {'* -' if index == 0 else '  -'} {cell}".rstrip() for index, cell in enumerate(cells)]
+    return "\n".join(lines)
+
+
+def measured(env: BuildEnvironment, name: str) -> list[list[dict]]:
+    """Return the entries of each file of that name among the results that are kept with the code."""
+    files = sorted(results.FOLDER.glob(f"*/{name}"))
+    for file in files:
+        env.note_dependency(str(file))
+    return [results.read(file) for file in files]
+
+
+class Claims(SphinxDirective):
+    """Every claim with its bar, and what each kind of machine measured."""
+
+    def run(self) -> list[nodes.Node]:
+        machines = measured(self.env, "claims.json")
+        found = [{entry["id"]: entry for entry in entries} for entries in machines]
+        rows = [["claim", "statement", "bar", *(entries[0]["machine"]["kind"] for entries in machines)]]
+        for claim in claims.load():
+            cells = [tables.verdict(each[claim.id]) if claim.id in each else "" for each in found]
+            rows.append([claim.id, claim.statement, claim.bar_text, *cells])
+        return self.parse_text_to_nodes(list_table(rows))
+
+
+class Benchmarks(SphinxDirective):
+    """A section a kind of machine, with all that was measured there as tables and plots."""
+
+    def run(self) -> list[nodes.Node]:
+        parts = []
+        for entries in measured(self.env, "bench.json"):
+            machine = entries[0]["machine"]
+            title = machine["microarchitecture"] or machine["kind"]
+            parts += [f"{title}\n{'~' * len(title)}", list_table([("what", "is"), *tables.facts(machine)])]
+            for name, group in tables.families(entries):
+                parts += [f"{name.capitalize()}\n{'^' * len(name)}"]
+                parts += [list_table(tables.rival_table(group), "Beside the rivals")]
+                parts += [self.drawing(plots.ratios(group), f"Ratios to the rivals: {name}")]
+                parts += [list_table(tables.variant_table(group), "Every variant")]
+                parts += [self.drawing(plots.shares(group), f"Shares of the probe's rate: {name}")]
+            parts += map(escaped, tables.missing(entries))
+        text = "\n\n".join(parts) or "None are kept with this version."
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+    @staticmethod
+    def drawing(svg: bytes | None, alternative: str) -> str:
+        """Return a picture inside the page: no file to keep, and its names meet no other's."""
+        if svg is None:
+            return ""
+        source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+        return f'.. raw:: html\n\n   <p><img alt="{alternative}" src="{source}"></p>'
 
 
 class CommandHelp(SphinxDirective):
@@ -67,6 +135,8 @@ class MarkdownFile(SphinxDirective):
 
 
 def setup(app) -> dict[str, bool]:
+    app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("markdown-file", MarkdownFile)

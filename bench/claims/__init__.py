@@ -1,7 +1,8 @@
 """The claims, one file each: a statement of the documentation, where it comes from, its bar, and how it is measured.
 
-A claim has ``ID``, ``STATEMENT``, ``SOURCE``, ``BAR`` (a comparison and a number, such as ``("<=", 0.2)``), ``UNIT``
-and ``measure()``, which returns a number, or raises `NotHere` where this machine or installation cannot say.
+A file has ``CLAIMS``: one claim, or one for each member of a family, such as a bar that holds at several shapes. What
+measures a claim returns a number, or a `Measured` with what the number was made from, or raises `NotHere` where this
+machine or installation cannot say.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import operator
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">=": operator.ge, ">": operator.gt, "==": operator.eq}
@@ -21,15 +22,32 @@ class NotHere(Exception):
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A number, and what it was made from: seconds, sizes, which kernels a rival picked."""
+
+    value: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Claim:
-    """A claim, as its file states it."""
+    """A claim: its name, what it says, where the documentation says it, and its bar, such as ``(">=", 0.9)``."""
 
     id: str
     statement: str
     source: str
     bar: tuple[str, float]
     unit: str
-    measure: Callable[[], float]
+    measure: Callable[[], float | Measured]
+
+    def __post_init__(self) -> None:
+        if self.bar[0] not in _COMPARISONS:
+            raise ValueError(f"a bar of {self.id} must compare by {', '.join(_COMPARISONS)}, got {self.bar[0]!r}")
+
+    @property
+    def bar_text(self) -> str:
+        """The bar in words, with its unit."""
+        return f"{self.bar[0]} {self.bar[1]:g} {self.unit}".rstrip()
 
 
 def load(ids: Sequence[str] = ()) -> list[Claim]:
@@ -38,14 +56,15 @@ def load(ids: Sequence[str] = ()) -> list[Claim]:
     Raises
     ------
     ValueError
-        Where there is no such claim.
+        Where there is no such claim, or two have the same id.
     """
-    found = {}
+    found: dict[str, Claim] = {}
     for info in pkgutil.iter_modules(__path__):
         if not info.name.startswith("_"):
-            module = importlib.import_module(f"{__name__}.{info.name}")
-            claim = Claim(module.ID, module.STATEMENT, module.SOURCE, module.BAR, module.UNIT, module.measure)
-            found[claim.id] = claim
+            for claim in importlib.import_module(f"{__name__}.{info.name}").CLAIMS:
+                if claim.id in found:
+                    raise ValueError(f"claims must have ids of their own, got {claim.id!r} twice")
+                found[claim.id] = claim
     for name in ids:
         if name not in found:
             raise ValueError(f"claim must be one of {', '.join(found)}, got {name!r}")
@@ -58,10 +77,11 @@ def measure(claims: Sequence[Claim], progress: Callable[[Claim], None] = lambda 
     for claim in claims:
         progress(claim)
         comparison, limit = claim.bar
-        measured, holds, reason = None, None, None
+        found, holds, reason = None, None, None
         try:
-            measured = claim.measure()
-            holds = bool(_COMPARISONS[comparison](measured, limit))
+            answer = claim.measure()
+            found = answer if isinstance(answer, Measured) else Measured(answer)
+            holds = bool(_COMPARISONS[comparison](found.value, limit))
         except NotHere as error:
             reason = str(error)
         entries.append(
@@ -69,11 +89,12 @@ def measure(claims: Sequence[Claim], progress: Callable[[Claim], None] = lambda 
                 "id": claim.id,
                 "statement": claim.statement,
                 "source": claim.source,
-                "bar": f"{comparison} {limit:g} {claim.unit}".rstrip(),
-                "measured": measured,
+                "bar": claim.bar_text,
+                "measured": found.value if found else None,
                 "unit": claim.unit,
                 "holds": holds,
                 "reason": reason,
+                "details": found.details if found else {},
             }
         )
     return entries

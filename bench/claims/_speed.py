@@ -1,40 +1,108 @@
-"""What the claims about speed share: one thread, turns taken in one run, medians."""
+"""What the claims about speed share: one thread, turns taken in one run, answers verified, medians."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import bitlearn as bl
-from bitlearn.bench import harness, kernels, runner
-from bitlearn.bench.claims import NotHere
 
-#: For each contender.
+from .. import harness, kernels, records, rivals, runner
+from ..cases import Case, Shape
+from ..harness import Contender
+from . import Measured, NotHere
+
+#: For each contender, all of its turns together.
 SECONDS = 1.0
+#: More turns than in the tables: a claim stands on one ratio.
+ROUNDS = 15
 
 
-def seconds(*wanted: tuple[str, tuple[int, ...], str]) -> list[float]:
-    """Return the seconds of a call for each (kernel, shape, backend), taken in turns on one thread.
+def written(shape: Shape) -> str:
+    """Return a shape for people."""
+    return "×".join(map(str, shape))
+
+
+def slug(shape: Shape) -> str:
+    """Return a shape for a claim's id."""
+    return "x".join(map(str, shape))
+
+
+def prepared(kernel: str, shape: Shape) -> Case:
+    """Return a case with a prepared operand."""
+    return kernels.case(kernel, "prepared", shape)
+
+
+def ours(case: Case, backend: str, name: str | None = None) -> Contender:
+    """Return the contender of a backend's best variant, or of a variant.
 
     Raises
     ------
     NotHere
-        Where a backend is not available, or lacks the kernel.
+        Where it is not available, or lacks the kernel.
     """
-    contenders = []
-    for kernel, shape, backend in wanted:
-        try:
-            with bl.use_backend(backend):
-                variant = bl.which(kernel)
-        except ValueError as error:
-            raise NotHere(str(error)) from error
-        if variant.split(":")[0] != backend:
-            raise NotHere(f"{kernel} has no version of its own on {backend} here")
-        (contender,) = runner.ours(kernels.case(kernel, shape), [variant])
-        contenders.append(replace(contender, name=f"{kernel} on {variant}"))
-    before = bl.get_num_threads()
-    bl.set_num_threads(1)
     try:
-        timings = harness.compare(contenders, SECONDS)
+        with bl.use_backend(backend):
+            variant = bl.which(case.runs)
+    except ValueError as error:
+        raise NotHere(str(error)) from error
+    if variant != backend and variant.split(":")[0] != backend:
+        raise NotHere(f"{case.runs} has no version of its own on {backend} here")
+    (contender,), _ = runner.ours(case, [variant])
+    return replace(contender, name=name or f"{case.kernel} on {variant}")
+
+
+def rival(case: Case, name: str) -> Contender:
+    """Return the contender of a rival.
+
+    Raises
+    ------
+    NotHere
+        Where it is not installed, cannot do the case, or cannot be held to one thread.
+    """
+    if not records.can_hold_threads():
+        raise NotHere("threadpoolctl is not installed, which holds other packages to one thread")
+    found, reasons = runner.theirs(case, rivals.load([name]))
+    if not found:
+        raise NotHere(f"{name}: {reasons[name]}")
+    return found[0]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = bl.get_num_threads()
+    bl.set_num_threads(count)
+    try:
+        yield
     finally:
         bl.set_num_threads(before)
-    return [timings[contender.name].seconds for contender in contenders]
+
+
+def on_threads(contender: Contender, count: int) -> Contender:
+    """Return the contender that runs the same on so many threads."""
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        with _threads(count), contender.within():
+            yield
+
+    return replace(contender, name=f"{contender.name}, threads={count}", within=within)
+
+
+def race(contenders: Sequence[Contender]) -> dict[str, float]:
+    """Return the median seconds of a call of each, by name: in turns, one thread where a contender says no other."""
+    with _threads(1), runner.held_threads(1):
+        timings = harness.compare(contenders, SECONDS, ROUNDS)
+    return {name: timing.seconds for name, timing in timings.items()}
+
+
+def speed_up(ours: Contender, theirs: Contender) -> Measured:
+    """Return how many times as fast the first is as the second."""
+    seconds = race([ours, theirs])
+    return Measured(seconds[theirs.name] / seconds[ours.name], {"seconds": seconds})
+
+
+def case(kernel: str, shape: Shape, form: str = "prepared") -> Case:
+    """Return a case, with a prepared operand by default."""
+    return kernels.case(kernel, form, shape)

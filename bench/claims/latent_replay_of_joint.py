@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from bitlearn.bench.claims import _digits
-
-ID = "latent-replay-of-joint"
-STATEMENT = "on digits, 1-bit latent replay of 300 examples reaches 0.8 of joint training's average accuracy"
-SOURCE = _digits.SOURCE
-BAR = (">=", 0.8)
-UNIT = ""
+from . import Claim, _digits
 
 
-def measure() -> float:
+def _measure() -> float:
     return _digits.average_accuracy("latent-replay") / _digits.average_accuracy("joint")
+
+
+CLAIMS = (
+    Claim(
+        id="latent-replay-of-joint",
+        statement="on digits, 1-bit latent replay of 300 examples reaches 0.8 of joint training's average accuracy",
+        source=_digits.SOURCE,
+        bar=(">=", 0.8),
+        unit="",
+        measure=_measure,
+    ),
+)

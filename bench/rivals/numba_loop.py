@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-from bitlearn.bench.kernels import Case
-from bitlearn.bench.rivals import _answers
+from ..cases import Case
+from . import _products
 
 NAME = "numba-loop"
-KERNELS = ("hamming", "xnor_matmul")
+KERNELS = {"hamming": ("prepared", "words"), "xnor_matmul": ("prepared", "words")}
 
 
 @cache
-def _compiled():
+def _compiled() -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     from llvmlite import ir
     from numba import njit, types
     from numba.extending import intrinsic
 
     @intrinsic
-    def popcount(typing_context, word):
-        def code(context, builder, signature, arguments):
+    def popcount(typing_context: Any, word: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (value,) = arguments
             kind = ir.FunctionType(value.type, [value.type])
             name = f"llvm.ctpop.i{value.type.width}"
@@ -31,7 +32,7 @@ def _compiled():
         return types.uint64(types.uint64), code
 
     @njit
-    def mismatches(a, b, out):
+    def mismatches(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         for i in range(a.shape[0]):
             for j in range(b.shape[0]):
                 count = np.uint64(0)
@@ -51,4 +52,4 @@ def prepare(case: Case) -> Callable[[], object]:
 
 
 def check(case: Case, answer: object) -> bool:
-    return _answers.mismatches(case, answer)
+    return _products.mismatches(case, answer)

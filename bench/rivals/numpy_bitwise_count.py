@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.bench.kernels import Case
-from bitlearn.bench.rivals import _answers
+from ..cases import Case
+from . import _products
 
 NAME = "numpy-bitwise-count"
-KERNELS = ("popcount", "hamming", "xnor_matmul")
+KERNELS = {"popcount": ("words",), "hamming": ("prepared", "words"), "xnor_matmul": ("prepared", "words")}
 
 
 def prepare(case: Case) -> Callable[[], object]:
@@ -31,4 +31,4 @@ def prepare(case: Case) -> Callable[[], object]:
 def check(case: Case, answer: object) -> bool:
     if case.kernel == "popcount":
         return np.array_equal(np.asarray(answer), case.expected)
-    return _answers.mismatches(case, answer)
+    return _products.mismatches(case, answer)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.bench.kernels import Case
+from ..cases import Case
 
 NAME = "numpy-packbits"
-KERNELS = ("pack",)
+KERNELS = {"pack": ("float32", "float64", "float16", "int8", "bool")}
 
 
 def prepare(case: Case) -> Callable[[], object]:
     values = case.operands["values"]
+    if values.dtype == bool:
+        return lambda: np.packbits(values, axis=-1, bitorder="little")
     return lambda: np.packbits(values >= 0, axis=-1, bitorder="little")
 
 

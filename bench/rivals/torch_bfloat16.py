@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.bench.kernels import Case
-from bitlearn.bench.rivals import _pytorch
+from ..cases import Case
+from . import _pytorch
 
 NAME = "torch-bfloat16"
-KERNELS = ("xnor_matmul",)
+KERNELS = {"xnor_matmul": ("prepared",)}
 
 
 def prepare(case: Case) -> Callable[[], object]:

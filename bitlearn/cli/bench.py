@@ -1,16 +1,17 @@
-"""``bitlearn bench``: the forward kernels, variant by variant, beside the rivals that are installed."""
+"""``bitlearn bench``: every kernel, variant by variant, beside the rivals that are installed."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from itertools import count
 from typing import Any
 
 from bitlearn.cli.arguments import add_threads
 from bitlearn.cli.progress import Console, table
 
 NAME = "bench"
-HELP = "time the forward kernels beside other packages, after checking that all give the same answers"
+HELP = "time the kernels beside other packages, after checking that all give the same answers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "batch x height x width x in x out x kernel for convolutions, written as in 256x256x256",
     )
     parser.add_argument(
+        "--forms", type=_names, default=None, metavar="LIST", help="of operands, such as prepared,int8; else all"
+    )
+    parser.add_argument(
         "--rivals", type=_names, default=None, metavar="LIST", help="names, or none; else all that are installed"
     )
     parser.add_argument(
@@ -36,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure, and return an entry a kernel, shape, variant and rival."""
+    """Measure, and return an entry a kernel, form, shape, variant and rival."""
     import bitlearn as bl
     from bitlearn import threads
     from bitlearn.bench import kernels, rivals, runner
@@ -47,19 +51,22 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         with use_backend(variant):  # which says why one is not available
             pass
     chosen = rivals.load([] if arguments.rivals == ["none"] else arguments.rivals)
-    cases = kernels.cases(arguments.kernels or kernels.FORWARD, kernels.parse_shapes(arguments.shapes))
+    where = kernels.places(arguments.kernels, kernels.parse_shapes(arguments.shapes), arguments.forms)
+    done = count(1)
 
     def progress(case: kernels.Case) -> None:
-        print(f"{case.kernel} {'x'.join(map(str, case.shape))}", file=sys.stderr, flush=True)
+        place = kernels.Place(case.kernel, case.form, case.shape)
+        print(f"[{next(done)}/{len(where)}] {place}", file=sys.stderr, flush=True)
 
-    return runner.run(cases, chosen, arguments.variants, arguments.seconds, progress)
+    return runner.run(kernels.cases(where), chosen, arguments.variants, arguments.seconds, progress)
 
 
 def report(result: list[dict[str, Any]], console: Console) -> None:
-    """Print the table and what could not be timed."""
+    """Print who is how fast at each case, and what could not be timed."""
     from bitlearn.bench import tables
 
-    console.print(table("Medians; a ratio above 1 says that ours is faster", tables.COLUMNS, tables.rows(result)))
+    title = "Medians; times above 1: so many times as long as the fastest of ours takes"
+    console.print(table(title, tables.STANDINGS, tables.standings(result)))
     for line in tables.missing(result):
         console.print(line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import count
 from typing import Any
 
 from bitlearn.cli.progress import Console, table
@@ -19,12 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure, and return an entry a claim."""
-    from bitlearn.bench import claims
+    from bitlearn.bench import claims, records
+
+    chosen, done = claims.load(arguments.ids), count(1)
 
     def progress(claim: claims.Claim) -> None:
-        print(claim.id, file=sys.stderr, flush=True)
+        print(f"[{next(done)}/{len(chosen)}] {claim.id}", file=sys.stderr, flush=True)
 
-    return claims.measure(claims.load(arguments.ids), progress)
+    entries = claims.measure(chosen, progress)
+    machine = records.machine()
+    return [entry | {"machine": machine} for entry in entries]
 
 
 def report(result: list[dict[str, Any]], console: Console) -> None:

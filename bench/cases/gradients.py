@@ -1,0 +1,64 @@
+"""Products of gradients with packed weights and inputs.
+
+A float32 gradient holds 64ths of small integers, so that its sums are exact in any order and can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import bitlearn as bl
+
+from . import Case, Shape, product, signs, words
+
+MEANING = "M × N × n"
+#: The type of the gradient.
+_TYPES = ("int8", "int16", "float32")
+FORMS = dict.fromkeys(("grad_input", "grad_weight", "grad_weight_sign"), _TYPES)
+_FULL = ((100, 256, 256), (1024, 1024, 1024), (6144, 128, 1152))
+GRIDS = {"small": dict.fromkeys(FORMS, ((65, 127, 200), (100, 256, 256))), "full": dict.fromkeys(FORMS, _FULL)}
+
+_RESULT = {"int8": np.int32, "int16": np.int64, "float32": np.float32}
+
+
+def takes(kernel: str, form: str, shape: Shape) -> bool:
+    return True
+
+
+def gradient(form: str, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Return a random gradient: 127 × 2**16 terms are still exact in float32."""
+    if form == "int16":
+        return rng.integers(-32767, 32768, size=shape, dtype=np.int16)
+    codes = rng.integers(-127, 128, size=shape, dtype=np.int8)
+    return codes if form == "int8" else codes.astype(np.float32) / 64
+
+
+def exact(form: str) -> type:
+    """Return the type in which NumPy sums such a gradient without rounding."""
+    return np.float64 if form == "int16" else np.float32
+
+
+def result(form: str) -> type:
+    """Return the type of the sums."""
+    return _RESULT[form]
+
+
+def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case:
+    m, k, n = shape
+    g, bits = gradient(form, rng, (m, k)), signs(rng, k if kernel == "grad_input" else m, n)
+    packed = words(bits > 0)
+    sums: np.ndarray = product(g if kernel == "grad_input" else g.T, bits, exact(form)).astype(result(form))
+    out = np.empty_like(sums)
+    call: Callable[[], object]
+    if kernel == "grad_input":
+        call = lambda: bl.grad_input(g, packed, n, out=out)  # noqa: E731
+    elif kernel == "grad_weight":
+        call = lambda: bl.grad_weight(g, packed, n, out=out)  # noqa: E731
+    else:
+        sums = words(sums >= 0)
+        kept = np.empty_like(sums)
+        call = lambda: bl.grad_weight(g, packed, n, output="sign", out=kept)  # noqa: E731
+    operands = {"g": g, "bits": bits, "words": packed}
+    return Case(kernel, form, shape, n, m * k * n, "MAC", call, sums, operands)

@@ -1,0 +1,81 @@
+"""Plots from entries: how we stand to each rival, and to the limit of the machine. The same entries, the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from .tables import Summary
+
+_MARKERS = "os^vD<>P*X"
+
+
+def ratios(group: Sequence[Summary]) -> bytes | None:
+    """Draw how many times as long as the fastest of ours each rival takes; None where there is none.
+
+    Returns
+    -------
+    bytes or None
+        A drawing in SVG, on a scale on which equal distances are equal factors.
+    """
+    shown = [summary for summary in group if summary.rivals]
+    if not shown:
+        return None
+    points = {
+        rival: [(summary.ratios[rival], y) for y, summary in enumerate(shown) if rival in summary.rivals]
+        for rival in dict.fromkeys(rival for summary in shown for rival in summary.rivals)
+    }
+    return _draw(shown, points, "times as fast as the rival, with the fastest variant", log=True)
+
+
+def shares(group: Sequence[Summary]) -> bytes | None:
+    """Draw each variant's share of what its probe allows, in SVG; None where no probe was timed."""
+    shown = [summary for summary in group if summary.shares]
+    if not shown:
+        return None
+    points = {
+        variant: [(summary.shares[variant], y) for y, summary in enumerate(shown) if variant in summary.shares]
+        for variant in dict.fromkeys(variant for summary in shown for variant in summary.shares)
+    }
+    return _draw(shown, points, "share of the probe's rate", log=False)
+
+
+def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], label: str, *, log: bool) -> bytes:
+    mpl = _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    # No date and no random names in the file, and text that stays text.
+    with mpl.rc_context({"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(8.6, 1.3 + 0.22 * len(shown)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for index, (name, found) in enumerate(points.items()):
+            marker = _MARKERS[index % len(_MARKERS)]
+            axes.plot([x for x, _ in found], [y for _, y in found], marker, label=name, alpha=0.85, markersize=5)
+        axes.axvline(1, color="black", linewidth=0.8)
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_xlim(left=0)
+        axes.set_yticks(range(len(shown)), [f"{each.kernel} {each.place}" for each in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.grid(axis="both", alpha=0.25)
+        axes.set_xlabel(label)
+        figure.legend(loc="outside upper center", ncols=4, frameon=False)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: install bitlearn[plots]") from error
+    return mpl
