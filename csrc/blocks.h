@@ -69,6 +69,25 @@ typedef void bl_panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m
 void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                      const int32_t counts[BL_PANEL]);
 
+/* Columns of a panel of quads (avx512/quads.h). */
+#define BL_QUAD_PANEL 64
+
+/* Bytes of k columns, and of 8 rows, of so many words. */
+static inline intptr_t bl_quads_of_columns(intptr_t k, intptr_t words)
+{
+    return (k + BL_QUAD_PANEL - 1) / BL_QUAD_PANEL * (words * 1024 + 64);
+}
+static inline intptr_t bl_quads_of_rows(intptr_t words) { return words * 256 + 64; }
+
+/* So many bytes of recoded rows are passed by all panels before the next ones: they stay in the second-level cache. */
+#define BL_QUADS_BLOCK (96 * 1024)
+
+/* Rows that are recoded at a time: a multiple of 16. */
+static inline intptr_t bl_quads_step(intptr_t words)
+{
+    return bl_max(16, BL_QUADS_BLOCK / bl_quads_of_rows(words) / 2 * 16);
+}
+
 /* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */
 enum { BL_STORE, BL_ADD, BL_COMPARE };
 typedef struct {

@@ -27,7 +27,8 @@ unsigned bl_cpu_features(void)
         features |= bit(leaf[1], 5, BL_AVX2);
     if ((state & 0xe6) == 0xe6)
         features |= bit(leaf[1], 16, BL_AVX512F) | bit(leaf[1], 30, BL_AVX512BW) | bit(leaf[1], 31, BL_AVX512VL) |
-                    bit(leaf[1], 17, BL_AVX512DQ) | bit(leaf[2], 14, BL_AVX512VPOPCNTDQ);
+                    bit(leaf[1], 17, BL_AVX512DQ) | bit(leaf[2], 14, BL_AVX512VPOPCNTDQ) |
+                    bit(leaf[2], 1, BL_AVX512VBMI) | bit(leaf[2], 8, BL_GFNI);
     return features;
 }
 
@@ -43,6 +44,8 @@ unsigned bl_cpu_features(void)
     features |= __builtin_cpu_supports("avx512vl") ? BL_AVX512VL : 0;
     features |= __builtin_cpu_supports("avx512dq") ? BL_AVX512DQ : 0;
     features |= __builtin_cpu_supports("avx512vpopcntdq") ? BL_AVX512VPOPCNTDQ : 0;
+    features |= __builtin_cpu_supports("avx512vbmi") ? BL_AVX512VBMI : 0;
+    features |= __builtin_cpu_supports("gfni") ? BL_GFNI : 0;
     return features;
 }
 

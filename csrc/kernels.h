@@ -113,6 +113,20 @@ void bl_xnor_matmul_panels(int variant, const uint64_t *a, const uint64_t *panel
 void bl_xnor_matmul_sign_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
                                 intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out);
 
+/* Panels recoded in a variant's own way, two bits a value: bl_quads_bytes(k, words) bytes. Only for a variant that
+   implements them, and at most BL_QUADS_WORDS words. */
+#define BL_QUADS_WORDS 1023
+intptr_t bl_quads_bytes(intptr_t k, intptr_t words);
+void bl_recode_panels(int variant, const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out);
+
+/* xnor_matmul and xnor_matmul_sign with b recoded: the same results and limits. scratch has bl_quads_scratch(m, words)
+   bytes, at most 160 KiB and 16 rows' more. */
+intptr_t bl_quads_scratch(intptr_t m, intptr_t words);
+void bl_xnor_matmul_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
+                          int64_t n, void *out, int out_type, uint8_t *scratch);
+void bl_xnor_matmul_sign_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
+                               intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
+
 /* The sizes of a two-dimensional convolution, images NHWC. Output position (r, c) sees through tap (i, j) the input
    position (r * stride_height + i - pad_top, c * stride_width + j - pad_left); outside the image it counts pad_value
    (0, +1 or -1) in each of the n channels. The padding at the bottom and on the right follows from out_height and

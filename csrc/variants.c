@@ -3,7 +3,7 @@
 
 /* X(name, the features it needs), best first. A new instruction set is a folder and a line here. */
 #define BL_VARIANTS(X)                                                                                                 \
-    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ)                               \
+    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VBMI | BL_GFNI)     \
     X(avx2, BL_AVX2)                                                                                                   \
     X(neon, BL_NEON)                                                                                                   \
     X(portable, 0)
@@ -24,7 +24,7 @@ static const struct {
 } features[] = {
     {BL_AVX2, "avx2"},         {BL_AVX512F, "avx512f"},   {BL_AVX512BW, "avx512bw"},
     {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
-    {BL_NEON, "neon"},
+    {BL_NEON, "neon"},         {BL_AVX512VBMI, "avx512vbmi"}, {BL_GFNI, "gfni"},
 };
 
 int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }
@@ -45,7 +45,7 @@ int bl_variant_implements(int variant, const char *kernel)
 #define IMPLEMENTS(name, parameters, arguments)                                                                        \
     if (strcmp(kernel, #name) == 0)                                                                                    \
         return variants[variant].kernels->name != NULL;
-    BL_KERNELS(IMPLEMENTS)
+    BL_ALL_KERNELS(IMPLEMENTS)
     return 0;
 }
 
@@ -76,4 +76,4 @@ const char *bl_compiler_flags(void)
 
 #define DISPATCH(name, parameters, arguments)                                                                          \
     void bl_##name(int variant, BL_UNWRAP parameters) { variants[variant].kernels->name arguments; }
-BL_KERNELS(DISPATCH)
+BL_ALL_KERNELS(DISPATCH)

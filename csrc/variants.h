@@ -64,6 +64,18 @@
       (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),    \
       (x, panels, shape, threshold, out))
 
+/* Products on operands recoded by a variant for itself: NULL in the others. */
+#define BL_QUAD_KERNELS(X)                                                                                             \
+    X(recode_panels, (const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out), (panels, k, words, out))      \
+    X(xnor_matmul_quads,                                                                                               \
+      (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
+       int out_type, uint8_t *scratch),                                                                                \
+      (a, columns, m, k, words, n, out, out_type, scratch))                                                            \
+    X(xnor_matmul_sign_quads,                                                                                          \
+      (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
+       const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
+      (a, columns, m, k, words, n, threshold, out, scratch))
+
 #define BL_GRADIENT_KERNELS(X)                                                                                         \
     X(grad_input,                                                                                                      \
       (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),                    \
@@ -126,11 +138,14 @@
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
     BL_PASS_KERNELS(X)
 
+/* Those and what a variant has for itself. */
+#define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)
+
 #define BL_UNWRAP(...) __VA_ARGS__
 
 #define BL_KERNEL_MEMBER(name, parameters, arguments) void(*name) parameters;
 typedef struct {
-    BL_KERNELS(BL_KERNEL_MEMBER)
+    BL_ALL_KERNELS(BL_KERNEL_MEMBER)
 } bl_kernels;
 
 /* The features of a processor that a variant may need, as bits. */
@@ -142,6 +157,8 @@ enum {
     BL_AVX512DQ = 16,
     BL_AVX512VPOPCNTDQ = 32,
     BL_NEON = 64,
+    BL_AVX512VBMI = 128,
+    BL_GFNI = 256,
 };
 
 /* The features of this processor that its operating system lets a program use. */

@@ -140,9 +140,9 @@ def test_what_no_kernel_takes_is_an_error():
         kernels.places(["pack"], [(2, 3, 4)])
     with pytest.raises(ValueError, match=r"kernel must be one of pack, .* got 'gemm'"):
         kernels.places(["gemm"])
-    with pytest.raises(ValueError, match="form must be one of float32, float64, .*, got 'int32'"):
+    with pytest.raises(ValueError, match=r"form must be one of float32, float64, .*, got 'int32'"):
         kernels.places(["pack"], "small", ["int32"])
-    with pytest.raises(ValueError, match="the form of pack must be one of float32, .*, got 'words'"):
+    with pytest.raises(ValueError, match=r"the form of pack must be one of float32, .*, got 'words'"):
         kernels.case("pack", "words", (5, 6))
     with pytest.raises(ValueError, match="a shape of pack must be rows × n"):
         kernels.case("pack", "float32", (5, 6, 7))

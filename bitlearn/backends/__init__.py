@@ -127,13 +127,15 @@ def forget_environment() -> None:
     _found.pop(None, None)
 
 
-def bound(function: Kernel, panels: np.ndarray) -> Kernel:
+def bound(function: Kernel, panels: np.ndarray, rows: int | None = None) -> Kernel:
     """Return a kernel on panels with its panels bound: a function of the arguments around them.
 
-    A backend whose kernels look at an array before they use it offers ``function.bind(panels)``, which looks once.
+    A backend whose kernels look at an array before they use it, or lay it out their own way, offers
+    ``function.bind(panels, rows)``: for products of `rows` rows in all, or for as many as may come. Its result has
+    ``nbytes()``, the bytes that it keeps beside the panels.
     """
     if hasattr(function, "bind"):
-        return function.bind(panels)
+        return function.bind(panels, rows)
     return lambda a, *rest: function(a, panels, *rest)
 
 

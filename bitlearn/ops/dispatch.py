@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn import threads as threading
-from bitlearn.backends import KERNELS, attribute, bound, implementing, lookup, unavailable, use_backend, variants, which
+from bitlearn.backends import (
+    KERNELS,
+    Kernel,
+    attribute,
+    bound,
+    implementing,
+    lookup,
+    unavailable,
+    use_backend,
+    variants,
+    which,
+)
 
 __all__ = [
     "KERNELS",
@@ -22,7 +33,7 @@ __all__ = [
 
 
 def run(
-    kernel: str,
+    kernel: str | Kernel,
     arguments: tuple,
     *,
     rows: tuple[int, ...] = (),
@@ -34,7 +45,8 @@ def run(
 
     Parameters
     ----------
-    kernel : str
+    kernel : str or callable
+        Its name, or the kernel itself, as `bound` returns it.
     arguments : tuple
         The kernel's arguments, in order.
     rows : tuple of int
@@ -46,7 +58,7 @@ def run(
     clear : int, optional
         The position of an array that is set to zero first, once nothing can raise any more.
     """
-    function = lookup(kernel)
+    function = lookup(kernel) if isinstance(kernel, str) else kernel
     threads = threading.resolve(threads)
     if clear is not None:
         arguments[clear][...] = 0

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import lookup, run
+from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.weights import PackedWeights, operand, panels_of
 from bitlearn.threads import resolve
 
@@ -29,14 +29,14 @@ def _product(
         rows = math.prod(a.shape[:-1])
         a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
     work = b.shape[0] * b.shape[1]
-    columns: np.ndarray
     if isinstance(b, PackedWeights):
-        kernel, columns = _ON_PANELS[kernel], b.panels
+        function = b.product(lookup(_ON_PANELS[kernel]))
     elif len(a) >= ROWS_WORTH_PANELS:
-        kernel, columns = _ON_PANELS[kernel], panels_of(b)
+        function = bound(lookup(_ON_PANELS[kernel]), panels_of(b), len(a))
     else:
-        columns = b
-    run(kernel, (a, columns, *rest, out), rows=(0, len(rest) + 2), work=work, threads=threads)
+        run(kernel, (a, b, *rest, out), rows=(0, len(rest) + 2), work=work, threads=threads)
+        return
+    run(function, (a, *rest, out), rows=(0, len(rest) + 1), work=work, threads=threads)
 
 
 def xnor_matmul(

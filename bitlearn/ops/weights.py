@@ -74,8 +74,9 @@ class PackedWeights:
 
     @property
     def nbytes(self) -> int:
-        """The bytes it holds."""
-        return self.panels.nbytes
+        """The bytes it holds: the panels, and what a variant keeps beside them for its own products."""
+        kept = (getattr(function, "nbytes", None) for function in self._products.values())
+        return self.panels.nbytes + sum(each() for each in kept if each)
 
     def words(self) -> np.ndarray:
         """Return the words that it was made from, in their shape."""

@@ -6,7 +6,7 @@
 #include "../blocks.h"
 
 #define BL_DECLARE_AVX512(name, parameters, arguments) void bl_##name##_avx512 parameters;
-BL_KERNELS(BL_DECLARE_AVX512)
+BL_ALL_KERNELS(BL_DECLARE_AVX512)
 
 #ifdef BL_X86_64
 #include <immintrin.h>

@@ -107,3 +107,10 @@ static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, in
 #define KERNEL(name, parameters, arguments)                                                                            \
     void bl_##name##_portable parameters { bl_##name##_blocked(panel_block, BL_UNWRAP arguments); }
 BL_PANEL_KERNELS(KERNEL)
+
+intptr_t bl_quads_bytes(intptr_t k, intptr_t words) { return bl_quads_of_columns(k, words); }
+
+intptr_t bl_quads_scratch(intptr_t m, intptr_t words)
+{
+    return bl_min(bl_quads_step(words), (m + 15) / 16 * 16) / 8 * bl_quads_of_rows(words);
+}

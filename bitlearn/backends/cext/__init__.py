@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from bitlearn import threadpools
-from bitlearn.backends.cext import passes
-from bitlearn.backends.cext.arrays import BYTES, CODES, WORDS, code, ffi, lib, pointer
+from bitlearn.backends.cext import passes, quads
+from bitlearn.backends.cext.arrays import CODES, WORDS, code, ffi, lib, pointer
 
 
 def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
@@ -64,25 +64,11 @@ def _hamming_panels(variant, a, panels, n, out):
 
 
 def _xnor_matmul_panels(variant, a, panels, n, out):
-    _bind_xnor_matmul_panels(variant, panels)(a, n, out)
-
-
-def _bind_xnor_matmul_panels(variant, panels):
-    """Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups."""
-    call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, pointer(panels)
-
-    def product(a, n, out):
-        m, words = a.shape
-        kind = CODES[out.dtype]
-        call(variant, buffer(WORDS, a), columns, m, out.shape[1], words, n, buffer(BYTES, out, True), kind)
-
-    return product
+    quads.bind_xnor_matmul_panels(variant, panels, len(a))(a, n, out)
 
 
 def _xnor_matmul_sign_panels(variant, a, panels, n, threshold, out):
-    sizes = (len(a), len(threshold), a.shape[1], n)
-    inputs = (pointer(a), pointer(panels), *sizes, pointer(threshold))
-    lib.bl_xnor_matmul_sign_panels(variant, *inputs, pointer(out, True))
+    quads.bind_xnor_matmul_sign_panels(variant, panels, len(a))(a, n, threshold, out)
 
 
 def _hamming(variant, a, b, n, out):
@@ -187,14 +173,10 @@ _KERNELS = {
 } | passes.KERNELS
 
 
-#: Kernels that can take a look at an operand ahead of their calls.
-_BINDERS = {"xnor_matmul_panels": _bind_xnor_matmul_panels}
-
-
 def _kernel(name: str, index: int) -> Callable[..., None]:
     function = partial(_KERNELS[name], index)
-    if name in _BINDERS:
-        function.bind = partial(_BINDERS[name], index)  # type: ignore[attr-defined]
+    if name in quads.BINDERS:
+        function.bind = partial(quads.BINDERS[name], index)  # type: ignore[attr-defined]
     return function
 
 

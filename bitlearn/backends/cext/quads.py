@@ -1,0 +1,87 @@
+"""Products with panels bound ahead: addresses looked up once, and columns recoded where a variant is faster so.
+
+The recoded form (csrc/avx512/quads.h) takes two bits a weight beside the panels. It is made at the first product that
+has the rows to be worth it, and kept as long as the operand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.backends.cext.arrays import BYTES, CODES, WORDS, ffi, lib, pointer
+
+#: Rows from which on a product of recoded columns is faster; and those that pay for columns that are recoded for it
+#: alone.
+_ROWS, _ROWS_ONCE = 8, 128
+_OCTETS = ffi.typeof("uint8_t[]")
+
+
+class _Columns:
+    """The panels of an operand, and the same recoded."""
+
+    def __init__(self, variant, panels, rows):
+        self.panels = pointer(panels)
+        self._recodes = lib.bl_variant_implements(variant, b"recode_panels")
+        self._variant, self._recoded = variant, None
+        # So many rows are worth a call of the recoded form.
+        self.worth = 2**62 if not self._recodes else _ROWS if rows is None else _ROWS_ONCE
+
+    def recoded(self, k, words):
+        """Return the recoded columns; two threads that ask first at the same time make the same."""
+        if self._recoded is None:
+            octets = ffi.from_buffer(_OCTETS, np.empty(lib.bl_quads_bytes(k, words), dtype=np.uint8))
+            lib.bl_recode_panels(self._variant, self.panels, k, words, octets)
+            self._recoded = octets
+        return self._recoded
+
+    def nbytes(self):
+        """The bytes of the recoded form."""
+        return 0 if self._recoded is None else len(self._recoded)
+
+
+def _scratch(m, words):
+    return ffi.from_buffer(_OCTETS, np.empty(lib.bl_quads_scratch(m, words), dtype=np.uint8))
+
+
+# Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups.
+def bind_xnor_matmul_panels(variant, panels, rows=None):
+    """Return xnor_matmul_panels with its panels bound, for products of `rows` rows, or for as many as may come."""
+    call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, _Columns(variant, panels, rows)
+    held, worth = columns.panels, columns.worth
+
+    def product(a, n, out):
+        m, words = a.shape
+        k, kind = out.shape[1], CODES[out.dtype]
+        if m < worth or words > lib.BL_QUADS_WORDS:
+            call(variant, buffer(WORDS, a), held, m, k, words, n, buffer(BYTES, out, True), kind)
+        else:
+            sizes = (m, k, words, n, buffer(BYTES, out, True), kind)
+            recoded = columns.recoded(k, words)
+            lib.bl_xnor_matmul_quads(variant, buffer(WORDS, a), recoded, *sizes, _scratch(m, words))
+
+    product.nbytes = columns.nbytes
+    return product
+
+
+def bind_xnor_matmul_sign_panels(variant, panels, rows=None):
+    """Return xnor_matmul_sign_panels with its panels bound."""
+    columns = _Columns(variant, panels, rows)
+
+    def product(a, n, threshold, out):
+        m, words = a.shape
+        sizes = (m, len(threshold), words, n, pointer(threshold), pointer(out, True))
+        if m < columns.worth or words > lib.BL_QUADS_WORDS:
+            lib.bl_xnor_matmul_sign_panels(variant, pointer(a), columns.panels, *sizes)
+        else:
+            recoded = columns.recoded(len(threshold), words)
+            lib.bl_xnor_matmul_sign_quads(variant, pointer(a), recoded, *sizes, _scratch(m, words))
+
+    product.nbytes = columns.nbytes
+    return product
+
+
+#: For each kernel that can look at its panels ahead: how.
+BINDERS = {
+    "xnor_matmul_panels": bind_xnor_matmul_panels,
+    "xnor_matmul_sign_panels": bind_xnor_matmul_sign_panels,
+}
