@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, WORD_BITS, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import run
+from bitlearn.ops.dispatch import lookup, run
 from bitlearn.ops.layout import last, volumes
 
 BitOrder = Literal["little", "big"]
@@ -137,7 +137,7 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
         _pack_compared(values, 0 if plain else threshold, np.asarray(threshold), result)
         return result
     if flags.c_contiguous:
-        run("pack", (values, limits, result))
+        lookup("pack")(values, limits, result)
     else:
         for volume, packed in volumes(values, result, 1):
             run("pack", (volume, limits, packed))
@@ -292,7 +292,8 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
         raise ValueError(f"words must have at least 1 dimensions, got shape {source.shape}")
     if axis is None:
         return popcount(source.reshape(-1)) if source.flags.c_contiguous else np.asarray(popcount(source).sum())
-    source = last(source, check.axis("axis", axis, source.ndim))
+    if axis != -1:
+        source = last(source, check.axis("axis", axis, source.ndim))
     result = (np.empty if source.size else np.zeros)(source.shape[:-1], dtype=np.int64)
     if source.size:
         if not source.flags.aligned:

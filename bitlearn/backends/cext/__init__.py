@@ -28,17 +28,18 @@ def _address(array):
     return ffi.cast("char *", array.__array_interface__["data"][0])
 
 
+_PACK, _BUFFER = lib.bl_pack, ffi.from_buffer
+
+
 def _pack(variant, x, threshold, out):
+    """Written out, as a call inside the second-level cache takes hardly longer than a few look-ups."""
+    limits, result, kind = _BUFFER(threshold), _BUFFER(WORDS, out, True), CODES[x.dtype]
     if x.flags.c_contiguous:
-        source, n, size = ffi.from_buffer(x), x.shape[-1], x.itemsize
-        outer, rows, outer_stride, row_stride, stride = 1, x.size // max(n, 1), 0, n * size, size
+        n, size = x.shape[-1], x.itemsize
+        rows = x.size // n if n else 0
+        _PACK(variant, _BUFFER(x), kind, 1, rows, n, 0, n * size, size, limits, threshold.size > 1, result)
     else:
-        source = _address(x)
-        outer, rows, n = x.shape
-        outer_stride, row_stride, stride = x.strides
-    limits, result = ffi.from_buffer(threshold), ffi.from_buffer(WORDS, out, True)
-    kind, each = CODES[x.dtype], threshold.size > 1
-    lib.bl_pack(variant, source, kind, outer, rows, n, outer_stride, row_stride, stride, limits, each, result)
+        _PACK(variant, _address(x), kind, *x.shape, *x.strides, limits, threshold.size > 1, result)
 
 
 def _unpack(variant, words, n, out):
@@ -46,7 +47,7 @@ def _unpack(variant, words, n, out):
 
 
 def _popcount(variant, words, out):
-    source = ffi.cast("uint64_t *", _address(words))
+    source = pointer(words) if words.flags.c_contiguous else ffi.cast("uint64_t *", _address(words))
     lib.bl_popcount(variant, source, *words.shape, *words.strides, pointer(out, True))
 
 
