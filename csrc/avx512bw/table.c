@@ -1,0 +1,9 @@
+/* The kernels of the avx512bw variant; what is missing here runs on the next one. */
+#include "avx512bw.h"
+
+#ifdef BL_X86_64
+#define ENTRY(name, parameters, arguments) .name = bl_##name##_avx512bw,
+const bl_kernels bl_kernels_avx512bw = {BL_PANEL_KERNELS(ENTRY)};
+#else
+const bl_kernels bl_kernels_avx512bw = {.pack = NULL};
+#endif
