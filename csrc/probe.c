@@ -136,18 +136,18 @@ BL_TARGET_AVX512BW static int64_t probe_avx512bw(int64_t iterations)
             EACH four[i] = bl_add3(&twos[i], two[i], bl_add3(&ones[i], DIFFERING, DIFFERING));
             EACH two[i] = bl_add3(&ones[i], DIFFERING, DIFFERING);
             EACH two[i] = bl_add3(&twos[i], two[i], bl_add3(&ones[i], DIFFERING, DIFFERING));
-            EACH bytes[i] = bl_add_counts(bytes[i], bl_add3(&fours[i], four[i], two[i]), table);
+            EACH bytes[i] = bl_add_bytes(bytes[i], bl_add3(&fours[i], four[i], two[i]), table);
         }
         EACH total = _mm512_add_epi64(total, _mm512_slli_epi64(_mm512_sad_epu8(bytes[i], zero), 3));
         steps -= 8 * now;
     }
-    EACH bytes[i] = bl_add_counts(zero, ones[i], table);
+    EACH bytes[i] = bl_add_bytes(zero, ones[i], table);
     for (; steps > 0; steps--)
-        EACH bytes[i] = bl_add_counts(bytes[i], DIFFERING, table);
+        EACH bytes[i] = bl_add_bytes(bytes[i], DIFFERING, table);
     const __m512i twice = _mm512_add_epi8(table, table), fourfold = _mm512_add_epi8(twice, twice);
     EACH
     {
-        bytes[i] = bl_add_counts(bl_add_counts(bytes[i], twos[i], twice), fours[i], fourfold);
+        bytes[i] = bl_add_bytes(bl_add_bytes(bytes[i], twos[i], twice), fours[i], fourfold);
         total = _mm512_add_epi64(total, _mm512_sad_epu8(bytes[i], zero));
     }
 #undef EACH

@@ -29,7 +29,7 @@ BL_TARGET_AVX512BW BL_INLINE __m512i bl_half_byte_counts(void)
 }
 
 /* bytes += what `table` says of the two halves of each byte of x. */
-BL_TARGET_AVX512BW BL_INLINE __m512i bl_add_counts(__m512i bytes, __m512i x, __m512i table)
+BL_TARGET_AVX512BW BL_INLINE __m512i bl_add_bytes(__m512i bytes, __m512i x, __m512i table)
 {
     const __m512i half = _mm512_set1_epi8(15);
     __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(x, half));

@@ -1,5 +1,5 @@
-/* Products with column panels without VPOPCNTDQ: the ones, twos and fours of 4 rows and 8 columns in registers, and byte
-   counts of their eights. */
+/* Products with column panels without VPOPCNTDQ: the ones, twos and fours of 4 rows and 8 columns in registers, and
+   byte counts of their eights. */
 #include "avx512bw.h"
 
 #ifdef BL_X86_64
@@ -51,7 +51,7 @@ TARGET BL_INLINE void count(int rows, const columns *c, intptr_t words, __m512i 
             add_two_words(rows, c, p + 6, ones, other_two);
             for (int r = 0; r < rows; r++) {
                 __m512i other_four = bl_add3(&twos[r], two[r], other_two[r]);
-                bytes[r] = bl_add_counts(bytes[r], bl_add3(&fours[r], four[r], other_four), table);
+                bytes[r] = bl_add_bytes(bytes[r], bl_add3(&fours[r], four[r], other_four), table);
             }
         }
         for (int r = 0; r < rows; r++)
@@ -63,13 +63,13 @@ TARGET BL_INLINE void count(int rows, const columns *c, intptr_t words, __m512i 
     if (p > 0) {
         const __m512i twice = _mm512_add_epi8(table, table), fourfold = _mm512_add_epi8(twice, twice);
         for (int r = 0; r < rows; r++)
-            bytes[r] = bl_add_counts(bl_add_counts(bl_add_counts(zero, ones[r], table), twos[r], twice), fours[r],
+            bytes[r] = bl_add_bytes(bl_add_bytes(bl_add_bytes(zero, ones[r], table), twos[r], twice), fours[r],
                                      fourfold);
     }
     for (; p < words; p++) {
         __m512i column = _mm512_loadu_si512(c->panel + p * c->stride);
         for (int r = 0; r < rows; r++)
-            bytes[r] = bl_add_counts(bytes[r], differing(column, c->a[r][p]), table);
+            bytes[r] = bl_add_bytes(bytes[r], differing(column, c->a[r][p]), table);
     }
     for (int r = 0; r < rows; r++)
         total[r] = _mm512_add_epi64(total[r], _mm512_sad_epu8(bytes[r], zero));
