@@ -65,6 +65,16 @@ typedef void bl_panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m
                             intptr_t width, const int32_t *bases, intptr_t bases_stride,
                             const bl_xnor_result *result);
 
+/* counts[r * BL_PANEL + c] = differing bits of row r and column c, for eight columns of a panel, whose next word is
+   `stride` further on. All four rows are readable. */
+typedef void bl_panel_tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr_t stride, intptr_t words,
+                           int32_t *counts);
+
+/* A bl_panel_block made of tiles. */
+void bl_panel_block_of_tiles(bl_panel_tile *tile, const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
+                             intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                             const bl_xnor_result *result);
+
 /* As bl_xnor_finish for the columns of a panel; the bits of a result are clear before. */
 void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                      const int32_t counts[BL_PANEL]);

@@ -21,6 +21,7 @@
 #define BL_INLINE static __forceinline
 #endif
 #define BL_TARGET_AVX2 BL_TARGET("avx2")
+#define BL_TARGET_AVX512BW BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq")
 #define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")
 
 /* Fetch a cache line that will be read, or written. */

@@ -33,7 +33,7 @@
 
 int bl_variant_count(void);
 
-/* "avx512", "avx2", "neon", "portable". */
+/* "avx512", "avx512bw", "avx2", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */

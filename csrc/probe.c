@@ -1,7 +1,8 @@
 /* What the registers alone allow: the limit that a kernel's rate is measured against in the same run.
 
    Each step counts the differences of 2 x 2 pairs of registers into an accumulator of its own, with the instructions
-   that a variant's kernels have for it, and loads nothing. Byte counts are folded after 31 steps, as a kernel has to.
+   that a variant's kernels have for it, and loads nothing. Byte counts are folded after 31 steps, as a kernel has to; where
+   a kernel adds words place by place before it counts, so does the probe.
    An empty assembly statement tells the compiler that the operands may have changed: it can hoist nothing out of the
    loop, and adds no instruction. So a compiler without that extension has no probe. */
 #include "variants.h"
@@ -81,7 +82,7 @@ static int64_t probe_neon(int64_t iterations)
 #endif
 
 #ifdef BL_X86_64
-#include <immintrin.h>
+#include "avx512bw/avx512bw.h"
 
 BL_TARGET_AVX2 BL_INLINE __m256i splat_256(uint64_t x) { return _mm256_set1_epi64x((int64_t)x); }
 
@@ -107,28 +108,51 @@ BL_TARGET_AVX2 static int64_t probe_avx2(int64_t iterations)
     BYTE_PROBE(__m256i, splat_256, _mm256_setzero_si256(), add_256, fold_256, "x")
 }
 
-#define PROBE_AVX512BW BL_TARGET("avx512f,avx512bw")
-
-PROBE_AVX512BW BL_INLINE __m512i splat_512(uint64_t x) { return _mm512_set1_epi64((int64_t)x); }
-
-PROBE_AVX512BW BL_INLINE __m512i add_512bw(__m512i sum, __m512i x, __m512i y)
+/* The differences of a and b, then the barrier. */
+BL_TARGET_AVX512BW BL_INLINE __m512i differing_512(__m512i a, __m512i *b)
 {
-    const __m512i low = _mm512_set1_epi8(15);
-    const __m512i table =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-    x = _mm512_xor_si512(x, y);
-    sum = _mm512_add_epi8(sum, _mm512_shuffle_epi8(table, _mm512_and_si512(x, low)));
-    return _mm512_add_epi8(sum, _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(x, 4), low)));
+    __m512i x = _mm512_xor_si512(a, *b);
+    __asm__ volatile("" : "+v"(*b));
+    return x;
 }
 
-PROBE_AVX512BW BL_INLINE int64_t fold_512(__m512i sum)
+/* Eight steps at a time are added place by place, and the eights folded after 31 times; steps left over one by one. */
+BL_TARGET_AVX512BW static int64_t probe_avx512bw(int64_t iterations)
 {
-    return _mm512_reduce_add_epi64(_mm512_sad_epu8(sum, _mm512_setzero_si512()));
-}
-
-PROBE_AVX512BW static int64_t probe_avx512bw(int64_t iterations)
-{
-    BYTE_PROBE(__m512i, splat_512, _mm512_setzero_si512(), add_512bw, fold_512, "v")
+    const __m512i table = bl_half_byte_counts(), zero = _mm512_setzero_si512();
+    const __m512i a[2] = {_mm512_set1_epi64((int64_t)left[0]), _mm512_set1_epi64((int64_t)left[1])};
+    __m512i b[2] = {_mm512_set1_epi64((int64_t)right[0]), _mm512_set1_epi64((int64_t)right[1])};
+    __m512i ones[4], twos[4], fours[4], bytes[4], total = zero;
+#define EACH for (int i = 0; i < 4; i++)
+#define DIFFERING differing_512(a[i / 2], &b[i % 2])
+    EACH ones[i] = twos[i] = fours[i] = zero;
+    int64_t steps = iterations * (BL_PROBE_BITS / (4 * 512));
+    while (steps >= 8) {
+        int64_t now = bl_min(steps / 8, BYTE_STEPS);
+        EACH bytes[i] = zero;
+        for (int64_t group = 0; group < now; group++) {
+            __m512i two[4], four[4];
+            EACH two[i] = bl_add3(&ones[i], DIFFERING, DIFFERING);
+            EACH four[i] = bl_add3(&twos[i], two[i], bl_add3(&ones[i], DIFFERING, DIFFERING));
+            EACH two[i] = bl_add3(&ones[i], DIFFERING, DIFFERING);
+            EACH two[i] = bl_add3(&twos[i], two[i], bl_add3(&ones[i], DIFFERING, DIFFERING));
+            EACH bytes[i] = bl_add_bytes(bytes[i], bl_add3(&fours[i], four[i], two[i]), table);
+        }
+        EACH total = _mm512_add_epi64(total, _mm512_slli_epi64(_mm512_sad_epu8(bytes[i], zero), 3));
+        steps -= 8 * now;
+    }
+    EACH bytes[i] = bl_add_bytes(zero, ones[i], table);
+    for (; steps > 0; steps--)
+        EACH bytes[i] = bl_add_bytes(bytes[i], DIFFERING, table);
+    const __m512i twice = _mm512_add_epi8(table, table), fourfold = _mm512_add_epi8(twice, twice);
+    EACH
+    {
+        bytes[i] = bl_add_bytes(bl_add_bytes(bytes[i], twos[i], twice), fours[i], fourfold);
+        total = _mm512_add_epi64(total, _mm512_sad_epu8(bytes[i], zero));
+    }
+#undef EACH
+#undef DIFFERING
+    return _mm512_reduce_add_epi64(total);
 }
 
 BL_TARGET_AVX512 BL_INLINE __m512i add_512(__m512i sum, __m512i x, __m512i y)

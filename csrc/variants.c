@@ -4,6 +4,7 @@
 /* X(name, the features it needs), best first. A new instruction set is a folder and a line here. */
 #define BL_VARIANTS(X)                                                                                                 \
     X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VBMI | BL_GFNI)     \
+    X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ)                                                  \
     X(avx2, BL_AVX2)                                                                                                   \
     X(neon, BL_NEON)                                                                                                   \
     X(portable, 0)

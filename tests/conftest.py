@@ -58,10 +58,10 @@ def data_folder() -> Path:
 @pytest.fixture(autouse=True)
 def environment_read_anew():
     """Forget what was read of the environment: it is read once a process, and tests change it."""
-    backends.forget_environment()
+    backends.forget()
     threads._from_environment.cache_clear()
     yield
-    backends.forget_environment()
+    backends.forget()
     threads._from_environment.cache_clear()
 
 

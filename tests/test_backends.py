@@ -80,12 +80,12 @@ def test_what_which_says_is_what_runs(variant, monkeypatch):
         function = table.get("popcount")
         if function:
             monkeypatch.setitem(table, "popcount", lambda *args, f=function, name=name: (called.append(name), f(*args)))
-    backends._resolve.cache_clear()
+    backends.forget()
     try:
         bl.popcount(np.ones((2, 3), dtype=np.uint64))
         assert called == [bl.which("popcount")]
     finally:
-        backends._resolve.cache_clear()
+        backends.forget()
 
 
 def test_choices_nest_and_end():

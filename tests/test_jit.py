@@ -158,6 +158,22 @@ def test_popcount_refuses_a_signed_word() -> None:
         count(np.int64(1))
 
 
+def test_a_tile_refuses_what_are_no_words() -> None:
+    from bitlearn.backends.jit.tile import count_tile
+
+    @numba.njit
+    def count(rows, panel, counts):
+        count_tile(rows, 0, panel, 8, 0, counts)
+
+    rows, panel, counts = np.ones((1, 1), np.uint64), np.zeros(8, np.uint64), np.zeros((4, 8), np.int32)
+    count(rows, panel, counts)
+    assert (counts == 1).all()
+    with pytest.raises(numba.TypingError, match="count_tile"):
+        count(rows, panel, counts.astype(np.int64))
+    with pytest.raises(numba.TypingError, match="count_tile"):
+        count(rows.astype(np.int64), panel, counts)
+
+
 def test_kernels_run_without_the_gil() -> None:
     from bitlearn.backends import jit
 

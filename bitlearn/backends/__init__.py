@@ -121,10 +121,11 @@ def lookup(kernel: str) -> Kernel:
         return function
 
 
-def forget_environment() -> None:
-    """Read the environment again at the next call: for tests, which change it."""
+def forget() -> None:
+    """Read the environment and the tables again at the next call: for tests, which change them."""
     _from_environment.cache_clear()
-    _found.pop(None, None)
+    _resolve.cache_clear()
+    _found.clear()
 
 
 def bound(function: Kernel, panels: np.ndarray, rows: int | None = None) -> Kernel:
@@ -157,7 +158,8 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     Returns
     -------
     str
-        ``"cext:avx512"``, ``"cext:avx2"``, ``"cext:neon"``, ``"cext:portable"``, ``"jit"`` or ``"reference"``.
+        ``"cext:avx512"``, ``"cext:avx512bw"``, ``"cext:avx2"``, ``"cext:neon"``, ``"cext:portable"``, ``"jit"`` or
+        ``"reference"``.
 
     Raises
     ------

@@ -292,7 +292,7 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
         raise ValueError(f"words must have at least 1 dimensions, got shape {source.shape}")
     if axis is None:
         return popcount(source.reshape(-1)) if source.flags.c_contiguous else np.asarray(popcount(source).sum())
-    if axis != -1:
+    if type(axis) is not int or axis != -1:
         source = last(source, check.axis("axis", axis, source.ndim))
     result = (np.empty if source.size else np.zeros)(source.shape[:-1], dtype=np.int64)
     if source.size:

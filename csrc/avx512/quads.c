@@ -17,6 +17,10 @@
         plane = XOR3(plane, x, y);                                                                                     \
     } while (0)
 
+struct eight_rows {
+    uint8_t bytes[8];
+};
+
 /* The parities of byte i of each lane of the columns and row r: bit 7 - r of byte i. GCC makes two instructions of the
    intrinsics, and then runs out of registers. */
 BL_TARGET_QUADS BL_INLINE __m512i form(__m512i columns, const uint8_t *row)
@@ -25,7 +29,7 @@ BL_TARGET_QUADS BL_INLINE __m512i form(__m512i columns, const uint8_t *row)
     __m512i parities;
     __asm__("vgf2p8affineqb $0, %2%{1to8%}, %1, %0"
             : "=v"(parities)
-            : "v"(columns), "m"(*(const uint8_t(*)[8])row));
+            : "v"(columns), "m"(*(const struct eight_rows *)(const void *)row));
     return parities;
 #else
     return _mm512_gf2p8affine_epi64_epi8(columns, _mm512_set1_epi64(*(const int64_t *)row), 0);

@@ -1,10 +1,18 @@
-/* The kernels of the avx512 variant; what is missing here runs on the next one. */
+/* The kernels of the avx512 variant, some of which need no more than avx512bw has; what is missing here runs on the next
+   one. */
 #include "avx512.h"
+
+#include "../avx512bw/avx512bw.h"
 
 #ifdef BL_X86_64
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_avx512,
-const bl_kernels bl_kernels_avx512 = {BL_FORMAT_KERNELS(ENTRY) BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
-                                    BL_GRADIENT_KERNELS(ENTRY) BL_PASS_KERNELS(ENTRY) BL_QUAD_KERNELS(ENTRY)};
+#define SHARED(name, parameters, arguments) .name = bl_##name##_avx512bw,
+const bl_kernels bl_kernels_avx512 = {.pack = bl_pack_avx512bw,
+                                      .unpack = bl_unpack_avx512bw,
+                                      .popcount = bl_popcount_avx512,
+                                      .transpose_bits = bl_transpose_bits_avx512bw,
+                                      BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
+                                      BL_GRADIENT_KERNELS(ENTRY) BL_PASS_KERNELS(SHARED) BL_QUAD_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_avx512 = {.pack = NULL};
 #endif

@@ -84,6 +84,23 @@ void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column
             ((float *)result->out)[at + c] = (float)dots[c];
 }
 
+void bl_panel_block_of_tiles(bl_panel_tile *tile, const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
+                             intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                             const bl_xnor_result *result)
+{
+    intptr_t stride = (width + 7) / 8 * 8;
+    for (intptr_t i = 0; i < m; i += BL_ROWS) {
+        const uint64_t *rows[BL_ROWS];
+        int32_t counts[BL_ROWS][BL_PANEL];
+        for (int r = 0; r < BL_ROWS; r++)
+            rows[r] = a + bl_min(i + r, m - 1) * words;
+        for (intptr_t c = 0; c < stride; c += 8)
+            tile(rows, panel + c, stride, words, counts[0] + c);
+        for (int r = 0; r < BL_ROWS && i + r < m; r++)
+            bl_panel_finish(result, i + r, column, width, bases + (i + r) * bases_stride, counts[r]);
+    }
+}
+
 /* Sums of bytes, flushed within 31 words (31 * 8 = 248), side by side for all columns. */
 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
                         intptr_t width, const int32_t *bases, intptr_t bases_stride,

@@ -23,14 +23,8 @@ from bitlearn.backends.jit.gradients import (
     grad_weight_sign,
 )
 from bitlearn.backends.jit.packing import pack, popcount, transpose_bits, unpack
-from bitlearn.backends.jit.panels import (
-    hamming_panels,
-    pack_panels,
-    xnor_conv2d_panels,
-    xnor_conv2d_sign_panels,
-    xnor_matmul_panels,
-    xnor_matmul_sign_panels,
-)
+from bitlearn.backends.jit.panel_convolutions import xnor_conv2d_panels, xnor_conv2d_sign_panels
+from bitlearn.backends.jit.panels import hamming_panels, pack_panels, xnor_matmul_panels, xnor_matmul_sign_panels
 from bitlearn.backends.jit.passes import (
     channel_sums,
     channel_sums_above,

@@ -98,6 +98,9 @@ def for_numbers(twin: Any) -> Callable[[Any], WithHalves]:
 #: For a function that kernels call. It is compiled into them and needs no cache of its own.
 helper = numba.njit(nogil=True)
 
+#: For one that a kernel's innermost loops call: LLVM leaves a long one a call, whose arrays are some thirty arguments.
+inlined = numba.njit(nogil=True, forceinline=True)
+
 
 @intrinsic
 def popcount_word(typing_context, word):

@@ -1,12 +1,12 @@
 /* Passes over channels with AVX-512, whose comparisons give bits and whose masks are bits. */
-#include "avx512.h"
+#include "avx512bw.h"
 
 #ifdef BL_X86_64
 
-#define BL_PASS(name) bl_##name##_avx512
-#define BL_PASS_TARGET BL_TARGET_AVX512
+#define BL_PASS(name) bl_##name##_avx512bw
+#define BL_PASS_TARGET BL_TARGET_AVX512BW
 
-BL_TARGET_AVX512 BL_INLINE uint64_t reached(const int32_t a[64], const int32_t b[64])
+BL_TARGET_AVX512BW BL_INLINE uint64_t reached(const int32_t a[64], const int32_t b[64])
 {
     uint64_t bits = 0;
     for (int c = 0; c < 64; c += 16)
@@ -14,13 +14,13 @@ BL_TARGET_AVX512 BL_INLINE uint64_t reached(const int32_t a[64], const int32_t b
     return bits;
 }
 
-BL_TARGET_AVX512 BL_INLINE void keep(uint64_t bits, int32_t v[64])
+BL_TARGET_AVX512BW BL_INLINE void keep(uint64_t bits, int32_t v[64])
 {
     for (int c = 0; c < 64; c += 16)
         _mm512_storeu_si512(v + c, _mm512_maskz_mov_epi32((__mmask16)(bits >> c), _mm512_loadu_si512(v + c)));
 }
 
-BL_TARGET_AVX512 BL_INLINE void choose(uint64_t bits, const float set[64], const float clear[64], float out[64])
+BL_TARGET_AVX512BW BL_INLINE void choose(uint64_t bits, const float set[64], const float clear[64], float out[64])
 {
     for (int c = 0; c < 64; c += 16)
         _mm512_storeu_ps(out + c, _mm512_mask_blend_ps((__mmask16)(bits >> c), _mm512_loadu_ps(clear + c),

@@ -1,0 +1,12 @@
+/* The kernels of the avx512bw variant; what is missing here runs on the next one. */
+#include "avx512bw.h"
+
+#ifdef BL_X86_64
+#define ENTRY(name, parameters, arguments) .name = bl_##name##_avx512bw,
+const bl_kernels bl_kernels_avx512bw = {.pack = bl_pack_avx512bw,
+                                        .unpack = bl_unpack_avx512bw,
+                                        .transpose_bits = bl_transpose_bits_avx512bw,
+                                        BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY) BL_PASS_KERNELS(ENTRY)};
+#else
+const bl_kernels bl_kernels_avx512bw = {.pack = NULL};
+#endif
