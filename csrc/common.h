@@ -20,8 +20,21 @@
 #define BL_TARGET(features)
 #define BL_INLINE static __forceinline
 #endif
+/* Keep a vector in a register across the iterations of a loop; `place` is a register's constraint. GCC 12 otherwise
+   stores each of 24 accumulators in every iteration, for the sake of a use behind the loop: half of the speed. */
+#if defined(__GNUC__)
+#define BL_KEEP(place, vector) __asm__("" : "+" place(vector))
+#else
+#define BL_KEEP(place, vector) ((void)0)
+#endif
+/* Fetch the cache line of an address, which may lie past an array, to read it (0) or write it (1). */
+#if defined(__GNUC__)
+#define BL_PREFETCH(address, write) __builtin_prefetch((const void *)(uintptr_t)(address), write)
+#else
+#define BL_PREFETCH(address, write) ((void)0)
+#endif
 #define BL_TARGET_AVX2 BL_TARGET("avx2")
-#define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")
+#define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni")
 
 /* Fetch a cache line that will be read, or written. */
 #if defined(__GNUC__) || defined(__clang__)
