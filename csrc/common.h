@@ -27,12 +27,6 @@
 #else
 #define BL_KEEP(place, vector) ((void)0)
 #endif
-/* Fetch the cache line of an address, which may lie past an array, to read it (0) or write it (1). */
-#if defined(__GNUC__)
-#define BL_PREFETCH(address, write) __builtin_prefetch((const void *)(uintptr_t)(address), write)
-#else
-#define BL_PREFETCH(address, write) ((void)0)
-#endif
 #define BL_TARGET_AVX2 BL_TARGET("avx2")
 #define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni")
 

@@ -85,7 +85,7 @@ static void finish(product *p, const bl_gradient_result *result, intptr_t base, 
         uintptr_t far = (uintptr_t)result->out;
         far += (uintptr_t)(((base + (r + ROWS_AHEAD) * stride) * (intptr_t)result->n + BL_COLUMNS * word) * size);
         for (intptr_t line = 0; line < p->words * BL_COLUMNS * size; line += 64)
-            BL_PREFETCH(far + (uintptr_t)line, 1);
+            BL_PREFETCH_WRITE((void *)(far + (uintptr_t)line));
         for (intptr_t w = 0; w < p->words; w++) {
             intptr_t at = (w * p->rows + r) * BL_COLUMNS;
             p->type->finish(result, base + r * stride, word + w, p->sums + at, shift, p->totals[r],
