@@ -11,37 +11,12 @@
 
 #define BL_ROWS 4
 #define BL_COLUMNS 64
-/* The most terms of one gradient block. 256 * 128 = 32768: a sum of int8 terms where the bit is set stays within
-   int16, for -32768 is reached and +32768 is not. A sum of int16 terms is below 2^23 * 2, far within int32. */
-#define BL_TERMS 256
-
 /* counts[r][c] += popcount((a[r] ^ b[c]) & valid[r]) over `words` words; column c is b + c * b_stride, c < columns.
    All four rows are readable; valid is NULL where every word counts. Columns up to the next multiple of 4 may be
    written, with anything. */
 typedef void bl_xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *const valid[BL_ROWS], const uint64_t *b,
                            intptr_t b_stride, intptr_t columns, intptr_t words,
                            int32_t counts[BL_ROWS][BL_COLUMNS]);
-
-/* The gradients of a block, widened to the type it sums in: int16 for int8, int32 for int16, float for float. */
-typedef union {
-    int16_t int8[BL_ROWS][BL_TERMS];
-    int32_t int16[BL_ROWS][BL_TERMS];
-    float float32[BL_ROWS][BL_TERMS];
-} bl_terms;
-
-typedef union {
-    int64_t integer[BL_ROWS][BL_COLUMNS];
-    float real[BL_ROWS][BL_COLUMNS];
-} bl_sums;
-
-/* sums[r][c] += sum over t < count of terms[r][t] * sign(bit c of bits[t * stride]), for all rows and columns. */
-typedef void bl_gradient_block(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count,
-                               bl_sums *sums);
-
-/* The gradient blocks of a variant, one for each type of gradient. */
-typedef struct {
-    bl_gradient_block *int8, *int16, *float32;
-} bl_gradient_blocks;
 
 /* What becomes of the sums of bit products: dots of a type, mismatches (for hamming) of a type, or bits. */
 enum { BL_DOTS, BL_MISMATCHES, BL_SIGNS };
@@ -98,6 +73,23 @@ static inline intptr_t bl_quads_step(intptr_t words)
     return bl_max(16, BL_QUADS_BLOCK / bl_quads_of_rows(words) / 2 * 16);
 }
 
+/* Products of gradients with bits. A group is four bytes of a gradient, 4 int8, 2 int16 or 1 float32 terms; a block is
+   at most BL_BLOCK_ROWS rows by BL_BLOCK_GROUPS groups by BL_BLOCK_WORDS words of bits. The bits of a word and a block
+   are expanded once to a panel, which every row of the block reads: 256 bytes a group, 16 KiB, half of a small first
+   cache. With the sums (64 KiB) and gradients gathered (32 KiB) a product takes about 120 KiB of stack. */
+#define BL_BLOCK_ROWS 128
+#define BL_BLOCK_GROUPS 64
+#define BL_BLOCK_WORDS 2
+#define BL_GROUP_BYTES 4
+#define BL_PANEL_BYTES 256
+
+/* The rows of a block: group g of row r is at at[r] + g * step; its sums are those of row slot[r]. */
+typedef struct {
+    const char *at[BL_BLOCK_ROWS];
+    intptr_t slot[BL_BLOCK_ROWS];
+    intptr_t count, step;
+} bl_gradient_rows;
+
 /* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */
 enum { BL_STORE, BL_ADD, BL_COMPARE };
 typedef struct {
@@ -109,16 +101,47 @@ typedef struct {
     int64_t n;
 } bl_gradient_result;
 
-/* Finish word column `word` of a row: its columns [64 * word, min(64 * word + 64, n)). `r` is its place in sums. */
-void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, int r, const bl_sums *sums);
+/* Finish word column `word` of a row, its columns [64 * word, min(64 * word + 64, n)), from 64 sums: the result is
+   sums << shift minus total, plus `before` where that is not NULL (int16 compared alone). */
+void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
+                        int32_t total, const int64_t *before);
 
-/* terms[r][to + t] = g[offset + t] for t < count; g may be NULL for zeros. */
-void bl_load_terms(bl_terms *terms, int r, intptr_t to, const void *g, int g_type, intptr_t offset, intptr_t count);
+/* What a variant does for one type of gradient. int32 sums of integers, float sums of floats. */
+typedef struct {
+    /* The panel of groups * (terms a group) words, in the variant's own order. */
+    void (*expand)(const uint64_t *bits, intptr_t groups, void *panel);
 
-BL_INLINE bl_gradient_block *bl_block_of(const bl_gradient_blocks *blocks, int g_type)
-{
-    return g_type == BL_INT8 ? blocks->int8 : g_type == BL_INT16 ? blocks->int16 : blocks->float32;
-}
+    /* Lay `count` rows out from terms[t], the gradients of all of them at term t, all readable: fill in `at` and `step`
+       of rows, with what they point to in `out` (BL_BLOCK_ROWS * BL_BLOCK_GROUPS * BL_GROUP_BYTES bytes). Where totals
+       are kept, totals[r] += the sum of row r. */
+    void (*interleave)(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
+                       int32_t *totals);
+
+    /* Where the panel holds 1 and 0, not +1 and -1: totals[slot[r]] += the sum of row r, whose groups lie side by side.
+       The result is then 2 * sum - total. NULL where it is the sum. */
+    void (*total)(const bl_gradient_rows *rows, intptr_t groups, int32_t *totals);
+
+    /* sums[64 * slot[r] + c] = or += (where `add`) the sum over the groups (one or more) of row r with column c of the
+       panel. */
+    void (*product)(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
+
+    /* bl_gradient_finish, or the like. */
+    void (*finish)(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
+                   int32_t total, const int64_t *before);
+} bl_gradient_type;
+
+/* The types of a variant. */
+typedef struct {
+    bl_gradient_type int8, int16, float32;
+} bl_gradient_types;
+
+/* The interleave of a variant that keeps no totals, with the rows in their order. */
+void bl_interleave_int8(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
+                        int32_t *totals);
+void bl_interleave_int16(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
+                         int32_t *totals);
+void bl_interleave_float32(const char *const *terms, intptr_t groups, intptr_t count, void *out,
+                           bl_gradient_rows *rows, int32_t *totals);
 
 #define BL_DECLARE_XNOR_DRIVER(name, parameters, arguments)                                                            \
     void bl_##name##_blocked(bl_xnor_block *block, BL_UNWRAP parameters);
@@ -129,7 +152,7 @@ BL_XNOR_KERNELS(BL_DECLARE_XNOR_DRIVER)
 BL_PANEL_KERNELS(BL_DECLARE_PANEL_DRIVER)
 
 #define BL_DECLARE_GRADIENT_DRIVER(name, parameters, arguments)                                                        \
-    void bl_##name##_blocked(const bl_gradient_blocks *blocks, BL_UNWRAP parameters);
+    void bl_##name##_blocked(const bl_gradient_types *types, BL_UNWRAP parameters);
 BL_GRADIENT_KERNELS(BL_DECLARE_GRADIENT_DRIVER)
 
 #endif

@@ -20,9 +20,16 @@
 #define BL_TARGET(features)
 #define BL_INLINE static __forceinline
 #endif
+/* Keep a vector in a register across the iterations of a loop; `place` is a register's constraint. GCC 12 otherwise
+   stores each of 24 accumulators in every iteration, for the sake of a use behind the loop: half of the speed. */
+#if defined(__GNUC__)
+#define BL_KEEP(place, vector) __asm__("" : "+" place(vector))
+#else
+#define BL_KEEP(place, vector) ((void)0)
+#endif
 #define BL_TARGET_AVX2 BL_TARGET("avx2")
 #define BL_TARGET_AVX512BW BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq")
-#define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")
+#define BL_TARGET_AVX512 BL_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni")
 
 /* Fetch a cache line that will be read, or written. */
 #if defined(__GNUC__) || defined(__clang__)

@@ -28,7 +28,7 @@ unsigned bl_cpu_features(void)
     if ((state & 0xe6) == 0xe6)
         features |= bit(leaf[1], 16, BL_AVX512F) | bit(leaf[1], 30, BL_AVX512BW) | bit(leaf[1], 31, BL_AVX512VL) |
                     bit(leaf[1], 17, BL_AVX512DQ) | bit(leaf[2], 14, BL_AVX512VPOPCNTDQ) |
-                    bit(leaf[2], 1, BL_AVX512VBMI) | bit(leaf[2], 8, BL_GFNI);
+                    bit(leaf[2], 11, BL_AVX512VNNI) | bit(leaf[2], 1, BL_AVX512VBMI) | bit(leaf[2], 8, BL_GFNI);
     return features;
 }
 
@@ -44,6 +44,7 @@ unsigned bl_cpu_features(void)
     features |= __builtin_cpu_supports("avx512vl") ? BL_AVX512VL : 0;
     features |= __builtin_cpu_supports("avx512dq") ? BL_AVX512DQ : 0;
     features |= __builtin_cpu_supports("avx512vpopcntdq") ? BL_AVX512VPOPCNTDQ : 0;
+    features |= __builtin_cpu_supports("avx512vnni") ? BL_AVX512VNNI : 0;
     features |= __builtin_cpu_supports("avx512vbmi") ? BL_AVX512VBMI : 0;
     features |= __builtin_cpu_supports("gfni") ? BL_GFNI : 0;
     return features;

@@ -172,29 +172,32 @@ void bl_xnor_conv2d_sign_panels(int variant, const uint64_t *x, const uint64_t *
 void bl_grad_input(int variant, const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n,
                    void *out);
 
-/* out[o, j] += sum over i of gt[o, i] * x[i, j]. gt (k, m) is the transposed gradient, x (m, words), out (k, n). */
-void bl_grad_weight(int variant, const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n,
-                    void *out);
+/* out[o, j] = sum over i of g[i, first + o] * x[i, j], o < k: k columns of the gradient, which lies as it does for
+   grad_input. Added to out where accumulate is not 0. g (m, channels), x (m, words), out (k, n). */
+void bl_grad_weight(int variant, const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n,
+                    intptr_t first, intptr_t k, int accumulate, void *out);
 
-/* bit[o, j] = (sum over i of gt[o, i] * x[i, j] >= threshold[o]) and mask[o, j].
+/* bit[o, j] = (sum over i of g[i, first + o] * x[i, j] >= threshold[o]) and mask[o, j].
    threshold (k), mask and out (k, words). */
-void bl_grad_weight_sign(int variant, const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n,
-                         const void *threshold, const uint64_t *mask, uint64_t *out);
+void bl_grad_weight_sign(int variant, const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels,
+                         int64_t n, intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask,
+                         uint64_t *out);
 
 /* The gradient of xnor_conv2d with respect to x; pad_value is not used, for a padded position has no gradient.
    g (batch, out_height, out_width, out_channels), w as there, out (batch, height, width, n). */
 void bl_conv2d_grad_input(int variant, const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape,
                           void *out);
 
-/* The gradient of xnor_conv2d with respect to w, added to out. gt (out_channels, batch, out_height, out_width) is the
-   gradient with its channels moved first, x as there, out (out_channels, kernel_height, kernel_width, n). */
-void bl_conv2d_grad_weight(int variant, const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape,
-                           void *out);
+/* The gradient of xnor_conv2d with respect to w, of its kernels [first, first + k), added to out where accumulate is not
+   0. g as for conv2d_grad_input, x as there, out (k, kernel_height, kernel_width, n). */
+void bl_conv2d_grad_weight(int variant, const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape,
+                           intptr_t first, intptr_t k, int accumulate, void *out);
 
-/* bit = (that gradient >= threshold[o]) and mask. threshold (out_channels), mask and out (out_channels, kernel_height,
-   kernel_width, words). */
-void bl_conv2d_grad_weight_sign(int variant, const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape,
-                                const void *threshold, const uint64_t *mask, uint64_t *out);
+/* bit = (that gradient >= threshold[o]) and mask. threshold (k), mask and out (k, kernel_height, kernel_width,
+   words). */
+void bl_conv2d_grad_weight_sign(int variant, const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape,
+                                intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask,
+                                uint64_t *out);
 
 /* --- Quantization ----------------------------------------------------------------------------------------------- */
 

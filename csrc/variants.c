@@ -3,7 +3,8 @@
 
 /* X(name, the features it needs), best first. A new instruction set is a folder and a line here. */
 #define BL_VARIANTS(X)                                                                                                 \
-    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VBMI | BL_GFNI)     \
+    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VNNI |              \
+                  BL_AVX512VBMI | BL_GFNI)                                                                             \
     X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ)                                                  \
     X(avx2, BL_AVX2)                                                                                                   \
     X(neon, BL_NEON)                                                                                                   \
@@ -26,6 +27,7 @@ static const struct {
     {BL_AVX2, "avx2"},         {BL_AVX512F, "avx512f"},   {BL_AVX512BW, "avx512bw"},
     {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
     {BL_NEON, "neon"},         {BL_AVX512VBMI, "avx512vbmi"}, {BL_GFNI, "gfni"},
+    {BL_AVX512VNNI, "avx512vnni"},
 };
 
 int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }

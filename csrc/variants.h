@@ -81,20 +81,23 @@
       (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),                    \
       (g, g_type, w, m, k, n, out))                                                                                    \
     X(grad_weight,                                                                                                     \
-      (const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n, void *out),                   \
-      (gt, g_type, x, k, m, n, out))                                                                                   \
+      (const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first,         \
+       intptr_t k, int accumulate, void *out),                                                                         \
+      (g, g_type, x, m, channels, n, first, k, accumulate, out))                                                       \
     X(grad_weight_sign,                                                                                                \
-      (const void *gt, int g_type, const uint64_t *x, intptr_t k, intptr_t m, int64_t n, const void *threshold,        \
-       const uint64_t *mask, uint64_t *out),                                                                           \
-      (gt, g_type, x, k, m, n, threshold, mask, out))                                                                  \
+      (const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first,         \
+       intptr_t k, const void *threshold, const uint64_t *mask, uint64_t *out),                                        \
+      (g, g_type, x, m, channels, n, first, k, threshold, mask, out))                                                  \
     X(conv2d_grad_input,                                                                                               \
       (const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out), (g, g_type, w, shape, out))   \
     X(conv2d_grad_weight,                                                                                              \
-      (const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape, void *out), (gt, g_type, x, shape, out)) \
+      (const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k,               \
+       int accumulate, void *out),                                                                                     \
+      (g, g_type, x, shape, first, k, accumulate, out))                                                                \
     X(conv2d_grad_weight_sign,                                                                                         \
-      (const void *gt, int g_type, const uint64_t *x, const bl_conv2d *shape, const void *threshold,                   \
-       const uint64_t *mask, uint64_t *out),                                                                           \
-      (gt, g_type, x, shape, threshold, mask, out))
+      (const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k,               \
+       const void *threshold, const uint64_t *mask, uint64_t *out),                                                    \
+      (g, g_type, x, shape, first, k, threshold, mask, out))
 
 #define BL_QUANTIZE_KERNELS(X)                                                                                         \
     X(quantize_linear,                                                                                                 \
@@ -159,6 +162,7 @@ enum {
     BL_NEON = 64,
     BL_AVX512VBMI = 128,
     BL_GFNI = 256,
+    BL_AVX512VNNI = 512,
 };
 
 /* The features of this processor that its operating system lets a program use. */

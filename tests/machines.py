@@ -142,13 +142,17 @@ def _gradient(g, bits, n, *rest):
     return g, _code(g), bits, *g.shape, n, *rest
 
 
+def _grad_weight(g, x, n, first, *rest):
+    return g, _code(g), x, *g.shape, n, first, len(rest[-1]), *rest
+
+
 def _conv2d_grad_input(g, w, n, stride, padding, out):
     return g, _code(g), w, _conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding), out
 
 
-def _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, *rest):
-    kernel_size, out_shape = rest[-1].shape[1:3], (*gt.shape[1:], len(gt))
-    return gt, _code(gt), x, _conv2d(n, x.shape, kernel_size, out_shape, x.shape[3], stride, padding, pad_value), *rest
+def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, *rest):
+    shape = _conv2d(n, x.shape, rest[-1].shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
+    return g, _code(g), x, shape, first, len(rest[-1]), *rest
 
 
 def _quantize_linear(x, scale, zero_point, low, high, noise, out):
@@ -197,8 +201,8 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "xnor_conv2d_panels": _xnor_conv2d_panels,
     "xnor_conv2d_sign_panels": _xnor_conv2d_sign_panels,
     "grad_input": _gradient,
-    "grad_weight": _gradient,
-    "grad_weight_sign": _gradient,
+    "grad_weight": _grad_weight,
+    "grad_weight_sign": _grad_weight,
     "conv2d_grad_input": _conv2d_grad_input,
     "conv2d_grad_weight": _conv2d_grad_weight,
     "conv2d_grad_weight_sign": _conv2d_grad_weight,

@@ -174,6 +174,12 @@ def _xnor_matmul_sign_panels(rng, size, dtype):
     return a, _panels(b), *rest
 
 
+def _some_of(rng, k: int) -> tuple[int, int]:
+    """Return how many channels a gradient has, k of them wanted, and the first of those."""
+    first = int(rng.integers(0, 3))
+    return first + k + int(rng.integers(0, 3)), first
+
+
 def _grad_input(rng, size, dtype):
     m, k, n = size
     return gradient(rng, dtype, m, k), bits(rng, k, n), n, filled((m, n), _SUMS[dtype])
@@ -181,12 +187,14 @@ def _grad_input(rng, size, dtype):
 
 def _grad_weight(rng, size, dtype):
     m, k, n = size
-    return gradient(rng, dtype, k, m), bits(rng, m, n), n, _start(rng, dtype, k, n)
+    channels, first = _some_of(rng, k)
+    return gradient(rng, dtype, m, channels), bits(rng, m, n), n, first, True, _start(rng, dtype, k, n)
 
 
 def _grad_weight_sign(rng, size, dtype):
     m, k, n = size
-    inputs = gradient(rng, dtype, k, m), bits(rng, m, n), n
+    channels, first = _some_of(rng, k)
+    inputs = gradient(rng, dtype, m, channels), bits(rng, m, n), n, first
     return *inputs, _limits(rng, dtype, k), bits(rng, k, n), filled((k, words_for(n)), WORD)
 
 
@@ -231,13 +239,17 @@ def _conv2d_grad_input(rng, case, dtype):
 
 
 def _conv2d_grad_weight(rng, case, dtype):
-    gt = gradient(rng, dtype, case.k, case.batch, *case.out)
-    return gt, _images(rng, case), *_geometry(rng, case), _start(rng, dtype, case.k, *case.kernel, case.n)
+    channels, first = _some_of(rng, case.k)
+    g = gradient(rng, dtype, case.batch, *case.out, channels)
+    out = _start(rng, dtype, case.k, *case.kernel, case.n)
+    return g, _images(rng, case), *_geometry(rng, case), first, True, out
 
 
 def _conv2d_grad_weight_sign(rng, case, dtype):
-    gt, mask = gradient(rng, dtype, case.k, case.batch, *case.out), _kernels(rng, case)
-    return gt, _images(rng, case), *_geometry(rng, case), _limits(rng, dtype, case.k), mask, filled(mask.shape, WORD)
+    channels, first = _some_of(rng, case.k)
+    g, mask = gradient(rng, dtype, case.batch, *case.out, channels), _kernels(rng, case)
+    inputs = g, _images(rng, case), *_geometry(rng, case), first
+    return *inputs, _limits(rng, dtype, case.k), mask, filled(mask.shape, WORD)
 
 
 def _quantize_linear(rng, size, dtype):

@@ -117,9 +117,9 @@ def calls(rng):
         ("xnor_matmul_panels", (a, panels, n, np.empty((5, k), np.float32))),
         ("xnor_conv2d", (x, w, *conv, np.empty((2, 4, 5, 6), np.int32))),
         ("grad_input", (g, b, n, np.empty((5, n), np.int32))),
-        ("grad_weight", (g, b, n, np.ones((5, n), np.int32))),
+        ("grad_weight", (g.T.copy(), b, n, 0, True, np.ones((5, n), np.int32))),
         ("conv2d_grad_input", (gy, w, n, (1, 1), (1, 1), np.empty((2, 4, 5, n), np.int64))),
-        ("conv2d_grad_weight", (np.moveaxis(gy, -1, 0).copy(), x, *conv, np.ones((6, 3, 3, n), np.int64))),
+        ("conv2d_grad_weight", (gy, x, *conv, 0, True, np.ones((6, 3, 3, n), np.int64))),
     ]
 
 
@@ -142,10 +142,10 @@ def test_a_block_of_the_most_extreme_terms_is_exact(variant, dtype, sum_dtype, b
     # 256 terms make a block, whose int8 sums are held in 16 bits: -128 * 256 is the least that fits.
     for terms in (255, 256, 257, 512, 1000):
         for extreme in (np.iinfo(dtype).min, np.iinfo(dtype).max):
-            g = np.full((5, terms), extreme, dtype=dtype)
+            g = np.full((terms, 5), extreme, dtype=dtype)
             words = np.full((terms, 1), 0xFFFF_FFFF_FFFF_FFFF if bit else 0, dtype=np.uint64)
             out = np.zeros((5, 64), dtype=sum_dtype)
-            cext.VARIANTS[variant]["grad_weight"](g, words, 64, out)
+            cext.VARIANTS[variant]["grad_weight"](g, words, 64, 0, False, out)
             np.testing.assert_array_equal(out, np.full_like(out, (1 if bit else -1) * int(extreme) * terms))
 
 

@@ -12,6 +12,8 @@ from bitlearn.bits import WORD, ones, words_for
 
 WIDE = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
 TYPES = list(WIDE)
+#: The channels of a gradient before and after those that are wanted.
+PARTS = [(0, 0), (3, 2)]
 #: Float gradients are multiples of this, so that int16 ones times it are an exact oracle.
 UNIT = np.float32(2.0**-10)
 
@@ -37,7 +39,8 @@ def check(kernel, variant, arguments, terms):
         check_exactly(kernel, variant, arguments)
         return
     got = run(kernel, variant, arguments)
-    into = (out / UNIT).astype(np.int64) if "weight" in kernel else np.zeros(out.shape, dtype=np.int64)
+    adds = "weight" in kernel and arguments[-2]
+    into = (out / UNIT).astype(np.int64) if adds else np.zeros(out.shape, dtype=np.int64)
     exact, magnitude = into.copy(), np.abs(into)
     codes = (g / UNIT).astype(np.int64)
     bits, n, *geometry = arguments[1:-1]
@@ -59,10 +62,13 @@ def test_grad_input(kernel, variant, dtype, rng):
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("grad_weight"))
 @pytest.mark.parametrize("dtype", TYPES)
-def test_grad_weight_adds(kernel, variant, dtype, rng):
+def test_grad_weight(kernel, variant, dtype, rng):
     for m, k, n in GRADIENTS:
-        arguments = (gradient(rng, dtype, k, m), words(rng, m, n), n, start(rng, dtype, (k, n)))
-        check(kernel, variant, arguments, m)
+        for first, more in PARTS:
+            g = gradient(rng, dtype, m, first + k + more)
+            inputs = (g, words(rng, m, n), n, first)
+            check(kernel, variant, (*inputs, True, start(rng, dtype, (k, n))), m)
+            check(kernel, variant, (*inputs, False, filled((k, n), WIDE[dtype])), m)
 
 
 def bounds(values, dtype):
@@ -85,11 +91,12 @@ def exact_gradient(rng, dtype, *shape):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_grad_weight_sign(kernel, variant, dtype, rng):
     for m, k, n in GRADIENTS:
-        g, x = exact_gradient(rng, dtype, k, m), words(rng, m, n)
-        values = np.zeros((k, n), dtype=np.float64)
-        reference.grad_weight(g, x, n, values)
-        arguments = (g, x, n, bounds(values, dtype), words(rng, k, n), filled((k, words_for(n)), WORD))
-        assert tails_are_zero(check_exactly(kernel, variant, arguments), n)
+        for first, more in PARTS:
+            fixed = (exact_gradient(rng, dtype, m, first + k + more), words(rng, m, n), n, first)
+            values = np.zeros((k, n), dtype=np.float64)
+            reference.grad_weight(*fixed, False, values)
+            arguments = (*fixed, bounds(values, dtype), words(rng, k, n), filled((k, words_for(n)), WORD))
+            assert tails_are_zero(check_exactly(kernel, variant, arguments), n)
 
 
 #: So many int16 extremes leave int32: 65,538 * 32,768 > 2**31.
@@ -108,7 +115,8 @@ def extremes(dtype):
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_long_sums_of_extremes(kernel, variant, dtype):
     g, words_of_two = extremes(dtype)
-    out = check_exactly(kernel, variant, (g, words_of_two, 2, np.zeros((3, 2), WIDE[dtype])))
+    inputs = (g, words_of_two, 2) if kernel == "grad_input" else (g.T.copy(), words_of_two, 2, 0, True)
+    out = check_exactly(kernel, variant, (*inputs, np.zeros((3, 2), WIDE[dtype])))
     assert out[:, 0].tolist() == g.sum(axis=1, dtype=np.int64).tolist()
 
 
@@ -118,7 +126,8 @@ def test_signs_of_long_sums_of_extremes(kernel, variant, dtype):
     g, x = extremes(dtype)
     sums = g.sum(axis=1, dtype=np.int64)
     for below in (0, 1):
-        out = check_exactly(kernel, variant, (g, x, 2, sums + below, ones((3,), 2), filled((3, 1), WORD)))
+        arguments = (g.T.copy(), x, 2, 0, sums + below, ones((3,), 2), filled((3, 1), WORD))
+        out = check_exactly(kernel, variant, arguments)
         assert (out[:, 0] & np.uint64(1)).tolist() == [1 - below] * 3
 
 
@@ -136,13 +145,16 @@ def test_conv2d_grad_input(kernel, variant, dtype, rng):
 @pytest.mark.parametrize(("kernel", "variant"), rivals("conv2d_grad_weight"))
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
-def test_conv2d_grad_weight_adds(kernel, variant, dtype, pad_value, rng):
+def test_conv2d_grad_weight(kernel, variant, dtype, pad_value, rng):
     for case in CONVOLUTIONS:
-        g = gradient(rng, dtype, case.k, case.batch, *case.out)
+        first, more = PARTS[case.k % 2]
+        g = gradient(rng, dtype, case.batch, *case.out, first + case.k + more)
         x = words(rng, case.batch, *case.image, case.n)
         out = start(rng, dtype, (case.k, *case.kernel, case.n))
         terms = case.batch * case.out[0] * case.out[1]
-        check(kernel, variant, (g, x, case.n, case.stride, case.padding, pad_value, out), terms)
+        fixed = (g, x, case.n, case.stride, case.padding, pad_value, first)
+        check(kernel, variant, (*fixed, True, out), terms)
+        check(kernel, variant, (*fixed, False, filled(out.shape, out.dtype.type)), terms)
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("conv2d_grad_weight_sign"))
@@ -150,10 +162,11 @@ def test_conv2d_grad_weight_adds(kernel, variant, dtype, pad_value, rng):
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_conv2d_grad_weight_sign(kernel, variant, dtype, pad_value, rng):
     for case in CONVOLUTIONS:
-        g, x = exact_gradient(rng, dtype, case.k, case.batch, *case.out), words(rng, case.batch, *case.image, case.n)
-        fixed = (x, case.n, case.stride, case.padding, pad_value)
+        first, more = PARTS[case.k % 2]
+        g = exact_gradient(rng, dtype, case.batch, *case.out, first + case.k + more)
+        fixed = (words(rng, case.batch, *case.image, case.n), case.n, case.stride, case.padding, pad_value, first)
         values = np.zeros((case.k, *case.kernel, case.n), dtype=np.float64)
-        reference.conv2d_grad_weight(g, *fixed, values)
+        reference.conv2d_grad_weight(g, *fixed, False, values)
         shape = (case.k, *case.kernel, words_for(case.n))
         mask = words(rng, case.k, *case.kernel, case.n)
         arguments = (g, *fixed, bounds(values, dtype), mask, filled(shape, WORD))

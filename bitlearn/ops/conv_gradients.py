@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bitlearn.ops import check
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.gradients import Gradient, Output, check_terms, gradient, product, transposed, weight_gradient
+from bitlearn.ops.gradients import Gradient, Output, check_terms, gradient, product, weight_gradient
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
@@ -169,7 +169,7 @@ def conv2d_grad_weight(
     _check_size(ready, len(images), windows, channels)
     return weight_gradient(
         "conv2d_grad_weight",
-        transposed(ready),
+        ready,
         x,
         (images, n, windows.stride, windows.padding, windows.pad_value),
         (channels, *size, n),

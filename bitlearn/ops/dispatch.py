@@ -37,9 +37,9 @@ def run(
     arguments: tuple,
     *,
     rows: tuple[int, ...] = (),
+    first: int | None = None,
     work: int | None = None,
     threads: int | None = 1,
-    clear: int | None = None,
 ) -> None:
     """Run a kernel on validated arguments, its rows split over threads.
 
@@ -51,17 +51,15 @@ def run(
         The kernel's arguments, in order.
     rows : tuple of int
         The positions of the arrays whose first axis is the rows to split; empty where the kernel is not split.
+    first : int, optional
+        The position of the number of the first row, where the kernel is told.
     work : int, optional
         Operations on a word, about, that a row takes; where it is given, too little work is not split.
     threads : int or None
         How many threads; None for the process's default.
-    clear : int, optional
-        The position of an array that is set to zero first, once nothing can raise any more.
     """
     function = lookup(kernel) if isinstance(kernel, str) else kernel
     threads = threading.resolve(threads)
-    if clear is not None:
-        arguments[clear][...] = 0
     if threads == 1 or not rows:
         function(*arguments)
         return
@@ -73,6 +71,8 @@ def run(
             array = arguments[position]
             assert isinstance(array, np.ndarray)
             cut[position] = array[start:stop]
+        if first is not None:
+            cut[first] = start
         function(*cut)
 
     if work is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -174,12 +175,6 @@ def grad_input(
     return result
 
 
-def transposed(g: Gradient) -> Gradient:
-    """Move the channels, the last axis of the parts, first: the rows of a weight gradient."""
-    parts = tuple(np.ascontiguousarray(np.moveaxis(part, -1, 0)) for part in g.parts)
-    return Gradient(parts, g.scale, g.zero_point, g.result, g.source)
-
-
 def weight_gradient(
     kernel: str,
     g: Gradient,
@@ -194,33 +189,34 @@ def weight_gradient(
     out: np.ndarray | None,
     threads: int | None,
 ) -> np.ndarray:
-    """Run a weight-gradient kernel on a transposed gradient: the values, added to `out` or not, or their packed signs.
+    """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs.
 
-    ``fixed`` are the kernel's arguments between the gradient and the thresholds, ``x`` the caller's own object of the
+    ``fixed`` are the kernel's arguments between the gradient and the first row, ``x`` the caller's own object of the
     first of them; ``shape`` is that of the values.
     """
     check.choice("output", output, ("values", "sign"))
     n = shape[-1]
     words_shape = (*shape[:-1], bits.words_for(n))
-    check_terms(g, g.parts[0][:1].size)
+    check_terms(g, math.prod(g.parts[0].shape[:-1]))
     inputs = [g.source, x]
     if output == "values":
-        if mask is not None or np.any(threshold):
+        if mask is not None or (threshold if type(threshold) in (int, float) else np.any(threshold)):
             raise ValueError("threshold and mask must be left out with output 'values', got one of them")
         if accumulate and out is None:
             raise ValueError("out must be given with accumulate=True, got None")
         result = check.output(out, shape, g.result, inputs)
 
-        last = 1 + len(fixed)
+        first = 1 + len(fixed)
 
-        def add(part: np.ndarray, into: np.ndarray, clear: int | None = None) -> None:
-            run(kernel, (part, *fixed, into), rows=(0, last), threads=threads, clear=clear)
+        def add(part: np.ndarray, into: np.ndarray, accumulate: bool = True) -> None:
+            arguments = (part, *fixed, 0, accumulate, into)
+            run(kernel, arguments, rows=(len(arguments) - 1,), first=first, threads=threads)
 
         if g.scale is not None:
             values = product(g, shape, add, adds=True)
             np.add(values, result if accumulate else 0, out=result)
         else:
-            add(g.parts[0], result, None if accumulate else last)
+            add(g.parts[0], result, accumulate)
         return result
 
     if accumulate:
@@ -240,9 +236,9 @@ def weight_gradient(
         bounds = np.ascontiguousarray(bounds, dtype=np.float32)
     else:
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
-    arguments = (g.parts[0], *fixed, bounds, kept, result)
+    arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
     last = len(arguments) - 1
-    run(f"{kernel}_sign", arguments, rows=(0, last - 2, last - 1, last), threads=threads)
+    run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, threads=threads)
     return result
 
 
@@ -312,7 +308,7 @@ def grad_weight(
         raise ValueError(f"g and x must have the same number of rows, got shapes {(m, k)} and {inputs.shape}")
     return weight_gradient(
         "grad_weight",
-        transposed(ready),
+        ready,
         x,
         (inputs, n),
         (k, n),

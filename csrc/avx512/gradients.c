@@ -1,102 +1,373 @@
-/* Products of gradients with bits: a word is the mask of masked additions, shared by four rows. */
+/* Products of gradients with bits on the dot instructions: a group of terms of a row, four bytes, is broadcast to sixteen
+   columns of the panel. A tile of up to 6 rows and 64 columns lives in registers for the whole block: 24 accumulators, 4
+   vectors of the panel and a broadcast. */
 #include "avx512.h"
 
 #ifdef BL_X86_64
 
-/* sums[c] += 2 * set[c] - total for sixteen columns. */
-BL_TARGET_AVX512 BL_INLINE void finish16(__m512i set, int32_t total, int64_t *sums)
+enum { INT8, INT16, FLOAT32 };
+
+#define ROWS 6
+#define VECTORS 4
+
+BL_TARGET_AVX512 BL_INLINE __m512i dot(int type, __m512i sum, __m512i panel, __m512i g)
 {
-    __m512i sum = _mm512_sub_epi32(_mm512_add_epi32(set, set), _mm512_set1_epi32(total));
-    __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sum));
-    __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(sum, 1));
-    _mm512_storeu_si512(sums, _mm512_add_epi64(_mm512_loadu_si512(sums), low));
-    _mm512_storeu_si512(sums + 8, _mm512_add_epi64(_mm512_loadu_si512(sums + 8), high));
+    if (type == INT8)
+        return _mm512_dpbusd_epi32(sum, panel, g);
+    if (type == INT16)
+        return _mm512_dpwssd_epi32(sum, panel, g);
+    return _mm512_castps_si512(
+        _mm512_fmadd_ps(_mm512_castsi512_ps(panel), _mm512_castsi512_ps(g), _mm512_castsi512_ps(sum)));
 }
 
-/* Sums of at most BL_TERMS int8 terms fit 16-bit lanes: twice the additions an instruction. */
-BL_TARGET_AVX512 static void block_int8(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count,
-                                        bl_sums *sums)
+BL_TARGET_AVX512 BL_INLINE __m512i broadcast(const char *at)
 {
-    __m512i set[BL_ROWS][2];
-    int32_t total[BL_ROWS] = {0};
-    for (int r = 0; r < BL_ROWS; r++)
-        set[r][0] = set[r][1] = _mm512_setzero_si512();
-    for (intptr_t t = 0; t < count; t++) {
-        uint64_t word = bits[t * stride];
-        for (int r = 0; r < BL_ROWS; r++) {
-            __m512i g = _mm512_set1_epi16(terms->int8[r][t]);
-            set[r][0] = _mm512_mask_add_epi16(set[r][0], (__mmask32)word, set[r][0], g);
-            set[r][1] = _mm512_mask_add_epi16(set[r][1], (__mmask32)(word >> 32), set[r][1], g);
-        }
+    int32_t group;
+    memcpy(&group, at, sizeof group);
+    return _mm512_set1_epi32(group);
+}
+
+/* *to = or += the sums of sixteen columns. */
+BL_TARGET_AVX512 BL_INLINE void put(int type, int add, int32_t *to, __m512i sum)
+{
+    if (add && type == FLOAT32)
+        sum = _mm512_castps_si512(_mm512_add_ps(_mm512_load_ps((const float *)to), _mm512_castsi512_ps(sum)));
+    else if (add)
+        sum = _mm512_add_epi32(_mm512_load_si512(to), sum);
+    _mm512_store_si512(to, sum);
+}
+
+/* The tile of rows i and following; type and count are constants where it is inlined. groups > 0. */
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+BL_TARGET_AVX512 BL_INLINE void tile(int type, int count, const bl_gradient_rows *rows, intptr_t i,
+                                     const __m512i *panel, intptr_t groups, int32_t *sums, int add)
+{
+#define START(r)                                                                                                       \
+    const char *at##r = rows->at[r < count ? i + r : i];                                                               \
+    __m512i s##r##0 = _mm512_setzero_si512(), s##r##1 = s##r##0, s##r##2 = s##r##0, s##r##3 = s##r##0;
+#define STEP(r)                                                                                                        \
+    if (r < count) {                                                                                                   \
+        __m512i g = broadcast(at##r + offset);                                                                         \
+        s##r##0 = dot(type, s##r##0, columns0, g);                                                                     \
+        s##r##1 = dot(type, s##r##1, columns1, g);                                                                     \
+        s##r##2 = dot(type, s##r##2, columns2, g);                                                                     \
+        s##r##3 = dot(type, s##r##3, columns3, g);                                                                     \
+        BL_KEEP("v", s##r##0);                                                                                         \
+        BL_KEEP("v", s##r##1);                                                                                         \
+        BL_KEEP("v", s##r##2);                                                                                         \
+        BL_KEEP("v", s##r##3);                                                                                         \
     }
-    for (int r = 0; r < BL_ROWS; r++) {
-        for (intptr_t t = 0; t < count; t++)
-            total[r] += terms->int8[r][t];
-        for (int h = 0; h < 2; h++) {
-            __m512i low = _mm512_cvtepi16_epi32(_mm512_castsi512_si256(set[r][h]));
-            __m512i high = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(set[r][h], 1));
-            finish16(low, total[r], sums->integer[r] + 32 * h);
-            finish16(high, total[r], sums->integer[r] + 32 * h + 16);
+#define FINISH(r)                                                                                                      \
+    if (r < count) {                                                                                                   \
+        int32_t *to = sums + BL_COLUMNS * rows->slot[i + r];                                                           \
+        put(type, add, to, s##r##0);                                                                                   \
+        put(type, add, to + 16, s##r##1);                                                                              \
+        put(type, add, to + 32, s##r##2);                                                                              \
+        put(type, add, to + 48, s##r##3);                                                                              \
+    }
+    EACH_ROW(START)
+    intptr_t step = rows->step, offset = 0;
+    do {
+        __m512i columns0 = _mm512_load_si512(panel), columns1 = _mm512_load_si512(panel + 1);
+        __m512i columns2 = _mm512_load_si512(panel + 2), columns3 = _mm512_load_si512(panel + 3);
+        EACH_ROW(STEP)
+        panel += VECTORS;
+        offset += step;
+    } while (--groups);
+    EACH_ROW(FINISH)
+}
+
+BL_TARGET_AVX512 BL_INLINE void product(int type, const bl_gradient_rows *rows, const void *panel, intptr_t groups,
+                                        void *sums, int add)
+{
+    intptr_t i = 0;
+    for (; i + ROWS <= rows->count; i += ROWS)
+        tile(type, ROWS, rows, i, panel, groups, sums, add);
+    switch (rows->count - i) {
+    case 5:
+        tile(type, 5, rows, i, panel, groups, sums, add);
+        break;
+    case 4:
+        tile(type, 4, rows, i, panel, groups, sums, add);
+        break;
+    case 3:
+        tile(type, 3, rows, i, panel, groups, sums, add);
+        break;
+    case 2:
+        tile(type, 2, rows, i, panel, groups, sums, add);
+        break;
+    case 1:
+        tile(type, 1, rows, i, panel, groups, sums, add);
+        break;
+    }
+}
+
+#define PRODUCT(name, type)                                                                                            \
+    BL_TARGET_AVX512 static void name(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,    \
+                                      int add)                                                                         \
+    {                                                                                                                  \
+        product(type, rows, panel, groups, sums, add);                                                                 \
+    }
+PRODUCT(product_int8, INT8)
+PRODUCT(product_int16, INT16)
+PRODUCT(product_float32, FLOAT32)
+
+/* --- Panels ------------------------------------------------------------------------------------------------------- */
+
+/* Four words to 1 and 0: byte t of lane c holds term t of column c. A byte shuffle brings to each place the byte of the
+   word that has its bit, a mask leaves the bit, and the minimum with 1 makes it 1. */
+BL_TARGET_AVX512 static void expand_int8(const uint64_t *bits, intptr_t groups, void *panel)
+{
+    const __m512i low_halves = _mm512_set4_epi32(6, 4, 2, 0), high_halves = _mm512_set4_epi32(7, 5, 3, 1);
+    const __m512i one = _mm512_set1_epi8(1);
+    const __m512i upper = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi8(1), 1);
+    /* Columns 0 to 7 of a word are in its byte 0, 8 to 15 in byte 1. */
+    const __m512i first = _mm512_add_epi8(
+        _mm512_set4_epi32(0x0c080400, 0x0c080400, 0x0c080400, 0x0c080400), upper);
+    const __m512i second = _mm512_add_epi8(first, _mm512_set1_epi8(2));
+    const __m128i low_nibble = _mm_setr_epi32(0x01010101, 0x02020202, 0x04040404, 0x08080808);
+    const __m512i select = _mm512_inserti32x4(
+        _mm512_inserti32x4(_mm512_broadcast_i32x4(low_nibble), _mm_slli_epi16(low_nibble, 4), 1),
+        _mm_slli_epi16(low_nibble, 4), 3);
+    __m512i *to = panel;
+    for (intptr_t g = 0; g < groups; g++, to += VECTORS) {
+        __m512i four = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(bits + 4 * g)));
+        __m512i low = _mm512_permutexvar_epi32(low_halves, four), high = _mm512_permutexvar_epi32(high_halves, four);
+        _mm512_store_si512(to, _mm512_min_epu8(_mm512_and_si512(_mm512_shuffle_epi8(low, first), select), one));
+        _mm512_store_si512(to + 1, _mm512_min_epu8(_mm512_and_si512(_mm512_shuffle_epi8(low, second), select), one));
+        _mm512_store_si512(to + 2, _mm512_min_epu8(_mm512_and_si512(_mm512_shuffle_epi8(high, first), select), one));
+        _mm512_store_si512(to + 3, _mm512_min_epu8(_mm512_and_si512(_mm512_shuffle_epi8(high, second), select), one));
+    }
+}
+
+/* Two words to +1 and -1, int16: the first is in the low halves of the lanes. */
+BL_TARGET_AVX512 static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel)
+{
+    const __m512i plus = _mm512_set1_epi16(1), minus = _mm512_set1_epi16(-1);
+    /* In a lane of the shuffle's own, four columns: bytes 2t of the two words, then a bit of each. */
+    const __m512i select = _mm512_inserti32x4(
+        _mm512_inserti32x4(_mm512_broadcast_i32x4(_mm_setr_epi32(0x00010001, 0x00020002, 0x00040004, 0x00080008)),
+                           _mm_setr_epi32(0x00100010, 0x00200020, 0x00400040, 0x00800080), 1),
+        _mm_setr_epi32(0x00100010, 0x00200020, 0x00400040, 0x00800080), 3);
+    const __m512i upper = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi8(1), 1);
+    __m512i *to = panel;
+    for (intptr_t g = 0; g < groups; g++, to += VECTORS) {
+        __m512i two = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(bits + 2 * g)));
+        for (int q = 0; q < VECTORS; q++) {
+            __m512i from = _mm512_add_epi8(_mm512_set1_epi32(0x08080000 + 0x02020202 * q), upper);
+            __mmask32 set = _mm512_test_epi16_mask(_mm512_shuffle_epi8(two, from), select);
+            _mm512_store_si512(to + q, _mm512_mask_blend_epi16(set, minus, plus));
         }
     }
 }
 
-BL_TARGET_AVX512 static void block_int16(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count,
-                                         bl_sums *sums)
-{
-    __m512i set[BL_ROWS][4];
-    int32_t total[BL_ROWS] = {0};
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int q = 0; q < 4; q++)
-            set[r][q] = _mm512_setzero_si512();
-    for (intptr_t t = 0; t < count; t++) {
-        uint64_t word = bits[t * stride];
-        for (int r = 0; r < BL_ROWS; r++) {
-            __m512i g = _mm512_set1_epi32(terms->int16[r][t]);
-            for (int q = 0; q < 4; q++)
-                set[r][q] = _mm512_mask_add_epi32(set[r][q], (__mmask16)(word >> (16 * q)), set[r][q], g);
-        }
-    }
-    for (int r = 0; r < BL_ROWS; r++) {
-        for (intptr_t t = 0; t < count; t++)
-            total[r] += terms->int16[r][t];
-        for (int q = 0; q < 4; q++)
-            finish16(set[r][q], total[r], sums->integer[r] + 16 * q);
-    }
-}
-
-/* The signs +1 and -1 are made once for four rows; a fused multiply-add by them rounds as an addition does, for the
-   product is exact. */
-BL_TARGET_AVX512 static void block_float32(const bl_terms *terms, const uint64_t *bits, intptr_t stride,
-                                           intptr_t count, bl_sums *sums)
+BL_TARGET_AVX512 static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel)
 {
     const __m512 plus = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-1.0f);
-    __m512 sum[BL_ROWS][4];
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int q = 0; q < 4; q++)
-            sum[r][q] = _mm512_setzero_ps();
-    for (intptr_t t = 0; t < count; t++) {
-        uint64_t word = bits[t * stride];
-        __m512 sign[4];
-        for (int q = 0; q < 4; q++)
-            sign[q] = _mm512_mask_blend_ps((__mmask16)(word >> (16 * q)), minus, plus);
-        for (int r = 0; r < BL_ROWS; r++) {
-            __m512 g = _mm512_set1_ps(terms->float32[r][t]);
-            for (int q = 0; q < 4; q++)
-                sum[r][q] = _mm512_fmadd_ps(g, sign[q], sum[r][q]);
-        }
-    }
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int q = 0; q < 4; q++) {
-            float *to = sums->real[r] + 16 * q;
-            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), sum[r][q]));
-        }
+    float *to = panel;
+    for (intptr_t g = 0; g < groups; g++, to += BL_COLUMNS)
+        for (int q = 0; q < VECTORS; q++)
+            _mm512_store_ps(to + 16 * q, _mm512_mask_blend_ps((__mmask16)(bits[g] >> (16 * q)), minus, plus));
 }
 
-static const bl_gradient_blocks blocks = {.int8 = block_int8, .int16 = block_int16, .float32 = block_float32};
+/* --- Rows --------------------------------------------------------------------------------------------------------- */
+
+/* The sums of a row's bytes by lanes; `rest` masks those past a multiple of 64. */
+BL_TARGET_AVX512 BL_INLINE __m512i total_lanes(const char *row, intptr_t bytes, __mmask64 rest)
+{
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, _mm512_maskz_loadu_epi8(rest, row + bytes / 64 * 64));
+    for (intptr_t at = 0; at + 64 <= bytes; at += 64)
+        sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(row + at));
+    return sum;
+}
+
+/* a + b with the lanes of both in turn: half of them in each. */
+BL_TARGET_AVX512 BL_INLINE __m512i fold32(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+/* Four rows are folded together: a sum across lanes takes longer than the row. */
+BL_TARGET_AVX512 static void total(const bl_gradient_rows *rows, intptr_t groups, int32_t *totals)
+{
+    intptr_t bytes = BL_GROUP_BYTES * groups;
+    __mmask64 rest = bytes % 64 ? ~UINT64_C(0) >> (64 - bytes % 64) : 0;
+    for (intptr_t i = 0; i < rows->count; i += 4) {
+        __m512i sum[4];
+        int32_t sums[4];
+        for (int r = 0; r < 4; r++)
+            sum[r] = total_lanes(rows->at[bl_min(i + r, rows->count - 1)], bytes, rest);
+        __m512i even = fold32(sum[0], sum[1]), odd = fold32(sum[2], sum[3]);
+        __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd));
+        __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+        _mm_storeu_si128((__m128i *)sums,
+                         _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
+        for (int r = 0; r < 4 && i + r < rows->count; r++)
+            totals[rows->slot[i + r]] += sums[r];
+    }
+}
+
+/* Sixty-four rows at a time, in the order that the unpacking of bytes leaves: row 16 l + 4 q + i at lane l of vector q. */
+BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t groups, intptr_t count, void *out,
+                                             bl_gradient_rows *rows, int32_t *totals)
+{
+    const __m512i ones = _mm512_set1_epi8(1);
+    rows->count = count;
+    rows->step = BL_GROUP_BYTES * BL_BLOCK_ROWS;
+    for (intptr_t r = 0; r < count; r++) {
+        rows->at[r] = (const char *)out + r / 64 * 256 + r / 4 % 4 * 64 + r / 16 % 4 * 16 + r % 4 * 4;
+        rows->slot[r] = r;
+    }
+    for (intptr_t from = 0; from < count; from += 64) {
+        __mmask64 in = count - from >= 64 ? ~UINT64_C(0) : ~UINT64_C(0) >> (64 - (count - from));
+        char *to = (char *)out + 4 * from;
+        __m512i sum[4];
+        int32_t sums[64];
+        for (int q = 0; q < 4; q++)
+            sum[q] = _mm512_setzero_si512();
+        for (intptr_t g = 0; g < groups; g++, to += rows->step) {
+            __m512i a = _mm512_maskz_loadu_epi8(in, terms[4 * g] + from);
+            __m512i b = _mm512_maskz_loadu_epi8(in, terms[4 * g + 1] + from);
+            __m512i c = _mm512_maskz_loadu_epi8(in, terms[4 * g + 2] + from);
+            __m512i d = _mm512_maskz_loadu_epi8(in, terms[4 * g + 3] + from);
+            __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d), all[4];
+            all[0] = _mm512_unpacklo_epi16(ab, cd);
+            all[1] = _mm512_unpackhi_epi16(ab, cd);
+            ab = _mm512_unpackhi_epi8(a, b);
+            cd = _mm512_unpackhi_epi8(c, d);
+            all[2] = _mm512_unpacklo_epi16(ab, cd);
+            all[3] = _mm512_unpackhi_epi16(ab, cd);
+            for (int q = 0; q < 4; q++) {
+                _mm512_storeu_si512(to + 64 * q, all[q]);
+                sum[q] = _mm512_dpbusd_epi32(sum[q], ones, all[q]);
+            }
+        }
+        for (int q = 0; q < 4; q++)
+            _mm512_storeu_si512(sums + 16 * q, sum[q]);
+        for (intptr_t r = 0; r < 64 && from + r < count; r++)
+            totals[from + r] += sums[r / 4 % 4 * 16 + r / 16 * 4 + r % 4];
+    }
+}
+
+/* --- Results ------------------------------------------------------------------------------------------------------ */
+
+/* The sixteen sums from column 16 * q on, finished; int8 alone has totals. */
+BL_TARGET_AVX512 BL_INLINE __m512i finished(int type, const int32_t *sums, int q, int32_t total)
+{
+    __m512i sum = _mm512_load_si512(sums + 16 * q);
+    return type == INT8 ? _mm512_sub_epi32(_mm512_slli_epi32(sum, 1), _mm512_set1_epi32(total)) : sum;
+}
+
+/* Eight int64 sums of int16 products: half h of sixteen. */
+BL_TARGET_AVX512 BL_INLINE __m512i widened(__m512i sum, int h)
+{
+    return _mm512_cvtepi32_epi64(h ? _mm512_extracti64x4_epi64(sum, 1) : _mm512_castsi512_si256(sum));
+}
+
+/* Out of int32, a threshold is out of reach of every sum as the limit is. */
+BL_TARGET_AVX512 BL_INLINE uint64_t compare(int type, const bl_gradient_result *result, intptr_t group,
+                                            const int32_t *sums, int32_t total, const int64_t *before)
+{
+    uint64_t bits = 0;
+    for (int q = 0; q < 4; q++) {
+        __m512i sum = finished(type, sums, q, total);
+        uint64_t sixteen = 0;
+        if (type == FLOAT32) {
+            __m512 threshold = _mm512_set1_ps(((const float *)result->threshold)[group]);
+            sixteen = _mm512_cmp_ps_mask(_mm512_castsi512_ps(sum), threshold, _CMP_GE_OQ);
+        } else if (type == INT8) {
+            int64_t threshold = ((const int64_t *)result->threshold)[group];
+            threshold = threshold > INT32_MAX ? INT32_MAX : threshold < INT32_MIN ? INT32_MIN : threshold;
+            sixteen = _mm512_cmpge_epi32_mask(sum, _mm512_set1_epi32((int32_t)threshold));
+        } else
+            for (int h = 0; h < 2; h++) {
+                __m512i threshold = _mm512_set1_epi64(((const int64_t *)result->threshold)[group]);
+                __m512i wide = widened(sum, h);
+                if (before)
+                    wide = _mm512_add_epi64(wide, _mm512_loadu_si512(before + 16 * q + 8 * h));
+                sixteen |= (uint64_t)_mm512_cmpge_epi64_mask(wide, threshold) << (8 * h);
+            }
+        bits |= sixteen << (16 * q);
+    }
+    return bits;
+}
+
+/* *to = or += a vector of int32, int64 or float32. */
+BL_TARGET_AVX512 BL_INLINE __m512i sum_of(int type, int add, __m512i before, __m512i value)
+{
+    if (!add)
+        return value;
+    if (type == FLOAT32)
+        return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(before), _mm512_castsi512_ps(value)));
+    return type == INT8 ? _mm512_add_epi32(before, value) : _mm512_add_epi64(before, value);
+}
+
+/* Write or add the finished sums of `width` columns; the arguments before it are constants where it is inlined. Whole
+   stores where all 64 are wanted: masked ones cost more. */
+BL_TARGET_AVX512 BL_INLINE void write(int type, int add, intptr_t width, char *out, const int32_t *sums, int32_t total)
+{
+    int lanes = type == INT16 ? 8 : 16;
+    for (int c = 0; c < BL_COLUMNS; c += lanes, out += 64) {
+        __m512i value = finished(type, sums, c / 16, total);
+        if (type == INT16)
+            value = widened(value, c / 8 % 2);
+        if (width == BL_COLUMNS) {
+            _mm512_storeu_si512(out, sum_of(type, add, add ? _mm512_loadu_si512(out) : value, value));
+        } else if (c < width) {
+            __mmask16 in = (__mmask16)(width - c >= 16 ? 0xffff : (1 << (width - c)) - 1);
+            if (type == INT16) {
+                __m512i before = add ? _mm512_maskz_loadu_epi64((__mmask8)in, out) : value;
+                _mm512_mask_storeu_epi64(out, (__mmask8)in, sum_of(type, add, before, value));
+            } else {
+                __m512i before = add ? _mm512_maskz_loadu_epi32(in, out) : value;
+                _mm512_mask_storeu_epi32(out, in, sum_of(type, add, before, value));
+            }
+        }
+    }
+}
+
+BL_TARGET_AVX512 BL_INLINE void finish(int type, const bl_gradient_result *result, intptr_t row, intptr_t word,
+                                       const int32_t *sums, int32_t total, const int64_t *before)
+{
+    if (result->kind == BL_COMPARE) {
+        intptr_t at = row * bl_words(result->n) + word;
+        uint64_t bits = compare(type, result, row / result->rows_per_threshold, sums, total, before);
+        /* The mask's zero tail clears the columns past n. */
+        ((uint64_t *)result->out)[at] = bits & result->mask[at];
+        return;
+    }
+    intptr_t at = (intptr_t)(row * result->n) + BL_COLUMNS * word, width = (intptr_t)result->n - BL_COLUMNS * word;
+    char *out = (char *)result->out + at * (type == INT16 ? 8 : 4);
+    if (result->kind == BL_ADD && width >= BL_COLUMNS)
+        write(type, 1, BL_COLUMNS, out, sums, total);
+    else if (result->kind == BL_ADD)
+        write(type, 1, width, out, sums, total);
+    else if (width >= BL_COLUMNS)
+        write(type, 0, BL_COLUMNS, out, sums, total);
+    else
+        write(type, 0, width, out, sums, total);
+}
+
+#define FINISH_TYPE(name, type)                                                                                        \
+    BL_TARGET_AVX512 static void name(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, \
+                                      int shift, int32_t total, const int64_t *before)                                 \
+    {                                                                                                                  \
+        (void)shift;                                                                                                   \
+        finish(type, result, row, word, sums, total, before);                                                          \
+    }
+FINISH_TYPE(finish_int8, INT8)
+FINISH_TYPE(finish_int16, INT16)
+FINISH_TYPE(finish_float32, FLOAT32)
+
+static const bl_gradient_types types = {
+    .int8 = {expand_int8, interleave_int8, total, product_int8, finish_int8},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, finish_int16},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, finish_float32},
+};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_avx512 parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }
+    void bl_##name##_avx512 parameters { bl_##name##_blocked(&types, BL_UNWRAP arguments); }
 BL_GRADIENT_KERNELS(KERNEL)
 
 #endif

@@ -1,180 +1,201 @@
-/* Products of gradients with bits: the portable blocks, the drivers of the matrix products, and the results of all. */
+/* Products of gradients with bits: the portable blocks, and what becomes of sums. */
 #include "portable.h"
 
-void bl_load_terms(bl_terms *terms, int r, intptr_t to, const void *g, int g_type, intptr_t offset, intptr_t count)
+/* --- Results ---------------------------------------------------------------------------------------------------- */
+
+/* 2 * sum may leave int32 where the result does not: unsigned, so that it may wrap. */
+static inline int32_t result_int8(int32_t sum, int shift, int32_t total)
 {
-    if (g_type == BL_INT8) {
-        int16_t *row = terms->int8[r] + to;
-        for (intptr_t t = 0; t < count; t++)
-            row[t] = g ? ((const int8_t *)g)[offset + t] : 0;
-    } else if (g_type == BL_INT16) {
-        int32_t *row = terms->int16[r] + to;
-        for (intptr_t t = 0; t < count; t++)
-            row[t] = g ? ((const int16_t *)g)[offset + t] : 0;
-    } else {
-        float *row = terms->float32[r] + to;
-        for (intptr_t t = 0; t < count; t++)
-            row[t] = g ? ((const float *)g)[offset + t] : 0.0f;
-    }
+    return (int32_t)(((uint32_t)sum << shift) - (uint32_t)total);
 }
 
-static void finish_bits(const bl_gradient_result *result, intptr_t row, intptr_t word, int r, const bl_sums *sums)
+static void finish_bits(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
+                        int32_t total, const int64_t *before)
 {
     uint8_t flags[BL_COLUMNS];
     intptr_t group = row / result->rows_per_threshold, at = row * bl_words(result->n) + word;
     if (result->g_type == BL_FLOAT32) {
         float threshold = ((const float *)result->threshold)[group];
         for (int c = 0; c < BL_COLUMNS; c++)
-            flags[c] = sums->real[r][c] >= threshold;
+            flags[c] = ((const float *)sums)[c] >= threshold;
+    } else if (result->g_type == BL_INT8) {
+        int64_t threshold = ((const int64_t *)result->threshold)[group];
+        for (int c = 0; c < BL_COLUMNS; c++)
+            flags[c] = result_int8(((const int32_t *)sums)[c], shift, total) >= threshold;
     } else {
         int64_t threshold = ((const int64_t *)result->threshold)[group];
         for (int c = 0; c < BL_COLUMNS; c++)
-            flags[c] = sums->integer[r][c] >= threshold;
+            flags[c] = ((const int32_t *)sums)[c] + (before ? before[c] : 0) >= threshold;
     }
     /* The mask's zero tail clears the columns past n. */
     ((uint64_t *)result->out)[at] = bl_pack_flags(flags) & result->mask[at];
 }
 
-void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, int r, const bl_sums *sums)
+/* out[c] = value, or out[c] += value: two loops that compile to vector code, the second for a last narrow word. */
+#define WRITE(type, value)                                                                                             \
+    do {                                                                                                               \
+        type *out = (type *)result->out + at;                                                                          \
+        if (result->kind == BL_ADD)                                                                                    \
+            for (intptr_t c = 0; c < width; c++)                                                                       \
+                out[c] += (value);                                                                                     \
+        else                                                                                                           \
+            for (intptr_t c = 0; c < width; c++)                                                                       \
+                out[c] = (value);                                                                                      \
+    } while (0)
+
+void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
+                        int32_t total, const int64_t *before)
 {
     if (result->kind == BL_COMPARE) {
-        finish_bits(result, row, word, r, sums);
+        finish_bits(result, row, word, sums, shift, total, before);
         return;
     }
     intptr_t at = (intptr_t)(row * result->n) + 64 * word;
     intptr_t width = bl_min(BL_COLUMNS, (intptr_t)result->n - 64 * word);
-    int add = result->kind == BL_ADD;
-    if (result->g_type == BL_INT8) {
-        int32_t *out = (int32_t *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = (add ? out[c] : 0) + (int32_t)sums->integer[r][c];
-    } else if (result->g_type == BL_INT16) {
-        int64_t *out = (int64_t *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = (add ? out[c] : 0) + sums->integer[r][c];
-    } else {
-        float *out = (float *)result->out + at;
-        for (intptr_t c = 0; c < width; c++)
-            out[c] = (add ? out[c] : 0.0f) + sums->real[r][c];
+    const int32_t *integer = sums;
+    const float *real = sums;
+    if (result->g_type == BL_INT8)
+        WRITE(int32_t, result_int8(integer[c], shift, total));
+    else if (result->g_type == BL_INT16)
+        WRITE(int64_t, integer[c]);
+    else
+        WRITE(float, real[c]);
+}
+
+/* --- Layouts ---------------------------------------------------------------------------------------------------- */
+
+/* Group g of row r is at out[g * step + 4 * r], its terms side by side. */
+static void place_rows(intptr_t count, void *out, bl_gradient_rows *rows)
+{
+    rows->count = count;
+    rows->step = BL_GROUP_BYTES * BL_BLOCK_ROWS;
+    for (intptr_t r = 0; r < count; r++) {
+        rows->at[r] = (const char *)out + BL_GROUP_BYTES * r;
+        rows->slot[r] = r;
     }
 }
 
-/* sums of g (rows, terms) with bits (terms, words), one word column and four rows at a time. */
-static void product(const bl_gradient_blocks *blocks, const void *g, const uint64_t *bits, intptr_t rows,
-                    intptr_t terms, const bl_gradient_result *result)
+void bl_interleave_int8(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
+                        int32_t *totals)
 {
-    bl_gradient_block *block = bl_block_of(blocks, result->g_type);
-    intptr_t words = bl_words(result->n);
-    bl_terms buffer;
-    for (intptr_t i = 0; i < rows; i += BL_ROWS)
-        for (intptr_t word = 0; word < words; word++) {
-            bl_sums sums;
-            memset(&sums, 0, sizeof sums);
-            for (intptr_t from = 0; from < terms; from += BL_TERMS) {
-                intptr_t count = bl_min(BL_TERMS, terms - from);
-                for (int r = 0; r < BL_ROWS; r++)
-                    bl_load_terms(&buffer, r, 0, g, result->g_type, bl_min(i + r, rows - 1) * terms + from, count);
-                block(&buffer, bits + from * words + word, words, count, &sums);
+    (void)totals;
+    place_rows(count, out, rows);
+    for (intptr_t g = 0; g < groups; g++, terms += 4) {
+        int8_t *to = (int8_t *)out + g * rows->step;
+        const int8_t *a = (const int8_t *)terms[0], *b = (const int8_t *)terms[1];
+        const int8_t *c = (const int8_t *)terms[2], *d = (const int8_t *)terms[3];
+        for (intptr_t r = 0; r < count; r++) {
+            to[4 * r] = a[r];
+            to[4 * r + 1] = b[r];
+            to[4 * r + 2] = c[r];
+            to[4 * r + 3] = d[r];
+        }
+    }
+}
+
+void bl_interleave_int16(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
+                         int32_t *totals)
+{
+    (void)totals;
+    place_rows(count, out, rows);
+    for (intptr_t g = 0; g < groups; g++, terms += 2) {
+        int16_t *to = (int16_t *)((char *)out + g * rows->step);
+        const int16_t *a = (const int16_t *)terms[0], *b = (const int16_t *)terms[1];
+        for (intptr_t r = 0; r < count; r++) {
+            to[2 * r] = a[r];
+            to[2 * r + 1] = b[r];
+        }
+    }
+}
+
+void bl_interleave_float32(const char *const *terms, intptr_t groups, intptr_t count, void *out,
+                           bl_gradient_rows *rows, int32_t *totals)
+{
+    (void)totals;
+    place_rows(count, out, rows);
+    for (intptr_t g = 0; g < groups; g++)
+        memcpy((char *)out + g * rows->step, terms[g], (size_t)(BL_GROUP_BYTES * count));
+}
+
+/* --- Blocks ----------------------------------------------------------------------------------------------------- */
+
+/* The panel holds a byte for each term and column: 1 where the bit is set, else 0. Bits are expanded before the sums
+   and not among them: a vector load that follows the stores of its parts too closely waits for them. */
+static void expand(const uint64_t *bits, intptr_t terms, void *panel)
+{
+    for (intptr_t t = 0; t < terms; t++)
+        bl_unpack_flags(bits[t], (uint8_t *)panel + BL_COLUMNS * t);
+}
+
+static void expand_int8(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, 4 * groups, panel); }
+static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, 2 * groups, panel); }
+static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, groups, panel); }
+
+/* Four rows at a time, or as many as there are, read the flags of a term. Sums of a block where the bit is set: those of
+   int8 fit int16, for -32768 = 256 * -128 is reached and +32768 is not. */
+#define ROWS 4
+
+#define READ(element, r)                                                                                               \
+    element g;                                                                                                         \
+    memcpy(&g, rows->at[bl_min(i + r, rows->count - 1)] + at, sizeof g)
+
+#define PRODUCT(name, element, type, per_group)                                                                        \
+    static void name(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add)            \
+    {                                                                                                                  \
+        for (intptr_t i = 0; i < rows->count; i += ROWS) {                                                             \
+            type set[ROWS][BL_COLUMNS] = {{0}};                                                                        \
+            int32_t total[ROWS] = {0};                                                                                 \
+            for (intptr_t t = 0; t < per_group * groups; t++) {                                                        \
+                const uint8_t *flags = (const uint8_t *)panel + BL_COLUMNS * t;                                        \
+                intptr_t at = t / per_group * rows->step + t % per_group * (intptr_t)sizeof(element);                  \
+                for (int r = 0; r < ROWS; r++) {                                                                       \
+                    READ(element, r);                                                                                  \
+                    total[r] += g;                                                                                     \
+                    for (int c = 0; c < BL_COLUMNS; c++)                                                               \
+                        set[r][c] = (type)(set[r][c] + (g & -flags[c]));                                               \
+                }                                                                                                      \
+            }                                                                                                          \
+            for (int r = 0; r < ROWS && i + r < rows->count; r++) {                                                    \
+                int32_t *to = (int32_t *)sums + BL_COLUMNS * rows->slot[i + r];                                        \
+                for (int c = 0; c < BL_COLUMNS; c++)                                                                   \
+                    to[c] = (add ? to[c] : 0) + 2 * set[r][c] - total[r];                                              \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+PRODUCT(product_int8, int8_t, int16_t, 4)
+PRODUCT(product_int16, int16_t, int32_t, 2)
+
+static void product_float32(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add)
+{
+    for (intptr_t i = 0; i < rows->count; i += ROWS) {
+        float sum[ROWS][BL_COLUMNS] = {{0}};
+        for (intptr_t t = 0; t < groups; t++) {
+            const uint8_t *flags = (const uint8_t *)panel + BL_COLUMNS * t;
+            float sign[BL_COLUMNS];
+            intptr_t at = t * rows->step;
+            for (int c = 0; c < BL_COLUMNS; c++)
+                sign[c] = (float)(2 * flags[c] - 1);
+            for (int r = 0; r < ROWS; r++) {
+                READ(float, r);
+                for (int c = 0; c < BL_COLUMNS; c++)
+                    sum[r][c] += g * sign[c];
             }
-            for (int r = 0; r < BL_ROWS && i + r < rows; r++)
-                bl_gradient_finish(result, i + r, word, r, &sums);
         }
-}
-
-void bl_grad_input_blocked(const bl_gradient_blocks *blocks, const void *g, int g_type, const uint64_t *w, intptr_t m,
-                           intptr_t k, int64_t n, void *out)
-{
-    bl_gradient_result result = {.kind = BL_STORE, .g_type = g_type, .out = out, .n = n};
-    product(blocks, g, w, m, k, &result);
-}
-
-void bl_grad_weight_blocked(const bl_gradient_blocks *blocks, const void *gt, int g_type, const uint64_t *x,
-                            intptr_t k, intptr_t m, int64_t n, void *out)
-{
-    bl_gradient_result result = {.kind = BL_ADD, .g_type = g_type, .out = out, .n = n};
-    product(blocks, gt, x, k, m, &result);
-}
-
-void bl_grad_weight_sign_blocked(const bl_gradient_blocks *blocks, const void *gt, int g_type, const uint64_t *x,
-                                 intptr_t k, intptr_t m, int64_t n, const void *threshold, const uint64_t *mask,
-                                 uint64_t *out)
-{
-    bl_gradient_result result = {.kind = BL_COMPARE,
-                                 .g_type = g_type,
-                                 .threshold = threshold,
-                                 .rows_per_threshold = 1,
-                                 .mask = mask,
-                                 .out = out,
-                                 .n = n};
-    product(blocks, gt, x, k, m, &result);
-}
-
-/* The bits of a block as bytes of 0 and 1, made before the sums and not among them: a vector load that follows the
-   stores of its parts too closely waits for them, which took half of the time. */
-typedef uint8_t block_flags[BL_TERMS][BL_COLUMNS];
-
-static void expand(const uint64_t *bits, intptr_t stride, intptr_t count, block_flags flags)
-{
-    for (intptr_t t = 0; t < count; t++)
-        bl_unpack_flags(bits[t * stride], flags[t]);
-}
-
-static void block_int8(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count, bl_sums *sums)
-{
-    block_flags flags;
-    int16_t set[BL_ROWS][BL_COLUMNS] = {{0}};
-    int32_t total[BL_ROWS] = {0};
-    expand(bits, stride, count, flags);
-    for (intptr_t t = 0; t < count; t++)
-        for (int r = 0; r < BL_ROWS; r++) {
-            int16_t g = terms->int8[r][t];
-            total[r] += g;
+        for (int r = 0; r < ROWS && i + r < rows->count; r++) {
+            float *to = (float *)sums + BL_COLUMNS * rows->slot[i + r];
             for (int c = 0; c < BL_COLUMNS; c++)
-                set[r][c] = (int16_t)(set[r][c] + (g & -flags[t][c]));
+                to[c] = (add ? to[c] : 0.0f) + sum[r][c];
         }
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int c = 0; c < BL_COLUMNS; c++)
-            sums->integer[r][c] += 2 * set[r][c] - total[r];
-}
-
-static void block_int16(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count, bl_sums *sums)
-{
-    block_flags flags;
-    int32_t set[BL_ROWS][BL_COLUMNS] = {{0}};
-    int32_t total[BL_ROWS] = {0};
-    expand(bits, stride, count, flags);
-    for (intptr_t t = 0; t < count; t++)
-        for (int r = 0; r < BL_ROWS; r++) {
-            int32_t g = terms->int16[r][t];
-            total[r] += g;
-            for (int c = 0; c < BL_COLUMNS; c++)
-                set[r][c] += g & -flags[t][c];
-        }
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int c = 0; c < BL_COLUMNS; c++)
-            sums->integer[r][c] += 2 * set[r][c] - total[r];
-}
-
-static void block_float32(const bl_terms *terms, const uint64_t *bits, intptr_t stride, intptr_t count, bl_sums *sums)
-{
-    block_flags flags;
-    float sum[BL_ROWS][BL_COLUMNS] = {{0}};
-    expand(bits, stride, count, flags);
-    for (intptr_t t = 0; t < count; t++) {
-        float sign[BL_COLUMNS];
-        for (int c = 0; c < BL_COLUMNS; c++)
-            sign[c] = (float)(2 * flags[t][c] - 1);
-        for (int r = 0; r < BL_ROWS; r++)
-            for (int c = 0; c < BL_COLUMNS; c++)
-                sum[r][c] += terms->float32[r][t] * sign[c];
     }
-    for (int r = 0; r < BL_ROWS; r++)
-        for (int c = 0; c < BL_COLUMNS; c++)
-            sums->real[r][c] += sum[r][c];
 }
 
-static const bl_gradient_blocks blocks = {.int8 = block_int8, .int16 = block_int16, .float32 = block_float32};
+static const bl_gradient_types types = {
+    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
+};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_portable parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }
+    void bl_##name##_portable parameters { bl_##name##_blocked(&types, BL_UNWRAP arguments); }
 BL_GRADIENT_KERNELS(KERNEL)

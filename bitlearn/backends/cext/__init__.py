@@ -112,12 +112,13 @@ def _grad_input(variant, g, w, n, out):
     lib.bl_grad_input(variant, pointer(g), code(g), pointer(w), *g.shape, n, pointer(out, True))
 
 
-def _grad_weight(variant, gt, x, n, out):
-    lib.bl_grad_weight(variant, pointer(gt), code(gt), pointer(x), *gt.shape, n, pointer(out, True))
+def _grad_weight(variant, g, x, n, first, accumulate, out):
+    inputs = (pointer(g), code(g), pointer(x), *g.shape, n, first, len(out), accumulate)
+    lib.bl_grad_weight(variant, *inputs, pointer(out, True))
 
 
-def _grad_weight_sign(variant, gt, x, n, threshold, mask, out):
-    inputs = (pointer(gt), code(gt), pointer(x), *gt.shape, n)
+def _grad_weight_sign(variant, g, x, n, first, threshold, mask, out):
+    inputs = (pointer(g), code(g), pointer(x), *g.shape, n, first, len(out))
     lib.bl_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
@@ -126,16 +127,15 @@ def _conv2d_grad_input(variant, g, w, n, stride, padding, out):
     lib.bl_conv2d_grad_input(variant, pointer(g), code(g), pointer(w), shape, pointer(out, True))
 
 
-def _conv2d_grad_weight(variant, gt, x, n, stride, padding, pad_value, out):
-    out_shape = (*gt.shape[1:], len(gt))
-    shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_conv2d_grad_weight(variant, pointer(gt), code(gt), pointer(x), shape, pointer(out, True))
+def _conv2d_grad_weight(variant, g, x, n, stride, padding, pad_value, first, accumulate, out):
+    shape = _conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
+    inputs = (pointer(g), code(g), pointer(x), shape, first, len(out), accumulate)
+    lib.bl_conv2d_grad_weight(variant, *inputs, pointer(out, True))
 
 
-def _conv2d_grad_weight_sign(variant, gt, x, n, stride, padding, pad_value, threshold, mask, out):
-    out_shape = (*gt.shape[1:], len(gt))
-    shape = _conv2d(n, x.shape, out.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
-    inputs = (pointer(gt), code(gt), pointer(x), shape)
+def _conv2d_grad_weight_sign(variant, g, x, n, stride, padding, pad_value, first, threshold, mask, out):
+    shape = _conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
+    inputs = (pointer(g), code(g), pointer(x), shape, first, len(out))
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 

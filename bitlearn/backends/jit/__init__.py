@@ -113,11 +113,11 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
     for narrow, wide, limit in ((np.int8, np.int32, np.int64), (np.int16, np.int64, np.int64), (np.float32,) * 3):
         g, maps, threshold = zeros(narrow, 1, 1), zeros(narrow, 1, 1, 1, 1), zeros(limit, 1)
         yield "grad_input", (g, row, 1, zeros(wide, 1, 1))
-        yield "grad_weight", (g, row, 1, zeros(wide, 1, 1))
-        yield "grad_weight_sign", (g, row, 1, threshold, row, zeros(word, 1, 1))
+        yield "grad_weight", (g, row, 1, 0, True, zeros(wide, 1, 1))
+        yield "grad_weight_sign", (g, row, 1, 0, threshold, row, zeros(word, 1, 1))
         yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
-        yield "conv2d_grad_weight", (maps, image, 1, *window, 0, zeros(wide, 1, 1, 1, 1))
-        yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, threshold, image, zeros(word, 1, 1, 1, 1))
+        yield "conv2d_grad_weight", (maps, image, 1, *window, 0, 0, True, zeros(wide, 1, 1, 1, 1))
+        yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, 0, threshold, image, zeros(word, 1, 1, 1, 1))
     noise, zero = zeros(np.uint32, 0, 0), zeros(np.int64, 1)
     for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
         for code in (np.int8, np.int16):

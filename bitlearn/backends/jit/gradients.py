@@ -44,21 +44,23 @@ def grad_input(g, w, n, out):
 
 
 @kernel
-def grad_weight(gt, x, n, out):
-    """out[k, j] += sum over i of gt[k, i] * x[i, j]."""
-    for k in range(gt.shape[0]):
-        for i in range(gt.shape[1]):
-            add_signs(out[k], gt[k, i], x[i])
+def grad_weight(g, x, n, first, accumulate, out):
+    """out[k, j] = sum over i of g[i, first + k] * x[i, j], added to out with accumulate."""
+    if not accumulate:
+        out[:] = 0
+    for k in range(out.shape[0]):
+        for i in range(g.shape[0]):
+            add_signs(out[k], g[i, first + k], x[i])
 
 
 @kernel
-def grad_weight_sign(gt, x, n, threshold, mask, out):
-    """bit[k, j] = (sum over i of gt[k, i] * x[i, j]) >= threshold[k], and clear where mask is."""
+def grad_weight_sign(g, x, n, first, threshold, mask, out):
+    """bit[k, j] = (sum over i of g[i, first + k] * x[i, j]) >= threshold[k], and clear where mask is."""
     total = np.empty(n, threshold.dtype)
-    for k in range(gt.shape[0]):
+    for k in range(out.shape[0]):
         total[:] = 0
-        for i in range(gt.shape[1]):
-            add_signs(total, gt[k, i], x[i])
+        for i in range(g.shape[0]):
+            add_signs(total, g[i, first + k], x[i])
         pack_row_masked(total, threshold[k], mask[k], out[k])
 
 
@@ -81,18 +83,18 @@ def conv2d_grad_input(g, w, n, stride, padding, out):
 
 
 @helper
-def add_tap_gradient(gt, x, stride, padding, pad_value, i, j, total):
-    """Add the gradient of tap (i, j) of one output channel to total (n,). gt (batch, out_h, out_w)."""
+def add_tap_gradient(g, x, stride, padding, pad_value, i, j, k, total):
+    """Add the gradient of tap (i, j) of channel k of g to total (n,)."""
     outside = total.dtype.type(0)
-    for b in range(gt.shape[0]):
-        for r in range(gt.shape[1]):
+    for b in range(g.shape[0]):
+        for r in range(g.shape[1]):
             y = r * stride[0] + i - padding[0]
-            for c in range(gt.shape[2]):
+            for c in range(g.shape[2]):
                 z = c * stride[1] + j - padding[1]
                 if 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
-                    add_signs(total, gt[b, r, c], x[b, y, z])
+                    add_signs(total, g[b, r, c, k], x[b, y, z])
                 else:
-                    outside += gt[b, r, c]
+                    outside += g[b, r, c, k]
     if pad_value != 0:
         padded = total.dtype.type(pad_value * outside)
         for channel in range(total.size):
@@ -100,21 +102,23 @@ def add_tap_gradient(gt, x, stride, padding, pad_value, i, j, total):
 
 
 @kernel
-def conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out):
-    """The gradient of xnor_conv2d with respect to w, added to out, a tap at a time."""
+def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, out):
+    """The gradient of xnor_conv2d with respect to w, added to out with accumulate, a tap at a time."""
+    if not accumulate:
+        out[:] = 0
     for k in range(out.shape[0]):
         for i in range(out.shape[1]):
             for j in range(out.shape[2]):
-                add_tap_gradient(gt[k], x, stride, padding, pad_value, i, j, out[k, i, j])
+                add_tap_gradient(g, x, stride, padding, pad_value, i, j, first + k, out[k, i, j])
 
 
 @kernel
-def conv2d_grad_weight_sign(gt, x, n, stride, padding, pad_value, threshold, mask, out):
+def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
     """bit = conv2d_grad_weight >= threshold[k], and clear where mask is."""
     total = np.empty(n, threshold.dtype)
     for k in range(out.shape[0]):
         for i in range(out.shape[1]):
             for j in range(out.shape[2]):
                 total[:] = 0
-                add_tap_gradient(gt[k], x, stride, padding, pad_value, i, j, total)
+                add_tap_gradient(g, x, stride, padding, pad_value, i, j, first + k, total)
                 pack_row_masked(total, threshold[k], mask[k, i, j], out[k, i, j])

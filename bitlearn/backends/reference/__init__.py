@@ -10,8 +10,8 @@ Conventions of all kernels, in every backend
 - ``n`` counts bits, ``words = ceil(n / 64)`` counts words. Tail bits are zero in every input and in every output.
 - ``g`` is a gradient: int8, int16 or float32, and the result is int32, int64 or float32 respectively. Integer sums are
   exact (int8 with int32: fewer than 2**24 terms). Float sums are exact to rounding only, in any order.
-- Kernels whose name starts with ``grad_weight`` or ``conv2d_grad_weight`` ADD to ``out``, except the ``_sign`` ones,
-  which overwrite it.
+- ``out`` of the kernels whose name starts with ``grad_weight`` or ``conv2d_grad_weight`` has the rows of the channels
+  ``[first, first + len(out))`` of the gradient alone.
 """
 
 from __future__ import annotations
@@ -178,18 +178,23 @@ def grad_input(g, w, n, out):
     out[...] = g @ to_signs(w, n).astype(g.dtype)
 
 
-def grad_weight(gt, x, n, out):
-    """out[k, j] += sum over i of gt[k, i] * x[i, j]. gt (k, m), the transposed gradient; x (m, words); out (k, n)."""
-    gt = _wide(gt)
+def grad_weight(g, x, n, first, accumulate, out):
+    """out[o, j] = sum over i of g[i, first + o] * x[i, j], added to out with accumulate.
+
+    g (m, channels), x (m, words), out (k, n).
+    """
+    gt = _wide(g[:, first : first + len(out)]).T
+    if not accumulate:
+        out[...] = 0
     out += (gt @ to_signs(x, n).astype(gt.dtype)).astype(out.dtype)
 
 
-def grad_weight_sign(gt, x, n, threshold, mask, out):
-    """bit[k, j] = (sum over i of gt[k, i] * x[i, j]) >= threshold[k], and clear where mask is.
+def grad_weight_sign(g, x, n, first, threshold, mask, out):
+    """bit[o, j] = (sum over i of g[i, first + o] * x[i, j]) >= threshold[o], and clear where mask is.
 
-    threshold (k,) int64 (float32 for a float gt), mask (k, words), out (k, words) uint64.
+    threshold (k,) int64 (float32 for a float g), mask (k, words), out (k, words) uint64.
     """
-    gt = _wide(gt)
+    gt = _wide(g[:, first : first + len(out)]).T
     values = gt @ to_signs(x, n).astype(gt.dtype)
     from_bool((values >= threshold[:, None]) & to_bool(mask, n), out)
 
@@ -213,32 +218,35 @@ def conv2d_grad_input(g, w, n, stride, padding, out):
     out[...] = canvas[:, top : top + h, left : left + width]
 
 
-def _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, kernel_size):
-    gt = _wide(gt)
-    k, batch, out_h, out_w = gt.shape
+def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, shape):
+    k, *kernel_size = shape[:3]
+    batch, out_h, out_w = g.shape[:3]
+    gt = _wide(g[..., first : first + k]).reshape(batch * out_h * out_w, k).T
     canvas = _padded_signs(x, n, stride, padding, pad_value, (out_h, out_w), kernel_size)
     values = np.zeros((k, *kernel_size, n), dtype=gt.dtype)
     for i, j, window in _taps(canvas, stride, (out_h, out_w), kernel_size):
         rows = np.ascontiguousarray(window).reshape(batch * out_h * out_w, n)
-        values[:, i, j] = gt.reshape(k, batch * out_h * out_w) @ rows.astype(gt.dtype)
+        values[:, i, j] = gt @ rows.astype(gt.dtype)
     return values
 
 
-def conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out):
-    """The gradient of xnor_conv2d with respect to w, added to out.
+def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, out):
+    """The gradient of xnor_conv2d with respect to w, of the kernels from the first on, added to out with accumulate.
 
-    gt (k, batch, out_h, out_w), the gradient with its channels moved first; x (batch, h, w, words);
-    out (k, kh, kw, n). A tap outside the image counts ``pad_value``.
+    g (batch, out_h, out_w, channels), x (batch, h, w, words), out (k, kh, kw, n). A tap outside the image counts
+    ``pad_value``.
     """
-    out += _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out.shape[1:3]).astype(out.dtype)
+    if not accumulate:
+        out[...] = 0
+    out += _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, out.shape).astype(out.dtype)
 
 
-def conv2d_grad_weight_sign(gt, x, n, stride, padding, pad_value, threshold, mask, out):
-    """bit = conv2d_grad_weight >= threshold[k], and clear where mask is.
+def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
+    """bit = conv2d_grad_weight >= threshold[o], and clear where mask is.
 
-    threshold (k,) int64 (float32 for a float gt), mask and out (k, kh, kw, words) uint64.
+    threshold (k,) int64 (float32 for a float g), mask and out (k, kh, kw, words) uint64.
     """
-    values = _conv2d_grad_weight(gt, x, n, stride, padding, pad_value, out.shape[1:3])
+    values = _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, out.shape)
     from_bool((values >= threshold[:, None, None, None]) & to_bool(mask, n), out)
 
 
