@@ -203,6 +203,7 @@ def test_an_upper_part_is_measured_on_packed_bits():
 
 
 def touched(count: int) -> int:
+    """Touch an array of so many bytes: more than 32 MiB, below which it may lie in memory that was freed before."""
     array = np.ones(count, dtype=np.int8)
     return int(array[0])
 
@@ -233,10 +234,10 @@ def test_the_meter_sees_what_is_touched(monkeypatch, source):
 )
 def test_a_peak_inside_a_block_is_seen_and_one_outside_is_not():
     meter = memory.PeakMeter()
-    touched(2**27)
+    touched(2**28)
     with meter:
-        touched(2**24)
-    assert 0.9 * 2**24 <= meter.peak_bytes < 2**27
+        touched(2**26)
+    assert 0.9 * 2**26 <= meter.peak_bytes < 2**28
 
 
 def test_measured_steps_leave_the_model_as_it_is():
