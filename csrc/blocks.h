@@ -90,6 +90,20 @@ typedef struct {
     intptr_t count, step;
 } bl_gradient_rows;
 
+/* Columns recoded by a variant, room for rows that it recodes, and its functions: recode rows; and as a bl_panel_block on
+   recoded rows and columns, whose bases are 64 a row, or 64 in all. */
+typedef struct {
+    const uint8_t *columns;
+    uint8_t *scratch;
+    void (*recode)(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out);
+    void (*block)(const uint8_t *rows, const uint8_t *columns, intptr_t m, intptr_t words, intptr_t column,
+                  intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result);
+} bl_quads;
+
+/* The convolution on panels with its products on quads. */
+void bl_conv2d_quads_blocked(const bl_quads *quads, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
+                             const bl_xnor_result *result);
+
 /* What becomes of the sums of gradients. threshold has one entry a group of `rows_per_threshold` rows. */
 enum { BL_STORE, BL_ADD, BL_COMPARE };
 typedef struct {

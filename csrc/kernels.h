@@ -161,6 +161,14 @@ void bl_xnor_conv2d_panels(int variant, const uint64_t *x, const uint64_t *panel
 void bl_xnor_conv2d_sign_panels(int variant, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
                                 const int32_t *threshold, uint64_t *out);
 
+/* The same with the panels recoded too, each window a row of at most BL_QUADS_WORDS words; scratch has
+   bl_quads_scratch(BL_QUADS_PIXELS, words of a window) bytes. */
+#define BL_QUADS_PIXELS 48
+void bl_xnor_conv2d_quads(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+                          const bl_conv2d *shape, void *out, int out_type, uint8_t *scratch);
+void bl_xnor_conv2d_sign_quads(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+                               const bl_conv2d *shape, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
+
 /* --- Products of gradients with bits ----------------------------------------------------------------------------
    All six sum gradients with the signs of bits: sum of g[t] * s[t], s = +1 or -1. g_type names the type of the gradient
    and so that of the result: BL_INT8 gives int32 (exact below 2^24 terms), BL_INT16 gives int64 (exact), BL_FLOAT32

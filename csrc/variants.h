@@ -74,7 +74,15 @@
     X(xnor_matmul_sign_quads,                                                                                          \
       (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
-      (a, columns, m, k, words, n, threshold, out, scratch))
+      (a, columns, m, k, words, n, threshold, out, scratch))                                                           \
+    X(xnor_conv2d_quads,                                                                                               \
+      (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape, void *out,           \
+       int out_type, uint8_t *scratch),                                                                                \
+      (x, panels, columns, shape, out, out_type, scratch))                                                             \
+    X(xnor_conv2d_sign_quads,                                                                                          \
+      (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape,                      \
+       const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
+      (x, panels, columns, shape, threshold, out, scratch))
 
 #define BL_GRADIENT_KERNELS(X)                                                                                         \
     X(grad_input,                                                                                                      \

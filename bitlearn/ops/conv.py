@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import run
+from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.matmul import RESULT_TYPES, ROWS_WORTH_PANELS
 from bitlearn.ops.weights import PackedWeights, operand, panels_of
 from bitlearn.panels import WINDOW_WORDS
@@ -82,14 +82,19 @@ def _convolve(
     """Run a kernel on panels where they fit and pay, else on the words as they lie; `rest` ends in the result."""
     fixed = (n, windows.stride, windows.padding, windows.pad_value, *rest)
     pixels = len(images) * windows.out_size[0] * windows.out_size[1]
-    prepared = isinstance(kernels, PackedWeights)
-    if math.prod(kernels.shape[1:]) <= WINDOW_WORDS and (prepared or pixels >= ROWS_WORTH_PANELS):
-        panels = kernels.panels if isinstance(kernels, PackedWeights) else panels_of(kernels)
-        arguments = (images, panels, kernels.shape[1:3], *fixed)
-        kernel = f"{kernel}_panels"
-    else:
-        arguments = (images, kernels.words() if isinstance(kernels, PackedWeights) else kernels, *fixed)
     work = math.prod(windows.out_size) * math.prod(kernels.shape)
+    if math.prod(kernels.shape[1:]) <= WINDOW_WORDS:
+        function = None
+        if isinstance(kernels, PackedWeights):
+            function = kernels.product(lookup(f"{kernel}_panels"))
+        elif pixels >= ROWS_WORTH_PANELS:
+            function = bound(lookup(f"{kernel}_panels"), panels_of(kernels), pixels)
+        if function:
+            arguments: tuple = (images, kernels.shape[1:3], *fixed)
+            run(function, arguments, rows=(0, len(arguments) - 1), work=work, threads=threads)
+            return
+    words = kernels.words() if isinstance(kernels, PackedWeights) else kernels
+    arguments = (images, words, *fixed)
     run(kernel, arguments, rows=(0, len(arguments) - 1), work=work, threads=threads)
 
 

@@ -260,7 +260,7 @@ BL_TARGET_QUADS BL_INLINE void all_rows(int form, int full, const uint8_t *rows,
         tile(1, form, full, rows, columns, i, m - i, words, column, width, bases, bases_stride, result);
 }
 
-/* As bl_panel_block, on recoded rows and 64 recoded columns: the bases are 64 a row, or 64 in all. */
+/* See bl_quads. */
 BL_TARGET_QUADS static void quad_block(const uint8_t *rows, const uint8_t *columns, intptr_t m, intptr_t words,
                                        intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
                                        const bl_xnor_result *result)
@@ -315,6 +315,24 @@ void bl_xnor_matmul_sign_quads_avx512(const uint64_t *a, const uint8_t *columns,
 {
     bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
     product(a, columns, m, k, words, n, &result, scratch);
+}
+
+void bl_xnor_conv2d_quads_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+                                 const bl_conv2d *shape, void *out, int out_type, uint8_t *scratch)
+{
+    bl_quads quads = {columns, scratch, bl_recode_rows, quad_block};
+    bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = shape->out_channels};
+    bl_conv2d_quads_blocked(&quads, x, panels, shape, &result);
+}
+
+void bl_xnor_conv2d_sign_quads_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+                                      const bl_conv2d *shape, const int32_t *threshold, uint64_t *out,
+                                      uint8_t *scratch)
+{
+    bl_quads quads = {columns, scratch, bl_recode_rows, quad_block};
+    bl_xnor_result result = {
+        .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
+    bl_conv2d_quads_blocked(&quads, x, panels, shape, &result);
 }
 
 #endif

@@ -112,9 +112,11 @@ void bl_xnor_conv2d_sign_blocked(bl_xnor_block *block, const uint64_t *x, const 
 
 /* With the kernels in panels: the windows of a block of pixels are gathered once, into a buffer that stays in the cache,
    and are then the rows of a product with each panel. A true zero is gathered as a word of zeros, which counts as -1;
-   what that has counted is given back in the base of a border's pixel. */
-#define BLOCK_PIXELS 48
+   what that has counted is given back in the base of a border's pixel. Where `quads` is given, the windows are recoded
+   for it, and the panels serve for those counts alone. */
+#define BLOCK_PIXELS BL_QUADS_PIXELS
 #define TABLE 8192
+#define MOST_COLUMNS BL_QUAD_PANEL
 
 typedef struct {
     const bl_conv2d *shape;
@@ -153,15 +155,16 @@ static void find_bases(const panel_taps *t, const pixel *p, const uint64_t *pane
     }
 }
 
-static void convolve_panels(bl_panel_block *block, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                            const bl_xnor_result *result)
+static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const uint64_t *x, const uint64_t *panels,
+                            const bl_conv2d *shape, const bl_xnor_result *result)
 {
+    const intptr_t columns = quads ? BL_QUAD_PANEL : BL_PANEL;
     intptr_t pixels = shape->batch * shape->out_height * shape->out_width, k = shape->out_channels;
     panel_taps t = {.shape = shape, .taps = shape->kernel_height * shape->kernel_width};
     t.window = t.taps * shape->words;
     intptr_t step = bl_max(1, bl_min(BLOCK_PIXELS, BL_PANEL_WINDOW / bl_max(t.window, 1)));
-    intptr_t tabled = shape->pad_value ? 0 : TABLE / (bl_max(t.taps, 1) * BL_PANEL);
-    intptr_t group = BL_PANEL * bl_max(tabled, shape->pad_value ? k / BL_PANEL + 1 : 1);
+    intptr_t tabled = shape->pad_value ? 0 : TABLE / (bl_max(t.taps, 1) * columns);
+    intptr_t group = columns * bl_max(tabled, shape->pad_value ? k / columns + 1 : 1);
     if (result->kind == BL_SIGNS)
         memset(result->out, 0, (size_t)(pixels * bl_words(k)) * sizeof(uint64_t));
     for (intptr_t from = 0; from < k; from += group) {
@@ -174,7 +177,7 @@ static void convolve_panels(bl_panel_block *block, const uint64_t *x, const uint
         for (intptr_t first = 0; first < pixels; first += step) {
             uint64_t windows[BL_PANEL_WINDOW];
             pixel at[BLOCK_PIXELS];
-            int32_t bases[BLOCK_PIXELS][BL_PANEL];
+            int32_t bases[BLOCK_PIXELS][MOST_COLUMNS];
             intptr_t count = bl_min(step, pixels - first), cut = 0;
             bl_xnor_result part = *result;
             if (result->kind == BL_SIGNS)
@@ -187,13 +190,21 @@ static void convolve_panels(bl_panel_block *block, const uint64_t *x, const uint
                 gather(shape, x, &at[r], 0, t.window, windows + r * t.window, NULL);
             }
             cut = cut && !shape->pad_value;
-            for (intptr_t j = from; j < to; j += BL_PANEL) {
-                intptr_t width = bl_min(BL_PANEL, k - j);
-                const uint64_t *panel = panels + j * t.window;
-                const int32_t *counts = tabled ? table + (j - from) * t.taps : NULL;
-                for (intptr_t r = 0; r < (cut ? count : 1); r++)
-                    find_bases(&t, &at[r], panel, (width + 7) / 8 * 8, counts, bases[r]);
-                block(windows, panel, count, t.window, j, width, bases[0], cut ? BL_PANEL : 0, &part);
+            if (quads)
+                quads->recode(windows, count, t.window, quads->scratch);
+            for (intptr_t j = from; j < to; j += columns) {
+                intptr_t width = bl_min(columns, k - j), stride = cut ? MOST_COLUMNS : 0;
+                for (intptr_t c = j; c < j + width; c += BL_PANEL) {
+                    const int32_t *counts = tabled ? table + (c - from) * t.taps : NULL;
+                    for (intptr_t r = 0; r < (cut ? count : 1); r++)
+                        find_bases(&t, &at[r], panels + c * t.window, (bl_min(BL_PANEL, k - c) + 7) / 8 * 8, counts,
+                                   bases[r] + (c - j));
+                }
+                if (quads)
+                    quads->block(quads->scratch, quads->columns + bl_quads_of_columns(j, t.window), count, t.window, j,
+                                 width, bases[0], stride, &part);
+                else
+                    block(windows, panels + j * t.window, count, t.window, j, width, bases[0], stride, &part);
             }
         }
     }
@@ -203,7 +214,7 @@ void bl_xnor_conv2d_panels_blocked(bl_panel_block *block, const uint64_t *x, con
                                    const bl_conv2d *shape, void *out, int out_type)
 {
     bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = shape->out_channels};
-    convolve_panels(block, x, panels, shape, &result);
+    convolve_panels(block, NULL, x, panels, shape, &result);
 }
 
 void bl_xnor_conv2d_sign_panels_blocked(bl_panel_block *block, const uint64_t *x, const uint64_t *panels,
@@ -211,5 +222,11 @@ void bl_xnor_conv2d_sign_panels_blocked(bl_panel_block *block, const uint64_t *x
 {
     bl_xnor_result result = {
         .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
-    convolve_panels(block, x, panels, shape, &result);
+    convolve_panels(block, NULL, x, panels, shape, &result);
+}
+
+void bl_conv2d_quads_blocked(const bl_quads *quads, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
+                             const bl_xnor_result *result)
+{
+    convolve_panels(NULL, quads, x, panels, shape, result);
 }

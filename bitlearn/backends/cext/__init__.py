@@ -6,21 +6,13 @@ interpreter lock is released during every call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 from bitlearn import threadpools
 from bitlearn.backends.cext import passes, quads
-from bitlearn.backends.cext.arrays import CODES, WORDS, code, ffi, lib, pointer
-
-
-def _conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
-    """The sizes of a convolution: x_shape (batch, h, w, ...), out_shape (batch, out_h, out_w, out_channels)."""
-    batch, height, width = x_shape[:3]
-    return ffi.new(
-        "bl_conv2d *",
-        (batch, height, width, words, *out_shape[1:], *kernel_size, *stride, *padding, n, pad_value),
-    )
+from bitlearn.backends.cext.arrays import CODES, WORDS, code, conv2d, ffi, lib, pointer
 
 
 def _address(array):
@@ -86,26 +78,24 @@ def _xnor_matmul_sign(variant, a, b, n, threshold, out):
 
 
 def _xnor_conv2d(variant, x, w, n, stride, padding, pad_value, out):
-    shape = _conv2d(n, x.shape, w.shape[1:3], out.shape, x.shape[3], stride, padding, pad_value)
+    shape = conv2d(n, x.shape, w.shape[1:3], out.shape, x.shape[3], stride, padding, pad_value)
     lib.bl_xnor_conv2d(variant, pointer(x), pointer(w), shape, pointer(out, True), code(out))
 
 
 def _xnor_conv2d_sign(variant, x, w, n, stride, padding, pad_value, threshold, out):
     out_shape = (*out.shape[:3], len(w))
-    shape = _conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
+    shape = conv2d(n, x.shape, w.shape[1:3], out_shape, x.shape[3], stride, padding, pad_value)
     lib.bl_xnor_conv2d_sign(variant, pointer(x), pointer(w), shape, pointer(threshold), pointer(out, True))
 
 
-def _xnor_conv2d_panels(variant, x, panels, kernel, n, stride, padding, pad_value, out):
-    shape = _conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
-    lib.bl_xnor_conv2d_panels(variant, pointer(x), pointer(panels), shape, pointer(out, True), code(out))
+def _xnor_conv2d_panels(variant, x, panels, kernel, *rest):
+    pixels = math.prod(rest[-1].shape[:3])
+    quads.bind_xnor_conv2d_panels(variant, panels, pixels)(x, kernel, *rest)
 
 
-def _xnor_conv2d_sign_panels(variant, x, panels, kernel, n, stride, padding, pad_value, threshold, out):
-    out_shape = (*out.shape[:3], len(threshold))
-    shape = _conv2d(n, x.shape, kernel, out_shape, x.shape[3], stride, padding, pad_value)
-    inputs = (pointer(x), pointer(panels), shape, pointer(threshold))
-    lib.bl_xnor_conv2d_sign_panels(variant, *inputs, pointer(out, True))
+def _xnor_conv2d_sign_panels(variant, x, panels, kernel, *rest):
+    pixels = math.prod(rest[-1].shape[:3])
+    quads.bind_xnor_conv2d_sign_panels(variant, panels, pixels)(x, kernel, *rest)
 
 
 def _grad_input(variant, g, w, n, out):
@@ -123,18 +113,18 @@ def _grad_weight_sign(variant, g, x, n, first, threshold, mask, out):
 
 
 def _conv2d_grad_input(variant, g, w, n, stride, padding, out):
-    shape = _conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding)
+    shape = conv2d(n, out.shape, w.shape[1:3], g.shape, w.shape[3], stride, padding)
     lib.bl_conv2d_grad_input(variant, pointer(g), code(g), pointer(w), shape, pointer(out, True))
 
 
 def _conv2d_grad_weight(variant, g, x, n, stride, padding, pad_value, first, accumulate, out):
-    shape = _conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
+    shape = conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
     inputs = (pointer(g), code(g), pointer(x), shape, first, len(out), accumulate)
     lib.bl_conv2d_grad_weight(variant, *inputs, pointer(out, True))
 
 
 def _conv2d_grad_weight_sign(variant, g, x, n, stride, padding, pad_value, first, threshold, mask, out):
-    shape = _conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
+    shape = conv2d(n, x.shape, out.shape[1:3], g.shape, x.shape[3], stride, padding, pad_value)
     inputs = (pointer(g), code(g), pointer(x), shape, first, len(out))
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 

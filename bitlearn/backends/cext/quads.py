@@ -6,9 +6,11 @@ has the rows to be worth it, and kept as long as the operand.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from bitlearn.backends.cext.arrays import BYTES, CODES, WORDS, ffi, lib, pointer
+from bitlearn.backends.cext.arrays import BYTES, CODES, WORDS, code, conv2d, ffi, lib, pointer
 
 #: Rows from which on a product of recoded columns is faster; and those that pay for columns that are recoded for it
 #: alone.
@@ -80,8 +82,50 @@ def bind_xnor_matmul_sign_panels(variant, panels, rows=None):
     return product
 
 
+def _window(x, kernel):
+    """The words of a window."""
+    return kernel[0] * kernel[1] * x.shape[3]
+
+
+def bind_xnor_conv2d_panels(variant, panels, rows=None):
+    """Return xnor_conv2d_panels with its panels bound; the rows are pixels of the result."""
+    columns = _Columns(variant, panels, rows)
+
+    def convolve(x, kernel, n, stride, padding, pad_value, out):
+        shape = conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
+        window, result = _window(x, kernel), (pointer(out, True), code(out))
+        if math.prod(out.shape[:3]) < columns.worth or not 0 < window <= lib.BL_QUADS_WORDS:
+            lib.bl_xnor_conv2d_panels(variant, pointer(x), columns.panels, shape, *result)
+        else:
+            recoded, scratch = columns.recoded(out.shape[3], window), _scratch(lib.BL_QUADS_PIXELS, window)
+            lib.bl_xnor_conv2d_quads(variant, pointer(x), columns.panels, recoded, shape, *result, scratch)
+
+    convolve.nbytes = columns.nbytes
+    return convolve
+
+
+def bind_xnor_conv2d_sign_panels(variant, panels, rows=None):
+    """Return xnor_conv2d_sign_panels with its panels bound; the rows are pixels of the result."""
+    columns = _Columns(variant, panels, rows)
+
+    def convolve(x, kernel, n, stride, padding, pad_value, threshold, out):
+        out_shape = (*out.shape[:3], len(threshold))
+        shape = conv2d(n, x.shape, kernel, out_shape, x.shape[3], stride, padding, pad_value)
+        window, result = _window(x, kernel), (pointer(threshold), pointer(out, True))
+        if math.prod(out.shape[:3]) < columns.worth or not 0 < window <= lib.BL_QUADS_WORDS:
+            lib.bl_xnor_conv2d_sign_panels(variant, pointer(x), columns.panels, shape, *result)
+        else:
+            recoded, scratch = columns.recoded(len(threshold), window), _scratch(lib.BL_QUADS_PIXELS, window)
+            lib.bl_xnor_conv2d_sign_quads(variant, pointer(x), columns.panels, recoded, shape, *result, scratch)
+
+    convolve.nbytes = columns.nbytes
+    return convolve
+
+
 #: For each kernel that can look at its panels ahead: how.
 BINDERS = {
     "xnor_matmul_panels": bind_xnor_matmul_panels,
     "xnor_matmul_sign_panels": bind_xnor_matmul_sign_panels,
+    "xnor_conv2d_panels": bind_xnor_conv2d_panels,
+    "xnor_conv2d_sign_panels": bind_xnor_conv2d_sign_panels,
 }

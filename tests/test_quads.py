@@ -1,0 +1,65 @@
+"""Products on recoded columns, for every number of rows: as the kernels on panels that they stand behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import test_kernels_panels as panels
+
+import bitlearn as bl
+
+cext = pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
+
+VARIANTS = [
+    variant
+    for index, variant in enumerate(cext._names())
+    if variant in cext.VARIANTS and cext.lib.bl_variant_implements(index, b"recode_panels")
+]
+
+
+@pytest.fixture(params=VARIANTS)
+def recoding(request, monkeypatch):
+    """A variant that recodes columns, and does so for any number of rows."""
+    monkeypatch.setattr(cext.quads, "_ROWS", 0)
+    monkeypatch.setattr(cext.quads, "_ROWS_ONCE", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_products(recoding, dtype, rng):
+    panels.test_xnor_matmul_panels("xnor_matmul_panels", recoding, dtype, rng)
+
+
+def test_signs(recoding, rng):
+    panels.test_xnor_matmul_sign_panels("xnor_matmul_sign_panels", recoding, rng)
+
+
+@pytest.mark.parametrize("n", [64 * 63, 64 * 63 + 1, 64 * 64 + 5, 2**15 - 1, 64 * 1023, 64 * 1023 + 1])
+def test_long_rows_and_those_past_the_limit(recoding, n, rng):
+    panels.test_longest_rows("xnor_matmul_panels", recoding, np.int32, n, rng)
+
+
+@pytest.mark.parametrize("kernel", ["xnor_conv2d_panels", "xnor_conv2d_sign_panels"])
+@pytest.mark.parametrize("pad_value", [0, 1, -1])
+def test_convolutions(recoding, kernel, pad_value, rng):
+    panels.test_convolutions(kernel, recoding, pad_value, rng)
+
+
+def test_more_pixels_than_a_block_and_more_channels_than_a_table(recoding, rng):
+    for shape, filters, kernel, padding in (((3, 9, 11, 65), 130, (3, 3), 1), ((1, 7, 7, 3), 1100, (3, 3), 1)):
+        x, w = (np.where(rng.random(size) < 0.5, 1, -1) for size in (shape, (filters, *kernel, shape[3])))
+        for dtype in (np.int16, np.int32, np.float32):
+            with bl.use_backend("cext:portable"):
+                expected = bl.xnor_conv2d(bl.pack(x), bl.pack(w), shape[3], padding=padding, dtype=dtype)
+            with bl.use_backend(recoding):
+                got = bl.xnor_conv2d(bl.pack(x), bl.pack(w), shape[3], padding=padding, dtype=dtype)
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_bytes_of_what_is_recoded_are_counted(recoding, rng):
+    a, b = (bl.pack(np.where(rng.random(size) < 0.5, 1, -1)) for size in ((9, 130), (70, 130)))
+    with bl.use_backend(recoding):
+        weights = bl.pack_weights(b, 130)
+        before = weights.nbytes
+        bl.xnor_matmul(a, weights, 130)
+    assert weights.nbytes == before + 2 * (3 * 1024 + 64)
