@@ -27,7 +27,7 @@ def recoding(request, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
 def test_products(recoding, dtype, rng):
-    panels.test_xnor_matmul_panels("xnor_matmul_panels", recoding, dtype, rng)
+    panels.test_products("xnor_matmul_panels", recoding, dtype, rng)
 
 
 def test_signs(recoding, rng):

@@ -163,6 +163,8 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
     panel_taps t = {.shape = shape, .taps = shape->kernel_height * shape->kernel_width};
     t.window = t.taps * shape->words;
     intptr_t step = bl_max(1, bl_min(BLOCK_PIXELS, BL_PANEL_WINDOW / bl_max(t.window, 1)));
+    if (quads)
+        step = bl_min(step, bl_quads_step(t.window)); /* for which there is scratch */
     intptr_t tabled = shape->pad_value ? 0 : TABLE / (bl_max(t.taps, 1) * columns);
     intptr_t group = columns * bl_max(tabled, shape->pad_value ? k / columns + 1 : 1);
     if (result->kind == BL_SIGNS)
