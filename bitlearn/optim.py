@@ -1,43 +1,63 @@
 """Optimisers: SGD with momentum, Adam and Bop, each an ``init`` and an ``update`` over named arrays.
 
-An update works on a few rows at a time, so that float32 copies of float16 weights and of packed gradients stay small.
-Every operation is one IEEE operation on float32, in a fixed order: the same weights from every processor.
+An update is one pass over a parameter: its kernel reads the gradient in the form in which the backward pass left it,
+and makes no float32 copy of float16 weights, of packed signs or of integer sums. Every operation is one IEEE operation
+on float32, in a fixed order: the same weights from every processor.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bitlearn.arena import track
+from bitlearn.bits import words_for
+from bitlearn.ops.updates import update as run_update
 from bitlearn.precision import Precision
-from bitlearn.quantizers import BinaryGradient
+from bitlearn.quantizers import BinaryGradient, ParameterGradient, SumsGradient
 
 Arrays = dict[str, np.ndarray]
-Gradients = dict[str, "np.ndarray | BinaryGradient"]
+Gradients = dict[str, ParameterGradient]
 
-# Values of a parameter that are updated at a time: float32 arrays of 64 KiB, which stay in the second-level cache.
-_BLOCK_VALUES = 2**14
 _STEP = "step"
 
 
-def _blocks(parameter: np.ndarray) -> Iterator[slice]:
-    rows = max(1, _BLOCK_VALUES // max(parameter[0].size if parameter.ndim > 1 and len(parameter) else 1, 1))
-    for start in range(0, len(parameter), rows):
-        yield slice(start, start + rows)
+@dataclass(frozen=True, eq=False)
+class _Form:
+    """A gradient as the kernels take it: an array, and what one of its numbers is worth where it is not real."""
+
+    values: np.ndarray
+    scale: float | None
 
 
-def _dense(gradient: np.ndarray | BinaryGradient, parameter: np.ndarray, rows: slice) -> np.ndarray:
+def _form(name: str, gradient: ParameterGradient, parameter: np.ndarray) -> _Form:
+    kinds: tuple[str, ...] = ("int32", "int64")
+    shape = parameter.shape
     if isinstance(gradient, BinaryGradient):
-        return gradient.dense(parameter, rows)
-    return gradient[rows]
+        if gradient.n != shape[-1]:
+            raise ValueError(f"the gradient of {name!r} must hold {shape[-1]} values a row, got {gradient.n}")
+        form, kinds, shape = _Form(gradient.words, 1.0), ("uint64",), (*shape[:-1], words_for(shape[-1]))
+    elif isinstance(gradient, SumsGradient):
+        form = _Form(gradient.sums, float(gradient.scale))
+    else:
+        form = _Form(np.asarray(gradient), None)
+    if form.values.shape != shape:
+        raise ValueError(f"the gradient of {name!r} must have shape {shape}, got {form.values.shape}")
+    if form.scale is not None and form.values.dtype.name not in kinds:
+        raise TypeError(f"the gradient of {name!r} must be {' or '.join(kinds)}, got {form.values.dtype}")
+    return form
 
 
-def _attenuation(gradient: np.ndarray | BinaryGradient) -> np.float32:
+def _forms(parameters: Arrays, gradients: Gradients) -> dict[str, _Form]:
+    """Return the gradients as the kernels take them; a wrong one raises before anything is changed."""
+    return {name: _form(name, gradient, parameters[name]) for name, gradient in gradients.items()}
+
+
+def _attenuation(gradient: ParameterGradient) -> np.float32:
     """1 / sqrt(fan_in) for a binary gradient (arXiv 2102.04270), 1 for another."""
     fan_in = gradient.fan_in if isinstance(gradient, BinaryGradient) else 1
     return np.float32(1.0 / math.sqrt(fan_in))
@@ -79,10 +99,16 @@ class Optimizer(ABC):
         ----------
         parameters : dict of str to ndarray
             Those that have a gradient are changed in place.
-        gradients : dict of str to (ndarray or BinaryGradient)
+        gradients : dict of str to (ndarray, BinaryGradient or SumsGradient)
+            Real numbers count as float32.
         state : dict of str to ndarray
             What `init` gave; changed in place.
         learning_rate : float
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where a gradient has another shape than its parameter, or sums or words of another type; nothing is changed.
         """
 
 
@@ -114,15 +140,12 @@ class SGD(Optimizer):
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step; a binary gradient counts ``sign / sqrt(fan_in)``."""
+        forms = _forms(parameters, gradients)
         state[_STEP] += 1
         momentum, rate = np.float32(self.momentum), np.float32(learning_rate)
-        for name, gradient in gradients.items():
-            parameter, velocity = parameters[name], state[f"{name}.velocity"]
-            attenuation = _attenuation(gradient)
-            for rows in _blocks(parameter):
-                step = velocity[rows].astype(np.float32) * momentum + _dense(gradient, parameter, rows) * attenuation
-                velocity[rows] = step
-                parameter[rows] = parameter[rows].astype(np.float32) - rate * step
+        for name, form in forms.items():
+            numbers = momentum, _attenuation(gradients[name]), rate
+            run_update("sgd_update", form.values, form.scale, numbers, parameters[name], state[f"{name}.velocity"])
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,7 @@ class Adam(Optimizer):
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step."""
+        forms = _forms(parameters, gradients)
         state[_STEP] += 1
         step = int(state[_STEP])
         correction = math.sqrt(1 - self.beta2**step)
@@ -157,15 +181,10 @@ class Adam(Optimizer):
         # The published algorithm adds epsilon to the corrected root; here the root is not corrected, so epsilon is.
         epsilon = np.float32(self.epsilon * correction)
         beta1, beta2 = np.float32(self.beta1), np.float32(self.beta2)
-        rest1, rest2 = np.float32(1 - self.beta1), np.float32(1 - self.beta2)
-        for name, gradient in gradients.items():
-            parameter, mean, square = parameters[name], state[f"{name}.mean"], state[f"{name}.square"]
-            for rows in _blocks(parameter):
-                g = _dense(gradient, parameter, rows)
-                first = mean[rows].astype(np.float32) * beta1 + g * rest1
-                second = square[rows].astype(np.float32) * beta2 + (g * g) * rest2
-                mean[rows], square[rows] = first, second
-                parameter[rows] = parameter[rows].astype(np.float32) - rate * first / (np.sqrt(second) + epsilon)
+        numbers = beta1, np.float32(1 - self.beta1), beta2, np.float32(1 - self.beta2), rate, epsilon
+        for name, form in forms.items():
+            moments = state[f"{name}.mean"], state[f"{name}.square"]
+            run_update("adam_update", form.values, form.scale, numbers, parameters[name], *moments)
 
 
 @dataclass(frozen=True)
@@ -203,17 +222,13 @@ class Bop(Optimizer):
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step; a binary gradient counts ``sign / sqrt(fan_in)``."""
-        binary = [name for name in gradients if f"{name}.flip" in state]
-        self.other.update(parameters, {k: g for k, g in gradients.items() if k not in binary}, state, learning_rate)
+        forms = _forms(parameters, {name: each for name, each in gradients.items() if f"{name}.flip" in state})
+        rest = {name: each for name, each in gradients.items() if name not in forms}
+        self.other.update(parameters, rest, state, learning_rate)
         gamma, keep = np.float32(self.gamma), np.float32(1 - self.gamma)
-        threshold = np.float32(self.threshold)
-        for name in binary:
-            weight, moment, gradient = parameters[name], state[f"{name}.flip"], gradients[name]
-            factor = gamma * _attenuation(gradient)
-            for rows in _blocks(weight):
-                mean = moment[rows].astype(np.float32) * keep + _dense(gradient, weight, rows) * factor
-                moment[rows] = mean
-                weight[rows] = np.where(weight[rows] * mean > threshold, -weight[rows], weight[rows])
+        for name, form in forms.items():
+            numbers = keep, gamma * _attenuation(gradients[name]), np.float32(self.threshold)
+            run_update("bop_update", form.values, form.scale, numbers, parameters[name], state[f"{name}.flip"])
 
 
 def sgd(learning_rate: float = 0.1, momentum: float = 0.9) -> SGD:

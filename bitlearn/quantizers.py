@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from bitlearn.arena import track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
-from bitlearn.ops.quantize import Quantized, quantize, requantize
+from bitlearn.ops.quantize import Quantized, largest_magnitude, quantize, requantize
 from bitlearn.precision import Precision
 
 #: A gradient on its way back: float32 under ``standard``, else integers and one scale.
@@ -18,6 +19,8 @@ Gradient = np.ndarray | Quantized
 
 #: The straight-through estimator passes a gradient where the magnitude is at most this.
 CLIP = 1.0
+#: From here on a float64 becomes infinite in float32: half a step past the largest.
+_LARGEST = 2.0**128 - 2.0**103
 
 
 def ste_sign(x: np.ndarray) -> tuple[Bits, Bits]:
@@ -134,3 +137,71 @@ class BinaryGradient:
         ndarray of float32, shape (rows, ...)
         """
         return unpack(self.words[rows], self.n, dtype=np.float32) * latent_mask(weight[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class SumsGradient:
+    """The gradient of each weight as an exact integer sum, worth `scale` each: no float32 copy is made of them.
+
+    Parameters
+    ----------
+    sums : ndarray of int32 or int64
+        Of the weights' shape.
+    scale : float
+    """
+
+    sums: np.ndarray
+    scale: float
+
+    def dense(self, weight: np.ndarray, rows: slice) -> np.ndarray:
+        """Return some rows as float32, ``sums * scale`` in float64 rounded once; 0 beyond the clip.
+
+        Parameters
+        ----------
+        weight : ndarray
+            The latent weights.
+        rows : slice
+            Of the first axis.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, ...)
+
+        Examples
+        --------
+        >>> gradient = SumsGradient(np.array([[2, -2, 4]], dtype=np.int32), 0.25)
+        >>> gradient.dense(np.array([[0.5, 1.0, 1.5]], dtype=np.float32), slice(None))
+        array([[ 0.5, -0.5,  0. ]], dtype=float32)
+        """
+        return (self.sums[rows] * self.scale).astype(np.float32) * latent_mask(weight[rows])
+
+
+#: The gradient of a parameter: float32 values, or the weights' of a binary layer in the form that its product gives.
+ParameterGradient = np.ndarray | BinaryGradient | SumsGradient
+
+
+def is_finite(gradient: ParameterGradient) -> bool:
+    """Whether a parameter's gradient holds neither NaN nor infinity in float32.
+
+    Parameters
+    ----------
+    gradient : ndarray of float, BinaryGradient or SumsGradient
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_finite(SumsGradient(np.array([[1000]], dtype=np.int32), 1e36))
+    False
+    """
+    if isinstance(gradient, BinaryGradient):
+        return True
+    if isinstance(gradient, SumsGradient):
+        most = float(np.iinfo(gradient.sums.dtype).max)
+        if most * gradient.scale < _LARGEST:
+            return True
+        most = max(-float(gradient.sums.min(initial=0)), float(gradient.sums.max(initial=0)))
+        return most * gradient.scale < _LARGEST
+    return math.isfinite(largest_magnitude(gradient))

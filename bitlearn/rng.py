@@ -73,6 +73,15 @@ class Key:
             if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**limit:
                 raise ValueError(f"{name} must be in [0, 2**{limit}), got {value!r}")
 
+    def as_words(self) -> np.ndarray:
+        """Return the key as the kernels take it: the low and the high half of the seed, the step, the stream.
+
+        Returns
+        -------
+        ndarray of uint32, shape (4,)
+        """
+        return np.array([int(self.seed) & 0xFFFF_FFFF, int(self.seed) >> 32, self.step, self.stream], dtype=np.uint32)
+
     def words(self, count: int) -> np.ndarray:
         """Return the first random words of this stream.
 

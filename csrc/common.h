@@ -90,4 +90,16 @@ static inline void bl_unpack_flags(uint64_t word, uint8_t flags[64])
     }
 }
 
+/* An int64 as a double, rounded once: its halves are put into the fractions of 2^84 and 2^52, and the powers taken off
+   again. Only AVX-512 has an instruction for a vector of them. */
+BL_INLINE double bl_double_of(int64_t x)
+{
+    const uint64_t upper = (uint64_t)x >> 32 ^ UINT64_C(0x4530000080000000);
+    const uint64_t lower = ((uint64_t)x & UINT64_C(0xffffffff)) | UINT64_C(0x4330000000000000);
+    double high, low;
+    memcpy(&high, &upper, sizeof high);
+    memcpy(&low, &lower, sizeof low);
+    return (high - 0x1.00000801p84) + low;
+}
+
 #endif

@@ -207,16 +207,27 @@ void bl_conv2d_grad_weight_sign(int variant, const void *g, int g_type, const ui
                                 intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask,
                                 uint64_t *out);
 
-/* --- Quantization ----------------------------------------------------------------------------------------------- */
+/* --- Quantization -----------------------------------------------------------------------------------------------
+   x lies as (outer, channels, inner), one scale a channel: (1, 1, size) where a tensor has one. */
 
-/* out[i, j] = clip(round(x[i, j] / scale[i]) + zero_point[i], low, high). x (rows, columns) of x_type: BL_FLOAT32 with
-   scale (rows) float32, or BL_FLOAT64, BL_INT32 or BL_INT64 with scale float64; quotients are in scale's type. zero_point
-   (rows). noise NULL: to nearest, ties to even, in the default rounding mode; else noise (rows,
-   columns) and round(v) = floor(v + noise / 2^32). out of out_type BL_INT8 or BL_INT16; low and high fit it, and
-   low - zero_point and high - zero_point lie within 2^24. No x is NaN. */
+/* out[c] = max |x[:, c, :]|, 0 of nothing. x_type BL_FLOAT32 and BL_FLOAT64 (out of the same type; NaN where x holds
+   one), BL_INT32 and BL_INT64 (out unsigned, of the same width), or BL_UINT16 for the bits of float16 (out too). */
+void bl_largest_magnitude(int variant, const void *x, int x_type, intptr_t outer, intptr_t channels, intptr_t inner,
+                          void *out);
+
+/* out[o, c, i] = clip(round(x[o, c, i] / scale[c]) + zero_point[c], low, high). x_type: BL_FLOAT32 with scale
+   (channels) float32, or BL_FLOAT64, BL_INT32 or BL_INT64 with scale float64; quotients are in scale's type. zero_point
+   (channels). noise NULL: to nearest, ties to even, in the default rounding mode; else noise (channels, outer, inner)
+   and round(v) = floor(v + noise / 2^32). out of out_type BL_INT8 or BL_INT16; low and high fit it, and
+   low - zero_point and high - zero_point lie within 2^21. No x is NaN. */
 void bl_quantize_linear(int variant, const void *x, int x_type, const void *scale, const int64_t *zero_point,
-                        intptr_t rows, intptr_t columns, int32_t low, int32_t high, const uint32_t *noise, void *out,
-                        int out_type);
+                        intptr_t outer, intptr_t channels, intptr_t inner, int32_t low, int32_t high,
+                        const uint32_t *noise, void *out, int out_type);
+
+/* out[i, j] = word start + i * stride + j of a stream of random bits (Philox4x32-10). key: the low and the high half of
+   the seed, the step, the stream. out (rows, n). */
+void bl_random_words(int variant, const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n,
+                     uint32_t *out);
 
 /* --- Passes over channels ---------------------------------------------------------------------------------------
    What lies between the products of a network, in one pass each: batch norm on integer sums, its sign, its gradient, and
@@ -277,3 +288,25 @@ void bl_max_pool_places(int variant, const void *x, int x_type, const bl_pool2d 
    d_type, BL_INT8, BL_INT16 or BL_FLOAT32, or of BL_INT32 where integers overlap. */
 void bl_max_pool_gradient(int variant, const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
                           void *out, int out_type);
+
+/* --- Updates of parameters --------------------------------------------------------------------------------------
+   One pass over a parameter, in float32, one IEEE operation after the other in the order written. weight, mean, square
+   and moment (rows, n), of types BL_FLOAT32 or BL_UINT16, the bits of float16, rounded to nearest even where they are
+   stored; they are changed in place. No value that becomes a float16 is NaN. The gradient G[i, j] by g_type:
+   BL_FLOAT32: g (rows, n) itself; BL_INT32 and BL_INT64: g (rows, n) times *scale in float64, rounded to float32, times
+   1[|weight| <= 1]; BL_UINT64: g (rows, ceil(n / 64)) packed signs, +1 or -1, times 1[|weight| <= 1]. */
+
+/* mean = mean * beta1 + G * rest1; square = square * beta2 + (G * G) * rest2;
+   weight = weight - rate * mean / (sqrt(square) + epsilon). coefficients: beta1, rest1, beta2, rest2, rate, epsilon. */
+void bl_adam_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
+                    intptr_t rows, int64_t n, void *weight, int weight_type, void *mean, void *square,
+                    int moment_type);
+
+/* moment = moment * momentum + G * factor; weight = weight - rate * moment. coefficients: momentum, factor, rate. */
+void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
+                   intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type);
+
+/* moment = moment * keep + G * factor; weight = -weight where weight * moment > threshold. coefficients: keep, factor,
+   threshold. */
+void bl_bop_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
+                   intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type);

@@ -108,10 +108,30 @@
       (g, g_type, x, shape, first, k, threshold, mask, out))
 
 #define BL_QUANTIZE_KERNELS(X)                                                                                         \
+    X(largest_magnitude,                                                                                               \
+      (const void *x, int x_type, intptr_t outer, intptr_t channels, intptr_t inner, void *out),                       \
+      (x, x_type, outer, channels, inner, out))                                                                        \
     X(quantize_linear,                                                                                                 \
-      (const void *x, int x_type, const void *scale, const int64_t *zero_point, intptr_t rows, intptr_t columns,       \
-       int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                                     \
-      (x, x_type, scale, zero_point, rows, columns, low, high, noise, out, out_type))
+      (const void *x, int x_type, const void *scale, const int64_t *zero_point, intptr_t outer, intptr_t channels,     \
+       intptr_t inner, int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                     \
+      (x, x_type, scale, zero_point, outer, channels, inner, low, high, noise, out, out_type))                         \
+    X(random_words,                                                                                                    \
+      (const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n, uint32_t *out),                  \
+      (key, start, stride, rows, n, out))
+
+#define BL_UPDATE_KERNELS(X)                                                                                           \
+    X(adam_update,                                                                                                     \
+      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
+       void *weight, int weight_type, void *mean, void *square, int moment_type),                                      \
+      (g, g_type, scale, coefficients, rows, n, weight, weight_type, mean, square, moment_type))                       \
+    X(sgd_update,                                                                                                      \
+      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
+       void *weight, int weight_type, void *moment, int moment_type),                                                  \
+      (g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type))                             \
+    X(bop_update,                                                                                                      \
+      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
+       void *weight, int weight_type, void *moment, int moment_type),                                                  \
+      (g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type))
 
 #define BL_PASS_KERNELS(X)                                                                                             \
     X(channel_sums,                                                                                                    \
@@ -147,7 +167,7 @@
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X)                                                                          \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
-    BL_PASS_KERNELS(X)
+    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X)
 
 /* Those and what a variant has for itself. */
 #define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)

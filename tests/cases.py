@@ -119,6 +119,15 @@ def integers(rng: np.random.Generator, dtype: type, *shape: int) -> np.ndarray:
     return values.clip(info.min, info.max).astype(dtype)
 
 
+def reals(rng, dtype, *shape: int) -> np.ndarray:
+    """Return floats of every magnitude, with infinities, NaN, both zeros, and numbers below the normal ones."""
+    info = np.finfo(dtype)
+    x = rng.normal(size=shape).astype(dtype)
+    for special in (np.nan, np.inf, -np.inf, 0.0, -0.0, info.max, info.min, info.smallest_subnormal):
+        x[rng.random(shape) < 0.05] = special
+    return x
+
+
 def tails_are_zero(array: np.ndarray, n: int) -> bool:
     """Say whether all bits past the `n` values of each row are zero."""
     bits = np.unpackbits(np.ascontiguousarray(array).view(np.uint8), axis=-1, bitorder="little")

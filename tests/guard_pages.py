@@ -5,7 +5,7 @@
 
 Each call is announced on standard output before it is made, so the last line names the one that failed. In one call
 all arrays end right before a page that may not be touched, in the next one they begin right after one; and the pages
-of all but the last argument, ``out``, may not be written.
+of all but the results, which come last, may not be written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from guards import placed, span
 from operands import OPERANDS
 
 from bitlearn.backends import cext
+from bitlearn.backends.reference import RESULTS
 
 # As in Linux's and the BSDs' sys/mman.h.
 _NONE, _READ, _WRITE = 0, 1, 2
@@ -55,29 +56,29 @@ class Rooms:
     def __init__(self):
         self._rooms: dict[int, Room] = {}
 
-    def place(self, arguments: tuple, at_end: bool) -> list:
+    def place(self, arguments: tuple, at_end: bool, results: int = 1) -> list:
         placed = list(arguments)
         for position, each in enumerate(arguments):
             if isinstance(each, np.ndarray):
                 if position not in self._rooms or self._rooms[position].size < span(each)[0]:
                     self._rooms[position] = Room(span(each)[0])
-                placed[position] = self._rooms[position].place(each, at_end, position == len(arguments) - 1)
+                placed[position] = self._rooms[position].place(each, at_end, position >= len(arguments) - results)
         return placed
 
 
 def run(variant: str, kernel: str, rooms: Rooms) -> None:
     """Call a kernel with arguments of every size and type, placed at the end of their rooms and at their start."""
     rng, operands = np.random.default_rng(seed()), OPERANDS[kernel]
-    function = cext.VARIANTS[variant][kernel]
+    function, count = cext.VARIANTS[variant][kernel], RESULTS.get(kernel, 1)
     for size in operands.sizes:
         for dtype in operands.dtypes:
             arguments = operands.make(rng, size, dtype)
             results = []
             for at_end in (True, False):
                 print(f"{variant} {kernel} {size} {dtype} {'before' if at_end else 'after'} a page", flush=True)
-                placed = rooms.place(arguments, at_end)
+                placed = rooms.place(arguments, at_end, count)
                 function(*placed)
-                results.append(placed[-1].tobytes())
+                results.append([array.tobytes() for array in placed[-count:]])
             if results[0] != results[1]:
                 raise AssertionError("the result depends on where the arrays lie")
 

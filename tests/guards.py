@@ -6,6 +6,7 @@ import numpy as np
 from cases import INT32_LIMITS
 
 from bitlearn.backends import implementing, lookup, reference, use_backend
+from bitlearn.backends.reference import RESULTS
 
 #: Odd, so that arrays start at no multiple of a vector's size.
 MARGIN = 9
@@ -45,36 +46,43 @@ def _edges(array: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     return np.concatenate([buffer[:margin], buffer[margin + span(array)[0] :]])
 
 
-def run(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
-    """Run a variant's kernel on copies of `arguments`, the last of which is ``out``, and return what it wrote.
+def results_of(kernel: str, variant: str, arguments: tuple) -> list[np.ndarray]:
+    """Run a variant's kernel on copies of `arguments`, the last of which are its results, and return these.
 
     Asserts that it changed no input and nothing around any array. Fills what is around with two patterns in turn, so
     that a result that depends on it shows too.
     """
     with use_backend(variant):
         function = lookup(kernel)
-    results = []
+    count, results = RESULTS.get(kernel, 1), []
     for fill in (0xA5, 0x5A):
         copies = [guarded(each, fill) if isinstance(each, np.ndarray) else (each, None) for each in arguments]
         function(*(copy for copy, _ in copies))
         for position, (given, (copy, buffer)) in enumerate(zip(arguments, copies, strict=True)):
             if buffer is not None:
                 assert (_edges(copy, buffer) == fill).all(), f"{variant} wrote around argument {position} of {kernel}"
-                if position < len(arguments) - 1:
+                if position < len(arguments) - count:
                     np.testing.assert_array_equal(copy, given, f"{variant} changed argument {position} of {kernel}")
-        results.append(copies[-1][0].copy())
-    assert results[0].tobytes() == results[1].tobytes(), f"{variant} read outside an argument of {kernel}"
+        results.append([copy.copy() for copy, _ in copies[-count:]])
+    first, second = ([array.tobytes() for array in written] for written in results)
+    assert first == second, f"{variant} read outside an argument of {kernel}"
     return results[0]
+
+
+def run(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
+    """Run a variant's kernel as `results_of` does, and return its only result, or its last."""
+    return results_of(kernel, variant, arguments)[-1]
 
 
 def check_exactly(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
     """Assert that a variant's kernel gives the specification's result, bit for bit, and return it."""
-    expected = arguments[-1].copy()
-    reference.KERNELS[kernel](*arguments[:-1], expected)
-    got = run(kernel, variant, arguments)
+    count = RESULTS.get(kernel, 1)
+    expected = [array.copy() for array in arguments[-count:]]
+    reference.KERNELS[kernel](*arguments[:-count], *expected)
     sizes = [each.shape if isinstance(each, np.ndarray) else each for each in arguments]
-    np.testing.assert_array_equal(got, expected, f"{variant}, {kernel}{sizes}", strict=True)
-    return expected
+    for got, wanted in zip(results_of(kernel, variant, arguments), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted, f"{variant}, {kernel}{sizes}", strict=True)
+    return expected[-1]
 
 
 def filled(shape: tuple[int, ...], dtype: type) -> np.ndarray:

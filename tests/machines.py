@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from guards import span
 
+from bitlearn.backends.reference import RESULTS
+
 CSRC = Path(__file__).parents[1] / "csrc"
 DRIVER = Path(__file__).parent / "cross" / "driver.c"
 # Those of the extension, and no warnings.
@@ -155,6 +157,18 @@ def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, *rest):
     return g, _code(g), x, shape, first, len(rest[-1]), *rest
 
 
+def _largest_magnitude(x, out):
+    return x, _code(x), *x.shape, out
+
+
+def _random_words(key, start, stride, out):
+    return key, start, stride, *out.shape, out
+
+
+def _update(g, scale, coefficients, weight, *moments):
+    return g, _code(g), scale, coefficients, *weight.shape, weight, _code(weight), *moments, _code(moments[0])
+
+
 def _quantize_linear(x, scale, zero_point, low, high, noise, out):
     random = noise if noise.size else 0
     return x, _code(x), scale, zero_point, *x.shape, low, high, random, out, _code(out)
@@ -206,7 +220,12 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "conv2d_grad_input": _conv2d_grad_input,
     "conv2d_grad_weight": _conv2d_grad_weight,
     "conv2d_grad_weight_sign": _conv2d_grad_weight,
+    "largest_magnitude": _largest_magnitude,
     "quantize_linear": _quantize_linear,
+    "random_words": _random_words,
+    "adam_update": _update,
+    "sgd_update": _update,
+    "bop_update": _update,
     "channel_sums": _channels,
     "channel_sums_above": _channels,
     "sign_pass": _channels,
@@ -253,7 +272,8 @@ class Machine:
     def _call(self, variant, kernel, arguments):
         fields = _ARGUMENTS[kernel](*arguments)
         message = [struct.pack("<q", len(kernel)), kernel.encode()]
-        message.append(struct.pack("<qq", self.names.index(variant), len(fields)))
+        results = arguments[-RESULTS.get(kernel, 1) :]
+        message.append(struct.pack("<qqq", self.names.index(variant), len(fields), len(results)))
         for field in fields:
             if isinstance(field, int):
                 message.append(struct.pack("<qq", 0, field))
@@ -264,8 +284,8 @@ class Machine:
         self._process.stdin.flush()
         broken = struct.unpack("<q", self._receive(8))[0]
         assert not broken, f"{variant} changed argument {broken - 1} of {kernel}, or wrote around it"
-        out = arguments[-1]
-        out[...] = np.frombuffer(self._receive(out.nbytes), dtype=out.dtype).reshape(out.shape)
+        for out in results:
+            out[...] = np.frombuffer(self._receive(out.nbytes), dtype=out.dtype).reshape(out.shape)
 
     def _receive(self, size):
         content = self._process.stdout.read(size)

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from cases import CONVOLUTIONS, GRADIENTS, INT32_LIMITS, PRODUCTS, Conv, integers, packed, star, words
+import operands_quantize as quantize
+import operands_updates as updates
+from cases import (
+    CONVOLUTIONS,
+    GRADIENTS,
+    INT32_LIMITS,
+    PRODUCTS,
+    Conv,
+    integers,
+    packed,
+    reals,
+    star,
+    words,
+)
 from guards import filled
 
 from bitlearn.bits import WORD, words_for
@@ -20,13 +33,6 @@ UNIT = np.float32(2.0**-10)
 GRADIENT_TYPES = (np.int8, np.int16, np.float32)
 _SUMS = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
 _DOTS = (np.int16, np.int32, np.float32)
-#: (type of x, type of the result, whether rounding is stochastic)
-_QUANTIZERS = [
-    (source, code, stochastic)
-    for source in (np.float32, np.float64, np.int32, np.int64)
-    for code in (np.int8, np.int16)
-    for stochastic in (False, True)
-]
 
 
 def bits(rng, *shape: int) -> np.ndarray:
@@ -39,15 +45,6 @@ def bits(rng, *shape: int) -> np.ndarray:
     every = rng.random(shape[:-1]) < 0.1
     values[every] = full[every]
     return values
-
-
-def reals(rng, dtype, *shape: int) -> np.ndarray:
-    """Return floats of every magnitude, with infinities, NaN, both zeros, and numbers below the normal ones."""
-    info = np.finfo(dtype)
-    x = rng.normal(size=shape).astype(dtype)
-    for special in (np.nan, np.inf, -np.inf, 0.0, -0.0, info.max, info.min, info.smallest_subnormal):
-        x[rng.random(shape) < 0.05] = special
-    return x
 
 
 def gradient(rng, dtype, *shape: int) -> np.ndarray:
@@ -252,20 +249,6 @@ def _conv2d_grad_weight_sign(rng, case, dtype):
     return *inputs, _limits(rng, dtype, case.k), mask, filled(mask.shape, WORD)
 
 
-def _quantize_linear(rng, size, dtype):
-    source, code, stochastic = dtype
-    limit = np.iinfo(code).max
-    if np.issubdtype(source, np.integer):
-        x = integers(rng, source, *size)
-    else:
-        # No NaN, and no quotient past the largest float.
-        x = np.nan_to_num(reals(rng, source, *size), nan=2.5).clip(-(2.0**100), 2.0**100)
-    scale = np.exp(rng.normal(size=size[0])).astype(np.float32 if source == np.float32 else np.float64)
-    scale[::2] = 4
-    noise = rng.integers(0, 2**32, size=size if stochastic else (0, 0), dtype=np.uint32)
-    return x, scale, integers(rng, np.int8, size[0]).astype(np.int64), -limit, limit, noise, filled(size, code)
-
-
 #: (batch, height, width, channels, window, stride)
 POOLS = [(2, 4, 6, 70, 2, 2), (1, 5, 5, 3, 2, 2), (1, 5, 4, 64, 3, 1), (1, 2, 2, 129, 2, 2), (1, 3, 3, 5, 1, 1)]
 POOLS += [(0, 2, 2, 3, 2, 2), (1, 2, 2, 0, 2, 2), (2, 7, 6, 65, 3, 2), (1, 4, 4, 1, 4, 3)]
@@ -381,7 +364,12 @@ OPERANDS = {
     "conv2d_grad_input": Operands(_conv2d_grad_input, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight": Operands(_conv2d_grad_weight, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight_sign": Operands(_conv2d_grad_weight_sign, CONVOLUTIONS, GRADIENT_TYPES),
-    "quantize_linear": Operands(_quantize_linear, MATRICES, tuple(_QUANTIZERS)),
+    "largest_magnitude": Operands(quantize.largest_magnitude, quantize.SCALED, (*quantize.SOURCES, np.uint16)),
+    "quantize_linear": Operands(quantize.quantize_linear, quantize.SCALED, tuple(quantize.TYPES)),
+    "random_words": Operands(quantize.random_words, MATRICES),
+    "adam_update": Operands(updates.adam, MATRICES, tuple(updates.TYPES)),
+    "sgd_update": Operands(updates.sgd, MATRICES, tuple(updates.TYPES)),
+    "bop_update": Operands(updates.bop, MATRICES, tuple(updates.TYPES)),
     "channel_sums": Operands(_channel_sums, CHANNELS, _SUM_TYPES),
     "channel_sums_above": Operands(_channel_sums_above, CHANNELS, _SUM_TYPES),
     "sign_pass": Operands(_sign_pass, CHANNELS, _SUM_TYPES),

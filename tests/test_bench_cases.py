@@ -27,7 +27,7 @@ def shape_of(kernel: str, shapes: dict[int, tuple[int, ...]] = SHAPES) -> tuple[
 
 
 #: What lies between the products of a step, inside the layers: no public function runs it alone.
-PASSES = ("channel_", "sign_pass", "gradient_", "norm_", "max_pool")
+PASSES = ("channel_", "sign_pass", "gradient_", "norm_", "max_pool", "adam_", "sgd_", "bop_", "random_", "largest_")
 
 
 def test_every_kernel_has_cases():

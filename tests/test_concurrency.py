@@ -13,6 +13,7 @@ from cases import integers, packed, seed, signs
 from operands import OPERANDS
 
 import bitlearn as bl
+from bitlearn.backends.reference import RESULTS
 
 cext = pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
 
@@ -28,8 +29,9 @@ def test_concurrent_calls_of_every_kernel(variant, rng):
     for kernel, function in cext.VARIANTS[variant].items():
         operands = OPERANDS[kernel]
         arguments = operands.make(rng, operands.sizes[-1], operands.dtypes[0])
-        expected = arguments[-1].copy()
-        function(*arguments[:-1], expected)
+        count = RESULTS.get(kernel, 1)
+        expected = [array.copy() for array in arguments[-count:]]
+        function(*arguments[:-count], *expected)
         calls.append((kernel, function, arguments, expected))
     ready = threading.Barrier(CALLERS)
 
@@ -39,9 +41,9 @@ def test_concurrent_calls_of_every_kernel(variant, rng):
         ready.wait()
         for position in order:
             kernel, function, arguments, expected = calls[position]
-            out = arguments[-1].copy()
-            function(*arguments[:-1], out)
-            if out.tobytes() != expected.tobytes():
+            results = [array.copy() for array in arguments[-len(expected) :]]
+            function(*arguments[: -len(expected)], *results)
+            if [array.tobytes() for array in results] != [array.tobytes() for array in expected]:
                 wrong.append(kernel)
         return wrong
 

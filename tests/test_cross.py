@@ -19,9 +19,17 @@ import test_kernels_conv
 import test_kernels_gradients
 import test_kernels_panels
 import test_kernels_passes
+import test_kernels_updates
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
-MODULES = (test_kernels, test_kernels_conv, test_kernels_gradients, test_kernels_panels, test_kernels_passes)
+MODULES = (
+    test_kernels,
+    test_kernels_conv,
+    test_kernels_gradients,
+    test_kernels_panels,
+    test_kernels_passes,
+    test_kernels_updates,
+)
 #: The others are tested through the extension, on the processors that have them.
 VARIANTS = ("neon", "portable")
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""

@@ -90,8 +90,9 @@ def test_kernel(kernel, variant):
     @given(st.data(), sizes(kernel), st.sampled_from(OPERANDS[kernel].dtypes), st.integers(0, 2**32 - 1))
     def check(data, size, dtype, seed):
         arguments = OPERANDS[kernel].make(np.random.default_rng(seed), size, dtype)
-        expected = arguments[-1].copy()
-        reference.KERNELS[kernel](*arguments[:-1], expected)
+        count = reference.RESULTS.get(kernel, 1)
+        expected = [array.copy() for array in arguments[-count:]]
+        reference.KERNELS[kernel](*arguments[:-count], *expected)
         copies, untouched = list(arguments), []
         for position, each in enumerate(arguments):
             if isinstance(each, np.ndarray):
@@ -99,8 +100,9 @@ def test_kernel(kernel, variant):
                 copies[position], buffer = within(each, offset)
                 untouched.append((buffer, buffer.copy()))
         cext.VARIANTS[variant][kernel](*copies)
-        np.testing.assert_array_equal(copies[-1], expected, strict=True)
-        copies[-1][...] = arguments[-1]
+        for before, got, wanted in zip(arguments[-count:], copies[-count:], expected, strict=True):
+            np.testing.assert_array_equal(got, wanted, strict=True)
+            got[...] = before
         for buffer, before in untouched:
             np.testing.assert_array_equal(buffer, before, "written outside the result")
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from cases import EDGES, LARGE, PRODUCTS, SIZES, integers, packed, signs, star, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals
-from operands import LAYOUTS, PACKED_TYPES, laid_out, limits, numbers
+from operands import LAYOUTS, OPERANDS, PACKED_TYPES, laid_out, limits, numbers
+from operands_quantize import SCALED
 
 from bitlearn.backends import lookup, use_backend
 from bitlearn.bits import WORD, words_for
+from bitlearn.rng import Key
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
@@ -104,19 +106,63 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_quantize_linear(kernel, variant, dtype, stochastic, rng):
     for out_type, limit in ((np.int8, 127), (np.int16, 32767)):
-        for rows, columns in star(3, 70):
-            x = rng.normal(size=(rows, columns)) * 3 * limit
-            x[:, ::4] = np.rint(x[:, ::4]) + 0.5  # ties, where the scale is 1
+        for size in SCALED:
+            x = rng.normal(size=size) * 3 * limit
+            x[..., ::4] = np.rint(x[..., ::4]) + 0.5  # ties, where the scale is 1
             whole = np.issubdtype(dtype, np.integer)
             x = (x * 100 if whole else x).astype(dtype)
-            scale = np.exp(rng.normal(size=rows)).astype(np.float32 if dtype == np.float32 else np.float64)
+            channels = size[1]
+            scale = np.exp(rng.normal(size=channels)).astype(np.float32 if dtype == np.float32 else np.float64)
             scale[::2] = 8 if whole else 1
-            zero_point = integers(rng, np.int8, rows).astype(np.int64)
-            shape = (rows, columns) if stochastic else (0, 0)
+            zero_point = integers(rng, np.int8, channels).astype(np.int64)
+            shape = (channels, size[0], size[2]) if stochastic else (0, 0, 0)
             noise = rng.integers(0, 2**32, size=shape, dtype=np.uint32)
-            noise[:, ::5] = 2**31  # half: exactly the fraction of a tie
-            arguments = (x, scale, zero_point, -limit, limit, noise, filled((rows, columns), out_type))
+            noise.reshape(-1)[::5] = 2**31  # half: exactly the fraction of a tie
+            arguments = (x, scale, zero_point, -limit, limit, noise, filled(size, out_type))
             check_exactly(kernel, variant, arguments)
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_linear"))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_beside_the_fraction(kernel, variant, dtype, rng):
+    """The largest noise below a fraction rounds up, the fraction itself does not; -0.0 stays 0 whatever the noise."""
+    x = np.array([0.25, -0.25, 2.75, -0.0, 0.0, -3.0, -1e-30, 1e-30], dtype=dtype)
+    fraction = ((x - np.floor(x)).astype(np.float64) * 2.0**32).clip(0, 2**32 - 1).astype(np.uint32)
+    noise = np.concatenate([fraction, np.maximum(fraction, 1) - np.uint32(1), np.full(8, 2**32 - 1, np.uint32)])
+    arguments = (np.tile(x, 3)[None, None], np.ones(1, dtype), np.zeros(1, np.int64), -127, 127, noise[None, None])
+    out = check_exactly(kernel, variant, (*arguments, filled((1, 1, 24), np.int8)))
+    assert out[0, 0].tolist() == [0, -1, 2, 0, 0, -3, 0, 1] + [1, 0, 3, 0, 0, -3, 0, 1] + [0, -1, 2, 0, 0, -3, 0, 0]
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("largest_magnitude"))
+@pytest.mark.parametrize("dtype", OPERANDS["largest_magnitude"].dtypes)
+def test_largest_magnitude(kernel, variant, dtype, rng):
+    operands = OPERANDS[kernel]
+    for size in operands.sizes:
+        x, out = operands.make(rng, size, dtype)
+        found = check_exactly(kernel, variant, (x, out))
+        real, result = (each.view(np.float16) if dtype == np.uint16 else each for each in (x, found))
+        expected = (
+            [
+                max((abs(value) for value in channel), default=0)
+                for channel in real.swapaxes(0, 1).reshape(size[1], -1).tolist()
+            ]
+            if x.size
+            else [0] * size[1]
+        )
+        for got, wanted, channel in zip(result.tolist(), expected, real.swapaxes(0, 1), strict=True):
+            assert np.isnan(got) if np.isnan(channel).any() else got == wanted
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("random_words"))
+def test_random_words(kernel, variant, rng):
+    key = Key(2**40 + 5, step=3, stream=2**31)
+    for rows, n in [*star(3, 70), (4, LARGE)]:
+        for start, stride in ((0, n), (3, 0), (1, 4 * n + 1), (2**34 - 2, 1)):
+            out = check_exactly(kernel, variant, (key.as_words(), start, stride, filled((rows, n), np.uint32)))
+            if start < 2**20 and rows and n:
+                words = key.words(start + stride * (rows - 1) + n)
+                np.testing.assert_array_equal(out[-1], words[start + stride * (rows - 1) :])
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_power_of_two"))

@@ -21,8 +21,6 @@ from bitlearn.nn.layer import Variable
 from bitlearn.nn.sequential import Sequential
 from bitlearn.optim import Optimizer
 
-#: Bytes of temporaries for each value that an update works on at a time: float32 copies, and the dense gradient.
-_UPDATE_BYTES = {optim.Adam: 24, optim.SGD: 12, optim.Bop: 16}
 _LIFETIMES = ("persistent", "step", "forward to backward", "transient")
 
 
@@ -110,15 +108,8 @@ def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterato
         for moment in found:
             yield [*persistent, *kept, *step, *moment]
 
-    yield [*persistent, *of("step", every), passes.scratch(_update_scratch(model, optimizer))]
-
-
-def _update_scratch(model: Sequential, optimizer: Optimizer) -> int:
-    """The temporaries of the largest block that an update works on."""
-    parameters = model.parameters().values()
-    values = max(parameter[next(optim._blocks(parameter))].size for parameter in parameters)
-    dense = 4 if model.precision.sign_weight_gradient else 0
-    return (_UPDATE_BYTES[type(optimizer)] + dense) * values
+    # An update is one pass of a kernel, without temporaries.
+    yield [*persistent, *of("step", every)]
 
 
 def _totals(moment: list[Variable]) -> Counter[tuple[str, str, str]]:

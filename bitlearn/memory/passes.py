@@ -156,13 +156,10 @@ def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
     if isinstance(layer, nn.Linear):
         return [[grad.variable, transposed]]
     assert isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear)
-    precision = layer.precision
-    if precision.sign_weight_gradient:
-        masks = layer.weight.nbytes + count  # |W| and a comparison
-        return [[grad.variable, scratch(masks)], [grad.variable, transposed]]
-    # Integer sums times a scale are float64.
-    products = 12 * count if precision.integer else 9 * count
-    return [[grad.variable, transposed], [grad.variable, scratch(products)]]
+    if layer.precision.integer:
+        return [[grad.variable, transposed]]
+    masks = layer.weight.nbytes + count  # |W| and a comparison
+    return [[grad.variable, transposed], [grad.variable, scratch(masks)]]
 
 
 def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow]:
@@ -193,7 +190,7 @@ def _input_backward(
     # A block of both factors in the product's wide type, the product, and the sums of those before; int8 windows.
     product = wide * (min(factors, BLOCK_VALUES) + sums * count) + windows
     if layer.precision.sign_weight_gradient:
-        finish = (wide + 2 + layer.weight.itemsize) * count
+        finish = (wide + 1) * count
     else:
         finish = (2 * wide if layer.precision.integer else 9) * count
     return [[grad.variable, scratch(product)], [grad.variable, scratch(finish)]]

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from bitlearn.bits import Bits
-from bitlearn.quantizers import BinaryGradient, Gradient
+from bitlearn.quantizers import Gradient, ParameterGradient
 from bitlearn.rng import Key
 
 #: What flows forward: packed signs, integer sums (or input codes), or float32.
 Value = Bits | np.ndarray
-Gradients = dict[str, "np.ndarray | BinaryGradient"]
+Gradients = dict[str, ParameterGradient]
 Lifetime = Literal["persistent", "step", "forward to backward", "transient"]
 
 
@@ -114,7 +114,7 @@ class Layer(ABC):
         Returns
         -------
         grad_x : ndarray of float32, Quantized or None
-        grads : dict of str to (ndarray of float32 or BinaryGradient)
+        grads : dict of str to (ndarray of float32, BinaryGradient or SumsGradient)
             By the parameter's name.
         """
 

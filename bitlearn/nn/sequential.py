@@ -13,7 +13,7 @@ from bitlearn.nn.frozen import Frozen, freeze
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, quantize_gradient
+from bitlearn.quantizers import Gradient, is_finite, quantize_gradient
 
 
 class Sequential:
@@ -165,7 +165,7 @@ class Sequential:
         Returns
         -------
         grad_x : ndarray of float32, Quantized or None
-        grads : dict of str to (ndarray of float32 or BinaryGradient)
+        grads : dict of str to (ndarray of float32, BinaryGradient or SumsGradient)
 
         Raises
         ------
@@ -189,7 +189,7 @@ class Sequential:
             except NonFiniteError as error:
                 raise error.located(f"in layer {name!r}") from None
             for key, value in found.items():
-                if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                if not is_finite(value):
                     raise NonFiniteError(f"the gradient of {key}", f"in layer {name!r}")
                 grads[f"{name}.{key}"] = value
         caches.clear()

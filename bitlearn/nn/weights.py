@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,25 +13,17 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Variable, bytes_of
 from bitlearn.nn.products import BLOCK_VALUES, sum_type
 from bitlearn.ops.packing import pack
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantize import Quantized, largest_magnitude
 from bitlearn.precision import Precision
-from bitlearn.quantizers import BinaryGradient, Gradient, latent_mask
+from bitlearn.quantizers import BinaryGradient, Gradient, ParameterGradient, SumsGradient, latent_mask
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_SCALE = 2.0**-7
 
 
-def _passing(weight: np.ndarray) -> np.ndarray:
-    """Return the straight-through mask of latent weights; those that are NaN or infinite are beyond it, and raise."""
-    passes = latent_mask(weight)
-    if not (passes.all() or np.isfinite(weight[~passes]).all()):
+def _check_finite(weight: np.ndarray) -> None:
+    if not math.isfinite(largest_magnitude(weight)):
         raise NonFiniteError("the latent weights")
-    return passes
-
-
-def _full(values: np.ndarray, scale: float, weight: np.ndarray) -> np.ndarray:
-    """Return a full weight gradient: sums times a scale, float32, masked by the straight-through estimator."""
-    return np.asarray(values * scale, dtype=np.float32) * _passing(weight)
 
 
 def _scale(grad: Gradient) -> float:
@@ -39,42 +32,54 @@ def _scale(grad: Gradient) -> float:
 
 def binary_weight_gradient(
     product: Callable[..., np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision
-) -> np.ndarray | BinaryGradient:
-    """Return the gradient of latent weights: full, or its signs alone.
+) -> ParameterGradient:
+    """Return the gradient of latent weights: the signs alone, integer sums and their scale, or float32.
 
-    ``product(**options)`` runs `grad_weight` or `conv2d_grad_weight` on the integers (or floats) of `grad`.
+    ``product(**options)`` runs `grad_weight` or `conv2d_grad_weight` on the integers (or floats) of `grad`. What passes
+    the straight-through estimator is left to whoever uses the signs or the sums.
     """
+    _check_finite(weight)
     if precision.sign_weight_gradient:
-        words = track("dW", product(output="sign", mask=pack(_passing(weight))))
-        return BinaryGradient(words, weight.shape[-1], weight[0].size)
-    return track("dW", _full(product(), _scale(grad), weight))
+        return BinaryGradient(track("dW", product(output="sign")), weight.shape[-1], weight[0].size)
+    sums = track("dW", product())
+    if precision.integer:
+        return SumsGradient(sums, _scale(grad))
+    return np.multiply(sums, latent_mask(weight), out=sums)
 
 
 def input_weight_gradient(
     product: Callable[[slice], np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision
-) -> np.ndarray | BinaryGradient:
+) -> ParameterGradient:
     """Return a first layer's weight gradient, a few outputs at a time, so that its wide products are never whole.
 
     ``product(rows)`` multiplies the gradient of some outputs with the input codes.
     """
+    _check_finite(weight)
     fan_in = weight[0].size
     step = max(1, BLOCK_VALUES // max(fan_in, 1))
     blocks = [slice(start, start + step) for start in range(0, len(weight), step)]
     if precision.sign_weight_gradient:
         words = track("dW", np.empty((*weight.shape[:-1], words_for(weight.shape[-1])), dtype=WORD))
         for rows in blocks:
-            pack((product(rows).reshape(weight[rows].shape) >= 0) & _passing(weight[rows]), out=words[rows])
+            pack(product(rows).reshape(weight[rows].shape) >= 0, out=words[rows])
         return BinaryGradient(words, weight.shape[-1], fan_in)
     full = track("dW", np.empty(weight.shape, dtype=np.float32))
     for rows in blocks:
-        full[rows] = _full(product(rows).reshape(weight[rows].shape), _scale(grad) * CODE_SCALE, weight[rows])
+        values = product(rows).reshape(weight[rows].shape) * (_scale(grad) * CODE_SCALE)
+        full[rows] = np.asarray(values, dtype=np.float32) * latent_mask(weight[rows])
     return full
 
 
 def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = True) -> list[Variable]:
-    """Return the memory of latent weights, their packed signs and their gradient."""
+    """Return the memory of latent weights, their packed signs (not a first layer's) and their gradient."""
     bits = 8 * words_for(weight.shape[-1]) * (weight.size // max(weight.shape[-1], 1))
-    gradient = ("bool", bits) if precision.sign_weight_gradient else ("float32", 4 * weight.size)
+    if precision.sign_weight_gradient:
+        gradient = ("bool", bits)
+    elif precision.gradient_bits is not None and packed:
+        wide = 64 if precision.gradient_bits > 8 else 32
+        gradient = (f"int{wide}", bytes_of(weight.size, wide))
+    else:
+        gradient = ("float32", 4 * weight.size)
     found = [
         Variable("W", "persistent", precision.latent.name, weight.nbytes),
         Variable("dW", "step", gradient[0], gradient[1]),

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bitlearn import threads as threading
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import run
+from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
 
 Scheme = Literal["symmetric", "affine", "power-of-two"]
 Rounding = Literal["nearest", "stochastic"]
 
-_NO_NOISE = np.empty((0, 0), dtype=np.uint32)
+_NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
+#: Random words that are formed at a time: 128 KiB.
+_NOISE_WORDS = 2**15
+#: What a value costs, in operations on a word.
+_WORK = 2
 _SMALLEST = np.finfo(np.float32).tiny
+Piece = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,53 +133,149 @@ def quantize(
     if bits > most:
         raise ValueError(f"bits must be at most {most} for scheme {scheme!r}, got {bits}")
     if axis is not None:
-        axis = check.axis("axis", axis, x.ndim)
+        axis = check.axis("axis", axis, x.ndim) % x.ndim
     if rounding == "stochastic" and (rng is None or scheme == "power-of-two"):
         raise ValueError(f"rounding 'stochastic' needs rng and a linear scheme, got rng={rng!r} and scheme {scheme!r}")
 
-    moved = x if axis is None else np.moveaxis(x, axis, 0)
-    count = 1 if axis is None else len(moved)
-    rows = np.ascontiguousarray(moved).reshape(count, x.size // max(count, 1))
-    high = rows.max(axis=1, initial=0)
-    low = rows.min(axis=1, initial=0)
-    if not (np.isfinite(high).all() and np.isfinite(low).all()):
+    shape = (
+        (1, 1, x.size) if axis is None else (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+    )
+    source = x.reshape(shape)
+    largest = _largest(source)
+    if not np.isfinite(largest).all():
         raise ValueError("g must be finite in float32, got NaN or infinity")
-    noise = _NO_NOISE
+    key = None
     if rounding == "stochastic":
         key = rng if isinstance(rng, Key) else Key(check.count("rng", rng))
-        noise = key.words(rows.size).reshape(rows.shape)
 
-    largest = np.maximum(high, -low)
+    limit = 2 ** (bits - 1) - 1
+    zero_point = np.zeros(shape[1], dtype=np.int64)
     if scheme == "power-of-two":
-        values = np.empty(rows.shape, dtype=np.int32)
-        exponents = 2 ** (bits - 1)
-        run("quantize_power_of_two", (rows, largest, exponents, values))
-        values[largest == 0] = 0
-        mantissa, exponent = np.frexp(largest)
-        # The value of code 1: 2**(-half - bias), with bias = half - round(log2(largest)).
-        smallest = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5)) - exponents
-        scale = np.where(largest == 0, 1, np.ldexp(1.0, smallest)).astype(np.float32)
-        zero_point = np.zeros(len(rows), dtype=np.int64)
+        values, scale = _powers_of_two(source, largest, 2 ** (bits - 1))
+    elif scheme == "symmetric":
+        scale = symmetric_scale(largest, bits)
+        values = _linear(source, scale, zero_point, -limit, limit, key)
     else:
-        values = np.empty(rows.shape, dtype=np.int8 if bits <= 8 else np.int16)
-        limit = 2 ** (bits - 1) - 1
-        if scheme == "symmetric":
-            scale = symmetric_scale(largest, bits)
-            zero_point = np.zeros(len(rows), dtype=np.int64)
-            run("quantize_linear", (rows, scale, zero_point, -limit, limit, noise, values))
-        else:
-            scale = _nonzero(((high.astype(np.float64) - low) / (2 * limit + 1)).astype(np.float32))
-            zero_point = np.clip(np.rint(-low / scale), 0, 2 * limit + 1).astype(np.int64) - limit - 1
-            zero_point[largest == 0] = 0
-            run("quantize_linear", (rows, scale, zero_point, -limit - 1, limit, noise, values))
+        high, low = source.max(axis=(0, 2), initial=0), source.min(axis=(0, 2), initial=0)
+        scale = _nonzero(((high.astype(np.float64) - low) / (2 * limit + 1)).astype(np.float32))
+        zero_point = np.clip(np.rint(-low / scale), 0, 2 * limit + 1).astype(np.int64) - limit - 1
+        zero_point[largest == 0] = 0
+        values = _linear(source, scale, zero_point, -limit - 1, limit, key)
 
+    values = values.reshape(x.shape)
     if axis is None:
-        return Quantized(values.reshape(x.shape), scale[0], int(zero_point[0]), bits)
+        return Quantized(values, scale[0], int(zero_point[0]), bits)
     along = [1] * x.ndim
-    along[axis] = len(rows)
-    values = np.ascontiguousarray(np.moveaxis(values.reshape(moved.shape), 0, axis))
+    along[axis] = shape[1]
     symmetric = not zero_point.any()
     return Quantized(values, scale.reshape(along), 0 if symmetric else zero_point.reshape(along), bits)
+
+
+def _pieces(shape: tuple[int, ...], most: int) -> list[Piece]:
+    """Cut an array (outer, channels, inner) into contiguous pieces of at most `most` values."""
+    _, channels, inner = shape
+    steps = (max(1, most // max(channels * inner, 1)), max(1, most // max(inner, 1)), most)
+    axes = (
+        [slice(i, min(i + step, size)) for i in range(0, size, step)] for size, step in zip(shape, steps, strict=True)
+    )
+    return list(product(*axes))
+
+
+def _over_pieces(function: Callable[[Piece], None], shape: tuple[int, ...]) -> None:
+    """Call a function for the contiguous pieces of an array (outer, channels, inner), on the process's threads."""
+    size = math.prod(shape)
+    threads = min(threading.get_num_threads(), 1 + size * _WORK // threading.WORTH_A_THREAD)
+    pieces = _pieces(shape, max(1, -(-size // threads)))
+
+    def work(start: int, stop: int) -> None:
+        for piece in pieces[start:stop]:
+            function(piece)
+
+    threading.over_ranges(work, len(pieces), threads)
+
+
+def _largest(x: np.ndarray) -> np.ndarray:
+    """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
+    kernel = lookup("largest_magnitude")
+    kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
+    found: list[tuple[slice, np.ndarray]] = []
+
+    def work(piece: Piece) -> None:
+        part = x[piece]
+        result = np.empty(part.shape[1], dtype=kind)
+        kernel(part, result)
+        found.append((piece[1], result))
+
+    _over_pieces(work, x.shape)
+    largest = np.zeros(x.shape[1], dtype=kind)
+    for channels, result in found:
+        np.maximum(largest[channels], result, out=largest[channels])
+    return largest
+
+
+def largest_magnitude(x: np.ndarray) -> float:
+    """Return ``max |x|`` of floats (float16 too) without a temporary array: NaN where x holds one, 0 of nothing.
+
+    Examples
+    --------
+    >>> largest_magnitude(np.array([0.5, -2.0], dtype=np.float16))
+    2.0
+    """
+    whole = np.ascontiguousarray(x).reshape(1, 1, -1)
+    if x.dtype == np.float16:
+        return float(_largest(whole.view(np.uint16)).view(np.float16)[0])
+    return float(_largest(whole)[0])
+
+
+def _linear(
+    x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, low: int, high: int, key: Key | None
+) -> np.ndarray:
+    """Return the codes of x (outer, channels, inner), rounded to nearest, or by the random words of a key.
+
+    A word's place in the stream is that of its value where the channels are moved first: it does not depend on threads.
+    """
+    values = np.empty(x.shape, dtype=np.int8 if high <= 127 else np.int16)
+    kernel, random = lookup("quantize_linear"), lookup("random_words")
+
+    def quantized(piece: Piece, noise: np.ndarray) -> None:
+        channels = piece[1]
+        kernel(x[piece], scale[channels], zero_point[channels], low, high, noise, values[piece])
+
+    def rounded_to_nearest(piece: Piece) -> None:
+        quantized(piece, _NO_NOISE)
+
+    if key is None:
+        _over_pieces(rounded_to_nearest, x.shape)
+        return values
+    words = key.as_words()
+    outer, _, inner = x.shape
+
+    def rounded_at_random(piece: Piece) -> None:
+        shape = tuple(each.stop - each.start for each in piece)
+        for block in _pieces(shape, _NOISE_WORDS):
+            o, c, i = (
+                slice(part.start + at.start, part.start + at.stop) for part, at in zip(piece, block, strict=True)
+            )
+            noise = np.empty((c.stop - c.start, o.stop - o.start, i.stop - i.start), dtype=np.uint32)
+            first = (c.start * outer + o.start) * inner + i.start
+            random(words, first, outer * inner, noise.reshape(len(noise), -1))
+            quantized((o, c, i), noise)
+
+    _over_pieces(rounded_at_random, x.shape)
+    return values
+
+
+def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes of x (outer, channels, inner) and the channels' scales."""
+    rows = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(len(largest), -1)
+    values = np.empty(rows.shape, dtype=np.int32)
+    run("quantize_power_of_two", (rows, largest, exponents, values))
+    values[largest == 0] = 0
+    mantissa, exponent = np.frexp(largest)
+    # The value of code 1: 2**(-half - bias), with bias = half - round(log2(largest)).
+    smallest = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5)) - exponents
+    scale = np.where(largest == 0, 1, np.ldexp(1.0, smallest)).astype(np.float32)
+    return np.ascontiguousarray(values.reshape(x.swapaxes(0, 1).shape).swapaxes(0, 1)), scale
 
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
@@ -193,14 +298,12 @@ def requantize(values: np.ndarray, scale: float, bits: int) -> Quantized:
     >>> requantize(np.array([90, -200]), 0.5, 8).values.tolist()
     [57, -127]
     """
-    kind = np.int8 if bits <= 8 else np.int16
     limit = 2 ** (bits - 1) - 1
-    largest = max(int(values.max(initial=0)), -int(values.min(initial=0)))
+    sums = values if values.dtype == np.int32 else values.astype(np.int64, copy=False)
+    whole = np.ascontiguousarray(sums).reshape(1, 1, -1)
+    largest = int(_largest(whole)[0])
     if largest <= limit:
-        return Quantized(values.astype(kind), scale, 0, bits)
+        return Quantized(values.astype(np.int8 if bits <= 8 else np.int16), scale, 0, bits)
     step = largest / limit
-    rows = np.ascontiguousarray(values).reshape(1, -1)
-    codes = np.empty(rows.shape, dtype=kind)
-    arguments = (rows, np.array([step]), np.zeros(1, dtype=np.int64), -limit, limit, _NO_NOISE, codes)
-    run("quantize_linear", arguments)
+    codes = _linear(whole, np.array([step]), np.zeros(1, dtype=np.int64), -limit, limit, None)
     return Quantized(codes.reshape(values.shape), scale * step, 0, bits)

@@ -12,7 +12,8 @@ const bl_kernels bl_kernels_avx512 = {.pack = bl_pack_avx512bw,
                                       .popcount = bl_popcount_avx512,
                                       .transpose_bits = bl_transpose_bits_avx512bw,
                                       BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
-                                      BL_GRADIENT_KERNELS(ENTRY) BL_PASS_KERNELS(SHARED) BL_QUAD_KERNELS(ENTRY)};
+                                      BL_GRADIENT_KERNELS(ENTRY) BL_PASS_KERNELS(SHARED) BL_QUAD_KERNELS(ENTRY)
+                                      BL_QUANTIZE_KERNELS(SHARED) BL_UPDATE_KERNELS(SHARED)};
 #else
 const bl_kernels bl_kernels_avx512 = {.pack = NULL};
 #endif

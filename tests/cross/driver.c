@@ -3,9 +3,10 @@
    `driver list` prints a line a variant: its name and either what the processor lacks, after "lacks", or its kernels.
 
    `driver run` answers calls until its input ends. All numbers are int64_t, little-endian. A call: the length of the
-   kernel's name and the name, the variant's index, the number of arguments, and the arguments in the order of kernels.h
-   after `variant`, each its kind, its value or its size in bytes, and for an array its bytes. The last array is the
-   result. The answer: 0, or the place (from 1) of an argument that was changed or written around; then the result. */
+   kernel's name and the name, the variant's index, the number of arguments and of results, and the arguments in the order
+   of kernels.h after `variant`, each its kind, its value or its size in bytes, and for an array its bytes. The last
+   arrays are the results. The answer: 0, or the place (from 1) of an argument that was changed or written around; then
+   the results. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,7 +112,12 @@ static void call(const char *name, int variant, const argument *a)
     TRY(conv2d_grad_input, P(0), I(1), P(2), P(3), P(4))
     TRY(conv2d_grad_weight, P(0), I(1), P(2), P(3), N(4), N(5), I(6), P(7))
     TRY(conv2d_grad_weight_sign, P(0), I(1), P(2), P(3), N(4), N(5), P(6), P(7), P(8))
-    TRY(quantize_linear, P(0), I(1), P(2), P(3), N(4), N(5), I(6), I(7), P(8), P(9), I(10))
+    TRY(largest_magnitude, P(0), I(1), N(2), N(3), N(4), P(5))
+    TRY(quantize_linear, P(0), I(1), P(2), P(3), N(4), N(5), N(6), I(7), I(8), P(9), P(10), I(11))
+    TRY(random_words, P(0), N(1), N(2), N(3), N(4), P(5))
+    TRY(adam_update, P(0), I(1), P(2), P(3), N(4), N(5), P(6), I(7), P(8), P(9), I(10))
+    TRY(sgd_update, P(0), I(1), P(2), P(3), N(4), N(5), P(6), I(7), P(8), I(9))
+    TRY(bop_update, P(0), I(1), P(2), P(3), N(4), N(5), P(6), I(7), P(8), I(9))
     TRY(channel_sums, P(0), I(1), N(2), N(3), N(4), P(5))
     TRY(channel_sums_above, P(0), I(1), P(2), N(3), N(4), N(5), P(6))
     TRY(sign_pass, P(0), I(1), P(2), P(3), P(4), N(5), N(6), P(7))
@@ -129,24 +135,25 @@ static void call(const char *name, int variant, const argument *a)
 static void answer(const char *name, int fill)
 {
     int variant = (int)receive_number();
-    int64_t count = receive_number(), broken = 0;
+    int64_t count = receive_number(), results = receive_number(), broken = 0, arrays = 0;
     argument a[ARGUMENTS];
-    int result = -1;
     if (count < 0 || count > ARGUMENTS)
         fail("too many arguments");
     for (int i = 0; i < count; i++) {
         receive_argument(&a[i], fill);
-        if (a[i].array)
-            result = i;
+        arrays += a[i].array != NULL;
     }
-    if (result < 0)
+    if (results < 1 || results > arrays)
         fail("a call without a result");
     call(name, variant, a);
+    int64_t left = arrays;
     for (int i = 0; i < count; i++)
-        if (a[i].array && !broken && !intact(&a[i], fill, i == result))
+        if (a[i].array && !intact(&a[i], fill, left-- <= results) && !broken)
             broken = i + 1;
     fwrite(&broken, sizeof broken, 1, stdout);
-    fwrite(a[result].array, 1, (size_t)a[result].value, stdout);
+    for (int i = 0; i < count; i++)
+        if (a[i].array && arrays-- <= results)
+            fwrite(a[i].array, 1, (size_t)a[i].value, stdout);
     fflush(stdout);
     for (int i = 0; i < count; i++) {
         free(a[i].base);

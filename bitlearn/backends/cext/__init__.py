@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bitlearn import threadpools
-from bitlearn.backends.cext import passes, quads
+from bitlearn.backends.cext import passes, quads, updates
 from bitlearn.backends.cext.arrays import CODES, WORDS, code, conv2d, ffi, lib, pointer
 
 
@@ -129,10 +129,18 @@ def _conv2d_grad_weight_sign(variant, g, x, n, stride, padding, pad_value, first
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
+def _largest_magnitude(variant, x, out):
+    lib.bl_largest_magnitude(variant, pointer(x), code(x), *x.shape, pointer(out, True))
+
+
 def _quantize_linear(variant, x, scale, zero_point, low, high, noise, out):
     inputs = (pointer(x), code(x), pointer(scale), pointer(zero_point), *x.shape, low, high)
     random = pointer(noise) if noise.size else ffi.NULL
     lib.bl_quantize_linear(variant, *inputs, random, pointer(out, True), code(out))
+
+
+def _random_words(variant, key, start, stride, out):
+    lib.bl_random_words(variant, pointer(key), start, stride, *out.shape, pointer(out, True))
 
 
 _KERNELS = {
@@ -159,9 +167,12 @@ _KERNELS = {
         _conv2d_grad_input,
         _conv2d_grad_weight,
         _conv2d_grad_weight_sign,
+        _largest_magnitude,
         _quantize_linear,
+        _random_words,
     )
 } | passes.KERNELS
+_KERNELS |= updates.KERNELS
 
 
 def _kernel(name: str, index: int) -> Callable[..., None]:

@@ -37,7 +37,8 @@ from bitlearn.backends.jit.passes import (
     sign_pass,
 )
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
-from bitlearn.backends.jit.quantization import quantize_linear
+from bitlearn.backends.jit.quantization import largest_magnitude, quantize_linear, random_words
+from bitlearn.backends.jit.updates import adam_update, bop_update, sgd_update
 
 __all__ = ["REASONS", "UNCACHED", "VARIANTS", "warmup"]
 
@@ -65,7 +66,12 @@ _KERNELS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
+        largest_magnitude,
         quantize_linear,
+        random_words,
+        adam_update,
+        sgd_update,
+        bop_update,
         channel_sums,
         channel_sums_above,
         sign_pass,
@@ -118,10 +124,19 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight", (maps, image, 1, *window, 0, 0, True, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, 0, threshold, image, zeros(word, 1, 1, 1, 1))
-    noise, zero = zeros(np.uint32, 0, 0), zeros(np.int64, 1)
+    noise, zero = zeros(np.uint32, 0, 0, 0), zeros(np.int64, 1)
     for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
+        x = zeros(source, 1, 1, 1)
+        yield "largest_magnitude", (x, zeros(np.float32 if source == np.float32 else f"u{x.itemsize}", 1))
         for code in (np.int8, np.int16):
-            yield "quantize_linear", (zeros(source, 1, 1), np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1))
+            yield "quantize_linear", (x, np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1, 1))
+    yield "random_words", (zeros(np.uint32, 4), 0, 1, zeros(np.uint32, 1, 1))
+    numbers, unit, moments = zeros(np.float32, 6), np.ones(1), (zeros(np.float32, 1, 1), zeros(np.float32, 1, 1))
+    for source, latent in ((np.float32, np.float32), (np.int32, np.float32), (np.uint64, np.uint16)):
+        inputs = zeros(source, 1, 1), unit, numbers, zeros(latent, 1, 1)
+        yield "adam_update", (*inputs, *moments)
+        for name in ("sgd_update", "bop_update"):
+            yield name, (*inputs, moments[0])
     bound, factor, sums = zeros(np.int32, 1), zeros(np.float32, 1), zeros(np.int64, 1, 2, 1)
     for wide in (np.int16, np.int32):
         yield "channel_sums", (zeros(wide, 1, 1, 1), sums)

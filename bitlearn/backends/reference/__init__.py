@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference import passes
+from bitlearn.backends.reference import passes, quantization, updates
 from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
 from bitlearn.panels import from_panels, to_panels
 
@@ -250,48 +250,8 @@ def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshol
     from_bool((values >= threshold[:, None, None, None]) & to_bool(mask, n), out)
 
 
-# --- quantization ----------------------------------------------------------------------------------------------------
-
-
-def quantize_linear(x, scale, zero_point, low, high, noise, out):
-    """out[i, j] = clip(round(x[i, j] / scale[i]) + zero_point[i], low, high).
-
-    x (rows, columns) float32, float64, int32 or int64; scale (rows,) float32 with a float32 x, else float64;
-    zero_point (rows,) int64; out (rows, columns) int8 or int16. ``noise`` is an empty array for rounding to nearest,
-    ties to even; else (rows, columns) of uint32, and round(v) is floor(v + noise / 2**32), unbiased. Quotients are in
-    scale's type.
-    """
-    ratio = x.astype(scale.dtype) / scale[:, None]
-    if noise.size:
-        whole = np.floor(ratio)
-        # The fraction is compared with the noise, not added to it: adding could round up to the next integer.
-        fraction = (ratio - whole).astype(np.float64) * 2.0**32
-        rounded = whole + (noise < fraction)
-    else:
-        rounded = np.rint(ratio)
-    out[...] = np.clip(rounded + zero_point[:, None], low, high)
-
-
-def quantize_power_of_two(x, largest, exponents, out):
-    """out[i, j] = sign(x) * 2**(e + exponents / 2), e = clip(round(log2(|x| * 2**bias)), -exponents / 2, ... - 1).
-
-    x (rows, columns) float32, largest (rows,) float32, the largest |x| of each row, bias = exponents / 2 -
-    round(log2(largest)), out (rows, columns) int32 of ±2**0 to ±2**(exponents - 1). Zero counts as +0 and becomes +1,
-    the smallest code: the scheme has no zero, and no row may be all zeros.
-    """
-    half = exponents // 2
-    bias = half - _rounded_log2(largest)
-    exponent = np.clip(_rounded_log2(np.abs(x)) + bias[:, None], -half, half - 1)
-    out[...] = np.where(x < 0, -1, 1) * 2 ** (exponent + half)
-
-
-def _rounded_log2(x):
-    """round(log2(x)) of positive floats, exactly and the same on every processor; very negative for 0."""
-    mantissa, exponent = np.frexp(x)
-    # log2 of the mantissa lies in [-1, 0): it rounds to 0 from sqrt(1/2) on, which no float equals.
-    rounded = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5))
-    return np.where(x == 0, -(2**30), rounded)
-
+#: How many arrays at the end of its arguments a kernel writes, where it is not one.
+RESULTS = {"adam_update": 3, "sgd_update": 2, "bop_update": 2}
 
 #: Every kernel by its name: the registry's list, and so everybody's.
 KERNELS = {
@@ -318,10 +278,9 @@ KERNELS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
-        quantize_linear,
-        quantize_power_of_two,
     )
 } | passes.KERNELS
+KERNELS |= quantization.KERNELS | updates.KERNELS
 
 #: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
 VARIANTS = {"reference": KERNELS}

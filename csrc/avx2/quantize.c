@@ -1,0 +1,10 @@
+/* Quantization compiled for AVX2. */
+#include "avx2.h"
+
+#ifdef BL_X86_64
+
+#include "../quantize.h"
+
+BL_DEFINE_QUANTIZE_KERNELS(avx2, BL_TARGET_AVX2)
+
+#endif
