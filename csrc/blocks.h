@@ -11,6 +11,7 @@
 
 #define BL_ROWS 4
 #define BL_COLUMNS 64
+
 /* counts[r][c] += popcount((a[r] ^ b[c]) & valid[r]) over `words` words; column c is b + c * b_stride, c < columns.
    All four rows are readable; valid is NULL where every word counts. Columns up to the next multiple of 4 may be
    written, with anything. */

@@ -152,17 +152,16 @@ def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow
 def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
     """Moments of the gradient of weights on packed inputs; the full gradient itself is counted as dW."""
     count = layer.parameters()["weight"].size
-    transposed = scratch(grad.variable.nbytes)
     if isinstance(layer, nn.Linear):
-        return [[grad.variable, transposed]]
+        return [[grad.variable]]
     assert isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear)
     precision = layer.precision
     if precision.sign_weight_gradient:
         masks = layer.weight.nbytes + count  # |W| and a comparison
-        return [[grad.variable, scratch(masks)], [grad.variable, transposed]]
+        return [[grad.variable, scratch(masks)]]
     # Integer sums times a scale are float64.
     products = 12 * count if precision.integer else 9 * count
-    return [[grad.variable, transposed], [grad.variable, scratch(products)]]
+    return [[grad.variable, scratch(products)]]
 
 
 def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow]:

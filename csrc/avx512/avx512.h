@@ -1,4 +1,4 @@
-/* The avx512 variant: what beats the portable code with AVX-512 F, BW, VL, DQ and VPOPCNTDQ. Empty on other
+/* The avx512 variant: what beats the portable code with AVX-512 F, BW, VL, DQ, VPOPCNTDQ and VNNI. Empty on other
    processors. */
 #ifndef BL_AVX512_H
 #define BL_AVX512_H
