@@ -8,6 +8,8 @@
 #define BL_DECLARE_AVX512(name, parameters, arguments) void bl_##name##_avx512 parameters;
 BL_ALL_KERNELS(BL_DECLARE_AVX512)
 
+bl_gradient_finish_row bl_finish_int8_avx512, bl_finish_int16_avx512, bl_finish_float32_avx512;
+
 #ifdef BL_X86_64
 #include <immintrin.h>
 #endif

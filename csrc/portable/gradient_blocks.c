@@ -131,8 +131,8 @@ static void expand_int8(const uint64_t *bits, intptr_t groups, void *panel) { ex
 static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, 2 * groups, panel); }
 static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, groups, panel); }
 
-/* Four rows at a time, or as many as there are, read the flags of a term. Sums of a block where the bit is set: those of
-   int8 fit int16, for -32768 = 256 * -128 is reached and +32768 is not. */
+/* Four rows at a time, or as many as there are, read the flags of a term. Sums of a block where the bit is set: those
+   of int8 fit int16, for -32768 = 256 * -128 is reached and +32768 is not. */
 #define ROWS 4
 
 #define READ(element, r)                                                                                               \

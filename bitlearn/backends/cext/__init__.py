@@ -214,7 +214,7 @@ def probe_popcount(variant, iterations):
 
 
 def probe_dot8(variant, iterations):
-    """Multiply and add iterations * PROBE_PRODUCTS int8 with bits in registers alone; their sum, or -1 without a probe."""
+    """Sum iterations * PROBE_PRODUCTS products of int8 with bits in registers alone; -1 without a probe."""
     return lib.bl_probe_dot8(_names().index(variant), iterations)
 
 
