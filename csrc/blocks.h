@@ -11,6 +11,7 @@
 
 #define BL_ROWS 4
 #define BL_COLUMNS 64
+
 /* counts[r][c] += popcount((a[r] ^ b[c]) & valid[r]) over `words` words; column c is b + c * b_stride, c < columns.
    All four rows are readable; valid is NULL where every word counts. Columns up to the next multiple of 4 may be
    written, with anything. */
@@ -117,8 +118,9 @@ typedef struct {
 
 /* Finish word column `word` of a row, its columns [64 * word, min(64 * word + 64, n)), from 64 sums: the result is
    sums << shift minus total, plus `before` where that is not NULL (int16 compared alone). */
-void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
-                        int32_t total, const int64_t *before);
+typedef void bl_gradient_finish_row(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums,
+                                    int shift, int32_t total, const int64_t *before);
+bl_gradient_finish_row bl_gradient_finish;
 
 /* What a variant does for one type of gradient. int32 sums of integers, float sums of floats. */
 typedef struct {
@@ -139,9 +141,7 @@ typedef struct {
        panel. */
     void (*product)(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
 
-    /* bl_gradient_finish, or the like. */
-    void (*finish)(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
-                   int32_t total, const int64_t *before);
+    bl_gradient_finish_row *finish;
 } bl_gradient_type;
 
 /* The types of a variant. */

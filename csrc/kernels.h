@@ -58,6 +58,14 @@ const char *bl_compiler_flags(void);
    The number of differing bits, the same for every variant; -1 where this build has no such loop for it. */
 int64_t bl_probe_popcount(int variant, int64_t iterations);
 
+/* Multiply-adds of one iteration of bl_probe_dot8. */
+#define BL_PROBE_PRODUCTS 12288
+
+/* Run iterations of dot products of int8 with bits in registers alone, with the instructions that grad_input has for
+   them in a variant that runs here. The sum, BL_PROBE_PRODUCTS / 4 an iteration (iterations < 2^16); -1 where this build
+   has no such loop for it. */
+int64_t bl_probe_dot8(int variant, int64_t iterations);
+
 /* Run iterations of a chain of instructions, each waiting for the one before; -1 where this build has no such loop. */
 int64_t bl_probe_cycles(int64_t iterations);
 

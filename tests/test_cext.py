@@ -71,11 +71,17 @@ def test_a_table_holds_what_its_variant_implements():
 def test_the_portable_variant_has_every_kernel_of_the_contract():
     declared = {name.removeprefix("bl_") for name in dir(lib) if name.startswith("bl_")}
     declared -= {"variant_count", "variant_name", "variant_missing", "variant_implements", "compiler"}
-    declared -= {"compiler_flags", "probe_popcount", "probe_cycles"}
+    declared -= {"compiler_flags", "probe_popcount", "probe_dot8", "probe_cycles"}
     # What a variant recodes for itself, behind the kernels on panels.
     declared -= {"recode_panels", "quads_bytes", "quads_scratch"}
     declared -= {name for name in declared if name.endswith("_quads")}
     assert set(cext.VARIANTS["cext:portable"]) == declared
+
+
+@pytest.mark.parametrize("variant", cext.VARIANTS)
+def test_the_probe_of_dot_products_counts_every_group(variant):
+    expected = [3 * cext.PROBE_PRODUCTS // 4] if variant in ("cext:avx512", "cext:avx2") else [-1]
+    assert [cext.probe_dot8(variant, 3)] == expected
 
 
 def test_the_compiler_is_named():

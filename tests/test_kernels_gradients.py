@@ -124,11 +124,12 @@ def test_long_sums_of_extremes(kernel, variant, dtype):
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_signs_of_long_sums_of_extremes(kernel, variant, dtype):
     g, x = extremes(dtype)
-    sums = g.sum(axis=1, dtype=np.int64)
+    g = np.concatenate([g] * 15)  # more rows than have room for sums past int32
+    rows, sums = len(g), g.sum(axis=1, dtype=np.int64)
     for below in (0, 1):
-        arguments = (g.T.copy(), x, 2, 0, sums + below, ones((3,), 2), filled((3, 1), WORD))
+        arguments = (g.T.copy(), x, 2, 0, sums + below, ones((rows,), 2), filled((rows, 1), WORD))
         out = check_exactly(kernel, variant, arguments)
-        assert (out[:, 0] & np.uint64(1)).tolist() == [1 - below] * 3
+        assert (out[:, 0] & np.uint64(1)).tolist() == [1 - below] * rows
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("conv2d_grad_input"))

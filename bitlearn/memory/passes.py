@@ -152,14 +152,13 @@ def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow
 def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
     """Moments of the gradient of weights on packed inputs; the full gradient itself is counted as dW."""
     count = layer.parameters()["weight"].size
-    transposed = scratch(grad.variable.nbytes)
     if isinstance(layer, nn.Linear):
-        return [[grad.variable, transposed]]
+        return [[grad.variable]]
     assert isinstance(layer, nn.BinaryConv2d | nn.BinaryLinear)
     if layer.precision.integer:
-        return [[grad.variable, transposed]]
+        return [[grad.variable]]
     masks = layer.weight.nbytes + count  # |W| and a comparison
-    return [[grad.variable, transposed], [grad.variable, scratch(masks)]]
+    return [[grad.variable], [grad.variable, scratch(masks)]]
 
 
 def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow]:

@@ -1,6 +1,6 @@
-/* Products of gradients with bits: a group of terms of a row, four bytes, is broadcast to eight columns of the panel. A
-   tile of up to 6 rows and 16 columns lives in registers for the whole block: 12 accumulators, 2 vectors of the panel, a
-   broadcast and a product fill all 16. */
+/* Products of gradients with bits: a group of terms of a row, four bytes, is broadcast to eight columns of the panel.
+   A tile of up to 6 rows and 16 columns lives in registers for the whole block: 12 accumulators, 2 vectors of the
+   panel, a broadcast and a product fill all 16. */
 #include "avx2.h"
 
 #ifdef BL_X86_64

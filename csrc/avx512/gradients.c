@@ -1,20 +1,18 @@
-/* Products of gradients with bits on the dot instructions: a group of terms of a row, four bytes, is broadcast to sixteen
-   columns of the panel. A tile of up to 6 rows and 64 columns lives in registers for the whole block: 24 accumulators, 4
-   vectors of the panel and a broadcast. */
+/* Products of gradients with bits on the dot instructions: a group of terms of a row, four bytes, is broadcast to
+   sixteen columns of the panel. A tile of up to 6 rows and 64 columns lives in registers for the whole block: 24
+   accumulators, 4 vectors of the panel and a broadcast. */
 #include "avx512.h"
 
 #ifdef BL_X86_64
-
-enum { INT8, INT16, FLOAT32 };
 
 #define ROWS 6
 #define VECTORS 4
 
 BL_TARGET_AVX512 BL_INLINE __m512i dot(int type, __m512i sum, __m512i panel, __m512i g)
 {
-    if (type == INT8)
+    if (type == BL_INT8)
         return _mm512_dpbusd_epi32(sum, panel, g);
-    if (type == INT16)
+    if (type == BL_INT16)
         return _mm512_dpwssd_epi32(sum, panel, g);
     return _mm512_castps_si512(
         _mm512_fmadd_ps(_mm512_castsi512_ps(panel), _mm512_castsi512_ps(g), _mm512_castsi512_ps(sum)));
@@ -30,7 +28,7 @@ BL_TARGET_AVX512 BL_INLINE __m512i broadcast(const char *at)
 /* *to = or += the sums of sixteen columns. */
 BL_TARGET_AVX512 BL_INLINE void put(int type, int add, int32_t *to, __m512i sum)
 {
-    if (add && type == FLOAT32)
+    if (add && type == BL_FLOAT32)
         sum = _mm512_castps_si512(_mm512_add_ps(_mm512_load_ps((const float *)to), _mm512_castsi512_ps(sum)));
     else if (add)
         sum = _mm512_add_epi32(_mm512_load_si512(to), sum);
@@ -108,9 +106,9 @@ BL_TARGET_AVX512 BL_INLINE void product(int type, const bl_gradient_rows *rows, 
     {                                                                                                                  \
         product(type, rows, panel, groups, sums, add);                                                                 \
     }
-PRODUCT(product_int8, INT8)
-PRODUCT(product_int16, INT16)
-PRODUCT(product_float32, FLOAT32)
+PRODUCT(product_int8, BL_INT8)
+PRODUCT(product_int16, BL_INT16)
+PRODUCT(product_float32, BL_FLOAT32)
 
 /* --- Panels ------------------------------------------------------------------------------------------------------- */
 
@@ -176,7 +174,8 @@ BL_TARGET_AVX512 static void expand_float32(const uint64_t *bits, intptr_t group
 BL_TARGET_AVX512 BL_INLINE __m512i total_lanes(const char *row, intptr_t bytes, __mmask64 rest)
 {
     const __m512i ones = _mm512_set1_epi8(1);
-    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, _mm512_maskz_loadu_epi8(rest, row + bytes / 64 * 64));
+    __m512i last = _mm512_maskz_loadu_epi8(rest, row + bytes / 64 * 64);
+    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, last);
     for (intptr_t at = 0; at + 64 <= bytes; at += 64)
         sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(row + at));
     return sum;
@@ -208,7 +207,8 @@ BL_TARGET_AVX512 static void total(const bl_gradient_rows *rows, intptr_t groups
     }
 }
 
-/* Sixty-four rows at a time, in the order that the unpacking of bytes leaves: row 16 l + 4 q + i at lane l of vector q. */
+/* Sixty-four rows at a time, in the order that the unpacking of bytes leaves: row 16 l + 4 q + i is number 4 l + i of
+   vector q. */
 BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                                              bl_gradient_rows *rows, int32_t *totals)
 {
@@ -250,120 +250,10 @@ BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t 
     }
 }
 
-/* --- Results ------------------------------------------------------------------------------------------------------ */
-
-/* The sixteen sums from column 16 * q on, finished; int8 alone has totals. */
-BL_TARGET_AVX512 BL_INLINE __m512i finished(int type, const int32_t *sums, int q, int32_t total)
-{
-    __m512i sum = _mm512_load_si512(sums + 16 * q);
-    return type == INT8 ? _mm512_sub_epi32(_mm512_slli_epi32(sum, 1), _mm512_set1_epi32(total)) : sum;
-}
-
-/* Eight int64 sums of int16 products: half h of sixteen. */
-BL_TARGET_AVX512 BL_INLINE __m512i widened(__m512i sum, int h)
-{
-    return _mm512_cvtepi32_epi64(h ? _mm512_extracti64x4_epi64(sum, 1) : _mm512_castsi512_si256(sum));
-}
-
-/* Out of int32, a threshold is out of reach of every sum as the limit is. */
-BL_TARGET_AVX512 BL_INLINE uint64_t compare(int type, const bl_gradient_result *result, intptr_t group,
-                                            const int32_t *sums, int32_t total, const int64_t *before)
-{
-    uint64_t bits = 0;
-    for (int q = 0; q < 4; q++) {
-        __m512i sum = finished(type, sums, q, total);
-        uint64_t sixteen = 0;
-        if (type == FLOAT32) {
-            __m512 threshold = _mm512_set1_ps(((const float *)result->threshold)[group]);
-            sixteen = _mm512_cmp_ps_mask(_mm512_castsi512_ps(sum), threshold, _CMP_GE_OQ);
-        } else if (type == INT8) {
-            int64_t threshold = ((const int64_t *)result->threshold)[group];
-            threshold = threshold > INT32_MAX ? INT32_MAX : threshold < INT32_MIN ? INT32_MIN : threshold;
-            sixteen = _mm512_cmpge_epi32_mask(sum, _mm512_set1_epi32((int32_t)threshold));
-        } else
-            for (int h = 0; h < 2; h++) {
-                __m512i threshold = _mm512_set1_epi64(((const int64_t *)result->threshold)[group]);
-                __m512i wide = widened(sum, h);
-                if (before)
-                    wide = _mm512_add_epi64(wide, _mm512_loadu_si512(before + 16 * q + 8 * h));
-                sixteen |= (uint64_t)_mm512_cmpge_epi64_mask(wide, threshold) << (8 * h);
-            }
-        bits |= sixteen << (16 * q);
-    }
-    return bits;
-}
-
-/* *to = or += a vector of int32, int64 or float32. */
-BL_TARGET_AVX512 BL_INLINE __m512i sum_of(int type, int add, __m512i before, __m512i value)
-{
-    if (!add)
-        return value;
-    if (type == FLOAT32)
-        return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(before), _mm512_castsi512_ps(value)));
-    return type == INT8 ? _mm512_add_epi32(before, value) : _mm512_add_epi64(before, value);
-}
-
-/* Write or add the finished sums of `width` columns; the arguments before it are constants where it is inlined. Whole
-   stores where all 64 are wanted: masked ones cost more. */
-BL_TARGET_AVX512 BL_INLINE void write(int type, int add, intptr_t width, char *out, const int32_t *sums, int32_t total)
-{
-    int lanes = type == INT16 ? 8 : 16;
-    for (int c = 0; c < BL_COLUMNS; c += lanes, out += 64) {
-        __m512i value = finished(type, sums, c / 16, total);
-        if (type == INT16)
-            value = widened(value, c / 8 % 2);
-        if (width == BL_COLUMNS) {
-            _mm512_storeu_si512(out, sum_of(type, add, add ? _mm512_loadu_si512(out) : value, value));
-        } else if (c < width) {
-            __mmask16 in = (__mmask16)(width - c >= 16 ? 0xffff : (1 << (width - c)) - 1);
-            if (type == INT16) {
-                __m512i before = add ? _mm512_maskz_loadu_epi64((__mmask8)in, out) : value;
-                _mm512_mask_storeu_epi64(out, (__mmask8)in, sum_of(type, add, before, value));
-            } else {
-                __m512i before = add ? _mm512_maskz_loadu_epi32(in, out) : value;
-                _mm512_mask_storeu_epi32(out, in, sum_of(type, add, before, value));
-            }
-        }
-    }
-}
-
-BL_TARGET_AVX512 BL_INLINE void finish(int type, const bl_gradient_result *result, intptr_t row, intptr_t word,
-                                       const int32_t *sums, int32_t total, const int64_t *before)
-{
-    if (result->kind == BL_COMPARE) {
-        intptr_t at = row * bl_words(result->n) + word;
-        uint64_t bits = compare(type, result, row / result->rows_per_threshold, sums, total, before);
-        /* The mask's zero tail clears the columns past n. */
-        ((uint64_t *)result->out)[at] = bits & result->mask[at];
-        return;
-    }
-    intptr_t at = (intptr_t)(row * result->n) + BL_COLUMNS * word, width = (intptr_t)result->n - BL_COLUMNS * word;
-    char *out = (char *)result->out + at * (type == INT16 ? 8 : 4);
-    if (result->kind == BL_ADD && width >= BL_COLUMNS)
-        write(type, 1, BL_COLUMNS, out, sums, total);
-    else if (result->kind == BL_ADD)
-        write(type, 1, width, out, sums, total);
-    else if (width >= BL_COLUMNS)
-        write(type, 0, BL_COLUMNS, out, sums, total);
-    else
-        write(type, 0, width, out, sums, total);
-}
-
-#define FINISH_TYPE(name, type)                                                                                        \
-    BL_TARGET_AVX512 static void name(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, \
-                                      int shift, int32_t total, const int64_t *before)                                 \
-    {                                                                                                                  \
-        (void)shift;                                                                                                   \
-        finish(type, result, row, word, sums, total, before);                                                          \
-    }
-FINISH_TYPE(finish_int8, INT8)
-FINISH_TYPE(finish_int16, INT16)
-FINISH_TYPE(finish_float32, FLOAT32)
-
 static const bl_gradient_types types = {
-    .int8 = {expand_int8, interleave_int8, total, product_int8, finish_int8},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, finish_int16},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, finish_float32},
+    .int8 = {expand_int8, interleave_int8, total, product_int8, bl_finish_int8_avx512},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_finish_int16_avx512},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_finish_float32_avx512},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

@@ -1,201 +1,109 @@
-/* Products of gradients with bits: the portable blocks, and what becomes of sums. */
-#include "portable.h"
+/* The gradient of the input, in blocks: rows are pixels, terms the channels of one tap. A matrix product is the
+   convolution of one line of pixels by one tap: nothing is unfolded in memory, and taps outside an image are left out,
+   not multiplied by zero. */
+#include "product.h"
 
-/* --- Results ---------------------------------------------------------------------------------------------------- */
+/* A pixel, in steps of the stride: (row, column) after padding = stride * quotient + remainder. */
+typedef struct {
+    intptr_t image, row, row_rest, column, column_rest;
+} pixel;
 
-/* 2 * sum may leave int32 where the result does not: unsigned, so that it may wrap. */
-static inline int32_t result_int8(int32_t sum, int shift, int32_t total)
+static pixel locate(const bl_conv2d *shape, intptr_t index)
 {
-    return (int32_t)(((uint32_t)sum << shift) - (uint32_t)total);
+    intptr_t column = index % shape->width + shape->pad_left, line = index / shape->width;
+    intptr_t row = line % shape->height + shape->pad_top;
+    return (pixel){.image = line / shape->height,
+                   .row = row / shape->stride_height,
+                   .row_rest = row % shape->stride_height,
+                   .column = column / shape->stride_width,
+                   .column_rest = column % shape->stride_width};
 }
 
-static void finish_bits(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
-                        int32_t total, const int64_t *before)
+/* List the pixels whose tap (i, j) lies on an output position, with the gradients there. */
+static void reach(product *p, const bl_conv2d *shape, const pixel *pixels, const char *g, intptr_t i, intptr_t j)
 {
-    uint8_t flags[BL_COLUMNS];
-    intptr_t group = row / result->rows_per_threshold, at = row * bl_words(result->n) + word;
-    if (result->g_type == BL_FLOAT32) {
-        float threshold = ((const float *)result->threshold)[group];
-        for (int c = 0; c < BL_COLUMNS; c++)
-            flags[c] = ((const float *)sums)[c] >= threshold;
-    } else if (result->g_type == BL_INT8) {
-        int64_t threshold = ((const int64_t *)result->threshold)[group];
-        for (int c = 0; c < BL_COLUMNS; c++)
-            flags[c] = result_int8(((const int32_t *)sums)[c], shift, total) >= threshold;
-    } else {
-        int64_t threshold = ((const int64_t *)result->threshold)[group];
-        for (int c = 0; c < BL_COLUMNS; c++)
-            flags[c] = ((const int32_t *)sums)[c] + (before ? before[c] : 0) >= threshold;
+    intptr_t row_rest = i % shape->stride_height, column_rest = j % shape->stride_width, count = 0;
+    i /= shape->stride_height;
+    j /= shape->stride_width;
+    for (intptr_t r = 0; r < p->rows; r++) {
+        const pixel *at = pixels + r;
+        intptr_t row = at->row - i, column = at->column - j;
+        if (at->row_rest != row_rest || at->column_rest != column_rest || row < 0 || row >= shape->out_height ||
+            column < 0 || column >= shape->out_width)
+            continue;
+        intptr_t position = (at->image * shape->out_height + row) * shape->out_width + column;
+        p->at.at[count] = g + position * shape->out_channels * p->size;
+        p->at.slot[count++] = r;
     }
-    /* The mask's zero tail clears the columns past n. */
-    ((uint64_t *)result->out)[at] = bl_pack_flags(flags) & result->mask[at];
+    p->at.count = count;
+    p->at.step = BL_GROUP_BYTES;
 }
 
-/* out[c] = value, or out[c] += value: two loops that compile to vector code, the second for a last narrow word. */
-#define WRITE(type, value)                                                                                             \
-    do {                                                                                                               \
-        type *out = (type *)result->out + at;                                                                          \
-        if (result->kind == BL_ADD)                                                                                    \
-            for (intptr_t c = 0; c < width; c++)                                                                       \
-                out[c] += (value);                                                                                     \
-        else                                                                                                           \
-            for (intptr_t c = 0; c < width; c++)                                                                       \
-                out[c] = (value);                                                                                      \
-    } while (0)
-
-void bl_gradient_finish(const bl_gradient_result *result, intptr_t row, intptr_t word, const void *sums, int shift,
-                        int32_t total, const int64_t *before)
+/* Copy rows of `count` terms that do not fill their last group, zeros after them. */
+static void copy_rows(product *p, const char *const *from, intptr_t count, intptr_t groups)
 {
-    if (result->kind == BL_COMPARE) {
-        finish_bits(result, row, word, sums, shift, total, before);
-        return;
-    }
-    intptr_t at = (intptr_t)(row * result->n) + 64 * word;
-    intptr_t width = bl_min(BL_COLUMNS, (intptr_t)result->n - 64 * word);
-    const int32_t *integer = sums;
-    const float *real = sums;
-    if (result->g_type == BL_INT8)
-        WRITE(int32_t, result_int8(integer[c], shift, total));
-    else if (result->g_type == BL_INT16)
-        WRITE(int64_t, integer[c]);
-    else
-        WRITE(float, real[c]);
-}
-
-/* --- Layouts ---------------------------------------------------------------------------------------------------- */
-
-/* Group g of row r is at out[g * step + 4 * r], its terms side by side. */
-static void place_rows(intptr_t count, void *out, bl_gradient_rows *rows)
-{
-    rows->count = count;
-    rows->step = BL_GROUP_BYTES * BL_BLOCK_ROWS;
-    for (intptr_t r = 0; r < count; r++) {
-        rows->at[r] = (const char *)out + BL_GROUP_BYTES * r;
-        rows->slot[r] = r;
+    for (intptr_t r = 0; r < p->at.count; r++) {
+        char *to = p->gathered + r * BL_BLOCK_GROUPS * BL_GROUP_BYTES;
+        memset(to + (groups - 1) * BL_GROUP_BYTES, 0, BL_GROUP_BYTES);
+        memcpy(to, from[r], (size_t)(count * p->size));
+        p->at.at[r] = to;
     }
 }
 
-void bl_interleave_int8(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
-                        int32_t *totals)
+/* Add tap number `tap` to the sums of the listed pixels. */
+static void input_tap(product *p, const bl_conv2d *shape, const uint64_t *w, intptr_t tap, intptr_t word,
+                      bl_gradient_result *rest, intptr_t base)
 {
-    (void)totals;
-    place_rows(count, out, rows);
-    for (intptr_t g = 0; g < groups; g++, terms += 4) {
-        int8_t *to = (int8_t *)out + g * rows->step;
-        const int8_t *a = (const int8_t *)terms[0], *b = (const int8_t *)terms[1];
-        const int8_t *c = (const int8_t *)terms[2], *d = (const int8_t *)terms[3];
-        for (intptr_t r = 0; r < count; r++) {
-            to[4 * r] = a[r];
-            to[4 * r + 1] = b[r];
-            to[4 * r + 2] = c[r];
-            to[4 * r + 3] = d[r];
-        }
+    intptr_t k = shape->out_channels, most = p->per_group * BL_BLOCK_GROUPS;
+    intptr_t stride = shape->kernel_height * shape->kernel_width * shape->words;
+    const char *row[BL_BLOCK_ROWS];
+    memcpy(row, p->at.at, (size_t)p->at.count * sizeof *row);
+    for (intptr_t from = 0; from < k; from += most) {
+        intptr_t count = bl_min(most, k - from), groups = (count + p->per_group - 1) / p->per_group;
+        make_room(p, rest, count, base, 1, word);
+        for (intptr_t r = 0; r < p->at.count; r++)
+            p->at.at[r] = row[r] + from * p->size;
+        if (count % p->per_group)
+            copy_rows(p, p->at.at, count, groups);
+        if (p->type->total && word == 0)
+            p->type->total(&p->at, groups, p->totals);
+        const uint64_t *bits = w + from * stride + tap * shape->words + word;
+        for (intptr_t t = 0; t < count; t++)
+            gather(p, t, bits + t * stride);
+        multiply(p, count, groups);
     }
 }
 
-void bl_interleave_int16(const char *const *terms, intptr_t groups, intptr_t count, void *out, bl_gradient_rows *rows,
-                         int32_t *totals)
+void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g, int g_type, const uint64_t *w,
+                                  const bl_conv2d *shape, void *out)
 {
-    (void)totals;
-    place_rows(count, out, rows);
-    for (intptr_t g = 0; g < groups; g++, terms += 2) {
-        int16_t *to = (int16_t *)((char *)out + g * rows->step);
-        const int16_t *a = (const int16_t *)terms[0], *b = (const int16_t *)terms[1];
-        for (intptr_t r = 0; r < count; r++) {
-            to[2 * r] = a[r];
-            to[2 * r + 1] = b[r];
-        }
-    }
-}
-
-void bl_interleave_float32(const char *const *terms, intptr_t groups, intptr_t count, void *out,
-                           bl_gradient_rows *rows, int32_t *totals)
-{
-    (void)totals;
-    place_rows(count, out, rows);
-    for (intptr_t g = 0; g < groups; g++)
-        memcpy((char *)out + g * rows->step, terms[g], (size_t)(BL_GROUP_BYTES * count));
-}
-
-/* --- Blocks ----------------------------------------------------------------------------------------------------- */
-
-/* The panel holds a byte for each term and column: 1 where the bit is set, else 0. Bits are expanded before the sums
-   and not among them: a vector load that follows the stores of its parts too closely waits for them. */
-static void expand(const uint64_t *bits, intptr_t terms, void *panel)
-{
-    for (intptr_t t = 0; t < terms; t++)
-        bl_unpack_flags(bits[t], (uint8_t *)panel + BL_COLUMNS * t);
-}
-
-static void expand_int8(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, 4 * groups, panel); }
-static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, 2 * groups, panel); }
-static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel) { expand(bits, groups, panel); }
-
-/* Four rows at a time, or as many as there are, read the flags of a term. Sums of a block where the bit is set: those of
-   int8 fit int16, for -32768 = 256 * -128 is reached and +32768 is not. */
-#define ROWS 4
-
-#define READ(element, r)                                                                                               \
-    element g;                                                                                                         \
-    memcpy(&g, rows->at[bl_min(i + r, rows->count - 1)] + at, sizeof g)
-
-#define PRODUCT(name, element, type, per_group)                                                                        \
-    static void name(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add)            \
-    {                                                                                                                  \
-        for (intptr_t i = 0; i < rows->count; i += ROWS) {                                                             \
-            type set[ROWS][BL_COLUMNS] = {{0}};                                                                        \
-            int32_t total[ROWS] = {0};                                                                                 \
-            for (intptr_t t = 0; t < per_group * groups; t++) {                                                        \
-                const uint8_t *flags = (const uint8_t *)panel + BL_COLUMNS * t;                                        \
-                intptr_t at = t / per_group * rows->step + t % per_group * (intptr_t)sizeof(element);                  \
-                for (int r = 0; r < ROWS; r++) {                                                                       \
-                    READ(element, r);                                                                                  \
-                    total[r] += g;                                                                                     \
-                    for (int c = 0; c < BL_COLUMNS; c++)                                                               \
-                        set[r][c] = (type)(set[r][c] + (g & -flags[c]));                                               \
-                }                                                                                                      \
-            }                                                                                                          \
-            for (int r = 0; r < ROWS && i + r < rows->count; r++) {                                                    \
-                int32_t *to = (int32_t *)sums + BL_COLUMNS * rows->slot[i + r];                                        \
-                for (int c = 0; c < BL_COLUMNS; c++)                                                                   \
-                    to[c] = (add ? to[c] : 0) + 2 * set[r][c] - total[r];                                              \
-            }                                                                                                          \
-        }                                                                                                              \
-    }
-
-PRODUCT(product_int8, int8_t, int16_t, 4)
-PRODUCT(product_int16, int16_t, int32_t, 2)
-
-static void product_float32(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add)
-{
-    for (intptr_t i = 0; i < rows->count; i += ROWS) {
-        float sum[ROWS][BL_COLUMNS] = {{0}};
-        for (intptr_t t = 0; t < groups; t++) {
-            const uint8_t *flags = (const uint8_t *)panel + BL_COLUMNS * t;
-            float sign[BL_COLUMNS];
-            intptr_t at = t * rows->step;
-            for (int c = 0; c < BL_COLUMNS; c++)
-                sign[c] = (float)(2 * flags[c] - 1);
-            for (int r = 0; r < ROWS; r++) {
-                READ(float, r);
-                for (int c = 0; c < BL_COLUMNS; c++)
-                    sum[r][c] += g * sign[c];
+    bl_gradient_result result = {.kind = BL_STORE, .g_type = g_type, .out = out, .n = shape->n};
+    intptr_t taps = shape->kernel_height * shape->kernel_width, all = shape->batch * shape->height * shape->width;
+    product p;
+    pixel pixels[BL_BLOCK_ROWS];
+    start(&p, types, &result);
+    intptr_t rows = block_rows(&p, all, shape->out_channels * taps);
+    for (intptr_t base = 0; base < all; base += rows) {
+        intptr_t count = bl_min(rows, all - base);
+        for (intptr_t r = 0; r < count; r++)
+            pixels[r] = locate(shape, base + r);
+        memset(p.totals, 0, sizeof p.totals);
+        for (intptr_t word = 0; word < shape->words; word += BL_BLOCK_WORDS) {
+            bl_gradient_result rest = result;
+            clear(&p, count, bl_min(BL_BLOCK_WORDS, shape->words - word));
+            for (intptr_t tap = 0; tap < taps; tap++) {
+                reach(&p, shape, pixels, g, tap / shape->kernel_width, tap % shape->kernel_width);
+                if (p.at.count)
+                    input_tap(&p, shape, w, tap, word, &rest, base);
             }
-        }
-        for (int r = 0; r < ROWS && i + r < rows->count; r++) {
-            float *to = (float *)sums + BL_COLUMNS * rows->slot[i + r];
-            for (int c = 0; c < BL_COLUMNS; c++)
-                to[c] = (add ? to[c] : 0.0f) + sum[r][c];
+            finish(&p, &rest, base, 1, word);
         }
     }
 }
 
-static const bl_gradient_types types = {
-    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
-};
-
-#define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_portable parameters { bl_##name##_blocked(&types, BL_UNWRAP arguments); }
-BL_GRADIENT_KERNELS(KERNEL)
+void bl_grad_input_blocked(const bl_gradient_types *types, const void *g, int g_type, const uint64_t *w, intptr_t m,
+                           intptr_t k, int64_t n, void *out)
+{
+    bl_conv2d shape = line_of(m, k, n);
+    bl_conv2d_grad_input_blocked(types, g, g_type, w, &shape, out);
+}

@@ -216,12 +216,17 @@ threadpools.register()  # from now on it can find the extension
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()
 FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
-PROBE_BITS, PROBE_CYCLES = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES
+PROBE_BITS, PROBE_CYCLES, PROBE_PRODUCTS = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES, lib.BL_PROBE_PRODUCTS
 
 
 def probe_popcount(variant, iterations):
     """Compare and count iterations * PROBE_BITS bits in registers alone; the differing ones, or -1 without a probe."""
     return lib.bl_probe_popcount(_names().index(variant), iterations)
+
+
+def probe_dot8(variant, iterations):
+    """Sum iterations * PROBE_PRODUCTS products of int8 with bits in registers alone; -1 without a probe."""
+    return lib.bl_probe_dot8(_names().index(variant), iterations)
 
 
 def probe_cycles(iterations):
