@@ -8,6 +8,7 @@ import pytest
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import products, weights
+from bitlearn.nn.products import exact_product
 from bitlearn.rng import Key
 
 POLICIES = ["standard", "int8", "low-memory"]
@@ -143,3 +144,16 @@ def test_output_shape(kind):
     assert kind(4, 2).output_shape((4,)) == (2,)
     with pytest.raises(ValueError, match=r"examples of shape \(4,\), got \(2, 2\)"):
         kind(4, 2).output_shape((2, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_products_with_codes_are_exact_at_their_limits(dtype):
+    """The largest products there are, over more rows than float32 holds sums of."""
+    limit = np.iinfo(dtype)
+    grad = np.full((3000, 2), limit.min, dtype=dtype)
+    grad[:, 1] = limit.max
+    codes = np.full((3000, 3), -128, dtype=np.int8)
+    codes[:, 1] = 127
+    codes[::2, 2] = 1
+    expected = grad.T.astype(object) @ codes.astype(object)
+    assert exact_product(grad, codes).tolist() == expected.tolist()

@@ -33,12 +33,16 @@ def integer_sums(codes: np.ndarray, words: np.ndarray) -> np.ndarray:
 def exact_product(grad: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return ``grad.T @ codes`` for a gradient (rows, k) and int8 codes (rows, n).
 
-    For an integer gradient the result is exact: float64 sums of products below 2**22 stay below 2**53 for fewer than
-    2**31 rows, so that neither the order of a BLAS nor its threads show. A float gradient is multiplied in float32.
+    For an integer gradient the result is exact, so that neither the order of a BLAS nor its threads show: products of
+    int8 with int8 are at most 2**14, and float32 holds sums of 2**10 of them; those of int16 with int8 are at most
+    2**22, and float64 holds sums of 2**31. A float gradient is multiplied in float32.
     """
-    wide = np.float32 if grad.dtype.kind == "f" else np.float64
-    total = np.zeros((grad.shape[1], codes.shape[1]), dtype=wide)
+    narrow = grad.dtype.kind == "f" or grad.dtype == np.int8
+    wide = np.float32 if narrow else np.float64
+    total = np.zeros((grad.shape[1], codes.shape[1]), dtype=np.float32 if grad.dtype.kind == "f" else np.float64)
     rows = max(1, BLOCK_VALUES // max(grad.shape[1] + codes.shape[1], 1))
+    if narrow:
+        rows = min(rows, 2**10)
     for start in range(0, len(grad), rows):
         block = slice(start, start + rows)
         total += grad[block].T.astype(wide) @ codes[block].astype(wide)
