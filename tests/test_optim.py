@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -203,6 +204,24 @@ def test_every_variant_gives_the_bits_of_numpy(name, form, precision, rng):
         with bl.use_backend(variant):
             for threads in (1, 3):
                 assert trained(lambda ours, g, state: rule.update(ours, g, state, 0.01), threads) == expected
+
+
+@pytest.mark.skipif(not bl.which("adam_update").startswith("cext"), reason="other kernels allocate")
+@pytest.mark.parametrize("name", ["sgd", "adam", "bop"])
+@pytest.mark.parametrize("form", FORMS)
+def test_an_update_has_no_temporaries(name, form, rng, monkeypatch):
+    monkeypatch.setitem(SHAPES, "linear.weight", (300, 1000))
+    ours, g = parameters(rng, np.float16), gradients(rng, form)
+    rule = optim.OPTIMIZERS[name]()
+    state = rule.init(ours, LOW, {"conv.weight", "linear.weight"})
+    rule.update(ours, g, state, 0.01)
+    tracemalloc.start()
+    try:
+        rule.update(ours, g, state, 0.01)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**15
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

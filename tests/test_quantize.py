@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,8 @@ from cases import EDGES
 from oracles import ROUNDING, gradients, real
 
 import bitlearn as bl
+from bitlearn import threads as threading
+from bitlearn.ops import quantize as quantization
 from bitlearn.ops.quantize import requantize
 from bitlearn.rng import Key
 
@@ -119,6 +122,57 @@ def test_the_same_noise_gives_the_same_values(rng):
         np.testing.assert_array_equal(bl.quantize(g, 8, rounding="stochastic", rng=key).values, expected.values)
     for key in (8, Key(7, step=1), Key(7, stream=1)):
         assert (bl.quantize(g, 8, rounding="stochastic", rng=key).values != expected.values).any()
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("words", [2**15, 1, 7, 40])
+def test_a_word_belongs_to_a_place_in_the_array(words, rng, monkeypatch):
+    """With an axis moved first, whatever is formed at a time, and on however many threads."""
+    monkeypatch.setattr(quantization, "_NOISE_WORDS", words)
+    g = gradients(rng, 3, 4, 15)
+    for axis in (None, 0, 1, 2, -2):
+        moved = g.reshape(1, -1) if axis is None else np.moveaxis(g, axis, 0).reshape(g.shape[axis], -1)
+        scale = np.abs(moved).max(axis=1, keepdims=True) / np.float32(127)
+        ratio = moved / scale
+        fraction = (ratio - np.floor(ratio)).astype(np.float64)
+        codes = np.floor(ratio) + (Key(5).words(g.size).reshape(moved.shape) / 2.0**32 < fraction)
+        for threads in (1, 2, 5):
+            monkeypatch.setattr(threading, "_num_threads", threads)
+            values = bl.quantize(g, 8, axis=axis, rounding="stochastic", rng=5).values
+            found = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, 0).reshape(moved.shape)
+            np.testing.assert_array_equal(found, codes)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("shape", [(200,), (7, 30), (1, 40, 5), (3, 1, 50), (2, 3, 5, 7), (0, 4), (4, 0)])
+def test_the_same_from_any_number_of_threads(shape, rng, monkeypatch):
+    g, sums = gradients(rng, *shape), rng.integers(-(2**40), 2**40, size=shape)
+    axes = (None, *range(len(shape)))
+
+    def all_of_them():
+        found = [bl.quantize(g, 5, axis=axis, scheme=scheme) for axis in axes for scheme in (*LINEAR, "power-of-two")]
+        found += [requantize(sums >> shift, 0.5, 8) for shift in (0, 20, 39)]
+        return [(q.values.tobytes(), np.asarray(q.scale).tobytes(), np.asarray(q.zero_point).tobytes()) for q in found]
+
+    expected = all_of_them()
+    for threads in (2, 3, 200):
+        monkeypatch.setattr(threading, "_num_threads", threads)
+        assert all_of_them() == expected
+
+
+@pytest.mark.skipif(not bl.which("quantize_linear").startswith("cext"), reason="other kernels allocate")
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"axis": 0}, {"axis": 1, "rounding": "stochastic", "rng": 1}])
+def test_no_temporary_array(options, rng):
+    g = gradients(rng, 2000, 600)
+    bl.quantize(g[:2], 8, **options)
+    tracemalloc.start()
+    try:
+        values = bl.quantize(g, 8, **options).values
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    noise = 4 * quantization._NOISE_WORDS if "rng" in options else 0
+    assert peak < values.nbytes + 2 * noise + 2**17
 
 
 def published_power_of_two(g, bits):

@@ -267,7 +267,8 @@ def _linear(
 
 def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes of x (outer, channels, inner) and the channels' scales."""
-    rows = np.ascontiguousarray(x.swapaxes(0, 1)).reshape(len(largest), -1)
+    moved = x.swapaxes(0, 1)
+    rows = np.ascontiguousarray(moved).reshape(len(largest), x.shape[0] * x.shape[2])
     values = np.empty(rows.shape, dtype=np.int32)
     run("quantize_power_of_two", (rows, largest, exponents, values))
     values[largest == 0] = 0
@@ -275,7 +276,7 @@ def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[
     # The value of code 1: 2**(-half - bias), with bias = half - round(log2(largest)).
     smallest = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5)) - exponents
     scale = np.where(largest == 0, 1, np.ldexp(1.0, smallest)).astype(np.float32)
-    return np.ascontiguousarray(values.reshape(x.swapaxes(0, 1).shape).swapaxes(0, 1)), scale
+    return np.ascontiguousarray(values.reshape(moved.shape).swapaxes(0, 1)), scale
 
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
