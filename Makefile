@@ -21,8 +21,8 @@ demo: $(STAMPS)/demo ## learn digits class by class and write a report to out/
 test: $(STAMPS)/test ## run the tests; comparisons with large packages are skipped where they are not installed
 	$(BIN)/python -m pytest
 
-test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run every test
-	$(BIN)/python -m pytest
+test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run every test, or those in TESTS
+	$(BIN)/python -m pytest $(TESTS)
 
 # A copy of its own, because an extension with sanitizers loads nowhere else. PYTHONSAFEPATH keeps the working
 # directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy
