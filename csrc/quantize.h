@@ -96,9 +96,9 @@ BL_INLINE void bl_fill_noise(uint32_t *to, intptr_t count, intptr_t first, const
 {
     intptr_t o = first / (channels * inner), c = first / inner % channels, i = first % inner;
     for (intptr_t j = 0; j < count; i = 0) {
-        const uint32_t *from = noise + (c * outer + o) * inner - j;
+        const intptr_t from = (c * outer + o) * inner + i - j;
         for (const intptr_t stop = bl_min(count, j + inner - i); j < stop; j++)
-            to[j] = from[i + j];
+            to[j] = noise[from + j];
         if (++c == channels) {
             c = 0;
             o++;
