@@ -41,7 +41,7 @@ def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case
     call: Callable[[], object]
     read: Callable[[object], np.ndarray] = np.asarray
     if kernel == "pack":
-        source = bits if form == "bool" else np.copysign(1 + np.abs(values), values).astype(form)
+        source = bits if form == "bool" else np.where(bits, values + 1, values - 1).astype(form)
         out = np.empty_like(packed)
         operands = {"values": source}
         call, expected = (lambda: bl.pack(source, out=out)), packed
