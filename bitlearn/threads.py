@@ -12,8 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -25,9 +25,10 @@ MOST_THREADS = 256
 WORTH_A_THREAD = 2**19
 
 _num_threads: int | None = None
-_pool: ThreadPoolExecutor | None = None
-_busy = 0
+_tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]] = SimpleQueue()
 _lock = threading.Lock()
+# Helper threads there are; of them, lent to calls; threads inside split calls, callers and helpers.
+_helpers = _lent = _busy = 0
 
 
 def _positive(name: str, value: object) -> int:
@@ -96,14 +97,14 @@ def resolve(threads: int | None) -> int:
     return _positive("threads", threads)
 
 
-def _forget_pool() -> None:
-    """A forked child has the pool's object but none of its threads: it makes its own."""
-    global _pool, _lock, _busy
-    _pool, _lock, _busy = None, threading.Lock(), 0
+def _forget_helpers() -> None:
+    """A forked child has what is known of the helpers, but none of their threads: it makes its own."""
+    global _tasks, _lock, _helpers, _lent, _busy
+    _tasks, _lock, _helpers, _lent, _busy = SimpleQueue(), threading.Lock(), 0, 0, 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_helpers)
 
 
 @cache
@@ -112,21 +113,32 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _borrow(wanted: int) -> tuple[ThreadPoolExecutor | None, int]:
-    """Count the caller and at most `wanted` helpers as busy; return the pool and how many helpers there are for it."""
-    global _pool, _busy
+def _help(tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]]) -> None:
+    """Do what is wanted, for ever: a `ThreadPoolExecutor` spends more time on a call than many a product takes."""
+    while True:
+        work, done = tasks.get()
+        work()
+        done.release()
+
+
+def _borrow(wanted: int) -> int:
+    """Count the caller and at most `wanted` helpers as busy; return how many helpers there are for it."""
+    global _busy, _lent, _helpers
     with _lock:
         helpers = max(0, min(wanted, _processors() - 1 - _busy))
-        if helpers and _pool is None:
-            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="bitlearn")
         _busy += 1 + helpers
-        return _pool, helpers
+        _lent += helpers
+        while _helpers < _lent:
+            threading.Thread(target=_help, args=(_tasks,), name="bitlearn", daemon=True).start()
+            _helpers += 1
+        return helpers
 
 
 def _give_back(helpers: int) -> None:
-    global _busy
+    global _busy, _lent
     with _lock:
         _busy -= 1 + helpers
+        _lent -= helpers
 
 
 def over_ranges(function: Callable[[int, int], None], count: int, threads: int) -> None:
@@ -136,10 +148,10 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
     helper that is to be had. Where ranges fail, all are tried, and the first one's exception is raised.
     """
     threads = max(1, min(threads, count))
-    bounds = [count * i // threads for i in range(threads + 1)]
     if threads == 1:
         function(0, count)
         return
+    bounds = [count * i // threads for i in range(threads + 1)]
     left = deque(range(threads))
     failures: dict[int, BaseException] = {}
 
@@ -154,12 +166,15 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
             except BaseException as error:
                 failures[i] = error
 
-    pool, helpers = _borrow(threads - 1)
+    helpers = _borrow(threads - 1)
     try:
-        helping = [pool.submit(work) for _ in range(helpers)] if pool else []
+        ended = [threading.Lock() for _ in range(helpers)]
+        for done in ended:
+            done.acquire()
+            _tasks.put((work, done))
         work()
-        # One that has not begun by now would find nothing left.
-        wait([each for each in helping if not each.cancel()])
+        for done in ended:
+            done.acquire()
     finally:
         _give_back(helpers)
     if failures:

@@ -91,12 +91,11 @@ def xnor_matmul(
            [-3, -1]])
     """
     if type(b) is PackedWeights and b.fits(a, n, dtype, out):
-        assert type(a) is type(out) is np.ndarray
         if resolve(threads) == 1:
             b.product(lookup("xnor_matmul_panels"))(a, n, out)
         else:
-            _product("xnor_matmul", a, b, (n,), out, threads)
-        return out
+            _product("xnor_matmul", a, b, (n,), out, threads)  # type: ignore[arg-type]
+        return out  # type: ignore[return-value]
     n = check.count("n", n)
     left = check.words("a", a, n, least=2)
     right = operand("b", b, n, 2)

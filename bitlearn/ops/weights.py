@@ -60,17 +60,18 @@ class PackedWeights:
             and out.dtype is self._kinds.get(dtype)
             and a.flags.num & _READABLE == _READABLE
             and out.flags.num & _WRITABLE == _WRITABLE
-            # Both own their memory, so they do not overlap.
+            # Both own their memory, or `a` is a view of what another array owns: they do not overlap.
             and a is not out
-            and a.base is None
+            and ((base := a.base) is None or (type(base) is _ARRAY and base is not out and base.flags.owndata))
         )
 
     def product(self, function: Callable) -> Callable:
         """Return a kernel on panels with these panels bound, called with (a, n, out)."""
-        found = self._products.get(function)
-        if found is None:
+        try:
+            return self._products[function]
+        except KeyError:
             found = self._products[function] = bound(function, self.panels)
-        return found
+            return found
 
     @property
     def nbytes(self) -> int:
