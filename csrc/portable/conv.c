@@ -176,10 +176,14 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
             for (intptr_t tap = 0; tap < t.taps; tap++)
                 count_tap(panels + j * t.window, (bl_min(BL_PANEL, k - j) + 7) / 8 * 8, shape->words, tap,
                           table + ((j - from) * t.taps + tap * BL_PANEL));
+        int32_t bases[BLOCK_PIXELS][MOST_COLUMNS];
+        /* Pixels away from the borders have one base for all columns: it is written where another stands. */
+        int other[BLOCK_PIXELS];
+        for (int r = 0; r < BLOCK_PIXELS; r++)
+            other[r] = 1;
         for (intptr_t first = 0; first < pixels; first += step) {
             uint64_t windows[BL_PANEL_WINDOW];
             pixel at[BLOCK_PIXELS];
-            int32_t bases[BLOCK_PIXELS][MOST_COLUMNS];
             intptr_t count = bl_min(step, pixels - first), cut = 0;
             bl_xnor_result part = *result;
             if (result->kind == BL_SIGNS)
@@ -196,11 +200,17 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
                 quads->recode(windows, count, t.window, quads->scratch);
             for (intptr_t j = from; j < to; j += columns) {
                 intptr_t width = bl_min(columns, k - j), stride = cut ? MOST_COLUMNS : 0;
-                for (intptr_t c = j; c < j + width; c += BL_PANEL) {
-                    const int32_t *counts = tabled ? table + (c - from) * t.taps : NULL;
-                    for (intptr_t r = 0; r < (cut ? count : 1); r++)
-                        find_bases(&t, &at[r], panels + c * t.window, (bl_min(BL_PANEL, k - c) + 7) / 8 * 8, counts,
-                                   bases[r] + (c - j));
+                for (intptr_t r = 0; r < (cut ? count : 1); r++) {
+                    int border = (at[r].i1 - at[r].i0) * (at[r].j1 - at[r].j0) < t.taps;
+                    if (!border && !other[r])
+                        continue;
+                    /* Later columns of a group are no wider than its first ones, which have filled all that is read. */
+                    for (intptr_t c = 0; c < width; c += BL_PANEL) {
+                        const int32_t *counts = tabled ? table + (j - from + c) * t.taps : NULL;
+                        intptr_t panel_width = (bl_min(BL_PANEL, k - j - c) + 7) / 8 * 8;
+                        find_bases(&t, &at[r], panels + (j + c) * t.window, panel_width, counts, bases[r] + c);
+                    }
+                    other[r] = border;
                 }
                 if (quads)
                     quads->block(quads->scratch, quads->columns + bl_quads_of_columns(j, t.window), count, t.window, j,
