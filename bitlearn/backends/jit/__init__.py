@@ -168,8 +168,8 @@ def warmup() -> dict[str, float]:
     Examples
     --------
     >>> seconds = warmup()
-    >>> sorted(seconds)[:2]
-    ['conv2d_grad_input', 'conv2d_grad_weight']
+    >>> "xnor_matmul" in seconds
+    True
     """
     seconds = dict.fromkeys(_KERNELS, 0.0)
     for name, arguments in _usual_calls():
