@@ -123,6 +123,8 @@ def output(out: object, shape: tuple[int, ...], kind: np.dtype, inputs: Iterable
 def thresholds(threshold: object, k: int) -> np.ndarray:
     """Return integer thresholds of ±1 dot products as int32 of shape (k,)."""
     result = np.asarray(threshold)
+    if result.dtype == np.int32 and result.shape == (k,) and result.flags.carray:
+        return result
     if result.size and result.dtype.kind not in "iu":
         raise TypeError(f"threshold must be integers, got dtype {result.dtype}")
     if result.shape not in ((), (k,)):

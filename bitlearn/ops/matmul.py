@@ -91,7 +91,7 @@ def xnor_matmul(
            [-3, -1]])
     """
     if type(b) is PackedWeights and b.fits(a, n, dtype, out):
-        if resolve(threads) == 1:
+        if (threads is None and len(a) == 1) or resolve(threads) == 1:  # type: ignore[arg-type]
             b.product(lookup("xnor_matmul_panels"))(a, n, out)
         else:
             _product("xnor_matmul", a, b, (n,), out, threads)  # type: ignore[arg-type]
