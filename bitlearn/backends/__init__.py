@@ -107,6 +107,9 @@ def current() -> str | None:
     return _from_environment() if choice is None else choice
 
 
+#: Return the choice of the ``with`` blocks around the call, or None: what a caller may keep its own look-ups by.
+chosen = _chosen.get
+
 #: What `lookup` has found, by the choice of a ``with`` block and the kernel.
 _found: dict[str | None, dict[str, Kernel]] = {}
 

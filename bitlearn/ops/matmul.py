@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import bound, lookup, run
+from bitlearn.ops.dispatch import bound, chosen, lookup, run
 from bitlearn.ops.weights import PackedWeights, operand, panels_of
 from bitlearn.threads import resolve
 
@@ -92,7 +92,10 @@ def xnor_matmul(
     """
     if type(b) is PackedWeights and b.fits(a, n, dtype, out):
         if (threads is None and len(a) == 1) or resolve(threads) == 1:  # type: ignore[arg-type]
-            b.product(lookup("xnor_matmul_panels"))(a, n, out)
+            product = b.chosen.get(chosen())
+            if product is None:
+                product = b.chosen[chosen()] = b.product(lookup("xnor_matmul_panels"))
+            product(a, n, out)
         else:
             _product("xnor_matmul", a, b, (n,), out, threads)  # type: ignore[arg-type]
         return out  # type: ignore[return-value]
