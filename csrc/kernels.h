@@ -128,7 +128,7 @@ intptr_t bl_quads_bytes(intptr_t k, intptr_t words);
 void bl_recode_panels(int variant, const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out);
 
 /* xnor_matmul and xnor_matmul_sign with b recoded: the same results and limits. scratch has bl_quads_scratch(m, words)
-   bytes, at most 160 KiB and 16 rows' more. */
+   bytes, at most 96 KiB, or what 16 rows take where that is more. */
 intptr_t bl_quads_scratch(intptr_t m, intptr_t words);
 void bl_xnor_matmul_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
                           int64_t n, void *out, int out_type, uint8_t *scratch);

@@ -49,14 +49,14 @@ def gradient_type(precision: Precision) -> np.dtype:
     return np.dtype(np.float32 if bits is None else np.int8 if bits <= 8 else np.int16)
 
 
-def quantize_scratch(values: int, wide: bool) -> int:
-    """Bytes that quantizing needs beside its operand and its result; `wide` where quotients are float64.
+def quantize_scratch(values: int) -> int:
+    """Bytes that quantizing sums needs beside its operand and its result.
 
-    Only the reference allocates: quotients, rounded quotients, their sum with an int64 zero point, and that clipped.
+    Only the reference allocates: quotients in float64, rounded quotients, their sum with an int64 zero point, and that clipped.
     """
     if which("quantize_linear") != "reference":
         return 0
-    return (8 if wide else 4) * 2 * values + 8 * 2 * values
+    return 8 * 4 * values
 
 
 def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tuple[list[Moment], Flow]:
@@ -168,7 +168,7 @@ def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow
         return [grad.variable, sums.variable], sums
     result = _transient("dX", kind, inputs)
     sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or isinstance(layer, nn.Linear) else np.int32, inputs)
-    work = quantize_scratch(inputs, wide=True)
+    work = quantize_scratch(inputs)
     if isinstance(layer, nn.Linear):
         work += 8 * inputs  # the product in float64
     return [grad.variable, sums.variable, result.variable, scratch(work)], result

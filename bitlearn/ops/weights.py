@@ -48,8 +48,8 @@ class PackedWeights:
     def fits(self, a: object, n: object, dtype: object, out: object) -> bool:
         """Whether a product's arguments are just as its kernel takes them, as they are in a loop over one `out`.
 
-        Nothing is concluded where they are not: then `bitlearn.ops.check` goes through them one by one, and says what
-        is wrong, in three times the time.
+        Nothing is concluded where they are not: then `bitlearn.ops.check` goes through them one by one, which takes
+        longer, and says what is wrong.
         """
         if not (type(a) is _ARRAY is type(out) and type(n) is int and n == self.n and type(dtype) is type):
             return False
