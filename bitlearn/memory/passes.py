@@ -52,7 +52,8 @@ def gradient_type(precision: Precision) -> np.dtype:
 def quantize_scratch(values: int) -> int:
     """Bytes that quantizing sums needs beside its operand and its result.
 
-    Only the reference allocates: quotients in float64, rounded quotients, their sum with an int64 zero point, and that clipped.
+    Only the reference allocates: quotients in float64, rounded quotients, their sum with an int64 zero point, and that
+    clipped.
     """
     if which("quantize_linear") != "reference":
         return 0
