@@ -112,11 +112,12 @@ class Optimizer(ABC):
         """
 
 
-def _zeros(parameters: Arrays, precision: Precision, *suffixes: str) -> Arrays:
+def _zeros(parameters: Arrays, precision: Precision, binary: set[str], *suffixes: str) -> Arrays:
     state: Arrays = {_STEP: np.zeros((), dtype=np.int64)}
     for name, parameter in parameters.items():
+        kind = precision.moments_of(name in binary)
         for suffix in suffixes:
-            state[f"{name}.{suffix}"] = track("momenta", np.zeros(parameter.shape, dtype=precision.moments))
+            state[f"{name}.{suffix}"] = track("momenta", np.zeros(parameter.shape, dtype=kind))
     return state
 
 
@@ -136,7 +137,7 @@ class SGD(Optimizer):
 
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
         """Return velocities of zero."""
-        return _zeros(parameters, precision, "velocity")
+        return _zeros(parameters, precision, binary, "velocity")
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step; a binary gradient counts ``sign / sqrt(fan_in)``."""
@@ -169,7 +170,7 @@ class Adam(Optimizer):
 
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
         """Return moments of zero."""
-        return _zeros(parameters, precision, "mean", "square")
+        return _zeros(parameters, precision, binary, "mean", "square")
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step."""
@@ -218,7 +219,7 @@ class Bop(Optimizer):
         for weight in flipped.values():
             weight[...] = np.where(weight >= 0, 1, -1)
         rest = {name: parameter for name, parameter in parameters.items() if name not in binary}
-        return self.other.init(rest, precision, binary) | _zeros(flipped, precision, "flip")
+        return self.other.init(rest, precision, binary) | _zeros(flipped, precision, binary, "flip")
 
     def update(self, parameters: Arrays, gradients: Gradients, state: Arrays, learning_rate: float) -> None:
         """Make one step; a binary gradient counts ``sign / sqrt(fan_in)``."""

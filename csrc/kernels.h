@@ -215,6 +215,19 @@ void bl_conv2d_grad_weight_sign(int variant, const void *g, int g_type, const ui
                                 intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask,
                                 uint64_t *out);
 
+/* --- First-layer codes ------------------------------------------------------------------------------------------
+   int8 values, which are no bits, in the place of packed inputs. */
+
+/* out[o, j] = sum over i of g[i, first + o] * codes[i, j], o < k, added to out where accumulate is not 0.
+   g (m, channels), BL_INT8 or BL_INT16; codes (m, n); out (k, n), BL_INT64, or BL_INT32 where all sums fit it: those of
+   an int8 gradient of fewer than 2^17 rows do. */
+void bl_codes_grad_weight(int variant, const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels,
+                          int64_t n, intptr_t first, intptr_t k, int accumulate, void *out, int out_type);
+
+/* out[b, r, c, i, j, :] = x[b, position(r, i), position(c, j), :], the windows of a convolution, 0 outside an image.
+   x (batch, height, width, n); words, out_channels and pad_value are not used. */
+void bl_unfold_codes(int variant, const int8_t *x, const bl_conv2d *shape, int8_t *out);
+
 /* --- Quantization -----------------------------------------------------------------------------------------------
    x lies as (outer, channels, inner), one scale a channel: (1, 1, size) where a tensor has one. */
 

@@ -164,10 +164,18 @@
       (const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape, void *out, int out_type),            \
       (d, d_type, places, shape, out, out_type))
 
+/* First-layer codes, which are no bits. */
+#define BL_CODE_KERNELS(X)                                                                                             \
+    X(codes_grad_weight,                                                                                               \
+      (const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels, int64_t n, intptr_t first,       \
+       intptr_t k, int accumulate, void *out, int out_type),                                                           \
+      (g, g_type, codes, m, channels, n, first, k, accumulate, out, out_type))                                         \
+    X(unfold_codes, (const int8_t *x, const bl_conv2d *shape, int8_t *out), (x, shape, out))
+
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X)                                                                          \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
-    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X)
+    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X)
 
 /* Those and what a variant has for itself. */
 #define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)

@@ -157,6 +157,14 @@ def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, *rest):
     return g, _code(g), x, shape, first, len(rest[-1]), *rest
 
 
+def _codes_grad_weight(g, codes, first, accumulate, out):
+    return g, _code(g), codes, *g.shape, codes.shape[1], first, len(out), accumulate, out, _code(out)
+
+
+def _unfold_codes(x, stride, padding, out):
+    return x, _conv2d(x.shape[3], x.shape, out.shape[3:5], (*out.shape[:3], 1), 0, stride, padding), out
+
+
 def _largest_magnitude(x, out):
     return x, _code(x), *x.shape, out
 
@@ -220,6 +228,8 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "conv2d_grad_input": _conv2d_grad_input,
     "conv2d_grad_weight": _conv2d_grad_weight,
     "conv2d_grad_weight_sign": _conv2d_grad_weight,
+    "codes_grad_weight": _codes_grad_weight,
+    "unfold_codes": _unfold_codes,
     "largest_magnitude": _largest_magnitude,
     "quantize_linear": _quantize_linear,
     "random_words": _random_words,

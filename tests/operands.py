@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import operands_codes as codes
 import operands_quantize as quantize
 import operands_updates as updates
 from cases import (
@@ -367,6 +368,8 @@ OPERANDS = {
     "conv2d_grad_input": Operands(_conv2d_grad_input, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight": Operands(_conv2d_grad_weight, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight_sign": Operands(_conv2d_grad_weight_sign, CONVOLUTIONS, GRADIENT_TYPES),
+    "codes_grad_weight": Operands(codes.codes_grad_weight, GRADIENTS + codes.SIZES, codes.TYPES),
+    "unfold_codes": Operands(codes.unfold_codes, CONVOLUTIONS),
     "largest_magnitude": Operands(quantize.largest_magnitude, quantize.SCALED, (*quantize.SOURCES, np.uint16)),
     "quantize_linear": Operands(quantize.quantize_linear, quantize.SCALED, tuple(quantize.TYPES)),
     "random_words": Operands(quantize.random_words, MATRICES),

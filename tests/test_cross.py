@@ -15,6 +15,7 @@ import guards
 import numpy as np
 import pytest
 import test_kernels
+import test_kernels_codes
 import test_kernels_conv
 import test_kernels_gradients
 import test_kernels_panels
@@ -24,6 +25,7 @@ from machines import CSRC, SUPPORTED, TARGETS, Machine
 
 MODULES = (
     test_kernels,
+    test_kernels_codes,
     test_kernels_conv,
     test_kernels_gradients,
     test_kernels_panels,

@@ -7,8 +7,7 @@ import pytest
 
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn import products, weights
-from bitlearn.nn.products import exact_product
+from bitlearn.nn import weights
 from bitlearn.rng import Key
 
 POLICIES = ["standard", "int8", "low-memory"]
@@ -84,24 +83,27 @@ def test_real_head(policy, inputs, rng):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_first_layers_gradient_is_formed_in_blocks(policy, rng, monkeypatch):
+@pytest.mark.parametrize("block", [2**15, 1, 150])
+def test_the_first_layers_gradient(policy, block, rng, monkeypatch):
+    monkeypatch.setattr(weights, "SIGN_SUMS", block)  # a few outputs at a time
     layer = bl.nn.InputLinear(65, 9, precision=policy, key=Key(4))
     layer.weight.flat[::5] *= 30
-    _, cache = layer.forward(rng.integers(-128, 128, size=(33, 65)).astype(np.int8), training=True)
+    x = rng.integers(-128, 128, size=(33, 65)).astype(np.int8)
+    _, cache = layer.forward(x, training=True)
     width = layer.precision.gradient_bits
     g = rng.normal(size=(33, 9)).astype(np.float32)
     g = g if width is None else bl.quantize(g, width)
-    found = []
-    for values in (2**15, 1, 150):
-        for module in (products, weights):
-            monkeypatch.setattr(module, "BLOCK_VALUES", values)
-        grad = layer.backward(cache, g)[1]["weight"]
-        found.append(grad.words if policy == "low-memory" else grad)
-    for other in found[1:]:
-        if width is None:
-            np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-5)
-        else:
-            np.testing.assert_array_equal(other, found[0])
+    found = layer.backward(cache, g)[1]["weight"]
+    values, scale = (g, 1.0) if width is None else (g.values, float(g.scale))
+    passes = np.abs(layer.weight) <= 1
+    sums = values.T.astype(np.float64) @ x
+    if policy == "low-memory":
+        np.testing.assert_array_equal(found.dense(layer.weight, slice(None)), np.where(sums >= 0, 1, -1) * passes)
+    elif width is None:
+        np.testing.assert_allclose(found, sums / 128 * passes, rtol=1e-5, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(found.sums, sums)
+        assert found.scale == scale / 128
 
 
 def test_a_head_at_zero_sends_no_gradient(rng):
@@ -144,16 +146,3 @@ def test_output_shape(kind):
     assert kind(4, 2).output_shape((4,)) == (2,)
     with pytest.raises(ValueError, match=r"examples of shape \(4,\), got \(2, 2\)"):
         kind(4, 2).output_shape((2, 2))
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.int16])
-def test_products_with_codes_are_exact_at_their_limits(dtype):
-    """The largest products there are, over more rows than float32 holds sums of."""
-    limit = np.iinfo(dtype)
-    grad = np.full((3000, 2), limit.min, dtype=dtype)
-    grad[:, 1] = limit.max
-    codes = np.full((3000, 3), -128, dtype=np.int8)
-    codes[:, 1] = 127
-    codes[::2, 2] = 1
-    expected = grad.T.astype(object) @ codes.astype(object)
-    assert exact_product(grad, codes).tolist() == expected.tolist()

@@ -47,13 +47,14 @@ class Row:
 
 def momenta(model: Sequential, optimizer: Optimizer) -> int:
     """Return the bytes of an optimiser's moments."""
-    binary = model.binary_parameters() if isinstance(optimizer, optim.Bop) else set()
+    binary = model.binary_parameters()
     other = optimizer.other if isinstance(optimizer, optim.Bop) else optimizer
-    values = sum(
-        (optimizer if name in binary else other).moments * parameter.size
+    return sum(
+        (optimizer if name in binary else other).moments
+        * parameter.size
+        * model.precision.moments_of(name in binary).itemsize
         for name, parameter in model.parameters().items()
     )
-    return values * model.precision.moments.itemsize
 
 
 def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterator[list[Variable]]:

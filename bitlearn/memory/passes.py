@@ -17,7 +17,8 @@ from bitlearn.bits import words_for
 from bitlearn.nn.layer import Layer, Variable
 from bitlearn.nn.linear import FullyConnected
 from bitlearn.nn.norm import Normalization
-from bitlearn.nn.products import BLOCK_VALUES, sum_type
+from bitlearn.nn.products import code_sum_type, images_at_a_time, sum_type
+from bitlearn.nn.weights import SIGN_SUMS
 from bitlearn.ops.dispatch import which
 from bitlearn.precision import Precision
 
@@ -71,7 +72,7 @@ def forward(layer: Layer, shape: tuple[int, ...], batch: int, flow: Flow) -> tup
         pooled = _transient("Y", flow.variable.dtype, outputs)
         return [[flow.variable, pooled.variable]], pooled
     if isinstance(layer, nn.InputConv2d):
-        sums = _transient("Y", np.int32, outputs)
+        sums = _transient("Y", code_sum_type(layer.fan_in), outputs)
         rows, values = _unfolded(layer, shape, batch)
         # The windows of the last images live on while the next ones are unfolded.
         work = rows * max(2 * values, values + 4 * layer.filters)
@@ -108,9 +109,9 @@ def _norm_forward(layer: Normalization, flow: Flow) -> tuple[list[Moment], Flow]
 
 def _unfolded(layer: nn.InputConv2d, shape: tuple[int, ...], batch: int) -> tuple[int, int]:
     """Rows and columns of the windows that are formed at a time."""
-    out_h, out_w = layer.windows((shape[0], shape[1])).out_size
-    images = max(1, BLOCK_VALUES // max(out_h * out_w * layer.fan_in, 1))
-    return min(batch, images) * out_h * out_w, layer.fan_in
+    windows = layer.windows((shape[0], shape[1]))
+    images = min(batch, images_at_a_time(layer.fan_in, windows))
+    return images * windows.out_size[0] * windows.out_size[1], layer.fan_in
 
 
 def backward(
@@ -178,19 +179,14 @@ def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow
 def _input_backward(
     layer: nn.InputConv2d | nn.InputLinear, shape: tuple[int, ...], batch: int, grad: Flow
 ) -> list[Moment]:
-    wide = 8 if layer.precision.integer else 4
-    fan_in = layer.weight[0].size
-    outputs = min(len(layer.weight), max(1, BLOCK_VALUES // fan_in))
-    count = outputs * fan_in
+    count, fan_in = layer.weight.size, layer.weight[0].size
+    rows, windows = batch, 0
     if isinstance(layer, nn.InputConv2d):
         rows, _ = _unfolded(layer, shape, batch)
-        factors, windows, sums = rows * (fan_in + outputs), rows * fan_in, 3
-    else:
-        factors, windows, sums = batch * (fan_in + outputs), 0, 2
-    # A block of both factors in the product's wide type, the product, and the sums of those before; int8 windows.
-    product = wide * (min(factors, BLOCK_VALUES) + sums * count) + windows
+        windows = 2 * rows * fan_in  # those of the last images live on while the next ones are formed
+    if not layer.precision.integer:
+        # Codes as float32, a block's product beside the sum of those before; then masks and magnitudes.
+        return [[grad.variable, scratch(windows + 4 * rows * fan_in + 4 * count)], [grad.variable, scratch(9 * count)]]
     if layer.precision.sign_weight_gradient:
-        finish = (wide + 1) * count
-    else:
-        finish = (2 * wide if layer.precision.integer else 9) * count
-    return [[grad.variable, scratch(product)], [grad.variable, scratch(finish)]]
+        windows += 9 * min(count, max(SIGN_SUMS, fan_in))  # sums as wide as they may be, and their signs
+    return [[grad.variable, scratch(windows)]]

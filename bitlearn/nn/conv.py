@@ -9,8 +9,9 @@ import numpy as np
 from bitlearn.arena import track
 from bitlearn.bits import Bits, words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
-from bitlearn.nn.products import convolved_codes, exact_product, sum_type, unfolded
+from bitlearn.nn.products import code_sum_type, convolved_codes, sum_type, unfolded
 from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
+from bitlearn.ops.codes import add_code_products
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
@@ -168,7 +169,7 @@ class InputConv2d(Convolution):
             raise ValueError(f"pad_value must be 0 for a first layer, whose pixels are codes, got {self.pad_value}")
 
     def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return int32 sums in units of 1/128, shape (batch, out_h, out_w, filters)."""
+        """Return integer sums in units of 1/128, shape (batch, out_h, out_w, filters)."""
         assert isinstance(x, np.ndarray)
         words = pack(self.weight.reshape(self.filters, self.fan_in))
         y = track("Y", convolved_codes(x, words, self.kernel, self.windows(x.shape[1:3])))
@@ -179,19 +180,16 @@ class InputConv2d(Convolution):
         values = integers(grad)
         windows = self.windows(cache.shape[1:3])
 
-        def product(filters: slice) -> np.ndarray:
-            total: np.ndarray | float = 0.0
+        def add_product(first: int, total: np.ndarray) -> None:
             for images, rows in unfolded(cache, self.kernel, windows):
-                chosen = values[images, ..., filters]
-                total = total + exact_product(chosen.reshape(-1, chosen.shape[-1]), rows)
-            return np.asarray(total)
+                add_code_products(values[images].reshape(len(rows), self.filters), rows, first, total)
 
-        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision)}
+        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
-        outputs = batch * int(np.prod(self.output_shape(shape)))
+        outputs, sums = batch * int(np.prod(self.output_shape(shape))), np.dtype(code_sum_type(self.fan_in))
         return weight_variables(self.weight, self.precision, packed=False) + [
             Variable("X", "forward to backward", "int8", batch * int(np.prod(shape))),
-            Variable("Y", "transient", "int32", 4 * outputs),
+            Variable("Y", "transient", sums.name, sums.itemsize * outputs),
         ]

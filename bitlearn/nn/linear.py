@@ -10,8 +10,9 @@ from bitlearn.arena import track
 from bitlearn.bits import Bits, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
-from bitlearn.nn.products import exact_product, integer_sums, sum_type
+from bitlearn.nn.products import integer_sums, sum_type
 from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
+from bitlearn.ops.codes import add_code_products
 from bitlearn.ops.gradients import grad_input, grad_weight
 from bitlearn.ops.matmul import xnor_matmul
 from bitlearn.ops.packing import pack, transpose_bits
@@ -141,10 +142,10 @@ class InputLinear(FullyConnected):
         """Return None and dW."""
         values = integers(grad)
 
-        def product(rows: slice) -> np.ndarray:
-            return exact_product(values[:, rows], cache)
+        def add_product(first: int, total: np.ndarray) -> None:
+            add_code_products(values, cache, first, total)
 
-        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision)}
+        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

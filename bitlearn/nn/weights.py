@@ -11,14 +11,17 @@ from bitlearn.arena import track
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Variable, bytes_of
-from bitlearn.nn.products import BLOCK_VALUES, sum_type
+from bitlearn.nn.products import sum_type
+from bitlearn.ops.codes import code_sums
 from bitlearn.ops.packing import pack
 from bitlearn.ops.quantize import Quantized, largest_magnitude
 from bitlearn.precision import Precision
-from bitlearn.quantizers import BinaryGradient, Gradient, ParameterGradient, SumsGradient, latent_mask
+from bitlearn.quantizers import BinaryGradient, Gradient, ParameterGradient, SumsGradient, integers, latent_mask
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_SCALE = 2.0**-7
+#: Where only signs are kept, a first layer's sums are formed for so many weights at a time.
+SIGN_SUMS = 2**15
 
 
 def _check_finite(weight: np.ndarray) -> None:
@@ -48,26 +51,33 @@ def binary_weight_gradient(
 
 
 def input_weight_gradient(
-    product: Callable[[slice], np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision
+    add_product: Callable[[int, np.ndarray], None], grad: Gradient, weight: np.ndarray, precision: Precision
 ) -> ParameterGradient:
-    """Return a first layer's weight gradient, a few outputs at a time, so that its wide products are never whole.
+    """Return a first layer's weight gradient, in the form that `binary_weight_gradient` has.
 
-    ``product(rows)`` multiplies the gradient of some outputs with the input codes.
+    ``add_product(first, total)`` adds the products of the gradient's channels, from the first on, with the input codes
+    to `total`, (outputs, fan_in).
     """
     _check_finite(weight)
-    fan_in = weight[0].size
-    step = max(1, BLOCK_VALUES // max(fan_in, 1))
-    blocks = [slice(start, start + step) for start in range(0, len(weight), step)]
+    values, fan_in = integers(grad), weight[0].size
+    rows = values.size // max(len(weight), 1)
     if precision.sign_weight_gradient:
+        # A few outputs at a time, so that the sums are never whole.
         words = track("dW", np.empty((*weight.shape[:-1], words_for(weight.shape[-1])), dtype=WORD))
-        for rows in blocks:
-            pack(product(rows).reshape(weight[rows].shape) >= 0, out=words[rows])
+        step = max(1, SIGN_SUMS // max(fan_in, 1))
+        for first in range(0, len(weight), step):
+            part = words[first : first + step]
+            sums = code_sums((len(part), fan_in), values, rows)
+            add_product(first, sums)
+            pack(sums.reshape(len(part), *weight.shape[1:]) >= 0, out=part)
         return BinaryGradient(words, weight.shape[-1], fan_in)
-    full = track("dW", np.empty(weight.shape, dtype=np.float32))
-    for rows in blocks:
-        values = product(rows).reshape(weight[rows].shape) * (_scale(grad) * CODE_SCALE)
-        full[rows] = np.asarray(values, dtype=np.float32) * latent_mask(weight[rows])
-    return full
+    sums = track("dW", code_sums((len(weight), fan_in), values, rows))
+    add_product(0, sums)
+    total = sums.reshape(weight.shape)
+    if precision.integer:
+        return SumsGradient(total, _scale(grad) * CODE_SCALE)
+    total *= np.float32(CODE_SCALE)
+    return np.multiply(total, latent_mask(weight), out=total)
 
 
 def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = True) -> list[Variable]:
@@ -75,7 +85,7 @@ def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = Tr
     bits = 8 * words_for(weight.shape[-1]) * (weight.size // max(weight.shape[-1], 1))
     if precision.sign_weight_gradient:
         gradient = ("bool", bits)
-    elif precision.gradient_bits is not None and packed:
+    elif precision.gradient_bits is not None:
         wide = 64 if precision.gradient_bits > 8 else 32
         gradient = (f"int{wide}", bytes_of(weight.size, wide))
     else:

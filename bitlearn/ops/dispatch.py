@@ -54,7 +54,7 @@ def run(
     rows : tuple of int
         The positions of the arrays whose first axis is the rows to split; empty where the kernel is not split.
     first : int, optional
-        The position of the number of the first row, where the kernel is told.
+        The position of the number of the first row, where the kernel is told; a part's is counted from it.
     work : int, optional
         Operations on a word, about, that a row takes; where it is given, too little work is not split.
     threads : int or None
@@ -74,7 +74,7 @@ def run(
             assert isinstance(array, np.ndarray)
             cut[position] = array[start:stop]
         if first is not None:
-            cut[first] = start
+            cut[first] = arguments[first] + start
         function(*cut)
 
     if work is not None:

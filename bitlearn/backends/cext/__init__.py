@@ -129,6 +129,16 @@ def _conv2d_grad_weight_sign(variant, g, x, n, stride, padding, pad_value, first
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
+def _codes_grad_weight(variant, g, codes, first, accumulate, out):
+    inputs = (pointer(g), code(g), pointer(codes), *g.shape, codes.shape[1], first, len(out), accumulate)
+    lib.bl_codes_grad_weight(variant, *inputs, pointer(out, True), code(out))
+
+
+def _unfold_codes(variant, x, stride, padding, out):
+    shape = conv2d(x.shape[3], x.shape, out.shape[3:5], (*out.shape[:3], 1), 0, stride, padding)
+    lib.bl_unfold_codes(variant, pointer(x), shape, pointer(out, True))
+
+
 def _largest_magnitude(variant, x, out):
     lib.bl_largest_magnitude(variant, pointer(x), code(x), *x.shape, pointer(out, True))
 
@@ -167,6 +177,8 @@ _KERNELS = {
         _conv2d_grad_input,
         _conv2d_grad_weight,
         _conv2d_grad_weight_sign,
+        _codes_grad_weight,
+        _unfold_codes,
         _largest_magnitude,
         _quantize_linear,
         _random_words,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.backends.jit.codes import codes_grad_weight, unfold_codes
 from bitlearn.backends.jit.compilation import UNCACHED
 from bitlearn.backends.jit.convolutions import xnor_conv2d, xnor_conv2d_sign
 from bitlearn.backends.jit.gradients import (
@@ -66,6 +67,8 @@ _KERNELS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
+        codes_grad_weight,
+        unfold_codes,
         largest_magnitude,
         quantize_linear,
         random_words,
@@ -124,6 +127,10 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight", (maps, image, 1, *window, 0, 0, True, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, 0, threshold, image, zeros(word, 1, 1, 1, 1))
+    codes = zeros(np.int8, 1, 1)
+    for narrow, wide in ((np.int8, np.int32), (np.int16, np.int64)):
+        yield "codes_grad_weight", (zeros(narrow, 1, 1), codes, 0, False, zeros(wide, 1, 1))
+    yield "unfold_codes", (zeros(np.int8, 1, 1, 1, 1), (1, 1), (0, 0), zeros(np.int8, 1, 1, 1, 1, 1, 1))
     noise, zero = zeros(np.uint32, 0, 0, 0), zeros(np.int64, 1)
     for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
         x = zeros(source, 1, 1, 1)

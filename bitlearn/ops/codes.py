@@ -1,0 +1,46 @@
+"""First-layer codes, int8 values that are no bits: products with gradients, and the windows of images of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bitlearn.ops.conv import Geometry
+from bitlearn.ops.dispatch import run
+
+#: Sums of products of int8 with int8 over fewer rows than this fit int32.
+_INT32_ROWS = 2**17
+
+
+def code_sums(shape: tuple[int, ...], grad: np.ndarray, rows: int) -> np.ndarray:
+    """Return zeros for the products of a gradient with so many rows of codes: float32, int32 or int64, exact."""
+    if grad.dtype.kind == "f":
+        return np.zeros(shape, dtype=np.float32)
+    return np.zeros(shape, dtype=np.int32 if grad.dtype == np.int8 and rows < _INT32_ROWS else np.int64)
+
+
+def add_code_products(grad: np.ndarray, codes: np.ndarray, first: int, total: np.ndarray) -> None:
+    """Add ``grad[:, first : first + len(total)].T @ codes`` to `total`.
+
+    Parameters
+    ----------
+    grad : ndarray of int8, int16 or float32, shape (rows, channels)
+    codes : ndarray of int8, shape (rows, n)
+    first : int
+    total : ndarray, shape (k, n)
+        As `code_sums` returns it.
+    """
+    if grad.dtype.kind == "f":
+        total += grad[:, first : first + len(total)].T @ codes.astype(np.float32)
+        return
+    arguments = (grad, codes, first, True, total)
+    run("codes_grad_weight", arguments, rows=(4,), first=2, work=codes.size // 16, threads=None)
+
+
+def unfold(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> np.ndarray:
+    """Return the windows of images of codes as rows (images * out_h * out_w, kh * kw * channels), 0 outside."""
+    out = np.empty((len(x), *windows.out_size, *kernel, x.shape[3]), dtype=np.int8)
+    work = math.prod(out.shape[1:]) // 8
+    run("unfold_codes", (x, windows.stride, windows.padding, out), rows=(0, 3), work=work, threads=None)
+    return out.reshape(len(x) * math.prod(windows.out_size), math.prod(out.shape[3:]))

@@ -1,0 +1,25 @@
+"""First-layer codes: every variant against the executable specification."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from guards import check_exactly, filled, rivals
+from operands import OPERANDS
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("codes_grad_weight", "unfold_codes"))
+def test_every_size_and_type(kernel, variant, rng):
+    operands = OPERANDS[kernel]
+    for size in operands.sizes:
+        for dtype in operands.dtypes:
+            check_exactly(kernel, variant, operands.make(rng, size, dtype))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("codes_grad_weight"))
+@pytest.mark.parametrize(("narrow", "wide"), [(np.int8, np.int32), (np.int16, np.int64)])
+def test_the_largest_sums(kernel, variant, narrow, wide):
+    g = np.full((5000, 7), np.iinfo(narrow).min, dtype=narrow)
+    codes = np.full((5000, 67), -128, dtype=np.int8)
+    got = check_exactly(kernel, variant, (g, codes, 1, False, filled((6, 67), wide)))
+    assert (got == 5000 * 128 * -int(np.iinfo(narrow).min)).all()
