@@ -5,10 +5,62 @@ A layer or an optimiser asks its policy and has no branch of its own for a metho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
+
+Scale = Literal["tensor", "row", "channel"]
+
+_FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+#: The narrowest and the widest gradient between the layers.
+_LEAST, _MOST = 8, 16
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the gradient that goes into a backward product is quantized.
+
+    Parameters
+    ----------
+    bits : int
+        2 to 16.
+    scale : {"tensor", "row", "channel"}
+        One scale in all, one an example or image (for the input's gradient), or one an output channel (for the
+        weight's).
+    rounding : {"nearest", "stochastic"}
+        To nearest, ties to even; or up with the probability of the fraction, by random bits of the seed, the step and
+        the layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where `bits` is no such number, or `scale` or `rounding` has no such name.
+
+    Examples
+    --------
+    >>> Quantization(4, rounding="stochastic")
+    Quantization(bits=4, scale='tensor', rounding='stochastic')
+    """
+
+    bits: int
+    scale: Scale = "tensor"
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int):
+            raise TypeError(f"bits must be an integer, got {self.bits!r}")
+        if not 2 <= self.bits <= _MOST:
+            raise ValueError(f"bits must be in [2, {_MOST}], got {self.bits}")
+        for name, allowed in (("scale", ("tensor", "row", "channel")), ("rounding", ("nearest", "stochastic"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether one scale and rounding to nearest are all there is to it."""
+        return self.scale == "tensor" and self.rounding == "nearest"
 
 
 @dataclass(frozen=True)
@@ -20,8 +72,9 @@ class Precision:
     name : str
     norm : {"l1", "l2"}
         The batch norm that the published networks use under this policy.
-    gradient_bits : int or None
-        The width to which a gradient is quantized before a product; None leaves it in float32.
+    input_gradient, weight_gradient : Quantization or None
+        How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
+        the weight's. None for both leaves it in float32.
     sign_weight_gradient : bool
         Keep only the sign of each weight's gradient, one bit a weight.
     latent : dtype
@@ -32,64 +85,108 @@ class Precision:
         The type of the optimiser's moments of weights that are binarised; those of other parameters are float32.
     shift : dtype
         The type of the batch norm's shift.
+
+    Raises
+    ------
+    ValueError
+        Where only one of the two is quantized; where a scale would vary along the axis that its product sums over (a
+        channel's for the input's gradient, a row's for the weight's); or where 16 bits have a scale or a rounding of
+        their own, for which nothing wider is left.
+
+    Notes
+    -----
+    Between the layers a gradient has one scale and `gradient_bits`. A product that is narrower quantizes those integers
+    anew, as it says.
+
+    Examples
+    --------
+    >>> policy = Precision("mine", Quantization(4, "row", "stochastic"), Quantization(8))
+    >>> policy.gradient_bits
+    8
     """
 
     name: str
-    norm: Literal["l1", "l2"]
-    gradient_bits: int | None
-    sign_weight_gradient: bool
-    latent: np.dtype
-    statistics: np.dtype
-    moments: np.dtype
-    shift: np.dtype
+    input_gradient: Quantization | None
+    weight_gradient: Quantization | None
+    norm: Literal["l1", "l2"] = "l2"
+    sign_weight_gradient: bool = False
+    latent: np.dtype = _FLOAT32
+    statistics: np.dtype = _FLOAT32
+    moments: np.dtype = _FLOAT32
+    shift: np.dtype = _FLOAT32
+
+    def __post_init__(self) -> None:
+        if (self.input_gradient is None) != (self.weight_gradient is None):
+            raise ValueError(
+                "input_gradient and weight_gradient must both be quantized or both None, "
+                f"got {self.input_gradient} and {self.weight_gradient}"
+            )
+        for name, inside, why in (
+            ("input_gradient", "channel", "tensor or row, since its product sums over the channels"),
+            ("weight_gradient", "row", "tensor or channel, since its product sums over the rows"),
+        ):
+            found: Quantization | None = getattr(self, name)
+            if found is not None and found.scale == inside:
+                raise ValueError(f"the scale of {name} must be {why}; got {inside!r}")
+            if found is not None and found.bits == _MOST and not found.plain:
+                raise ValueError(
+                    f"{name} must have fewer than {_MOST} bits to have a scale or a rounding of its own, got {found}"
+                )
 
     @property
     def integer(self) -> bool:
         """Whether gradients are quantized and sums are exact integers (every policy but ``standard``)."""
-        return self.gradient_bits is not None
+        return self.input_gradient is not None
+
+    @property
+    def gradient_bits(self) -> int | None:
+        """The width of the gradient between the layers; None where it is float32.
+
+        That of the wider product, and at least 8: its integers are the product's own. 16 where that product has a scale
+        or a rounding of its own, which then narrows them.
+        """
+        if self.input_gradient is None or self.weight_gradient is None:
+            return None
+        wider = max(self.input_gradient.bits, self.weight_gradient.bits, _LEAST)
+        own = any(q.bits == wider and not q.plain for q in (self.input_gradient, self.weight_gradient))
+        return _MOST if own else wider
+
+    def setting(self) -> str | dict[str, Any]:
+        """Return what a file says of the policy: its name, or all of one that is not built in."""
+        if POLICIES.get(self.name) == self:
+            return self.name
+        found: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Quantization):
+                value = {"bits": value.bits, "scale": value.scale, "rounding": value.rounding}
+            found[field.name] = value.name if isinstance(value, np.dtype) else value
+        return found
 
     def moments_of(self, binary: bool) -> np.dtype:
         """Return the type of the moments of a parameter that is binarised, or of another."""
         return self.moments if binary else _FLOAT32
 
 
-_FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+_INT8, _INT16 = Quantization(8), Quantization(16)
 
 POLICIES = {
     policy.name: policy
     for policy in (
-        Precision(
-            name="standard",
-            norm="l2",
-            gradient_bits=None,
-            sign_weight_gradient=False,
-            latent=_FLOAT32,
-            statistics=_FLOAT32,
-            moments=_FLOAT32,
-            shift=_FLOAT32,
-        ),
-        Precision(
-            name="int8",
-            norm="l2",
-            gradient_bits=8,
-            sign_weight_gradient=False,
-            latent=_FLOAT32,
-            statistics=_FLOAT32,
-            moments=_FLOAT32,
-            shift=_FLOAT32,
-        ),
+        Precision(name="standard", input_gradient=None, weight_gradient=None),
+        Precision(name="int8", input_gradient=_INT8, weight_gradient=_INT8),
         # arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published:
         # the mean of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The
         # shifts' moments are float32: squares of small gradients are below the smallest float16.
         Precision(
             name="low-memory",
+            input_gradient=_INT16,
+            weight_gradient=_INT16,
             norm="l1",
-            gradient_bits=16,
             sign_weight_gradient=True,
             latent=_FLOAT16,
             statistics=_FLOAT16,
             moments=_FLOAT16,
-            shift=_FLOAT32,
         ),
     )
 }
@@ -97,12 +194,13 @@ POLICIES = {
 PLANNED = ("low-memory-5bit",)
 
 
-def policy(name: str | Precision) -> Precision:
+def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
     """Return the policy of that name (a policy is returned as it is).
 
     Parameters
     ----------
-    name : str or Precision
+    name : str, Precision or mapping
+        A mapping as `Precision.setting` gives it.
 
     Returns
     -------
@@ -111,17 +209,39 @@ def policy(name: str | Precision) -> Precision:
     Raises
     ------
     ValueError
-        Where there is none.
+        Where there is none, or a mapping describes none.
 
     Examples
     --------
     >>> policy("low-memory").gradient_bits
     16
+    >>> mine = Precision("mine", Quantization(4), Quantization(8))
+    >>> policy(mine.setting()) == mine
+    True
     """
     if isinstance(name, Precision):
         return name
+    if isinstance(name, Mapping):
+        return _described(name)
     if name in PLANNED:
         raise ValueError(f"precision {name!r} is not built yet; there are {', '.join(POLICIES)}")
     if name not in POLICIES:
         raise ValueError(f"precision must be one of {', '.join(POLICIES)}, got {name!r}")
     return POLICIES[name]
+
+
+def _described(setting: Mapping[str, Any]) -> Precision:
+    known = {field.name for field in fields(Precision)}
+    if set(setting) != known:
+        raise ValueError(
+            f"a described precision must have {', '.join(sorted(known))}, got {', '.join(map(str, setting))}"
+        )
+    found = dict(setting)
+    for name in ("input_gradient", "weight_gradient"):
+        if found[name] is not None:
+            found[name] = Quantization(**found[name])
+    for name in ("latent", "statistics", "moments", "shift"):
+        if found[name] not in ("float16", "float32"):
+            raise ValueError(f"{name} of a described precision must be float16 or float32, got {found[name]!r}")
+        found[name] = np.dtype(found[name])
+    return Precision(**found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from bitlearn.arena import track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
-from bitlearn.ops.quantize import Quantized, largest_magnitude, quantize, requantize
-from bitlearn.precision import Precision
+from bitlearn.ops.quantize import Quantized, largest_magnitude, narrow, quantize, requantize
+from bitlearn.precision import Precision, Quantization
+from bitlearn.rng import Key
 
 #: A gradient on its way back: float32 under ``standard``, else integers and one scale.
 Gradient = np.ndarray | Quantized
@@ -88,10 +89,31 @@ def reshaped(grad: Gradient, shape: tuple[int, ...]) -> Gradient:
     return grad.reshape(shape)
 
 
-def sums_gradient(sums: np.ndarray, grad: Gradient) -> Gradient:
-    """Return the exact sums of a product with `grad` in the form that the next product takes."""
-    if isinstance(grad, Quantized):
-        return requantize(sums, float(grad.scale), grad.bits)
+def weight_operand(grad: Gradient, precision: Precision, key: Key | None) -> Gradient:
+    """Return a gradient (..., channels) as the product that gives the weight's gradient takes it."""
+    return _operand(grad, precision.weight_gradient, integers(grad).ndim - 1, key)
+
+
+def input_operand(grad: Gradient, precision: Precision, key: Key | None) -> Gradient:
+    """Return a gradient (rows, ...) as the product that gives the input's gradient takes it."""
+    return _operand(grad, precision.input_gradient, 0, None if key is None else replace(key, stream=key.stream + 1))
+
+
+def _operand(grad: Gradient, how: Quantization | None, axis: int, key: Key | None) -> Gradient:
+    """Narrow a gradient as a product wants it, its own scales along `axis`; a gradient that is no wider stays."""
+    if how is None or not isinstance(grad, Quantized) or how.bits >= grad.bits:
+        return grad
+    stochastic = how.rounding == "stochastic"
+    if stochastic and key is None:
+        raise ValueError("a policy that rounds at random needs a key, got none")
+    return narrow(grad, how.bits, axis=None if how.scale == "tensor" else axis, key=key if stochastic else None)
+
+
+def sums_gradient(sums: np.ndarray, operand: Gradient, bits: int | None = None) -> Gradient:
+    """Return the exact sums of a product with `operand` as the gradient that flows on, in `bits` or as it came."""
+    if isinstance(operand, Quantized):
+        scale = operand.scale if np.ndim(operand.scale) else float(operand.scale)
+        return requantize(sums, scale, operand.bits if bits is None else bits)
     return sums
 
 

@@ -115,7 +115,7 @@ def fill(targets: Arrays, arrays: Arrays, path: str | PathLike[str]) -> None:
 
 def _model_parts(model: nn.Sequential) -> Parts:
     layers = [{"name": n, "type": type(layer).__name__, "settings": layer.settings()} for n, layer in model.items()]
-    config = {"precision": model.precision.name, "input_shape": list(model.input_shape), "layers": layers}
+    config = {"precision": model.precision.setting(), "input_shape": list(model.input_shape), "layers": layers}
     return model.parameters() | model.statistics(), config
 
 

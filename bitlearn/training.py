@@ -25,8 +25,8 @@ from bitlearn.optim import Arrays, Optimizer
 from bitlearn.rng import Key
 
 SCHEDULES = ("cosine", "constant", "step")
-#: Streams of random bits, far from the small numbers that layers use: "BATC" and "AUGM" in ASCII.
-_BATCHES, _AUGMENT = 0x42415443, 0x4155474D
+#: Streams of random bits, far from the small numbers that layers use: "BATC", "AUGM" and "ROUN" in ASCII.
+_BATCHES, _AUGMENT, _ROUNDING = 0x42415443, 0x4155474D, 0x524F554E
 #: Images are shifted by up to this share of their height.
 _SHIFT = 0.125
 
@@ -136,7 +136,14 @@ class Result:
 
 
 def train_step(
-    model: Sequential, optimizer: Optimizer, state: Arrays, x: Value, y: np.ndarray, learning_rate: float
+    model: Sequential,
+    optimizer: Optimizer,
+    state: Arrays,
+    x: Value,
+    y: np.ndarray,
+    learning_rate: float,
+    *,
+    seed: int = 0,
 ) -> float:
     """Make one step on a batch and return its loss.
 
@@ -150,6 +157,8 @@ def train_step(
         Codes, or the packed bits at which a network was cut.
     y : ndarray of int, shape (batch,)
     learning_rate : float
+    seed : int
+        With the step that `state` counts, of the random bits by which some policies round gradients.
 
     Returns
     -------
@@ -177,7 +186,8 @@ def train_step(
         loss, grad = softmax_cross_entropy(scores, y)
     except NonFiniteError as error:
         raise error.located(f"in layer {_first_not_finite(model)!r}") from None
-    _, gradients = model.backward(caches, track("dX", grad))
+    key = Key(seed, int(state["step"]), _ROUNDING)
+    _, gradients = model.backward(caches, track("dX", grad), key=key)
     optimizer.update(model.parameters(), gradients, state, learning_rate)
     return loss
 
@@ -302,7 +312,7 @@ def fit(
                 x = track("X", _augmented(train.codes(index), options, step))
                 before = time.perf_counter()
                 try:
-                    loss = train_step(model, optimizer, state, x, train.y[index], schedule(step))
+                    loss = train_step(model, optimizer, state, x, train.y[index], schedule(step), seed=options.seed)
                 except NonFiniteError as error:
                     raise error.located(f"at step {step + 1}") from None
                 result.step_seconds.append(time.perf_counter() - before)
@@ -353,7 +363,7 @@ def _description(
     How far to go may change, and the shapes of the arrays are compared anyway.
     """
     found = asdict(options) | {
-        "precision": model.precision.name,
+        "precision": model.precision.setting(),
         "optimizer": repr(optimizer),
         "examples": len(train),
         "validation": None if validation is None else len(validation),

@@ -138,7 +138,7 @@ def _learn(lesson: Lesson, task: Task, optimizer: Optimizer, options: Options, w
             # Streams of tasks next to each other: a task's steps are not known before it begins.
             x, y = lesson.batch(index, Key(options.seed, step, _STEP + task.index))
             try:
-                losses.append(train_step(network, optimizer, state, x, y, schedule(step)))
+                losses.append(train_step(network, optimizer, state, x, y, schedule(step), seed=options.seed))
             except NonFiniteError as error:
                 raise error.located(f"at step {step + 1} of task {task.index + 1}") from None
             step += 1

@@ -16,7 +16,7 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, integers, sums_gradient
+from bitlearn.quantizers import Gradient, input_operand, integers, sums_gradient
 from bitlearn.rng import Key
 
 
@@ -62,7 +62,7 @@ class Convolution(Layer):
             "stride": self.stride,
             "padding": self.padding,
             "pad_value": self.pad_value,
-            "precision": self.precision.name,
+            "precision": self.precision.setting(),
         }
 
     def windows(self, image: tuple[int, int]) -> Geometry:
@@ -116,19 +116,21 @@ class BinaryConv2d(Convolution):
         y = track("Y", xnor_conv2d(x.words, words, x.n, dtype=sum_type(self.fan_in), **self._options))
         return y, (x, words) if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return dX and dW."""
         x, words = cache
-        values = integers(grad)
 
-        def product(**options: Any) -> np.ndarray:
-            return conv2d_grad_weight(values, x.words, x.n, self.kernel, **self._options, **options)
+        def product(operand: Gradient, **options: Any) -> np.ndarray:
+            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **self._options, **options)
 
-        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision)}
+        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
             return None, grads
-        sums = conv2d_grad_input(values, words, x.n, x.words.shape[1:3], **self._options)
-        return sums_gradient(track("dX sums", sums), grad), grads
+        operand = input_operand(grad, self.precision, key)
+        sums = conv2d_grad_input(integers(operand), words, x.n, x.words.shape[1:3], **self._options)
+        return sums_gradient(track("dX sums", sums), operand, self.precision.gradient_bits), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
@@ -175,16 +177,18 @@ class InputConv2d(Convolution):
         y = track("Y", convolved_codes(x, words, self.kernel, self.windows(x.shape[1:3])))
         return y, x if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return None and dW."""
-        values = integers(grad)
         windows = self.windows(cache.shape[1:3])
 
-        def add_product(first: int, total: np.ndarray) -> None:
+        def add_product(operand: Gradient, first: int, total: np.ndarray) -> None:
+            values = integers(operand)
             for images, rows in unfolded(cache, self.kernel, windows):
                 add_code_products(values[images].reshape(len(rows), self.filters), rows, first, total)
 
-        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision)}
+        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision, key)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

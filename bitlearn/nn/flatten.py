@@ -10,6 +10,7 @@ from bitlearn.bits import WORD_BITS, Bits
 from bitlearn.nn.layer import Gradients, Layer, Value
 from bitlearn.ops.packing import pack, unpack
 from bitlearn.quantizers import Gradient, reshaped
+from bitlearn.rng import Key
 
 
 class Flatten(Layer):
@@ -48,6 +49,8 @@ class Flatten(Layer):
             return Bits(x.words.reshape(count, -1), n), cache
         return Bits(pack(unpack(x.words, x.n).reshape(count, n)), n), cache
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return the gradient in the shape of the maps."""
         return reshaped(grad, cache), {}

@@ -99,7 +99,9 @@ class Layer(ABC):
         """
 
     @abstractmethod
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return the gradient of the input and those of the parameters.
 
         Parameters
@@ -110,6 +112,9 @@ class Layer(ABC):
             Of the result, and of its shape.
         input_gradient : bool
             Whether the gradient of the input is wanted.
+        key : Key, optional
+            The random bits of this layer in this step, for products whose policy rounds at random: its stream and the
+            next one.
 
         Returns
         -------

@@ -18,7 +18,7 @@ from bitlearn.ops.matmul import xnor_matmul
 from bitlearn.ops.packing import pack, transpose_bits
 from bitlearn.ops.quantize import Quantized, quantize
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, integers, scaled, sums_gradient
+from bitlearn.quantizers import Gradient, input_operand, integers, scaled, sums_gradient, weight_operand
 from bitlearn.rng import Key
 
 
@@ -40,7 +40,7 @@ class FullyConnected(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"inputs": self.inputs, "outputs": self.outputs, "precision": self.precision.name}
+        return {"inputs": self.inputs, "outputs": self.outputs, "precision": self.precision.setting()}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return ``(outputs,)``."""
@@ -85,18 +85,21 @@ class BinaryLinear(FullyConnected):
         y = track("Y", xnor_matmul(x.words, words, x.n, dtype=sum_type(self.inputs)))
         return y, (x, words) if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return dX and dW."""
         x, words = cache
-        values = integers(grad)
 
-        def product(**options: Any) -> np.ndarray:
-            return grad_weight(values, x.words, x.n, **options)
+        def product(operand: Gradient, **options: Any) -> np.ndarray:
+            return grad_weight(integers(operand), x.words, x.n, **options)
 
-        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision)}
+        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
             return None, grads
-        return sums_gradient(track("dX sums", grad_input(values, words, x.n)), grad), grads
+        operand = input_operand(grad, self.precision, key)
+        sums = track("dX sums", grad_input(integers(operand), words, x.n))
+        return sums_gradient(sums, operand, self.precision.gradient_bits), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
@@ -138,14 +141,15 @@ class InputLinear(FullyConnected):
         y = track("Y", integer_sums(x, pack(self.weight)))
         return y, x if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return None and dW."""
-        values = integers(grad)
 
-        def add_product(first: int, total: np.ndarray) -> None:
-            add_code_products(values, cache, first, total)
+        def add_product(operand: Gradient, first: int, total: np.ndarray) -> None:
+            add_code_products(integers(operand), cache, first, total)
 
-        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision)}
+        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision, key)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
@@ -162,7 +166,7 @@ class Linear(FullyConnected):
     ----------
     inputs, outputs : int
     precision : str or Precision
-        Under an integer policy the weights are quantized for both products, as wide as the gradient.
+        Under an integer policy the weights are quantized for both products, as wide as the gradient between the layers.
     key : Key
         Without use: the weights start at zero.
 
@@ -198,18 +202,21 @@ class Linear(FullyConnected):
         y = grad_input(weight, transpose_bits(x.words, x.n), len(x)).T
         return track("Y", np.ascontiguousarray(y)), (x, weight) if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return dX and the full dW."""
         x, weight = cache
-        if isinstance(grad, Quantized):
-            grads: Gradients = {"weight": track("dW", grad_weight(grad, x.words, x.n))}
-            if not input_gradient:
-                return None, grads
-            # Both factors are integers below 2**15: float64 sums of them are exact, in any order.
-            sums = grad.values.astype(np.float64) @ weight.values.astype(np.float64)
-            return sums_gradient(sums.astype(np.int64), scaled(grad, weight.scale)), grads
-        grads = {"weight": track("dW", grad_weight(grad, x.words, x.n))}
-        return (grad @ weight if input_gradient else None), grads
+        grads: Gradients = {"weight": track("dW", grad_weight(weight_operand(grad, self.precision, key), x.words, x.n))}
+        if not input_gradient:
+            return None, grads
+        operand = input_operand(grad, self.precision, key)
+        if not isinstance(operand, Quantized):
+            return operand @ weight, grads
+        # Both factors are integers below 2**15: float64 sums of them are exact, in any order.
+        sums = operand.values.astype(np.float64) @ weight.values.astype(np.float64)
+        operand = scaled(operand, weight.scale)
+        return sums_gradient(sums.astype(np.int64), operand, self.precision.gradient_bits), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

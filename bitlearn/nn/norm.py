@@ -16,6 +16,7 @@ from bitlearn.ops import passes
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, integers, reshaped, ste_backward, ste_sign
+from bitlearn.rng import Key
 
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
@@ -58,7 +59,7 @@ class Normalization(Layer):
             "channels": self.channels,
             "norm": self.norm,
             "input_scale": self.input_scale,
-            "precision": self.precision.name,
+            "precision": self.precision.setting(),
         }
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -215,7 +216,9 @@ class BatchNormSign(Normalization):
     def _shaped(self, rows: Bits, like: np.ndarray) -> Bits:
         return Bits(rows.words.reshape(*like.shape[:-1], -1), rows.n)
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return dY, and the gradient of the shift."""
         kept, mask = cache
         rows = reshaped(grad, (-1, self.channels))
@@ -268,7 +271,9 @@ class BatchNorm(Normalization):
         signs = norm_integer.packed("X", rows >= thresholds)
         return y.reshape(x.shape), self._kept(rows, signs, thresholds, found)
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return dY, and the gradient of the shift."""
         dy, grads = self._norm_backward(cache, reshaped(grad, (-1, self.channels)), None)
         return reshaped(dy, integers(grad).shape), grads

@@ -12,6 +12,7 @@ from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops import passes
 from bitlearn.ops.quantize import Quantized
 from bitlearn.quantizers import Gradient, integers, sums_gradient
+from bitlearn.rng import Key
 
 
 class MaxPool2d(Layer):
@@ -88,7 +89,9 @@ class MaxPool2d(Layer):
             places = passes.max_pool_places(maps, self.window, self.stride, (height, width)) if training else None
         return y, None if places is None else (track("pool mask", places), x.shape)
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return the gradient, routed to the first largest value of each window."""
         if not input_gradient:
             return None, {}

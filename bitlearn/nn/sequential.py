@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, is_finite, quantize_gradient
+from bitlearn.rng import Key
 
 
 class Sequential:
@@ -147,7 +149,12 @@ class Sequential:
         return x, caches
 
     def backward(
-        self, caches: list[Any], grad: np.ndarray | Gradient, *, input_gradient: bool = False
+        self,
+        caches: list[Any],
+        grad: np.ndarray | Gradient,
+        *,
+        input_gradient: bool = False,
+        key: Key | None = None,
     ) -> tuple[Gradient | None, Gradients]:
         """Return the gradient of the input (if wanted) and those of the parameters, by ``layer.parameter``.
 
@@ -161,6 +168,9 @@ class Sequential:
         grad : ndarray of float32 or Quantized
             Of the result.
         input_gradient : bool
+        key : Key, optional
+            The random bits of this step, wanted where the policy rounds at random: layer i has two streams of its own,
+            from ``key.stream + 2 * i`` on.
 
         Returns
         -------
@@ -171,6 +181,8 @@ class Sequential:
         ------
         NonFiniteError
             Naming the layer in which a gradient is NaN or infinite.
+        ValueError
+            Where the policy rounds at random and no key is given.
         """
         if not isinstance(grad, Quantized):
             grad = quantize_gradient(grad, self.precision)
@@ -185,13 +197,14 @@ class Sequential:
             wanted = input_gradient or index > first
             assert flowing is not None
             try:
-                flowing, found = self[name].backward(caches.pop(), flowing, input_gradient=wanted)
+                own = None if key is None else replace(key, stream=key.stream + 2 * index)
+                flowing, found = self[name].backward(caches.pop(), flowing, input_gradient=wanted, key=own)
             except NonFiniteError as error:
                 raise error.located(f"in layer {name!r}") from None
-            for key, value in found.items():
+            for parameter, value in found.items():
                 if not is_finite(value):
-                    raise NonFiniteError(f"the gradient of {key}", f"in layer {name!r}")
-                grads[f"{name}.{key}"] = value
+                    raise NonFiniteError(f"the gradient of {parameter}", f"in layer {name!r}")
+                grads[f"{name}.{parameter}"] = value
         caches.clear()
         return flowing, grads
 

@@ -11,6 +11,7 @@ from bitlearn.bits import words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, ste_backward, ste_sign
+from bitlearn.rng import Key
 
 
 class Sign(Layer):
@@ -42,7 +43,7 @@ class Sign(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"precision": self.precision.name}
+        return {"precision": self.precision.setting()}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape as it is."""
@@ -56,7 +57,9 @@ class Sign(Layer):
         track("STE mask", mask.words)
         return signs, mask if training else None
 
-    def backward(self, cache: Any, grad: Gradient, *, input_gradient: bool = True) -> tuple[Gradient | None, Gradients]:
+    def backward(
+        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
+    ) -> tuple[Gradient | None, Gradients]:
         """Return the gradient where the straight-through estimator passes it."""
         return (ste_backward(cache, grad) if input_gradient else None), {}
 

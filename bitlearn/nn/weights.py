@@ -16,11 +16,20 @@ from bitlearn.ops.codes import code_sums
 from bitlearn.ops.packing import pack
 from bitlearn.ops.quantize import Quantized, largest_magnitude
 from bitlearn.precision import Precision
-from bitlearn.quantizers import BinaryGradient, Gradient, ParameterGradient, SumsGradient, integers, latent_mask
+from bitlearn.quantizers import (
+    BinaryGradient,
+    Gradient,
+    ParameterGradient,
+    SumsGradient,
+    integers,
+    latent_mask,
+    weight_operand,
+)
+from bitlearn.rng import Key
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_SCALE = 2.0**-7
-#: Where only signs are kept, a first layer's sums are formed for so many weights at a time.
+#: Sums of which only signs are kept, and float64 products, are formed for so many weights at a time.
 SIGN_SUMS = 2**15
 
 
@@ -29,55 +38,76 @@ def _check_finite(weight: np.ndarray) -> None:
         raise NonFiniteError("the latent weights")
 
 
-def _scale(grad: Gradient) -> float:
-    return float(grad.scale) if isinstance(grad, Quantized) else 1.0
+def _scales(operand: Gradient, weight: np.ndarray) -> np.ndarray:
+    """Return what a sum is worth, float64, so that it broadcasts: one number, or one an output."""
+    scale = np.asarray(operand.scale if isinstance(operand, Quantized) else 1.0, dtype=np.float64)
+    return scale.reshape(-1, *[1] * (weight.ndim - 1)) if scale.ndim else scale
 
 
 def binary_weight_gradient(
-    product: Callable[..., np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision
+    product: Callable[..., np.ndarray], grad: Gradient, weight: np.ndarray, precision: Precision, key: Key | None
 ) -> ParameterGradient:
     """Return the gradient of latent weights: the signs alone, integer sums and their scale, or float32.
 
-    ``product(**options)`` runs `grad_weight` or `conv2d_grad_weight` on the integers (or floats) of `grad`. What passes
-    the straight-through estimator is left to whoever uses the signs or the sums.
+    ``product(operand, **options)`` runs `grad_weight` or `conv2d_grad_weight` on the integers (or floats) of `grad` as
+    the policy wants them. What passes the straight-through estimator is left to whoever uses the signs or the sums.
     """
     _check_finite(weight)
+    operand = weight_operand(grad, precision, key)
     if precision.sign_weight_gradient:
-        return BinaryGradient(track("dW", product(output="sign")), weight.shape[-1], weight[0].size)
-    sums = track("dW", product())
+        return BinaryGradient(track("dW", product(operand, output="sign")), weight.shape[-1], weight[0].size)
+    return _worth(product(operand), _scales(operand, weight), weight, precision)
+
+
+def _worth(sums: np.ndarray, scales: np.ndarray, weight: np.ndarray, precision: Precision) -> ParameterGradient:
+    """Return sums worth one number each as they are; those that are floats, or have a scale an output, as float32."""
+    if scales.ndim:
+        full = track("dW", np.empty(weight.shape, dtype=np.float32))
+        for rows in _blocks(weight):
+            np.multiply((sums[rows] * scales[rows]).astype(np.float32), latent_mask(weight[rows]), out=full[rows])
+        return full
+    track("dW", sums)
     if precision.integer:
-        return SumsGradient(sums, _scale(grad))
+        return SumsGradient(sums, float(scales))
+    if scales != 1:
+        sums *= np.float32(scales)
     return np.multiply(sums, latent_mask(weight), out=sums)
 
 
+def _blocks(weight: np.ndarray) -> list[slice]:
+    """Cut the outputs of a layer into groups of at most `SIGN_SUMS` weights, or of one output."""
+    step = max(1, SIGN_SUMS // max(weight[0].size, 1))
+    return [slice(start, start + step) for start in range(0, len(weight), step)]
+
+
 def input_weight_gradient(
-    add_product: Callable[[int, np.ndarray], None], grad: Gradient, weight: np.ndarray, precision: Precision
+    add_product: Callable[[Gradient, int, np.ndarray], None],
+    grad: Gradient,
+    weight: np.ndarray,
+    precision: Precision,
+    key: Key | None,
 ) -> ParameterGradient:
     """Return a first layer's weight gradient, in the form that `binary_weight_gradient` has.
 
-    ``add_product(first, total)`` adds the products of the gradient's channels, from the first on, with the input codes
-    to `total`, (outputs, fan_in).
+    ``add_product(operand, first, total)`` adds the products of the channels of the gradient, as the policy wants it,
+    from the first on, with the input codes to `total`, (outputs, fan_in).
     """
     _check_finite(weight)
-    values, fan_in = integers(grad), weight[0].size
+    operand = weight_operand(grad, precision, key)
+    values, fan_in = integers(operand), weight[0].size
     rows = values.size // max(len(weight), 1)
     if precision.sign_weight_gradient:
         # A few outputs at a time, so that the sums are never whole.
         words = track("dW", np.empty((*weight.shape[:-1], words_for(weight.shape[-1])), dtype=WORD))
-        step = max(1, SIGN_SUMS // max(fan_in, 1))
-        for first in range(0, len(weight), step):
-            part = words[first : first + step]
+        for each in _blocks(weight):
+            part = words[each]
             sums = code_sums((len(part), fan_in), values, rows)
-            add_product(first, sums)
+            add_product(operand, each.start, sums)
             pack(sums.reshape(len(part), *weight.shape[1:]) >= 0, out=part)
         return BinaryGradient(words, weight.shape[-1], fan_in)
-    sums = track("dW", code_sums((len(weight), fan_in), values, rows))
-    add_product(0, sums)
-    total = sums.reshape(weight.shape)
-    if precision.integer:
-        return SumsGradient(total, _scale(grad) * CODE_SCALE)
-    total *= np.float32(CODE_SCALE)
-    return np.multiply(total, latent_mask(weight), out=total)
+    sums = code_sums((len(weight), fan_in), values, rows)
+    add_product(operand, 0, sums)
+    return _worth(sums.reshape(weight.shape), _scales(operand, weight) * CODE_SCALE, weight, precision)
 
 
 def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = True) -> list[Variable]:
@@ -85,8 +115,8 @@ def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = Tr
     bits = 8 * words_for(weight.shape[-1]) * (weight.size // max(weight.shape[-1], 1))
     if precision.sign_weight_gradient:
         gradient = ("bool", bits)
-    elif precision.gradient_bits is not None:
-        wide = 64 if precision.gradient_bits > 8 else 32
+    elif precision.weight_gradient is not None and precision.weight_gradient.scale == "tensor":
+        wide = 64 if precision.weight_gradient.bits > 8 else 32
         gradient = (f"int{wide}", bytes_of(weight.size, wide))
     else:
         gradient = ("float32", 4 * weight.size)
@@ -103,9 +133,10 @@ def sum_variables(precision: Precision, inputs: int, outputs: int, n: int) -> li
     """Return the transient memory of a layer's sums and of its input gradient, counted in values."""
     kind = np.dtype(sum_type(n))
     found = [Variable("Y", "transient", kind.name, outputs * kind.itemsize)]
-    if precision.gradient_bits is None:
+    if precision.gradient_bits is None or precision.input_gradient is None:
         return [*found, Variable("dX sums", "transient", "float32", 4 * inputs)]
-    wide, narrow = (64, 16) if precision.gradient_bits > 8 else (32, 8)
+    wide = 64 if precision.input_gradient.bits > 8 else 32
+    narrow = 16 if precision.gradient_bits > 8 else 8
     return [
         *found,
         Variable("dX sums", "transient", f"int{wide}", bytes_of(inputs, wide)),

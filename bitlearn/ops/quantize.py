@@ -137,10 +137,8 @@ def quantize(
     if rounding == "stochastic" and (rng is None or scheme == "power-of-two"):
         raise ValueError(f"rounding 'stochastic' needs rng and a linear scheme, got rng={rng!r} and scheme {scheme!r}")
 
-    shape = (
-        (1, 1, x.size) if axis is None else (math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
-    )
-    source = x.reshape(shape)
+    source = _by_channel(x, axis)
+    shape = source.shape
     largest = _largest(source)
     if not np.isfinite(largest).all():
         raise ValueError("g must be finite in float32, got NaN or infinity")
@@ -169,6 +167,13 @@ def quantize(
     along[axis] = shape[1]
     symmetric = not zero_point.any()
     return Quantized(values, scale.reshape(along), 0 if symmetric else zero_point.reshape(along), bits)
+
+
+def _by_channel(x: np.ndarray, axis: int | None) -> np.ndarray:
+    """Look at an array as (outer, channels, inner), the channels along an axis; as a single channel without one."""
+    if axis is None:
+        return x.reshape(1, 1, x.size)
+    return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
 
 def _pieces(shape: tuple[int, ...], most: int) -> list[Piece]:
@@ -289,22 +294,57 @@ def symmetric_scale(largest: np.ndarray, bits: int) -> np.ndarray:
     return _nonzero(largest / np.float32(2 ** (bits - 1) - 1))
 
 
-def requantize(values: np.ndarray, scale: float, bits: int) -> Quantized:
+def requantize(values: np.ndarray, scale: float | np.ndarray, bits: int) -> Quantized:
     """Quantize exact integer sums, worth `scale` each, to `bits` with one symmetric scale.
 
-    Integers that fit are kept as they are. The quotients are in float64, exact for sums below 2**53.
+    Integers that fit are kept as they are. The quotients are in float64, exact for sums below 2**53. Scales of the
+    first axis, (rows, 1, ...), become one: the largest product of a sum and its scale gets the largest code.
 
     Examples
     --------
     >>> requantize(np.array([90, -200]), 0.5, 8).values.tolist()
     [57, -127]
+    >>> requantize(np.array([[90], [-200]]), np.array([[1.0], [0.25]]), 8).values.tolist()
+    [[127], [-71]]
     """
     limit = 2 ** (bits - 1) - 1
     sums = values if values.dtype == np.int32 else values.astype(np.int64, copy=False)
-    whole = np.ascontiguousarray(sums).reshape(1, 1, -1)
-    largest = int(_largest(whole)[0])
-    if largest <= limit:
-        return Quantized(values.astype(np.int8 if bits <= 8 else np.int16), scale, 0, bits)
-    step = largest / limit
-    codes = _linear(whole, np.array([step]), np.zeros(1, dtype=np.int64), -limit, limit, None)
-    return Quantized(codes.reshape(values.shape), scale * step, 0, bits)
+    rows = np.ndim(scale) > 0
+    whole = _by_channel(np.ascontiguousarray(sums), 0 if rows else None)
+    largest = _largest(whole)
+    if rows:
+        worth = np.asarray(scale, dtype=np.float64).reshape(-1)
+        most = float((largest * worth).max(initial=0.0))
+        new = most / limit if most > 0 else 1.0
+        steps = new / worth
+    else:
+        step = int(largest[0]) / limit
+        if step <= 1:
+            return Quantized(values.astype(np.int8 if bits <= 8 else np.int16), scale, 0, bits)
+        new, steps = scale * step, np.array([step])
+    codes = _linear(whole, steps, np.zeros(len(steps), dtype=np.int64), -limit, limit, None)
+    return Quantized(codes.reshape(values.shape), new, 0, bits)
+
+
+def narrow(q: Quantized, bits: int, *, axis: int | None = None, key: Key | None = None) -> Quantized:
+    """Quantize integers with one scale to fewer bits, with a scale in all or one an index of an axis.
+
+    ``step = max(max|values| / (2**(bits - 1) - 1), 1)``, codes ``round(values / step)``, each worth ``scale * step``:
+    integers that fit are kept as they are. To nearest, ties to even, or at random where a key is given.
+
+    Examples
+    --------
+    >>> q = Quantized(np.array([[90, 30], [-3, 7]], dtype=np.int8), 0.5, 0, 8)
+    >>> found = narrow(q, 4, axis=0)
+    >>> found.values.tolist(), found.scale.round(3).tolist()
+    ([[7, 2], [-3, 7]], [[6.429], [0.5]])
+    """
+    limit = 2 ** (bits - 1) - 1
+    source = _by_channel(q.values.astype(np.int32), axis)
+    step = np.maximum(_largest(source) / limit, 1.0)
+    codes = _linear(source, step, np.zeros(len(step), dtype=np.int64), -limit, limit, key).reshape(q.values.shape)
+    if axis is None:
+        return Quantized(codes, float(q.scale) * step[0], 0, bits)
+    along = [1] * codes.ndim
+    along[axis] = -1
+    return Quantized(codes, (float(q.scale) * step).reshape(along), 0, bits)
