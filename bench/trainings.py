@@ -1,0 +1,161 @@
+"""Trainings whose results are kept: a small file each, made where it is missing, and never twice.
+
+The same weights come from every machine under the integer policies, so their files do not say which one it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitlearn as bl
+from bitlearn.cli import train
+from bitlearn.files import atomic_write
+from bitlearn.precision import Precision
+
+from . import results
+
+#: How many steps are made again to see whether a result is of this code.
+FIRST_STEPS = 20
+#: The data sets' folders inside the one that ``--data`` or BITLEARN_DATA names.
+_FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar-10-batches-bin"}
+_VARIABLE = "BITLEARN_DATA"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training by ``bitlearn train``: Adam, batches of 100, cosine, and what differs."""
+
+    name: str
+    dataset: str
+    model: str
+    epochs: int
+    seed: int
+    precision: Precision
+    augment: bool = False
+
+    def options(self) -> list[str]:
+        """Return the options of the command, without the data's folder."""
+        found = ["--dataset", self.dataset, "--model", self.model, "--precision", self.precision.name]
+        found += ["--optimizer", "adam", "--schedule", "cosine", "--batch-size", "100"]
+        found += ["--epochs", str(self.epochs), "--seed", str(self.seed)]
+        return [*found, "--augment"] if self.augment else found
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the folder of the data sets: as given, else as the environment says.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where neither names one.
+    """
+    found = given or (Path(os.environ[_VARIABLE]) if os.environ.get(_VARIABLE) else None)
+    if found is None or not found.is_dir():
+        raise FileNotFoundError(f"--data or {_VARIABLE} must name the folder of the data sets, got {found}")
+    return found
+
+
+def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
+    """Return what ``bitlearn train --json`` writes of a training, made here with further options."""
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    folder = str(data / _FOLDERS[training.dataset])
+    arguments = parser.parse_args([*training.options(), "--data", folder, "--threads", "1", *options])
+    arguments.precision = training.precision
+    before = bl.get_num_threads()
+    try:
+        return train.run(arguments)
+    finally:
+        bl.set_num_threads(before)
+
+
+def first_steps(training: Training, data: Path) -> dict[str, Any]:
+    """Return the digest of the weights after a training's first steps, and the losses of the first ten."""
+    found = trained(training, data, "--max-steps", str(FIRST_STEPS))
+    return {"steps": FIRST_STEPS, "weights_sha256": found["weights_sha256"], "losses": found["first_losses"]}
+
+
+def record(training: Training, found: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of what ``bitlearn train --json`` wrote."""
+    history = found["history"]
+    return {
+        "name": training.name,
+        "command": " ".join(["bitlearn", "train", *training.options()]),
+        "precision": training.precision.setting(),
+        "seed": training.seed,
+        "test_accuracy": found["test_accuracy"],
+        "validation_accuracy": [entry["validation_accuracy"] for entry in history],
+        "loss": [float(f"{entry['loss']:.4g}") for entry in history],
+        "seconds": round(sum(entry["seconds"] for entry in history), 1),
+        "weights_sha256": found["weights_sha256"],
+        "first": first,
+    }
+
+
+def store(kept: dict[str, Any], folder: Path) -> Path:
+    """Write a record into its file, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kept['name']}.json"
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(kept, indent=1, allow_nan=False) + "\n").encode())
+    return path
+
+
+def stored(training: Training, folder: Path) -> dict[str, Any] | None:
+    """Return the record of a training, None where there is none.
+
+    Raises
+    ------
+    ValueError
+        Where the file is of another training.
+    """
+    path = folder / f"{training.name}.json"
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text("utf-8"))
+    if found["precision"] != training.precision.setting() or found["seed"] != training.seed:
+        raise ValueError(f"{path} must be of the training {training}, got one of precision {found['precision']}")
+    return found
+
+
+def make(training: Training, data: Path, folder: Path, checkpoints: Path) -> dict[str, Any]:
+    """Return the record of a training, which is made first where there is none, and goes on from its checkpoint."""
+    if (found := stored(training, folder)) is not None:
+        return found
+    first = first_steps(training, data)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    path = checkpoints / f"{training.name}.checkpoint"
+    kept = record(training, trained(training, data, "--checkpoint", str(path), "--resume"), first)
+    store(kept, folder)
+    path.unlink(missing_ok=True)
+    return kept
+
+
+def validation(kept: dict[str, Any]) -> float:
+    """Return the validation accuracy of the epoch that was chosen by it."""
+    return max(kept["validation_accuracy"])
+
+
+def mean(records: Sequence[dict[str, Any]]) -> float:
+    """Return the mean test accuracy."""
+    return sum(each["test_accuracy"] for each in records) / len(records)
+
+
+def parser(program: str, description: str, folder: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that the commands share."""
+    found = argparse.ArgumentParser(prog=f"python -m bitlearn.bench.{program}", description=description)
+    found.add_argument("--data", type=Path, default=None, metavar="DIR", help=f"the data sets; else {_VARIABLE}")
+    found.add_argument(
+        "--into", type=Path, default=results.FOLDER / folder, metavar="DIR", help="where the results are"
+    )
+    found.add_argument(
+        "--checkpoints", type=Path, default=Path("out") / folder, metavar="DIR", help="what an interruption leaves"
+    )
+    found.add_argument("--report", action="store_true", help="train nothing: print the table of what is there")
+    return found
