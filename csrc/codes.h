@@ -1,14 +1,14 @@
 /* First-layer codes, which are no bits: their products with gradients, and the windows of images of them.
 
    A variant's codes.c names its suffix and its instructions (BL_CODES, BL_CODES_TARGET) and its vectors of int32
-   (VECTOR, LANES, VECTORS of them side by side, ZERO, LOAD, STORE, SPLAT and MADD), and includes this file. Two rows of
-   gradients and two of codes are multiplied at a time, as pairs of int16: MADD(sum, pairs, pair) adds both products. */
+   (VECTOR, LANES, ZERO, LOAD, STORE, SPLAT and MADD; a tile in registers is TILE channels by VECTORS of them), and
+   includes this file. Two rows of gradients and two of codes are multiplied at a time, as pairs of int16: MADD(sum,
+   pairs, pair) adds both products. */
 
 /* Sums of a block: int16 times int8 reaches 2^22, so a block's stay below 2^30 in int32. */
 #define PAIRS 64
-/* Channels whose pairs are kept at a time, and channels of a tile in registers. */
+/* Channels whose pairs are kept at a time: some whole tiles. */
 #define CHANNELS 48
-#define TILE 6
 #define COLUMNS 64
 
 /* to[2 c] and to[2 c + 1] = numbers c of two rows; zeros for a second row that is not there, and past `count`. */
@@ -36,10 +36,11 @@ BL_INLINE void interleave(int type, const void *first, const void *second, intpt
         memset(to + 2 * count, 0, (size_t)(room - count) * 2 * sizeof *to);
 }
 
-/* sums[r][c] = the products of channel r with column c, over all pairs of a block. */
-BL_CODES_TARGET BL_INLINE void tile(const int16_t *g, const int16_t *codes, intptr_t pairs, int32_t *sums)
+/* sums[r][c] = the products of channel r with column c, of `width` and some more, over all pairs of a block. */
+BL_CODES_TARGET BL_INLINE void tile(const int16_t *g, const int16_t *codes, intptr_t pairs, intptr_t width,
+                                    int32_t *sums)
 {
-    for (int at = 0; at < COLUMNS; at += VECTORS * LANES) {
+    for (intptr_t at = 0; at < width; at += VECTORS * LANES) {
         VECTOR sum[TILE][VECTORS];
         for (int r = 0; r < TILE; r++)
             for (int v = 0; v < VECTORS; v++)
@@ -104,7 +105,7 @@ BL_CODES_TARGET void BL_CODES(codes_grad_weight)(const void *g, int g_type, cons
                                right + 2 * p * COLUMNS);
                 }
                 for (intptr_t r = 0; r < rows; r += TILE) {
-                    tile(left + 2 * r, right, pairs, sums);
+                    tile(left + 2 * r, right, pairs, width, sums);
                     for (intptr_t i = 0; i < TILE && r + i < rows; i++)
                         hand_on(sums + i * COLUMNS, width, accumulate || from, out, out_type,
                                 (o + r + i) * (intptr_t)n + j);

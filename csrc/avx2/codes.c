@@ -10,6 +10,7 @@
 #define VECTOR __m256i
 #define LANES 8
 #define VECTORS 2
+#define TILE 6
 #define ZERO _mm256_setzero_si256()
 #define LOAD(from) _mm256_loadu_si256((const __m256i *)(const void *)(from))
 #define STORE(to, vector) _mm256_storeu_si256((__m256i *)(to), vector)

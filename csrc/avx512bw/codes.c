@@ -8,7 +8,8 @@
 
 #define VECTOR __m512i
 #define LANES 16
-#define VECTORS 4
+#define VECTORS 2
+#define TILE 12
 #define ZERO _mm512_setzero_si512()
 #define LOAD(from) _mm512_loadu_si512(from)
 #define STORE(to, vector) _mm512_storeu_si512(to, vector)

@@ -8,6 +8,7 @@
 #define VECTOR int32_t
 #define LANES 1
 #define VECTORS 4
+#define TILE 6
 #define ZERO 0
 #define STORE(to, vector) (*(to) = (vector))
 #define SPLAT(pair) (pair)
