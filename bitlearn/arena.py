@@ -8,16 +8,39 @@ arrays own, so a view is counted as the array it looks into, once.
 from __future__ import annotations
 
 import contextvars
+import math
+import mmap
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 Tracked = TypeVar("Tracked", bound=np.ndarray)
 
 _open: contextvars.ContextVar[Arena | None] = contextvars.ContextVar("bitlearn_arena", default=None)
+
+
+#: From so many bytes on an array is mapped by itself. `malloc` keeps what is freed below a limit that it raises to
+#: 32 MiB as it goes, in pieces that a larger array does not fit: a fifth of a BinaryNet step's memory.
+MAPPED_BYTES = 2**20
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Return an uninitialised array for a step's variable; a large one goes back to the system when it is freed.
+
+    Examples
+    --------
+    >>> empty((2, 3), np.int16).shape
+    (2, 3)
+    """
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size < MAPPED_BYTES:
+        return np.empty(shape, dtype=kind)
+    return np.frombuffer(mmap.mmap(-1, size), dtype=kind).reshape(shape)
 
 
 class Arena:

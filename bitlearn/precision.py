@@ -75,6 +75,9 @@ class Precision:
     input_gradient, weight_gradient : Quantization or None
         How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
         the weight's. None for both leaves it in float32.
+    row_by_row : bool
+        Quantize the sums of an input's gradient an example at a time, each with a scale of its own, before all get the
+        scale of the largest: the sums are never whole, and a code is rounded twice.
     sign_weight_gradient : bool
         Keep only the sign of each weight's gradient, one bit a weight.
     latent : dtype
@@ -109,6 +112,7 @@ class Precision:
     input_gradient: Quantization | None
     weight_gradient: Quantization | None
     norm: Literal["l1", "l2"] = "l2"
+    row_by_row: bool = False
     sign_weight_gradient: bool = False
     latent: np.dtype = _FLOAT32
     statistics: np.dtype = _FLOAT32
@@ -183,6 +187,7 @@ POLICIES = {
             input_gradient=_INT16,
             weight_gradient=_INT16,
             norm="l1",
+            row_by_row=True,
             sign_weight_gradient=True,
             latent=_FLOAT16,
             statistics=_FLOAT16,

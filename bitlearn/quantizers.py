@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from bitlearn.arena import track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
-from bitlearn.ops.quantize import Quantized, largest_magnitude, narrow, quantize, requantize
+from bitlearn.ops.quantize import Quantized, largest_magnitude, narrow, quantize, requantize, requantize_rows
 from bitlearn.precision import Precision, Quantization
 from bitlearn.rng import Key
 
@@ -107,6 +108,26 @@ def _operand(grad: Gradient, how: Quantization | None, axis: int, key: Key | Non
     if stochastic and key is None:
         raise ValueError("a policy that rounds at random needs a key, got none")
     return narrow(grad, how.bits, axis=None if how.scale == "tensor" else axis, key=key if stochastic else None)
+
+
+def sums_like(values: np.ndarray) -> np.dtype:
+    """Return the type of the sums of a gradient's numbers: exact ones of its integers."""
+    if values.dtype.kind == "f":
+        return np.dtype(np.float32)
+    return np.dtype(np.int32 if values.dtype == np.int8 else np.int64)
+
+
+def input_gradient_of(
+    product: Callable[[slice], np.ndarray], shape: tuple[int, ...], operand: Gradient, precision: Precision
+) -> Gradient:
+    """Return the gradient that flows on from a product with `operand`; ``product(rows)`` gives the sums of some rows.
+
+    Where the policy has them a row at a time, the sums are never whole.
+    """
+    if isinstance(operand, Quantized) and precision.row_by_row:
+        assert precision.gradient_bits is not None
+        return requantize_rows(product, shape, operand.scale, precision.gradient_bits)
+    return sums_gradient(track("dX sums", product(slice(0, shape[0]))), operand, precision.gradient_bits)
 
 
 def sums_gradient(sums: np.ndarray, operand: Gradient, bits: int | None = None) -> Gradient:

@@ -87,11 +87,19 @@ def check_codes(found, real, bits, scale=1.0) -> None:
     assert np.abs(found.values - codes).max() <= 1
 
 
-def check_requantized(found, sums, bits, scale) -> None:
-    """Assert that `found` is what quantizing exact integer sums gives: themselves where they fit, else codes."""
+def check_requantized(found, sums, bits, scale, row_by_row=False) -> None:
+    """Assert that `found` is what quantizing exact integer sums gives: themselves where they fit, else codes.
+
+    Row by row, each has a step of its own first, and then that of the largest.
+    """
     limit, largest = 2 ** (bits - 1) - 1, int(np.abs(sums).max(initial=0))
     step = largest / limit if largest > limit else 1.0
-    np.testing.assert_array_equal(found.values, np.rint(sums / step))
+    codes = np.rint(sums / step)
+    if row_by_row:
+        own = np.abs(sums).reshape(len(sums), -1).max(axis=1, initial=0) / limit
+        own = np.maximum(own, 1.0).reshape(-1, *[1] * (sums.ndim - 1))
+        codes = np.rint(np.rint(sums / own) / (step * float(scale) / (own * float(scale))))
+    np.testing.assert_array_equal(found.values, codes)
     np.testing.assert_allclose(float(found.scale), step * float(scale), rtol=1e-6)
 
 

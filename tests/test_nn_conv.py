@@ -69,7 +69,7 @@ def test_forward_and_backward(windows, policy, first, rng, monkeypatch):
         assert dx is None
     else:
         sums = oracles.grad_input(g.values, sgn(layer.weight), (6, 5), stride, padding)
-        check_requantized(dx, sums, g.bits, g.scale)
+        check_requantized(dx, sums, g.bits, g.scale, layer.precision.row_by_row)
         assert layer.backward(cache, g, input_gradient=False)[0] is None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
+from bitlearn.arena import empty, track
 from bitlearn.bits import Bits, words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
 from bitlearn.nn.products import code_sum_type, convolved_codes, sum_type, unfolded
@@ -16,7 +16,7 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_operand, integers, sums_gradient
+from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like
 from bitlearn.rng import Key
 
 
@@ -76,7 +76,8 @@ class Convolution(Layer):
         return (*self.windows(shape[:2]).out_size, self.filters)
 
     @property
-    def _options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
+        """The windows, as the kernels' functions take them."""
         return {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
 
 
@@ -113,7 +114,8 @@ class BinaryConv2d(Convolution):
         """Return integer sums, shape (batch, out_h, out_w, filters)."""
         assert isinstance(x, Bits)
         words = track("packed W", pack(self.weight))
-        y = track("Y", xnor_conv2d(x.words, words, x.n, dtype=sum_type(self.fan_in), **self._options))
+        y = track("Y", empty((len(x), *self.output_shape((*x.shape[1:3], x.n))), sum_type(self.fan_in)))
+        xnor_conv2d(x.words, words, x.n, dtype=y.dtype, out=y, **self.options)
         return y, (x, words) if training else None
 
     def backward(
@@ -123,14 +125,19 @@ class BinaryConv2d(Convolution):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **self._options, **options)
+            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **self.options, **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
             return None, grads
         operand = input_operand(grad, self.precision, key)
-        sums = conv2d_grad_input(integers(operand), words, x.n, x.words.shape[1:3], **self._options)
-        return sums_gradient(track("dX sums", sums), operand, self.precision.gradient_bits), grads
+
+        def input_product(images: slice) -> np.ndarray:
+            values = integers(operand)[images]
+            sums = empty((len(values), *x.words.shape[1:3], x.n), sums_like(values))
+            return conv2d_grad_input(values, words, x.n, x.words.shape[1:3], out=sums, **self.options)
+
+        return input_gradient_of(input_product, (*x.words.shape[:3], x.n), operand, self.precision), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -109,7 +109,7 @@ class Layer(ABC):
         cache : object
             What `forward` gave.
         grad : ndarray of float32 or Quantized
-            Of the result, and of its shape.
+            Of the result, and of its shape. The integers of a quantized one may be overwritten.
         input_gradient : bool
             Whether the gradient of the input is wanted.
         key : Key, optional

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
+from bitlearn.arena import empty, track
 from bitlearn.bits import Bits, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
@@ -18,7 +18,16 @@ from bitlearn.ops.matmul import xnor_matmul
 from bitlearn.ops.packing import pack, transpose_bits
 from bitlearn.ops.quantize import Quantized, quantize
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_operand, integers, scaled, sums_gradient, weight_operand
+from bitlearn.quantizers import (
+    Gradient,
+    input_gradient_of,
+    input_operand,
+    integers,
+    scaled,
+    sums_gradient,
+    sums_like,
+    weight_operand,
+)
 from bitlearn.rng import Key
 
 
@@ -98,8 +107,12 @@ class BinaryLinear(FullyConnected):
         if not input_gradient:
             return None, grads
         operand = input_operand(grad, self.precision, key)
-        sums = track("dX sums", grad_input(integers(operand), words, x.n))
-        return sums_gradient(sums, operand, self.precision.gradient_bits), grads
+
+        def input_product(rows: slice) -> np.ndarray:
+            values = integers(operand)[rows]
+            return grad_input(values, words, x.n, out=empty((len(values), x.n), sums_like(values)))
+
+        return input_gradient_of(input_product, (len(x), x.n), operand, self.precision), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitlearn.arena import empty
 from bitlearn.ops.codes import unfold
 from bitlearn.ops.conv import Geometry
 from bitlearn.ops.gradients import grad_input
@@ -25,13 +26,17 @@ def code_sum_type(n: int) -> type:
     return sum_type(128 * n)
 
 
+def _check_codes(codes: np.ndarray) -> None:
+    if codes.dtype != np.int8:
+        raise TypeError(f"codes must be int8, got {codes.dtype}")
+
+
 def integer_sums(codes: np.ndarray, words: np.ndarray) -> np.ndarray:
     """Return int8 codes (batch, n) times the transpose of packed ±1 rows (outputs, words): int32 (batch, outputs).
 
     The bits are packed along the axis that is summed over; `grad_input` sums over the rows, so they are transposed.
     """
-    if codes.dtype != np.int8:
-        raise TypeError(f"codes must be int8, got {codes.dtype}")
+    _check_codes(codes)
     return grad_input(codes, transpose_bits(words, codes.shape[-1]), len(words))
 
 
@@ -50,8 +55,9 @@ def images_at_a_time(fan_in: int, windows: Geometry) -> int:
 
 def convolved_codes(x: np.ndarray, words: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> np.ndarray:
     """Return images of codes convolved with packed kernels (filters, words), each packed in one row: sums, NHWC."""
+    _check_codes(x)
     kind = code_sum_type(kernel[0] * kernel[1] * x.shape[3])
-    y: np.ndarray = np.empty((len(x), *windows.out_size, len(words)), dtype=kind)
+    y: np.ndarray = empty((len(x), *windows.out_size, len(words)), kind)
     for images, rows in unfolded(x, kernel, windows):
         y[images] = integer_sums(rows, words).reshape(-1, *y.shape[1:])
     return y

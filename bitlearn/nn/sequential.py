@@ -10,6 +10,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import NonFiniteError
+from bitlearn.nn import conv_pool
 from bitlearn.nn.frozen import Frozen, freeze
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops.quantize import Quantized
@@ -139,14 +140,29 @@ class Sequential:
         """
         if x.shape[1:] != self.input_shape:
             raise ValueError(f"examples must have shape {self.input_shape}, got {x.shape[1:]}")
-        caches = []
-        for name, layer in self.items():
+        caches: list[Any] = []
+        for names in self._stages():
+            layers = [self[name] for name in names]
             try:
-                x, cache = layer.forward(x, training=training)
+                if len(layers) > 1:
+                    x, found = conv_pool.forward(layers, x, training=training)
+                else:
+                    x, cache = layers[0].forward(x, training=training)
+                    found = [cache]
             except NonFiniteError as error:
-                raise error.located(f"in layer {name!r}") from None
-            caches.append(cache)
+                raise error.located(f"in layer {names[0]!r}") from None
+            caches += found
         return x, caches
+
+    def _stages(self) -> list[tuple[str, ...]]:
+        """The names of the layers, those that run together in one: a convolution and the pool behind it."""
+        found: list[tuple[str, ...]] = []
+        for name, layer in self.items():
+            if found and len(found[-1]) == 1 and conv_pool.fits(self[found[-1][0]], layer):
+                found[-1] = (*found[-1], name)
+            else:
+                found.append((name,))
+        return found
 
     def backward(
         self,
@@ -184,21 +200,30 @@ class Sequential:
         ValueError
             Where the policy rounds at random and no key is given.
         """
-        if not isinstance(grad, Quantized):
-            grad = quantize_gradient(grad, self.precision)
+        flowing: Gradient | None
+        if isinstance(grad, Quantized):
+            flowing = replace(grad, values=grad.values.copy())  # layers may write into what flows through them
+        else:
+            flowing = quantize_gradient(grad, self.precision)
         grads: Gradients = {}
-        flowing: Gradient | None = grad
-        names = self.names
         # Below the first layer with parameters nobody wants a gradient.
-        trained = [index for index, name in enumerate(names) if self[name].parameters()]
+        trained = [index for index, name in enumerate(self.names) if self[name].parameters()]
         first = 0 if input_gradient or not trained else trained[0]
-        for index in reversed(range(first, len(names))):
-            name = names[index]
+        index = len(self.names)
+        for names in reversed(self._stages()):
+            index -= len(names)
+            if index < first:
+                break
             wanted = input_gradient or index > first
             assert flowing is not None
+            name, layers = names[0], [self[each] for each in names]
+            own = None if key is None else replace(key, stream=key.stream + 2 * index)
+            kept = [caches.pop() for _ in names][::-1]
             try:
-                own = None if key is None else replace(key, stream=key.stream + 2 * index)
-                flowing, found = self[name].backward(caches.pop(), flowing, input_gradient=wanted, key=own)
+                if len(layers) > 1:
+                    flowing, found = conv_pool.backward(layers, kept, flowing, input_gradient=wanted, key=own)
+                else:
+                    flowing, found = layers[0].backward(kept.pop(), flowing, input_gradient=wanted, key=own)
             except NonFiniteError as error:
                 raise error.located(f"in layer {name!r}") from None
             for parameter, value in found.items():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.arena import track
+from bitlearn.arena import empty, track
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Variable, bytes_of
@@ -62,7 +62,7 @@ def binary_weight_gradient(
 def _worth(sums: np.ndarray, scales: np.ndarray, weight: np.ndarray, precision: Precision) -> ParameterGradient:
     """Return sums worth one number each as they are; those that are floats, or have a scale an output, as float32."""
     if scales.ndim:
-        full = track("dW", np.empty(weight.shape, dtype=np.float32))
+        full = track("dW", empty(weight.shape, np.float32))
         for rows in _blocks(weight):
             np.multiply((sums[rows] * scales[rows]).astype(np.float32), latent_mask(weight[rows]), out=full[rows])
         return full
@@ -98,7 +98,7 @@ def input_weight_gradient(
     rows = values.size // max(len(weight), 1)
     if precision.sign_weight_gradient:
         # A few outputs at a time, so that the sums are never whole.
-        words = track("dW", np.empty((*weight.shape[:-1], words_for(weight.shape[-1])), dtype=WORD))
+        words = track("dW", empty((*weight.shape[:-1], words_for(weight.shape[-1])), WORD))
         for each in _blocks(weight):
             part = words[each]
             sums = code_sums((len(part), fan_in), values, rows)

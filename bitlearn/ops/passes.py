@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn.arena import empty
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.quantize import symmetric_scale
@@ -52,7 +53,7 @@ def channel_sums_above(y: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np
 def sign_pass(y: np.ndarray, threshold: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[Bits, Bits]:
     """Return ``y >= threshold`` and ``low <= y <= high``, packed, of y (rows, channels) and int32 bounds."""
     rows, channels = y.shape
-    out = np.empty((rows, 2, words_for(channels)), dtype=WORD)
+    out = empty((rows, 2, words_for(channels)), WORD)
     run("sign_pass", (y, threshold, low, high, out), rows=(0, 4), work=_work(y), threads=None)
     return Bits(np.ascontiguousarray(out[:, 0]), channels), Bits(np.ascontiguousarray(out[:, 1]), channels)
 
@@ -77,7 +78,7 @@ def norm_gradient(
 
     ``(e + d) * factor`` with ``e = second - x * first``, or the first factor at the set bits of x and the second at the
     others; `factors` are (first, second, factor), float32 (channels,). The gradient is computed twice, once for its
-    largest magnitude, and never stored.
+    largest magnitude, and never stored; its codes take the place of `d`.
     """
     parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
     peaks = np.empty(len(parts[0]), dtype=np.float32)
@@ -86,15 +87,14 @@ def norm_gradient(
         return None
     scale = symmetric_scale(peaks.max(initial=0, keepdims=True), bits)[0]
     limit = 2 ** (bits - 1) - 1
-    out = np.empty(d.shape, dtype=d.dtype)
-    arguments = (d, passes.words, x.words if isinstance(x, Bits) else x, *factors, float(scale), limit, out)
+    arguments = (d, passes.words, x.words if isinstance(x, Bits) else x, *factors, float(scale), limit, d)
     run("norm_gradient", arguments, rows=(0, 1, 2, 8), work=_work(d), threads=None)
-    return out, scale
+    return d, scale
 
 
 def max_pool(x: np.ndarray, window: int, stride: int, size: tuple[int, int]) -> np.ndarray:
     """Return the largest value of each window of sums (batch, height, width, channels)."""
-    out = np.empty((len(x), *size, x.shape[3]), dtype=x.dtype)
+    out = empty((len(x), *size, x.shape[3]), x.dtype)
     run("max_pool", (x, window, stride, out), rows=(0, 3), work=_work(x), threads=None)
     return out
 
@@ -112,6 +112,6 @@ def max_pool_gradient(
 ) -> np.ndarray:
     """Return d of each window at its place and 0 elsewhere; int32 where windows overlap and d is an integer."""
     overlap = stride < window and d.dtype != np.float32
-    out = np.empty(shape, dtype=np.int32 if overlap else d.dtype)
+    out = empty(shape, np.int32 if overlap else d.dtype)
     run("max_pool_gradient", (d, places, window, stride, out), rows=(0, 1, 4), work=_work(out), threads=None)
     return out

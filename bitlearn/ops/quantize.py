@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn import threads as threading
+from bitlearn.arena import empty
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
@@ -22,6 +23,8 @@ Rounding = Literal["nearest", "stochastic"]
 _NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
 #: Random words that are formed at a time: 128 KiB.
 _NOISE_WORDS = 2**15
+#: Exact sums that are formed at a time where they are quantized row by row: 4 MiB of int64.
+_SUMS_AT_A_TIME = 2**19
 #: What a value costs, in operations on a word.
 _WORK = 2
 _SMALLEST = np.finfo(np.float32).tiny
@@ -239,7 +242,7 @@ def _linear(
 
     A word's place in the stream is that of its value where the channels are moved first: it does not depend on threads.
     """
-    values = np.empty(x.shape, dtype=np.int8 if high <= 127 else np.int16)
+    values = empty(x.shape, np.int8 if high <= 127 else np.int16)
     kernel, random = lookup("quantize_linear"), lookup("random_words")
 
     def quantized(piece: Piece, noise: np.ndarray) -> None:
@@ -308,9 +311,8 @@ def requantize(values: np.ndarray, scale: float | np.ndarray, bits: int) -> Quan
     [[127], [-71]]
     """
     limit = 2 ** (bits - 1) - 1
-    sums = values if values.dtype == np.int32 else values.astype(np.int64, copy=False)
     rows = np.ndim(scale) > 0
-    whole = _by_channel(np.ascontiguousarray(sums), 0 if rows else None)
+    whole = _by_channel(np.ascontiguousarray(values), 0 if rows else None)
     largest = _largest(whole)
     if rows:
         worth = np.asarray(scale, dtype=np.float64).reshape(-1)
@@ -324,6 +326,41 @@ def requantize(values: np.ndarray, scale: float | np.ndarray, bits: int) -> Quan
         new, steps = scale * step, np.array([step])
     codes = _linear(whole, steps, np.zeros(len(steps), dtype=np.int64), -limit, limit, None)
     return Quantized(codes.reshape(values.shape), new, 0, bits)
+
+
+def requantize_rows(
+    product: Callable[[slice], np.ndarray], shape: tuple[int, ...], scale: float | np.ndarray, bits: int
+) -> Quantized:
+    """Quantize exact integer sums that are formed a few rows at a time, so that they are never whole.
+
+    ``product(rows)`` returns the sums of some rows, worth `scale` each, a scalar or (rows, 1, ...). A row first gets
+    codes with a step of its own, ``max(max|sums| / (2**(bits - 1) - 1), 1)``; then all get the largest row's: a code of
+    another row is rounded twice.
+
+    Examples
+    --------
+    >>> sums = np.array([[90, -200], [300, 7]])
+    >>> requantize_rows(lambda rows: sums[rows], sums.shape, 0.5, 8).values.tolist()
+    [[38, -85], [127, 3]]
+    """
+    limit, rows = 2 ** (bits - 1) - 1, shape[0]
+    codes = empty(shape, np.int8 if bits <= 8 else np.int16)
+    worth = np.broadcast_to(np.asarray(scale, dtype=np.float64).reshape(-1), rows).copy()
+    zeros = np.zeros(rows, dtype=np.int64)
+    count = max(1, _SUMS_AT_A_TIME // max(math.prod(shape[1:]), 1))
+    blocks = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
+    for some in blocks:
+        sums = _by_channel(product(some), 0)
+        step = np.maximum(_largest(sums) / limit, 1.0)
+        codes[some] = _linear(sums, step, zeros[some], -limit, limit, None).reshape(codes[some].shape)
+        worth[some] *= step
+        del sums  # before the next are formed
+    new = worth.max(initial=0.0) or 1.0
+    for some in blocks:
+        if (worth[some] != new).any():
+            part = _by_channel(codes[some], 0)
+            codes[some] = _linear(part, new / worth[some], zeros[some], -limit, limit, None).reshape(codes[some].shape)
+    return Quantized(codes, float(new), 0, bits)
 
 
 def narrow(q: Quantized, bits: int, *, axis: int | None = None, key: Key | None = None) -> Quantized:
@@ -340,7 +377,7 @@ def narrow(q: Quantized, bits: int, *, axis: int | None = None, key: Key | None 
     ([[7, 2], [-3, 7]], [[6.429], [0.5]])
     """
     limit = 2 ** (bits - 1) - 1
-    source = _by_channel(q.values.astype(np.int32), axis)
+    source = _by_channel(np.ascontiguousarray(q.values), axis)
     step = np.maximum(_largest(source) / limit, 1.0)
     codes = _linear(source, step, np.zeros(len(step), dtype=np.int64), -limit, limit, key).reshape(q.values.shape)
     if axis is None:
