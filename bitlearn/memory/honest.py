@@ -71,10 +71,12 @@ def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterato
     list of Variable
         A variable may occur more than once, for one layer each.
     """
-    layers, shape = [], model.input_shape
-    for name, layer in model.items():
-        layers.append((name, layer, shape))
-        shape = layer.output_shape(shape)
+    stages, shape = [], model.input_shape
+    for names in model.stages():
+        layers = [model[name] for name in names]
+        stages.append((names, layers, shape))
+        for layer in layers:
+            shape = layer.output_shape(shape)
     variables = model.variables(batch_size)
 
     def of(lifetime: str, names: set[str]) -> list[Variable]:
@@ -85,27 +87,35 @@ def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterato
     persistent = [*of("persistent", every), Variable("momenta", "persistent", kind, momenta(model, optimizer))]
     scores = batch_size * int(np.prod(shape))
 
-    first = next((index for index, (_, layer, _) in enumerate(layers) if layer.parameters()), 0)
-    codes = bool(layers) and isinstance(layers[first][1], nn.InputLinear | nn.InputConv2d)
+    first = next((index for index, (_, layers, _) in enumerate(stages) if layers[0].parameters()), 0)
+    codes = bool(stages) and isinstance(stages[first][1][0], nn.InputLinear | nn.InputConv2d)
     inputs = batch_size * int(np.prod(model.input_shape))
     flow = passes.Flow(Variable("X", "forward to backward", "int8" if codes else "bool", 0), inputs)
-    for index, (_, layer, shape) in enumerate(layers):
-        kept = of("forward to backward", set(model.names[: index + 1]))
-        found, flow = passes.forward(layer, shape, batch_size, flow)
+    done: set[str] = set()
+    for names, layers, shape in stages:
+        done |= set(names)
+        if len(layers) > 1:
+            found, flow = passes.pair_forward(layers, shape, batch_size)
+        else:
+            found, flow = passes.forward(layers[0], shape, batch_size, flow)
         for moment in found:
-            yield [*persistent, *kept, *moment]
+            yield [*persistent, *of("forward to backward", done), *moment]
 
     # Float64 scores, their powers and the steps of the exponential.
-    kept = of("forward to backward", every)
-    yield [*persistent, *kept, flow.variable, passes.scratch(56 * scores)]
+    yield [*persistent, *of("forward to backward", every), flow.variable, passes.scratch(56 * scores)]
 
     grad_kind = passes.gradient_type(model.precision)
     grad = passes.Flow(Variable("dX", "transient", grad_kind.name, grad_kind.itemsize * scores), scores)
-    for index in reversed(range(first, len(layers))):
-        _, layer, shape = layers[index]
-        kept = of("forward to backward", set(model.names[: index + 1]))
-        step = of("step", set(model.names[index:]))
-        found, grad = passes.backward(layer, shape, batch_size, grad, input_gradient=index > first)
+    left = set(every)
+    for index in reversed(range(first, len(stages))):
+        names, layers, shape = stages[index]
+        kept = of("forward to backward", left)
+        left -= set(names)
+        step = of("step", every - left)
+        if len(layers) > 1:
+            found, grad = passes.pair_backward(layers, shape, batch_size, grad, input_gradient=index > first)
+        else:
+            found, grad = passes.backward(layers[0], shape, batch_size, grad, input_gradient=index > first)
         for moment in found:
             yield [*persistent, *kept, *step, *moment]
 

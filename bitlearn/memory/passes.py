@@ -8,19 +8,23 @@ value a channel are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bitlearn import nn
 from bitlearn.bits import words_for
+from bitlearn.nn import conv_pool
 from bitlearn.nn.layer import Layer, Variable
 from bitlearn.nn.linear import FullyConnected
 from bitlearn.nn.norm import Normalization
 from bitlearn.nn.products import code_sum_type, images_at_a_time, sum_type
 from bitlearn.nn.weights import SIGN_SUMS
 from bitlearn.ops.dispatch import which
+from bitlearn.ops.quantize import rows_at_a_time
 from bitlearn.precision import Precision
+from bitlearn.threads import get_num_threads
 
 #: The transient variables that are alive at one moment.
 Moment = list[Variable]
@@ -134,7 +138,7 @@ def backward(
         moments = _weight_moments(layer, grad)
         if not input_gradient:
             return moments, grad
-        moment, result = _input_gradient(layer, inputs, grad)
+        moment, result = _input_gradient(layer, batch, inputs, grad)
         return [*moments, moment], result
     return [], grad
 
@@ -143,7 +147,7 @@ def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow
     values, kind = grad.values, gradient_type(layer.precision)
     result = _transient("dY", kind, values)
     if layer.precision.integer:
-        return [[grad.variable, result.variable]], result
+        return [[result.variable]], result  # in the place of what came
     coming = [grad.variable]
     if isinstance(layer, nn.BatchNormSign):
         coming.append(_transient("dX", kind, values).variable)  # what the straight-through mask lets pass
@@ -163,17 +167,47 @@ def _weight_moments(layer: Layer, grad: Flow) -> list[Moment]:
     return [[grad.variable], [grad.variable, scratch(masks)]]
 
 
-def _input_gradient(layer: Layer, inputs: int, grad: Flow) -> tuple[Moment, Flow]:
+def _input_gradient(layer: Layer, batch: int, inputs: int, grad: Flow) -> tuple[Moment, Flow]:
     kind = np.dtype(grad.variable.dtype)
     if kind.kind == "f":
         sums = _transient("dX sums", np.float32, inputs)
         return [grad.variable, sums.variable], sums
     result = _transient("dX", kind, inputs)
-    sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or isinstance(layer, nn.Linear) else np.int32, inputs)
-    work = quantize_scratch(inputs)
-    if isinstance(layer, nn.Linear):
-        work += 8 * inputs  # the product in float64
+    head = isinstance(layer, nn.Linear)
+    values, work = inputs, 0
+    if layer.precision.row_by_row and not head:
+        values = inputs // batch * min(batch, rows_at_a_time(inputs // batch))
+        work = kind.itemsize * values  # the codes of those rows
+    sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or head else np.int32, values)
+    work += quantize_scratch(values) + (8 * inputs if head else 0)  # the head's product is in float64
     return [grad.variable, sums.variable, result.variable, scratch(work)], result
+
+
+def pair_forward(layers: Sequence[Layer], shape: tuple[int, ...], batch: int) -> tuple[list[Moment], Flow]:
+    """Return the worst moments of a convolution and the pool behind it, and the pooled sums: see `nn.conv_pool`."""
+    conv, pool = conv_pool.pair(layers)
+    size, kind = conv.output_shape(shape), np.dtype(sum_type(conv.fan_in))
+    pooled = _transient("Y", kind, batch * int(np.prod(pool.output_shape(size))))
+    images = min(batch, get_num_threads() * conv_pool.images_at_a_time(size))
+    panels = 3 * conv.weight.size // 8  # the kernels' bits in panels, and recoded
+    return [[pooled.variable, scratch(kind.itemsize * images * int(np.prod(size)) + panels)]], pooled
+
+
+def pair_backward(
+    layers: Sequence[Layer], shape: tuple[int, ...], batch: int, grad: Flow, *, input_gradient: bool
+) -> tuple[list[Moment], Flow]:
+    """Return the worst moments of their backward pass and the gradient of the convolution's input."""
+    conv, _ = conv_pool.pair(layers)
+    height, width, filters = conv.output_shape(shape)
+    size = np.dtype(grad.variable.dtype).itemsize
+    some = conv_pool.filters_at_a_time(batch * height * width, filters)
+    copied = grad.values // filters * some
+    moments: list[Moment] = [[grad.variable, scratch(size * (batch * height * width * some + copied))]]
+    if not input_gradient:
+        return moments, grad
+    moment, result = _input_gradient(conv, batch, batch * int(np.prod(shape)), grad)
+    images = min(batch, conv_pool.images_at_a_time((height, width, filters)))
+    return [*moments, [*moment, scratch(size * images * height * width * filters)]], result
 
 
 def _input_backward(

@@ -141,10 +141,10 @@ class BinaryConv2d(Convolution):
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""
-        inputs, outputs = batch * int(np.prod(shape)), batch * int(np.prod(self.output_shape(shape)))
+        inputs, outputs = int(np.prod(shape)), int(np.prod(self.output_shape(shape)))
         return weight_variables(self.weight, self.precision) + [
             Variable("X", "forward to backward", "bool", 8 * batch * shape[0] * shape[1] * words_for(self.channels)),
-            *sum_variables(self.precision, inputs, outputs, self.fan_in),
+            *sum_variables(self.precision, batch, inputs, outputs, self.fan_in),
         ]
 
 

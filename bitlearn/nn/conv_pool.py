@@ -51,7 +51,7 @@ def filters_at_a_time(maps: int, filters: int) -> int:
     return min(filters, max(1, FILTER_VALUES // max(maps * WORD_BITS, 1)) * WORD_BITS)
 
 
-def _pair(layers: Sequence[Layer]) -> tuple[BinaryConv2d, MaxPool2d]:
+def pair(layers: Sequence[Layer]) -> tuple[BinaryConv2d, MaxPool2d]:
     conv, pool = layers
     assert isinstance(conv, BinaryConv2d) and isinstance(pool, MaxPool2d)
     return conv, pool
@@ -59,7 +59,7 @@ def _pair(layers: Sequence[Layer]) -> tuple[BinaryConv2d, MaxPool2d]:
 
 def forward(layers: Sequence[Layer], x: Value, *, training: bool) -> tuple[Value, list[Any]]:
     """Return the pooled sums and the two layers' caches."""
-    conv, pool = _pair(layers)
+    conv, pool = pair(layers)
     assert isinstance(x, Bits)
     words = track("packed W", pack(conv.weight))
     weights, kind = pack_weights(words, x.n), sum_type(conv.fan_in)
@@ -90,7 +90,7 @@ def backward(
     layers: Sequence[Layer], caches: Sequence[Any], grad: Gradient, *, input_gradient: bool, key: Key | None
 ) -> tuple[Gradient | None, Gradients]:
     """Return dX and dW from the gradient of the pooled sums."""
-    conv, pool = _pair(layers)
+    conv, pool = pair(layers)
     (x, words), (places, shape) = caches
     _, height, width, filters = shape
 

@@ -118,7 +118,7 @@ class BinaryLinear(FullyConnected):
         """Return what a training step keeps: see `Layer.variables`."""
         return weight_variables(self.weight, self.precision) + [
             Variable("X", "forward to backward", "bool", 8 * batch * words_for(self.inputs)),
-            *sum_variables(self.precision, batch * self.inputs, batch * self.outputs, self.inputs),
+            *sum_variables(self.precision, batch, self.inputs, self.outputs, self.inputs),
         ]
 
 
@@ -238,5 +238,5 @@ class Linear(FullyConnected):
             Variable("W", "persistent", "float32", size),
             Variable("dW", "step", "float32", size),
             Variable("X", "forward to backward", "bool", 8 * batch * words_for(self.inputs)),
-            *sum_variables(self.precision, batch * self.inputs, batch * self.outputs, self.inputs),
+            *sum_variables(self.precision, batch, self.inputs, self.outputs, self.inputs, blocks=False),
         ]

@@ -141,7 +141,7 @@ class Sequential:
         if x.shape[1:] != self.input_shape:
             raise ValueError(f"examples must have shape {self.input_shape}, got {x.shape[1:]}")
         caches: list[Any] = []
-        for names in self._stages():
+        for names in self.stages():
             layers = [self[name] for name in names]
             try:
                 if len(layers) > 1:
@@ -154,8 +154,8 @@ class Sequential:
             caches += found
         return x, caches
 
-    def _stages(self) -> list[tuple[str, ...]]:
-        """The names of the layers, those that run together in one: a convolution and the pool behind it."""
+    def stages(self) -> list[tuple[str, ...]]:
+        """Return the names of the layers, those that run together in one: a convolution and the pool behind it."""
         found: list[tuple[str, ...]] = []
         for name, layer in self.items():
             if found and len(found[-1]) == 1 and conv_pool.fits(self[found[-1][0]], layer):
@@ -210,7 +210,7 @@ class Sequential:
         trained = [index for index, name in enumerate(self.names) if self[name].parameters()]
         first = 0 if input_gradient or not trained else trained[0]
         index = len(self.names)
-        for names in reversed(self._stages()):
+        for names in reversed(self.stages()):
             index -= len(names)
             if index < first:
                 break

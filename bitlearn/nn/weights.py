@@ -14,7 +14,7 @@ from bitlearn.nn.layer import Variable, bytes_of
 from bitlearn.nn.products import sum_type
 from bitlearn.ops.codes import code_sums
 from bitlearn.ops.packing import pack
-from bitlearn.ops.quantize import Quantized, largest_magnitude
+from bitlearn.ops.quantize import Quantized, largest_magnitude, rows_at_a_time
 from bitlearn.precision import Precision
 from bitlearn.quantizers import (
     BinaryGradient,
@@ -129,16 +129,22 @@ def weight_variables(weight: np.ndarray, precision: Precision, packed: bool = Tr
     return found
 
 
-def sum_variables(precision: Precision, inputs: int, outputs: int, n: int) -> list[Variable]:
-    """Return the transient memory of a layer's sums and of its input gradient, counted in values."""
+def sum_variables(
+    precision: Precision, batch: int, inputs: int, outputs: int, n: int, *, blocks: bool = True
+) -> list[Variable]:
+    """Return the transient memory of a layer's sums and of its input gradient, counted in values an example.
+
+    ``blocks`` says whether the layer forms the sums of that gradient row by row where its policy wants them so.
+    """
     kind = np.dtype(sum_type(n))
-    found = [Variable("Y", "transient", kind.name, outputs * kind.itemsize)]
+    found = [Variable("Y", "transient", kind.name, batch * outputs * kind.itemsize)]
     if precision.gradient_bits is None or precision.input_gradient is None:
-        return [*found, Variable("dX sums", "transient", "float32", 4 * inputs)]
+        return [*found, Variable("dX sums", "transient", "float32", 4 * batch * inputs)]
     wide = 64 if precision.input_gradient.bits > 8 else 32
     narrow = 16 if precision.gradient_bits > 8 else 8
+    rows = min(batch, rows_at_a_time(inputs)) if blocks and precision.row_by_row else batch
     return [
         *found,
-        Variable("dX sums", "transient", f"int{wide}", bytes_of(inputs, wide)),
-        Variable("dX", "transient", f"int{narrow}", bytes_of(inputs, narrow)),
+        Variable("dX sums", "transient", f"int{wide}", bytes_of(rows * inputs, wide)),
+        Variable("dX", "transient", f"int{narrow}", bytes_of(batch * inputs, narrow)),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn import threads as threading
-from bitlearn.arena import empty
+from bitlearn.arena import empty, track
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
@@ -328,6 +328,11 @@ def requantize(values: np.ndarray, scale: float | np.ndarray, bits: int) -> Quan
     return Quantized(codes.reshape(values.shape), new, 0, bits)
 
 
+def rows_at_a_time(values: int) -> int:
+    """Return how many rows of so many sums are formed at a time by `requantize_rows`."""
+    return max(1, _SUMS_AT_A_TIME // max(values, 1))
+
+
 def requantize_rows(
     product: Callable[[slice], np.ndarray], shape: tuple[int, ...], scale: float | np.ndarray, bits: int
 ) -> Quantized:
@@ -347,10 +352,10 @@ def requantize_rows(
     codes = empty(shape, np.int8 if bits <= 8 else np.int16)
     worth = np.broadcast_to(np.asarray(scale, dtype=np.float64).reshape(-1), rows).copy()
     zeros = np.zeros(rows, dtype=np.int64)
-    count = max(1, _SUMS_AT_A_TIME // max(math.prod(shape[1:]), 1))
+    count = rows_at_a_time(math.prod(shape[1:]))
     blocks = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
     for some in blocks:
-        sums = _by_channel(product(some), 0)
+        sums = _by_channel(track("dX sums", product(some)), 0)
         step = np.maximum(_largest(sums) / limit, 1.0)
         codes[some] = _linear(sums, step, zeros[some], -limit, limit, None).reshape(codes[some].shape)
         worth[some] *= step
