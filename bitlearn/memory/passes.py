@@ -173,6 +173,7 @@ def _input_gradient(layer: Layer, batch: int, inputs: int, grad: Flow) -> tuple[
         sums = _transient("dX sums", np.float32, inputs)
         return [grad.variable, sums.variable], sums
     result = _transient("dX", kind, inputs)
+    assert isinstance(layer, FullyConnected | nn.BinaryConv2d)
     head = isinstance(layer, nn.Linear)
     values, work = inputs, 0
     if layer.precision.row_by_row and not head:

@@ -52,6 +52,7 @@ def filters_at_a_time(maps: int, filters: int) -> int:
 
 
 def pair(layers: Sequence[Layer]) -> tuple[BinaryConv2d, MaxPool2d]:
+    """Return two layers that fit, as what they are."""
     conv, pool = layers
     assert isinstance(conv, BinaryConv2d) and isinstance(pool, MaxPool2d)
     return conv, pool
