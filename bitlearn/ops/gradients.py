@@ -14,6 +14,7 @@ from bitlearn import bits
 from bitlearn.bits import WORD
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
+from bitlearn.ops.planes import Planes, planes_of, width
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
@@ -32,6 +33,15 @@ class Gradient:
     zero_point: np.ndarray | int
     result: np.dtype
     source: object
+    bits: int | None = None
+    explicit: bool = False
+
+    def planes(self, words: np.ndarray, n: int, *, columns: bool, threads: int | None) -> Planes | None:
+        """Return the bit planes of the rows or columns where they are the faster way to a product with `words`."""
+        if np.any(self.zero_point):
+            return None
+        g = self.parts[0]
+        return planes_of(g, self.bits, words, n, columns=columns, explicit=self.explicit, threads=threads)
 
     @property
     def total(self) -> np.dtype:
@@ -51,8 +61,8 @@ def _of_axis(name: str, value: object, shape: tuple[int, ...], axis: int) -> np.
     return array.reshape(-1)
 
 
-def gradient(g: ArrayLike | Quantized, ndim: int, axis: int) -> Gradient:
-    """Check a gradient whose scales, if quantized, may vary along `axis` only."""
+def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = None) -> Gradient:
+    """Check a gradient whose scales, if quantized, may vary along `axis` only, and that needs so many bits."""
     if isinstance(g, Quantized):
         source: object = g.values
         values = np.asarray(source)
@@ -76,7 +86,8 @@ def gradient(g: ArrayLike | Quantized, ndim: int, axis: int) -> Gradient:
         parts = (values if ready else np.require(values, requirements=["C", "A"]),)
     else:
         raise TypeError(f"g must be int8, int16, floating or quantized, got dtype {values.dtype}")
-    return Gradient(parts, scale, zero_point, result, source)
+    known = width(bits, g.bits if isinstance(g, Quantized) else None, values.dtype)
+    return Gradient(parts, scale, zero_point, result, source, known, bits is not None)
 
 
 def check_terms(g: Gradient, terms: int) -> None:
@@ -114,6 +125,7 @@ def grad_input(
     w: ArrayLike | PackedWeights,
     n: int,
     *,
+    bits: int | None = None,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -126,6 +138,9 @@ def grad_input(
     w : array_like of uint64, shape (N, words), or PackedWeights
     n : int
         How many values a row of `w` holds.
+    bits : int, optional
+        How many bits the values of an int8 `g` need: 1 where they are +1 and -1, else 2 to 8. Few bits may run faster,
+        with the same results. A quantized `g` says so itself.
     out : ndarray, shape (M, n), optional
         Of the type below.
     threads : int, optional
@@ -142,7 +157,7 @@ def grad_input(
     TypeError
         Where `g` has another type, or `w` is not uint64.
     ValueError
-        Where shapes do not fit, or a scale varies along the axis that is summed over.
+        Where shapes do not fit, a scale varies along the axis that is summed over, or a value needs more than `bits`.
 
     Notes
     -----
@@ -158,16 +173,20 @@ def grad_input(
     (array([[-1, -7,  7]], dtype=int32), array([[-1, -7,  7]]))
     """
     n = check.count("n", n)
-    ready = gradient(g, 2, axis=0)
+    ready = gradient(g, 2, axis=0, bits=bits)
     weights = weight_words("w", w, n, 2)
     m, k = ready.parts[0].shape
     if k != len(weights):
         raise ValueError(f"g must have as many columns as w has rows, got shapes {(m, k)} and {weights.shape}")
     check_terms(ready, k)
     result = check.output(out, (m, n), ready.result, [ready.source, w])
+    planes = ready.planes(weights, n, columns=False, threads=threads)
 
     def kernel(part: np.ndarray, into: np.ndarray) -> None:
-        run("grad_input", (part, weights, n, into), rows=(0, 3), threads=threads)
+        if planes:
+            planes.values(False, into)
+        else:
+            run("grad_input", (part, weights, n, into), rows=(0, 3), threads=threads)
 
     if ready.scale is None:
         kernel(ready.parts[0], result)
@@ -189,11 +208,12 @@ def weight_gradient(
     accumulate: bool,
     out: np.ndarray | None,
     threads: int | None,
+    planes: Callable[[], Planes | None] = lambda: None,
 ) -> np.ndarray:
     """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs.
 
     ``fixed`` are the kernel's arguments between the gradient and the first row, ``x`` the caller's own object of the
-    first of them; ``shape`` is that of the values.
+    first of them; ``shape`` is that of the values; ``planes()`` is asked for a faster way, once all is checked.
     """
     check.choice("output", output, ("values", "sign"))
     n = shape[-1]
@@ -209,7 +229,12 @@ def weight_gradient(
 
         first = 1 + len(fixed)
 
+        found = planes()
+
         def add(part: np.ndarray, into: np.ndarray, accumulate: bool = True) -> None:
+            if found:
+                found.values(accumulate, into)
+                return
             arguments = (part, *fixed, 0, accumulate, into)
             run(kernel, arguments, rows=(len(arguments) - 1,), first=first, threads=threads)
 
@@ -237,6 +262,9 @@ def weight_gradient(
         bounds = np.ascontiguousarray(bounds, dtype=np.float32)
     else:
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
+    if found := planes():
+        found.signs(n, bounds, kept, result)
+        return result
     arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
     last = len(arguments) - 1
     run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, threads=threads)
@@ -248,6 +276,7 @@ def grad_weight(
     x: ArrayLike,
     n: int,
     *,
+    bits: int | None = None,
     output: Output = "values",
     threshold: float = 0,
     mask: ArrayLike | None = None,
@@ -264,6 +293,8 @@ def grad_weight(
     x : array_like of uint64, shape (M, words)
     n : int
         How many values a row of `x` holds.
+    bits : int, optional
+        How many bits the values of an int8 `g` need, as for `grad_input`.
     output : {"values", "sign"}
         The products, or one packed bit each.
     threshold : float
@@ -288,8 +319,8 @@ def grad_weight(
     TypeError
         Where `g` has another type, or `x` or `mask` is not uint64.
     ValueError
-        Where shapes do not fit, a scale varies along the axis that is summed over, `accumulate` is without `out` or
-        with "sign", or `threshold` or `mask` is with "values".
+        Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`,
+        `accumulate` is without `out` or with "sign", or `threshold` or `mask` is with "values".
 
     Examples
     --------
@@ -302,7 +333,7 @@ def grad_weight(
     array([[-1, -1,  1]], dtype=int8)
     """
     n = check.count("n", n)
-    ready = gradient(g, 2, axis=1)
+    ready = gradient(g, 2, axis=1, bits=bits)
     inputs = check.words("x", x, n, 2)
     m, k = ready.parts[0].shape
     if m != len(inputs):
@@ -319,4 +350,5 @@ def grad_weight(
         accumulate=accumulate,
         out=out,
         threads=threads,
+        planes=lambda: ready.planes(inputs, n, columns=True, threads=threads),
     )

@@ -5,7 +5,7 @@
 
 #ifdef BL_X86_64
 
-/* 64 * 1023 words, times at most 2^8. */
+/* 64 * 1023 words, times at most 2^8. The planes of a count move down by one where it is doubled. */
 #define PLANES 24
 
 #include "quad_count.h"
@@ -69,18 +69,19 @@ BL_TARGET_QUADS BL_INLINE void finish(const block *b, int full, int few, int acc
 
 BL_TARGET_QUADS BL_INLINE void tile(int groups, int full, int few, int accumulate, const block *b, intptr_t row)
 {
-    __m512i planes[GROUPS][PLANES];
+    __m512i planes[GROUPS * PLANES + 7];
     intptr_t one = bl_quads_of_rows(b->words), wanted = full ? bl_min(b->m - row, 8 * groups) : 0;
     const char *out = (const char *)(b->out + row * b->k);
     for (int p = b->bits - 1, done = 0; p >= 0; p--, done++) {
         const uint8_t *first = b->rows + (row / 8 * b->bits + p) * one, *second = first + (groups > 1 ? b->bits * one : 0);
         if (!done)
-            count(groups, 0, first, second, b->columns, b->words, out, b->k * 4, wanted, 256, planes);
+            count(groups, 0, first, second, b->columns, b->words, out, b->k * 4, wanted, 256, few ? 16 : PLANES,
+                  planes + p);
         else
-            count(groups, done, first, second, b->columns, b->words, out, b->k * 4, 0, 256, planes);
+            count(groups, done, first, second, b->columns, b->words, NULL, 0, 0, 0, 0, planes + p);
     }
     for (int r = 0; r < groups; r++)
-        finish(b, full, few, accumulate, planes[r], row + 8 * r);
+        finish(b, full, few, accumulate, planes + r * PLANES, row + 8 * r);
 }
 
 BL_TARGET_QUADS static void count_block(const block *b, int accumulate)

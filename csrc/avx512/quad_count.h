@@ -43,10 +43,11 @@ BL_TARGET_QUADS BL_INLINE __m512i quad(__m512i columns, const uint8_t *row, __m5
 /* So many carries of weight 64 are kept before they are added up: the main loop stays free of branches. */
 #define CARRIES 64
 
-/* Add `count` carries of weight 64 to the planes from there on; carries has room for one more. */
+/* Add `count` carries of weight 64, one or more, to the planes from there on; carries has room for one more. */
 BL_TARGET_QUADS BL_INLINE void add_carries(__m512i *planes, int levels, __m512i *carries, intptr_t count)
 {
-    for (int level = 0; level < levels; level++) {
+    int level = 0;
+    for (; count > 2; level++) {
         __m512i plane = planes[level];
         if (count & 1)
             carries[count++] = _mm512_setzero_si512();
@@ -57,6 +58,13 @@ BL_TARGET_QUADS BL_INLINE void add_carries(__m512i *planes, int levels, __m512i 
         }
         planes[level] = plane;
         count /= 2;
+    }
+    __m512i x = carries[0], y = count == 2 ? carries[1] : _mm512_setzero_si512();
+    for (; level < levels; level++) {
+        __m512i carry;
+        FULL_ADD(planes[level], x, y, carry);
+        x = carry;
+        y = _mm512_setzero_si512();
     }
 }
 
@@ -100,25 +108,25 @@ BL_TARGET_QUADS BL_INLINE void add_carries(__m512i *planes, int levels, __m512i 
         FULL_ADD(q4, y64, yy64, y);                                                                                    \
     } while (0)
 
-/* planes[r][i] = bit i of the counts of 8 rows (bits of a byte) and 64 columns (bytes); where `doubling`, of those and
-   twice what the planes held, the sums of `doubling` such counts, each doubled for those after it. What will be written is asked for
-   in the meantime, a row a word: `bytes` at out + stride * row. */
+/* planes[r * PLANES + i] = bit i of the counts of 8 rows r (bits of a byte) and 64 columns (bytes), i < most; where
+   `doubling`, of those and the sums that the planes from 1 on hold, of `doubling` such counts, each doubled for the next.
+   What will be written is asked for in the meantime, a row a word: `bytes` at out + stride * row. */
 BL_TARGET_QUADS BL_INLINE void count(int groups, int doubling, const uint8_t *row0, const uint8_t *row1,
                                      const uint8_t *columns, intptr_t words, const char *out, intptr_t stride,
-                                     intptr_t rows, int bytes, __m512i planes[GROUPS][PLANES])
+                                     intptr_t rows, int bytes, int most, __m512i *planes)
 {
     const __m512i zero = _mm512_setzero_si512();
-#define START(r, i) doubling && r < groups ? planes[r][i] : zero
-    __m512i p0 = START(0, 0), p1 = START(0, 1), p2 = START(0, 2), p3 = START(0, 3), p4 = START(0, 4);
-    __m512i q0 = START(1, 0), q1 = START(1, 1), q2 = START(1, 2), q3 = START(1, 3), q4 = START(1, 4);
+#define HELD(r, i) doubling && r < groups ? planes[r * PLANES + i] : zero
+    __m512i p0 = HELD(0, 1), p1 = HELD(0, 2), p2 = HELD(0, 3), p3 = HELD(0, 4), p4 = HELD(0, 5);
+    __m512i q0 = HELD(1, 1), q1 = HELD(1, 2), q2 = HELD(1, 3), q3 = HELD(1, 4), q4 = HELD(1, 5);
     __m512i carries[GROUPS][CARRIES + 1];
     intptr_t kept = 0;
     int levels = 0;
     while (words << (doubling ? doubling + 1 : 0) >> levels)
         levels++;
-    for (int r = 0; r < groups; r++)
-        for (int i = PLANES - 1; i >= 6; i--)
-            planes[r][i] = doubling ? planes[r][i - 1] : zero;
+    for (int r = 0; r < groups && !doubling; r++)
+        for (int i = 6; i < most; i++)
+            planes[r * PLANES + i] = zero;
     for (intptr_t p = 0; p < words; p++, columns += 1024, row0 += 256, row1 += 256) {
         if (p < rows)
             for (int line = 0; line < bytes; line += 64)
@@ -130,15 +138,15 @@ BL_TARGET_QUADS BL_INLINE void count(int groups, int doubling, const uint8_t *ro
             carries[1][kept] = y;
         if (++kept == CARRIES || p + 1 == words) {
             for (int r = 0; r < groups; r++)
-                add_carries(planes[r] + 6, levels, carries[r], kept);
+                add_carries(planes + r * PLANES + 6, levels, carries[r], kept);
             kept = 0;
         }
     }
     const __m512i low[GROUPS][5] = {{p0, p1, p2, p3, p4}, {q0, q1, q2, q3, q4}};
     for (int r = 0; r < groups; r++) {
-        planes[r][0] = form(_mm512_loadu_si512(columns), r ? row1 : row0);
+        planes[r * PLANES] = form(_mm512_loadu_si512(columns), r ? row1 : row0);
         for (int i = 0; i < 5; i++)
-            planes[r][1 + i] = low[r][i];
+            planes[r * PLANES + 1 + i] = low[r][i];
     }
 }
 

@@ -87,7 +87,7 @@ BL_TARGET_QUADS BL_INLINE void tile(int groups, int form, int full, const uint8_
     intptr_t size = form == INT16 ? 2 : 4;
     const char *out = form == BITS ? NULL : (const char *)result->out + (row * result->columns + column) * size;
     count(groups, 0, first, groups > 1 ? first + bl_quads_of_rows(words) : first, columns, words, out,
-          result->columns * size, form == BITS || !full ? 0 : bl_min(left, 8 * groups), 64 * (int)size, planes);
+          result->columns * size, form == BITS || !full ? 0 : bl_min(left, 8 * groups), 64 * (int)size, PLANES, planes[0]);
     for (int r = 0; r < groups; r++)
         if (words < 64)
             finish(result, form, full, 1, planes[r], row + 8 * r, left - 8 * r, column, width, bases, bases_stride);

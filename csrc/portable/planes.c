@@ -15,7 +15,7 @@ static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
     if (bits == 1) {
         for (int j = 0; j < 64; j++) {
             high |= values[j] != 1 && values[j] != -1;
-            flags[j] = values[j] > 0;
+            flags[j] = values[j] == 1;
         }
         *out = bl_pack_flags(flags);
         return high;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.jit.compilation import helper, kernel, popcount_word
+from bitlearn.backends.jit.compilation import helper, kernel
 from bitlearn.backends.jit.panels import PANEL, panel_at
 from bitlearn.backends.jit.tile import TILE_COLUMNS, TILE_ROWS, count_tile
 
