@@ -138,6 +138,12 @@ def _split_columns(g, bits, first, out, outside):
     return g, *g.shape, first, len(out), bits, out, outside
 
 
+def _plane_windows(planes, kernel, padding, first, out_size, out):
+    *image, bits, words = planes.shape
+    shape = _conv2d(0, image, kernel, (image[0], *out_size, 0), words, (1, 1), padding)
+    return planes, bits, shape, first, len(out), out
+
+
 def _planes_matmul_panels(planes, panels, n, accumulate, out):
     m, bits, words = planes.shape
     return planes, bits, panels, m, out.shape[1], words, n, accumulate, out
@@ -235,6 +241,7 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "xnor_matmul_sign_panels": _xnor_matmul_sign_panels,
     "split_planes": _split_planes,
     "split_columns": _split_columns,
+    "plane_windows": _plane_windows,
     "planes_matmul_panels": _planes_matmul_panels,
     "xnor_conv2d_panels": _xnor_conv2d_panels,
     "xnor_conv2d_sign_panels": _xnor_conv2d_sign_panels,

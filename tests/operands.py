@@ -365,6 +365,7 @@ OPERANDS = {
     "xnor_conv2d_sign_panels": Operands(_xnor_conv2d_sign_panels, CONVOLUTIONS),
     "split_planes": Operands(planes.split_planes, MATRICES, planes.SPLITS),
     "split_columns": Operands(planes.split_columns, MATRICES, planes.SPLITS),
+    "plane_windows": Operands(planes.plane_windows, CONVOLUTIONS, (1, 4)),
     "planes_matmul_panels": Operands(planes.planes_matmul_panels, PRODUCTS, planes.WIDTHS),
     "grad_input": Operands(_grad_input, GRADIENTS, GRADIENT_TYPES),
     "grad_weight": Operands(_grad_weight, GRADIENTS, GRADIENT_TYPES),

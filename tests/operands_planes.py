@@ -56,3 +56,14 @@ def planes_matmul_panels(rng, size, dtype):
     to_panels(b, panels)
     start = rng.integers(-1000, 1000, size=(m, k)).astype(np.int32)
     return planes_of(g if dtype > 1 else np.where(g > 0, 1, -1).astype(np.int8), dtype), panels, n, True, start
+
+
+def plane_windows(rng, case, dtype):
+    """The windows that the gradient of a convolution of stride 1 has, some of them."""
+    planes = rng.integers(0, 2**64, size=(case.batch, *case.out, dtype, words_for(case.k)), dtype=WORD)
+    padding = tuple(size - 1 - before for size, before in zip(case.kernel, case.padding, strict=True))
+    pixels = case.batch * case.image[0] * case.image[1]
+    first = int(rng.integers(0, pixels + 1))
+    count = int(rng.integers(0, pixels - first + 1))
+    out = filled((count, dtype, case.kernel[0] * case.kernel[1] * planes.shape[-1]), WORD)
+    return planes, case.kernel, padding, first, case.image, out

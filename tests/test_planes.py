@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import GRADIENTS, THREADS, packed, signs
+from cases import CONVOLUTIONS, GRADIENTS, THREADS, packed, signs
 from operands_planes import codes
 
 import bitlearn as bl
 from bitlearn.ops import planes
+from bitlearn.ops.conv import geometry
 
 WIDTHS = (1, 2, 3, 4, 8)
 
@@ -36,6 +37,43 @@ def test_products(way, bits, rng):
             np.testing.assert_array_equal(out, expected + 3)
             reached = bl.grad_weight(g, packed(x), n, output="sign", threshold=2.5, mask=mask, **options)
             np.testing.assert_array_equal(reached, bl.pack(expected >= 2.5) & mask)
+
+
+@pytest.mark.parametrize("bits", [1, 4])
+@pytest.mark.parametrize("pad_value", [0, 1, -1])
+def test_convolutions(way, bits, pad_value, rng):
+    for case in CONVOLUTIONS:
+        g = codes(rng, bits, case.batch, *case.out, case.k)
+        w, x = packed(signs(rng, case.k, *case.kernel, case.n)), packed(signs(rng, case.batch, *case.image, case.n))
+        fixed = {"stride": case.stride, "padding": case.padding, "pad_value": pad_value}
+        if geometry(case.image, case.kernel, case.stride, case.padding, 0).out_size != case.out:
+            continue  # what the functions cannot ask for
+        with bl.use_backend("reference"):
+            images = bl.conv2d_grad_input(g, w, case.n, case.image, **fixed)
+            kernels = bl.conv2d_grad_weight(g, x, case.n, case.kernel, **fixed)
+            reached = bl.conv2d_grad_weight(g, x, case.n, case.kernel, output="sign", **fixed)
+        for threads in (1, 3):
+            options = {"bits": bits, "threads": threads, **fixed}
+            np.testing.assert_array_equal(bl.conv2d_grad_input(g, w, case.n, case.image, **options), images)
+            np.testing.assert_array_equal(bl.conv2d_grad_weight(g, x, case.n, case.kernel, **options), kernels)
+            out = np.full_like(kernels, 3)
+            bl.conv2d_grad_weight(g, x, case.n, case.kernel, accumulate=True, out=out, **options)
+            np.testing.assert_array_equal(out, kernels + 3)
+            got = bl.conv2d_grad_weight(g, x, case.n, case.kernel, output="sign", **options)
+            np.testing.assert_array_equal(got, reached)
+
+
+def test_a_value_of_more_bits_in_a_convolution(way, rng):
+    g = codes(rng, 4, 2, 5, 6, 7)
+    g[1, 4, 5, 6] = 8
+    out = np.full((2, 5, 6, 3), 7, np.int32)
+    with pytest.raises(ValueError, match="g must hold values of 4 bits"):
+        bl.conv2d_grad_input(g, packed(signs(rng, 7, 3, 3, 3)), 3, (5, 6), padding=1, bits=4, out=out)
+    assert (out == 7).all()
+    x = packed(signs(rng, 2, 5, 6, 3))
+    for output in ("values", "sign"):
+        with pytest.raises(ValueError, match="g must hold values of 4 bits"):
+            bl.conv2d_grad_weight(g, x, 3, (3, 3), padding=1, bits=4, output=output)
 
 
 def test_quantized_gradients(way, rng):

@@ -16,7 +16,7 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_operand, integers, sums_gradient
+from bitlearn.quantizers import Gradient, input_operand, integers, sums_gradient, width
 from bitlearn.rng import Key
 
 
@@ -123,13 +123,16 @@ class BinaryConv2d(Convolution):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **self._options, **options)
+            options |= {"bits": width(operand)} | self._options
+            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
             return None, grads
         operand = input_operand(grad, self.precision, key)
-        sums = conv2d_grad_input(integers(operand), words, x.n, x.words.shape[1:3], **self._options)
+        sums = conv2d_grad_input(
+            integers(operand), words, x.n, x.words.shape[1:3], bits=width(operand), **self._options
+        )
         return sums_gradient(track("dX sums", sums), operand, self.precision.gradient_bits), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:

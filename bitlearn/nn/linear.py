@@ -18,7 +18,7 @@ from bitlearn.ops.matmul import xnor_matmul
 from bitlearn.ops.packing import pack, transpose_bits
 from bitlearn.ops.quantize import Quantized, quantize
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_operand, integers, scaled, sums_gradient, weight_operand
+from bitlearn.quantizers import Gradient, input_operand, integers, scaled, sums_gradient, weight_operand, width
 from bitlearn.rng import Key
 
 
@@ -92,13 +92,13 @@ class BinaryLinear(FullyConnected):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return grad_weight(integers(operand), x.words, x.n, **options)
+            return grad_weight(integers(operand), x.words, x.n, bits=width(operand), **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
             return None, grads
         operand = input_operand(grad, self.precision, key)
-        sums = track("dX sums", grad_input(integers(operand), words, x.n))
+        sums = track("dX sums", grad_input(integers(operand), words, x.n, bits=width(operand)))
         return sums_gradient(sums, operand, self.precision.gradient_bits), grads
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from bitlearn import bits
 from bitlearn.bits import WORD
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.planes import Planes, planes_of, width
+from bitlearn.ops.planes import Planes, check_width, faster, width
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
@@ -36,12 +36,19 @@ class Gradient:
     bits: int | None = None
     explicit: bool = False
 
-    def planes(self, words: np.ndarray, n: int, *, columns: bool, threads: int | None) -> Planes | None:
-        """Return the bit planes of the rows or columns where they are the faster way to a product with `words`."""
-        if np.any(self.zero_point):
-            return None
-        g = self.parts[0]
-        return planes_of(g, self.bits, words, n, columns=columns, explicit=self.explicit, threads=threads)
+    def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1) -> bool:
+        """Whether bit planes are the faster way to a product of so many rows.
+
+        Raises ValueError where they are not, and a value needs more bits than the caller said; planes find that as they
+        are split.
+        """
+        if self.bits is None or np.any(self.zero_point):
+            return False
+        if faster(self.bits, rows, depth, columns, taps):
+            return True
+        if self.explicit:
+            check_width(self.parts[0], self.bits)
+        return False
 
     @property
     def total(self) -> np.dtype:
@@ -180,7 +187,9 @@ def grad_input(
         raise ValueError(f"g must have as many columns as w has rows, got shapes {(m, k)} and {weights.shape}")
     check_terms(ready, k)
     result = check.output(out, (m, n), ready.result, [ready.source, w])
-    planes = ready.planes(weights, n, columns=False, threads=threads)
+    planes: Planes | None = None
+    if ready.on_planes(m, k, n):
+        planes = Planes(ready.parts[0], ready.bits or 8, weights, n, columns=False, threads=threads)
 
     def kernel(part: np.ndarray, into: np.ndarray) -> None:
         if planes:
@@ -193,6 +202,13 @@ def grad_input(
     else:
         result[...] = product(ready, (m, n), kernel, adds=False)
     return result
+
+
+class SplitGradient(Protocol):
+    """A gradient in bit planes, ready for its product."""
+
+    def values(self, accumulate: bool, out: np.ndarray) -> None:
+        """Write the sums, or add them."""
 
 
 def weight_gradient(
@@ -208,7 +224,7 @@ def weight_gradient(
     accumulate: bool,
     out: np.ndarray | None,
     threads: int | None,
-    planes: Callable[[], Planes | None] = lambda: None,
+    planes: Callable[[], SplitGradient | None],
 ) -> np.ndarray:
     """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs.
 
@@ -262,8 +278,8 @@ def weight_gradient(
         bounds = np.ascontiguousarray(bounds, dtype=np.float32)
     else:
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
-    if found := planes():
-        found.signs(n, bounds, kept, result)
+    if isinstance(by_planes := planes(), Planes):
+        by_planes.signs(n, bounds, kept, result)
         return result
     arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
     last = len(arguments) - 1
@@ -338,6 +354,12 @@ def grad_weight(
     m, k = ready.parts[0].shape
     if m != len(inputs):
         raise ValueError(f"g and x must have the same number of rows, got shapes {(m, k)} and {inputs.shape}")
+
+    def by_planes() -> Planes | None:
+        if ready.on_planes(k, m, n):
+            return Planes(ready.parts[0], ready.bits or 8, inputs, n, columns=True, threads=threads)
+        return None
+
     return weight_gradient(
         "grad_weight",
         ready,
@@ -350,5 +372,5 @@ def grad_weight(
         accumulate=accumulate,
         out=out,
         threads=threads,
-        planes=lambda: ready.planes(inputs, n, columns=True, threads=threads),
+        planes=by_planes,
     )

@@ -17,8 +17,8 @@ from bitlearn.ops import check
 from bitlearn.ops.dispatch import bound, lookup, run, which
 from bitlearn.ops.weights import panels_of
 
-#: Terms of a product that are taken at a time: the counts of 4 bits then fit 16.
-TERMS = 4096
+#: Terms of a product that are taken at a time: their bits are kept transposed and recoded, four times the operand.
+TERMS = 8192
 #: Values of the int32 sums that the packed signs are made from at a time: 256 KiB.
 _SUMS = 2**16
 # What a variant's own time is compared at, and how many runs: the shortest counts.
@@ -53,15 +53,18 @@ def _measured(int8: Callable, planes: Callable) -> tuple[float, float]:
     return a_plane, _quickest(lambda: int8(g, words, _COLUMNS, out)) / depth
 
 
-def faster(bits: int, rows: int, depth: int, columns: int) -> bool:
-    """Whether a product of so many rows of `bits` bits is expected to be faster on planes than on int8."""
+def faster(bits: int, rows: int, depth: int, columns: int, taps: int = 1) -> bool:
+    """Whether a product of so many rows of `bits` bits is expected to be faster on planes than on int8.
+
+    In a convolution each value that is split is in the sums of so many taps.
+    """
     if bits > 7 or rows * depth * columns < _LEAST or not which("planes_matmul_panels").startswith("cext"):
         return False
     words = words_for(depth)
     # Tiles of 16 rows and 64 columns.
     tiled = -(-rows // 16) * 16 * words_for(columns) * 64
     plane, int8 = _measured(lookup("grad_input"), lookup("planes_matmul_panels"))
-    once = _CALL + _WORD * words * columns + _VALUE * rows * depth
+    once = _CALL + _WORD * words * columns + _VALUE * rows * depth / taps
     by_planes = once + bits * tiled * (words + _PLANE_SUM) * plane
     return by_planes * _MARGIN < rows * columns * (depth / 64 * int8 + _INT8_SUM * plane)
 
@@ -94,6 +97,27 @@ def check_width(g: np.ndarray, bits: int) -> None:
             raise _too_wide(bits)
 
 
+def split(g: np.ndarray, bits: int, *, columns: bool, threads: int | None) -> np.ndarray:
+    """Return the planes of the rows or columns of g, or raise where a value needs more bits."""
+    terms, rows = g.shape if columns else g.shape[::-1]
+    planes, outside = np.empty((rows, bits, words_for(terms)), dtype=WORD), np.zeros(rows, dtype=np.uint8)
+    if columns:
+        run("split_columns", (g, bits, 0, planes, outside), rows=(3, 4), first=2, threads=threads)
+    else:
+        run("split_planes", (np.ascontiguousarray(g), bits, planes, outside), rows=(0, 2, 3), threads=threads)
+    if outside.any():
+        raise _too_wide(bits)
+    return planes
+
+
+def product_with(words: np.ndarray, n: int, rows: int) -> Callable[[np.ndarray, bool, np.ndarray], None]:
+    """Return the product of planes with words (terms, ceil(n / 64)): called with planes, whether to add, and out."""
+    transposed = np.empty((n, words_for(len(words))), dtype=WORD)
+    run("transpose_bits", (words, n, transposed))
+    product = bound(lookup("planes_matmul_panels"), panels_of(transposed), rows)
+    return lambda planes, accumulate, out: product(planes, len(words), accumulate, out)
+
+
 class Planes:
     """The products of one gradient, as the planes of its rows or of its columns, with packed rows of ±1 bits.
 
@@ -105,8 +129,10 @@ class Planes:
         depth, rows = g.shape if columns else g.shape[::-1]
         ranges = [slice(start, min(start + TERMS, depth)) for start in range(0, max(depth, 1), TERMS)]
         self.threads = threads
-        self.chunks = [_split(g, each, rows, bits, columns=columns, threads=threads) for each in ranges]
-        self.products = [_product(words[each], n, rows * bits) for each in ranges]
+        self.chunks = [
+            split(g[each] if columns else g[:, each], bits, columns=columns, threads=threads) for each in ranges
+        ]
+        self.products = [product_with(words[each], n, rows * bits) for each in ranges]
 
     def _add(self, accumulate: bool, chunks: Sequence[np.ndarray], out: np.ndarray) -> None:
         for index, (planes, product) in enumerate(zip(chunks, self.products, strict=True)):
@@ -141,45 +167,3 @@ class Planes:
 
         rows = tuple(range(3 + len(self.chunks)))
         run(part, (bounds, mask, out, *self.chunks), rows=rows, threads=self.threads)
-
-
-def _split(g: np.ndarray, terms: slice, rows: int, bits: int, *, columns: bool, threads: int | None) -> np.ndarray:
-    """Return the planes of some terms of the rows or columns of g."""
-    planes = np.empty((rows, bits, words_for(terms.stop - terms.start)), dtype=WORD)
-    outside = np.zeros(rows, dtype=np.uint8)
-    if columns:
-        run("split_columns", (g[terms], bits, 0, planes, outside), rows=(3, 4), first=2, threads=threads)
-    else:
-        part = np.ascontiguousarray(g[:, terms])
-        run("split_planes", (part, bits, planes, outside), rows=(0, 2, 3), threads=threads)
-    if outside.any():
-        raise _too_wide(bits)
-    return planes
-
-
-def _product(words: np.ndarray, n: int, rows: int) -> Callable[[np.ndarray, bool, np.ndarray], None]:
-    """Return the product of planes with words (terms, ceil(n / 64)): called with planes, whether to add, and out."""
-    transposed = np.empty((n, words_for(len(words))), dtype=WORD)
-    run("transpose_bits", (words, n, transposed))
-    product = bound(lookup("planes_matmul_panels"), panels_of(transposed), rows)
-    return lambda planes, accumulate, out: product(planes, len(words), accumulate, out)
-
-
-def planes_of(
-    g: np.ndarray, bits: int | None, words: np.ndarray, n: int, *, columns: bool, explicit: bool, threads: int | None
-) -> Planes | None:
-    """Return the planes of an int8 gradient of known bits where they are the faster way, else None.
-
-    Raises
-    ------
-    ValueError
-        Where a value needs more bits: always where they are the caller's own (`explicit`), else where values are split.
-    """
-    if bits is None:
-        return None
-    depth, rows = g.shape if columns else g.shape[::-1]
-    if faster(bits, rows, depth, n):
-        return Planes(g, bits, words, n, columns=columns, threads=threads)
-    if explicit:
-        check_width(g, bits)
-    return None

@@ -62,7 +62,7 @@ def plane_windows(planes, kernel, padding, first, out_size, out):
     planes (batch, h, w, bits, words), kernel (kh, kw), padding (top, left) of any sign, out_size (rows, columns) of the
     windows, out (count, bits, kh * kw * words): the windows [first, first + count), line by line and image after image.
     """
-    batch, h, w, bits, words = planes.shape
+    _batch, h, w, bits, words = planes.shape
     for index in range(len(out)):
         image, place = divmod(first + index, out_size[0] * out_size[1])
         top, left = (at - before for at, before in zip(divmod(place, out_size[1]), padding, strict=True))
@@ -73,4 +73,6 @@ def plane_windows(planes, kernel, padding, first, out_size, out):
         out[index] = window.reshape(bits, -1)
 
 
-KERNELS = {function.__name__: function for function in (split_planes, split_columns, plane_windows, planes_matmul_panels)}
+KERNELS = {
+    function.__name__: function for function in (split_planes, split_columns, plane_windows, planes_matmul_panels)
+}
