@@ -83,6 +83,11 @@ def integers(grad: Gradient) -> np.ndarray:
     return grad.values if isinstance(grad, Quantized) else grad
 
 
+def width(grad: Gradient) -> int | None:
+    """Return how many bits the int8 codes of a quantized gradient need, or None of another gradient."""
+    return grad.bits if isinstance(grad, Quantized) and grad.values.dtype == np.int8 else None
+
+
 def reshaped(grad: Gradient, shape: tuple[int, ...]) -> Gradient:
     """Return a gradient in another shape."""
     if isinstance(grad, Quantized):

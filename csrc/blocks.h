@@ -74,6 +74,12 @@ static inline intptr_t bl_quads_step(intptr_t words)
     return bl_max(16, BL_QUADS_BLOCK / bl_quads_of_rows(words) / 2 * 16);
 }
 
+/* Rows of integers whose planes are recoded at a time: a multiple of 16. */
+static inline intptr_t bl_planes_step(int bits, intptr_t words)
+{
+    return bl_max(16, BL_QUADS_BLOCK / (bits * bl_quads_of_rows(words)) / 2 * 16);
+}
+
 /* Products of gradients with bits. A group is four bytes of a gradient, 4 int8, 2 int16 or 1 float32 terms; a block is
    at most BL_BLOCK_ROWS rows by BL_BLOCK_GROUPS groups by BL_BLOCK_WORDS words of bits. The bits of a word and a block
    are expanded once to a panel, which every row of the block reads: 256 bytes a group, 16 KiB, half of a small first

@@ -135,6 +135,33 @@ void bl_xnor_matmul_quads(int variant, const uint64_t *a, const uint8_t *columns
 void bl_xnor_matmul_sign_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
                                intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
 
+/* --- Products of few-bit integers with bits ---------------------------------------------------------------------
+   An integer of `bits` bits, 1 <= bits <= 8, is so many bit planes: of two's complement, -2^(bits-1) to 2^(bits-1) - 1,
+   lowest plane first; or +1 and -1 where bits is 1, as in the packed format. With the planes b_p of v, weights c_p = 2^p
+   (the last one -2^(bits-1), so that they add up to -1) and d_p = popcount(b_p ^ w), the sum of v * w is
+   -popcount(w) - sum of c_p * d_p. */
+
+/* The planes of the rows of g: bit[i, p, j] = bit p of g[i, j]; outside[i] = 1 where row i holds a value of more bits,
+   whose planes are its lowest bits. g (m, k), out (m, bits, ceil(k / 64)), outside (m). */
+void bl_split_planes(int variant, const int8_t *g, intptr_t m, intptr_t k, int bits, uint64_t *out, uint8_t *outside);
+
+/* The planes of k columns of g from the first on: bit[o, p, i] = bit p of g[i, first + o]. g (m, channels),
+   out (k, bits, ceil(m / 64)), outside (k). */
+void bl_split_columns(int variant, const int8_t *g, intptr_t m, intptr_t channels, intptr_t first, intptr_t k, int bits,
+                      uint64_t *out, uint8_t *outside);
+
+/* out[i, j] = sum over t < n of v[i, t] * b[j, t], added to out where accumulate is not 0, with the planes of v and b in
+   panels. planes (m, bits, words), out (m, k); n < 2^24. */
+void bl_planes_matmul_panels(int variant, const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m,
+                             intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out);
+
+/* The same with the panels recoded too; scratch has bl_planes_scratch(m, bits, words) bytes, at most 96 KiB, or what 16
+   rows take where that is more. */
+intptr_t bl_planes_scratch(intptr_t m, int bits, intptr_t words);
+void bl_planes_matmul_quads(int variant, const uint64_t *planes, int bits, const uint64_t *panels,
+                            const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate,
+                            int32_t *out, uint8_t *scratch);
+
 /* The sizes of a two-dimensional convolution, images NHWC. Output position (r, c) sees through tap (i, j) the input
    position (r * stride_height + i - pad_top, c * stride_width + j - pad_left); outside the image it counts pad_value
    (0, +1 or -1) in each of the n channels. The padding at the bottom and on the right follows from out_height and
@@ -148,6 +175,12 @@ typedef struct {
     int64_t n;
     int pad_value;
 } bl_conv2d;
+
+/* The windows of output pixels [first, first + count), numbered line by line and image after image, of images of integers
+   in bit planes; integers outside an image are 0. planes (batch, height, width, bits, words), out (count, bits,
+   kernel_height * kernel_width * words). Neither out_channels nor pad_value is used. */
+void bl_plane_windows(int variant, const uint64_t *planes, int bits, const bl_conv2d *shape, intptr_t first,
+                      intptr_t count, uint64_t *out);
 
 /* out[b, r, c, o] = sum over taps and channels of x[b, position(r, i), position(c, j), :] * w[o, i, j, :].
    x (batch, height, width, words), w (out_channels, kernel_height, kernel_width, words),

@@ -40,7 +40,7 @@ void bl_pack_blocked(bl_pack_rows *pack_rows, bl_transpose *transpose, const voi
 void bl_popcount_blocked(bl_count *count, bl_add_counts *add_counts, const uint64_t *x, intptr_t outer, intptr_t rows,
                          intptr_t words, intptr_t outer_stride, intptr_t row_stride, intptr_t word_stride,
                          int64_t *out);
-bl_transpose bl_transpose_portable, bl_transpose_avx2;
+bl_transpose bl_transpose_portable, bl_transpose_avx2, bl_transpose_avx512bw;
 
 /* -1 and +1 as the bits of a type, and its bytes. */
 typedef struct {

@@ -27,6 +27,19 @@
 #define BL_LAYOUT_KERNELS(X)                                                                                           \
     X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))
 
+#define BL_SPLIT_KERNELS(X)                                                                                            \
+    X(split_planes, (const int8_t *g, intptr_t m, intptr_t k, int bits, uint64_t *out, uint8_t *outside),              \
+      (g, m, k, bits, out, outside))                                                                                   \
+    X(split_columns,                                                                                                   \
+      (const int8_t *g, intptr_t m, intptr_t channels, intptr_t first, intptr_t k, int bits, uint64_t *out,            \
+       uint8_t *outside),                                                                                              \
+      (g, m, channels, first, k, bits, out, outside))
+
+#define BL_WINDOW_KERNELS(X)                                                                                           \
+    X(plane_windows,                                                                                                   \
+      (const uint64_t *planes, int bits, const bl_conv2d *shape, intptr_t first, intptr_t count, uint64_t *out),       \
+      (planes, bits, shape, first, count, out))
+
 #define BL_XNOR_KERNELS(X)                                                                                             \
     X(hamming,                                                                                                         \
       (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),         \
@@ -57,6 +70,10 @@
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out),                                                                       \
       (a, panels, m, k, words, n, threshold, out))                                                                     \
+    X(planes_matmul_panels,                                                                                            \
+      (const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,    \
+       int accumulate, int32_t *out),                                                                                  \
+      (planes, bits, panels, m, k, words, n, accumulate, out))                                                         \
     X(xnor_conv2d_panels,                                                                                              \
       (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out, int out_type),                    \
       (x, panels, shape, out, out_type))                                                                               \
@@ -75,6 +92,10 @@
       (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
       (a, columns, m, k, words, n, threshold, out, scratch))                                                           \
+    X(planes_matmul_quads,                                                                                             \
+      (const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns, intptr_t m, intptr_t k,       \
+       intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch),                                     \
+      (planes, bits, panels, columns, m, k, words, n, accumulate, out, scratch))                                       \
     X(xnor_conv2d_quads,                                                                                               \
       (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape, void *out,           \
        int out_type, uint8_t *scratch),                                                                                \
@@ -173,7 +194,7 @@
     X(unfold_codes, (const int8_t *x, const bl_conv2d *shape, int8_t *out), (x, shape, out))
 
 #define BL_KERNELS(X)                                                                                                  \
-    BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X)                                                                          \
+    BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
     BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X)
 

@@ -130,6 +130,25 @@ def _xnor_matmul_sign_panels(a, panels, n, threshold, out):
     return a, panels, len(a), len(threshold), a.shape[1], n, threshold, out
 
 
+def _split_planes(g, bits, out, outside):
+    return g, *g.shape, bits, out, outside
+
+
+def _split_columns(g, bits, first, out, outside):
+    return g, *g.shape, first, len(out), bits, out, outside
+
+
+def _plane_windows(planes, kernel, padding, first, out_size, out):
+    *image, bits, words = planes.shape
+    shape = _conv2d(0, image, kernel, (image[0], *out_size, 0), words, (1, 1), padding)
+    return planes, bits, shape, first, len(out), out
+
+
+def _planes_matmul_panels(planes, panels, n, accumulate, out):
+    m, bits, words = planes.shape
+    return planes, bits, panels, m, out.shape[1], words, n, accumulate, out
+
+
 def _xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
     shape = _conv2d(n, x.shape, kernel, out.shape, x.shape[3], stride, padding, pad_value)
     return x, panels, shape, out, _code(out)
@@ -220,6 +239,10 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "hamming_panels": _hamming_panels,
     "xnor_matmul_panels": _xnor_matmul_panels,
     "xnor_matmul_sign_panels": _xnor_matmul_sign_panels,
+    "split_planes": _split_planes,
+    "split_columns": _split_columns,
+    "plane_windows": _plane_windows,
+    "planes_matmul_panels": _planes_matmul_panels,
     "xnor_conv2d_panels": _xnor_conv2d_panels,
     "xnor_conv2d_sign_panels": _xnor_conv2d_sign_panels,
     "grad_input": _gradient,

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import operands_codes as codes
+import operands_planes as planes
 import operands_quantize as quantize
 import operands_updates as updates
 from cases import (
@@ -362,6 +363,10 @@ OPERANDS = {
     "xnor_matmul_sign_panels": Operands(_xnor_matmul_sign_panels, PRODUCTS),
     "xnor_conv2d_panels": Operands(_xnor_conv2d_panels, CONVOLUTIONS, _DOTS),
     "xnor_conv2d_sign_panels": Operands(_xnor_conv2d_sign_panels, CONVOLUTIONS),
+    "split_planes": Operands(planes.split_planes, MATRICES, planes.SPLITS),
+    "split_columns": Operands(planes.split_columns, MATRICES, planes.SPLITS),
+    "plane_windows": Operands(planes.plane_windows, CONVOLUTIONS, (1, 4)),
+    "planes_matmul_panels": Operands(planes.planes_matmul_panels, PRODUCTS, planes.WIDTHS),
     "grad_input": Operands(_grad_input, GRADIENTS, GRADIENT_TYPES),
     "grad_weight": Operands(_grad_weight, GRADIENTS, GRADIENT_TYPES),
     "grad_weight_sign": Operands(_grad_weight_sign, GRADIENTS, GRADIENT_TYPES),

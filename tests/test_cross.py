@@ -20,6 +20,7 @@ import test_kernels_conv
 import test_kernels_gradients
 import test_kernels_panels
 import test_kernels_passes
+import test_kernels_planes
 import test_kernels_updates
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
@@ -30,6 +31,7 @@ MODULES = (
     test_kernels_gradients,
     test_kernels_panels,
     test_kernels_passes,
+    test_kernels_planes,
     test_kernels_updates,
 )
 #: The others are tested through the extension, on the processors that have them.

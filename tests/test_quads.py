@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import test_kernels_panels as panels
+import test_kernels_planes as planes
 
 import bitlearn as bl
 
@@ -37,6 +38,11 @@ def test_signs(recoding, rng):
 @pytest.mark.parametrize("n", [64 * 63, 64 * 63 + 1, 64 * 64 + 5, 2**15 - 1, 64 * 1023, 64 * 1023 + 1])
 def test_long_rows_and_those_past_the_limit(recoding, n, rng):
     panels.test_longest_rows("xnor_matmul_panels", recoding, np.int32, n, rng)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_planes(recoding, bits, rng):
+    planes.test_products("planes_matmul_panels", recoding, bits, True, rng)
 
 
 @pytest.mark.parametrize("kernel", ["xnor_conv2d_panels", "xnor_conv2d_sign_panels"])

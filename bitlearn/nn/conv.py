@@ -16,7 +16,7 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like
+from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
 from bitlearn.rng import Key
 
 
@@ -125,7 +125,8 @@ class BinaryConv2d(Convolution):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **self.options, **options)
+            options |= {"bits": width(operand)} | self.options
+            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
@@ -135,7 +136,8 @@ class BinaryConv2d(Convolution):
         def input_product(images: slice) -> np.ndarray:
             values = integers(operand)[images]
             sums = empty((len(values), *x.words.shape[1:3], x.n), sums_like(values))
-            return conv2d_grad_input(values, words, x.n, x.words.shape[1:3], out=sums, **self.options)
+            options = {"bits": width(operand), "out": sums} | self.options
+            return conv2d_grad_input(values, words, x.n, x.words.shape[1:3], **options)
 
         return input_gradient_of(input_product, (*x.words.shape[:3], x.n), operand, self.precision), grads
 

@@ -25,7 +25,7 @@ from bitlearn.ops.conv import xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.ops.weights import pack_weights
-from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like
+from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
 from bitlearn.rng import Key
 
 #: Sums, or values of a gradient, that are formed at a time for a few images: half of a second-level cache.
@@ -102,13 +102,14 @@ def backward(
     def weight_product(operand: Gradient, **options: Any) -> np.ndarray:
         values = integers(operand)
         signs = options.get("output") == "sign"
+        options |= {"bits": width(operand)} | conv.options
         result = empty((filters, *conv.kernel, words_for(x.n) if signs else x.n), WORD if signs else sums_like(values))
         step = filters_at_a_time(len(x) * height * width, filters)
         for first in range(0, filters, step):
             some = slice(first, min(first + step, filters))
             where = places[..., first // WORD_BITS : words_for(some.stop)]
             part = spread(np.ascontiguousarray(values[..., some]), np.ascontiguousarray(where))
-            conv2d_grad_weight(part, x.words, x.n, conv.kernel, out=result[some], **conv.options, **options)
+            conv2d_grad_weight(part, x.words, x.n, conv.kernel, out=result[some], **options)
         return result
 
     grads: Gradients = {"weight": binary_weight_gradient(weight_product, grad, conv.weight, conv.precision, key)}
@@ -123,7 +124,7 @@ def backward(
             some = slice(images.start + start, min(images.start + start + step, images.stop))
             part = spread(values[some], places[some])
             out = sums[start : start + step]
-            conv2d_grad_input(part, words, x.n, x.words.shape[1:3], out=out, **conv.options)
+            conv2d_grad_input(part, words, x.n, x.words.shape[1:3], out=out, bits=width(operand), **conv.options)
         return sums
 
     return input_gradient_of(product, (len(x), *x.words.shape[1:3], x.n), operand, conv.precision), grads

@@ -27,6 +27,7 @@ from bitlearn.quantizers import (
     sums_gradient,
     sums_like,
     weight_operand,
+    width,
 )
 from bitlearn.rng import Key
 
@@ -101,7 +102,7 @@ class BinaryLinear(FullyConnected):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return grad_weight(integers(operand), x.words, x.n, **options)
+            return grad_weight(integers(operand), x.words, x.n, bits=width(operand), **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:
@@ -110,7 +111,8 @@ class BinaryLinear(FullyConnected):
 
         def input_product(rows: slice) -> np.ndarray:
             values = integers(operand)[rows]
-            return grad_input(values, words, x.n, out=empty((len(values), x.n), sums_like(values)))
+            sums = empty((len(values), x.n), sums_like(values))
+            return grad_input(values, words, x.n, bits=width(operand), out=sums)
 
         return input_gradient_of(input_product, (len(x), x.n), operand, self.precision), grads
 

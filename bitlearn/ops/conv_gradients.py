@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bitlearn.ops import check
+from bitlearn.ops import check, planes
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
+from bitlearn.ops.conv_planes import WeightPlanes, input_values
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradients import Gradient, Output, check_terms, gradient, product, weight_gradient
 from bitlearn.ops.quantize import Quantized
@@ -42,6 +46,7 @@ def conv2d_grad_input(
     stride: Pair = 1,
     padding: Padding = 0,
     pad_value: int = 0,
+    bits: int | None = None,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -58,6 +63,8 @@ def conv2d_grad_input(
         ``(batch, height, width, n)`` of the images, or ``(height, width)``.
     stride, padding, pad_value
         As given to `xnor_conv2d`. Padded positions have no gradient, whatever they hold.
+    bits : int, optional
+        How many bits the values of an int8 `g` need, as for `grad_input`.
     out : ndarray, shape (batch, height, width, n), optional
     threads : int, optional
         How many threads share the images.
@@ -83,17 +90,25 @@ def conv2d_grad_input(
            [1, 1, 1]], dtype=int32)
     """
     n = check.count("n", n)
-    ready = gradient(g, 4, axis=0)
+    ready = gradient(g, 4, axis=0, bits=bits)
     kernels = weight_words("w", w, n, 4)
     batch = len(ready.parts[0])
     size = _spatial("input_shape", input_shape, (batch, None, None, n))
     windows = geometry(size, kernels.shape[1:3], stride, padding, pad_value)
     _check_size(ready, batch, windows, len(kernels))
     shape = (batch, *size, n)
-    check_terms(ready, kernels[..., 0].size)
+    terms = math.prod(kernels.shape[:3])
+    check_terms(ready, terms)
     result = check.output(out, shape, ready.result, [ready.source, w])
+    pixels, taps = batch * size[0] * size[1], kernels.shape[1] * kernels.shape[2]
+    by_planes: Callable[[np.ndarray], None] | None = None
+    if windows.stride == (1, 1) and ready.on_planes(pixels, terms, n, max(taps, 1)):
+        by_planes = input_values(ready.parts[0], ready.bits or 8, kernels, n, windows, threads)
 
     def kernel(part: np.ndarray, into: np.ndarray) -> None:
+        if by_planes:
+            by_planes(into)
+            return
         arguments = (part, kernels, n, windows.stride, windows.padding, into)
         run("conv2d_grad_input", arguments, rows=(0, 5), threads=threads)
 
@@ -113,6 +128,7 @@ def conv2d_grad_weight(
     stride: Pair = 1,
     padding: Padding = 0,
     pad_value: int = 0,
+    bits: int | None = None,
     output: Output = "values",
     threshold: float = 0,
     mask: ArrayLike | None = None,
@@ -133,6 +149,8 @@ def conv2d_grad_weight(
         ``(out, kh, kw, n)``, or ``(kh, kw)``.
     stride, padding, pad_value
         As given to `xnor_conv2d`; a padded position counts with `pad_value`.
+    bits : int, optional
+        How many bits the values of an int8 `g` need, as for `grad_input`.
     output, threshold, mask, accumulate
         As `grad_weight`; `mask` is (out, kh, kw, words).
     out : ndarray, optional
@@ -161,12 +179,20 @@ def conv2d_grad_weight(
            [4, 6, 4]], dtype=int32)
     """
     n = check.count("n", n)
-    ready = gradient(g, 4, axis=3)
+    ready = gradient(g, 4, axis=3, bits=bits)
     images = check.words("x", x, n, 4)
     channels = ready.parts[0].shape[3]
     size = _spatial("kernel_shape", kernel_shape, (channels, None, None, n))
     windows = geometry(images.shape[1:3], size, stride, padding, pad_value)
     _check_size(ready, len(images), windows, channels)
+
+    def by_planes() -> WeightPlanes | None:
+        # The signs of a convolution's sums are made block by block by the int8 kernels alone.
+        rows, terms = channels if output == "values" else 0, ready.parts[0].size // max(channels, 1)
+        if ready.on_planes(rows, min(terms, planes.TERMS), n, max(size[0] * size[1], 1)):
+            return WeightPlanes(ready.parts[0], ready.bits or 8, images, n, size, windows, threads)
+        return None
+
     return weight_gradient(
         "conv2d_grad_weight",
         ready,
@@ -179,4 +205,5 @@ def conv2d_grad_weight(
         accumulate=accumulate,
         out=out,
         threads=threads,
+        planes=by_planes,
     )

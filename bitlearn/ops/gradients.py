@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,7 @@ from bitlearn import bits
 from bitlearn.bits import WORD
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
+from bitlearn.ops.planes import Planes, check_width, faster, width
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
@@ -32,6 +33,22 @@ class Gradient:
     zero_point: np.ndarray | int
     result: np.dtype
     source: object
+    bits: int | None = None
+    explicit: bool = False
+
+    def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1) -> bool:
+        """Whether bit planes are the faster way to a product of so many rows.
+
+        Raises ValueError where they are not, and a value needs more bits than the caller said; planes find that as they
+        are split.
+        """
+        if self.bits is None or np.any(self.zero_point):
+            return False
+        if faster(self.bits, rows, depth, columns, taps):
+            return True
+        if self.explicit:
+            check_width(self.parts[0], self.bits)
+        return False
 
     @property
     def total(self) -> np.dtype:
@@ -51,8 +68,8 @@ def _of_axis(name: str, value: object, shape: tuple[int, ...], axis: int) -> np.
     return array.reshape(-1)
 
 
-def gradient(g: ArrayLike | Quantized, ndim: int, axis: int) -> Gradient:
-    """Check a gradient whose scales, if quantized, may vary along `axis` only."""
+def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = None) -> Gradient:
+    """Check a gradient whose scales, if quantized, may vary along `axis` only, and that needs so many bits."""
     if isinstance(g, Quantized):
         source: object = g.values
         values = np.asarray(source)
@@ -76,7 +93,8 @@ def gradient(g: ArrayLike | Quantized, ndim: int, axis: int) -> Gradient:
         parts = (values if ready else np.require(values, requirements=["C", "A"]),)
     else:
         raise TypeError(f"g must be int8, int16, floating or quantized, got dtype {values.dtype}")
-    return Gradient(parts, scale, zero_point, result, source)
+    known = width(bits, g.bits if isinstance(g, Quantized) else None, values.dtype)
+    return Gradient(parts, scale, zero_point, result, source, known, bits is not None)
 
 
 def check_terms(g: Gradient, terms: int) -> None:
@@ -114,6 +132,7 @@ def grad_input(
     w: ArrayLike | PackedWeights,
     n: int,
     *,
+    bits: int | None = None,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -126,6 +145,9 @@ def grad_input(
     w : array_like of uint64, shape (N, words), or PackedWeights
     n : int
         How many values a row of `w` holds.
+    bits : int, optional
+        How many bits the values of an int8 `g` need: 1 where they are +1 and -1, else 2 to 8. Few bits may run faster,
+        with the same results. A quantized `g` says so itself.
     out : ndarray, shape (M, n), optional
         Of the type below.
     threads : int, optional
@@ -142,7 +164,7 @@ def grad_input(
     TypeError
         Where `g` has another type, or `w` is not uint64.
     ValueError
-        Where shapes do not fit, or a scale varies along the axis that is summed over.
+        Where shapes do not fit, a scale varies along the axis that is summed over, or a value needs more than `bits`.
 
     Notes
     -----
@@ -158,22 +180,35 @@ def grad_input(
     (array([[-1, -7,  7]], dtype=int32), array([[-1, -7,  7]]))
     """
     n = check.count("n", n)
-    ready = gradient(g, 2, axis=0)
+    ready = gradient(g, 2, axis=0, bits=bits)
     weights = weight_words("w", w, n, 2)
     m, k = ready.parts[0].shape
     if k != len(weights):
         raise ValueError(f"g must have as many columns as w has rows, got shapes {(m, k)} and {weights.shape}")
     check_terms(ready, k)
     result = check.output(out, (m, n), ready.result, [ready.source, w])
+    planes: Planes | None = None
+    if ready.on_planes(m, k, n):
+        planes = Planes(ready.parts[0], ready.bits or 8, weights, n, columns=False, threads=threads)
 
     def kernel(part: np.ndarray, into: np.ndarray) -> None:
-        run("grad_input", (part, weights, n, into), rows=(0, 3), threads=threads)
+        if planes:
+            planes.values(False, into)
+        else:
+            run("grad_input", (part, weights, n, into), rows=(0, 3), threads=threads)
 
     if ready.scale is None:
         kernel(ready.parts[0], result)
     else:
         result[...] = product(ready, (m, n), kernel, adds=False)
     return result
+
+
+class SplitGradient(Protocol):
+    """A gradient in bit planes, ready for its product."""
+
+    def values(self, accumulate: bool, out: np.ndarray) -> None:
+        """Write the sums, or add them."""
 
 
 def weight_gradient(
@@ -189,11 +224,12 @@ def weight_gradient(
     accumulate: bool,
     out: np.ndarray | None,
     threads: int | None,
+    planes: Callable[[], SplitGradient | None],
 ) -> np.ndarray:
     """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs.
 
     ``fixed`` are the kernel's arguments between the gradient and the first row, ``x`` the caller's own object of the
-    first of them; ``shape`` is that of the values.
+    first of them; ``shape`` is that of the values; ``planes()`` is asked for a faster way, once all is checked.
     """
     check.choice("output", output, ("values", "sign"))
     n = shape[-1]
@@ -209,7 +245,12 @@ def weight_gradient(
 
         first = 1 + len(fixed)
 
+        found = planes()
+
         def add(part: np.ndarray, into: np.ndarray, accumulate: bool = True) -> None:
+            if found:
+                found.values(accumulate, into)
+                return
             arguments = (part, *fixed, 0, accumulate, into)
             run(kernel, arguments, rows=(len(arguments) - 1,), first=first, threads=threads)
 
@@ -237,6 +278,9 @@ def weight_gradient(
         bounds = np.ascontiguousarray(bounds, dtype=np.float32)
     else:
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
+    if isinstance(by_planes := planes(), Planes):
+        by_planes.signs(n, bounds, kept, result)
+        return result
     arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
     last = len(arguments) - 1
     run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, threads=threads)
@@ -248,6 +292,7 @@ def grad_weight(
     x: ArrayLike,
     n: int,
     *,
+    bits: int | None = None,
     output: Output = "values",
     threshold: float = 0,
     mask: ArrayLike | None = None,
@@ -264,6 +309,8 @@ def grad_weight(
     x : array_like of uint64, shape (M, words)
     n : int
         How many values a row of `x` holds.
+    bits : int, optional
+        How many bits the values of an int8 `g` need, as for `grad_input`.
     output : {"values", "sign"}
         The products, or one packed bit each.
     threshold : float
@@ -288,8 +335,8 @@ def grad_weight(
     TypeError
         Where `g` has another type, or `x` or `mask` is not uint64.
     ValueError
-        Where shapes do not fit, a scale varies along the axis that is summed over, `accumulate` is without `out` or
-        with "sign", or `threshold` or `mask` is with "values".
+        Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`,
+        `accumulate` is without `out` or with "sign", or `threshold` or `mask` is with "values".
 
     Examples
     --------
@@ -302,11 +349,17 @@ def grad_weight(
     array([[-1, -1,  1]], dtype=int8)
     """
     n = check.count("n", n)
-    ready = gradient(g, 2, axis=1)
+    ready = gradient(g, 2, axis=1, bits=bits)
     inputs = check.words("x", x, n, 2)
     m, k = ready.parts[0].shape
     if m != len(inputs):
         raise ValueError(f"g and x must have the same number of rows, got shapes {(m, k)} and {inputs.shape}")
+
+    def by_planes() -> Planes | None:
+        if ready.on_planes(k, m, n):
+            return Planes(ready.parts[0], ready.bits or 8, inputs, n, columns=True, threads=threads)
+        return None
+
     return weight_gradient(
         "grad_weight",
         ready,
@@ -319,4 +372,5 @@ def grad_weight(
         accumulate=accumulate,
         out=out,
         threads=threads,
+        planes=by_planes,
     )

@@ -28,6 +28,9 @@
 /* Recode rows for a block of a product; those past the last of 8 are 0. */
 void bl_recode_rows(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out);
 
+/* Recode rows [0, m) of 8, `stride` words apart, the words exclusive-or `flip`. */
+void bl_recode_eight(const uint64_t *a, intptr_t stride, intptr_t m, intptr_t words, uint64_t flip, uint8_t *out);
+
 #endif
 
 #endif

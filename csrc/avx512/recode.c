@@ -97,39 +97,45 @@ BL_TARGET_QUADS BL_INLINE void transpose_words(__m512i v[8])
         v[j] = t[j];
 }
 
-/* Eight rows at a time: 8 x 8 words are transposed, so that a lane is a row. */
-BL_TARGET_QUADS void bl_recode_rows(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out)
+/* Eight rows, `stride` words apart: 8 x 8 words are transposed, so that a lane is a row. All bits are flipped where `flip`
+   has all set. */
+BL_TARGET_QUADS void bl_recode_eight(const uint64_t *a, intptr_t stride, intptr_t m, intptr_t words, uint64_t flip,
+                                     uint8_t *out)
 {
-    const __m512i order = transpose_order(1);
+    const __m512i order = transpose_order(1), flips = _mm512_set1_epi64((long long)flip);
     const __m512i c = _mm512_loadu_si512(row_c_table), cd = _mm512_loadu_si512(row_cd_table);
-    for (intptr_t i = 0; i < m; i += 8) {
-        __m512i parity = _mm512_setzero_si512();
-        for (intptr_t p = 0; p < words; p += 8) {
-            intptr_t now = bl_min(8, words - p);
-            __mmask8 in = (__mmask8)((1u << now) - 1);
-            __m512i v[8];
-            for (int r = 0; r < 8; r++)
-                v[r] = i + r < m ? _mm512_maskz_loadu_epi64(in, a + (i + r) * words + p) : _mm512_setzero_si512();
-            transpose_words(v);
+    __m512i parity = _mm512_setzero_si512();
+    for (intptr_t p = 0; p < words; p += 8) {
+        intptr_t now = bl_min(8, words - p);
+        __mmask8 in = (__mmask8)((1u << now) - 1);
+        __m512i v[8];
+        for (int r = 0; r < 8; r++)
+            v[r] = r < m ? _mm512_xor_si512(flips, _mm512_maskz_loadu_epi64(in, a + r * stride + p))
+                         : _mm512_setzero_si512();
+        transpose_words(v);
 #pragma GCC unroll 8
-            for (int k = 0; k < 8; k++, out += 256) {
-                if (k >= now)
-                    break;
-                __m512i index[2];
-                indices(v[k], order, &parity, index);
-                for (int half = 0; half < 2; half++) {
-                    _mm512_storeu_si512(out + 128 * half, _mm512_permutexvar_epi8(index[half], c));
-                    _mm512_storeu_si512(out + 128 * half + 64, _mm512_permutexvar_epi8(index[half], cd));
-                }
+        for (int k = 0; k < 8; k++, out += 256) {
+            if (k >= now)
+                break;
+            __m512i index[2];
+            indices(v[k], order, &parity, index);
+            for (int half = 0; half < 2; half++) {
+                _mm512_storeu_si512(out + 128 * half, _mm512_permutexvar_epi8(index[half], c));
+                _mm512_storeu_si512(out + 128 * half + 64, _mm512_permutexvar_epi8(index[half], cd));
             }
         }
-        uint64_t last = 0;
-        __mmask8 odd = _mm512_movepi64_mask(parity);
-        for (int r = 0; r < 8; r++)
-            last |= (uint64_t)((odd >> r & 1) | 2) << (8 * (7 - r));
-        _mm512_storeu_si512(out, _mm512_set1_epi64((long long)last));
-        out += 64;
     }
+    uint64_t last = 0;
+    __mmask8 odd = _mm512_movepi64_mask(parity);
+    for (int r = 0; r < 8; r++)
+        last |= (uint64_t)((odd >> r & 1) | 2) << (8 * (7 - r));
+    _mm512_storeu_si512(out, _mm512_set1_epi64((long long)last));
+}
+
+void bl_recode_rows(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out)
+{
+    for (intptr_t i = 0; i < m; i += 8, out += bl_quads_of_rows(words))
+        bl_recode_eight(a + i * words, words, m - i, words, 0, out);
 }
 
 #endif

@@ -11,6 +11,7 @@ const bl_kernels bl_kernels_avx512 = {.pack = bl_pack_avx512bw,
                                       .unpack = bl_unpack_avx512bw,
                                       .popcount = bl_popcount_avx512,
                                       .transpose_bits = bl_transpose_bits_avx512bw,
+                                      BL_SPLIT_KERNELS(SHARED)
                                       BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
                                       BL_GRADIENT_KERNELS(ENTRY) BL_PASS_KERNELS(SHARED) BL_QUAD_KERNELS(ENTRY)
                                       BL_QUANTIZE_KERNELS(SHARED) BL_UPDATE_KERNELS(SHARED)

@@ -178,8 +178,8 @@ BL_TARGET_AVX512BW BL_INLINE void transpose_words(__m512i v[8])
 }
 
 /* By tiles of 512 by 512 bits: whole cache lines are read and written. */
-BL_TARGET_AVX512BW static void transpose(const uint64_t *x, intptr_t x_stride, intptr_t m, intptr_t n, uint64_t *out,
-                                         intptr_t out_stride)
+BL_TARGET_AVX512BW void bl_transpose_avx512bw(const uint64_t *x, intptr_t x_stride, intptr_t m, intptr_t n,
+                                              uint64_t *out, intptr_t out_stride)
 {
     __m512i aligned[8 * sizeof(tile) / sizeof(__m512i)];
     tile *tiles = (tile *)(void *)aligned;
@@ -205,13 +205,13 @@ BL_TARGET_AVX512BW static void transpose(const uint64_t *x, intptr_t x_stride, i
 
 void bl_transpose_bits_avx512bw(const uint64_t *x, intptr_t m, int64_t n, uint64_t *out)
 {
-    transpose(x, bl_words(n), m, (intptr_t)n, out, bl_words(m));
+    bl_transpose_avx512bw(x, bl_words(n), m, (intptr_t)n, out, bl_words(m));
 }
 
 void bl_pack_avx512bw(const void *x, int x_type, intptr_t outer, intptr_t rows, int64_t n, intptr_t outer_stride,
                       intptr_t row_stride, intptr_t value_stride, const void *threshold, int each, uint64_t *out)
 {
-    bl_pack_blocked(pack_rows, transpose, x, x_type, outer, rows, n, outer_stride, row_stride, value_stride, threshold,
+    bl_pack_blocked(pack_rows, bl_transpose_avx512bw, x, x_type, outer, rows, n, outer_stride, row_stride, value_stride, threshold,
                     each, out);
 }
 

@@ -61,6 +61,50 @@ void bl_xnor_matmul_sign_panels_blocked(bl_panel_block *block, const uint64_t *a
     product(block, a, panels, m, k, words, n, &result);
 }
 
+/* Integers whose planes are counted at a time: their counts are 16 KiB at most. */
+#define INTEGERS 16
+
+/* Write or add sums of integers of so many bits, from the counts of their planes. */
+static void combine(int bits, const int32_t *base, const int32_t *counts, intptr_t width, int accumulate, int32_t *out)
+{
+    uint32_t sums[BL_PANEL];
+    const uint32_t last = bits > 1 ? (uint32_t)1 << (bits - 1) : (uint32_t)-2;
+    for (int c = 0; c < BL_PANEL; c++)
+        sums[c] = (uint32_t)base[c] + last * (uint32_t)counts[(bits - 1) * BL_PANEL + c];
+    for (int p = 0; p < bits - 1; p++)
+        for (int c = 0; c < BL_PANEL; c++)
+            sums[c] -= (uint32_t)counts[p * BL_PANEL + c] << p;
+    for (intptr_t c = 0; c < width; c++)
+        out[c] = (int32_t)(accumulate ? (uint32_t)out[c] + sums[c] : sums[c]);
+}
+
+void bl_planes_matmul_panels_blocked(bl_panel_block *block, const uint64_t *planes, int bits, const uint64_t *panels,
+                                     intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out)
+{
+    int32_t counts[INTEGERS * 8 * BL_PANEL] = {0}, zero[BL_PANEL] = {0};
+    bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = BL_INT32, .out = counts, .columns = BL_PANEL};
+    intptr_t step = bl_max(INTEGERS, BLOCK_WORDS / bl_max(bits * words, 1) / INTEGERS * INTEGERS);
+    for (intptr_t i = 0; i < m; i += step) {
+        const uint64_t *panel = panels;
+        for (intptr_t j = 0; j < k; j += BL_PANEL) {
+            intptr_t width = bl_min(BL_PANEL, k - j), stride = (width + 7) / 8 * 8;
+            int32_t base[BL_PANEL];
+            for (intptr_t c = 0; c < BL_PANEL; c++)
+                base[c] = bits > 1 ? 0 : (int32_t)n;
+            for (intptr_t p = 0; bits > 1 && p < words; p++)
+                for (intptr_t c = 0; c < stride; c++)
+                    base[c] -= (int32_t)popcount64(panel[p * stride + c]);
+            for (intptr_t r = i; r < bl_min(i + step, m); r += INTEGERS) {
+                intptr_t rows = bl_min(INTEGERS, m - r);
+                block(planes + r * bits * words, panel, rows * bits, words, 0, width, zero, 0, &result);
+                for (intptr_t s = 0; s < rows; s++)
+                    combine(bits, base, counts + s * bits * BL_PANEL, width, accumulate, out + (r + s) * k + j);
+            }
+            panel += words * stride;
+        }
+    }
+}
+
 void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                      const int32_t counts[BL_PANEL])
 {
@@ -126,6 +170,11 @@ static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, in
 BL_PANEL_KERNELS(KERNEL)
 
 intptr_t bl_quads_bytes(intptr_t k, intptr_t words) { return bl_quads_of_columns(k, words); }
+
+intptr_t bl_planes_scratch(intptr_t m, int bits, intptr_t words)
+{
+    return bl_min(bl_planes_step(bits, words), (m + 15) / 16 * 16) / 8 * bits * bl_quads_of_rows(words);
+}
 
 intptr_t bl_quads_scratch(intptr_t m, intptr_t words)
 {

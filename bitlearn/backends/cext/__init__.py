@@ -88,6 +88,25 @@ def _xnor_conv2d_sign(variant, x, w, n, stride, padding, pad_value, threshold, o
     lib.bl_xnor_conv2d_sign(variant, pointer(x), pointer(w), shape, pointer(threshold), pointer(out, True))
 
 
+def _split_planes(variant, g, bits, out, outside):
+    lib.bl_split_planes(variant, pointer(g), *g.shape, bits, pointer(out, True), pointer(outside, True))
+
+
+def _split_columns(variant, g, bits, first, out, outside):
+    sizes = (*g.shape, first, len(out), bits)
+    lib.bl_split_columns(variant, pointer(g), *sizes, pointer(out, True), pointer(outside, True))
+
+
+def _plane_windows(variant, planes, kernel, padding, first, out_size, out):
+    *image, bits, words = planes.shape
+    shape = conv2d(0, image, kernel, (image[0], *out_size, 0), words, (1, 1), padding)
+    lib.bl_plane_windows(variant, pointer(planes), bits, shape, first, len(out), pointer(out, True))
+
+
+def _planes_matmul_panels(variant, planes, panels, n, accumulate, out):
+    quads.bind_planes_matmul_panels(variant, panels, len(planes))(planes, n, accumulate, out)
+
+
 def _xnor_conv2d_panels(variant, x, panels, kernel, *rest):
     pixels = math.prod(rest[-1].shape[:3])
     quads.bind_xnor_conv2d_panels(variant, panels, pixels)(x, kernel, *rest)
@@ -164,6 +183,10 @@ _KERNELS = {
         _hamming_panels,
         _xnor_matmul_panels,
         _xnor_matmul_sign_panels,
+        _split_planes,
+        _split_columns,
+        _plane_windows,
+        _planes_matmul_panels,
         _xnor_conv2d_panels,
         _xnor_conv2d_sign_panels,
         _hamming,

@@ -82,6 +82,24 @@ def bind_xnor_matmul_sign_panels(variant, panels, rows=None):
     return product
 
 
+def bind_planes_matmul_panels(variant, panels, rows=None):
+    """Return planes_matmul_panels with its panels bound; the rows are integers, of some planes each."""
+    columns = _Columns(variant, panels, rows)
+
+    def product(planes, n, accumulate, out):
+        m, bits, words = planes.shape
+        sizes = (m, out.shape[1], words, n, accumulate, pointer(out, True))
+        if m * bits < columns.worth or words > lib.BL_QUADS_WORDS:
+            lib.bl_planes_matmul_panels(variant, pointer(planes), bits, columns.panels, *sizes)
+        else:
+            scratch = ffi.from_buffer(_OCTETS, np.empty(lib.bl_planes_scratch(m, bits, words), dtype=np.uint8))
+            operands = (pointer(planes), bits, columns.panels, columns.recoded(out.shape[1], words))
+            lib.bl_planes_matmul_quads(variant, *operands, *sizes, scratch)
+
+    product.nbytes = columns.nbytes
+    return product
+
+
 def _window(x, kernel):
     """The words of a window."""
     return kernel[0] * kernel[1] * x.shape[3]
@@ -126,6 +144,7 @@ def bind_xnor_conv2d_sign_panels(variant, panels, rows=None):
 BINDERS = {
     "xnor_matmul_panels": bind_xnor_matmul_panels,
     "xnor_matmul_sign_panels": bind_xnor_matmul_sign_panels,
+    "planes_matmul_panels": bind_planes_matmul_panels,
     "xnor_conv2d_panels": bind_xnor_conv2d_panels,
     "xnor_conv2d_sign_panels": bind_xnor_conv2d_sign_panels,
 }

@@ -37,6 +37,7 @@ from bitlearn.backends.jit.passes import (
     norm_gradient_peak,
     sign_pass,
 )
+from bitlearn.backends.jit.planes import plane_windows, planes_matmul_panels, split_columns, split_planes
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
 from bitlearn.backends.jit.quantization import largest_magnitude, quantize_linear, random_words
 from bitlearn.backends.jit.updates import adam_update, bop_update, sgd_update
@@ -57,6 +58,10 @@ _KERNELS = {
         hamming_panels,
         xnor_matmul_panels,
         xnor_matmul_sign_panels,
+        split_planes,
+        split_columns,
+        plane_windows,
+        planes_matmul_panels,
         xnor_conv2d_panels,
         xnor_conv2d_sign_panels,
         xnor_conv2d,
@@ -112,6 +117,12 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "xnor_conv2d_panels", (image, zeros(word, 8), (1, 1), 1, *window, 0, zeros(result, 1, 1, 1, 1))
         yield "xnor_conv2d", (image, image, 1, *window, 0, zeros(result, 1, 1, 1, 1))
         yield "xnor_matmul_panels", (row, zeros(word, 8), 1, zeros(result, 1, 1))
+    code, split = zeros(np.int8, 1, 1), (zeros(word, 1, 2, 1), zeros(np.uint8, 1))
+    yield "split_planes", (code, 2, *split)
+    yield "split_columns", (code, 2, 0, *split)
+    windows = (zeros(word, 1, 1, 1, 2, 1), (1, 1), (0, 0), 0, (1, 1), zeros(word, 1, 2, 1))
+    yield "plane_windows", windows
+    yield "planes_matmul_panels", (split[0], zeros(word, 8), 1, False, zeros(np.int32, 1, 1))
     threshold = zeros(np.int32, 1)
     yield "pack_panels", (row, zeros(word, 8))
     yield "xnor_matmul_sign_panels", (row, zeros(word, 8), 1, threshold, zeros(word, 1, 1))

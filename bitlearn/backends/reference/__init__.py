@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference import codes, passes, quantization, updates
+from bitlearn.backends.reference import codes, passes, planes, quantization, updates
 from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
 from bitlearn.panels import from_panels, to_panels
 
@@ -251,7 +251,7 @@ def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshol
 
 
 #: How many arrays at the end of its arguments a kernel writes, where it is not one.
-RESULTS = {"adam_update": 3, "sgd_update": 2, "bop_update": 2}
+RESULTS = {"adam_update": 3, "sgd_update": 2, "bop_update": 2, "split_planes": 2, "split_columns": 2}
 
 #: Every kernel by its name: the registry's list, and so everybody's.
 KERNELS = {
@@ -280,7 +280,7 @@ KERNELS = {
         conv2d_grad_weight_sign,
     )
 } | passes.KERNELS
-KERNELS |= quantization.KERNELS | updates.KERNELS | codes.KERNELS
+KERNELS |= quantization.KERNELS | updates.KERNELS | codes.KERNELS | planes.KERNELS
 
 #: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
 VARIANTS = {"reference": KERNELS}
