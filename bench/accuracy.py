@@ -1,0 +1,131 @@
+"""What 8 bits cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
+
+The policy ``int8`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be
+taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bitlearn.cli.progress import table
+from bitlearn.precision import POLICIES
+
+from . import results, trainings
+from .trainings import Training
+
+#: Where a checkout keeps them.
+FOLDER = results.FOLDER / "accuracy"
+SEEDS = (0, 1, 2)
+#: The comparisons: data set, network, epochs, and whether images are shifted and mirrored.
+CASES = {
+    "mnist-mlp": ("mnist", "mlp", 20, False),
+    "fashion-cnv": ("fashion-mnist", "cnv", 10, False),
+    "cifar-cnv": ("cifar10", "cnv", 10, True),
+}
+_POLICIES = ("int8", "standard")
+
+
+def training(case: str, policy: str, seed: int) -> Training:
+    """Return a training of a case under a policy."""
+    dataset, model, epochs, augment = CASES[case]
+    return Training(f"{case}-{policy}-{seed}", dataset, model, epochs, seed, POLICIES[policy], augment)
+
+
+def every() -> list[Training]:
+    """Return all trainings, seed by seed, so that what is there can be compared early."""
+    return [training(case, policy, seed) for seed in SEEDS for case in CASES for policy in _POLICIES]
+
+
+def take(path: Path, data: Path, folder: Path, *, resumed: bool) -> Path:
+    """Keep what ``bitlearn train --json`` wrote, once this code makes the same first steps.
+
+    Parameters
+    ----------
+    path : Path
+        Named as its training.
+    data, folder : Path
+        Where the data sets are, and where the record goes.
+    resumed : bool
+        The training went on from a checkpoint: the losses that it tells are not its first, and are not compared.
+
+    Raises
+    ------
+    ValueError
+        Where the file is of another training, or its first losses are not those of this code.
+    """
+    named = {each.name: each for each in every()}
+    if path.stem not in named:
+        raise ValueError(f"a file must be named as one of {', '.join(named)}, got {path.name}")
+    chosen, found = named[path.stem], json.loads(path.read_text("utf-8"))
+    wanted = {
+        "dataset": chosen.dataset,
+        "model": chosen.model,
+        "precision": chosen.precision.name,
+        "optimizer": "adam",
+        "schedule": "cosine",
+        "learning_rate": 0.001,
+        "epochs": chosen.epochs,
+        "batch_size": 100,
+        "seed": chosen.seed,
+    }
+    differing = [f"{key} {value!r}, not {found.get(key)!r}" for key, value in wanted.items() if found.get(key) != value]
+    if differing or len(found["history"]) != chosen.epochs:
+        raise ValueError(f"{path.name} must have {', '.join(differing) or f'{chosen.epochs} epochs'}")
+    first = trainings.first_steps(chosen, data)
+    if not resumed and not _agree(chosen, first["losses"], found["first_losses"]):
+        raise ValueError(
+            f"the first losses of {path.name} must be those of this code, {first['losses']}, got "
+            f"{found['first_losses']}; of a training that was resumed they are not compared with --resumed"
+        )
+    return trainings.store(trainings.record(chosen, found, first), folder)
+
+
+def _agree(chosen: Training, ours: list[float], theirs: list[float]) -> bool:
+    """Whether losses are the same: exactly under an integer policy; float sums are added in any order."""
+    if chosen.precision.integer:
+        return ours == theirs
+    return len(ours) == len(theirs) and all(abs(a - b) <= 1e-3 * abs(a) for a, b in zip(ours, theirs, strict=True))
+
+
+def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a case under a policy that are there."""
+    found = [trainings.stored(training(case, policy, seed), folder) for seed in SEEDS]
+    return [each for each in found if each is not None]
+
+
+def report(folder: Path) -> str:
+    """Return a table of what is there."""
+    rows = []
+    for case in CASES:
+        both = [present(case, policy, folder) for policy in _POLICIES]
+        for policy, found in zip(_POLICIES, both, strict=True):
+            if found:
+                single = " ".join(f"{each['test_accuracy']:.4f}" for each in found)
+                rows.append((case, policy, len(found), single, f"{trainings.mean(found):.4f}"))
+    return table("Test accuracy", ("training", "policy", "seeds", "each", "mean"), rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take in files, or make the trainings that are missing, and print the table."""
+    parser = trainings.parser("accuracy", "The accuracy of int8 beside standard.", "accuracy")
+    parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="FILE", help="what train --json wrote")
+    parser.add_argument("--resumed", action="store_true", help="they went on from a checkpoint")
+    arguments = parser.parse_args(argv)
+    if not arguments.report:
+        data = trainings.data_folder(arguments.data)
+        for path in arguments.take:
+            print(take(path, data, arguments.into, resumed=arguments.resumed))
+        for each in [] if arguments.take else every():
+            print(each.name, file=sys.stderr, flush=True)
+            trainings.make(each, data, arguments.into, arguments.checkpoints)
+    print(report(arguments.into))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
