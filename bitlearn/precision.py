@@ -89,9 +89,9 @@ class Precision:
     Raises
     ------
     ValueError
-        Where only one of the two is quantized; where a scale would vary along the axis that its product sums over (a
-        channel's for the input's gradient, a row's for the weight's); or where 16 bits have a scale or a rounding of
-        their own, for which nothing wider is left.
+        Where a field holds no such value; where only one of the two is quantized; where a scale would vary along the
+        axis that its product sums over (a channel's for the input's gradient, a row's for the weight's); or where 16
+        bits have a scale or a rounding of their own, for which nothing wider is left.
 
     Notes
     -----
@@ -116,6 +116,12 @@ class Precision:
     shift: np.dtype = _FLOAT32
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a string, got {self.name!r}")
+        if self.norm not in ("l1", "l2"):
+            raise ValueError(f"norm must be l1 or l2, got {self.norm!r}")
+        if not isinstance(self.sign_weight_gradient, bool):
+            raise ValueError(f"sign_weight_gradient must be True or False, got {self.sign_weight_gradient!r}")
         if (self.input_gradient is None) != (self.weight_gradient is None):
             raise ValueError(
                 "input_gradient and weight_gradient must both be quantized or both None, "
