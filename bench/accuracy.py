@@ -102,16 +102,16 @@ def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
     return [each for each in found if each is not None]
 
 
-def report(folder: Path) -> str:
-    """Return a table of what is there."""
-    rows = []
+def rows(folder: Path) -> list[tuple[str, ...]]:
+    """Return a table of what is there, head first."""
+    found: list[tuple[str, ...]] = [("training", "policy", "seeds", "each", "mean")]
     for case in CASES:
-        both = [present(case, policy, folder) for policy in _POLICIES]
-        for policy, found in zip(_POLICIES, both, strict=True):
-            if found:
-                single = " ".join(f"{each['test_accuracy']:.4f}" for each in found)
-                rows.append((case, policy, len(found), single, f"{trainings.mean(found):.4f}"))
-    return table("Test accuracy", ("training", "policy", "seeds", "each", "mean"), rows)
+        for policy in _POLICIES:
+            kept = present(case, policy, folder)
+            if kept:
+                single = " ".join(f"{each['test_accuracy']:.4f}" for each in kept)
+                found.append((case, policy, str(len(kept)), single, f"{trainings.mean(kept):.4f}"))
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for each in [] if arguments.take else every():
             print(each.name, file=sys.stderr, flush=True)
             trainings.make(each, data, arguments.into, arguments.checkpoints)
-    print(report(arguments.into))
+    head, *found = rows(arguments.into)
+    print(table("Test accuracy", head, found))
     return 0
 
 

@@ -57,6 +57,10 @@ class Quantization:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
+    def __str__(self) -> str:
+        own = "" if self.scale == "tensor" else f", a scale a {self.scale}"
+        return f"{self.bits} bits{own}{', stochastic' if self.rounding == 'stochastic' else ''}"
+
     @property
     def plain(self) -> bool:
         """Whether one scale and rounding to nearest are all there is to it."""

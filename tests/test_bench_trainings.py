@@ -194,9 +194,8 @@ def test_what_is_not_taken_in(made, tmp_path):
     assert made[-1][1] == ("--max-steps", "20")
 
 
-SWEEP = accuracy.FOLDER.parent / "sweep"
 KEPT = [(training, accuracy.FOLDER) for training in accuracy.every()] + [
-    (training, SWEEP) for training in sweep.first()
+    (training, sweep.FOLDER) for training in sweep.first()
 ]
 KEPT = [(training, folder) for training, folder in KEPT if (folder / f"{training.name}.json").exists()]
 
