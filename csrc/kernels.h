@@ -232,12 +232,12 @@ void bl_unfold_codes(int variant, const int8_t *x, const bl_conv2d *shape, int8_
    x lies as (outer, channels, inner), one scale a channel: (1, 1, size) where a tensor has one. */
 
 /* out[c] = max |x[:, c, :]|, 0 of nothing. x_type BL_FLOAT32 and BL_FLOAT64 (out of the same type; NaN where x holds
-   one), BL_INT32 and BL_INT64 (out unsigned, of the same width), or BL_UINT16 for the bits of float16 (out too). */
+   one), BL_INT8 to BL_INT64 (out unsigned, of the same width), or BL_UINT16 for the bits of float16 (out too). */
 void bl_largest_magnitude(int variant, const void *x, int x_type, intptr_t outer, intptr_t channels, intptr_t inner,
                           void *out);
 
 /* out[o, c, i] = clip(round(x[o, c, i] / scale[c]) + zero_point[c], low, high). x_type: BL_FLOAT32 with scale
-   (channels) float32, or BL_FLOAT64, BL_INT32 or BL_INT64 with scale float64; quotients are in scale's type. zero_point
+   (channels) float32, or BL_FLOAT64 or BL_INT8 to BL_INT64 with scale float64; quotients are in scale's type. zero_point
    (channels). noise NULL: to nearest, ties to even, in the default rounding mode; else noise (channels, outer, inner)
    and round(v) = floor(v + noise / 2^32). out of out_type BL_INT8 or BL_INT16; low and high fit it, and
    low - zero_point and high - zero_point lie within 2^21. No x is NaN. */

@@ -42,6 +42,8 @@
 BL_DEFINE_LARGEST(float16, uint16_t, BL_WITHOUT_SIGN, 0x7fff)
 BL_DEFINE_LARGEST(float32, uint32_t, BL_WITHOUT_SIGN, UINT32_C(0x7fffffff))
 BL_DEFINE_LARGEST(float64, uint64_t, BL_WITHOUT_SIGN, UINT64_C(0x7fffffffffffffff))
+BL_DEFINE_LARGEST(int8, uint8_t, BL_NEGATED, 7)
+BL_DEFINE_LARGEST(int16, uint16_t, BL_NEGATED, 15)
 BL_DEFINE_LARGEST(int32, uint32_t, BL_NEGATED, 31)
 BL_DEFINE_LARGEST(int64, uint64_t, BL_NEGATED, 63)
 
@@ -51,6 +53,10 @@ BL_INLINE void bl_largest_loops(const void *x, int x_type, intptr_t outer, intpt
         bl_largest_float32(x, outer, channels, inner, out);
     else if (x_type == BL_FLOAT64)
         bl_largest_float64(x, outer, channels, inner, out);
+    else if (x_type == BL_INT8)
+        bl_largest_int8(x, outer, channels, inner, out);
+    else if (x_type == BL_INT16)
+        bl_largest_int16(x, outer, channels, inner, out);
     else if (x_type == BL_INT32)
         bl_largest_int32(x, outer, channels, inner, out);
     else if (x_type == BL_INT64)
@@ -201,6 +207,8 @@ BL_INLINE void bl_store_codes(const int32_t *restrict code, intptr_t count, intp
     }
 BL_DEFINE_QUANTIZE(float32, float, float, (float))
 BL_DEFINE_QUANTIZE(float64, double, double, (double))
+BL_DEFINE_QUANTIZE(int8, int8_t, double, (double))
+BL_DEFINE_QUANTIZE(int16, int16_t, double, (double))
 BL_DEFINE_QUANTIZE(int32, int32_t, double, (double))
 BL_DEFINE_QUANTIZE(int64, int64_t, double, bl_double_of)
 
@@ -213,6 +221,10 @@ BL_INLINE void bl_quantize_loops(const void *x, int x_type, const void *scale, c
         BL_FROM(float32);
     else if (x_type == BL_FLOAT64)
         BL_FROM(float64);
+    else if (x_type == BL_INT8)
+        BL_FROM(int8);
+    else if (x_type == BL_INT16)
+        BL_FROM(int16);
     else if (x_type == BL_INT32)
         BL_FROM(int32);
     else

@@ -13,7 +13,7 @@ SCALED = [
     *star(3, 5, 7, sizes=(0, 1, 64, 130)),
     (1, 1, LARGE),
 ]
-SOURCES = (np.float32, np.float64, np.int32, np.int64)
+SOURCES = (np.float32, np.float64, np.int8, np.int16, np.int32, np.int64)
 #: (type of x, type of the result, whether rounding is stochastic)
 TYPES = [
     (source, code, stochastic) for source in SOURCES for code in (np.int8, np.int16) for stochastic in (False, True)

@@ -150,8 +150,8 @@ def _narrowed(precision: Precision, how: Quantization | None, grad: Flow) -> tup
     if how is None or precision.gradient_bits is None or how.bits >= precision.gradient_bits:
         return [], scratch(0)
     codes = scratch(grad.values * (1 if how.bits <= 8 else 2))
-    # The integers are widened to int32 first; random words are drawn in blocks, but not in small ones.
-    work = 4 * grad.values + quantize_scratch(grad.values)
+    # Random words are drawn in blocks, but not in small ones.
+    work = quantize_scratch(grad.values)
     if how.rounding == "stochastic":
         work += 4 * min(grad.values, NOISE_WORDS)
     return [[grad.variable, codes, scratch(work)]], codes

@@ -340,7 +340,7 @@ def narrow(q: Quantized, bits: int, *, axis: int | None = None, key: Key | None 
     ([[7, 2], [-3, 7]], [[6.429], [0.5]])
     """
     limit = 2 ** (bits - 1) - 1
-    source = _by_channel(q.values.astype(np.int32), axis)
+    source = _by_channel(np.ascontiguousarray(q.values), axis)
     step = np.maximum(_largest(source) / limit, 1.0)
     codes = _linear(source, step, np.zeros(len(step), dtype=np.int64), -limit, limit, key).reshape(q.values.shape)
     if axis is None:

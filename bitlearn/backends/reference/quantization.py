@@ -10,7 +10,7 @@ from bitlearn.rng import philox4x32
 def largest_magnitude(x, out):
     """out[c] = max |x[:, c, :]|, and 0 of nothing; NaN where x holds one.
 
-    x (outer, channels, inner) float32, float64, int32, int64, or uint16 as the bits of float16; out (channels,) of the
+    x (outer, channels, inner) float32, float64, int8 to int64, or uint16 as the bits of float16; out (channels,) of the
     same type, for integers unsigned.
     """
     if x.dtype.kind == "i":
@@ -26,7 +26,7 @@ def largest_magnitude(x, out):
 def quantize_linear(x, scale, zero_point, low, high, noise, out):
     """out[o, c, i] = clip(round(x[o, c, i] / scale[c]) + zero_point[c], low, high).
 
-    x (outer, channels, inner) float32, float64, int32 or int64; scale (channels,) float32 with a float32 x, else
+    x (outer, channels, inner) float32, float64 or int8 to int64; scale (channels,) float32 with a float32 x, else
     float64; zero_point (channels,) int64; out, shaped as x, int8 or int16. ``noise`` is an empty array for rounding to
     nearest, ties to even; else (channels, outer, inner) of uint32, and round(v) is floor(v + noise / 2**32), unbiased.
     Quotients are in scale's type.
