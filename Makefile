@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize lint docs bench claims results clean
+.PHONY: help demo test test-all sanitize lint docs bench claims results sweep accuracy clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,12 @@ claims: $(STAMPS)/claims ## measure what the documentation claims
 
 results: $(STAMPS)/bench ## keep what make bench and make claims last found in bench/results/, to be committed
 	$(BIN)/python -m bitlearn.bench.results out/bench.json out/claims.json
+
+sweep: $(STAMPS)/package ## train with 16 to 2 bits in each backward product, into bench/results/sweep; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.sweep $(SWEEP)
+
+accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/accuracy; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.accuracy $(ACCURACY)
 
 clean: ## remove all that these targets made, .venv included
 	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

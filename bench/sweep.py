@@ -16,7 +16,7 @@ from typing import Any
 from bitlearn.cli.progress import table
 from bitlearn.precision import POLICIES, Precision, Quantization
 
-from . import trainings
+from . import results, trainings
 from .trainings import Training
 
 #: Most telling first.
@@ -26,9 +26,11 @@ SEEDS = (0, 1, 2)
 WITHIN = 0.01
 _EPOCHS = 8
 _WIDE = Quantization(16)
+FOLDER = results.FOLDER / "sweep"
 _SCALES = {"input": ("tensor", "row"), "weight": ("tensor", "channel")}
 
 Records = dict[str, dict[str, Any]]
+Row = tuple[str, ...]
 
 
 def _training(name: str, precision: Precision, seed: int) -> Training:
@@ -106,28 +108,30 @@ def second(found: Records) -> list[Training]:
     ]
 
 
-def report(found: Records) -> str:
-    """Return tables of what is there: every width with one seed, and those with three."""
-    rows: list[Sequence[object]] = []
+def tables(found: Records) -> list[tuple[str, list[Row]]]:
+    """Return titles and tables, head first, of what is there: every width with one seed, and those with three."""
+    rows: list[Row] = []
     for bits in sorted(WIDTHS, reverse=True):
         for product in _SCALES:
             cells = [found.get(one(product, how, 0).name) for how in options(product, bits)]
             if any(cells):
-                rows.append((product, bits, *(_cell(each) for each in cells)))
+                rows.append((product, str(bits), *(_cell(each) for each in cells)))
     for name in ("standard", "both-16"):
         if f"{name}-0" in found:
             rows.append((name, "", _cell(found[f"{name}-0"]), "", "", ""))
+    if not rows:
+        return []
     own = "row or channel"
-    heads = ("product", "bits", "tensor, nearest", "tensor, stochastic", f"{own}, nearest", f"{own}, stochastic")
-    parts = [table("Test accuracy, and that in validation; seed 0, the other product at 16 bits", heads, rows)]
-    if len(first()) <= sum(training.name in found for training in first()):
+    head = ("product", "bits", "tensor, nearest", "tensor, stochastic", f"{own}, nearest", f"{own}, stochastic")
+    parts = [("Test accuracy, and that in validation; one seed, the other product at 16 bits", [head, *rows])]
+    if all(training.name in found for training in first()):
         groups: dict[str, list[dict[str, Any]]] = {}
         for training in second(found):
             if training.name in found:
                 groups.setdefault(training.name.rpartition("-")[0], []).append(found[training.name])
-        lines = [(name, len(each), f"{trainings.mean(each):.4f}") for name, each in groups.items()]
-        parts.append(table("Mean test accuracy", ("training", "seeds", "accuracy"), lines))
-    return "\n\n".join(parts)
+        lines = [(name, str(len(each)), f"{trainings.mean(each):.4f}") for name, each in groups.items()]
+        parts.append(("Mean test accuracy", [("training", "seeds", "accuracy"), *lines]))
+    return parts
 
 
 def _cell(kept: dict[str, Any] | None) -> str:
@@ -155,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for training in stage():
                 print(training.name, file=sys.stderr, flush=True)
                 found[training.name] = trainings.make(training, data, arguments.into, arguments.checkpoints)
-    print(report(present(arguments.into)))
+    print("\n\n".join(table(title, head, rows) for title, (head, *rows) in tables(present(arguments.into))))
     return 0
 
 

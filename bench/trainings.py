@@ -39,6 +39,12 @@ class Training:
     precision: Precision
     augment: bool = False
 
+    @property
+    def command(self) -> str | None:
+        """The command line, without the data's folder; None under a policy that the command line has no name for."""
+        known = isinstance(self.precision.setting(), str)
+        return " ".join(["bitlearn", "train", *self.options()]) if known else None
+
     def options(self) -> list[str]:
         """Return the options of the command, without the data's folder."""
         found = ["--dataset", self.dataset, "--model", self.model, "--precision", self.precision.name]
@@ -86,7 +92,7 @@ def record(training: Training, found: dict[str, Any], first: dict[str, Any]) -> 
     history = found["history"]
     return {
         "name": training.name,
-        "command": " ".join(["bitlearn", "train", *training.options()]),
+        "command": training.command,
         "precision": training.precision.setting(),
         "seed": training.seed,
         "test_accuracy": found["test_accuracy"],

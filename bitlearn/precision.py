@@ -57,6 +57,10 @@ class Quantization:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
+    def __str__(self) -> str:
+        own = "" if self.scale == "tensor" else f", a scale a {self.scale}"
+        return f"{self.bits} bits{own}{', stochastic' if self.rounding == 'stochastic' else ''}"
+
     @property
     def plain(self) -> bool:
         """Whether one scale and rounding to nearest are all there is to it."""
@@ -92,9 +96,9 @@ class Precision:
     Raises
     ------
     ValueError
-        Where only one of the two is quantized; where a scale would vary along the axis that its product sums over (a
-        channel's for the input's gradient, a row's for the weight's); or where 16 bits have a scale or a rounding of
-        their own, for which nothing wider is left.
+        Where a field holds no such value; where only one of the two is quantized; where a scale would vary along the
+        axis that its product sums over (a channel's for the input's gradient, a row's for the weight's); or where 16
+        bits have a scale or a rounding of their own, for which nothing wider is left.
 
     Notes
     -----
@@ -120,6 +124,12 @@ class Precision:
     shift: np.dtype = _FLOAT32
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a string, got {self.name!r}")
+        if self.norm not in ("l1", "l2"):
+            raise ValueError(f"norm must be l1 or l2, got {self.norm!r}")
+        if not isinstance(self.sign_weight_gradient, bool):
+            raise ValueError(f"sign_weight_gradient must be True or False, got {self.sign_weight_gradient!r}")
         if (self.input_gradient is None) != (self.weight_gradient is None):
             raise ValueError(
                 "input_gradient and weight_gradient must both be quantized or both None, "

@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import claims, plots, results, tables
+from bitlearn.bench import accuracy, claims, plots, results, sweep, tables
 from bitlearn.precision import POLICIES
 
 
@@ -99,6 +99,22 @@ class Benchmarks(SphinxDirective):
         return f'.. raw:: html\n\n   <p><img alt="{alternative}" src="{source}"></p>'
 
 
+class Trainings(SphinxDirective):
+    """The accuracies of the trainings that are kept with the code: ``accuracy`` or ``sweep``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        if self.arguments[0] == "accuracy":
+            folder, found = accuracy.FOLDER, [("", accuracy.rows(accuracy.FOLDER))]
+        else:
+            folder, found = sweep.FOLDER, sweep.tables(sweep.present(sweep.FOLDER))
+        for file in sorted(folder.glob("*.json")):
+            self.env.note_dependency(str(file))
+        parts = [list_table(rows, title) for title, rows in found if len(rows) > 1]
+        return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -138,6 +154,7 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)
+    app.add_directive("trainings", Trainings)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("markdown-file", MarkdownFile)
     return {"parallel_read_safe": True}

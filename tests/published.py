@@ -87,11 +87,29 @@ def check_codes(found, real, bits, scale=1.0) -> None:
     assert np.abs(found.values - codes).max() <= 1
 
 
+def operand(d, scale, bits, how, axis, key) -> tuple[np.ndarray, float | np.ndarray]:
+    """Return what a product takes of integers d, worth `scale` each, of so many bits: codes, and what each is worth."""
+    if how.bits >= bits:
+        return d, scale
+    others = tuple(each for each in range(d.ndim) if each != axis % d.ndim) if how.scale != "tensor" else None
+    step = np.maximum(np.abs(d).max(axis=others, keepdims=others is not None) / (2 ** (how.bits - 1) - 1), 1.0)
+    quotient = d / step
+    if how.rounding == "nearest":
+        return np.rint(quotient).astype(np.int64), scale * step
+    first = np.moveaxis(quotient, axis, 0) if others is not None else quotient
+    up = key.words(d.size).reshape(first.shape) / 2.0**32 < first - np.floor(first)
+    up = np.moveaxis(up, 0, axis) if others is not None else up
+    return (np.floor(quotient) + up).astype(np.int64), scale * step
+
+
 def check_requantized(found, sums, bits, scale, row_by_row=False) -> None:
     """Assert that `found` is what quantizing exact integer sums gives: themselves where they fit, else codes.
 
-    Row by row, each has a step of its own first, and then that of the largest.
+    Sums with a scale a row are quantized as the real numbers that they stand for. Row by row, each row has a step of
+    its own first, and then that of the largest.
     """
+    if np.ndim(scale):
+        return check_codes(found, sums * scale, bits)
     limit, largest = 2 ** (bits - 1) - 1, int(np.abs(sums).max(initial=0))
     step = largest / limit if largest > limit else 1.0
     codes = np.rint(sums / step)

@@ -6,9 +6,16 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.datasets.preparation import Examples, prepare
+from bitlearn.precision import Precision, Quantization
 from bitlearn.training import train_step
 
 POLICIES = ("standard", "int8", "low-memory")
+#: Both products apart: narrower than the gradient between the layers, each with a scale and a rounding of its own.
+APART = (
+    Precision("apart", Quantization(4, "row", "stochastic"), Quantization(3, "channel", "stochastic")),
+    Precision("one", Quantization(16), Quantization(4, "channel"), norm="l1", latent=np.dtype(np.float16)),
+    Precision("other", Quantization(5, "row"), Quantization(16), norm="l1", sign_weight_gradient=True),
+)
 MODELS = {
     "mlp": ((7, 5, 1), {"hidden": (65, 33)}),
     "cnv": ((32, 32, 3), {"filters": (5, 9, 6, 4), "dense": (17,)}),
@@ -17,7 +24,7 @@ MODELS = {
 CLASSES = 4
 
 
-def model(name: str, precision: str, head: str = "binary", seed: int = 3) -> bl.nn.Sequential:
+def model(name: str, precision: str | Precision, head: str = "binary", seed: int = 3) -> bl.nn.Sequential:
     shape, options = MODELS[name]
     return bl.models.build(name, shape, CLASSES, precision=precision, head=head, seed=seed, **options)
 
@@ -33,7 +40,7 @@ def examples(name: str, count: int, seed: int = 11) -> Examples:
 
 
 def trained(
-    name: str, precision: str, steps: int, head: str = "binary", optimizer: str = "adam", batch: int = 8
+    name: str, precision: str | Precision, steps: int, head: str = "binary", optimizer: str = "adam", batch: int = 8
 ) -> tuple[bl.nn.Sequential, dict[str, np.ndarray], list[float]]:
     """Return a network after some steps, the optimiser's state and the losses."""
     network, rule = model(name, precision, head), bl.optim.OPTIMIZERS[optimizer]()

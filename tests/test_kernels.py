@@ -102,7 +102,7 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_linear"))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_quantize_linear(kernel, variant, dtype, stochastic, rng):
     for out_type, limit in ((np.int8, 127), (np.int16, 32767)):
@@ -110,7 +110,9 @@ def test_quantize_linear(kernel, variant, dtype, stochastic, rng):
             x = rng.normal(size=size) * 3 * limit
             x[..., ::4] = np.rint(x[..., ::4]) + 0.5  # ties, where the scale is 1
             whole = np.issubdtype(dtype, np.integer)
-            x = (x * 100 if whole else x).astype(dtype)
+            if whole:
+                x = (x * 100).clip(max(np.iinfo(dtype).min, -(2**40)), min(np.iinfo(dtype).max, 2**40))
+            x = x.astype(dtype)
             channels = size[1]
             scale = np.exp(rng.normal(size=channels)).astype(np.float32 if dtype == np.float32 else np.float64)
             scale[::2] = 8 if whole else 1

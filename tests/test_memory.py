@@ -9,6 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from small import APART
 
 import bitlearn as bl
 from bitlearn import arena, memory
@@ -132,7 +133,7 @@ def traced(model: bl.nn.Sequential, optimizer: bl.optim.Optimizer, batch: int) -
     sys.platform != "linux" or not bl.which("grad_input").startswith("cext"),
     reason="the prediction is for other kernels",
 )
-@pytest.mark.parametrize("precision", ["standard", "int8", "low-memory"])
+@pytest.mark.parametrize("precision", ["standard", "int8", "low-memory", *APART])
 @pytest.mark.parametrize(
     ("name", "head", "optimizer", "batch"),
     [
@@ -169,7 +170,7 @@ def test_persistent_rows_are_the_arrays(optimizer, precision):
     }
 
 
-@pytest.mark.parametrize("precision", ["standard", "int8", "low-memory"])
+@pytest.mark.parametrize("precision", ["standard", "int8", "low-memory", *APART])
 @pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
 def test_tracked_variables_are_predicted(name, precision):
     model, rule = small(name, precision), bl.optim.adam()

@@ -14,13 +14,23 @@ from published import plain, sgn
 
 import bitlearn as bl
 from bitlearn.nn import BatchNorm, BatchNormSign, BinaryLinear, Flatten, InputConv2d, InputLinear, Linear, MaxPool2d
+from bitlearn.precision import Precision, Quantization
 from bitlearn.quantizers import BinaryGradient, SumsGradient, quantize_gradient
 from bitlearn.rng import Key
 
 INPUT_SCALE = 1 / 128
 
+#: Both products apart, with every kind of scale and rounding.
+APART = (
+    Precision("rows", Quantization(4, "row", "stochastic"), Quantization(3, "channel")),
+    Precision("channels", Quantization(5), Quantization(6, "channel", "stochastic"), norm="l1"),
+    Precision("input", Quantization(4, "row"), Quantization(16)),
+    Precision("weight", Quantization(16), Quantization(4, rounding="stochastic")),
+    Precision("signs", Quantization(8), Quantization(4, "channel"), norm="l1", sign_weight_gradient=True),
+)
 
-def network(name: str, precision: str, norm: str | None = None) -> bl.nn.Sequential:
+
+def network(name: str, precision: str | Precision, norm: str | None = None) -> bl.nn.Sequential:
     """Small networks of each kind on 8×8 images; channel counts that fill no word."""
     nn, options = bl.nn, {"precision": precision}
 
@@ -106,16 +116,25 @@ def check_weight_gradient(layer, found, sums, scale) -> None:
         assert dense.dtype == np.float32 and found.fan_in == layer.weight[0].size
         return
     if isinstance(found, SumsGradient):
-        assert found.sums.dtype == np.int32
+        assert found.sums.dtype == (np.int32 if layer.precision.weight_gradient.bits <= 8 else np.int64)
         np.testing.assert_array_equal(found.sums, sums)
         found = found.dense(layer.weight, slice(None))
+    else:
+        assert layer.precision.weight_gradient.scale == "channel"
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.where(passes, sums * float(scale), 0), rtol=1e-6)
+    each = np.reshape(scale, (-1, *[1] * (sums.ndim - 1)))
+    np.testing.assert_allclose(found, np.where(passes, sums * each, 0), rtol=1e-6)
 
 
-def check_backward(layer, x, y, cache, g, dx, grads, wanted) -> None:
+def check_backward(layer, x, y, cache, g, dx, grads, wanted, key) -> None:
     values, d, bits = plain(x), g.values.astype(np.int64), g.bits
     scale = float(g.scale)
+    how = layer.precision if layer.parameters() else None
+    if how is not None:
+        # Two streams of random bits: the weight's product has the layer's own, the input's the next one.
+        for_weight, weight_scale = published.operand(d, scale, bits, how.weight_gradient, -1, key)
+        next_key = Key(key.seed, key.step, key.stream + 1)
+        for_input, input_scale = published.operand(d, scale, bits, how.input_gradient, 0, next_key)
     if isinstance(layer, BatchNormSign | BatchNorm):
         rows = d.reshape(-1, layer.channels)
         if isinstance(layer, BatchNormSign):
@@ -125,11 +144,12 @@ def check_backward(layer, x, y, cache, g, dx, grads, wanted) -> None:
         assert grads["shift"].dtype == np.float32
         published.check_codes(dx, dy.reshape(values.shape), bits, scale)
     elif isinstance(layer, Linear):
-        np.testing.assert_allclose(grads["weight"], d.T @ values * scale, rtol=1e-6, atol=1e-12)
+        expected = for_weight.T @ values * np.reshape(weight_scale, (-1, 1))
+        np.testing.assert_allclose(grads["weight"], expected, rtol=1e-6, atol=1e-12)
         limit = 2 ** (bits - 1) - 1
         step = np.abs(layer.weight).max() / limit
-        sums = d @ np.rint(layer.weight / step).astype(np.int64)
-        published.check_requantized(dx, sums, bits, scale * float(step))
+        sums = for_input @ np.rint(layer.weight / step).astype(np.int64)
+        published.check_requantized(dx, sums, bits, input_scale * float(step))
     elif isinstance(layer, MaxPool2d):
         _, where = published.pooled(values, layer.window, layer.stride)
         expected = published.unpooled(d, where, values.shape, layer.window, layer.stride)
@@ -139,17 +159,20 @@ def check_backward(layer, x, y, cache, g, dx, grads, wanted) -> None:
         np.testing.assert_array_equal(dx.values, d.reshape(values.shape))
     else:
         first = isinstance(layer, InputLinear | InputConv2d)
-        sums, weight_sums = published.product_backward(layer, values, d)
-        check_weight_gradient(layer, grads["weight"], weight_sums, scale * (INPUT_SCALE if first else 1))
+        sums, _ = published.product_backward(layer, values, for_input)
+        _, weight_sums = published.product_backward(layer, values, for_weight)
+        check_weight_gradient(layer, grads["weight"], weight_sums, weight_scale * (INPUT_SCALE if first else 1))
         if not wanted or first:
             assert dx is None
         else:
-            published.check_requantized(dx, sums, bits, scale, layer.precision.row_by_row)
+            published.check_requantized(dx, sums, bits, input_scale, layer.precision.row_by_row)
 
 
 @pytest.mark.parametrize("name", ["mlp", "real", "cnv", "binarynet"])
 @pytest.mark.parametrize(
-    ("precision", "norm"), [("low-memory", None), ("int8", None), ("low-memory", "l2"), ("int8", "l1")]
+    ("precision", "norm"),
+    [("low-memory", None), ("int8", None), ("low-memory", "l2"), ("int8", "l1"), *((each, None) for each in APART)],
+    ids=lambda value: value.name if isinstance(value, Precision) else value,
 )
 def test_every_layer_of_a_step(name, precision, norm, rng):
     model = disturbed(network(name, precision, norm), rng)
@@ -170,7 +193,8 @@ def test_every_layer_of_a_step(name, precision, norm, rng):
     # A second forward pass: the first one's caches were looked into, and running statistics change nothing in training.
     scores, caches = model.forward(codes, training=True)
     np.testing.assert_array_equal(scores, values[-1])
-    whole = model.backward(list(caches), grad)[1]
+    key = Key(5, 3, 100)
+    whole = model.backward(list(caches), grad, key=key)[1]
 
     g = quantize_gradient(grad, model.precision)
     published.check_codes(g, grad.astype(np.float64), model.precision.gradient_bits)
@@ -178,9 +202,10 @@ def test_every_layer_of_a_step(name, precision, norm, rng):
     for index in reversed(range(first_trained, len(model.names))):
         layer = model[model.names[index]]
         wanted = index > first_trained
-        own = dataclasses.replace(g, values=g.values.copy())  # which the layer may overwrite
-        dx, grads = layer.backward(caches[index], own, input_gradient=wanted)
-        check_backward(layer, values[index], values[index + 1], caches[index], g, dx, grads, wanted)
+        own = Key(5, 3, 100 + 2 * index)
+        flowing = dataclasses.replace(g, values=g.values.copy())  # which the layer may overwrite
+        dx, grads = layer.backward(caches[index], flowing, input_gradient=wanted, key=own)
+        check_backward(layer, values[index], values[index + 1], caches[index], g, dx, grads, wanted, own)
         for key, array in grads.items():
             got = whole.pop(f"{model.names[index]}.{key}")
             np.testing.assert_array_equal(plain_gradient(got), plain_gradient(array))
@@ -203,3 +228,10 @@ def test_a_weight_without_gradient_counts_plus_one(first):
     _, cache = layer.forward(x if first else bl.Bits(bl.pack(x), 3), training=True)
     _, grads = layer.backward(cache, bl.Quantized(np.array([[1, 0], [-1, 0]], dtype=np.int16), 1.0, 0, 16))
     assert grads["weight"].dense(layer.weight, slice(None)).tolist() == [[1, -1, 1], [1, 1, 1]]
+
+
+def test_random_rounding_wants_a_key(rng):
+    model = network("mlp", APART[0])
+    scores, caches = model.forward(rng.integers(-128, 128, size=(4, 8, 8, 3)).astype(np.int8), training=True)
+    with pytest.raises(ValueError, match="a policy that rounds at random needs a key, got none"):
+        model.backward(caches, np.asarray(scores, dtype=np.float32))

@@ -128,7 +128,7 @@ def test_the_same_noise_gives_the_same_values(rng):
 @pytest.mark.parametrize("words", [2**15, 1, 7, 40])
 def test_a_word_belongs_to_a_place_in_the_array(words, rng, monkeypatch):
     """With an axis moved first, whatever is formed at a time, and on however many threads."""
-    monkeypatch.setattr(quantization, "_NOISE_WORDS", words)
+    monkeypatch.setattr(quantization, "NOISE_WORDS", words)
     g = gradients(rng, 3, 4, 15)
     for axis in (None, 0, 1, 2, -2):
         moved = g.reshape(1, -1) if axis is None else np.moveaxis(g, axis, 0).reshape(g.shape[axis], -1)
@@ -171,7 +171,7 @@ def test_no_temporary_array(options, rng):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    noise = 4 * quantization._NOISE_WORDS if "rng" in options else 0
+    noise = 4 * quantization.NOISE_WORDS if "rng" in options else 0
     assert peak < values.nbytes + 2 * noise + 2**17
 
 

@@ -10,6 +10,7 @@ import small
 
 import bitlearn as bl
 from bitlearn.backends import variants
+from bitlearn.precision import Precision
 
 STEPS = {"mlp": 4, "binarynet": 2, "cnv": 2}
 
@@ -21,8 +22,12 @@ def _threads_as_before():
     bl.set_num_threads(before)
 
 
+def named(value) -> str | None:
+    return value.name if isinstance(value, Precision) else None
+
+
 @cache
-def expected(name: str, precision: str, head: str, optimizer: str) -> tuple[dict[str, bytes], list[float]]:
+def expected(name: str, precision: str | Precision, head: str, optimizer: str) -> tuple[dict[str, bytes], list[float]]:
     bl.set_num_threads(1)
     with bl.use_backend("reference"):
         model, state, losses = small.trained(name, precision, STEPS[name], head, optimizer)
@@ -31,7 +36,7 @@ def expected(name: str, precision: str, head: str, optimizer: str) -> tuple[dict
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("each", variants())
-@pytest.mark.parametrize("precision", ["int8", "low-memory"])
+@pytest.mark.parametrize("precision", ["int8", "low-memory", *small.APART], ids=named)
 @pytest.mark.parametrize(("name", "head", "optimizer"), [("mlp", "real", "adam"), ("binarynet", "binary", "adam")])
 def test_weights_bit_for_bit(name, head, optimizer, precision, each, threads):
     arrays, losses = expected(name, precision, head, optimizer)

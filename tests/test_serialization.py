@@ -32,7 +32,7 @@ def path(tmp_path) -> Path:
     return tmp_path / "saved.safetensors"
 
 
-@pytest.mark.parametrize("precision", small.POLICIES)
+@pytest.mark.parametrize("precision", [*small.POLICIES, *small.APART])
 @pytest.mark.parametrize("name", list(small.MODELS))
 @pytest.mark.parametrize("head", ["binary", "real"])
 def test_models_and_their_inference_form(name, precision, head, path):

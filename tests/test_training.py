@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import bitlearn as bl
 from bitlearn import safetensors, serialization, training
 from bitlearn.datasets.preparation import Examples, prepare
 from bitlearn.errors import NonFiniteError
+from bitlearn.precision import POLICIES
 from bitlearn.training import Options, Schedule, accuracy, fit, steps_in_epoch, train_step
 
 DATA = small.examples("mlp", 61)
@@ -66,7 +68,7 @@ def test_steps_in_an_epoch():
         assert steps_in_epoch(count, size) == sum(1 for i in range(0, count, size) if min(size, count - i) >= 2)
 
 
-@pytest.mark.parametrize("precision", small.POLICIES)
+@pytest.mark.parametrize("precision", [*small.POLICIES, small.APART[0]])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "bop"])
 def test_a_resumed_training_is_the_same_bit_for_bit(precision, optimizer, tmp_path):
     _, first, uninterrupted = run(precision, optimizer)
@@ -153,6 +155,7 @@ def test_learning_rate_and_batches_depend_on_the_options():
         ({"options": Options(epochs=3, batch_size=11, seed=6)}, "batch_size 10, not 11, seed 5, not 6"),
         ({"optimizer": "sgd"}, r"optimizer 'Adam\(.*\)', not 'SGD\(learning_rate=0.1, momentum=0.9\)'"),
         ({"precision": "standard"}, "precision 'int8', not 'standard'"),
+        ({"precision": replace(POLICIES["int8"], norm="l1")}, "precision 'int8', not {'name': 'int8', "),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused(change, sentence, tmp_path):

@@ -16,14 +16,15 @@ import numpy as np
 from bitlearn import nn
 from bitlearn.bits import words_for
 from bitlearn.nn import conv_pool
+from bitlearn.nn.conv import Convolution
 from bitlearn.nn.layer import Layer, Variable
 from bitlearn.nn.linear import FullyConnected
 from bitlearn.nn.norm import Normalization
 from bitlearn.nn.products import code_sum_type, images_at_a_time, sum_type
 from bitlearn.nn.weights import SIGN_SUMS
 from bitlearn.ops.dispatch import which
-from bitlearn.ops.quantize import rows_at_a_time
-from bitlearn.precision import Precision
+from bitlearn.ops.quantize import NOISE_WORDS, rows_at_a_time
+from bitlearn.precision import Precision, Quantization
 from bitlearn.threads import get_num_threads
 
 #: The transient variables that are alive at one moment.
@@ -132,15 +133,40 @@ def backward(
         kind = np.dtype(grad.variable.dtype)
         routed = _transient("dX", kind, inputs)
         return [[grad.variable, routed.variable]], routed
-    if isinstance(layer, nn.InputConv2d | nn.InputLinear):
-        return _input_backward(layer, shape, batch, grad), grad
-    if isinstance(layer, FullyConnected | nn.BinaryConv2d):
-        moments = _weight_moments(layer, grad)
-        if not input_gradient:
+    if isinstance(layer, FullyConnected | Convolution):
+        moments, operand = _narrowed(layer.precision, layer.precision.weight_gradient, grad)
+        if isinstance(layer, nn.InputConv2d | nn.InputLinear):
+            found = _input_backward(layer, shape, batch, grad)
+        else:
+            found = _weight_moments(layer, grad)
+        moments += [[*moment, operand, *_unscaled(layer)] for moment in found]
+        if not input_gradient or isinstance(layer, nn.InputConv2d | nn.InputLinear):
             return moments, grad
+        more, operand = _narrowed(layer.precision, layer.precision.input_gradient, grad)
         moment, result = _input_gradient(layer, batch, inputs, grad)
-        return [*moments, moment], result
+        return [*moments, *more, [*moment, operand]], result
     return [], grad
+
+
+def _narrowed(precision: Precision, how: Quantization | None, grad: Flow) -> tuple[list[Moment], Variable]:
+    """Return the moment in which a gradient is narrowed for a product, if it is, and what the product then takes."""
+    if how is None or precision.gradient_bits is None or how.bits >= precision.gradient_bits:
+        return [], scratch(0)
+    codes = scratch(grad.values * (1 if how.bits <= 8 else 2))
+    # Random words are drawn in blocks, but not in small ones.
+    work = quantize_scratch(grad.values)
+    if how.rounding == "stochastic":
+        work += 4 * min(grad.values, NOISE_WORDS)
+    return [[grad.variable, codes, scratch(work)]], codes
+
+
+def _unscaled(layer: Layer) -> Moment:
+    """The sums of a weight's gradient that has a scale an output, beside their float32."""
+    assert isinstance(layer, FullyConnected | Convolution)
+    how = layer.precision.weight_gradient
+    if how is None or how.scale == "tensor" or layer.precision.sign_weight_gradient or isinstance(layer, nn.Linear):
+        return []
+    return [scratch(layer.weight.size * (4 if how.bits <= 8 else 8))]
 
 
 def _norm_backward(layer: Normalization, grad: Flow) -> tuple[list[Moment], Flow]:
@@ -173,13 +199,14 @@ def _input_gradient(layer: Layer, batch: int, inputs: int, grad: Flow) -> tuple[
         sums = _transient("dX sums", np.float32, inputs)
         return [grad.variable, sums.variable], sums
     result = _transient("dX", kind, inputs)
-    assert isinstance(layer, FullyConnected | nn.BinaryConv2d)
-    head = isinstance(layer, nn.Linear)
+    assert isinstance(layer, FullyConnected | Convolution)
+    how, head = layer.precision.input_gradient, isinstance(layer, nn.Linear)
+    narrow = how is not None and how.bits <= 8 and not head
     values, work = inputs, 0
     if layer.precision.row_by_row and not head:
         values = inputs // batch * min(batch, rows_at_a_time(inputs // batch))
         work = kind.itemsize * values  # the codes of those rows
-    sums = _transient("dX sums", np.int64 if kind.itemsize > 1 or head else np.int32, values)
+    sums = _transient("dX sums", np.int32 if narrow else np.int64, values)
     work += quantize_scratch(values) + (8 * inputs if head else 0)  # the head's product is in float64
     return [grad.variable, sums.variable, result.variable, scratch(work)], result
 

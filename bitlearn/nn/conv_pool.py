@@ -35,10 +35,14 @@ FILTER_VALUES = 2**23
 
 
 def fits(conv: Layer, pool: Layer) -> bool:
-    """Whether two layers are a convolution of bits under an integer policy and a pool whose windows are apart."""
-    if not isinstance(conv, BinaryConv2d) or not isinstance(pool, MaxPool2d):
+    """Whether two layers are a convolution of bits under an integer policy and a pool whose windows are apart.
+
+    Not where a product rounds at random: the random bits belong to places of the gradient that is not formed here.
+    """
+    if not isinstance(conv, BinaryConv2d) or not isinstance(pool, MaxPool2d) or pool.stride < pool.window:
         return False
-    return conv.precision.integer and pool.stride >= pool.window
+    products = (conv.precision.input_gradient, conv.precision.weight_gradient)
+    return all(each is not None and each.rounding == "nearest" for each in products)
 
 
 def images_at_a_time(size: tuple[int, ...]) -> int:
@@ -93,10 +97,10 @@ def backward(
     """Return dX and dW from the gradient of the pooled sums."""
     conv, pool = pair(layers)
     (x, words), (places, shape) = caches
-    _, height, width, filters = shape
+    _, rows, columns, filters = shape
 
     def spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-        size = (len(values), height, width, values.shape[3])
+        size = (len(values), rows, columns, values.shape[3])
         return passes.max_pool_gradient(values, where, pool.window, pool.stride, size)
 
     def weight_product(operand: Gradient, **options: Any) -> np.ndarray:
@@ -104,7 +108,7 @@ def backward(
         signs = options.get("output") == "sign"
         options |= {"bits": width(operand)} | conv.options
         result = empty((filters, *conv.kernel, words_for(x.n) if signs else x.n), WORD if signs else sums_like(values))
-        step = filters_at_a_time(len(x) * height * width, filters)
+        step = filters_at_a_time(len(x) * rows * columns, filters)
         for first in range(0, filters, step):
             some = slice(first, min(first + step, filters))
             where = places[..., first // WORD_BITS : words_for(some.stop)]
@@ -116,7 +120,7 @@ def backward(
     if not input_gradient:
         return None, grads
     operand = input_operand(grad, conv.precision, key)
-    values, step = integers(operand), images_at_a_time((height, width, filters))
+    values, step = integers(operand), images_at_a_time((rows, columns, filters))
 
     def product(images: slice) -> np.ndarray:
         sums = empty((images.stop - images.start, *x.words.shape[1:3], x.n), sums_like(values))

@@ -29,8 +29,10 @@ from bitlearn.rng import Key
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_SCALE = 2.0**-7
-#: Sums of which only signs are kept, and float64 products, are formed for so many weights at a time.
+#: Where only signs are kept, a first layer's sums are formed for so many weights at a time.
 SIGN_SUMS = 2**15
+#: Where each output has a scale, so many float64 products are formed at a time.
+_SCALED_SUMS = 2**12
 
 
 def _check_finite(weight: np.ndarray) -> None:
@@ -63,7 +65,7 @@ def _worth(sums: np.ndarray, scales: np.ndarray, weight: np.ndarray, precision: 
     """Return sums worth one number each as they are; those that are floats, or have a scale an output, as float32."""
     if scales.ndim:
         full = track("dW", empty(weight.shape, np.float32))
-        for rows in _blocks(weight):
+        for rows in _blocks(weight, _SCALED_SUMS):
             np.multiply((sums[rows] * scales[rows]).astype(np.float32), latent_mask(weight[rows]), out=full[rows])
         return full
     track("dW", sums)
@@ -74,9 +76,9 @@ def _worth(sums: np.ndarray, scales: np.ndarray, weight: np.ndarray, precision: 
     return np.multiply(sums, latent_mask(weight), out=sums)
 
 
-def _blocks(weight: np.ndarray) -> list[slice]:
-    """Cut the outputs of a layer into groups of at most `SIGN_SUMS` weights, or of one output."""
-    step = max(1, SIGN_SUMS // max(weight[0].size, 1))
+def _blocks(weight: np.ndarray, most: int) -> list[slice]:
+    """Cut the outputs of a layer into groups of at most so many weights, or of one output."""
+    step = max(1, most // max(weight[0].size, 1))
     return [slice(start, start + step) for start in range(0, len(weight), step)]
 
 
@@ -99,7 +101,7 @@ def input_weight_gradient(
     if precision.sign_weight_gradient:
         # A few outputs at a time, so that the sums are never whole.
         words = track("dW", empty((*weight.shape[:-1], words_for(weight.shape[-1])), WORD))
-        for each in _blocks(weight):
+        for each in _blocks(weight, SIGN_SUMS):
             part = words[each]
             sums = code_sums((len(part), fan_in), values, rows)
             add_product(operand, each.start, sums)

@@ -22,7 +22,7 @@ Rounding = Literal["nearest", "stochastic"]
 
 _NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
 #: Random words that are formed at a time: 128 KiB.
-_NOISE_WORDS = 2**15
+NOISE_WORDS = 2**15
 #: Exact sums that are formed at a time where they are quantized row by row: 4 MiB of int64.
 _SUMS_AT_A_TIME = 2**19
 #: What a value costs, in operations on a word.
@@ -260,7 +260,7 @@ def _linear(
 
     def rounded_at_random(piece: Piece) -> None:
         shape = tuple(each.stop - each.start for each in piece)
-        for block in _pieces(shape, _NOISE_WORDS):
+        for block in _pieces(shape, NOISE_WORDS):
             o, c, i = (
                 slice(part.start + at.start, part.start + at.stop) for part, at in zip(piece, block, strict=True)
             )

@@ -143,8 +143,8 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "codes_grad_weight", (zeros(narrow, 1, 1), codes, 0, False, zeros(wide, 1, 1))
     yield "unfold_codes", (zeros(np.int8, 1, 1, 1, 1), (1, 1), (0, 0), zeros(np.int8, 1, 1, 1, 1, 1, 1))
     noise, zero = zeros(np.uint32, 0, 0, 0), zeros(np.int64, 1)
-    for source, scale in ((np.float32, np.float32), (np.int32, np.float64), (np.int64, np.float64)):
-        x = zeros(source, 1, 1, 1)
+    for source in (np.float32, np.int8, np.int16, np.int32, np.int64):
+        x, scale = zeros(source, 1, 1, 1), np.float32 if source == np.float32 else np.float64
         yield "largest_magnitude", (x, zeros(np.float32 if source == np.float32 else f"u{x.itemsize}", 1))
         for code in (np.int8, np.int16):
             yield "quantize_linear", (x, np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1, 1))

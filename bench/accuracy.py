@@ -1,0 +1,135 @@
+"""What 8 bits cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
+
+The policy ``int8`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be
+taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bitlearn.cli.progress import table
+from bitlearn.precision import POLICIES
+from bitlearn.training import steps_in_epoch
+
+from . import results, trainings
+from .trainings import Training
+
+#: Where a checkout keeps them.
+FOLDER = results.FOLDER / "accuracy"
+SEEDS = (0, 1, 2)
+#: The comparisons: data set, network, epochs, and whether images are shifted and mirrored.
+CASES = {
+    "mnist-mlp": ("mnist", "mlp", 20, False),
+    "fashion-cnv": ("fashion-mnist", "cnv", 10, False),
+    "cifar-cnv": ("cifar10", "cnv", 10, True),
+}
+_POLICIES = ("int8", "standard")
+
+
+def training(case: str, policy: str, seed: int) -> Training:
+    """Return a training of a case under a policy."""
+    dataset, model, epochs, augment = CASES[case]
+    return Training(f"{case}-{policy}-{seed}", dataset, model, epochs, seed, POLICIES[policy], augment)
+
+
+def every() -> list[Training]:
+    """Return all trainings, seed by seed, so that what is there can be compared early."""
+    return [training(case, policy, seed) for seed in SEEDS for case in CASES for policy in _POLICIES]
+
+
+def take(path: Path, data: Path, folder: Path) -> Path:
+    """Keep what ``bitlearn train --json`` wrote, once this code has made the same first steps.
+
+    The losses in a file of a training that was resumed are not its first: then the first epoch is made again.
+
+    Parameters
+    ----------
+    path : Path
+        Named as its training.
+    data, folder : Path
+        Where the data sets are, and where the record goes.
+
+    Raises
+    ------
+    ValueError
+        Where the file is of another training, or this code begins otherwise.
+    """
+    named = {each.name: each for each in every()}
+    if path.stem not in named:
+        raise ValueError(f"a file must be named as one of {', '.join(named)}, got {path.name}")
+    chosen, found = named[path.stem], json.loads(path.read_text("utf-8"))
+    wanted = {
+        "dataset": chosen.dataset,
+        "model": chosen.model,
+        "precision": chosen.precision.name,
+        "optimizer": "adam",
+        "schedule": "cosine",
+        "learning_rate": 0.001,
+        "epochs": chosen.epochs,
+        "batch_size": 100,
+        "seed": chosen.seed,
+    }
+    differing = [f"{key} {value!r}, not {found.get(key)!r}" for key, value in wanted.items() if found.get(key) != value]
+    if differing or len(found["history"]) != chosen.epochs:
+        raise ValueError(f"{path.name} must have {', '.join(differing) or f'{chosen.epochs} epochs'}")
+    first = trainings.first_steps(chosen, data)
+    if not _agree(chosen, first["losses"], found["first_losses"]):
+        steps = steps_in_epoch(found["training_examples"], found["batch_size"])
+        ours, theirs = trainings.trained(chosen, data, "--max-steps", str(steps))["history"][0], found["history"][0]
+        if not _agree(chosen, [ours["loss"]], [theirs["loss"]]):
+            raise ValueError(
+                f"the first epoch of {path.name} must have the loss that this code gives, {ours['loss']}, "
+                f"got {theirs['loss']}"
+            )
+    return trainings.store(trainings.record(chosen, found, first), folder)
+
+
+def _agree(chosen: Training, ours: list[float], theirs: list[float]) -> bool:
+    """Whether losses are the same: exactly under an integer policy; float sums depend on the order of their terms."""
+    if chosen.precision.integer:
+        return ours == theirs
+    return len(ours) == len(theirs) and all(abs(a - b) <= 0.02 * abs(a) for a, b in zip(ours, theirs, strict=True))
+
+
+def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a case under a policy that are there."""
+    found = [trainings.stored(training(case, policy, seed), folder) for seed in SEEDS]
+    return [each for each in found if each is not None]
+
+
+def rows(folder: Path) -> list[tuple[str, ...]]:
+    """Return a table of what is there, head first."""
+    found: list[tuple[str, ...]] = [("training", "policy", "seeds", "each", "mean")]
+    for case in CASES:
+        for policy in _POLICIES:
+            kept = present(case, policy, folder)
+            if kept:
+                single = " ".join(f"{each['test_accuracy']:.4f}" for each in kept)
+                found.append((case, policy, str(len(kept)), single, f"{trainings.mean(kept):.4f}"))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take in files, or make the trainings that are missing, and print the table."""
+    parser = trainings.parser("accuracy", "The accuracy of int8 beside standard.", "accuracy")
+    parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="FILE", help="what train --json wrote")
+    arguments = parser.parse_args(argv)
+    if not arguments.report:
+        data = trainings.data_folder(arguments.data)
+        for path in arguments.take:
+            print(take(path, data, arguments.into))
+        for each in [] if arguments.take else every():
+            print(each.name, file=sys.stderr, flush=True)
+            trainings.make(each, data, arguments.into, arguments.checkpoints)
+    head, *found = rows(arguments.into)
+    print(table("Test accuracy", head, found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
