@@ -75,13 +75,15 @@ def differences(
     shapes = [{key: array.shape for key, array in gradients.items()} for _, gradients in (ours, theirs)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"gradients of the same parameters must be compared, got {shapes[0]} and {shapes[1]}")
-    cosine, distance = 1.0, 0.0
+    cosines, distances = [], []
     for key, mine in ours[1].items():
         wide, other = mine.astype(np.float64).ravel(), theirs[1][key].astype(np.float64).ravel()
         length = np.linalg.norm(wide)
-        cosine = min(cosine, float(wide @ other / (length * np.linalg.norm(other))))
-        distance = max(distance, float(np.linalg.norm(other - wide) / length))
-    return {"loss": abs(theirs[0] - ours[0]) / ours[0], "cosine": cosine, "gradient": distance}
+        cosines.append(wide @ other / (length * np.linalg.norm(other)))
+        distances.append(np.linalg.norm(other - wide) / length)
+    # NumPy's extremes, unlike Python's, are not a number where one of the values is not.
+    loss = abs(theirs[0] - ours[0]) / ours[0]
+    return {"loss": loss, "cosine": float(np.min(cosines)), "gradient": float(np.max(distances))}
 
 
 def agrees(found: dict[str, Any], allowed: Tolerance) -> bool:
