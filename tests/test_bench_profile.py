@@ -69,9 +69,10 @@ def test_nothing_is_left_wrapped():
     assert all("forward" not in vars(layer) and "backward" not in vars(layer) for _, layer in model.items())
 
 
-def test_overlapping_intervals_count_once():
-    assert profile.union([]) == 0
-    assert profile.union([(5, 6), (0, 2), (1, 3), (1, 2)]) == 4
+def test_kernels_that_run_at_once_share_the_time():
+    assert profile.shares({}) == {}
+    assert profile.shares({"a": [(5, 6), (0, 2), (1, 3), (1, 2)]}) == {"a": 4}
+    assert profile.shares({"a": [(0, 2), (6, 7)], "b": [(1, 3)]}) == {"a": 2.5, "b": 1.5}
 
 
 def test_profile_from_the_command_line(tmp_path, capsys):

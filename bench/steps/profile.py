@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bitlearn.nn import Sequential
+from bitlearn.nn import Layer, Sequential, conv_pool
 from bitlearn.ops.dispatch import Kernel, wrapped
 from bitlearn.optim import Optimizer
 from bitlearn.training import train_step
@@ -33,8 +33,8 @@ _clock = time.perf_counter
 class Step:
     """The seconds of one step: in all, by kernel, and by layer and pass.
 
-    Kernels and what is outside them sum to the step, and so do layers and the rest. Where threads share a kernel's
-    call, it counts from the first that begins to the last that ends.
+    Kernels and what is outside them sum to the step, and so do layers and the rest. What several threads spend in
+    kernels at once is divided among these. A convolution and its pool, which run as one, count as the convolution.
     """
 
     seconds: float = 0.0
@@ -43,16 +43,25 @@ class Step:
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def union(intervals: list[tuple[float, float]]) -> float:
-    """Return the length that intervals cover.
+def shares(spans: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
+    """Return the time of each name: what several calls cover at once is divided among them.
 
-    >>> union([(2, 3), (0, 1), (0.5, 1.5)])
-    2.5
+    >>> shares({"a": [(0, 2)], "b": [(1, 3), (4, 5)]})
+    {'a': 1.5, 'b': 2.5}
     """
-    total, reached = 0.0, -np.inf
-    for begin, end in sorted(intervals):
-        total += max(0.0, end - max(begin, reached))
-        reached = max(reached, end)
+    events = sorted(
+        event for name, found in spans.items() for begin, end in found for event in ((begin, 1, name), (end, -1, name))
+    )
+    active = dict.fromkeys(spans, 0)
+    total = dict.fromkeys(spans, 0.0)
+    running, before = 0, 0.0
+    for moment, change, name in events:
+        if running:
+            for each, count in active.items():
+                total[each] += (moment - before) * count / running
+        active[name] += change
+        running += change
+        before = moment
     return total
 
 
@@ -97,13 +106,26 @@ class Recorder:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Wrap the kernels, and the passes of the layers of this network."""
+        names = {id(layer): name for name, layer in self.model.items()}
+        pairs = {part: getattr(conv_pool, part) for part in ("forward", "backward")}
+
+        def of_pairs(part: str) -> Callable:
+            def timed(layers: Sequence[Layer], *arguments: Any, **options: Any) -> Any:
+                call = self._timed(pairs[part], names[id(layers[0])], part)
+                return call(layers, *arguments, **options)
+
+            return timed
+
         with wrapped(self.wrap):
-            for name, layer in self.model.items():
-                for part in ("forward", "backward"):
+            for part in pairs:
+                setattr(conv_pool, part, of_pairs(part))
+                for name, layer in self.model.items():
                     setattr(layer, part, self._timed(getattr(layer, part), name, part))
             try:
                 yield
             finally:
+                for part, plain in pairs.items():
+                    setattr(conv_pool, part, plain)
                 for _, layer in self.model.items():
                     del layer.forward, layer.backward
 
@@ -114,7 +136,7 @@ class Recorder:
         begun = _clock()
         train_step(self.model, watched, state, x, y, optimizer.learning_rate)  # type: ignore[arg-type]
         seconds = _clock() - begun
-        kernels = {name: union(spans) for name, spans in self._kernels.items()}
+        kernels = shares(self._kernels)
         kernels[OUTSIDE] = seconds - sum(kernels.values())
         calls = {name: len(spans) for name, spans in self._kernels.items()}
         layers = dict(self._layers)
