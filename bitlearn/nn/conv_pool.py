@@ -93,10 +93,10 @@ def backward(
     """Return dX and dW from the gradient of the pooled sums."""
     conv, pool = pair(layers)
     (x, words), (places, shape) = caches
-    _, height, width, filters = shape
+    _, height, breadth, filters = shape
 
     def spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-        size = (len(values), height, width, values.shape[3])
+        size = (len(values), height, breadth, values.shape[3])
         return passes.max_pool_gradient(values, where, pool.window, pool.stride, size)
 
     def weight_product(operand: Gradient, **options: Any) -> np.ndarray:
@@ -104,7 +104,7 @@ def backward(
         signs = options.get("output") == "sign"
         options |= {"bits": width(operand)} | conv.options
         result = empty((filters, *conv.kernel, words_for(x.n) if signs else x.n), WORD if signs else sums_like(values))
-        step = filters_at_a_time(len(x) * height * width, filters)
+        step = filters_at_a_time(len(x) * height * breadth, filters)
         for first in range(0, filters, step):
             some = slice(first, min(first + step, filters))
             where = places[..., first // WORD_BITS : words_for(some.stop)]
@@ -116,7 +116,7 @@ def backward(
     if not input_gradient:
         return None, grads
     operand = input_operand(grad, conv.precision, key)
-    values, step = integers(operand), images_at_a_time((height, width, filters))
+    values, step = integers(operand), images_at_a_time((height, breadth, filters))
 
     def product(images: slice) -> np.ndarray:
         sums = empty((images.stop - images.start, *x.words.shape[1:3], x.n), sums_like(values))
