@@ -42,7 +42,7 @@ def shares(group: Sequence[Summary]) -> bytes | None:
 
 
 def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], label: str, *, log: bool) -> bytes:
-    mpl = _matplotlib()
+    mpl = matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -73,7 +73,8 @@ def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], 
     return stream.getvalue()
 
 
-def _matplotlib() -> Any:
+def matplotlib() -> Any:
+    """Return matplotlib, or say which extra brings it."""
     try:
         import matplotlib as mpl
     except ImportError as error:

@@ -1,5 +1,7 @@
 """The limit of the machine: exclusive or, count and add in registers alone, timed in turns with the kernels.
 
+Another probe holds the int8 dot instructions of the gradients' products to the same measure.
+
 A rate in bit-MAC a second says little without the clock, and the clock moves. The share of the probe's rate in the same
 run needs no clock. A probe runs on one thread: with k threads a kernel is held to k times its rate.
 """
@@ -42,6 +44,23 @@ def operations() -> int:
     return ITERATIONS * attribute("cext", "PROBE_BITS")  # type: ignore[operator]
 
 
+def product_contenders() -> list[Contender]:
+    """Return one probe of int8 dot instructions for each variant of the C extension that has one."""
+    found: list[Contender] = []
+    for variant in _variants():
+        count = _function("probe_dot8")
+        if count(variant, 1) > 0:
+            # The loop's products sum to a quarter of their number.
+            call = partial(count, variant, ITERATIONS)
+            found.append(Contender(product_name_of(variant), call, partial(_equals, product_operations() // 4)))
+    return found
+
+
+def product_operations() -> int:
+    """Return the multiply-adds of one call of a probe of int8 dot instructions."""
+    return ITERATIONS * attribute("cext", "PROBE_PRODUCTS")  # type: ignore[operator]
+
+
 def clock_cycles() -> int:
     """Return the cycles of one call of the clock's contender."""
     return ITERATIONS * attribute("cext", "PROBE_CYCLES")  # type: ignore[operator]
@@ -50,6 +69,11 @@ def clock_cycles() -> int:
 def name_of(variant: str) -> str:
     """Return the name of a variant's probe among contenders."""
     return f"probe:{variant}"
+
+
+def product_name_of(variant: str) -> str:
+    """Return the name of a variant's probe of int8 dot instructions among contenders."""
+    return f"{name_of(variant)}, int8"
 
 
 def name_for(variant: str, timed: Container[str]) -> str | None:

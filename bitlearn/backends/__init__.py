@@ -124,6 +124,21 @@ def lookup(kernel: str) -> Kernel:
         return function
 
 
+@contextmanager
+def wrapped(wrap: Callable[[str, Kernel], Kernel]) -> Iterator[None]:
+    """Run every kernel inside the block as ``wrap(name, function)`` under the choice in force: for profiles.
+
+    It fills the table of look-ups, so that nothing is asked of kernels that run outside a block. The block is to be
+    alone in its process, and prepared operands that were used in it keep their wrapped kernels.
+    """
+    choice = _chosen.get()
+    _found[choice] = {kernel: wrap(kernel, _resolve(kernel, current())[1]) for kernel in KERNELS}
+    try:
+        yield
+    finally:
+        del _found[choice]
+
+
 def forget() -> None:
     """Read the environment and the tables again at the next call: for tests, which change them."""
     _from_environment.cache_clear()

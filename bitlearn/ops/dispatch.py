@@ -17,6 +17,7 @@ from bitlearn.backends import (
     use_backend,
     variants,
     which,
+    wrapped,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "use_backend",
     "variants",
     "which",
+    "wrapped",
 ]
 
 

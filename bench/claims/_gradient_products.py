@@ -1,0 +1,91 @@
+"""What is measured once a shape for several claims: a product of 8-bit gradients, its rivals and the probe."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from math import prod
+from pathlib import Path
+
+from .. import probe
+from ..cases import Case, Shape
+from . import Measured, NotHere, _speed
+
+VARIANT = "cext:avx512"
+SOURCE = "docs/benchmarks.rst, what is claimed of speed"
+CONDITIONS = "one thread, cext:avx512, a processor with AVX-512 VNNI"
+
+INT_MM, NUMPY = "torch-int-mm", "numpy-float32"
+CUBE = (1024, 1024, 1024)
+
+#: oneDNN, under `torch._int_mm`, takes the tile unit where there is one; these claims leave it out on both sides.
+_CAP, _CAPPED = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI"
+
+
+def _features() -> list[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+
+
+def needs_vnni() -> None:
+    """Raise where the bar is for other processors, or the tile unit would run on one side.
+
+    Raises
+    ------
+    NotHere
+    """
+    features = _features()
+    if "avx512_vnni" not in features:
+        raise NotHere("this bar is for processors with AVX-512 VNNI")
+    if "amx_int8" in features and os.environ.get(_CAP) != _CAPPED:
+        raise NotHere(f"this bar leaves the tile unit out: it wants {_CAP}={_CAPPED} in the environment")
+
+
+def product(kernel: str, shape: Shape) -> Case:
+    """Return the case of a product of 8-bit gradients."""
+    return _speed.case(kernel, shape, "int8")
+
+
+def product_shape(shape: Shape) -> Shape:
+    """Return the matrix product of the same sum of work as a convolution's gradient: pixels × filters × window."""
+    batch, height, width, channels, filters, size = shape
+    return batch * height * width, filters, size * size * channels
+
+
+@cache
+def race(kernel: str, shape: Shape) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the seconds of a product or a convolution's gradient and of all that could be raced, and why not others.
+
+    The rivals of a convolution's gradient make the matrix product of the same sum of work.
+    """
+    needs_vnni()
+    case = product(kernel, shape)
+    theirs = case
+    if len(shape) == 6:
+        theirs = product(kernel.removeprefix("conv2d_"), product_shape(shape))
+    contenders, reasons = [_speed.ours(case, VARIANT, "ours")], {}
+    contenders += [each for each in probe.product_contenders() if each.name == probe.product_name_of(VARIANT)]
+    for name in (INT_MM, NUMPY):
+        try:
+            contenders.append(_speed.rival(theirs, name))
+        except NotHere as error:
+            reasons[name] = str(error)
+    return _speed.race(contenders), reasons
+
+
+def over_rival(kernel: str, shape: Shape, name: str) -> Measured:
+    """Return how many times as fast as a rival ours is."""
+    seconds, reasons = race(kernel, shape)
+    if name in reasons:
+        raise NotHere(reasons[name])
+    return Measured(seconds[name] / seconds["ours"], {"seconds": {each: seconds[each] for each in ("ours", name)}})
+
+
+def share_of_probe(kernel: str, shape: Shape) -> Measured:
+    """Return our rate as a share of what the registers alone allow the dot instructions."""
+    seconds, _ = race(kernel, shape)
+    limit = probe.product_operations() / seconds[probe.product_name_of(VARIANT)]
+    return Measured(prod(shape) / seconds["ours"] / limit, {"seconds": seconds})

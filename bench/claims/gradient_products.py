@@ -1,0 +1,56 @@
+"""Products of 8-bit gradients with bits against PyTorch's int8 product, NumPy's float32 and the dot instruction."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..cases import Shape
+from . import Claim, _gradient_products, _speed
+from ._gradient_products import CONDITIONS, CUBE, INT_MM, NUMPY, SOURCE
+
+#: Those of the second convolution of each resolution of BinaryNet; batch 25 of the largest maps, 100 of the others.
+_PRODUCTS = (CUBE, (25600, 128, 1152), (25600, 256, 1152), (6400, 512, 2304))
+_CONVOLUTIONS = ((25, 32, 32, 128, 128, 3), (100, 16, 16, 128, 256, 3), (100, 8, 8, 256, 512, 3))
+
+
+def _over_int_mm(kernel: str, shape: Shape) -> Claim:
+    size = f" of the product at {_speed.written(_gradient_products.product_shape(shape))}" if len(shape) == 6 else ""
+    return Claim(
+        id=f"{kernel.replace('_', '-')}-over-int-mm-{_speed.slug(shape)}",
+        statement=f"{kernel} of int8 at {_speed.written(shape)} reaches 0.9 of the rate of torch._int_mm{size} on int8"
+        f" operands that are ready, with out= ({CONDITIONS})",
+        source=SOURCE,
+        bar=(">=", 0.9),
+        unit="of the rate of torch._int_mm",
+        measure=partial(_gradient_products.over_rival, kernel, shape, INT_MM),
+    )
+
+
+def _claims_at_the_cube(kernel: str) -> tuple[Claim, ...]:
+    name, size = kernel.replace("_", "-"), _speed.written(CUBE)
+    return (
+        Claim(
+            id=f"{name}-share-of-probe",
+            statement=f"{kernel} of int8 at {size} reaches 0.75 of what the registers alone allow the dot instruction"
+            f" ({CONDITIONS})",
+            source=SOURCE,
+            bar=(">=", 0.75),
+            unit="of the probe's rate",
+            measure=partial(_gradient_products.share_of_probe, kernel, CUBE),
+        ),
+        Claim(
+            id=f"{name}-over-numpy-float32",
+            statement=f"{kernel} of int8 at {size} is 3.5 times as fast as NumPy's float32 product ({CONDITIONS})",
+            source=SOURCE,
+            bar=(">=", 3.5),
+            unit="times as fast",
+            measure=partial(_gradient_products.over_rival, kernel, CUBE, NUMPY),
+        ),
+    )
+
+
+CLAIMS = (
+    *(_over_int_mm(kernel, shape) for kernel in ("grad_input", "grad_weight") for shape in _PRODUCTS),
+    *(_over_int_mm(f"conv2d_{kernel}", shape) for kernel in ("grad_input", "grad_weight") for shape in _CONVOLUTIONS),
+    *(claim for kernel in ("grad_input", "grad_weight") for claim in _claims_at_the_cube(kernel)),
+)

@@ -1,0 +1,75 @@
+"""Whole training steps: ours under each policy beside PyTorch's in each of its ways, and where the time of ours goes.
+
+A way is how a step is made: a precision policy of ours, or PyTorch emulating the policy ``standard`` in float32. Each
+way lives in a process of its own (`worker`), which is told over a pipe to make some steps; the processes take turns
+(`race`). Before anything is timed, PyTorch's first step is compared with ours (`verification`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlearn import models, optim, precision
+from bitlearn.nn import Sequential
+
+#: The shape of one example for each network, and the settings that make one of its kind as small as it can be.
+SHAPES: dict[str, tuple[int, ...]] = {"mlp": (28, 28, 1), "cnv": (32, 32, 3), "binarynet": (32, 32, 3)}
+_TINY: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": (8, 8)},
+    "cnv": {"filters": (8, 8), "dense": (8,)},
+    "binarynet": {"filters": (8, 8), "dense": (8,)},
+}
+CLASSES = 10
+SEED = 20260801
+
+OURS = tuple(precision.POLICIES)
+#: PyTorch's ways: the format of its images, its type of products, and whether the step is compiled (with fused Adam).
+PYTORCH = {
+    "torch-eager": {"channels_last": False, "bfloat16": False, "compiled": False},
+    "torch-channels-last": {"channels_last": True, "bfloat16": False, "compiled": False},
+    "torch-bfloat16": {"channels_last": True, "bfloat16": True, "compiled": False},
+    "torch-compiled": {"channels_last": True, "bfloat16": False, "compiled": True},
+    "torch-compiled-bfloat16": {"channels_last": True, "bfloat16": True, "compiled": True},
+}
+WAYS = (*OURS, *PYTORCH)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a process is to do: the steps of a network, in one way."""
+
+    network: str
+    way: str
+    batch_size: int = 100
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.network not in SHAPES:
+            raise ValueError(f"network must be one of {', '.join(SHAPES)}, got {self.network!r}")
+        if self.way not in WAYS:
+            raise ValueError(f"way must be one of {', '.join(WAYS)}, got {self.way!r}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch size must be at least 2, got {self.batch_size}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+
+
+def model(network: str, policy: str, *, tiny: bool = False) -> Sequential:
+    """Return a network of ours with its first weights, or the smallest of its kind."""
+    options = _TINY[network] if tiny else {}
+    return models.build(network, SHAPES[network], CLASSES, precision=policy, seed=0, **options)
+
+
+def batch(network: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes and labels on which all steps are made: random, and the same in every process."""
+    rng = np.random.default_rng(SEED)
+    codes = rng.integers(-128, 128, size=(size, *SHAPES[network]), dtype=np.int8)
+    return codes, rng.integers(0, CLASSES, size=size)
+
+
+def optimizer() -> optim.Adam:
+    """Return the optimiser of all ways; PyTorch's takes the same numbers."""
+    return optim.adam()

@@ -1,0 +1,29 @@
+"""Our own training step under a policy, as `bitlearn.training.fit` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn.training import train_step
+
+from . import Task, batch, model, optimizer
+
+
+def prepare(task: Task) -> None:
+    """Load all kernels by a step of the smallest network of the kind."""
+    bl.set_num_threads(task.threads)
+    _step(task, *batch(task.network, 2), tiny=True)()
+
+
+def start(task: Task, codes: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+    """Return a step on this batch, which returns its loss."""
+    return _step(task, codes, labels)
+
+
+def _step(task: Task, codes: np.ndarray, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
+    network, rule = model(task.network, task.way, tiny=tiny), optimizer()
+    state = rule.init(network.parameters(), network.precision, network.binary_parameters())
+    return lambda: train_step(network, rule, state, codes, labels, rule.learning_rate)

@@ -1,0 +1,174 @@
+"""PyTorch doing what our networks do under ``standard``: float32 that plays binary, as libraries on top of it train.
+
+Latent weights in float32, the sign by a straight-through estimator that keeps its argument, as in Larq and Brevitas;
+batch norm with a shift and no gain; the same pools, loss and Adam. Only the worker imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bitlearn import nn
+from bitlearn.nn import Sequential
+from bitlearn.nn.norm import MOMENTUM
+from bitlearn.nn.norm_float import EPSILON
+from bitlearn.nn.weights import CODE_SCALE
+
+from . import PYTORCH, Task, batch, model, optimizer
+
+
+class SignSTE(torch.autograd.Function):
+    """sign(x) with sign(0) = +1; the gradient passes where |x| <= 1."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * (x.abs() <= 1)
+
+
+class Sign(torch.nn.Module):
+    def forward(self, x: Any) -> Any:
+        return SignSTE.apply(x)
+
+
+class Linear(torch.nn.Module):
+    def __init__(self, weight: np.ndarray):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.from_numpy(weight))
+
+    def forward(self, x: Any) -> Any:
+        return functional.linear(x, SignSTE.apply(self.weight))
+
+
+class Conv2d(torch.nn.Module):
+    def __init__(self, weight: np.ndarray, padding: int):
+        super().__init__()
+        self.weight, self.padding = torch.nn.Parameter(torch.from_numpy(weight)), padding
+
+    def forward(self, x: Any) -> Any:
+        return functional.conv2d(x, SignSTE.apply(self.weight), padding=self.padding)
+
+
+class Norm(torch.nn.Module):
+    def __init__(self, shift: np.ndarray):
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.from_numpy(shift))
+        self.register_buffer("mean", torch.zeros(len(shift)))
+        self.register_buffer("variance", torch.ones(len(shift)))
+
+    def forward(self, x: Any) -> Any:
+        return functional.batch_norm(x, self.mean, self.variance, None, self.shift, True, 1 - MOMENTUM, EPSILON)
+
+
+#: The maps (height, width, channels) that the inputs of a matrix of weights are, where a layer has flattened them.
+Maps = tuple[int, ...] | None
+
+
+def network_of(ours: Sequential) -> tuple[Any, dict[str, Maps]]:
+    """Return PyTorch's network with the weights of ours, and its parameters by our names, in order."""
+    layers: list[Any] = []
+    names: dict[str, Maps] = {}
+    shape = ours.input_shape
+    maps: Maps = None
+    for name, layer in ours.items():
+        names |= {f"{name}.{key}": maps if key == "weight" else None for key in layer.parameters()}
+        if isinstance(layer, nn.Flatten):
+            layers.append(torch.nn.Flatten())
+            maps = shape if len(shape) == 3 else None
+        elif isinstance(layer, nn.InputLinear | nn.BinaryLinear):
+            layers.append(Linear(_weight(layer.weight, maps)))
+            maps = None
+        elif isinstance(layer, nn.InputConv2d | nn.BinaryConv2d):
+            padding = layer.kernel[0] // 2 if layer.padding == "same" else 0
+            layers.append(Conv2d(_weight(layer.weight, None), padding))
+        elif isinstance(layer, nn.MaxPool2d):
+            layers.append(torch.nn.MaxPool2d(layer.window))
+        else:
+            assert isinstance(layer, nn.BatchNorm | nn.BatchNormSign)
+            layers.append(Norm(layer.shift.copy()))
+            if isinstance(layer, nn.BatchNormSign):
+                layers.append(Sign())
+        shape = layer.output_shape(shape)
+    return torch.nn.Sequential(*layers), names
+
+
+def _weight(array: np.ndarray, maps: Maps) -> np.ndarray:
+    """Return a copy of weights in PyTorch's order, channels first."""
+    if maps is not None:
+        array = array.reshape(-1, *maps)
+    turned = array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+    return np.ascontiguousarray(turned if maps is None else turned.reshape(len(array), -1)).copy()
+
+
+def _our_order(gradient: np.ndarray, maps: Maps) -> np.ndarray:
+    """Return the gradient of weights in our order, channels last."""
+    if maps is not None:
+        height, width, channels = maps
+        return gradient.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(len(gradient), -1)
+    return gradient.transpose(0, 2, 3, 1) if gradient.ndim == 4 else gradient
+
+
+class Training:
+    """A network, its loss on a batch, and its optimiser, in one of PyTorch's ways."""
+
+    def __init__(self, way: str, ours: Sequential, codes: np.ndarray, labels: np.ndarray):
+        self.way = PYTORCH[way]
+        self.network, self.names = network_of(ours)
+        self.input, self.labels = inputs(codes, self.way["channels_last"]), torch.from_numpy(labels)
+        if self.way["channels_last"]:
+            self.network = self.network.to(memory_format=torch.channels_last)
+        numbers = optimizer()
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=numbers.learning_rate,
+            betas=(numbers.beta1, numbers.beta2),
+            eps=numbers.epsilon,
+            fused=self.way["compiled"],
+        )
+        self.scores = torch.compile(self.network) if self.way["compiled"] else self.network
+
+    def loss(self) -> tuple[Any, Any]:
+        """Return the scores and the loss of the batch."""
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.way["bfloat16"]):
+            scores = self.scores(self.input)
+            return scores, functional.cross_entropy(scores, self.labels)
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return what the backward pass left, by our names and in our order."""
+        pairs = zip(self.names.items(), self.network.parameters(), strict=True)
+        return {name: _our_order(parameter.grad.contiguous().numpy(), maps) for (name, maps), parameter in pairs}
+
+    def step(self) -> float:
+        """Make one step and return its loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss()[1]
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+def inputs(codes: np.ndarray, channels_last: bool) -> Any:
+    """Return a batch as PyTorch takes it: float32, channels first in shape."""
+    real = torch.from_numpy(codes.astype(np.float32) * np.float32(CODE_SCALE)).permute(0, 3, 1, 2)
+    return real.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def prepare(task: Task) -> None:
+    """Load all that a step needs, the compiler too, by a step of the smallest network of the kind."""
+    torch.set_num_threads(task.threads)
+    Training(task.way, model(task.network, "standard", tiny=True), *batch(task.network, 2)).step()
+
+
+def start(task: Task, codes: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+    """Return a step on this batch, which returns its loss."""
+    return Training(task.way, model(task.network, "standard"), codes, labels).step

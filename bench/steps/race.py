@@ -1,0 +1,190 @@
+"""The race: a living process for each way, which take turns, one at a time; an entry for each way."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any
+
+from . import OURS, Task
+
+Entry = dict[str, Any]
+Command = Callable[[Task], list[str]]
+
+#: Turns of each way. A turn is at least one step.
+ROUNDS = 7
+#: A turn of ways that are slower than this a step is every second one: enough for a median.
+SLOW_SECONDS = 1.0
+#: The steps whose memory is measured.
+_PEAK_STEPS = 3
+
+#: What is null in the entry of what was not timed.
+FIGURES = ("seconds", "min_seconds", "steps", "peak_bytes", "peak_bytes_how", "losses", "verified")
+
+
+class Failed(RuntimeError):
+    """A process ended, or gave an answer that does not hold."""
+
+
+def command(task: Task) -> list[str]:
+    """Return the command of the process of a task."""
+    return [sys.executable, "-m", "bitlearn.bench.steps.worker", json.dumps(asdict(task))]
+
+
+class Runner:
+    """The process of a task. `reason` says why it cannot do it, where it cannot."""
+
+    def __init__(self, task: Task, command: Command = command):
+        self.task = task
+        # The pools of other packages, BLAS and OpenMP, have as many threads as ours.
+        held = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(task.threads))
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process is
+        self._process = subprocess.Popen(
+            command(task),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | held,
+        )
+        try:
+            self.reason: str | None = self._answer().get("reason")
+        except Failed:
+            self.close()
+            raise
+
+    def ask(self, do: str, **options: Any) -> dict[str, Any]:
+        """Send a command and return the answer.
+
+        Raises
+        ------
+        Failed
+            Where the process has ended instead.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **options}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer, which does not come, says so
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            last = ([line for line in self._errors.read().splitlines() if line.strip()] or ["no message"])[-1]
+            raise Failed(f"the process of {self.task.way} on {self.task.network} ended with {code}: {last}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def cannot(task: Task) -> str | None:
+    """Return why a way says nothing on a network, None where it does."""
+    if task.network == "mlp" and task.way == "torch-channels-last":
+        return "a network without convolutions has no maps to lay out: this is torch-eager"
+    return None
+
+
+def verify(task: Task, command: Command = command) -> dict[str, Any] | None:
+    """Compare the first step of a way of PyTorch's with ours, in a process of its own; None where it is not installed.
+
+    Raises
+    ------
+    Failed
+        Where they do not agree.
+    """
+    with Runner(task, command) as process:
+        if process.reason is not None:
+            return None
+        found = process.ask("verify")
+    if not found["agrees"]:
+        raise Failed(
+            f"{task.way} on {task.network} must agree with standard before it is timed, and differs by {found}"
+        )
+    return found
+
+
+def race(
+    tasks: Sequence[Task],
+    seconds: float = 3.0,
+    progress: Callable[[str], None] = lambda text: None,
+    command: Command = command,
+) -> list[Entry]:
+    """Time the ways of one network in turns.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        They differ in their way alone.
+    seconds : float
+        About how long each way is timed, all turns together; at least a step a turn.
+    progress : callable
+        Told what is going on.
+    command : callable
+        The command of the process of a task.
+
+    Returns
+    -------
+    list of dict
+        An entry a task, in order.
+
+    Raises
+    ------
+    Failed
+        Where a way of PyTorch's does not agree with ours, or a process ends.
+    """
+    entries = [asdict(task) | dict.fromkeys(FIGURES) | {"reason": cannot(task)} for task in tasks]
+    with ExitStack() as stack:
+        running: list[tuple[Entry, Runner, int]] = []
+        for task, entry in zip(tasks, entries, strict=True):
+            if entry["reason"] is not None:
+                continue
+            progress(f"{task.network} {task.way}: preparing")
+            if task.way not in OURS:
+                entry["verified"] = verify(task, command)
+            process = stack.enter_context(Runner(task, command))
+            entry["reason"] = process.reason
+            if process.reason is None:
+                entry |= process.ask("start")
+                peak = process.ask("peak", steps=_PEAK_STEPS)
+                entry["peak_bytes"], entry["peak_bytes_how"] = peak["peak_bytes"], peak["how"]
+                (once,) = process.ask("run", steps=1)["seconds"]
+                running.append((entry, process, max(1, round(seconds / ROUNDS / once))))
+        times: dict[str, list[float]] = {entry["way"]: [] for entry, _, _ in running}
+        for turn in range(ROUNDS):
+            for entry, process, steps in running:
+                spent = times[entry["way"]]
+                if turn % 2 and spent[0] > SLOW_SECONDS:
+                    continue
+                progress(f"{entry['network']} {entry['way']}: turn {turn + 1} of {ROUNDS}")
+                spent += process.ask("run", steps=steps)["seconds"]
+        for entry, _, _ in running:
+            spent = times[entry["way"]]
+            entry |= {"seconds": statistics.median(spent), "min_seconds": min(spent), "steps": len(spent)}
+    return entries

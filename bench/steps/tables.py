@@ -1,0 +1,78 @@
+"""Steps in words: who makes one how fast in how much memory, and where the time of ours goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..tables import Row, duration
+from . import OURS
+from .profile import PASSES, Step
+from .race import Entry
+
+STANDINGS = ("network", "way", "median", "fastest", "peak memory", "times")
+BY_KERNEL = ("kernel", "calls", "time", "share")
+BY_LAYER = ("layer", *PASSES, "share")
+
+
+def memory(size: int) -> str:
+    """Return bytes in words.
+
+    >>> memory(3 * 2**19)
+    '1.5 MiB'
+    """
+    return f"{size / 2**20:.1f} MiB"
+
+
+def standings(entries: Sequence[Entry]) -> list[Row]:
+    """Return rows of `STANDINGS`: the ways of each network, the fastest first, against the fastest of ours."""
+    rows: list[Row] = []
+    for title in dict.fromkeys(_title(entry) for entry in entries):
+        group = [entry for entry in entries if _title(entry) == title and entry["seconds"] is not None]
+        best = min((entry["seconds"] for entry in group if entry["way"] in OURS), default=None)
+        for entry in sorted(group, key=lambda each: each["seconds"]):
+            rows.append(
+                (
+                    title,
+                    entry["way"],
+                    duration(entry["seconds"]),
+                    duration(entry["min_seconds"]),
+                    memory(entry["peak_bytes"]),
+                    "" if best is None else f"{entry['seconds'] / best:.2f}",
+                )
+            )
+            title = ""
+    return rows
+
+
+def missing(entries: Sequence[Entry]) -> list[str]:
+    """Return a line for each way that was not timed, with the reason."""
+    return [
+        f"{entry['way']} was not timed on {_title(entry)}: {entry['reason']}" for entry in entries if entry["reason"]
+    ]
+
+
+def _title(entry: Entry) -> str:
+    return f"{entry['network']}, batch {entry['batch_size']}, threads {entry['threads']}"
+
+
+def by_kernel(step: Step) -> list[Row]:
+    """Return rows of `BY_KERNEL`, the longest first, and their sum."""
+    rows: list[Row] = [
+        (name, str(step.calls.get(name, "")), duration(seconds), _share(seconds, step))
+        for name, seconds in sorted(step.kernels.items(), key=lambda each: -each[1])
+    ]
+    total = sum(step.kernels.values())
+    return [*rows, ("step", str(sum(step.calls.values())), duration(total), _share(total, step))]
+
+
+def by_layer(step: Step) -> list[Row]:
+    """Return rows of `BY_LAYER`, in the network's order, and their sum."""
+    sums = {name: sum(each[name] for each in step.layers.values()) for name in PASSES}
+    rows: list[Row] = []
+    for name, parts in [*step.layers.items(), ("step", sums)]:
+        rows.append((name, *(duration(parts[part]) for part in PASSES), _share(sum(parts.values()), step)))
+    return rows
+
+
+def _share(seconds: float, step: Step) -> str:
+    return f"{100 * seconds / step.seconds:.1f} %"

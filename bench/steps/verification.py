@@ -1,0 +1,104 @@
+"""PyTorch's first step against ours under ``standard``: the loss, and the gradient of every parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlearn.nn import Sequential
+from bitlearn.nn.losses import softmax_cross_entropy
+from bitlearn.quantizers import BinaryGradient, SumsGradient
+
+from . import PYTORCH, SEED
+
+#: Shifts start at 0, and sums of bits often equal their mean: a sign of what rounding makes of 0. So the comparison is
+#: made with shifts up to this.
+_SHIFT = 0.1
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a way may be from ours: the loss, and the angle and the length of each parameter's gradient.
+
+    One sign that rounding turns is a step of 2 in thousands of sums, some of whose signs it turns again; so float32
+    agrees to a few percent at worst, and bfloat16, which rounds the sums themselves, in direction only.
+    """
+
+    loss: float
+    cosine: float
+    gradient: float
+
+
+FLOAT32 = Tolerance(loss=0.01, cosine=0.995, gradient=0.1)
+BFLOAT16 = Tolerance(loss=0.1, cosine=0.8, gradient=0.7)
+
+
+def tolerance(way: str) -> Tolerance:
+    """Return what a way is allowed."""
+    return BFLOAT16 if PYTORCH[way]["bfloat16"] else FLOAT32
+
+
+def disturb(model: Sequential) -> Sequential:
+    """Give a network shifts that differ from 0, in place, and return it."""
+    rng = np.random.default_rng(SEED)
+    for key, array in model.parameters().items():
+        if key.endswith(".shift"):
+            array[...] = rng.uniform(-_SHIFT, _SHIFT, size=array.shape)
+    return model
+
+
+def first_step(model: Sequential, codes: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """Return the loss of a network of ours and the gradient of each parameter, as numbers."""
+    scores, caches = model.forward(codes, training=True)
+    assert isinstance(scores, np.ndarray)
+    loss, grad = softmax_cross_entropy(scores, labels)
+    _, found = model.backward(caches, grad)
+    parameters, gradients = model.parameters(), {}
+    for key, each in found.items():
+        dense = each.dense(parameters[key], slice(None)) if isinstance(each, BinaryGradient | SumsGradient) else each
+        gradients[key] = np.asarray(dense)
+    return loss, gradients
+
+
+def differences(
+    ours: tuple[float, dict[str, np.ndarray]], theirs: tuple[float, dict[str, np.ndarray]]
+) -> dict[str, Any]:
+    """Return how far a first step is from ours: see `Tolerance`; the worst parameter counts.
+
+    Raises
+    ------
+    ValueError
+        Where the parameters have other names or shapes.
+    """
+    shapes = [{key: array.shape for key, array in gradients.items()} for _, gradients in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"gradients of the same parameters must be compared, got {shapes[0]} and {shapes[1]}")
+    cosines, distances = [], []
+    for key, mine in ours[1].items():
+        wide, other = mine.astype(np.float64).ravel(), theirs[1][key].astype(np.float64).ravel()
+        length = np.linalg.norm(wide)
+        cosines.append(wide @ other / (length * np.linalg.norm(other)))
+        distances.append(np.linalg.norm(other - wide) / length)
+    # NumPy's extremes, unlike Python's, are not a number where one of the values is not.
+    loss = abs(theirs[0] - ours[0]) / ours[0]
+    return {"loss": loss, "cosine": float(np.min(cosines)), "gradient": float(np.max(distances))}
+
+
+def agrees(found: dict[str, Any], allowed: Tolerance) -> bool:
+    """Say whether the differences are within a tolerance; what is not a number is not."""
+    return bool(
+        found["loss"] <= allowed.loss and found["cosine"] >= allowed.cosine and found["gradient"] <= allowed.gradient
+    )
+
+
+def of_pytorch(way: str, model: Sequential, codes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return how far the first step of a way of PyTorch's is from ours."""
+    from . import pytorch
+
+    mine = first_step(disturb(model), codes, labels)
+    training = pytorch.Training(way, model, codes, labels)
+    loss = training.loss()[1]
+    loss.backward()
+    return differences(mine, (loss.item(), training.gradients()))
