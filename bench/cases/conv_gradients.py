@@ -12,11 +12,15 @@ from bitlearn.ops.gradients import Output
 from . import Case, Shape, product, signs, words
 from .convolutions import MEANING as MEANING
 from .convolutions import padded, windows
-from .gradients import exact, gradient, result
+from .gradients import BITS, exact, gradient, result
 
-#: The type of the gradient.
-_TYPES = ("int8", "int16", "float32")
-FORMS = dict.fromkeys(("conv2d_grad_input", "conv2d_grad_weight", "conv2d_grad_weight_sign"), _TYPES)
+#: The type of the gradient, or how many bits of int8 its values need.
+_TYPES = ("int8", "4-bit", "1-bit", "int16", "float32")
+FORMS: dict[str, tuple[str, ...]] = {
+    "conv2d_grad_input": _TYPES,
+    "conv2d_grad_weight": _TYPES,
+    "conv2d_grad_weight_sign": ("int8", "int16", "float32"),
+}
 _SMALL = ((2, 8, 8, 64, 64, 3),)
 _FULL = ((10, 32, 32, 128, 128, 3), (10, 16, 16, 256, 256, 3), (10, 8, 8, 512, 512, 3))
 GRIDS = {"small": dict.fromkeys(FORMS, _SMALL), "full": dict.fromkeys(FORMS, _FULL)}
@@ -29,7 +33,7 @@ def takes(kernel: str, form: str, shape: Shape) -> bool:
 def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case:
     batch, height, width, n, k, size = shape
     g = gradient(form, rng, (batch, height, width, k))
-    flat = g.reshape(-1, k)
+    flat, bits = g.reshape(-1, k), BITS.get(form)
     x, w = signs(rng, batch, height, width, n), signs(rng, k, size, size, n)
     words_x, words_w = words(x > 0), words(w > 0)
     call: Callable[[], object]
@@ -40,7 +44,9 @@ def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case
         before = (size - 1) // 2
         expected: np.ndarray = canvas[:, before : before + height, before : before + width].astype(result(form))
         out = np.empty_like(expected)
-        call = lambda: bl.conv2d_grad_input(g, words_w, n, (height, width), padding="same", out=out)  # noqa: E731
+        call = lambda: bl.conv2d_grad_input(  # noqa: E731
+            g, words_w, n, (height, width), padding="same", bits=bits, out=out
+        )
     else:
         canvas = padded(x, size)
         sums: np.ndarray = np.empty((k, size, size, n), dtype=result(form))
@@ -50,7 +56,7 @@ def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case
         expected = words(sums >= 0) if output == "sign" else sums
         out = np.empty_like(expected)
         call = lambda: bl.conv2d_grad_weight(  # noqa: E731
-            g, words_x, n, (size, size), padding="same", output=output, out=out
+            g, words_x, n, (size, size), padding="same", bits=bits, output=output, out=out
         )
     operands = {"g": g, "x": x, "w": w, "words_x": words_x, "words_w": words_w}
     operations = batch * height * width * size * size * n * k

@@ -14,13 +14,15 @@ import bitlearn as bl
 from . import Case, Shape, product, signs, words
 
 MEANING = "M × N × n"
-#: The type of the gradient.
-_TYPES = ("int8", "int16", "float32")
+#: The type of the gradient, or how many bits of int8 its values need.
+_TYPES = ("int8", "4-bit", "1-bit", "int16", "float32")
+#: What the public functions are told about the values.
+BITS = {"4-bit": 4, "1-bit": 1}
 FORMS = dict.fromkeys(("grad_input", "grad_weight", "grad_weight_sign"), _TYPES)
 _FULL = ((100, 256, 256), (1024, 1024, 1024), (6144, 128, 1152))
 GRIDS = {"small": dict.fromkeys(FORMS, ((65, 127, 200), (100, 256, 256))), "full": dict.fromkeys(FORMS, _FULL)}
 
-_RESULT = {"int8": np.int32, "int16": np.int64, "float32": np.float32}
+_RESULT = {"int16": np.int64, "float32": np.float32}
 
 
 def takes(kernel: str, form: str, shape: Shape) -> bool:
@@ -31,8 +33,11 @@ def gradient(form: str, rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """Return a random gradient: 127 × 2**16 terms are still exact in float32."""
     if form == "int16":
         return rng.integers(-32767, 32768, size=shape, dtype=np.int16)
-    codes = rng.integers(-127, 128, size=shape, dtype=np.int8)
-    return codes if form == "int8" else codes.astype(np.float32) / 64
+    if form == "1-bit":
+        return signs(rng, *shape)
+    limit = 7 if form == "4-bit" else 127
+    codes = rng.integers(-limit, limit + 1, size=shape, dtype=np.int8)
+    return codes.astype(np.float32) / 64 if form == "float32" else codes
 
 
 def exact(form: str) -> type:
@@ -42,7 +47,7 @@ def exact(form: str) -> type:
 
 def result(form: str) -> type:
     """Return the type of the sums."""
-    return _RESULT[form]
+    return _RESULT.get(form, np.int32)
 
 
 def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case:
@@ -50,15 +55,15 @@ def make(kernel: str, form: str, shape: Shape, rng: np.random.Generator) -> Case
     g, bits = gradient(form, rng, (m, k)), signs(rng, k if kernel == "grad_input" else m, n)
     packed = words(bits > 0)
     sums: np.ndarray = product(g if kernel == "grad_input" else g.T, bits, exact(form)).astype(result(form))
-    out = np.empty_like(sums)
+    out, bits_of = np.empty_like(sums), BITS.get(form)
     call: Callable[[], object]
     if kernel == "grad_input":
-        call = lambda: bl.grad_input(g, packed, n, out=out)  # noqa: E731
+        call = lambda: bl.grad_input(g, packed, n, bits=bits_of, out=out)  # noqa: E731
     elif kernel == "grad_weight":
-        call = lambda: bl.grad_weight(g, packed, n, out=out)  # noqa: E731
+        call = lambda: bl.grad_weight(g, packed, n, bits=bits_of, out=out)  # noqa: E731
     else:
         sums = words(sums >= 0)
         kept = np.empty_like(sums)
-        call = lambda: bl.grad_weight(g, packed, n, output="sign", out=kept)  # noqa: E731
+        call = lambda: bl.grad_weight(g, packed, n, bits=bits_of, output="sign", out=kept)  # noqa: E731
     operands = {"g": g, "bits": bits, "words": packed}
     return Case(kernel, form, shape, n, m * k * n, "MAC", call, sums, operands)
