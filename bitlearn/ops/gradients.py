@@ -97,6 +97,11 @@ def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = 
     return Gradient(parts, scale, zero_point, result, source, known, bits is not None)
 
 
+def _work(products: int) -> int:
+    """The work in a row of a product, in operations on a word: sixteen products of int8 take about as long."""
+    return products // 16
+
+
 def check_terms(g: Gradient, terms: int) -> None:
     """Raise where a sum of `terms` int8 products may leave int32."""
     if g.parts[0].dtype == np.int8 and terms >= 2**24:
@@ -195,7 +200,7 @@ def grad_input(
         if planes:
             planes.values(False, into)
         else:
-            run("grad_input", (part, weights, n, into), rows=(0, 3), threads=threads)
+            run("grad_input", (part, weights, n, into), rows=(0, 3), work=_work(k * n), threads=threads)
 
     if ready.scale is None:
         kernel(ready.parts[0], result)
@@ -235,7 +240,7 @@ def weight_gradient(
     n = shape[-1]
     words_shape = (*shape[:-1], bits.words_for(n))
     check_terms(g, math.prod(g.parts[0].shape[:-1]))
-    inputs = [g.source, x]
+    inputs, work = [g.source, x], _work(math.prod(g.parts[0].shape[:-1]) * math.prod(shape[1:]))
     if output == "values":
         if mask is not None or (threshold if type(threshold) in (int, float) else np.any(threshold)):
             raise ValueError("threshold and mask must be left out with output 'values', got one of them")
@@ -252,7 +257,7 @@ def weight_gradient(
                 found.values(accumulate, into)
                 return
             arguments = (part, *fixed, 0, accumulate, into)
-            run(kernel, arguments, rows=(len(arguments) - 1,), first=first, threads=threads)
+            run(kernel, arguments, rows=(len(arguments) - 1,), first=first, work=work, threads=threads)
 
         if g.scale is not None:
             values = product(g, shape, add, adds=True)
@@ -283,7 +288,7 @@ def weight_gradient(
         return result
     arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
     last = len(arguments) - 1
-    run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, threads=threads)
+    run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, work=work, threads=threads)
     return result
 
 

@@ -189,10 +189,19 @@ def _pieces(shape: tuple[int, ...], most: int) -> list[Piece]:
     return list(product(*axes))
 
 
+def _threads(size: int) -> int:
+    return min(threading.get_num_threads(), 1 + size * _WORK // threading.WORTH_A_THREAD)
+
+
+def _alone(size: int) -> bool:
+    """Whether so many values are one thread's work, for which they need not be cut into pieces."""
+    return _threads(size) == 1
+
+
 def _over_pieces(function: Callable[[Piece], None], shape: tuple[int, ...]) -> None:
     """Call a function for the contiguous pieces of an array (outer, channels, inner), on the process's threads."""
     size = math.prod(shape)
-    threads = min(threading.get_num_threads(), 1 + size * _WORK // threading.WORTH_A_THREAD)
+    threads = _threads(size)
     pieces = _pieces(shape, max(1, -(-size // threads)))
 
     def work(start: int, stop: int) -> None:
@@ -206,6 +215,10 @@ def _largest(x: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
     kernel = lookup("largest_magnitude")
     kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
+    if _alone(x.size):
+        largest = np.empty(x.shape[1], dtype=kind)
+        kernel(x, largest)
+        return largest
     found: list[tuple[slice, np.ndarray]] = []
 
     def work(piece: Piece) -> None:
@@ -252,6 +265,9 @@ def _linear(
     def rounded_to_nearest(piece: Piece) -> None:
         quantized(piece, _NO_NOISE)
 
+    if key is None and _alone(x.size):
+        kernel(x, scale, zero_point, low, high, _NO_NOISE, values)
+        return values
     if key is None:
         _over_pieces(rounded_to_nearest, x.shape)
         return values
