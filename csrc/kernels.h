@@ -320,6 +320,23 @@ void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *pa
                       const float *first, const float *second, const float *factor, float scale, int32_t limit,
                       intptr_t rows, intptr_t channels, void *out);
 
+/* For each channel, in double, one operation at a time: the mean total / count and the standard deviation
+   sqrt(max(0, s / count - (rest / count)^2)) with floor and rest of total / count and s = squares - floor * (total + rest)
+   in int64. sums (groups, 2, channels) as channel_sums gives them, added up; count > 0; out (2, channels). */
+void bl_l2_statistics(int variant, const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, double *out);
+
+/* With middle = mean - shift * spread: out[0] = ceil(middle), where the sign turns, out[1] = ceil(middle - spread) and
+   out[2] = floor(middle + spread), between which the gradient passes; clipped to int32. shift (channels) is finite, as
+   are mean and spread (channels); out (3, channels). */
+void bl_norm_bounds(int variant, const double *mean, const double *spread, const float *shift, intptr_t channels,
+                    int32_t *out);
+
+/* What norm_gradient takes for a standard deviation: out[0] = slope = (products - mean * total) / count * inverse^2 and
+   out[1] = mean * slope - total / count, with inverse = 1 / spread rounded to float, 0 where spread is 0; out[2] = the
+   same of spread * scale. sums (groups, 2, channels) as gradient_sums gives them; out (3, channels). */
+void bl_l2_factors(int variant, const int64_t *sums, intptr_t groups, const double *mean, const double *spread,
+                   int64_t count, double scale, intptr_t channels, float *out);
+
 /* The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
    place of a tap in its window, row by row, has `planes` bits: as many as window * window - 1 has. */
 #define BL_POOL_PLANES 16

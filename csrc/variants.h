@@ -193,10 +193,22 @@
       (g, g_type, codes, m, channels, n, first, k, accumulate, out, out_type))                                         \
     X(unfold_codes, (const int8_t *x, const bl_conv2d *shape, int8_t *out), (x, shape, out))
 
+/* What becomes of a channel's sums: a few operations a channel, for which a call is what they cost. */
+#define BL_CHANNEL_KERNELS(X)                                                                                          \
+    X(l2_statistics, (const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, double *out),            \
+      (sums, groups, count, channels, out))                                                                            \
+    X(norm_bounds,                                                                                                     \
+      (const double *mean, const double *spread, const float *shift, intptr_t channels, int32_t *out),                 \
+      (mean, spread, shift, channels, out))                                                                            \
+    X(l2_factors,                                                                                                      \
+      (const int64_t *sums, intptr_t groups, const double *mean, const double *spread, int64_t count, double scale,    \
+       intptr_t channels, float *out),                                                                                 \
+      (sums, groups, mean, spread, count, scale, channels, out))
+
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
-    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X)
+    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X)
 
 /* Those and what a variant has for itself. */
 #define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)

@@ -176,6 +176,18 @@ def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, *rest):
     return g, _code(g), x, shape, first, len(rest[-1]), *rest
 
 
+def _l2_statistics(sums, count, out):
+    return sums, len(sums), count, sums.shape[2], out
+
+
+def _norm_bounds(mean, spread, shift, out):
+    return mean, spread, shift, mean.size, out
+
+
+def _l2_factors(sums, mean, spread, count, scale, out):
+    return sums, len(sums), mean, spread, count, struct.pack("<d", scale), mean.size, out
+
+
 def _codes_grad_weight(g, codes, first, accumulate, out):
     return g, _code(g), codes, *g.shape, codes.shape[1], first, len(out), accumulate, out, _code(out)
 
@@ -251,6 +263,9 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "conv2d_grad_input": _conv2d_grad_input,
     "conv2d_grad_weight": _conv2d_grad_weight,
     "conv2d_grad_weight_sign": _conv2d_grad_weight,
+    "l2_statistics": _l2_statistics,
+    "norm_bounds": _norm_bounds,
+    "l2_factors": _l2_factors,
     "codes_grad_weight": _codes_grad_weight,
     "unfold_codes": _unfold_codes,
     "largest_magnitude": _largest_magnitude,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import operands_channels as channels
 import operands_codes as codes
 import operands_planes as planes
 import operands_quantize as quantize
@@ -373,6 +374,9 @@ OPERANDS = {
     "conv2d_grad_input": Operands(_conv2d_grad_input, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight": Operands(_conv2d_grad_weight, CONVOLUTIONS, GRADIENT_TYPES),
     "conv2d_grad_weight_sign": Operands(_conv2d_grad_weight_sign, CONVOLUTIONS, GRADIENT_TYPES),
+    "l2_statistics": Operands(channels.l2_statistics, channels.SIZES),
+    "norm_bounds": Operands(channels.norm_bounds, channels.SIZES),
+    "l2_factors": Operands(channels.l2_factors, channels.SIZES),
     "codes_grad_weight": Operands(codes.codes_grad_weight, GRADIENTS + codes.SIZES, codes.TYPES),
     "unfold_codes": Operands(codes.unfold_codes, CONVOLUTIONS),
     "largest_magnitude": Operands(quantize.largest_magnitude, quantize.SCALED, (*quantize.SOURCES, np.uint16)),

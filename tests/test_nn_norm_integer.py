@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import norm_integer
-from bitlearn.nn.norm_integer import l1_statistics, l2_statistics, mean_magnitude, pass_bounds, sign_thresholds
+from bitlearn.nn.norm_integer import bounds, l1_statistics, l2_statistics, mean_magnitude, sign_thresholds
 
 COLUMNS = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=12)
 
@@ -86,8 +86,8 @@ QUARTERS = st.integers(-40, 40).map(lambda k: k / 4)
 def test_thresholds_and_bounds_equal_rational_arithmetic(values, mean, spread, shift):
     """Quarters are exact in float64, so ties are too: 0 is +1, and |x| = 1 passes."""
     arrays = [np.array([value]) for value in (mean, spread, shift)]
-    threshold = sign_thresholds(*arrays, 1.0)
-    low, high = pass_bounds(*arrays)
+    threshold, low, high = bounds(*arrays)
+    assert sign_thresholds(*arrays, 1.0) == threshold
     assert threshold.dtype == low.dtype == high.dtype == np.int32
     for y in values:
         scaled = Fraction(y) - Fraction(mean) + Fraction(shift) * Fraction(spread)  # spread times x

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,7 @@ class Normalization(Layer):
         found = measure(rows)
         kept = (found.spread * self.input_scale).astype(self.precision.statistics)
         self._update(found.mean * self.input_scale, kept.astype(np.float64))
-        return replace(found, spread=kept.astype(np.float64) / self.input_scale)
+        return norm_integer.BatchStatistics(found.total, found.mean, kept.astype(np.float64) / self.input_scale)
 
     def _float_normalized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised values before the shift, and the spread; update the running statistics."""
@@ -205,10 +204,8 @@ class BatchNormSign(Normalization):
             signs, mask = ste_sign(shifted)
             return self._shaped(signs, x), ((normal, spread), mask)
         found = self._integer_statistics(rows)
-        thresholds = norm_integer.sign_thresholds(found.mean, found.spread, self.shift, 1.0)
-        signs, mask = passes.sign_pass(
-            rows, thresholds, *norm_integer.pass_bounds(found.mean, found.spread, self.shift)
-        )
+        thresholds, low, high = norm_integer.bounds(found.mean, found.spread, self.shift)
+        signs, mask = passes.sign_pass(rows, thresholds, low, high)
         track("X", signs.words)
         track("STE mask", mask.words)
         return self._shaped(signs, x), (self._kept(rows, signs, thresholds, found), mask)

@@ -44,15 +44,10 @@ def l1_statistics(y: np.ndarray) -> BatchStatistics:
 
 
 def l2_statistics(y: np.ndarray) -> BatchStatistics:
-    """Return mean and standard deviation of integers (rows, channels); squares are summed in int64, exactly.
-
-    ``variance = sum (y - m)**2 / N - (mean - m)**2`` with ``m = floor(mean)``: what is subtracted is below 1, where the
-    square of the mean itself would leave no digits of a spread much smaller than it.
-    """
-    count, (total, squares) = len(y), passes.channel_sums(y)
-    floor, rest = np.divmod(total, count)
-    squares = squares - floor * (total + rest)
-    return BatchStatistics(total, total / count, np.sqrt(np.maximum(squares / count - (rest / count) ** 2, 0)))
+    """Return mean and standard deviation of integers (rows, channels); squares are summed in int64, exactly."""
+    sums = passes.channel_sums_by_group(y)
+    mean, spread = passes.l2_statistics(sums, len(y))
+    return BatchStatistics(sums[:, 0].sum(axis=0), mean, spread)
 
 
 def sign_thresholds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray, scale: float) -> np.ndarray:
@@ -67,10 +62,14 @@ def _integers(bounds: np.ndarray) -> np.ndarray:
     return np.clip(bounds, _INT32.min, _INT32.max).astype(np.int32)
 
 
-def pass_bounds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the integers between which ``|x| <= 1``: where the straight-through estimator passes."""
-    middle = mean - shift.astype(np.float64) * spread
-    return _integers(np.ceil(middle - spread)), _integers(np.floor(middle + spread))
+def bounds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return, for sums ``y``, the least for which ``x >= 0``, and the two between which ``|x| <= 1``: int32 (3, c).
+
+    So the sign turns at the first, and the straight-through estimator passes from the second to the third.
+    """
+    if not np.isfinite(shift).all():
+        raise NonFiniteError("shift and running statistics")
+    return passes.norm_bounds(mean, spread, shift.astype(np.float32, copy=False))
 
 
 def mean_magnitude(
@@ -123,12 +122,10 @@ def l2_backward(
     ``dY = v - mean(v) - x * mean(v * x)`` with ``v = dX / (spread * scale)`` and ``x = (y - mean) / spread``, which is
     never formed: ``sum d * x`` follows from ``sum d * y``, an integer.
     """
-    d = grad.values
-    total, product = passes.gradient_sums(d, mask, y)
-    slope = (product - mean * total) / len(y) * inverse(spread).astype(np.float64) ** 2
-    offset = (mean * slope - total / len(y)).astype(np.float32)
-    dy = _quantized(grad, mask, y, (slope.astype(np.float32), offset, inverse(spread * scale)))
-    return dy, _shift_gradient(total, float(grad.scale))
+    sums = passes.gradient_sums_by_group(grad.values, mask, y)
+    slope, offset, factor = passes.l2_factors(sums, mean, spread, len(y), scale)
+    dy = _quantized(grad, mask, y, (slope, offset, factor))
+    return dy, _shift_gradient(sums[:, 0].sum(axis=0), float(grad.scale))
 
 
 def _quantized(

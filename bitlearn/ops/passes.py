@@ -32,13 +32,39 @@ def sums(y: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(y, dtype=kind)
 
 
-def channel_sums(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum and the sum of squares of each channel of y (rows, channels): int64."""
+def channel_sums_by_group(y: np.ndarray) -> np.ndarray:
+    """Return the sum and the sum of squares of each channel of y (rows, channels), in parts: int64 (groups, 2, c)."""
     (parts,) = _grouped(y)
     out = np.empty((len(parts), 2, y.shape[1]), dtype=np.int64)
     run("channel_sums", (parts, out), rows=(0, 1), work=_work(parts), threads=None)
-    total, squares = out.sum(axis=0)
+    return out
+
+
+def channel_sums(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the sum of squares of each channel of y (rows, channels): int64."""
+    total, squares = channel_sums_by_group(y).sum(axis=0)
     return total, squares
+
+
+def l2_statistics(sums: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation, float64, from the sums of `count` rows, in parts."""
+    out = np.empty((2, sums.shape[2]))
+    run("l2_statistics", (sums, count, out))
+    return out[0], out[1]
+
+
+def norm_bounds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return where the sign turns and between which sums the gradient passes: int32 (3, channels)."""
+    out = np.empty((3, mean.size), dtype=np.int32)
+    run("norm_bounds", (mean, spread, shift, out))
+    return out
+
+
+def l2_factors(sums: np.ndarray, mean: np.ndarray, spread: np.ndarray, count: int, scale: float) -> np.ndarray:
+    """Return the factors of `norm_gradient` behind a standard deviation: float32 (3, channels)."""
+    out = np.empty((3, mean.size), dtype=np.float32)
+    run("l2_factors", (sums, mean, spread, count, scale, out))
+    return out
 
 
 def channel_sums_above(y: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,11 +86,16 @@ def sign_pass(y: np.ndarray, threshold: np.ndarray, low: np.ndarray, high: np.nd
 
 def gradient_sums(d: np.ndarray, passes: Bits, x: np.ndarray | Bits) -> tuple[np.ndarray, np.ndarray]:
     """Return for each channel the sum of d where it passes, and of its products with x, or of d at x's set bits."""
+    total, products = gradient_sums_by_group(d, passes, x).sum(axis=0)
+    return total, products
+
+
+def gradient_sums_by_group(d: np.ndarray, passes: Bits, x: np.ndarray | Bits) -> np.ndarray:
+    """Return those sums in parts: int64 (groups, 2, channels)."""
     parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
     out = np.empty((len(parts[0]), 2, d.shape[1]), dtype=np.int64)
     run("gradient_sums", (*parts, out), rows=(0, 1, 2, 3), work=_work(parts[0]), threads=None)
-    total, products = out.sum(axis=0)
-    return total, products
+    return out
 
 
 def norm_gradient(

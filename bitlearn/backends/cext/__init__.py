@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bitlearn import threadpools
-from bitlearn.backends.cext import passes, quads, updates
+from bitlearn.backends.cext import channels, passes, quads, updates
 from bitlearn.backends.cext.arrays import CODES, WORDS, code, conv2d, ffi, lib, pointer
 
 
@@ -207,7 +207,7 @@ _KERNELS = {
         _random_words,
     )
 } | passes.KERNELS
-_KERNELS |= updates.KERNELS
+_KERNELS |= updates.KERNELS | channels.KERNELS
 
 
 def _kernel(name: str, index: int) -> Callable[..., None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.backends.jit.channels import l2_factors, l2_statistics, norm_bounds
 from bitlearn.backends.jit.codes import codes_grad_weight, unfold_codes
 from bitlearn.backends.jit.compilation import UNCACHED
 from bitlearn.backends.jit.convolutions import xnor_conv2d, xnor_conv2d_sign
@@ -72,6 +73,9 @@ _KERNELS = {
         conv2d_grad_input,
         conv2d_grad_weight,
         conv2d_grad_weight_sign,
+        l2_statistics,
+        norm_bounds,
+        l2_factors,
         codes_grad_weight,
         unfold_codes,
         largest_magnitude,
@@ -138,6 +142,10 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "conv2d_grad_input", (maps, image, 1, *window, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight", (maps, image, 1, *window, 0, 0, True, zeros(wide, 1, 1, 1, 1))
         yield "conv2d_grad_weight_sign", (maps, image, 1, *window, 0, 0, threshold, image, zeros(word, 1, 1, 1, 1))
+    statistics = zeros(np.float64, 1)
+    yield "l2_statistics", (zeros(np.int64, 1, 2, 1), 1, zeros(np.float64, 2, 1))
+    yield "norm_bounds", (statistics, statistics, zeros(np.float32, 1), zeros(np.int32, 3, 1))
+    yield "l2_factors", (zeros(np.int64, 1, 2, 1), statistics, statistics, 1, 1.0, zeros(np.float32, 3, 1))
     codes = zeros(np.int8, 1, 1)
     for narrow, wide in ((np.int8, np.int32), (np.int16, np.int64)):
         yield "codes_grad_weight", (zeros(narrow, 1, 1), codes, 0, False, zeros(wide, 1, 1))

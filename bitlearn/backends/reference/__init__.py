@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference import codes, passes, planes, quantization, updates
+from bitlearn.backends.reference import channels, codes, passes, planes, quantization, updates
 from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
 from bitlearn.panels import from_panels, to_panels
 
@@ -280,7 +280,7 @@ KERNELS = {
         conv2d_grad_weight_sign,
     )
 } | passes.KERNELS
-KERNELS |= quantization.KERNELS | updates.KERNELS | codes.KERNELS | planes.KERNELS
+KERNELS |= quantization.KERNELS | updates.KERNELS | codes.KERNELS | channels.KERNELS | planes.KERNELS
 
 #: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
 VARIANTS = {"reference": KERNELS}
