@@ -17,7 +17,7 @@ WIDTHS = (1, 2, 3, 4, 8)
 @pytest.fixture(params=[True, False], ids=["planes", "int8"])
 def way(request, monkeypatch):
     """Take one way for every product, in short chunks."""
-    monkeypatch.setattr(planes, "faster", lambda *sizes: request.param)
+    monkeypatch.setattr(planes, "faster", lambda *sizes, passes=0: request.param)
     monkeypatch.setattr(planes, "TERMS", 64)
     monkeypatch.setattr(planes, "_SUMS", 100)
 
