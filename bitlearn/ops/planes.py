@@ -28,7 +28,7 @@ _ROWS, _COLUMNS, _DEPTH, _RUNS = 64, 256, 1024, 5
 # at any depth.
 _CALL, _WORD, _VALUE, _PASS, _PLANE_SUM, _INT8_SUM = 2e-5, 2.5e-9, 2.5e-10, 8e-10, 1.2, 3.0
 #: Planes must be expected to be faster by so much, in a product of so many terms or more.
-_MARGIN, _LEAST = 1.15, 2**22
+_MARGIN, _LEAST = 1.15, 2**23
 
 
 def _quickest(function: Callable[[], object]) -> float:
