@@ -8,7 +8,7 @@ from cases import CONVOLUTIONS, GRADIENTS, THREADS, packed, signs
 from operands_planes import codes
 
 import bitlearn as bl
-from bitlearn.ops import planes
+from bitlearn.ops import gradients, planes
 from bitlearn.ops.conv import geometry
 
 WIDTHS = (1, 2, 3, 4, 8)
@@ -17,7 +17,7 @@ WIDTHS = (1, 2, 3, 4, 8)
 @pytest.fixture(params=[True, False], ids=["planes", "int8"])
 def way(request, monkeypatch):
     """Take one way for every product, in short chunks."""
-    monkeypatch.setattr(planes, "faster", lambda *sizes: request.param)
+    monkeypatch.setattr(gradients, "faster", lambda *sizes, passes=0: request.param)
     monkeypatch.setattr(planes, "TERMS", 64)
     monkeypatch.setattr(planes, "_SUMS", 100)
 

@@ -189,7 +189,7 @@ def conv2d_grad_weight(
     def by_planes() -> WeightPlanes | None:
         # The signs of a convolution's sums are made block by block by the int8 kernels alone.
         rows, terms = channels if output == "values" else 0, ready.parts[0].size // max(channels, 1)
-        if ready.on_planes(rows, min(terms, planes.TERMS), n, max(size[0] * size[1], 1)):
+        if ready.on_planes(rows, min(terms, planes.TERMS), n, max(size[0] * size[1], 1), passes=1):
             return WeightPlanes(ready.parts[0], ready.bits or 8, images, n, size, windows, threads)
         return None
 

@@ -107,10 +107,11 @@ class WeightPlanes:
         """Write the sums to `out` int32, or add them."""
         out_h, out_w = self.windows.out_size
         (down, right), (kh, kw) = self.windows.stride, self.size
-        if not accumulate:
+        if not accumulate and not self.chunks:
             out[...] = 0
         sums = np.empty((len(out), self.n), dtype=np.int32)
-        for images, chunk in zip(self.images, self.chunks, strict=True):
+        given_back = self._given_back(len(out))
+        for index, (images, chunk) in enumerate(zip(self.images, self.chunks, strict=True)):
             canvas = _canvas(self.x[images], self.n, self.size, self.windows)
             for i in range(kh):
                 for j in range(kw):
@@ -118,12 +119,18 @@ class WeightPlanes:
                     seen = _pixels(seen[:, :out_h, :out_w])
                     product = planes.product_with(seen, self.n, chunk.shape[0] * chunk.shape[1])
                     run(product, (chunk, False, sums), rows=(0, 2), threads=self.threads)
-                    out[:, i, j] += sums
-        if self.windows.pad_value == 0:
-            self._give_back(out)
+                    if index == 0 and given_back is not None:
+                        sums += given_back[i, j][:, None]
+                    if accumulate or index > 0:
+                        out[:, i, j] += sums
+                    else:
+                        out[:, i, j] = sums
 
-    def _give_back(self, out: np.ndarray) -> None:
-        """Add the gradient of the positions whose tap lies outside."""
+    def _given_back(self, channels: int) -> np.ndarray | None:
+        """Return (kh, kw, channels) int32: the gradient of the positions whose tap lies outside, summed."""
+        if self.windows.pad_value:
+            return None
+        sums = np.zeros((*self.size, channels), dtype=np.int32)
         lines: dict[tuple[int, int], np.ndarray] = {}
 
         def line(axis: int, at: int) -> np.ndarray:
@@ -141,4 +148,5 @@ class WeightPlanes:
                 parts = [line(1, row).sum(axis=0) for row in rows]
                 parts += [line(2, column)[others].sum(axis=0) for column in columns]
                 for part in parts:
-                    out[:, i, j] += part.astype(np.int32)[:, None]
+                    sums[i, j] += part.astype(np.int32)
+        return sums

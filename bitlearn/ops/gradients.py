@@ -36,7 +36,7 @@ class Gradient:
     bits: int | None = None
     explicit: bool = False
 
-    def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1) -> bool:
+    def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1, *, passes: int = 0) -> bool:
         """Whether bit planes are the faster way to a product of so many rows.
 
         Raises ValueError where they are not, and a value needs more bits than the caller said; planes find that as they
@@ -44,7 +44,7 @@ class Gradient:
         """
         if self.bits is None or np.any(self.zero_point):
             return False
-        if faster(self.bits, rows, depth, columns, taps):
+        if faster(self.bits, rows, depth, columns, taps, passes=passes):
             return True
         if self.explicit:
             check_width(self.parts[0], self.bits)

@@ -24,10 +24,11 @@ _SUMS = 2**16
 # What a variant's own time is compared at, and how many runs: the shortest counts.
 _ROWS, _COLUMNS, _DEPTH, _RUNS = 64, 256, 1024, 5
 # Costs beside the counting, measured on Zen 4, in seconds: a call; a word of the right operand, transposed and laid
-# out; a value that is split. Then, in words of depth: what a plane's sum and an int8 sum take at any depth.
-_CALL, _WORD, _VALUE, _PLANE_SUM, _INT8_SUM = 2e-5, 2.5e-9, 2.5e-10, 1.2, 3.0
+# out; a value that is split; a sum passed over again. Then, in words of depth: what a plane's sum and an int8 sum take
+# at any depth.
+_CALL, _WORD, _VALUE, _PASS, _PLANE_SUM, _INT8_SUM = 2e-5, 2.5e-9, 2.5e-10, 8e-10, 1.2, 3.0
 #: Planes must be expected to be faster by so much, in a product of so many terms or more.
-_MARGIN, _LEAST = 1.15, 2**22
+_MARGIN, _LEAST = 1.15, 2**23
 
 
 def _quickest(function: Callable[[], object]) -> float:
@@ -53,10 +54,11 @@ def _measured(int8: Callable, planes: Callable) -> tuple[float, float]:
     return a_plane, _quickest(lambda: int8(g, words, _COLUMNS, out)) / depth
 
 
-def faster(bits: int, rows: int, depth: int, columns: int, taps: int = 1) -> bool:
+def faster(bits: int, rows: int, depth: int, columns: int, taps: int = 1, *, passes: int = 0) -> bool:
     """Whether a product of so many rows of `bits` bits is expected to be faster on planes than on int8.
 
-    In a convolution each value that is split is in the sums of so many taps.
+    In a convolution each value that is split is in the sums of so many taps. `passes` count those over the sums that
+    follow their product.
     """
     if bits > 7 or rows * depth * columns < _LEAST or not which("planes_matmul_panels").startswith("cext"):
         return False
@@ -65,7 +67,7 @@ def faster(bits: int, rows: int, depth: int, columns: int, taps: int = 1) -> boo
     tiled = -(-rows // 16) * 16 * words_for(columns) * 64
     plane, int8 = _measured(lookup("grad_input"), lookup("planes_matmul_panels"))
     once = _CALL + _WORD * words * columns + _VALUE * rows * depth / taps
-    by_planes = once + bits * tiled * (words + _PLANE_SUM) * plane
+    by_planes = once + bits * tiled * (words + _PLANE_SUM) * plane + _PASS * passes * rows * columns
     return by_planes * _MARGIN < rows * columns * (depth / 64 * int8 + _INT8_SUM * plane)
 
 
