@@ -128,8 +128,9 @@ class Precision:
             raise ValueError(f"name must be a string, got {self.name!r}")
         if self.norm not in ("l1", "l2"):
             raise ValueError(f"norm must be l1 or l2, got {self.norm!r}")
-        if not isinstance(self.sign_weight_gradient, bool):
-            raise ValueError(f"sign_weight_gradient must be True or False, got {self.sign_weight_gradient!r}")
+        for flag in ("row_by_row", "sign_weight_gradient"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ValueError(f"{flag} must be True or False, got {getattr(self, flag)!r}")
         if (self.input_gradient is None) != (self.weight_gradient is None):
             raise ValueError(
                 "input_gradient and weight_gradient must both be quantized or both None, "

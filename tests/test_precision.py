@@ -97,6 +97,7 @@ def test_what_a_file_says(each):
         ({"input_gradient": None}, "must both be quantized or both None"),
         ({"norm": "l3"}, "norm must be l1 or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),
+        ({"row_by_row": 1}, "row_by_row must be True or False, got 1"),
         ({"sign_weight_gradient": "no"}, "sign_weight_gradient must be True or False, got 'no'"),
     ],
 )
