@@ -16,7 +16,7 @@ from typing import Any
 import bitlearn as bl
 from bitlearn.cli import train
 from bitlearn.files import atomic_write
-from bitlearn.precision import Precision
+from bitlearn.precision import Precision, policy
 
 from . import results
 
@@ -125,7 +125,7 @@ def stored(training: Training, folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = json.loads(path.read_text("utf-8"))
-    if found["precision"] != training.precision.setting() or found["seed"] != training.seed:
+    if policy(found["precision"]) != training.precision or found["seed"] != training.seed:
         raise ValueError(f"{path} must be of the training {training}, got one of precision {found['precision']}")
     return found
 

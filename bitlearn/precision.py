@@ -6,7 +6,7 @@ A layer or an optimiser asks its policy and has no branch of its own for a metho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -128,8 +128,9 @@ class Precision:
             raise ValueError(f"name must be a string, got {self.name!r}")
         if self.norm not in ("l1", "l2"):
             raise ValueError(f"norm must be l1 or l2, got {self.norm!r}")
-        if not isinstance(self.sign_weight_gradient, bool):
-            raise ValueError(f"sign_weight_gradient must be True or False, got {self.sign_weight_gradient!r}")
+        for flag in ("row_by_row", "sign_weight_gradient"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ValueError(f"{flag} must be True or False, got {getattr(self, flag)!r}")
         if (self.input_gradient is None) != (self.weight_gradient is None):
             raise ValueError(
                 "input_gradient and weight_gradient must both be quantized or both None, "
@@ -246,16 +247,19 @@ def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
 
 
 def _described(setting: Mapping[str, Any]) -> Precision:
+    """Return the policy that a file describes; what it does not name has its default."""
     known = {field.name for field in fields(Precision)}
-    if set(setting) != known:
+    required = {field.name for field in fields(Precision) if field.default is MISSING}
+    if not required <= set(setting) <= known:
         raise ValueError(
-            f"a described precision must have {', '.join(sorted(known))}, got {', '.join(map(str, setting))}"
+            f"a described precision must have {', '.join(sorted(required))}, and at most {', '.join(sorted(known))}, "
+            f"got {', '.join(map(str, setting))}"
         )
     found = dict(setting)
     for name in ("input_gradient", "weight_gradient"):
         if found[name] is not None:
             found[name] = Quantization(**found[name])
-    for name in ("latent", "statistics", "moments", "shift"):
+    for name in {"latent", "statistics", "moments", "shift"} & set(found):
         if found[name] not in ("float16", "float32"):
             raise ValueError(f"{name} of a described precision must be float16 or float32, got {found[name]!r}")
         found[name] = np.dtype(found[name])

@@ -12,7 +12,8 @@ from bitlearn.arena import track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
-from bitlearn.ops.quantize import Quantized, largest_magnitude, narrow, quantize, requantize, requantize_rows
+from bitlearn.ops.quantize import Quantized, largest_magnitude, quantize
+from bitlearn.ops.requantize import narrow, requantize, requantize_rows
 from bitlearn.precision import Precision, Quantization
 from bitlearn.rng import Key
 

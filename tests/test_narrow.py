@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn.ops.quantize import Quantized, narrow, requantize
+from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.requantize import narrow, requantize
 from bitlearn.rng import Key
 
 SHAPES = [(7, 65), (3, 2, 5, 9), (1, 1), (0, 4), (4, 0), (64, 129)]

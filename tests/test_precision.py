@@ -93,10 +93,11 @@ def test_what_a_file_says(each):
     ("change", "message"),
     [
         ({"latent": "float64"}, "latent of a described precision must be float16 or float32, got 'float64'"),
-        ({"more": 1}, r"a described precision must have input_gradient, .*, got .*, more"),
+        ({"more": 1}, r"must have input_gradient, name, weight_gradient, and at most .*, got .*, more"),
         ({"input_gradient": None}, "must both be quantized or both None"),
         ({"norm": "l3"}, "norm must be l1 or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),
+        ({"row_by_row": 1}, "row_by_row must be True or False, got 1"),
         ({"sign_weight_gradient": "no"}, "sign_weight_gradient must be True or False, got 'no'"),
     ],
 )
@@ -105,3 +106,13 @@ def test_a_description_that_fits_no_policy(change, message):
     assert isinstance(setting, dict)
     with pytest.raises(ValueError, match=message):
         policy(setting | change)
+
+
+def test_a_description_without_what_has_a_default():
+    setting = CUSTOM.setting()
+    assert isinstance(setting, dict)
+    del setting["row_by_row"], setting["shift"]
+    assert policy(setting) == CUSTOM
+    del setting["weight_gradient"]
+    with pytest.raises(ValueError, match="must have input_gradient, name, weight_gradient, and at most"):
+        policy(setting)

@@ -13,7 +13,7 @@ from oracles import ROUNDING, gradients, real
 import bitlearn as bl
 from bitlearn import threads as threading
 from bitlearn.ops import quantize as quantization
-from bitlearn.ops.quantize import requantize
+from bitlearn.ops.requantize import requantize
 from bitlearn.rng import Key
 
 BITS = [2, 3, 5, 8, 9, 12, 16]

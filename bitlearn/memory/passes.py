@@ -23,7 +23,8 @@ from bitlearn.nn.norm import Normalization
 from bitlearn.nn.products import code_sum_type, images_at_a_time, sum_type
 from bitlearn.nn.weights import SIGN_SUMS
 from bitlearn.ops.dispatch import which
-from bitlearn.ops.quantize import NOISE_WORDS, rows_at_a_time
+from bitlearn.ops.quantize import NOISE_WORDS
+from bitlearn.ops.requantize import rows_at_a_time
 from bitlearn.precision import Precision, Quantization
 from bitlearn.threads import get_num_threads
 

@@ -14,7 +14,8 @@ from bitlearn.nn.layer import Variable, bytes_of
 from bitlearn.nn.products import sum_type
 from bitlearn.ops.codes import code_sums
 from bitlearn.ops.packing import pack
-from bitlearn.ops.quantize import Quantized, largest_magnitude, rows_at_a_time
+from bitlearn.ops.quantize import Quantized, largest_magnitude
+from bitlearn.ops.requantize import rows_at_a_time
 from bitlearn.precision import Precision
 from bitlearn.quantizers import (
     BinaryGradient,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn import threads as threading
-from bitlearn.arena import empty, track
+from bitlearn.arena import empty
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
@@ -23,8 +23,6 @@ Rounding = Literal["nearest", "stochastic"]
 _NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
 #: Random words that are formed at a time: 128 KiB.
 NOISE_WORDS = 2**15
-#: Exact sums that are formed at a time where they are quantized row by row: 4 MiB of int64.
-_SUMS_AT_A_TIME = 2**19
 #: What a value costs, in operations on a word.
 _WORK = 2
 _SMALLEST = np.finfo(np.float32).tiny
@@ -140,9 +138,9 @@ def quantize(
     if rounding == "stochastic" and (rng is None or scheme == "power-of-two"):
         raise ValueError(f"rounding 'stochastic' needs rng and a linear scheme, got rng={rng!r} and scheme {scheme!r}")
 
-    source = _by_channel(x, axis)
+    source = by_channel(x, axis)
     shape = source.shape
-    largest = _largest(source)
+    largest = channel_magnitudes(source)
     if not np.isfinite(largest).all():
         raise ValueError("g must be finite in float32, got NaN or infinity")
     key = None
@@ -155,13 +153,13 @@ def quantize(
         values, scale = _powers_of_two(source, largest, 2 ** (bits - 1))
     elif scheme == "symmetric":
         scale = symmetric_scale(largest, bits)
-        values = _linear(source, scale, zero_point, -limit, limit, key)
+        values = linear_codes(source, scale, zero_point, -limit, limit, key)
     else:
         high, low = source.max(axis=(0, 2), initial=0), source.min(axis=(0, 2), initial=0)
         scale = _nonzero(((high.astype(np.float64) - low) / (2 * limit + 1)).astype(np.float32))
         zero_point = np.clip(np.rint(-low / scale), 0, 2 * limit + 1).astype(np.int64) - limit - 1
         zero_point[largest == 0] = 0
-        values = _linear(source, scale, zero_point, -limit - 1, limit, key)
+        values = linear_codes(source, scale, zero_point, -limit - 1, limit, key)
 
     values = values.reshape(x.shape)
     if axis is None:
@@ -172,7 +170,7 @@ def quantize(
     return Quantized(values, scale.reshape(along), 0 if symmetric else zero_point.reshape(along), bits)
 
 
-def _by_channel(x: np.ndarray, axis: int | None) -> np.ndarray:
+def by_channel(x: np.ndarray, axis: int | None) -> np.ndarray:
     """Look at an array as (outer, channels, inner), the channels along an axis; as a single channel without one."""
     if axis is None:
         return x.reshape(1, 1, x.size)
@@ -211,7 +209,7 @@ def _over_pieces(function: Callable[[Piece], None], shape: tuple[int, ...]) -> N
     threading.over_ranges(work, len(pieces), threads)
 
 
-def _largest(x: np.ndarray) -> np.ndarray:
+def channel_magnitudes(x: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
     kernel = lookup("largest_magnitude")
     kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
@@ -244,11 +242,11 @@ def largest_magnitude(x: np.ndarray) -> float:
     """
     whole = np.ascontiguousarray(x).reshape(1, 1, -1)
     if x.dtype == np.float16:
-        return float(_largest(whole.view(np.uint16)).view(np.float16)[0])
-    return float(_largest(whole)[0])
+        return float(channel_magnitudes(whole.view(np.uint16)).view(np.float16)[0])
+    return float(channel_magnitudes(whole)[0])
 
 
-def _linear(
+def linear_codes(
     x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, low: int, high: int, key: Key | None
 ) -> np.ndarray:
     """Return the codes of x (outer, channels, inner), rounded to nearest, or by the random words of a key.
@@ -311,98 +309,3 @@ def _nonzero(scale: np.ndarray) -> np.ndarray:
 def symmetric_scale(largest: np.ndarray, bits: int) -> np.ndarray:
     """Return what a code is worth where the largest magnitude, float32, becomes the largest code of `bits`."""
     return _nonzero(largest / np.float32(2 ** (bits - 1) - 1))
-
-
-def requantize(values: np.ndarray, scale: float | np.ndarray, bits: int) -> Quantized:
-    """Quantize exact integer sums, worth `scale` each, to `bits` with one symmetric scale.
-
-    Integers that fit are kept as they are. The quotients are in float64, exact for sums below 2**53. Scales of the
-    first axis, (rows, 1, ...), become one: the largest product of a sum and its scale gets the largest code.
-
-    Examples
-    --------
-    >>> requantize(np.array([90, -200]), 0.5, 8).values.tolist()
-    [57, -127]
-    >>> requantize(np.array([[90], [-200]]), np.array([[1.0], [0.25]]), 8).values.tolist()
-    [[127], [-71]]
-    """
-    limit = 2 ** (bits - 1) - 1
-    rows = np.ndim(scale) > 0
-    whole = _by_channel(np.ascontiguousarray(values), 0 if rows else None)
-    largest = _largest(whole)
-    if rows:
-        worth = np.asarray(scale, dtype=np.float64).reshape(-1)
-        most = float((largest * worth).max(initial=0.0))
-        new = most / limit if most > 0 else 1.0
-        steps = new / worth
-    else:
-        step = int(largest[0]) / limit
-        if step <= 1:
-            return Quantized(values.astype(np.int8 if bits <= 8 else np.int16), scale, 0, bits)
-        new, steps = scale * step, np.array([step])
-    codes = _linear(whole, steps, np.zeros(len(steps), dtype=np.int64), -limit, limit, None)
-    return Quantized(codes.reshape(values.shape), new, 0, bits)
-
-
-def rows_at_a_time(values: int) -> int:
-    """Return how many rows of so many sums are formed at a time by `requantize_rows`."""
-    return max(1, _SUMS_AT_A_TIME // max(values, 1))
-
-
-def requantize_rows(
-    product: Callable[[slice], np.ndarray], shape: tuple[int, ...], scale: float | np.ndarray, bits: int
-) -> Quantized:
-    """Quantize exact integer sums that are formed a few rows at a time, so that they are never whole.
-
-    ``product(rows)`` returns the sums of some rows, worth `scale` each, a scalar or (rows, 1, ...). A row first gets
-    codes with a step of its own, ``max(max|sums| / (2**(bits - 1) - 1), 1)``; then all get the largest row's: a code of
-    another row is rounded twice.
-
-    Examples
-    --------
-    >>> sums = np.array([[90, -200], [300, 7]])
-    >>> requantize_rows(lambda rows: sums[rows], sums.shape, 0.5, 8).values.tolist()
-    [[38, -85], [127, 3]]
-    """
-    limit, rows = 2 ** (bits - 1) - 1, shape[0]
-    codes = empty(shape, np.int8 if bits <= 8 else np.int16)
-    worth = np.broadcast_to(np.asarray(scale, dtype=np.float64).reshape(-1), rows).copy()
-    zeros = np.zeros(rows, dtype=np.int64)
-    count = rows_at_a_time(math.prod(shape[1:]))
-    blocks = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
-    for some in blocks:
-        sums = _by_channel(track("dX sums", product(some)), 0)
-        step = np.maximum(_largest(sums) / limit, 1.0)
-        codes[some] = _linear(sums, step, zeros[some], -limit, limit, None).reshape(codes[some].shape)
-        worth[some] *= step
-        del sums  # before the next are formed
-    new = worth.max(initial=0.0) or 1.0
-    for some in blocks:
-        if (worth[some] != new).any():
-            part = _by_channel(codes[some], 0)
-            codes[some] = _linear(part, new / worth[some], zeros[some], -limit, limit, None).reshape(codes[some].shape)
-    return Quantized(codes, float(new), 0, bits)
-
-
-def narrow(q: Quantized, bits: int, *, axis: int | None = None, key: Key | None = None) -> Quantized:
-    """Quantize integers with one scale to fewer bits, with a scale in all or one an index of an axis.
-
-    ``step = max(max|values| / (2**(bits - 1) - 1), 1)``, codes ``round(values / step)``, each worth ``scale * step``:
-    integers that fit are kept as they are. To nearest, ties to even, or at random where a key is given.
-
-    Examples
-    --------
-    >>> q = Quantized(np.array([[90, 30], [-3, 7]], dtype=np.int8), 0.5, 0, 8)
-    >>> found = narrow(q, 4, axis=0)
-    >>> found.values.tolist(), found.scale.round(3).tolist()
-    ([[7, 2], [-3, 7]], [[6.429], [0.5]])
-    """
-    limit = 2 ** (bits - 1) - 1
-    source = _by_channel(np.ascontiguousarray(q.values), axis)
-    step = np.maximum(_largest(source) / limit, 1.0)
-    codes = _linear(source, step, np.zeros(len(step), dtype=np.int64), -limit, limit, key).reshape(q.values.shape)
-    if axis is None:
-        return Quantized(codes, float(q.scale) * step[0], 0, bits)
-    along = [1] * codes.ndim
-    along[axis] = -1
-    return Quantized(codes, (float(q.scale) * step).reshape(along), 0, bits)
