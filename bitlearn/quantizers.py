@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bitlearn.arena import track
+from bitlearn.arena import empty, track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
@@ -124,16 +124,19 @@ def sums_like(values: np.ndarray) -> np.dtype:
 
 
 def input_gradient_of(
-    product: Callable[[slice], np.ndarray], shape: tuple[int, ...], operand: Gradient, precision: Precision
+    product: Callable[[slice, np.ndarray], object], shape: tuple[int, ...], operand: Gradient, precision: Precision
 ) -> Gradient:
-    """Return the gradient that flows on from a product with `operand`; ``product(rows)`` gives the sums of some rows.
+    """Return the gradient that flows on from a product with `operand`; ``product(rows, out)`` writes some rows' sums.
 
     Where the policy has them a row at a time, the sums are never whole.
     """
+    kind = sums_like(integers(operand))
     if isinstance(operand, Quantized) and precision.row_by_row:
         assert precision.gradient_bits is not None
-        return requantize_rows(product, shape, operand.scale, precision.gradient_bits)
-    return sums_gradient(track("dX sums", product(slice(0, shape[0]))), operand, precision.gradient_bits)
+        return requantize_rows(product, shape, kind, operand.scale, precision.gradient_bits)
+    sums = track("dX sums", empty(shape, kind))
+    product(slice(0, shape[0]), sums)
+    return sums_gradient(sums, operand, precision.gradient_bits)
 
 
 def sums_gradient(sums: np.ndarray, operand: Gradient, bits: int | None = None) -> Gradient:

@@ -21,8 +21,8 @@ _ENVIRONMENT = "BITLEARN_NUM_THREADS"
 # What joblib and dask set for the processes that they start; other libraries' pools follow it too.
 _WORKERS_SHARE = "OMP_NUM_THREADS"
 MOST_THREADS = 256
-#: The least work for a thread of its own, in operations on a word: about as long as it takes to wake one.
-WORTH_A_THREAD = 2**19
+#: The least work for a thread of its own, in operations on a word: about twice what waking one and its answer take.
+WORTH_A_THREAD = 2**21
 
 _num_threads: int | None = None
 _tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]] = SimpleQueue()

@@ -16,7 +16,7 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
+from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, width
 from bitlearn.rng import Key
 
 
@@ -133,11 +133,9 @@ class BinaryConv2d(Convolution):
             return None, grads
         operand = input_operand(grad, self.precision, key)
 
-        def input_product(images: slice) -> np.ndarray:
-            values = integers(operand)[images]
-            sums = empty((len(values), *x.words.shape[1:3], x.n), sums_like(values))
-            options = {"bits": width(operand), "out": sums} | self.options
-            return conv2d_grad_input(values, words, x.n, x.words.shape[1:3], **options)
+        def input_product(images: slice, out: np.ndarray) -> None:
+            options = {"bits": width(operand), "out": out} | self.options
+            conv2d_grad_input(integers(operand)[images], words, x.n, x.words.shape[1:3], **options)
 
         return input_gradient_of(input_product, (*x.words.shape[:3], x.n), operand, self.precision), grads
 

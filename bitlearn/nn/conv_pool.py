@@ -122,13 +122,10 @@ def backward(
     operand = input_operand(grad, conv.precision, key)
     values, step = integers(operand), images_at_a_time((rows, columns, filters))
 
-    def product(images: slice) -> np.ndarray:
-        sums = empty((images.stop - images.start, *x.words.shape[1:3], x.n), sums_like(values))
-        for start in range(0, len(sums), step):
+    def product(images: slice, out: np.ndarray) -> None:
+        for start in range(0, len(out), step):
             some = slice(images.start + start, min(images.start + start + step, images.stop))
-            part = spread(values[some], places[some])
-            out = sums[start : start + step]
-            conv2d_grad_input(part, words, x.n, x.words.shape[1:3], out=out, bits=width(operand), **conv.options)
-        return sums
+            part, sums = spread(values[some], places[some]), out[start : start + step]
+            conv2d_grad_input(part, words, x.n, x.words.shape[1:3], out=sums, bits=width(operand), **conv.options)
 
     return input_gradient_of(product, (len(x), *x.words.shape[1:3], x.n), operand, conv.precision), grads

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.bits import Bits, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
@@ -25,7 +25,6 @@ from bitlearn.quantizers import (
     integers,
     scaled,
     sums_gradient,
-    sums_like,
     weight_operand,
     width,
 )
@@ -109,10 +108,8 @@ class BinaryLinear(FullyConnected):
             return None, grads
         operand = input_operand(grad, self.precision, key)
 
-        def input_product(rows: slice) -> np.ndarray:
-            values = integers(operand)[rows]
-            sums = empty((len(values), x.n), sums_like(values))
-            return grad_input(values, words, x.n, bits=width(operand), out=sums)
+        def input_product(rows: slice, out: np.ndarray) -> None:
+            grad_input(integers(operand)[rows], words, x.n, bits=width(operand), out=out)
 
         return input_gradient_of(input_product, (len(x), x.n), operand, self.precision), grads
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitlearn import threads
 from bitlearn.arena import empty
 from bitlearn.ops.codes import unfold
 from bitlearn.ops.conv import Geometry
@@ -58,6 +59,11 @@ def convolved_codes(x: np.ndarray, words: np.ndarray, kernel: tuple[int, int], w
     _check_codes(x)
     kind = code_sum_type(kernel[0] * kernel[1] * x.shape[3])
     y: np.ndarray = empty((len(x), *windows.out_size, len(words)), kind)
-    for images, rows in unfolded(x, kernel, windows):
-        y[images] = integer_sums(rows, words).reshape(-1, *y.shape[1:])
+
+    def convolved(first: int, last: int) -> None:
+        # A thread's own images: sums become narrower while they are in its cache.
+        for images, rows in unfolded(x[first:last], kernel, windows):
+            y[first + images.start : first + images.stop] = integer_sums(rows, words).reshape(-1, *y.shape[1:])
+
+    threads.over_ranges(convolved, len(x), threads.get_num_threads())
     return y

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.arena import mapping
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import conv_pool
@@ -144,11 +145,8 @@ class Sequential:
         for names in self.stages():
             layers = [self[name] for name in names]
             try:
-                if len(layers) > 1:
-                    x, found = conv_pool.forward(layers, x, training=training)
-                else:
-                    x, cache = layers[0].forward(x, training=training)
-                    found = [cache]
+                with mapping(self.precision.row_by_row):
+                    x, found = _forward(layers, x, training)
             except NonFiniteError as error:
                 raise error.located(f"in layer {names[0]!r}") from None
             caches += found
@@ -220,10 +218,8 @@ class Sequential:
             own = None if key is None else replace(key, stream=key.stream + 2 * index)
             kept = [caches.pop() for _ in names][::-1]
             try:
-                if len(layers) > 1:
-                    flowing, found = conv_pool.backward(layers, kept, flowing, input_gradient=wanted, key=own)
-                else:
-                    flowing, found = layers[0].backward(kept.pop(), flowing, input_gradient=wanted, key=own)
+                with mapping(self.precision.row_by_row):
+                    flowing, found = _backward(layers, kept, flowing, input_gradient=wanted, key=own)
             except NonFiniteError as error:
                 raise error.located(f"in layer {name!r}") from None
             for parameter, value in found.items():
@@ -306,3 +302,20 @@ class Sequential:
         Its predictions are the same.
         """
         return freeze(self.items(), input_shape=self.input_shape, classes=self.output_shape[-1])
+
+
+def _forward(layers: list[Layer], x: Value, training: bool) -> tuple[Value, list[Any]]:
+    """Run the layers of a stage; return the result and their caches."""
+    if len(layers) > 1:
+        return conv_pool.forward(layers, x, training=training)
+    y, cache = layers[0].forward(x, training=training)
+    return y, [cache]
+
+
+def _backward(
+    layers: list[Layer], caches: list[Any], grad: Gradient, *, input_gradient: bool, key: Key | None
+) -> tuple[Gradient | None, Gradients]:
+    """Run the layers of a stage backward; the caches are emptied."""
+    if len(layers) > 1:
+        return conv_pool.backward(layers, caches, grad, input_gradient=input_gradient, key=key)
+    return layers[0].backward(caches.pop(), grad, input_gradient=input_gradient, key=key)

@@ -247,13 +247,20 @@ def largest_magnitude(x: np.ndarray) -> float:
 
 
 def linear_codes(
-    x: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, low: int, high: int, key: Key | None
+    x: np.ndarray,
+    scale: np.ndarray,
+    zero_point: np.ndarray,
+    low: int,
+    high: int,
+    key: Key | None,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the codes of x (outer, channels, inner), rounded to nearest, or by the random words of a key.
 
     A word's place in the stream is that of its value where the channels are moved first: it does not depend on threads.
     """
-    values = empty(x.shape, np.int8 if high <= 127 else np.int16)
+    values = empty(x.shape, np.int8 if high <= 127 else np.int16) if out is None else out
     kernel, random = lookup("quantize_linear"), lookup("random_words")
 
     def quantized(piece: Piece, noise: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from bitlearn.arena import empty, track
 from bitlearn.ops.quantize import Quantized, by_channel, channel_magnitudes, linear_codes
@@ -52,18 +53,24 @@ def rows_at_a_time(values: int) -> int:
 
 
 def requantize_rows(
-    product: Callable[[slice], np.ndarray], shape: tuple[int, ...], scale: float | np.ndarray, bits: int
+    product: Callable[[slice, np.ndarray], object],
+    shape: tuple[int, ...],
+    kind: DTypeLike,
+    scale: float | np.ndarray,
+    bits: int,
 ) -> Quantized:
     """Quantize exact integer sums that are formed a few rows at a time, so that they are never whole.
 
-    ``product(rows)`` returns the sums of some rows, worth `scale` each, a scalar or (rows, 1, ...). A row first gets
-    codes with a step of its own, ``max(max|sums| / (2**(bits - 1) - 1), 1)``; then all get the largest row's: a code of
-    another row is rounded twice.
+    ``product(rows, out)`` writes the sums of some rows, of type `kind`, worth `scale` each, a scalar or (rows, 1, ...).
+    A row first gets codes with a step of its own, ``max(max|sums| / (2**(bits - 1) - 1), 1)``; then all get the largest
+    row's: a code of another row is rounded twice.
 
     Examples
     --------
     >>> sums = np.array([[90, -200], [300, 7]])
-    >>> requantize_rows(lambda rows: sums[rows], sums.shape, 0.5, 8).values.tolist()
+    >>> def product(rows, out):
+    ...     out[...] = sums[rows]
+    >>> requantize_rows(product, sums.shape, np.int64, 0.5, 8).values.tolist()
     [[38, -85], [127, 3]]
     """
     limit, rows = 2 ** (bits - 1) - 1, shape[0]
@@ -72,19 +79,20 @@ def requantize_rows(
     zeros = np.zeros(rows, dtype=np.int64)
     count = rows_at_a_time(math.prod(shape[1:]))
     blocks = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
+    room = track("dX sums", empty((min(count, rows), *shape[1:]), kind))
     for some in blocks:
-        sums = by_channel(track("dX sums", product(some)), 0)
+        part = room[: some.stop - some.start]
+        product(some, part)
+        sums = by_channel(part, 0)
         step = np.maximum(channel_magnitudes(sums) / limit, 1.0)
-        codes[some] = linear_codes(sums, step, zeros[some], -limit, limit, None).reshape(codes[some].shape)
+        linear_codes(sums, step, zeros[some], -limit, limit, None, out=by_channel(codes[some], 0))
         worth[some] *= step
-        del sums  # before the next are formed
     new = worth.max(initial=0.0) or 1.0
     for some in blocks:
         if (worth[some] != new).any():
-            part = by_channel(codes[some], 0)
-            codes[some] = linear_codes(part, new / worth[some], zeros[some], -limit, limit, None).reshape(
-                codes[some].shape
-            )
+            before = by_channel(codes[some], 0)
+            after = linear_codes(before, new / worth[some], zeros[some], -limit, limit, None)
+            before[...] = after
     return Quantized(codes, float(new), 0, bits)
 
 
