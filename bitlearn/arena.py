@@ -8,59 +8,16 @@ arrays own, so a view is counted as the array it looks into, once.
 from __future__ import annotations
 
 import contextvars
-import math
-import mmap
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 Tracked = TypeVar("Tracked", bound=np.ndarray)
 
 _open: contextvars.ContextVar[Arena | None] = contextvars.ContextVar("bitlearn_arena", default=None)
-
-
-#: From so many bytes on an array may be mapped by itself.
-MAPPED_BYTES = 2**20
-#: From here on in pages that are large, as NumPy has them.
-_HUGE_BYTES = 2**22
-_mapped: contextvars.ContextVar[bool] = contextvars.ContextVar("bitlearn_mapped", default=False)
-
-
-@contextmanager
-def mapping(wanted: bool) -> Iterator[None]:
-    """Inside the ``with`` block `empty` maps large arrays by themselves, where it is wanted.
-
-    They go back to the system when they are freed. `malloc` keeps what is freed, below a limit that it raises to 32 MiB
-    as it goes, in pieces that a larger array does not fit: 24 MiB of a BinaryNet step. Fresh pages cost time instead,
-    a tenth of that step.
-    """
-    token = _mapped.set(wanted)
-    try:
-        yield
-    finally:
-        _mapped.reset(token)
-
-
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Return an uninitialised array for a variable of a step.
-
-    Examples
-    --------
-    >>> empty((2, 3), np.int16).shape
-    (2, 3)
-    """
-    kind = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    if size < MAPPED_BYTES or not _mapped.get():
-        return np.empty(shape, dtype=kind)
-    memory = mmap.mmap(-1, size)
-    if size >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype=kind).reshape(shape)
 
 
 class Arena:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.bits import Bits
 from bitlearn.errors import NonFiniteError
 from bitlearn.ops.packing import pack, unpack
@@ -16,6 +16,7 @@ from bitlearn.ops.quantize import Quantized, largest_magnitude, quantize
 from bitlearn.ops.requantize import narrow, requantize, requantize_rows
 from bitlearn.precision import Precision, Quantization
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 #: A gradient on its way back: float32 under ``standard``, else integers and one scale.
 Gradient = np.ndarray | Quantized

@@ -12,7 +12,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import cache
+from contextvars import copy_context
+from functools import cache, partial
 from queue import SimpleQueue
 
 import numpy as np
@@ -171,7 +172,8 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
         ended = [threading.Lock() for _ in range(helpers)]
         for done in ended:
             done.acquire()
-            _tasks.put((work, done))
+            # In the caller's context, whose backend and workspace are the work's. Each thread needs a copy of its own.
+            _tasks.put((partial(copy_context().run, work), done))
         work()
         for done in ended:
             done.acquire()

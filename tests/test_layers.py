@@ -12,7 +12,7 @@ import pytest
 
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"bits", "panels", "precision", "arena", "rng", "errors", "files", "safetensors", "datasets"},
+    {"bits", "panels", "precision", "arena", "workspace", "rng", "errors", "files", "safetensors", "datasets"},
     {"backends", "threads", "threadpools"},
     {"ops"},
     {"quantizers", "nn", "config"},

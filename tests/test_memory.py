@@ -12,7 +12,7 @@ import pytest
 from small import APART
 
 import bitlearn as bl
-from bitlearn import arena, memory
+from bitlearn import memory, workspace
 from bitlearn.cli import memory as command
 from bitlearn.memory import meter as meters
 from bitlearn.memory.measure import random_batch
@@ -146,7 +146,7 @@ def traced(model: bl.nn.Sequential, optimizer: bl.optim.Optimizer, batch: int) -
     ],
 )
 def test_the_prediction_is_what_a_step_allocates(name, head, optimizer, batch, precision, monkeypatch):
-    monkeypatch.setattr(arena, "MAPPED_BYTES", 2**40)  # the tracer sees NumPy's own allocations alone
+    monkeypatch.setattr(workspace, "LEAST_BYTES", 2**40)  # the tracer sees NumPy's own allocations alone
     model, rule = small(name, precision, head), bl.optim.OPTIMIZERS[optimizer]()
     predicted = sum(row.bytes for row in memory.predict(model, rule, batch))
     assert predicted == pytest.approx(traced(model, rule, batch), rel=0.15)

@@ -228,14 +228,14 @@ def pair_backward(
     """Return the worst moments of their backward pass and the gradient of the convolution's input."""
     conv, _ = conv_pool.pair(layers)
     height, width, filters = conv.output_shape(shape)
-    size = np.dtype(grad.variable.dtype).itemsize
-    some = conv_pool.filters_at_a_time(batch * height * width, filters)
+    kind = np.dtype(grad.variable.dtype)
+    size, some = kind.itemsize, conv_pool.filters_at_a_time(batch * height * width, filters, kind)
     copied = grad.values // filters * some
     moments: list[Moment] = [[grad.variable, scratch(size * (batch * height * width * some + copied))]]
     if not input_gradient:
         return moments, grad
     moment, result = _input_gradient(conv, batch, batch * int(np.prod(shape)), grad)
-    images = min(batch, conv_pool.images_at_a_time((height, width, filters)))
+    images = min(batch, get_num_threads() * conv_pool.images_at_a_time((height, width, filters)))
     return [*moments, [*moment, scratch(size * images * height * width * filters)]], result
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.bits import Bits, words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
 from bitlearn.nn.products import code_sum_type, convolved_codes, sum_type, unfolded
@@ -16,8 +16,9 @@ from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
 from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, width
+from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 
 class Convolution(Layer):
@@ -125,8 +126,11 @@ class BinaryConv2d(Convolution):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
+            values = integers(operand)
+            if options.get("output") != "sign":
+                options["out"] = empty(self.weight.shape, sums_like(values))
             options |= {"bits": width(operand)} | self.options
-            return conv2d_grad_weight(integers(operand), x.words, x.n, self.kernel, **options)
+            return conv2d_grad_weight(values, x.words, x.n, self.kernel, **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:

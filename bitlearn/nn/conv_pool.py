@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn import threads
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.bits import WORD, WORD_BITS, Bits, words_for
 from bitlearn.nn.conv import BinaryConv2d
 from bitlearn.nn.layer import Gradients, Layer, Value
@@ -27,11 +27,12 @@ from bitlearn.ops.packing import pack
 from bitlearn.ops.weights import pack_weights
 from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 #: Sums, or values of a gradient, that are formed at a time for a few images: half of a second-level cache.
 IMAGE_VALUES = 2**18
-#: Values of a gradient that are spread at a time for a few filters: each time all bits of the input are expanded.
-FILTER_VALUES = 2**23
+#: Bytes of a gradient that is spread at a time for a few filters: each time all bits of the input are expanded.
+FILTER_BYTES = 2**24
 
 
 def fits(conv: Layer, pool: Layer) -> bool:
@@ -50,9 +51,9 @@ def images_at_a_time(size: tuple[int, ...]) -> int:
     return max(1, IMAGE_VALUES // max(int(np.prod(size)), 1))
 
 
-def filters_at_a_time(maps: int, filters: int) -> int:
+def filters_at_a_time(positions: int, filters: int, kind: np.dtype) -> int:
     """Return for how many filters a gradient of so many positions is spread at a time: whole words of them."""
-    return min(filters, max(1, FILTER_VALUES // max(maps * WORD_BITS, 1)) * WORD_BITS)
+    return min(filters, max(1, FILTER_BYTES // max(positions * WORD_BITS * kind.itemsize, 1)) * WORD_BITS)
 
 
 def pair(layers: Sequence[Layer]) -> tuple[BinaryConv2d, MaxPool2d]:
@@ -108,7 +109,7 @@ def backward(
         signs = options.get("output") == "sign"
         options |= {"bits": width(operand)} | conv.options
         result = empty((filters, *conv.kernel, words_for(x.n) if signs else x.n), WORD if signs else sums_like(values))
-        step = filters_at_a_time(len(x) * rows * columns, filters)
+        step = filters_at_a_time(len(x) * rows * columns, filters, values.dtype)
         for first in range(0, filters, step):
             some = slice(first, min(first + step, filters))
             where = places[..., first // WORD_BITS : words_for(some.stop)]
@@ -123,9 +124,13 @@ def backward(
     values, step = integers(operand), images_at_a_time((rows, columns, filters))
 
     def product(images: slice, out: np.ndarray) -> None:
-        for start in range(0, len(out), step):
-            some = slice(images.start + start, min(images.start + start + step, images.stop))
-            part, sums = spread(values[some], places[some]), out[start : start + step]
-            conv2d_grad_input(part, words, x.n, x.words.shape[1:3], out=sums, bits=width(operand), **conv.options)
+        def spread_and_multiplied(first: int, last: int) -> None:
+            for start in range(first, last, step):
+                stop = min(start + step, last)
+                some = slice(images.start + start, images.start + stop)
+                options = {"out": out[start:stop], "bits": width(operand), "threads": 1} | conv.options
+                conv2d_grad_input(spread(values[some], places[some]), words, x.n, x.words.shape[1:3], **options)
+
+        threads.over_ranges(spread_and_multiplied, len(out), threads.get_num_threads())
 
     return input_gradient_of(product, (len(x), *x.words.shape[1:3], x.n), operand, conv.precision), grads

@@ -25,10 +25,12 @@ from bitlearn.quantizers import (
     integers,
     scaled,
     sums_gradient,
+    sums_like,
     weight_operand,
     width,
 )
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 
 class FullyConnected(Layer):
@@ -101,7 +103,10 @@ class BinaryLinear(FullyConnected):
         x, words = cache
 
         def product(operand: Gradient, **options: Any) -> np.ndarray:
-            return grad_weight(integers(operand), x.words, x.n, bits=width(operand), **options)
+            values = integers(operand)
+            if options.get("output") != "sign":
+                options["out"] = empty(self.weight.shape, sums_like(values))
+            return grad_weight(values, x.words, x.n, bits=width(operand), **options)
 
         grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
         if not input_gradient:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitlearn import threads
-from bitlearn.arena import empty
 from bitlearn.ops.codes import unfold
 from bitlearn.ops.conv import Geometry
 from bitlearn.ops.gradients import grad_input
 from bitlearn.ops.packing import transpose_bits
+from bitlearn.workspace import empty
 
 #: Windows of first-layer images are formed for so many values at a time, which bounds the scratch of a step.
 WINDOW_VALUES = 2**17
@@ -38,7 +38,8 @@ def integer_sums(codes: np.ndarray, words: np.ndarray) -> np.ndarray:
     The bits are packed along the axis that is summed over; `grad_input` sums over the rows, so they are transposed.
     """
     _check_codes(codes)
-    return grad_input(codes, transpose_bits(words, codes.shape[-1]), len(words))
+    out = empty((len(codes), len(words)), np.int32)
+    return grad_input(codes, transpose_bits(words, codes.shape[-1]), len(words), out=out)
 
 
 def unfolded(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> Iterator[tuple[slice, np.ndarray]]:

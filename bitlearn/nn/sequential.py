@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import mapping
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import conv_pool
@@ -18,6 +18,7 @@ from bitlearn.ops.quantize import Quantized
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, is_finite, quantize_gradient
 from bitlearn.rng import Key
+from bitlearn.workspace import Workspace
 
 
 class Sequential:
@@ -51,6 +52,7 @@ class Sequential:
         precision: str | Precision = "standard",
     ):
         self.precision = policy(precision)
+        self._workspace = Workspace(frugal=self.precision.row_by_row)
         self.input_shape = tuple(int(size) for size in input_shape)
         self._layers: dict[str, Layer] = {}
         counts: dict[str, int] = {}
@@ -145,12 +147,16 @@ class Sequential:
         for names in self.stages():
             layers = [self[name] for name in names]
             try:
-                with mapping(self.precision.row_by_row):
+                with self._memory(training):
                     x, found = _forward(layers, x, training)
             except NonFiniteError as error:
                 raise error.located(f"in layer {names[0]!r}") from None
             caches += found
         return x, caches
+
+    def _memory(self, training: bool) -> AbstractContextManager[None]:
+        """The memory of a forward pass: only a training step's is kept for the next one."""
+        return self._workspace.active() if training else nullcontext()
 
     def stages(self) -> list[tuple[str, ...]]:
         """Return the names of the layers, those that run together in one: a convolution and the pool behind it."""
@@ -218,7 +224,7 @@ class Sequential:
             own = None if key is None else replace(key, stream=key.stream + 2 * index)
             kept = [caches.pop() for _ in names][::-1]
             try:
-                with mapping(self.precision.row_by_row):
+                with self._workspace.active():
                     flowing, found = _backward(layers, kept, flowing, input_gradient=wanted, key=own)
             except NonFiniteError as error:
                 raise error.located(f"in layer {name!r}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Variable, bytes_of
@@ -27,6 +27,7 @@ from bitlearn.quantizers import (
     weight_operand,
 )
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_SCALE = 2.0**-7

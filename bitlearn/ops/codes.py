@@ -8,6 +8,7 @@ import numpy as np
 
 from bitlearn.ops.conv import Geometry
 from bitlearn.ops.dispatch import run
+from bitlearn.workspace import empty
 
 #: Sums of products of int8 with int8 over fewer rows than this fit int32.
 _INT32_ROWS = 2**17
@@ -18,8 +19,8 @@ def code_sums(shape: tuple[int, ...], grad: np.ndarray, rows: int) -> np.ndarray
     kind: type = np.float32
     if grad.dtype.kind != "f":
         kind = np.int32 if grad.dtype == np.int8 and rows < _INT32_ROWS else np.int64
-    total: np.ndarray = np.empty(shape, dtype=kind)
-    total[...] = 0  # fresh memory that is zeros takes longer, by its page faults
+    total = empty(shape, kind)
+    total[...] = 0
     return total
 
 
@@ -43,7 +44,7 @@ def add_code_products(grad: np.ndarray, codes: np.ndarray, first: int, total: np
 
 def unfold(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> np.ndarray:
     """Return the windows of images of codes as rows (images * out_h * out_w, kh * kw * channels), 0 outside."""
-    out = np.empty((len(x), *windows.out_size, *kernel, x.shape[3]), dtype=np.int8)
+    out = empty((len(x), *windows.out_size, *kernel, x.shape[3]), np.int8)
     work = math.prod(out.shape[1:]) // 8
     run("unfold_codes", (x, windows.stride, windows.padding, out), rows=(0, 3), work=work, threads=None)
     return out.reshape(len(x) * math.prod(windows.out_size), math.prod(out.shape[3:]))

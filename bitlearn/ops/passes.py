@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.arena import empty
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.quantize import symmetric_scale
+from bitlearn.workspace import empty
 
 #: Sums over rows are exact, so into how many groups they are cut cannot show; each thread takes some of them.
 _GROUPS = (16, 10, 8, 6, 5, 4, 3, 2)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn import threads as threading
-from bitlearn.arena import empty
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 Scheme = Literal["symmetric", "affine", "power-of-two"]
 Rounding = Literal["nearest", "stochastic"]

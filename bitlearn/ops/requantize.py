@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bitlearn.arena import empty, track
+from bitlearn.arena import track
 from bitlearn.ops.quantize import Quantized, by_channel, channel_magnitudes, linear_codes
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 #: Exact sums that are formed at a time where they are quantized row by row: 4 MiB of int64.
 _SUMS_AT_A_TIME = 2**19
