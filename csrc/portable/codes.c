@@ -15,7 +15,7 @@
 
 typedef struct {
     int16_t first, second;
-} pair;
+} int16_pair;
 
 BL_INLINE int32_t load(const int16_t *from)
 {
@@ -27,7 +27,7 @@ BL_INLINE int32_t load(const int16_t *from)
 
 BL_INLINE int32_t madd(int32_t sum, int32_t x, int32_t g)
 {
-    pair a, b;
+    int16_pair a, b;
     memcpy(&a, &x, sizeof a);
     memcpy(&b, &g, sizeof b);
     return sum + a.first * b.first + a.second * b.second;
