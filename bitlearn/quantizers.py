@@ -23,6 +23,8 @@ Gradient = np.ndarray | Quantized
 
 #: The straight-through estimator passes a gradient where the magnitude is at most this.
 CLIP = 1.0
+#: The largest magnitude of exact sums.
+_SUMS_LIMIT = {np.dtype(np.int32): 2.0**31, np.dtype(np.int64): 2.0**63}
 #: From here on a float64 becomes infinite in float32: half a step past the largest.
 _LARGEST = 2.0**128 - 2.0**103
 
@@ -252,7 +254,7 @@ def is_finite(gradient: ParameterGradient) -> bool:
     if isinstance(gradient, BinaryGradient):
         return True
     if isinstance(gradient, SumsGradient):
-        most = float(np.iinfo(gradient.sums.dtype).max)
+        most = _SUMS_LIMIT[gradient.sums.dtype]
         if most * gradient.scale < _LARGEST:
             return True
         most = max(-float(gradient.sums.min(initial=0)), float(gradient.sums.max(initial=0)))

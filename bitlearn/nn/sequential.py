@@ -68,6 +68,7 @@ class Sequential:
             self._layers[name] = layer
             shape = layer.output_shape(shape)
         self.output_shape = shape
+        self._stages = self._grouped()
 
     @property
     def names(self) -> list[str]:
@@ -160,6 +161,9 @@ class Sequential:
 
     def stages(self) -> list[tuple[str, ...]]:
         """Return the names of the layers, those that run together in one: a convolution and the pool behind it."""
+        return self._stages
+
+    def _grouped(self) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []
         for name, layer in self.items():
             if found and len(found[-1]) == 1 and conv_pool.fits(self[found[-1][0]], layer):
