@@ -119,6 +119,7 @@ def _help(tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]]) -> None
     while True:
         work, done = tasks.get()
         work()
+        del work  # and with it the call's arrays, while this waits for the next
         done.release()
 
 

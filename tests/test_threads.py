@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -216,3 +217,18 @@ def test_use_after_fork(variant, rng):
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     np.testing.assert_array_equal(bl.xnor_matmul(*words, 70, threads=3), expected)
+
+
+def test_a_helper_that_waits_holds_no_array():
+    """A call's arrays are freed when it returns, not when the helper gets its next task."""
+    for _ in range(20):
+        array = np.zeros(100)
+        gone = weakref.ref(array)
+
+        def work(start, stop, array=array):
+            array[start:stop] = 1
+
+        threads.over_ranges(work, 4, 4)
+        assert (array == [*[1] * 4, *[0] * 96]).all()
+        del work, array
+        assert gone() is None
