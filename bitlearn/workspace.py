@@ -37,6 +37,11 @@ class Workspace:
         Leave kept memory that is larger by more than a quarter for a larger array. What is in use is then hardly more
         than the arrays; but memory of new sizes takes the place of old ones in each step, which costs time.
 
+    Attributes
+    ----------
+    lent, kept : int
+        Bytes that arrays are made of now, and bytes that wait for others.
+
     Notes
     -----
     Arrays may outlive the workspace. Copies of one share nothing: each begins empty.
@@ -108,6 +113,15 @@ class Workspace:
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Return an uninitialised array for a variable of a step: a large one from the active workspace, if there is one.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
 
     Examples
     --------
