@@ -162,7 +162,7 @@ def predict(model: Sequential, optimizer: Optimizer, batch_size: int) -> list[Ro
     >>> model = bl.models.mlp((8, 8, 1), precision="low-memory")
     >>> rows = predict(model, bl.optim.adam(), 100)
     >>> rows[0]
-    Row(variable='momenta', lifetime='persistent', dtype='float32', bytes=1732688)
+    Row(variable='momenta', lifetime='persistent', dtype='float16', bytes=870480)
     """
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, got {batch_size}")
