@@ -60,6 +60,9 @@ class Conv2d(torch.nn.Module):
 
 
 class Norm(torch.nn.Module):
+    mean: torch.Tensor
+    variance: torch.Tensor
+
     def __init__(self, shift: np.ndarray):
         super().__init__()
         self.shift = torch.nn.Parameter(torch.from_numpy(shift))
