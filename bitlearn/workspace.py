@@ -1,8 +1,7 @@
 """Memory for the large arrays of a step, used again by the next ones.
 
-An allocator gives the pages of large arrays back to the system and gets others, zeroed one after the other as they are
-touched, in each step: a tenth of a BinaryNet step's time, half of a small network's. What it keeps instead is in pieces
-that a larger array does not fit: a fifth of a BinaryNet step's memory. A workspace keeps the memory of arrays that have
+An allocator gives the pages of large arrays back to the system and gets others in each step, one page fault a page;
+what it keeps instead is in pieces that a larger array does not fit. A workspace keeps the memory of arrays that have
 been freed, and no more of it than was ever in use at once.
 """
 

@@ -315,7 +315,8 @@ void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_
                            const float *first, const float *second, const float *factor, intptr_t groups, intptr_t rows,
                            intptr_t channels, float *out);
 
-/* out = clip(round(dy / scale), -limit, limit), ties to even; dy is finite, and |limit| fits d_type, that of out. */
+/* out = clip(round(dy / scale), -limit, limit), ties to even; dy is finite, and |limit| fits d_type, that of out, which
+   may be d itself. */
 void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
                       const float *first, const float *second, const float *factor, float scale, int32_t limit,
                       intptr_t rows, intptr_t channels, void *out);

@@ -62,7 +62,7 @@ def norm_gradient_peak(d, passes, x, first, second, factor, out):
 
 
 def norm_gradient(d, passes, x, first, second, factor, scale, limit, out):
-    """out = clip(round(gradient / scale), -limit, limit), ties to even; d (rows, c), out as d."""
+    """out = clip(round(gradient / scale), -limit, limit), ties to even; d (rows, c), out as d or d itself."""
     dy = _norm_gradient(d, passes, x, first, second, factor)
     out[...] = np.clip(np.rint(dy / np.float32(scale)), -limit, limit)
 
