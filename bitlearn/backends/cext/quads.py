@@ -23,10 +23,10 @@ class _Columns:
 
     def __init__(self, variant, panels, rows):
         self.panels = pointer(panels)
-        self._recodes = lib.bl_variant_implements(variant, b"recode_panels")
+        self.recodes = lib.bl_variant_implements(variant, b"recode_panels")
         self._variant, self._recoded = variant, None
         # So many rows are worth a call of the recoded form.
-        self.worth = 2**62 if not self._recodes else _ROWS if rows is None else _ROWS_ONCE
+        self.worth = 2**62 if not self.recodes else _ROWS if rows is None else _ROWS_ONCE
 
     def recoded(self, k, words):
         """Return the recoded columns; two threads that ask first at the same time make the same."""
@@ -41,8 +41,8 @@ class _Columns:
         return 0 if self._recoded is None else len(self._recoded)
 
 
-def _scratch(m, words):
-    return ffi.from_buffer(_OCTETS, np.empty(lib.bl_quads_scratch(m, words), dtype=np.uint8))
+def _scratch(m, words, threads=1):
+    return ffi.from_buffer(_OCTETS, np.empty(threads * lib.bl_quads_scratch(m, words), dtype=np.uint8))
 
 
 # Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups.
@@ -51,7 +51,7 @@ def bind_xnor_matmul_panels(variant, panels, rows=None):
     call, buffer, columns = lib.bl_xnor_matmul_panels, ffi.from_buffer, _Columns(variant, panels, rows)
     held, worth = columns.panels, columns.worth
 
-    def product(a, n, out):
+    def product(a, n, out, threads=1):
         m, words = a.shape
         k, kind = out.shape[1], CODES[out.dtype]
         if m < worth or words > lib.BL_QUADS_WORDS:
@@ -59,9 +59,11 @@ def bind_xnor_matmul_panels(variant, panels, rows=None):
         else:
             sizes = (m, k, words, n, buffer(BYTES, out, True), kind)
             recoded = columns.recoded(k, words)
-            lib.bl_xnor_matmul_quads(variant, buffer(WORDS, a), recoded, *sizes, _scratch(m, words))
+            scratch = _scratch(m, words, threads)
+            lib.bl_xnor_matmul_quads_on_threads(threads, variant, buffer(WORDS, a), recoded, *sizes, scratch)
 
     product.nbytes = columns.nbytes
+    product.on_threads = bool(columns.recodes and lib.bl_has_threads())
     return product
 
 
