@@ -39,8 +39,8 @@ KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(add
 $(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
 	@echo "Compiling the C extension with sanitizers in $(SANITIZED)"
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/source
-	@cp -R bitlearn bench csrc pyproject.toml setup.py README.md LICENSE $(SANITIZED)/source
-	@rm -f $(SANITIZED)/source/bitlearn/backends/_cext*
+	@find bitlearn bench csrc pyproject.toml setup.py README.md LICENSE -name __pycache__ -prune -o \
+		-type f ! -name '_cext*' -exec cp --parents -t $(SANITIZED)/source {} +
 	@CC=gcc BITLEARN_SANITIZE=address,undefined,float-cast-overflow \
 		$(PIP) --no-deps --target $(SANITIZED)/site $(SANITIZED)/source
 	@grep -q __asan_report $(SANITIZED)/site/bitlearn/backends/_cext*

@@ -58,12 +58,12 @@ def results_of(kernel: str, variant: str, arguments: tuple) -> list[np.ndarray]:
     """Run a variant's kernel on copies of `arguments`, the last of which are its results, and return these.
 
     Asserts that it changed no input and nothing around any array. Fills what is around with two patterns in turn, so
-    that a result that depends on it shows too.
+    that a result that depends on it shows too; once is enough where sanitizers watch and nothing is around.
     """
     with use_backend(variant):
         function = lookup(kernel)
     count, results = RESULTS.get(kernel, 1), []
-    for fill in (0xA5, 0x5A):
+    for fill in (0xA5, 0x5A) if MARGIN else (0xA5,):
         copies = [guarded(each, fill) if isinstance(each, np.ndarray) else (each, None) for each in arguments]
         function(*(copy for copy, _ in copies))
         for position, (given, (copy, buffer)) in enumerate(zip(arguments, copies, strict=True)):
@@ -72,8 +72,8 @@ def results_of(kernel: str, variant: str, arguments: tuple) -> list[np.ndarray]:
                 if position < len(arguments) - count:
                     np.testing.assert_array_equal(copy, given, f"{variant} changed argument {position} of {kernel}")
         results.append([copy.copy() for copy, _ in copies[-count:]])
-    first, second = ([array.tobytes() for array in written] for written in results)
-    assert first == second, f"{variant} read outside an argument of {kernel}"
+    first, *others = ([array.tobytes() for array in written] for written in results)
+    assert all(each == first for each in others), f"{variant} read outside an argument of {kernel}"
     return results[0]
 
 
