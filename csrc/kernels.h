@@ -13,7 +13,7 @@
    nothing outside its arrays. Any size may be zero. Different threads may run kernels at the same time.
 
    `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(). The caller first asks
-   bl_variant_missing (must be NULL) and bl_variant_implements (must be 1). All variants give the same bits, except that
+   bl_variant_missing and bl_variant_refused (must be NULL), and bl_variant_implements (must be 1). All variants give the same bits, except that
    sums of float32 gradients agree to rounding only. */
 
 /* Element types of a `void *` argument, named by the int argument beside it. */
@@ -33,11 +33,15 @@
 
 int bl_variant_count(void);
 
-/* "avx512", "avx512bw", "avx2", "neon", "portable". */
+/* "amx", "avx512", "avx512bw", "avx2", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */
 const char *bl_variant_missing(int variant, int i);
+
+/* Why the variant cannot run although nothing is missing, as a sentence: a permission that the system refuses, say. NULL
+   where nothing refuses it. */
+const char *bl_variant_refused(int variant);
 
 /* 1 where the variant has its own version of the kernel ("pack", "xnor_matmul"...), else 0. */
 int bl_variant_implements(int variant, const char *kernel);

@@ -232,6 +232,8 @@ enum {
     BL_AVX512VBMI = 128,
     BL_GFNI = 256,
     BL_AVX512VNNI = 512,
+    BL_AMX_TILE = 1024,
+    BL_AMX_INT8 = 2048,
 };
 
 /* The features of this processor that its operating system lets a program use. */

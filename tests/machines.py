@@ -42,7 +42,8 @@ class Target:
 
 TARGETS = {
     "aarch64": Target("aarch64", "aarch64-linux-gnu-gcc", ("qemu-aarch64",), ("-static",)),
-    "native": Target(platform.machine().lower(), "gcc"),
+    # Tiles are emulated on every machine: the extension runs on those that a processor has.
+    "native": Target(platform.machine().lower(), "gcc", flags=("-DBL_EMULATE_TILES",)),
 }
 #: Where the calls of this file mean the same on both sides: 64-bit, little-endian, POSIX pipes.
 SUPPORTED = platform.system() in ("Linux", "Darwin") and platform.machine().lower() in ("x86_64", "aarch64", "arm64")
@@ -287,7 +288,7 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
 
 
 class Machine:
-    """A running driver. `kernels` holds each variant's own, `lacking` what the processor lacks for the others."""
+    """A running driver. `kernels` holds each variant's own, `lacking` what the others lack, or why they are refused."""
 
     def __init__(self, target: Target, folder: Path) -> None:
         command = _compile(target, folder)
@@ -297,7 +298,7 @@ class Machine:
         lines = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout.splitlines()
         self.names = [line.split()[0] for line in lines]
         for name, *words in map(str.split, lines):
-            if words[0] == "lacks":
+            if words[0] in ("lacks", "refused:"):
                 self.lacking[name] = words[1:]
             else:
                 self.kernels[name] = words

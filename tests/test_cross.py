@@ -35,7 +35,7 @@ MODULES = (
     test_kernels_updates,
 )
 #: The others are tested through the extension, on the processors that have them.
-VARIANTS = ("neon", "portable")
+VARIANTS = ("amx", "neon", "portable")
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
 
 
@@ -115,3 +115,4 @@ def test_the_processor_decides_which_variants_run(machine):
         assert machine.lacking["avx2"] == ["avx2"]
     else:
         assert machine.lacking["neon"] == ["neon"]
+        assert ("amx" in machine.kernels) == ("avx512" in machine.kernels)  # its tiles are emulated

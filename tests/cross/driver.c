@@ -1,6 +1,7 @@
 /* Run the C kernels without Python, on whatever processor this is compiled for.
 
-   `driver list` prints a line a variant: its name and either what the processor lacks, after "lacks", or its kernels.
+   `driver list` prints a line a variant: its name and either what the processor lacks, after "lacks", or what refuses it,
+   after "refused:", or its kernels.
 
    `driver run` answers calls until its input ends. All numbers are int64_t, little-endian. A call: the length of the
    kernel's name and the name, the variant's index, the number of arguments and of results, and the arguments in the order
@@ -178,6 +179,8 @@ static void list(void)
             printf(" lacks");
             for (int i = 0; bl_variant_missing(variant, i); i++)
                 printf(" %s", bl_variant_missing(variant, i));
+        } else if (bl_variant_refused(variant)) {
+            printf(" refused: %s", bl_variant_refused(variant));
         } else {
 #define PRINT(name, parameters, arguments)                                                                             \
     if (bl_variant_implements(variant, #name))                                                                         \

@@ -237,6 +237,8 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
     for index, name in enumerate(_names()):
         if missing := _missing(index):
             reasons[name] = f"this processor lacks {', '.join(missing)}"
+        elif (refused := lib.bl_variant_refused(index)) != ffi.NULL:
+            reasons[name] = ffi.string(refused).decode()
         else:
             variants[name] = {
                 kernel: _kernel(kernel, index)

@@ -1,0 +1,9 @@
+/* The kernels of the amx variant; what is missing here runs on the next one. */
+#include "amx.h"
+
+#ifdef BL_TILES
+#define ENTRY(name, parameters, arguments) .name = bl_##name##_amx,
+const bl_kernels bl_kernels_amx = {BL_GRADIENT_KERNELS(ENTRY)};
+#else
+const bl_kernels bl_kernels_amx = {.pack = NULL};
+#endif
