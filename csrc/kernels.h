@@ -39,7 +39,7 @@ const char *bl_variant_name(int variant);
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */
 const char *bl_variant_missing(int variant, int i);
 
-/* Why the variant cannot run although nothing is missing, as a sentence: a permission that the system refuses, say. NULL
+/* Why the variant cannot run where nothing is missing, as a sentence: a permission that the system refuses, say. NULL
    where nothing refuses it. */
 const char *bl_variant_refused(int variant);
 

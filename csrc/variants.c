@@ -60,9 +60,7 @@ const char *bl_variant_missing(int variant, int i)
 
 const char *bl_variant_refused(int variant)
 {
-    if (bl_variant_missing(variant, 0) || !variants[variant].refused)
-        return NULL;
-    return variants[variant].refused();
+    return variants[variant].refused ? variants[variant].refused() : NULL;
 }
 
 int bl_variant_implements(int variant, const char *kernel)

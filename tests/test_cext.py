@@ -44,15 +44,26 @@ def test_every_variant_runs_or_has_a_reason():
 
 def test_reasons_name_the_missing_features():
     for index, name in enumerate(NAMES):
-        features, refused = cext._missing(index), lib.bl_variant_refused(index)
+        features = cext._missing(index)
         if features:
             assert cext.REASONS[f"cext:{name}"] == f"this processor lacks {', '.join(features)}"
-            assert refused == ffi.NULL
         else:
+            refused = lib.bl_variant_refused(index)
             assert cext.REASONS.get(f"cext:{name}") == (None if refused == ffi.NULL else ffi.string(refused).decode())
         assert all(re.fullmatch(r"[a-z0-9_]+", feature) for feature in features)
         assert lib.bl_variant_missing(index, len(features)) == ffi.NULL
     assert cext._missing(NAMES.index("portable")) == []
+
+
+def test_what_refuses_a_variant_is_its_reason(monkeypatch):
+    amx = NAMES.index("amx")
+    if not cext._missing(amx):
+        pytest.skip("this processor has tiles")
+    monkeypatch.setattr(cext, "_missing", lambda index: [])
+    variants, reasons = cext._tables()
+    assert reasons == {"cext:amx": ffi.string(lib.bl_variant_refused(amx)).decode()}
+    assert re.match("this processor's tiles are not|tiles need a build for", reasons["cext:amx"])
+    assert "cext:amx" not in variants
 
 
 def test_the_processor_decides_about_neon():
