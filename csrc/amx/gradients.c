@@ -1,5 +1,5 @@
-/* Products of gradients with bits on the tile unit. Bits are expanded to bytes, as for the dot instructions, and a vector
-   of that panel is a row of a tile: 16 columns of 4 terms. int8 gradients are loaded from the matrix as they lie. Four
+/* Products of gradients with bits on the tile unit. Bits are expanded to bytes, as for the dot instructions, and a
+   vector of that panel is a row of a tile: 16 columns of 4 terms. int8 gradients are loaded from the matrix as they lie. Four
    tiles of sums, 32 rows by 32 columns, take a load a product. */
 #include "amx.h"
 

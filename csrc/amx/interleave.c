@@ -1,5 +1,5 @@
-/* Gradients whose terms lie a row of the matrix apart, laid out so that the groups of a row lie side by side: what a tile
-   loads. The bytes of four terms, or the halves of two, are interleaved, and 16 groups by 16 rows transposed. */
+/* Gradients whose terms lie a row of the matrix apart, laid out so that the groups of a row lie side by side: what a
+   tile loads. The bytes of four terms, or the halves of two, are interleaved, and 16 groups by 16 rows transposed. */
 #include "amx.h"
 
 #ifdef BL_TILES
@@ -24,7 +24,8 @@ BL_TARGET_AMX BL_INLINE void transpose(__m512i v[GROUPS])
     /* Quarter l of v[4 g + i] is row 4 l + i of groups 4 g to 4 g + 3. */
     for (int i = 0; i < 4; i++) {
         __m512i a = _mm512_shuffle_i32x4(v[i], v[4 + i], 0x44), b = _mm512_shuffle_i32x4(v[i], v[4 + i], 0xee);
-        __m512i c = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0x44), d = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0xee);
+        __m512i c = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0x44);
+        __m512i d = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0xee);
         w[i] = _mm512_shuffle_i32x4(a, c, 0x88);
         w[4 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);
         w[8 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
@@ -34,8 +35,8 @@ BL_TARGET_AMX BL_INLINE void transpose(__m512i v[GROUPS])
         v[i] = w[i];
 }
 
-/* The group of 64 rows of int8, or 32 of int16, from `bytes` on: row 4 * parts * l + 4 * q + i is number 4 * l + i of part
-   q. */
+/* The group of 64 rows of int8, or 32 of int16, from `bytes` on: row 4 * parts * l + 4 * q + i is number 4 * l + i of
+   part q. */
 BL_TARGET_AMX BL_INLINE void load_group(int type, const char *const *terms, intptr_t bytes, __mmask64 in,
                                         __m512i part[4])
 {
