@@ -3,7 +3,9 @@
 
 #ifdef BL_TILES
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_amx,
-const bl_kernels bl_kernels_amx = {BL_GRADIENT_KERNELS(ENTRY)};
+const bl_kernels bl_kernels_amx = {.xnor_matmul_panels = bl_xnor_matmul_panels_amx,
+                                   .xnor_matmul_sign_panels = bl_xnor_matmul_sign_panels_amx,
+                                   BL_GRADIENT_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_amx = {.pack = NULL};
 #endif

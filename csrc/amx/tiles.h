@@ -32,7 +32,7 @@ const char *bl_tiles_refused(void);
 
 #ifdef BL_TILES
 
-#define BL_VECTORS_AMX "avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni"
+#define BL_VECTORS_AMX "avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni,avx512vbmi,gfni"
 
 #ifdef BL_EMULATE_TILES
 
