@@ -5,6 +5,8 @@
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_amx,
 const bl_kernels bl_kernels_amx = {.xnor_matmul_panels = bl_xnor_matmul_panels_amx,
                                    .xnor_matmul_sign_panels = bl_xnor_matmul_sign_panels_amx,
+                                   .xnor_conv2d_panels = bl_xnor_conv2d_panels_amx,
+                                   .xnor_conv2d_sign_panels = bl_xnor_conv2d_sign_panels_amx,
                                    BL_GRADIENT_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_amx = {.pack = NULL};
