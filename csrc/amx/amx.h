@@ -13,11 +13,16 @@ BL_ALL_KERNELS(BL_DECLARE_AMX)
 #define BL_DECLARE_TILES(name, parameters, arguments) void bl_##name##_tiles parameters;
 BL_PANEL_KERNELS(BL_DECLARE_TILES)
 BL_GRADIENT_KERNELS(BL_DECLARE_TILES)
+BL_CODE_KERNELS(BL_DECLARE_TILES)
 
 /* The interleave of gradients (blocks.h) with the groups of a row side by side, BL_BLOCK_GROUPS of them in each. */
 void bl_interleave_int8_amx(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                             bl_gradient_rows *rows, int32_t *totals);
 void bl_interleave_int16_amx(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                              bl_gradient_rows *rows, int32_t *totals);
+
+/* The product of gradients (blocks.h) with a panel of int8: of bits, or of codes. */
+void bl_product_int8_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
+void bl_product_int16_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
 
 #endif

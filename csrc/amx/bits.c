@@ -28,9 +28,9 @@ static inline intptr_t panel_width(const bl_bit_columns *columns, intptr_t strip
     return (bl_min(BL_STRIP, columns->base.count - strip * BL_STRIP) + 7) / 8 * 8;
 }
 
-/* Line r of a tile has values 4 r to 4 r + 3 of 16 columns: of the low halves of their words where r < 8, else of the high
-   ones. Two columns share 64 bits, from which each byte takes the 8 bits
-   that begin with its own; that one decides between +1 (its other bits 0) and -1 (all of them 1). */
+/* Line r of a tile has values 4 r to 4 r + 3 of 16 columns: of the low halves of their words where r < 8, else of the
+   high ones. Two columns share 64 bits, from which each byte takes the 8 bits that begin with its own; that one decides
+   between +1 (its other bits 0) and -1 (all of them 1). */
 BL_TARGET_AMX BL_INLINE void expand_tile(__m512i first, __m512i second, char *to)
 {
     const __m512i low = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);

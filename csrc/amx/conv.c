@@ -10,13 +10,12 @@ typedef struct {
     bl_product base;
     bl_windows windows;
     bl_bit_columns columns;
-    const bl_xnor_result *result;
     intptr_t first; /* strip */
     int32_t terms[TERM_STRIPS][BL_STRIP];
 } convolution;
 
 /* n less twice the set bits of each column over the taps inside; padding of +1 or -1 is inside. */
-static void find_terms(bl_product *product, intptr_t from, intptr_t to)
+static void count(bl_product *product, intptr_t from, intptr_t to)
 {
     convolution *p = (convolution *)product;
     const bl_conv2d *shape = p->windows.shape;
@@ -40,16 +39,14 @@ static void find_terms(bl_product *product, intptr_t from, intptr_t to)
         }
 }
 
-static void finish(bl_product *product, intptr_t row_strip, intptr_t column_strip, const int32_t *sums)
+static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip, const int32_t *terms[BL_STRIP])
 {
     convolution *p = (convolution *)product;
     const int padded = p->windows.shape->pad_value != 0;
-    const intptr_t classes = padded ? 1 : bl_classes(&p->windows), row = row_strip * BL_STRIP;
-    const intptr_t rows = bl_min(BL_STRIP, p->windows.base.count - row);
-    const int32_t *terms[BL_STRIP];
+    const intptr_t classes = padded ? 1 : bl_classes(&p->windows);
+    const intptr_t rows = bl_min(BL_STRIP, p->windows.base.count - row_strip * BL_STRIP);
     for (intptr_t r = 0; r < rows; r++)
         terms[r] = p->terms[(column_strip - p->first) * classes + (padded ? 0 : p->windows.class_of[r])];
-    bl_finish_strip(p->result, row, rows, column_strip * BL_STRIP, terms, sums);
 }
 
 static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const bl_xnor_result *result)
@@ -59,14 +56,14 @@ static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *
     if (!bl_windows_of(x, shape, &p.windows))
         return 0;
     p.columns = bl_columns_of_panels(panels, shape->out_channels, window);
-    p.result = result;
     p.base = (bl_product){.rows = &p.windows.base,
                           .columns = &p.columns.base,
+                          .result = result,
                           .steps = window,
                           .most = TERM_STRIPS / bl_max(1, shape->pad_value ? 1 : bl_classes(&p.windows)),
                           .rows_move = 1,
-                          .begin = find_terms,
-                          .finish = finish};
+                          .begin = count,
+                          .find = find};
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);
     BL_TILES_RELEASE();

@@ -3,8 +3,8 @@
 
 #ifdef BL_TILES
 
-/* The first-level cache (48 KiB) holds a chunk of a strip (36 KiB), a step that streams past it and the sums of two strips
-   (4 KiB). Longer chunks save loads and stores of sums, which take as long as two steps. */
+/* The first-level cache (48 KiB) holds a chunk of a strip (36 KiB), a step that streams past it and the sums of two
+   strips (4 KiB). Longer chunks save loads and stores of sums, which take as long as two steps. */
 #define CHUNK_STEPS 18
 /* Half of a second-level cache of 2 MiB. */
 #define STILL_STEPS 512
@@ -36,11 +36,24 @@ static inline void expand(const strip_steps *s, intptr_t step)
     s->operand->expand(s->operand, s->strip, s->step + step, s->at + step * BL_STEP_BYTES);
 }
 
-/* sums = or += (where `add`) the product of two strips over so many steps; `lower` says that there are more than 16 rows.
-   `add` and `lower` are constants where it is inlined. */
-BL_TARGET_AMX BL_INLINE void multiply(int add, int lower, const strip_steps *rows, const strip_steps *columns,
-                                      intptr_t steps, int32_t *sums)
+/* Write the next rows of what is pending. */
+static inline void finish(bl_product *product, intptr_t rows)
 {
+    bl_pending *p = &product->pending;
+    rows = bl_min(rows, p->rows - p->done);
+    if (!rows)
+        return;
+    bl_finish_strip(product->result, p->row + p->done, rows, p->column, p->terms + p->done,
+                    p->sums + p->done * BL_STRIP);
+    p->done += rows;
+}
+
+/* sums = or += (where `add`) the product of two strips over so many steps; `lower` says that there are more than 16
+   rows. `add` and `lower` are constants where it is inlined. */
+BL_TARGET_AMX BL_INLINE void multiply(int add, int lower, bl_product *product, const strip_steps *rows,
+                                      const strip_steps *columns, intptr_t steps, int32_t *sums)
+{
+    intptr_t after_each = (BL_STRIP + steps - 1) / bl_max(steps, 1);
     int32_t *below = sums + BL_TILE_ROWS * BL_STRIP;
     for (intptr_t s = 0; s < bl_min(AHEAD, steps); s++) {
         if (rows->operand)
@@ -77,7 +90,10 @@ BL_TARGET_AMX BL_INLINE void multiply(int add, int lower, const strip_steps *row
         }
         if (columns->operand && s + AHEAD < steps)
             expand(columns, s + AHEAD);
+        finish(product, after_each);
     }
+    /* Without steps nothing has been written; and these sums may take the place of those. */
+    finish(product, BL_STRIP);
     BL_TILE_STORE(0, sums, SUMS_STRIDE);
     BL_TILE_STORE(1, sums + 16, SUMS_STRIDE);
     if (lower) {
@@ -86,38 +102,42 @@ BL_TARGET_AMX BL_INLINE void multiply(int add, int lower, const strip_steps *row
     }
 }
 
-BL_TARGET_AMX static void multiply_strips(int add, int lower, const strip_steps *rows, const strip_steps *columns,
-                                          intptr_t steps, int32_t *sums)
+BL_TARGET_AMX static void multiply_strips(int add, int lower, bl_product *product, const strip_steps *rows,
+                                          const strip_steps *columns, intptr_t steps, int32_t *sums)
 {
     if (add && lower)
-        multiply(1, 1, rows, columns, steps, sums);
+        multiply(1, 1, product, rows, columns, steps, sums);
     else if (add)
-        multiply(1, 0, rows, columns, steps, sums);
+        multiply(1, 0, product, rows, columns, steps, sums);
     else if (lower)
-        multiply(0, 1, rows, columns, steps, sums);
+        multiply(0, 1, product, rows, columns, steps, sums);
     else
-        multiply(0, 0, rows, columns, steps, sums);
+        multiply(0, 0, product, rows, columns, steps, sums);
 }
 
-/* A chunk of strip `moving` times the strips [from, to) that stay: the steps [step, step + steps), the first or the last of
-   all where so said. */
+/* A chunk of strip `moving` times the strips [from, to) that stay: the steps [step, step + steps). `first` says that no
+   strip has moved past these before. */
 static void multiply_chunk(bl_product *product, intptr_t moving, intptr_t from, intptr_t to, intptr_t step,
                            intptr_t steps, int first)
 {
-    const bl_operand *mover = product->rows_move ? &product->rows[0] : &product->columns[0];
-    const bl_operand *stayer = product->rows_move ? &product->columns[0] : &product->rows[0];
-    int last = step + steps == product->steps, resident = product->steps <= STILL_STEPS;
+    const bl_operand *mover = product->rows_move ? product->rows : product->columns;
+    const bl_operand *stayer = product->rows_move ? product->columns : product->rows;
+    int resident = product->steps <= STILL_STEPS;
     for (intptr_t j = from; j < to; j++) {
         intptr_t row_strip = product->rows_move ? moving : j, column_strip = product->rows_move ? j : moving;
+        intptr_t row = row_strip * BL_STRIP, rows = bl_min(BL_STRIP, product->rows->count - row);
         strip_steps mine = {scratch.moving, j == from ? mover : NULL, moving, step};
         strip_steps theirs = {scratch.still, first || !resident ? stayer : NULL, j, step};
         if (resident)
             theirs.at += ((j - from) * product->steps + step) * BL_STEP_BYTES;
         int32_t *sums = scratch.sums[steps == product->steps ? 0 : j - from];
-        multiply_strips(step > 0, product->rows->count - row_strip * BL_STRIP > BL_TILE_ROWS,
-                        product->rows_move ? &mine : &theirs, product->rows_move ? &theirs : &mine, steps, sums);
-        if (last)
-            product->finish(product, row_strip, column_strip, sums);
+        multiply_strips(step > 0, rows > BL_TILE_ROWS, product, product->rows_move ? &mine : &theirs,
+                        product->rows_move ? &theirs : &mine, steps, sums);
+        if (step + steps < product->steps)
+            continue;
+        bl_pending *next = &product->pending;
+        *next = (bl_pending){.row = row, .rows = rows, .column = column_strip * BL_STRIP, .sums = sums};
+        product->find(product, row_strip, column_strip, next->terms);
     }
 }
 
@@ -132,6 +152,7 @@ void bl_multiply_strips(bl_product *product)
     bl_operand *mover = product->rows_move ? product->rows : product->columns;
     for (intptr_t g = 0; g < groups; g++) {
         intptr_t from = g * still / groups, to = (g + 1) * still / groups;
+        finish(product, BL_STRIP);
         if (product->begin)
             product->begin(product, from, to);
         for (intptr_t i = 0; i < moving; i++) {
@@ -143,6 +164,7 @@ void bl_multiply_strips(bl_product *product)
             }
         }
     }
+    finish(product, BL_STRIP);
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* Products of gradients with bits on the tile unit. Bits are expanded to bytes, as for the dot instructions, and a
-   vector of that panel is a row of a tile: 16 columns of 4 terms. int8 gradients are loaded from the matrix as they lie. Four
-   tiles of sums, 32 rows by 32 columns, take a load a product. */
+   vector of that panel is a row of a tile: 16 columns of 4 terms. int8 gradients are loaded from the matrix as they
+   lie. Four tiles of sums, 32 rows by 32 columns, take a load a product. */
 #include "amx.h"
 
 #ifdef BL_TILES
@@ -134,7 +134,7 @@ BL_TARGET_AMX static void lay_int8(const bl_gradient_rows *rows, intptr_t i, int
     }
 }
 
-BL_TARGET_AMX static void product_int8(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
+BL_TARGET_AMX void bl_product_int8_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
                                        int add)
 {
     _Alignas(64) char copies[2][ROWS * COPY_STRIDE];
@@ -198,7 +198,7 @@ BL_TARGET_AMX static void split_int16(const bl_gradient_rows *rows, intptr_t i, 
     }
 }
 
-BL_TARGET_AMX static void product_int16(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
+BL_TARGET_AMX void bl_product_int16_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
                                         int add)
 {
     _Alignas(64) char planes[2][2][ROWS * PLANE_STRIDE];
@@ -231,8 +231,9 @@ BL_TARGET_AMX static void product_int16(const bl_gradient_rows *rows, const void
 }
 
 static const bl_gradient_types types = {
-    .int8 = {bl_expand_int8_avx512, bl_interleave_int8_amx, bl_total_int8_avx512, product_int8, bl_finish_int8_avx512},
-    .int16 = {expand_int16, bl_interleave_int16_amx, NULL, product_int16, bl_finish_int16_avx512},
+    .int8 = {bl_expand_int8_avx512, bl_interleave_int8_amx, bl_total_int8_avx512, bl_product_int8_amx,
+             bl_finish_int8_avx512},
+    .int16 = {expand_int16, bl_interleave_int16_amx, NULL, bl_product_int16_amx, bl_finish_int16_avx512},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

@@ -10,37 +10,34 @@ typedef struct {
     bl_product base;
     bl_bit_rows rows;
     bl_bit_columns columns;
-    const bl_xnor_result *result;
     int64_t n;
-    /* The strips [first, last) whose terms, n less twice the set bits of a column, are there. */
-    intptr_t first, last;
+    /* n less twice the set bits of a column, or those bits: of the strips that stay, and of the last that moved. */
     int32_t terms[TERM_STRIPS][BL_STRIP];
+    intptr_t counted; /* the strip that moved last */
 } matrix_product;
 
-static void find_terms(bl_product *product, intptr_t from, intptr_t to)
+static void count(bl_product *product, intptr_t from, intptr_t to)
 {
     matrix_product *p = (matrix_product *)product;
-    p->first = from;
-    p->last = to;
     for (intptr_t j = from; j < to; j++) {
-        int32_t *terms = p->terms[j - from];
+        int32_t *terms = p->terms[j % TERM_STRIPS];
         memset(terms, 0, sizeof p->terms[0]);
         bl_count_panel(&p->columns, j, 0, product->steps, terms);
-        for (int c = 0; c < BL_STRIP; c++)
+        for (int c = 0; c < BL_STRIP && product->result->kind != BL_MISMATCHES; c++)
             terms[c] = (int32_t)((uint32_t)p->n - 2 * (uint32_t)terms[c]);
     }
 }
 
-static void finish(bl_product *product, intptr_t row_strip, intptr_t column_strip, const int32_t *sums)
+static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip, const int32_t *terms[BL_STRIP])
 {
     matrix_product *p = (matrix_product *)product;
-    const int32_t *terms[BL_STRIP];
-    if (column_strip < p->first || column_strip >= p->last)
-        find_terms(product, column_strip, column_strip + 1);
+    if (!product->rows_move && p->counted != column_strip) {
+        count(product, column_strip, column_strip + 1);
+        p->counted = column_strip;
+    }
+    (void)row_strip;
     for (int r = 0; r < BL_STRIP; r++)
-        terms[r] = p->terms[column_strip - p->first];
-    intptr_t row = row_strip * BL_STRIP;
-    bl_finish_strip(p->result, row, bl_min(BL_STRIP, p->rows.base.count - row), column_strip * BL_STRIP, terms, sums);
+        terms[r] = p->terms[column_strip % TERM_STRIPS];
 }
 
 static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t words, int64_t n,
@@ -48,20 +45,28 @@ static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intp
 {
     matrix_product p = {.rows = bl_rows_of_bits(a, m, words),
                         .columns = bl_columns_of_panels(panels, result->columns, words),
-                        .result = result,
-                        .n = n};
+                        .n = n,
+                        .counted = -1};
     p.base = (bl_product){.rows = &p.rows.base,
                           .columns = &p.columns.base,
+                          .result = result,
                           .steps = words,
                           .most = TERM_STRIPS,
                           .rows_move = m >= result->columns,
-                          .finish = finish};
+                          .find = find};
     /* The operand that stays is written to the second-level cache, which takes longer than the first. */
     if (p.base.rows_move)
-        p.base.begin = find_terms;
+        p.base.begin = count;
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);
     BL_TILES_RELEASE();
+}
+
+void bl_hamming_panels_tiles(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
+                             void *out, int out_type)
+{
+    bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = out_type, .out = out, .columns = k};
+    multiply(a, panels, m, words, 0, &result);
 }
 
 void bl_xnor_matmul_panels_tiles(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
@@ -76,6 +81,12 @@ void bl_xnor_matmul_sign_panels_tiles(const uint64_t *a, const uint64_t *panels,
 {
     bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
     multiply(a, panels, m, words, n, &result);
+}
+
+void bl_hamming_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out,
+                           int out_type)
+{
+    bl_hamming_panels_tiles(a, panels, m, k, words, out, out_type);
 }
 
 void bl_xnor_matmul_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,

@@ -14,8 +14,9 @@ BL_TARGET_AMX BL_INLINE void finish_row(const bl_xnor_result *result, int form, 
     __m512i dots[2];
     for (int q = 0; q < 2; q++) {
         __mmask16 half = (__mmask16)(in >> (16 * q));
-        __m512i sum = _mm512_slli_epi32(_mm512_load_si512(sums + 16 * q), 1);
-        dots[q] = _mm512_add_epi32(sum, _mm512_loadu_si512(terms + 16 * q));
+        __m512i sum = _mm512_load_si512(sums + 16 * q), term = _mm512_loadu_si512(terms + 16 * q);
+        dots[q] = result->kind == BL_MISMATCHES ? _mm512_sub_epi32(term, sum)
+                                                : _mm512_add_epi32(term, _mm512_slli_epi32(sum, 1));
         if (form == BITS) {
             __m512i threshold = _mm512_maskz_loadu_epi32(half, result->threshold + column + 16 * q);
             bits |= (uint32_t)_mm512_mask_cmpge_epi32_mask(half, dots[q], threshold) << (16 * q);
@@ -46,7 +47,7 @@ BL_TARGET_AMX BL_INLINE void finish_row(const bl_xnor_result *result, int form, 
 }
 
 BL_TARGET_AMX void bl_finish_strip(const bl_xnor_result *result, intptr_t row, intptr_t rows, intptr_t column,
-                                   const int32_t *const terms[BL_STRIP], const int32_t *sums)
+                                   const int32_t *const *terms, const int32_t *sums)
 {
     intptr_t left = result->columns - column;
     __mmask32 in = left >= BL_STRIP ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;

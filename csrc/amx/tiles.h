@@ -70,8 +70,8 @@ static const bl_tile_configuration bl_whole_tiles = {
     .rows = {16, 16, 16, 16, 16, 16, 16, 16},
 };
 
-/* Assembly and not the intrinsics of the compiler, whose loads in GCC 12 do not say that they read memory: stores before,
-   those into a local configuration too, may be dropped or moved behind them. */
+/* Assembly and not the intrinsics of the compiler, whose loads in GCC 12 do not say that they read memory: stores
+   before, those into a local configuration too, may be dropped or moved behind them. */
 #define BL_TILES_CONFIGURE() __asm__ volatile("ldtilecfg %0" : : "m"(bl_whole_tiles))
 #define BL_TILES_RELEASE() __asm__ volatile("tilerelease" : :)
 #define BL_TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)

@@ -6,8 +6,8 @@
 
 #ifdef BL_TILES
 
-/* Windows that reach over the borders of an image in the same way have the same taps inside. The ranges of lines, and of
-   columns, of taps that are inside, each once: a class of windows is one of both. */
+/* Windows that reach over the borders of an image in the same way have the same taps inside. The ranges of lines, and
+   of columns, of taps that are inside, each once: a class of windows is one of both. */
 #define BL_RANGES 16
 #define BL_CLASSES (BL_RANGES * BL_RANGES)
 typedef struct {
@@ -20,8 +20,8 @@ typedef struct {
     const bl_conv2d *shape;
     bl_range lines[BL_RANGES], columns[BL_RANGES];
     int line_ranges, column_ranges;
-    /* Of the strip that is open: of each window where its first tap lies, in words from the first image, its ranges and its
-       class; and whether any has taps outside. */
+    /* Of the strip that is open: of each window where its first tap lies, in words from the first image, its ranges and
+       its class; and whether any has taps outside. */
     intptr_t at[BL_STRIP];
     bl_range inside_lines[BL_STRIP], inside_columns[BL_STRIP];
     int16_t class_of[BL_STRIP];
