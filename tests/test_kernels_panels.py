@@ -23,11 +23,11 @@ LARGER = [
     conv(2, (9, 11), 400, 70, (5, 5), 2, 2),
     conv(1, (6, 5), 3, 9, (17, 17), 1, 8),
 ]
-#: Windows that are cut in more ways than a variant has room for; long ones, more channels than stay at a time, and blocks
-#: of pixels on two images.
+#: Windows that are cut in more ways than a variant has room for; long ones, more channels than stay at a time, and
+#: blocks of pixels on two images.
 WINDOWS = [conv(1, (40, 3), 3, 9, (17, 3), 1, (8, 1)), conv(2, (5, 5), 1091, 100, (3, 3), 1, 1)]
-#: Where one operand stays in the cache, and the other moves past it in parts: more of each than one strip, more than stay
-#: at a time, rows that are longer than what stays; more rows than columns, and more columns.
+#: Where one operand stays in the cache, and the other moves past it in parts: more of each than one strip, more than
+#: stay at a time, rows that are longer than what stays; more rows than columns, and more columns.
 STRIPS = [(70, 40, 64 * 40 + 3), (40, 70, 64 * 40 + 3), (70, 67, 64 * 300), (67, 70, 64 * 300), (34, 33, 64 * 515 + 1)]
 STRIPS += [(1, 1100, 65), (1100, 1060, 65)]
 
