@@ -80,15 +80,15 @@ def fit(points: Sequence[Point]) -> Rule:
 
 
 def lost(rule: Rule, points: Sequence[Point]) -> tuple[float, float]:
-    """Return by how much the choices of a rule are slower than the better variant, on average, and than slow at worst."""
+    """Return by how much a rule's choices are slower: than the better variant on average, than slow at worst."""
     chosen = [(point.fast if rule.pays(point.sizes) else point.slow, point) for point in points]
     average = float(np.mean([seconds / min(point.fast, point.slow) for seconds, point in chosen]))
     return average - 1, max(seconds / point.slow for seconds, point in chosen) - 1
 
 
 _INTRODUCTION = """\
-/* Which products run on tiles: X(kernel, type of the left operand, m, k, n, work), those of at least m rows, k columns, n
-   terms and work multiply-adds; a kernel's sizes are those that its public function names. `make tune` writes this file.
+/* Which products run on tiles: X(kernel, type of the left operand, m, k, n, work), those of at least m rows, k columns,
+   n terms and work multiply-adds; the sizes are those that the public functions name. `make tune` writes this file.
 
 """
 _ENTRY = re.compile(r"^    X\((\w+), (\w+), (\w+), (\w+), (\w+), (\w+)\)", re.MULTILINE)

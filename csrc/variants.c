@@ -18,8 +18,8 @@
 /* X(name, the features it needs, what refuses it although they are there), best first. A new instruction set is a folder
    and a line here. */
 #define BL_VARIANTS(X)                                                                                                 \
-    X(avx512, AVX512, NULL)                                                                                            \
     X(amx, AMX, bl_tiles_refused)                                                                                      \
+    X(avx512, AVX512, NULL)                                                                                            \
     X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ, NULL)                                            \
     X(avx2, BL_AVX2, NULL)                                                                                             \
     X(neon, BL_NEON, NULL)                                                                                             \

@@ -3,8 +3,8 @@
 A backend is a module of this package (or a folder of short ones) with two tables, read when the backend is first
 asked for: ``VARIANTS``, the kernels of each of its variants, best first, and ``REASONS``, why a variant it knows is not
 available here. A variant may be partial: what it lacks falls through to the next one of the chain
-``cext (best variant first) -> jit -> reference``. A third table, ``CHOOSING``, is for kernels that take one of two variants
-by the sizes of a product, where no variant is asked for by name; they say which one as ``function.at(shape)``.
+``cext (best variant first) -> jit -> reference``. A third table, ``CHOOSING``, is for kernels that take one of two
+variants by the sizes of a product, where no variant is asked for by name; ``function.at(shape)`` says which one.
 """
 
 from __future__ import annotations
@@ -180,8 +180,9 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     kernel : str
         A kernel's name: `xnor_matmul`, `pack`, `grad_input`...
     shape : (int, int, int), optional
-        ``(M, N, n)``: the variant for a product of that size on one thread, a convolution's as its product (pixels,
-        filters and the values of a window), a gradient's for int8. Without it, the best variant that may run the kernel.
+        ``(M, N, n)``: the variant for a product of that size on one thread; a convolution's as its product (pixels,
+        filters and the values of a window), a gradient's for int8. Without it, the best variant that may run the
+        kernel.
 
     Returns
     -------

@@ -1,5 +1,5 @@
-/* Which products run on tiles: X(kernel, type of the left operand, m, k, n, work), those of at least m rows, k columns, n
-   terms and work multiply-adds; a kernel's sizes are those that its public function names. `make tune` writes this file.
+/* Which products run on tiles: X(kernel, type of the left operand, m, k, n, work), those of at least m rows, k columns,
+   n terms and work multiply-adds; the sizes are those that the public functions name. `make tune` writes this file.
 
    Derived, not measured: no processor with tiles has run these kernels yet. The rates that were measured on one (4
    GHz, 2 MiB of second cache, registers alone or a prototype): tiles make about 2 T multiply-adds a second in a whole
