@@ -22,6 +22,8 @@ Key = tuple[str, str]
 NEVER = 2**62
 #: A product that the choice makes slower counts as so many that it fails to make faster.
 CAUTION = 4.0
+#: Times that differ by less are the same.
+NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def fit(points: Sequence[Point]) -> Rule:
     work = sizes.astype(object).prod(axis=1).astype(np.float64)
     # What is won by the fast variant, in logarithms; a loss weighs more.
     won = np.log([point.slow / point.fast for point in points])
-    won = np.where(won < 0, CAUTION * won, won)
+    won = np.where(np.abs(won) < np.log1p(NOISE), 0.0, np.where(won < 0, CAUTION * won, won))
     order = np.argsort(-work, kind="stable")
     best, most = np.zeros(len(points), dtype=bool), 0.0
     for least in itertools.product(*(np.unique(column) for column in sizes.T)):

@@ -28,6 +28,7 @@ from .rules import Key, Point, Rule, Sizes
 FAST, SLOW = "cext:amx", "cext:avx512"
 HEADER = Path(__file__).parents[1] / "csrc" / "amx" / "rules.h"
 
+PRODUCTS = tuple(name for name in kernels.TIMED if "xnor_" in name or "grad_" in name)
 #: The forms that are timed, and the C name of the type of the left operand.
 TYPES = {"prepared": "UINT64", "int8": "INT8", "int16": "INT16"}
 #: What is chosen for as for another kernel: it does the same on operands of another kind.
@@ -65,9 +66,8 @@ def sizes(shape: Shape) -> Sizes:
 
 def places(grid: str, names: Sequence[str] | None = None) -> list[Place]:
     """List what is timed: every product of the kernels, or of those named, with each type of operand."""
-    wanted = names or [name for name in kernels.TIMED if "xnor_" in name or "grad_" in name]
     found = []
-    for name in wanted:
+    for name in names or PRODUCTS:
         module = kernels.FAMILIES[kernels.family(name)]
         shapes = GRIDS[grid][len(module.MEANING.split("×"))]
         forms = [form for form in TYPES if form in module.FORMS[name]]
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fast", default=FAST, help="the variant that has to pay")
     parser.add_argument("--slow", default=SLOW, help="the variant that runs else")
     parser.add_argument("--grid", choices=GRIDS, default="full")
-    parser.add_argument("--kernels", nargs="+", help="public names; all products by default")
+    parser.add_argument("--kernels", nargs="+", choices=PRODUCTS, metavar="NAME", help="products; all by default")
     parser.add_argument("--seconds", type=float, default=0.1, help="for each variant at each shape")
     parser.add_argument("--into", type=Path, default=results.FOLDER, help="the folder of the kept times")
     parser.add_argument("--header", type=Path, default=HEADER, help="where the rules of tiles go")
@@ -191,8 +191,8 @@ def _record(options: argparse.Namespace) -> Record:
     found = []
     for entry in time(where, options.fast, options.slow, options.seconds):
         found.append(entry)
-        print(f"\r{len(found)} of {len(where)} {entry['kernel']} {entry['form']}", end="\033[K", file=sys.stderr)
-    print(file=sys.stderr)
+        if len(found) % 10 == 0:
+            print(f"{len(found)} of {len(where)}: {entry['kernel']}, {entry['form']}", file=sys.stderr)
     if not found:
         raise ValueError(f"kernels of both {options.fast} and {options.slow} were wanted, got none")
     machine = records.machine()
