@@ -288,7 +288,10 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
 
 
 class Machine:
-    """A running driver, of `command`. `kernels` holds each variant's own, `lacking` what the others lack, or why they are refused."""
+    """A running driver, started by `command`.
+
+    `kernels` holds each variant's own, `lacking` what the others lack, or why they are refused.
+    """
 
     def __init__(self, target: Target, folder: Path) -> None:
         self.command = command = _compile(target, folder)

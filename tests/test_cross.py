@@ -108,7 +108,9 @@ def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
 def test_tiles_are_used_as_by_one_of_many(machine, what):
     if "amx" not in machine.kernels:
         pytest.skip("tiles are emulated on processors with AVX-512")
-    done = subprocess.run([*machine.command, what], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [*machine.command, what], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
