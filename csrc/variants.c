@@ -1,6 +1,7 @@
 /* The list of variants, and the public functions: each calls its variant's own. */
 #include "variants.h"
 
+#include "amx/choice.h"
 #include "amx/tiles.h"
 
 #define AVX512                                                                                                         \
@@ -17,8 +18,8 @@
 /* X(name, the features it needs, what refuses it although they are there), best first. A new instruction set is a folder
    and a line here. */
 #define BL_VARIANTS(X)                                                                                                 \
-    X(avx512, AVX512, NULL)                                                                                            \
     X(amx, AMX, bl_tiles_refused)                                                                                      \
+    X(avx512, AVX512, NULL)                                                                                            \
     X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ, NULL)                                            \
     X(avx2, BL_AVX2, NULL)                                                                                             \
     X(neon, BL_NEON, NULL)                                                                                             \
@@ -33,7 +34,7 @@ static const struct {
     unsigned needs;
     const char *(*refused)(void);
     const bl_kernels *kernels;
-} variants[] = {BL_VARIANTS(ENTRY)};
+} variants[] = {BL_VARIANTS(ENTRY){"choice", AMX, bl_tiles_refused, &bl_kernels_choice}};
 
 static const struct {
     unsigned bit;
@@ -45,7 +46,7 @@ static const struct {
     {BL_AVX512VNNI, "avx512vnni"}, {BL_AMX_TILE, "amx_tile"}, {BL_AMX_INT8, "amx_int8"},
 };
 
-int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }
+int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]) - 1; }
 
 const char *bl_variant_name(int variant) { return variants[variant].name; }
 
@@ -63,11 +64,12 @@ const char *bl_variant_refused(int variant)
     return variants[variant].refused ? variants[variant].refused() : NULL;
 }
 
+/* What chooses has something to choose where the first variant has the kernel. */
 int bl_variant_implements(int variant, const char *kernel)
 {
 #define IMPLEMENTS(name, parameters, arguments)                                                                        \
     if (strcmp(kernel, #name) == 0)                                                                                    \
-        return variants[variant].kernels->name != NULL;
+        return variants[variant].kernels->name && (variant < bl_variant_count() || variants[0].kernels->name);
     BL_ALL_KERNELS(IMPLEMENTS)
     return 0;
 }

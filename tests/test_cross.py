@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import subprocess
 from contextlib import nullcontext
 from functools import partial
 
@@ -101,6 +102,16 @@ def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
         for module in (guards, *MODULES):
             monkeypatch.setattr(module, "lookup", partial(machine.kernel, variant), raising=False)
         function(kernel, variant, **arguments)
+
+
+@pytest.mark.parametrize("what", ["choice", "user", "fork", "signal", "threads"])
+def test_tiles_are_used_as_by_one_of_many(machine, what):
+    if "amx" not in machine.kernels:
+        pytest.skip("tiles are emulated on processors with AVX-512")
+    done = subprocess.run(
+        [*machine.command, what], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_kernel_of_the_contract_has_a_test(machine):

@@ -1,25 +1,31 @@
 /* The tile instructions in plain C, for tests on processors without them. */
-#include "tiles.h"
+#include "emulation.h"
 
 #if defined(BL_TILES) && defined(BL_EMULATE_TILES)
 
 #include <stdlib.h>
 
 /* A thread's tiles stay what they are from one kernel to the next, as registers do. */
-static _Thread_local struct {
-    int configured;
-    unsigned char bytes[BL_TILE_COUNT][BL_TILE_ROWS][BL_TILE_BYTES];
-} unit;
+static _Thread_local bl_tile_unit unit;
+
+bl_tile_unit *bl_emulate_unit(void) { return &unit; }
 
 void bl_emulate_configuration(int loaded)
 {
-    memset(&unit, 0, sizeof unit);
-    unit.configured = loaded;
+    memset(unit.bytes, 0, sizeof unit.bytes);
+    unit.user = loaded ? BL_KERNEL : BL_NOBODY;
+    unit.loads += loaded;
+}
+
+void bl_emulate_other_user(void)
+{
+    memset(unit.bytes, 0x5a, sizeof unit.bytes);
+    unit.user = BL_OTHER;
 }
 
 static void need_configuration(void)
 {
-    if (!unit.configured)
+    if (unit.user != BL_KERNEL)
         abort();
 }
 
