@@ -63,6 +63,11 @@ def _attenuation(gradient: ParameterGradient) -> np.float32:
     return np.float32(1.0 / math.sqrt(fan_in))
 
 
+def _numbers(*coefficients: float | np.float32) -> np.ndarray:
+    """A rule's coefficients as its kernel takes them."""
+    return np.array(coefficients, dtype=np.float32)
+
+
 class Optimizer(ABC):
     """A rule that turns gradients into changes of parameters, in place.
 
@@ -143,9 +148,8 @@ class SGD(Optimizer):
         """Make one step; a binary gradient counts ``sign / sqrt(fan_in)``."""
         forms = _forms(parameters, gradients)
         state[_STEP] += 1
-        momentum, rate = np.float32(self.momentum), np.float32(learning_rate)
         for name, form in forms.items():
-            numbers = momentum, _attenuation(gradients[name]), rate
+            numbers = _numbers(self.momentum, _attenuation(gradients[name]), learning_rate)
             run_update("sgd_update", form.values, form.scale, numbers, parameters[name], state[f"{name}.velocity"])
 
 
@@ -178,11 +182,10 @@ class Adam(Optimizer):
         state[_STEP] += 1
         step = int(state[_STEP])
         correction = math.sqrt(1 - self.beta2**step)
-        rate = np.float32(learning_rate * correction / (1 - self.beta1**step))
+        rate = learning_rate * correction / (1 - self.beta1**step)
         # The published algorithm adds epsilon to the corrected root; here the root is not corrected, so epsilon is.
-        epsilon = np.float32(self.epsilon * correction)
-        beta1, beta2 = np.float32(self.beta1), np.float32(self.beta2)
-        numbers = beta1, np.float32(1 - self.beta1), beta2, np.float32(1 - self.beta2), rate, epsilon
+        epsilon = self.epsilon * correction
+        numbers = _numbers(self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, epsilon)
         for name, form in forms.items():
             moments = state[f"{name}.mean"], state[f"{name}.square"]
             run_update("adam_update", form.values, form.scale, numbers, parameters[name], *moments)
@@ -228,7 +231,7 @@ class Bop(Optimizer):
         self.other.update(parameters, rest, state, learning_rate)
         gamma, keep = np.float32(self.gamma), np.float32(1 - self.gamma)
         for name, form in forms.items():
-            numbers = keep, gamma * _attenuation(gradients[name]), np.float32(self.threshold)
+            numbers = _numbers(keep, gamma * _attenuation(gradients[name]), self.threshold)
             run_update("bop_update", form.values, form.scale, numbers, parameters[name], state[f"{name}.flip"])
 
 

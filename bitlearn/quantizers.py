@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -106,17 +106,21 @@ def weight_operand(grad: Gradient, precision: Precision, key: Key | None) -> Gra
 
 def input_operand(grad: Gradient, precision: Precision, key: Key | None) -> Gradient:
     """Return a gradient (rows, ...) as the product that gives the input's gradient takes it."""
-    return _operand(grad, precision.input_gradient, 0, None if key is None else replace(key, stream=key.stream + 1))
+    return _operand(grad, precision.input_gradient, 0, key, 1)
 
 
-def _operand(grad: Gradient, how: Quantization | None, axis: int, key: Key | None) -> Gradient:
-    """Narrow a gradient as a product wants it, its own scales along `axis`; a gradient that is no wider stays."""
+def _operand(grad: Gradient, how: Quantization | None, axis: int, key: Key | None, stream: int = 0) -> Gradient:
+    """Narrow a gradient as a product wants it, its own scales along `axis`; a gradient that is no wider stays.
+
+    Random bits come from the key's stream that is so many further on.
+    """
     if how is None or not isinstance(grad, Quantized) or how.bits >= grad.bits:
         return grad
     stochastic = how.rounding == "stochastic"
     if stochastic and key is None:
         raise ValueError("a policy that rounds at random needs a key, got none")
-    return narrow(grad, how.bits, axis=None if how.scale == "tensor" else axis, key=key if stochastic else None)
+    random = key.at(key.stream + stream) if stochastic and key is not None else None
+    return narrow(grad, how.bits, axis=None if how.scale == "tensor" else axis, key=random)
 
 
 def sums_like(values: np.ndarray) -> np.dtype:

@@ -73,6 +73,19 @@ class Key:
             if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**limit:
                 raise ValueError(f"{name} must be in [0, 2**{limit}), got {value!r}")
 
+    def at(self, stream: int) -> Key:
+        """Return the key of another stream, of the same seed and step.
+
+        Parameters
+        ----------
+        stream : int
+
+        Returns
+        -------
+        Key
+        """
+        return Key(self.seed, self.step, stream)
+
     def as_words(self) -> np.ndarray:
         """Return the key as the kernels take it: the low and the high half of the seed, the step, the stream.
 

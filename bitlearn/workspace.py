@@ -12,9 +12,9 @@ import math
 import mmap
 import sys
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -25,6 +25,38 @@ LEAST_BYTES = 2**16
 _HUGE_BYTES = 2**22
 
 _active: contextvars.ContextVar[Workspace | None] = contextvars.ContextVar("bitlearn_workspace", default=None)
+
+
+class _Memory:
+    """Pages from the system, and where they are: they stay there as long as this object lives."""
+
+    __slots__ = ("address", "pages", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size, self.pages = size, mmap.mmap(-1, size)
+        if size >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+            self.pages.madvise(mmap.MADV_HUGEPAGE)
+        self.address: int = np.frombuffer(self.pages, dtype=np.uint8).__array_interface__["data"][0]
+
+
+_SIZE = attrgetter("size")
+
+
+class _Loan:
+    """What an array of a workspace looks into. It gives the memory back when the array and its views are gone; a
+    `weakref.finalize` in its place takes longer than all the rest of a loan.
+    """
+
+    __slots__ = ("__array_interface__", "_memory", "_workspace")
+
+    def __init__(self, workspace: Workspace, memory: _Memory, shape: tuple[int, ...], kind: np.dtype) -> None:
+        self._workspace, self._memory = workspace, memory
+        self.__array_interface__ = {
+            "version": 3, "shape": shape, "typestr": kind.str, "data": (memory.address, False)
+        }
+
+    def __del__(self) -> None:
+        self._workspace.take_back(self._memory)
 
 
 class Workspace:
@@ -59,7 +91,7 @@ class Workspace:
 
     def __init__(self, frugal: bool = False) -> None:
         self.frugal = frugal
-        self._free: list[mmap.mmap] = []
+        self._free: list[_Memory] = []
         self._lock = threading.RLock()  # an array may be freed while its thread is in here
         self.lent = self.kept = self._most = 0
 
@@ -77,37 +109,33 @@ class Workspace:
 
     def lend(self, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
         """Return an uninitialised array of at least one value."""
-        count = math.prod(shape)
-        memory = self._memory(-(-count * kind.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE)
-        whole = np.frombuffer(memory, dtype=kind, count=count)
-        weakref.finalize(whole, self._take_back, memory).atexit = False
-        return whole.reshape(shape)
+        memory = self._memory(-(-math.prod(shape) * kind.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE)
+        return np.asarray(_Loan(self, memory, shape, kind))
 
-    def _memory(self, size: int) -> mmap.mmap:
+    def _memory(self, size: int) -> _Memory:
         with self._lock:
             most = size + size // 4 if self.frugal else sys.maxsize
-            fitting = [each for each in self._free if size <= len(each) <= most]
+            fitting = [each for each in self._free if size <= each.size <= most]
             if fitting:
-                memory = min(fitting, key=len)
+                memory = min(fitting, key=_SIZE)
                 self._free.remove(memory)
-                self.kept -= len(memory)
+                self.kept -= memory.size
             else:
                 # As much is dropped as is wanted, so that kept memory never adds to what is in use.
                 self._most = max(self._most, self.lent + size)
                 while self._free and self.lent + self.kept + size > self._most:
-                    self.kept -= len(self._free.pop(0))
-                memory = mmap.mmap(-1, size)
-                if size >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-                    memory.madvise(mmap.MADV_HUGEPAGE)
-            self.lent += len(memory)
+                    self.kept -= self._free.pop(0).size
+                memory = _Memory(size)
+            self.lent += memory.size
             self._most = max(self._most, self.lent)
             return memory
 
-    def _take_back(self, memory: mmap.mmap) -> None:
+    def take_back(self, memory: _Memory) -> None:
+        """Keep the memory of an array that is gone."""
         with self._lock:
             self._free.append(memory)
-            self.lent -= len(memory)
-            self.kept += len(memory)
+            self.lent -= memory.size
+            self.kept += memory.size
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:

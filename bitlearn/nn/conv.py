@@ -11,7 +11,7 @@ from bitlearn.bits import Bits, words_for
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
 from bitlearn.nn.products import code_sum_type, convolved_codes, sum_type, unfolded
 from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
-from bitlearn.ops.codes import add_code_products
+from bitlearn.ops.codes import code_products
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
 from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
 from bitlearn.ops.packing import pack
@@ -194,12 +194,13 @@ class InputConv2d(Convolution):
         """Return None and dW."""
         windows = self.windows(cache.shape[1:3])
 
-        def add_product(operand: Gradient, first: int, total: np.ndarray) -> None:
+        def product(operand: Gradient, first: int, total: np.ndarray) -> None:
             values = integers(operand)
             for images, rows in unfolded(cache, self.kernel, windows):
-                add_code_products(values[images].reshape(len(rows), self.filters), rows, first, total)
+                some = values[images].reshape(len(rows), self.filters)
+                code_products(some, rows, first, total, accumulate=images.start > 0)
 
-        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision, key)}
+        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision, key)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -12,7 +12,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
 from bitlearn.nn.products import integer_sums, sum_type
 from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
-from bitlearn.ops.codes import add_code_products
+from bitlearn.ops.codes import code_products
 from bitlearn.ops.gradients import grad_input, grad_weight
 from bitlearn.ops.matmul import xnor_matmul
 from bitlearn.ops.packing import pack, transpose_bits
@@ -163,10 +163,10 @@ class InputLinear(FullyConnected):
     ) -> tuple[Gradient | None, Gradients]:
         """Return None and dW."""
 
-        def add_product(operand: Gradient, first: int, total: np.ndarray) -> None:
-            add_code_products(integers(operand), cache, first, total)
+        def product(operand: Gradient, first: int, total: np.ndarray) -> None:
+            code_products(integers(operand), cache, first, total)
 
-        return None, {"weight": input_weight_gradient(add_product, grad, self.weight, self.precision, key)}
+        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision, key)}
 
     def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
         """Return what a training step keeps: see `Layer.variables`."""

@@ -43,9 +43,12 @@ def integer_sums(codes: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def unfolded(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the windows of a few images of codes at a time, as rows (images * out_h * out_w, kh * kw * channels)."""
+    """Yield the windows of a few images of codes at a time, as rows (images * out_h * out_w, kh * kw * channels).
+
+    Of no images they are yielded once: no rows.
+    """
     step = images_at_a_time(kernel[0] * kernel[1] * x.shape[3], windows)
-    for start in range(0, len(x), step):
+    for start in range(0, max(len(x), 1), step):
         images = slice(start, min(start + step, len(x)))
         yield images, unfold(x[images], kernel, windows)
 

@@ -69,6 +69,8 @@ class Sequential:
             shape = layer.output_shape(shape)
         self.output_shape = shape
         self._stages = self._grouped()
+        # Below the first layer with parameters nobody wants a gradient.
+        self._first_trained = next((i for i, layer in enumerate(self._layers.values()) if layer.parameters()), 0)
 
     @property
     def names(self) -> list[str]:
@@ -145,14 +147,13 @@ class Sequential:
         if x.shape[1:] != self.input_shape:
             raise ValueError(f"examples must have shape {self.input_shape}, got {x.shape[1:]}")
         caches: list[Any] = []
-        for names in self.stages():
-            layers = [self[name] for name in names]
-            try:
-                with self._memory(training):
+        with self._memory(training):
+            for names, layers in self._stages:
+                try:
                     x, found = _forward(layers, x, training)
-            except NonFiniteError as error:
-                raise error.located(f"in layer {names[0]!r}") from None
-            caches += found
+                except NonFiniteError as error:
+                    raise error.located(f"in layer {names[0]!r}") from None
+                caches += found
         return x, caches
 
     def _memory(self, training: bool) -> AbstractContextManager[None]:
@@ -161,15 +162,16 @@ class Sequential:
 
     def stages(self) -> list[tuple[str, ...]]:
         """Return the names of the layers, those that run together in one: a convolution and the pool behind it."""
-        return self._stages
+        return [names for names, _ in self._stages]
 
-    def _grouped(self) -> list[tuple[str, ...]]:
-        found: list[tuple[str, ...]] = []
+    def _grouped(self) -> list[tuple[tuple[str, ...], list[Layer]]]:
+        found: list[tuple[tuple[str, ...], list[Layer]]] = []
         for name, layer in self.items():
-            if found and len(found[-1]) == 1 and conv_pool.fits(self[found[-1][0]], layer):
-                found[-1] = (*found[-1], name)
+            if found and len(found[-1][1]) == 1 and conv_pool.fits(found[-1][1][0], layer):
+                names, layers = found[-1]
+                found[-1] = ((*names, name), [*layers, layer])
             else:
-                found.append((name,))
+                found.append(((name,), [layer]))
         return found
 
     def backward(
@@ -214,28 +216,26 @@ class Sequential:
         else:
             flowing = quantize_gradient(grad, self.precision)
         grads: Gradients = {}
-        # Below the first layer with parameters nobody wants a gradient.
-        trained = [index for index, name in enumerate(self.names) if self[name].parameters()]
-        first = 0 if input_gradient or not trained else trained[0]
-        index = len(self.names)
-        for names in reversed(self.stages()):
-            index -= len(names)
-            if index < first:
-                break
-            wanted = input_gradient or index > first
-            assert flowing is not None
-            name, layers = names[0], [self[each] for each in names]
-            own = None if key is None else replace(key, stream=key.stream + 2 * index)
-            kept = [caches.pop() for _ in names][::-1]
-            try:
-                with self._workspace.active():
+        first = 0 if input_gradient else self._first_trained
+        index = len(self._layers)
+        with self._workspace.active():
+            for names, layers in reversed(self._stages):
+                index -= len(names)
+                if index < first:
+                    break
+                wanted = input_gradient or index > first
+                assert flowing is not None
+                name = names[0]
+                own = None if key is None else key.at(key.stream + 2 * index)
+                kept = [caches.pop() for _ in names][::-1]
+                try:
                     flowing, found = _backward(layers, kept, flowing, input_gradient=wanted, key=own)
-            except NonFiniteError as error:
-                raise error.located(f"in layer {name!r}") from None
-            for parameter, value in found.items():
-                if not is_finite(value):
-                    raise NonFiniteError(f"the gradient of {parameter}", f"in layer {name!r}")
-                grads[f"{name}.{parameter}"] = value
+                except NonFiniteError as error:
+                    raise error.located(f"in layer {name!r}") from None
+                for parameter, value in found.items():
+                    if not is_finite(value):
+                        raise NonFiniteError(f"the gradient of {parameter}", f"in layer {name!r}")
+                    grads[f"{name}.{parameter}"] = value
         caches.clear()
         return flowing, grads
 

@@ -85,7 +85,7 @@ def _blocks(weight: np.ndarray, most: int) -> list[slice]:
 
 
 def input_weight_gradient(
-    add_product: Callable[[Gradient, int, np.ndarray], None],
+    product: Callable[[Gradient, int, np.ndarray], None],
     grad: Gradient,
     weight: np.ndarray,
     precision: Precision,
@@ -93,8 +93,8 @@ def input_weight_gradient(
 ) -> ParameterGradient:
     """Return a first layer's weight gradient, in the form that `binary_weight_gradient` has.
 
-    ``add_product(operand, first, total)`` adds the products of the channels of the gradient, as the policy wants it,
-    from the first on, with the input codes to `total`, (outputs, fan_in).
+    ``product(operand, first, total)`` writes the products of the channels of the gradient, as the policy wants it, from
+    the first on, with the input codes to `total`, (outputs, fan_in).
     """
     _check_finite(weight)
     operand = weight_operand(grad, precision, key)
@@ -106,11 +106,11 @@ def input_weight_gradient(
         for each in _blocks(weight, SIGN_SUMS):
             part = words[each]
             sums = code_sums((len(part), fan_in), values, rows)
-            add_product(operand, each.start, sums)
+            product(operand, each.start, sums)
             pack(sums.reshape(len(part), *weight.shape[1:]) >= 0, out=part)
         return BinaryGradient(words, weight.shape[-1], fan_in)
     sums = code_sums((len(weight), fan_in), values, rows)
-    add_product(operand, 0, sums)
+    product(operand, 0, sums)
     return _worth(sums.reshape(weight.shape), _scales(operand, weight) * CODE_SCALE, weight, precision)
 
 

@@ -15,17 +15,17 @@ _INT32_ROWS = 2**17
 
 
 def code_sums(shape: tuple[int, ...], grad: np.ndarray, rows: int) -> np.ndarray:
-    """Return zeros for the products of a gradient with so many rows of codes: float32, int32 or int64, exact."""
+    """Return an array for the products of a gradient with so many rows of codes: float32, int32 or int64, exact."""
     kind: type = np.float32
     if grad.dtype.kind != "f":
         kind = np.int32 if grad.dtype == np.int8 and rows < _INT32_ROWS else np.int64
-    total = empty(shape, kind)
-    total[...] = 0
-    return total
+    return empty(shape, kind)
 
 
-def add_code_products(grad: np.ndarray, codes: np.ndarray, first: int, total: np.ndarray) -> None:
-    """Add ``grad[:, first : first + len(total)].T @ codes`` to `total`.
+def code_products(
+    grad: np.ndarray, codes: np.ndarray, first: int, total: np.ndarray, *, accumulate: bool = False
+) -> None:
+    """Write ``grad[:, first : first + len(total)].T @ codes`` to `total`, or add it.
 
     Parameters
     ----------
@@ -34,11 +34,13 @@ def add_code_products(grad: np.ndarray, codes: np.ndarray, first: int, total: np
     first : int
     total : ndarray, shape (k, n)
         As `code_sums` returns it.
+    accumulate : bool
     """
     if grad.dtype.kind == "f":
-        total += grad[:, first : first + len(total)].T @ codes.astype(np.float32)
+        product = grad[:, first : first + len(total)].T @ codes.astype(np.float32)
+        np.add(product, total if accumulate else 0, out=total)
         return
-    arguments = (grad, codes, first, True, total)
+    arguments = (grad, codes, first, accumulate, total)
     run("codes_grad_weight", arguments, rows=(4,), first=2, work=codes.size // 16, threads=None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bitlearn.bits import WORD, Bits, words_for
@@ -17,7 +19,9 @@ _ROWS_WORTH_GROUPS = 1024
 def _grouped(*arrays: np.ndarray) -> list[np.ndarray]:
     """Return rows (rows, ...) as groups of equally many rows (groups, rows, ...)."""
     rows = len(arrays[0])
-    groups = next((each for each in _GROUPS if rows >= _ROWS_WORTH_GROUPS and rows % each == 0), 1)
+    if rows < _ROWS_WORTH_GROUPS:
+        return [array[None] for array in arrays]
+    groups = next((each for each in _GROUPS if rows % each == 0), 1)
     return [array.reshape(groups, rows // groups, *array.shape[1:]) for array in arrays]
 
 
@@ -114,9 +118,10 @@ def norm_gradient(
     parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
     peaks = np.empty(len(parts[0]), dtype=np.float32)
     run("norm_gradient_peak", (*parts, *factors, peaks), rows=(0, 1, 2, 6), work=_work(parts[0]), threads=None)
-    if not np.isfinite(peaks).all():
+    peak = peaks.max(initial=0)  # NaN where one is
+    if not math.isfinite(peak):
         return None
-    scale = symmetric_scale(peaks.max(initial=0, keepdims=True), bits)[0]
+    scale = symmetric_scale(peak, bits)
     limit = 2 ** (bits - 1) - 1
     arguments = (d, passes.words, x.words if isinstance(x, Bits) else x, *factors, float(scale), limit, d)
     run("norm_gradient", arguments, rows=(0, 1, 2, 8), work=_work(d), threads=None)

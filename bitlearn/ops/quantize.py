@@ -310,6 +310,8 @@ def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
     """Scales of zero (nothing but zeros, or numbers too small for float32) become ones that lose nothing."""
+    if scale.ndim == 0:  # a few times as fast
+        return max(scale, _SMALLEST) if scale else np.float32(1)
     return np.where(scale == 0, np.float32(1), np.maximum(scale, _SMALLEST)).astype(np.float32)
 
 

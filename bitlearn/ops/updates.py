@@ -9,24 +9,28 @@ from bitlearn.ops.dispatch import run
 _ONE = np.ones(1)
 
 
+_FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
+
+
 def _rows(array: np.ndarray) -> np.ndarray:
     """A contiguous array as (rows, last axis); float16 as its bits, which the kernels take."""
-    last = array.shape[-1] if array.ndim else 1
-    matrix = array.reshape(array.size // max(last, 1), last)
-    return matrix.view(np.uint16) if matrix.dtype == np.float16 else matrix
+    if array.ndim != 2:
+        last = array.shape[-1] if array.ndim else 1
+        array = array.reshape(array.size // max(last, 1), last)
+    return array.view(np.uint16) if array.dtype is _FLOAT16 else array
 
 
 def _stored(array: np.ndarray) -> np.ndarray:
     """The array itself where a kernel can work on it, else a contiguous copy in float32 (or float16)."""
-    kind = array.dtype if array.dtype == np.float16 else np.float32
-    return np.ascontiguousarray(array, dtype=kind)
+    kind = _FLOAT16 if array.dtype == _FLOAT16 else _FLOAT32
+    return array if array.dtype is kind and array.flags.c_contiguous else np.ascontiguousarray(array, dtype=kind)
 
 
 def update(
     kernel: str,
     gradient: np.ndarray,
     scale: float | None,
-    coefficients: tuple[np.float32, ...],
+    coefficients: np.ndarray,
     weight: np.ndarray,
     *moments: np.ndarray,
 ) -> None:
@@ -40,7 +44,7 @@ def update(
         its signs, which pass where ``|weight| <= 1``.
     scale : float or None
         What one of the sums is worth (1 for signs); None where the gradient is real numbers.
-    coefficients : tuple of float32
+    coefficients : ndarray of float32
         As the kernel takes them.
     weight, *moments : ndarray of float32 or float16
         Of one shape. Another type, or strides, cost a copy.
@@ -49,14 +53,10 @@ def update(
         gradient = np.ascontiguousarray(gradient, dtype=np.float32)
     changed = (weight, *moments)
     stored = [_stored(array) for array in changed]
-    if len({array.dtype for array in stored[1:]}) > 1:
+    if any(array.dtype != stored[1].dtype for array in stored[2:]):
         stored[1:] = [np.ascontiguousarray(array, dtype=np.float32) for array in stored[1:]]
-    arguments = (
-        _rows(np.ascontiguousarray(gradient)),
-        _ONE if scale is None else np.array([scale]),
-        np.array(coefficients, dtype=np.float32),
-        *map(_rows, stored),
-    )
+    worth = _ONE if scale is None else np.array([scale])
+    arguments = (_rows(np.ascontiguousarray(gradient)), worth, coefficients, *map(_rows, stored))
     # A value takes about as long as four operations on a word.
     run(kernel, arguments, rows=(0, *range(3, len(arguments))), work=4 * arguments[3].shape[1], threads=None)
     for array, result in zip(changed, stored, strict=True):

@@ -1,4 +1,4 @@
-/* First-layer codes with the dot instruction for pairs of int16 (VNNI). */
+/* First-layer codes with the dot instructions for pairs of int16 and quads of int8 (VNNI). */
 #include "avx512.h"
 
 #ifdef BL_X86_64
@@ -15,6 +15,7 @@
 #define STORE(to, vector) _mm512_storeu_si512(to, vector)
 #define SPLAT(pair) _mm512_set1_epi32(pair)
 #define MADD(sum, x, g) _mm512_dpwssd_epi32(sum, x, g)
+#define DOT(sum, x, g) _mm512_dpbusd_epi32(sum, x, g)
 
 #include "../codes.h"
 

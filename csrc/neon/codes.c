@@ -11,7 +11,7 @@
 #define VECTORS 4
 #define TILE 6
 #define ZERO vdupq_n_s32(0)
-#define LOAD(from) vreinterpretq_s32_s16(vld1q_s16(from))
+#define LOAD(from) vld1q_s32(from)
 #define STORE(to, vector) vst1q_s32(to, vector)
 #define SPLAT(pair) vdupq_n_s32(pair)
 

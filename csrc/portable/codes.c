@@ -17,13 +17,7 @@ typedef struct {
     int16_t first, second;
 } int16_pair;
 
-BL_INLINE int32_t load(const int16_t *from)
-{
-    int32_t both;
-    memcpy(&both, from, sizeof both);
-    return both;
-}
-#define LOAD(from) load(from)
+#define LOAD(from) (*(from))
 
 BL_INLINE int32_t madd(int32_t sum, int32_t x, int32_t g)
 {
