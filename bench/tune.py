@@ -32,7 +32,7 @@ PRODUCTS = tuple(name for name in kernels.TIMED if "xnor_" in name or "grad_" in
 #: The forms that are timed, and the C name of the type of the left operand.
 TYPES = {"prepared": "UINT64", "int8": "INT8", "int16": "INT16"}
 #: What is chosen for as for another kernel: it does the same on operands of another kind.
-ALIKE = {"codes_grad_weight": "grad_weight"}
+ALIKE = {"codes_grad_weight": "grad_weight", "hamming_panels": "xnor_matmul_panels"}
 GRIDS: dict[str, dict[int, tuple[Shape, ...]]] = {
     # Products by their three sizes, convolutions by their six.
     "full": {

@@ -58,10 +58,12 @@
       (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),         \
       (x, w, shape, threshold, out))
 
-#define BL_COUNT_PANEL_KERNELS(X)                                                                                      \
+#define BL_HAMMING_PANEL_KERNELS(X)                                                                                    \
     X(hamming_panels,                                                                                                  \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),    \
-      (a, panels, m, k, words, out, out_type))                                                                         \
+      (a, panels, m, k, words, out, out_type))
+
+#define BL_PLANES_PANEL_KERNELS(X)                                                                                     \
     X(planes_matmul_panels,                                                                                            \
       (const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,    \
        int accumulate, int32_t *out),                                                                                  \
@@ -85,7 +87,8 @@
       (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),    \
       (x, panels, shape, threshold, out))
 
-#define BL_PANEL_KERNELS(X) BL_COUNT_PANEL_KERNELS(X) BL_PRODUCT_PANEL_KERNELS(X) BL_CONV2D_PANEL_KERNELS(X)
+#define BL_PANEL_KERNELS(X)                                                                                            \
+    BL_HAMMING_PANEL_KERNELS(X) BL_PLANES_PANEL_KERNELS(X) BL_PRODUCT_PANEL_KERNELS(X) BL_CONV2D_PANEL_KERNELS(X)
 
 /* Products on operands recoded by a variant for itself: NULL in the others. */
 #define BL_QUAD_KERNELS(X)                                                                                             \

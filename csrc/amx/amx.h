@@ -9,12 +9,6 @@
 #define BL_DECLARE_AMX(name, parameters, arguments) void bl_##name##_amx parameters;
 BL_ALL_KERNELS(BL_DECLARE_AMX)
 
-/* The kernels on tiles whatever the shape is. */
-#define BL_DECLARE_TILES(name, parameters, arguments) void bl_##name##_tiles parameters;
-BL_PANEL_KERNELS(BL_DECLARE_TILES)
-BL_GRADIENT_KERNELS(BL_DECLARE_TILES)
-BL_CODE_KERNELS(BL_DECLARE_TILES)
-
 /* The interleave of gradients (blocks.h) with the groups of a row side by side, BL_BLOCK_GROUPS of them in each. */
 void bl_interleave_int8_amx(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                             bl_gradient_rows *rows, int32_t *totals);

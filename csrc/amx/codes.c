@@ -81,8 +81,8 @@ BL_TARGET_AMX static void hand_on(const code_product *p, intptr_t rows, intptr_t
         }
 }
 
-void bl_codes_grad_weight_tiles(const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels,
-                                int64_t n, intptr_t first, intptr_t k, int accumulate, void *out, int out_type)
+void bl_codes_grad_weight_amx(const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels,
+                              int64_t n, intptr_t first, intptr_t k, int accumulate, void *out, int out_type)
 {
     code_product p;
     p.g = g;
@@ -106,12 +106,6 @@ void bl_codes_grad_weight_tiles(const void *g, int g_type, const int8_t *codes, 
             }
         }
     BL_TILES_RELEASE();
-}
-
-void bl_codes_grad_weight_amx(const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels, int64_t n,
-                              intptr_t first, intptr_t k, int accumulate, void *out, int out_type)
-{
-    bl_codes_grad_weight_tiles(g, g_type, codes, m, channels, n, first, k, accumulate, out, out_type);
 }
 
 #endif

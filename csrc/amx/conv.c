@@ -71,33 +71,21 @@ static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *
 }
 
 /* Windows that are cut in too many ways, as those of kernels as large as the images, are no work for tiles. */
-void bl_xnor_conv2d_panels_tiles(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
-                                 int out_type)
+void bl_xnor_conv2d_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
+                               int out_type)
 {
     bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = shape->out_channels};
     if (!convolve(x, panels, shape, &result))
         bl_xnor_conv2d_panels_avx512(x, panels, shape, out, out_type);
 }
 
-void bl_xnor_conv2d_sign_panels_tiles(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                                      const int32_t *threshold, uint64_t *out)
+void bl_xnor_conv2d_sign_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
+                                    const int32_t *threshold, uint64_t *out)
 {
     bl_xnor_result result = {
         .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
     if (!convolve(x, panels, shape, &result))
         bl_xnor_conv2d_sign_panels_avx512(x, panels, shape, threshold, out);
-}
-
-void bl_xnor_conv2d_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
-                               int out_type)
-{
-    bl_xnor_conv2d_panels_tiles(x, panels, shape, out, out_type);
-}
-
-void bl_xnor_conv2d_sign_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                                    const int32_t *threshold, uint64_t *out)
-{
-    bl_xnor_conv2d_sign_panels_tiles(x, panels, shape, threshold, out);
 }
 
 #endif

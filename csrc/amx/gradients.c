@@ -236,15 +236,18 @@ static const bl_gradient_types types = {
     .int16 = {expand_int16, bl_interleave_int16_amx, NULL, bl_product_int16_amx, bl_finish_int16_avx512},
 };
 
+/* Tiles have no float32 products. */
 #define KERNEL(name, parameters, arguments)                                                                            \
-    BL_TARGET_AMX void bl_##name##_tiles parameters                                                                    \
+    void bl_##name##_amx parameters                                                                                    \
     {                                                                                                                  \
+        if (g_type == BL_FLOAT32) {                                                                                    \
+            bl_##name##_avx512 arguments;                                                                              \
+            return;                                                                                                    \
+        }                                                                                                              \
         BL_TILES_CONFIGURE();                                                                                          \
         bl_##name##_blocked(&types, BL_UNWRAP arguments);                                                              \
         BL_TILES_RELEASE();                                                                                            \
-    }                                                                                                                  \
-    /* Tiles have no float32 products. */                                                                              \
-    void bl_##name##_amx parameters { (g_type == BL_FLOAT32 ? bl_##name##_avx512 : bl_##name##_tiles)arguments; }
+    }
 BL_GRADIENT_KERNELS(KERNEL)
 
 #endif

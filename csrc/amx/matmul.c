@@ -62,43 +62,25 @@ static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intp
     BL_TILES_RELEASE();
 }
 
-void bl_hamming_panels_tiles(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                             void *out, int out_type)
+void bl_hamming_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
+                           void *out, int out_type)
 {
     bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = out_type, .out = out, .columns = k};
     multiply(a, panels, m, words, 0, &result);
 }
 
-void bl_xnor_matmul_panels_tiles(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                                 int64_t n, void *out, int out_type)
+void bl_xnor_matmul_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
+                               int64_t n, void *out, int out_type)
 {
     bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = k};
     multiply(a, panels, m, words, n, &result);
 }
 
-void bl_xnor_matmul_sign_panels_tiles(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                                      int64_t n, const int32_t *threshold, uint64_t *out)
-{
-    bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
-    multiply(a, panels, m, words, n, &result);
-}
-
-void bl_hamming_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out,
-                           int out_type)
-{
-    bl_hamming_panels_tiles(a, panels, m, k, words, out, out_type);
-}
-
-void bl_xnor_matmul_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                               int64_t n, void *out, int out_type)
-{
-    bl_xnor_matmul_panels_tiles(a, panels, m, k, words, n, out, out_type);
-}
-
 void bl_xnor_matmul_sign_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
                                     int64_t n, const int32_t *threshold, uint64_t *out)
 {
-    bl_xnor_matmul_sign_panels_tiles(a, panels, m, k, words, n, threshold, out);
+    bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
+    multiply(a, panels, m, words, n, &result);
 }
 
 #endif

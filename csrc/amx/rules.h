@@ -14,6 +14,7 @@
 #define BL_RULES_H
 
 #define BL_TILE_RULES(X)                                                                                               \
+    X(hamming_panels, UINT64, 96, 128, 512, 67108864)                                                                  \
     X(xnor_matmul_panels, UINT64, 96, 128, 512, 67108864)                                                              \
     X(xnor_matmul_sign_panels, UINT64, 96, 128, 512, 67108864)                                                         \
     X(xnor_conv2d_panels, UINT64, 96, 128, 512, 67108864)                                                              \

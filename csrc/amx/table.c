@@ -3,13 +3,9 @@
 
 #ifdef BL_TILES
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_amx,
-const bl_kernels bl_kernels_amx = {.hamming_panels = bl_hamming_panels_amx,
-                                   .xnor_matmul_panels = bl_xnor_matmul_panels_amx,
-                                   .xnor_matmul_sign_panels = bl_xnor_matmul_sign_panels_amx,
-                                   .xnor_conv2d_panels = bl_xnor_conv2d_panels_amx,
-                                   .xnor_conv2d_sign_panels = bl_xnor_conv2d_sign_panels_amx,
-                                   .codes_grad_weight = bl_codes_grad_weight_amx,
-                                   BL_GRADIENT_KERNELS(ENTRY)};
+const bl_kernels bl_kernels_amx = {BL_HAMMING_PANEL_KERNELS(ENTRY) BL_PRODUCT_PANEL_KERNELS(ENTRY)
+                                       BL_CONV2D_PANEL_KERNELS(ENTRY) BL_GRADIENT_KERNELS(ENTRY)
+                                           BL_CODE_PRODUCT_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_amx = {.pack = NULL};
 #endif

@@ -225,7 +225,7 @@ def _names() -> list[str]:
 
 def _variant_at(name: str, shape: tuple[int, int, int]) -> str:
     """The variant that a kernel which chooses takes for a product: the first or the second."""
-    kind = lib.BL_UINT64 if name in quads.BINDERS else lib.BL_INT8
+    kind = lib.BL_UINT64 if name.endswith("_panels") else lib.BL_INT8
     return _names()[not lib.bl_tiles_pay(name.encode(), kind, *shape)]
 
 
