@@ -28,7 +28,7 @@ from .rules import Key, Point, Rule, Sizes
 FAST, SLOW = "cext:amx", "cext:avx512"
 HEADER = Path(__file__).parents[1] / "csrc" / "amx" / "rules.h"
 
-PRODUCTS = tuple(name for name in kernels.TIMED if "xnor_" in name or "grad_" in name)
+PRODUCTS = tuple(name for name in kernels.TIMED if name.startswith(("hamming", "xnor_", "grad_", "conv2d_grad_")))
 #: The forms that are timed, and the C name of the type of the left operand.
 TYPES = {"prepared": "UINT64", "int8": "INT8", "int16": "INT16"}
 #: What is chosen for as for another kernel: it does the same on operands of another kind.

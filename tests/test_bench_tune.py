@@ -96,7 +96,7 @@ def record(fast=tune.FAST, slow=tune.SLOW, skip=()):
 
 def test_every_product_is_timed_at_shapes_that_it_takes():
     names = {place.kernel for place in tune.places("small")}
-    assert names == {name for name in kernels.TIMED if name.startswith(("xnor_", "grad_", "conv2d_grad_"))}
+    assert names == {name for name in kernels.TIMED if name.startswith(("hamming", "xnor_", "grad_", "conv2d_grad_"))}
     for grid in tune.GRIDS:
         for place in tune.places(grid):
             assert kernels.FAMILIES[kernels.family(place.kernel)].takes(*place)

@@ -130,6 +130,7 @@ def products(rng, m, k, n):
     weights = bl.pack_weights(b, n)
     yield "xnor_matmul", lambda: bl.xnor_matmul(a, b, n)
     yield "xnor_matmul prepared", lambda: bl.xnor_matmul(a, weights, n)
+    yield "hamming", lambda: bl.hamming(a, weights, n)
     yield "xnor_matmul_sign", lambda: bl.xnor_matmul_sign(a, weights, n, 3)
     for dtype in (np.int8, np.int16):
         of = g.astype(dtype)
