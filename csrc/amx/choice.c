@@ -48,8 +48,6 @@ extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
     static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, 64 * words, arguments); }
 #define OF_BITS(name, parameters, arguments)                                                                           \
     static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, n, arguments); }
-#define OF_WORDS(name, parameters, arguments)                                                                          \
-    static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, 64 * words, arguments); }
 #define OF_IMAGES(name, parameters, arguments)                                                                         \
     static void name parameters { RUN(name, RULE_##name##_UINT64, PIXELS, shape->out_channels, WINDOW, arguments); }
 
