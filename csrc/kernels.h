@@ -10,7 +10,8 @@
 
    Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not overlap `out`, which the
    caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot fail; it reads and writes
-   nothing outside its arrays. Any size may be zero. Different threads may run kernels at the same time.
+   nothing outside its arrays, but for scratch of a fixed size: on its stack (200 KiB at most), or of its thread (1.2 MiB,
+   where products run on tiles). Any size may be zero. Different threads may run kernels at the same time.
 
    `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or bl_variant_count() itself
    for the kernels that choose between the first two by the sizes of their product. The caller first asks
