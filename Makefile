@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize lint docs bench claims results sweep accuracy clean
+.PHONY: help demo test test-all sanitize emulate lint docs bench claims results tune sweep accuracy clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,22 @@ $(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py'
 	@grep -q __asan_report $(SANITIZED)/site/bitlearn/backends/_cext*
 	@touch $@
 
+# Another copy, whose variant amx runs on plain C in the place of tiles: the choice between it and avx512, through Python.
+EMULATED := build/emulate
+emulate: $(STAMPS)/test $(EMULATED)/built ## run the tests of tiles with emulated ones (needs AVX-512)
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(EMULATED)/site:$(CURDIR)/tests \
+	$(BIN)/python -m pytest -q -p no:cacheprovider $(TILE_TESTS)
+
+TILE_TESTS := $(addprefix tests/test_,$(addsuffix .py,backends choice gradients matmul quads tiles))
+
+$(EMULATED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
+	@echo "Compiling the C extension with emulated tiles in $(EMULATED)"
+	@rm -rf $(EMULATED) && mkdir -p $(EMULATED)/source
+	@cp -R bitlearn bench csrc pyproject.toml setup.py README.md LICENSE $(EMULATED)/source
+	@rm -f $(EMULATED)/source/bitlearn/backends/_cext*
+	@BITLEARN_EMULATE_TILES=1 $(PIP) --no-deps --target $(EMULATED)/site $(EMULATED)/source
+	@touch $@
+
 lint: $(STAMPS)/lint ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -68,6 +84,9 @@ claims: $(STAMPS)/claims ## measure what the documentation claims
 
 results: $(STAMPS)/bench ## keep what make bench and make claims last found in bench/results/, to be committed
 	$(BIN)/python -m bitlearn.bench.results out/bench.json out/claims.json
+
+tune: $(STAMPS)/bench ## time tiles against counted bits, and write the rules that choose (a processor with AMX)
+	$(BIN)/python -m bitlearn.bench.tune $(TUNE)
 
 sweep: $(STAMPS)/package ## train with 16 to 2 bits in each backward product, into bench/results/sweep; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.sweep $(SWEEP)

@@ -14,6 +14,8 @@ from bitlearn.bits import WORD
 #: Columns of a full panel, and what the last one is rounded up to.
 PANEL_COLUMNS = 32
 PANEL_STEP = 8
+#: From so many rows on, laying out the columns as panels pays for itself.
+ROWS_WORTH_PANELS = 16
 #: The words of the largest window that a convolution takes in panels: it gathers windows in a buffer of that size.
 WINDOW_WORDS = 4096
 

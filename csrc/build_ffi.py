@@ -5,7 +5,8 @@ time. No ``-march=native``, so a wheel runs anywhere.
 
 The environment variable ``BITLEARN_SANITIZE`` names sanitizers of GCC or Clang, as in ``address,undefined``: what they
 find ends the process. Such an extension needs their runtime loaded before Python's own memory functions (``make
-sanitize`` does that) and is for tests alone.
+sanitize`` does that) and is for tests alone. ``BITLEARN_EMULATE_TILES``, set to anything, compiles the variant ``amx``
+with plain C in the place of the tile instructions (``make emulate``): for tests on processors that have none.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
 
 CONTRACT = ("kernels.h", "threads.h")
 
+MACROS: list[tuple[str, str | None]] = [("BL_FLAGS", f'"{" ".join(FLAGS)}"')]
+if os.environ.get("BITLEARN_EMULATE_TILES"):
+    MACROS.append(("BL_EMULATE_TILES", None))
+
 ffibuilder = cffi.FFI()
 for header in CONTRACT:
     ffibuilder.cdef((CSRC / header).read_text(encoding="utf-8"))
@@ -45,7 +50,7 @@ ffibuilder.set_source(
     sources=SOURCES,
     include_dirs=["csrc"],
     depends=HEADERS,
-    define_macros=[("BL_FLAGS", f'"{" ".join(FLAGS)}"')],
+    define_macros=MACROS,
     extra_compile_args=FLAGS,
     extra_link_args=LINK_FLAGS,
     optional=True,

@@ -29,10 +29,27 @@ unsigned bl_cpu_features(void)
         features |= bit(leaf[1], 16, BL_AVX512F) | bit(leaf[1], 30, BL_AVX512BW) | bit(leaf[1], 31, BL_AVX512VL) |
                     bit(leaf[1], 17, BL_AVX512DQ) | bit(leaf[2], 14, BL_AVX512VPOPCNTDQ) |
                     bit(leaf[2], 11, BL_AVX512VNNI) | bit(leaf[2], 1, BL_AVX512VBMI) | bit(leaf[2], 8, BL_GFNI);
+    if ((state & 0x600e6) == 0x600e6)
+        features |= bit(leaf[3], 24, BL_AMX_TILE) | bit(leaf[3], 25, BL_AMX_INT8);
     return features;
 }
 
 #elif defined(BL_X86_64)
+
+#include <cpuid.h>
+
+/* Not every compiler's list of names has the tiles. Their state, like the vectors', is saved where the system sets bits
+   of a register, which can be read with OSXSAVE. */
+static unsigned tile_features(void)
+{
+    unsigned a, b, c, d, state, upper;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1))
+        return 0;
+    __asm__("xgetbv" : "=a"(state), "=d"(upper) : "c"(0));
+    if ((state & 0x60000) != 0x60000 || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    return (d >> 24 & 1 ? BL_AMX_TILE : 0) | (d >> 25 & 1 ? BL_AMX_INT8 : 0);
+}
 
 unsigned bl_cpu_features(void)
 {
@@ -47,7 +64,7 @@ unsigned bl_cpu_features(void)
     features |= __builtin_cpu_supports("avx512vnni") ? BL_AVX512VNNI : 0;
     features |= __builtin_cpu_supports("avx512vbmi") ? BL_AVX512VBMI : 0;
     features |= __builtin_cpu_supports("gfni") ? BL_GFNI : 0;
-    return features;
+    return features | tile_features();
 }
 
 #elif defined(BL_AARCH64)

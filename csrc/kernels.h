@@ -10,11 +10,13 @@
 
    Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not overlap `out`, which the
    caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot fail; it reads and writes
-   nothing outside its arrays. Any size may be zero. Different threads may run kernels at the same time.
+   nothing outside its arrays, but for scratch of a fixed size: on its stack (200 KiB at most), or of its thread (1.2 MiB,
+   where products run on tiles). Any size may be zero. Different threads may run kernels at the same time.
 
-   `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(). The caller first asks
-   bl_variant_missing (must be NULL) and bl_variant_implements (must be 1). All variants give the same bits, except that
-   sums of float32 gradients agree to rounding only. */
+   `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or bl_variant_count() itself
+   for the kernels that choose between the first two by the sizes of their product. The caller first asks
+   bl_variant_missing and bl_variant_refused (must be NULL), and bl_variant_implements (must be 1). All variants give the
+   same bits, except that sums of float32 gradients agree to rounding only. */
 
 /* Element types of a `void *` argument, named by the int argument beside it. */
 #define BL_INT8 0
@@ -33,14 +35,23 @@
 
 int bl_variant_count(void);
 
-/* "avx512", "avx512bw", "avx2", "neon", "portable". */
+/* "amx", "avx512", "avx512bw", "avx2", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */
 const char *bl_variant_missing(int variant, int i);
 
+/* Why the variant cannot run where nothing is missing, as a sentence: a permission that the system refuses, say. NULL
+   where nothing refuses it. */
+const char *bl_variant_refused(int variant);
+
 /* 1 where the variant has its own version of the kernel ("pack", "xnor_matmul"...), else 0. */
 int bl_variant_implements(int variant, const char *kernel);
+
+/* Whether a kernel that chooses takes the first variant, tiles, for a product of so many rows, columns and terms: m, k and n
+   as for the kernel, of a convolution its pixels, its kernels and the values of a window. `type` is that of the left
+   operand: BL_UINT64 for bits, else the gradient's. 1, 0, or -1 where it does not choose. */
+int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n);
 
 /* The compiler and its version. */
 const char *bl_compiler(void);

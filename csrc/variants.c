@@ -1,24 +1,40 @@
 /* The list of variants, and the public functions: each calls its variant's own. */
 #include "variants.h"
 
-/* X(name, the features it needs), best first. A new instruction set is a folder and a line here. */
-#define BL_VARIANTS(X)                                                                                                 \
-    X(avx512, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VNNI |              \
-                  BL_AVX512VBMI | BL_GFNI)                                                                             \
-    X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ)                                                  \
-    X(avx2, BL_AVX2)                                                                                                   \
-    X(neon, BL_NEON)                                                                                                   \
-    X(portable, 0)
+#include "amx/choice.h"
+#include "amx/tiles.h"
 
-#define DECLARE(name, features) extern const bl_kernels bl_kernels_##name;
+#define AVX512                                                                                                         \
+    (BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VNNI | BL_AVX512VBMI |       \
+     BL_GFNI)
+
+/* Emulated tiles need nothing of the processor. */
+#ifdef BL_EMULATE_TILES
+#define AMX AVX512
+#else
+#define AMX (AVX512 | BL_AMX_TILE | BL_AMX_INT8)
+#endif
+
+/* X(name, the features it needs, what refuses it although they are there), best first. A new instruction set is a folder
+   and a line here. */
+#define BL_VARIANTS(X)                                                                                                 \
+    X(amx, AMX, bl_tiles_refused)                                                                                      \
+    X(avx512, AVX512, NULL)                                                                                            \
+    X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ, NULL)                                            \
+    X(avx2, BL_AVX2, NULL)                                                                                             \
+    X(neon, BL_NEON, NULL)                                                                                             \
+    X(portable, 0, NULL)
+
+#define DECLARE(name, features, refused) extern const bl_kernels bl_kernels_##name;
 BL_VARIANTS(DECLARE)
 
-#define ENTRY(name, features) {#name, features, &bl_kernels_##name},
+#define ENTRY(name, features, refused) {#name, features, refused, &bl_kernels_##name},
 static const struct {
     const char *name;
     unsigned needs;
+    const char *(*refused)(void);
     const bl_kernels *kernels;
-} variants[] = {BL_VARIANTS(ENTRY)};
+} variants[] = {BL_VARIANTS(ENTRY){"choice", AMX, bl_tiles_refused, &bl_kernels_choice}};
 
 static const struct {
     unsigned bit;
@@ -27,10 +43,10 @@ static const struct {
     {BL_AVX2, "avx2"},         {BL_AVX512F, "avx512f"},   {BL_AVX512BW, "avx512bw"},
     {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
     {BL_NEON, "neon"},         {BL_AVX512VBMI, "avx512vbmi"}, {BL_GFNI, "gfni"},
-    {BL_AVX512VNNI, "avx512vnni"},
+    {BL_AVX512VNNI, "avx512vnni"}, {BL_AMX_TILE, "amx_tile"}, {BL_AMX_INT8, "amx_int8"},
 };
 
-int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]); }
+int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]) - 1; }
 
 const char *bl_variant_name(int variant) { return variants[variant].name; }
 
@@ -43,11 +59,17 @@ const char *bl_variant_missing(int variant, int i)
     return NULL;
 }
 
+const char *bl_variant_refused(int variant)
+{
+    return variants[variant].refused ? variants[variant].refused() : NULL;
+}
+
+/* What chooses has something to choose where the first variant has the kernel. */
 int bl_variant_implements(int variant, const char *kernel)
 {
 #define IMPLEMENTS(name, parameters, arguments)                                                                        \
     if (strcmp(kernel, #name) == 0)                                                                                    \
-        return variants[variant].kernels->name != NULL;
+        return variants[variant].kernels->name && (variant < bl_variant_count() || variants[0].kernels->name);
     BL_ALL_KERNELS(IMPLEMENTS)
     return 0;
 }

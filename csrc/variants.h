@@ -58,10 +58,18 @@
       (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),         \
       (x, w, shape, threshold, out))
 
-#define BL_PANEL_KERNELS(X)                                                                                            \
+#define BL_HAMMING_PANEL_KERNELS(X)                                                                                    \
     X(hamming_panels,                                                                                                  \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),    \
-      (a, panels, m, k, words, out, out_type))                                                                         \
+      (a, panels, m, k, words, out, out_type))
+
+#define BL_PLANES_PANEL_KERNELS(X)                                                                                     \
+    X(planes_matmul_panels,                                                                                            \
+      (const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,    \
+       int accumulate, int32_t *out),                                                                                  \
+      (planes, bits, panels, m, k, words, n, accumulate, out))
+
+#define BL_PRODUCT_PANEL_KERNELS(X)                                                                                    \
     X(xnor_matmul_panels,                                                                                              \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
        int out_type),                                                                                                  \
@@ -69,17 +77,18 @@
     X(xnor_matmul_sign_panels,                                                                                         \
       (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out),                                                                       \
-      (a, panels, m, k, words, n, threshold, out))                                                                     \
-    X(planes_matmul_panels,                                                                                            \
-      (const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,    \
-       int accumulate, int32_t *out),                                                                                  \
-      (planes, bits, panels, m, k, words, n, accumulate, out))                                                         \
+      (a, panels, m, k, words, n, threshold, out))
+
+#define BL_CONV2D_PANEL_KERNELS(X)                                                                                     \
     X(xnor_conv2d_panels,                                                                                              \
       (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out, int out_type),                    \
       (x, panels, shape, out, out_type))                                                                               \
     X(xnor_conv2d_sign_panels,                                                                                         \
       (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),    \
       (x, panels, shape, threshold, out))
+
+#define BL_PANEL_KERNELS(X)                                                                                            \
+    BL_HAMMING_PANEL_KERNELS(X) BL_PLANES_PANEL_KERNELS(X) BL_PRODUCT_PANEL_KERNELS(X) BL_CONV2D_PANEL_KERNELS(X)
 
 /* Products on operands recoded by a variant for itself: NULL in the others. */
 #define BL_QUAD_KERNELS(X)                                                                                             \
@@ -105,7 +114,7 @@
        const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
       (x, panels, columns, shape, threshold, out, scratch))
 
-#define BL_GRADIENT_KERNELS(X)                                                                                         \
+#define BL_PRODUCT_GRADIENT_KERNELS(X)                                                                                 \
     X(grad_input,                                                                                                      \
       (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),                    \
       (g, g_type, w, m, k, n, out))                                                                                    \
@@ -116,7 +125,9 @@
     X(grad_weight_sign,                                                                                                \
       (const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first,         \
        intptr_t k, const void *threshold, const uint64_t *mask, uint64_t *out),                                        \
-      (g, g_type, x, m, channels, n, first, k, threshold, mask, out))                                                  \
+      (g, g_type, x, m, channels, n, first, k, threshold, mask, out))
+
+#define BL_CONV2D_GRADIENT_KERNELS(X)                                                                                  \
     X(conv2d_grad_input,                                                                                               \
       (const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out), (g, g_type, w, shape, out))   \
     X(conv2d_grad_weight,                                                                                              \
@@ -127,6 +138,8 @@
       (const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k,               \
        const void *threshold, const uint64_t *mask, uint64_t *out),                                                    \
       (g, g_type, x, shape, first, k, threshold, mask, out))
+
+#define BL_GRADIENT_KERNELS(X) BL_PRODUCT_GRADIENT_KERNELS(X) BL_CONV2D_GRADIENT_KERNELS(X)
 
 #define BL_QUANTIZE_KERNELS(X)                                                                                         \
     X(largest_magnitude,                                                                                               \
@@ -186,11 +199,14 @@
       (d, d_type, places, shape, out, out_type))
 
 /* First-layer codes, which are no bits. */
-#define BL_CODE_KERNELS(X)                                                                                             \
+#define BL_CODE_PRODUCT_KERNELS(X)                                                                                     \
     X(codes_grad_weight,                                                                                               \
       (const void *g, int g_type, const int8_t *codes, intptr_t m, intptr_t channels, int64_t n, intptr_t first,       \
        intptr_t k, int accumulate, void *out, int out_type),                                                           \
-      (g, g_type, codes, m, channels, n, first, k, accumulate, out, out_type))                                         \
+      (g, g_type, codes, m, channels, n, first, k, accumulate, out, out_type))
+
+#define BL_CODE_KERNELS(X)                                                                                             \
+    BL_CODE_PRODUCT_KERNELS(X)                                                                                         \
     X(unfold_codes, (const int8_t *x, const bl_conv2d *shape, int8_t *out), (x, shape, out))
 
 /* What becomes of a channel's sums: a few operations a channel, for which a call is what they cost. */
@@ -232,6 +248,8 @@ enum {
     BL_AVX512VBMI = 128,
     BL_GFNI = 256,
     BL_AVX512VNNI = 512,
+    BL_AMX_TILE = 1024,
+    BL_AMX_INT8 = 2048,
 };
 
 /* The features of this processor that its operating system lets a program use. */

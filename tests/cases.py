@@ -42,7 +42,7 @@ def star(*usual: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[int, ...]]:
 #: (rows of a, rows of b, n)
 PRODUCTS = [*star(5, 7, 70), (67, 131, 517)]
 #: The gradients of the products: (rows of g, columns of g, n)
-GRADIENTS = [*star(5, 7, 70), (67, 131, 517)]
+GRADIENTS = [*star(5, 7, 70), (67, 131, 517), (33, 128, 65), (129, 260, 3), (300, 48, 66)]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ CONVOLUTIONS = [
     conv(2, (8, 9), 64, 4, (2, 3), (2, 3), (1, 0)),
     conv(2, (9, 8), 20, 4, (3, 1), (1, 2), (0, 2)),  # a one-pixel-wide kernel whose outer windows miss the image
     conv(2, (5, 4), 129, 66, (1, 1)),
+    conv(1, (9, 20), 66, 68, (3, 3), 1, 1),  # whole tiles of rows, in one piece and in several
     conv(2, (5, 4), 12, 7, (1, 1), 2, 2),  # and one of which every other window does
     conv(1, (2, 3), 10, 3, (5, 5), 1, 2),  # a kernel larger than the image
     conv(1, (1, 1), 66, 2, (3, 3), 1, 1),

@@ -17,7 +17,7 @@ from guards import span
 from bitlearn.backends.reference import RESULTS
 
 CSRC = Path(__file__).parents[1] / "csrc"
-DRIVER = Path(__file__).parent / "cross" / "driver.c"
+CROSS = Path(__file__).parent / "cross"
 # Those of the extension, and no warnings.
 FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 
@@ -42,7 +42,8 @@ class Target:
 
 TARGETS = {
     "aarch64": Target("aarch64", "aarch64-linux-gnu-gcc", ("qemu-aarch64",), ("-static",)),
-    "native": Target(platform.machine().lower(), "gcc"),
+    # Tiles are emulated on every machine: the extension runs on those that a processor has.
+    "native": Target(platform.machine().lower(), "gcc", flags=("-DBL_EMULATE_TILES", "-pthread")),
 }
 #: Where the calls of this file mean the same on both sides: 64-bit, little-endian, POSIX pipes.
 SUPPORTED = platform.system() in ("Linux", "Darwin") and platform.machine().lower() in ("x86_64", "aarch64", "arm64")
@@ -51,7 +52,7 @@ SUPPORTED = platform.system() in ("Linux", "Darwin") and platform.machine().lowe
 def _compile(target: Target, folder: Path) -> list[str]:
     """Compile the kernels and the driver to one program, and return the command that runs it."""
     program = folder / "driver"
-    sources = [DRIVER, *sorted(CSRC.glob("**/*.c"))]
+    sources = [CROSS / "driver.c", CROSS / "tiles.c", *sorted(CSRC.glob("**/*.c"))]
     command = [target.compiler, *FLAGS, *target.flags, "-I", CSRC, *sources, "-o", program, "-lm"]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
@@ -287,17 +288,20 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
 
 
 class Machine:
-    """A running driver. `kernels` holds each variant's own, `lacking` what the processor lacks for the others."""
+    """A running driver, started by `command`.
+
+    `kernels` holds each variant's own, `lacking` what the others lack, or why they are refused.
+    """
 
     def __init__(self, target: Target, folder: Path) -> None:
-        command = _compile(target, folder)
+        self.command = command = _compile(target, folder)
         self.on_arm = target.processor in ("aarch64", "arm64")
         self.kernels: dict[str, list[str]] = {}
         self.lacking: dict[str, list[str]] = {}
         lines = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout.splitlines()
         self.names = [line.split()[0] for line in lines]
         for name, *words in map(str.split, lines):
-            if words[0] == "lacks":
+            if words[0] in ("lacks", "refused:"):
                 self.lacking[name] = words[1:]
             else:
                 self.kernels[name] = words

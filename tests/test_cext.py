@@ -36,10 +36,25 @@ def test_every_variant_runs_or_has_a_reason():
 def test_reasons_name_the_missing_features():
     for index, name in enumerate(NAMES):
         features = cext._missing(index)
-        assert cext.REASONS.get(f"cext:{name}") == (f"this processor lacks {', '.join(features)}" if features else None)
-        assert all(re.fullmatch(r"[a-z0-9]+", feature) for feature in features)
+        if features:
+            assert cext.REASONS[f"cext:{name}"] == f"this processor lacks {', '.join(features)}"
+        else:
+            refused = lib.bl_variant_refused(index)
+            assert cext.REASONS.get(f"cext:{name}") == (None if refused == ffi.NULL else ffi.string(refused).decode())
+        assert all(re.fullmatch(r"[a-z0-9_]+", feature) for feature in features)
         assert lib.bl_variant_missing(index, len(features)) == ffi.NULL
     assert cext._missing(NAMES.index("portable")) == []
+
+
+def test_what_refuses_a_variant_is_its_reason(monkeypatch):
+    amx = NAMES.index("amx")
+    if not cext._missing(amx):
+        pytest.skip("this processor has tiles")
+    monkeypatch.setattr(cext, "_missing", lambda index: [])
+    variants, reasons = cext._tables()
+    assert reasons == {"cext:amx": ffi.string(lib.bl_variant_refused(amx)).decode()}
+    assert re.match("this processor's tiles are not|tiles need a build for", reasons["cext:amx"])
+    assert "cext:amx" not in variants
 
 
 def test_the_processor_decides_about_neon():
@@ -60,8 +75,8 @@ def test_a_table_holds_what_its_variant_implements():
 
 def test_the_portable_variant_has_every_kernel_of_the_contract():
     declared = {name.removeprefix("bl_") for name in dir(lib) if name.startswith("bl_")}
-    declared -= {"variant_count", "variant_name", "variant_missing", "variant_implements", "compiler"}
-    declared -= {"compiler_flags", "probe_popcount", "probe_dot8", "probe_cycles"}
+    declared -= {"variant_count", "variant_name", "variant_missing", "variant_refused", "variant_implements"}
+    declared -= {"tiles_pay", "compiler", "compiler_flags", "probe_popcount", "probe_dot8", "probe_cycles"}
     # What a variant recodes for itself, behind the kernels on panels.
     declared -= {"recode_panels", "quads_bytes", "quads_scratch", "planes_scratch"}
     declared -= {name for name in declared if name.endswith(("_quads", "_on_threads"))} | {"has_threads"}

@@ -11,7 +11,9 @@ import pytest
 
 from bitlearn import cli
 from bitlearn.bench import claims, processor, records
-from bitlearn.bench.claims import Measured, _bit_products, _speed
+from bitlearn.bench.claims import Measured, _bit_products, _gradient_products, _speed, _tiles
+from bitlearn.bench.claims import tiles as tiles_claims
+from bitlearn.ops.dispatch import unavailable
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,6 +111,46 @@ def test_a_bar_of_another_processor_says_so(raced, monkeypatch):
     (entry,) = claims.measure(claims.load(["probe-of-ports"]))
     assert entry["holds"] is None and "not known here" in entry["reason"]
     assert raced == []
+
+
+@pytest.fixture
+def tiles(monkeypatch):
+    """A processor with tiles, as far as claims can tell, and an environment that says nothing of them."""
+    for name in ("ONEDNN_MAX_CPU_ISA", "BITLEARN_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_tiles, "variants", lambda: [_tiles.TILES, _tiles.BITS])
+    tiles_claims._race.cache_clear()
+    yield monkeypatch
+    tiles_claims._race.cache_clear()
+
+
+def test_bars_of_tiles_are_measured_where_both_sides_may_use_them(raced, tiles):
+    (entry,) = claims.measure(claims.load(["tiles-grad-input-over-vnni"]))
+    if _tiles.BITS in unavailable():
+        assert unavailable()[_tiles.BITS] in entry["reason"]
+    else:
+        assert entry["measured"] == 3.0 and set(entry["details"]["seconds"]) >= {"ours", "avx512"}
+    tiles.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    tiles_claims._race.cache_clear()
+    (entry,) = claims.measure(claims.load(["tiles-grad-input-over-vnni"]))
+    assert (
+        entry["reason"] == "this bar is for all that a processor has: it wants no ONEDNN_MAX_CPU_ISA in the environment"
+    )
+    tiles.setattr(_tiles, "variants", list)
+    for name in ("tiles-never-slower", "step-binarynet-int8-tiles-over-fastest"):
+        (entry,) = claims.measure(claims.load([name]))
+        assert entry["holds"] is None and entry["reason"].startswith("this bar is for processors with tiles: ")
+
+
+def test_bars_without_tiles_leave_them_out(tiles):
+    (entry,) = claims.measure(claims.load(["step-mlp-int8-over-eager"]))
+    assert entry["reason"] == "this bar leaves tiles out: it wants BITLEARN_BACKEND=cext:avx512 in the environment"
+    tiles.setenv("BITLEARN_BACKEND", _tiles.BITS)
+    _tiles.needs_none()
+    tiles.setattr(_gradient_products, "_features", lambda: ["avx512_vnni", "amx_int8"])
+    tiles.setattr(_gradient_products, "variants", lambda: [_tiles.BITS])
+    with pytest.raises(claims.NotHere, match="it wants ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI in the environment"):
+        _gradient_products.needs_vnni()
 
 
 @pytest.mark.parametrize(

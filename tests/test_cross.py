@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import subprocess
 from contextlib import nullcontext
 from functools import partial
 
@@ -34,10 +35,8 @@ MODULES = (
     test_kernels_planes,
     test_kernels_updates,
 )
-#: The others are tested through the extension, on the processors that have them.
-VARIANTS = ("neon", "portable")
-#: This processor's kernels only where no other's can be run: the tests of the extension run the same files and sizes.
-PROCESSORS = [name for name in TARGETS if name != "native" or TARGETS["aarch64"].lacks()]
+#: What runs on no processor here, or on few. All else is tested through the extension, of the same files and sizes.
+ON_ARM, EMULATED = ("neon", "portable"), ("amx",)
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
 
 
@@ -78,7 +77,7 @@ def cases():
     ]
 
 
-@pytest.fixture(scope="module", params=PROCESSORS)
+@pytest.fixture(scope="module", params=TARGETS)
 def machine(request, tmp_path_factory):
     target = TARGETS[request.param]
     if not CONTRACT:
@@ -97,12 +96,24 @@ def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
         monkeypatch.setattr(module, "use_backend", nullcontext, raising=False)
     if "rng" in inspect.signature(function).parameters:
         arguments = {**arguments, "rng": rng}
-    for variant in VARIANTS:
-        if kernel not in machine.kernels.get(variant, []):
-            continue
+    variants = ON_ARM if machine.on_arm else EMULATED
+    having = [variant for variant in variants if kernel in machine.kernels.get(variant, [])]
+    if not having:
+        pytest.skip(f"{' and '.join(variants)} leave it to others, or want another processor")
+    for variant in having:
         for module in (guards, *MODULES):
             monkeypatch.setattr(module, "lookup", partial(machine.kernel, variant), raising=False)
         function(kernel, variant, **arguments)
+
+
+@pytest.mark.parametrize("what", ["choice", "user", "fork", "signal", "threads"])
+def test_tiles_are_used_as_by_one_of_many(machine, what):
+    if "amx" not in machine.kernels:
+        pytest.skip("tiles are emulated on processors with AVX-512")
+    done = subprocess.run(
+        [*machine.command, what], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_kernel_of_the_contract_has_a_test(machine):
@@ -117,3 +128,4 @@ def test_the_processor_decides_which_variants_run(machine):
         assert machine.lacking["avx2"] == ["avx2"]
     else:
         assert machine.lacking["neon"] == ["neon"]
+        assert ("amx" in machine.kernels) == ("avx512" in machine.kernels)  # its tiles are emulated

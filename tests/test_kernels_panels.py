@@ -22,6 +22,13 @@ LARGER = [
     conv(2, (9, 11), 400, 70, (5, 5), 2, 2),
     conv(1, (6, 5), 3, 9, (17, 17), 1, 8),
 ]
+#: Windows that are cut in more ways than a variant has room for; long ones, more channels than stay at a time, and
+#: blocks of pixels on two images.
+WINDOWS = [conv(1, (40, 3), 3, 9, (17, 3), 1, (8, 1)), conv(2, (5, 5), 1091, 100, (3, 3), 1, 1)]
+#: Where one operand stays in the cache, and the other moves past it in parts: more of each than one strip, more than
+#: stay at a time, rows that are longer than what stays; more rows than columns, and more columns.
+STRIPS = [(70, 40, 64 * 40 + 3), (40, 70, 64 * 40 + 3), (70, 67, 64 * 300), (67, 70, 64 * 300), (34, 33, 64 * 515 + 1)]
+STRIPS += [(1, 1100, 65), (1100, 1060, 65)]
 
 
 def panels(b: np.ndarray) -> np.ndarray:
@@ -46,9 +53,15 @@ def test_products(kernel, variant, dtype, rng):
         check_exactly(kernel, variant, (a, panels(b), n, filled((m, k), dtype)))
 
 
+@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming_panels", "xnor_matmul_panels"))
+def test_more_than_stays_in_a_cache(kernel, variant, rng):
+    for m, k, n in STRIPS:
+        check_exactly(kernel, variant, (words(rng, m, n), panels(words(rng, k, n)), n, filled((m, k), np.int32)))
+
+
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign_panels"))
 def test_xnor_matmul_sign_panels(kernel, variant, rng):
-    for m, k, n in SHAPES:
+    for m, k, n in [*SHAPES, *STRIPS[:2]]:
         a, b = signs(rng, m, n), signs(rng, k, n)
         threshold = around(a.astype(np.int64) @ b.T.astype(np.int64))
         arguments = (packed(a), panels(packed(b)), n, threshold, filled((m, words_for(k)), WORD))
@@ -71,7 +84,7 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d_panels", "xnor_conv2d_sign_panels"))
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_convolutions(kernel, variant, pad_value, rng):
-    for number, case in enumerate([*CONVOLUTIONS, *LARGER]):
+    for number, case in enumerate([*CONVOLUTIONS, *LARGER, *WINDOWS]):
         x, w = words(rng, case.batch, *case.image, case.n), words(rng, case.k, *case.kernel, case.n)
         fixed = (x, panels(w.reshape(case.k, -1) if case.k else w.reshape(0, int(np.prod(w.shape[1:])))), case.kernel)
         fixed = (*fixed, case.n, case.stride, case.padding, pad_value)

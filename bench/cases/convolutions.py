@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import bitlearn as bl
-from bitlearn.ops.matmul import ROWS_WORTH_PANELS
-from bitlearn.panels import WINDOW_WORDS
+from bitlearn.panels import ROWS_WORTH_PANELS, WINDOW_WORDS
 
 from . import Case, Shape, product, signs, words
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import bitlearn as bl
-from bitlearn.ops.matmul import ROWS_WORTH_PANELS
+from bitlearn.panels import ROWS_WORTH_PANELS
 
 from . import Case, Shape, product, signs, words
 

@@ -6,9 +6,9 @@ from functools import cache
 
 from .. import probe, processor, records
 from ..cases import Shape
-from . import Measured, NotHere, _speed
+from . import Measured, NotHere, _speed, _tiles
 
-VARIANT = "cext:avx512"
+VARIANT = _tiles.BITS
 SOURCE = "docs/benchmarks.rst, what is claimed of speed"
 CONDITIONS = "one thread, prepared operand, cext:avx512"
 

@@ -7,19 +7,18 @@ from functools import cache
 from math import prod
 from pathlib import Path
 
+from bitlearn.ops.dispatch import unavailable, variants
+
 from .. import probe
 from ..cases import Case, Shape
-from . import Measured, NotHere, _speed
+from . import Measured, NotHere, _speed, _tiles
 
-VARIANT = "cext:avx512"
+VARIANT = _tiles.BITS
 SOURCE = "docs/benchmarks.rst, what is claimed of speed"
 CONDITIONS = "one thread, cext:avx512, a processor with AVX-512 VNNI"
 
 INT_MM, NUMPY = "torch-int-mm", "numpy-float32"
 CUBE = (1024, 1024, 1024)
-
-#: oneDNN, under `torch._int_mm`, takes the tile unit where there is one; these claims leave it out on both sides.
-_CAP, _CAPPED = "ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI"
 
 
 def _features() -> list[str]:
@@ -31,7 +30,7 @@ def _features() -> list[str]:
 
 
 def needs_vnni() -> None:
-    """Raise where the bar is for other processors, or the tile unit would run on one side.
+    """Raise where the bar is for other processors, or PyTorch would use tiles, which ours leaves out.
 
     Raises
     ------
@@ -40,8 +39,10 @@ def needs_vnni() -> None:
     features = _features()
     if "avx512_vnni" not in features:
         raise NotHere("this bar is for processors with AVX-512 VNNI")
-    if "amx_int8" in features and os.environ.get(_CAP) != _CAPPED:
-        raise NotHere(f"this bar leaves the tile unit out: it wants {_CAP}={_CAPPED} in the environment")
+    if VARIANT not in variants():
+        raise NotHere(f"{VARIANT} is not available: {unavailable().get(VARIANT) or unavailable().get('cext')}")
+    if "amx_int8" in features and os.environ.get(_tiles.CAP) != _tiles.CAPPED:
+        raise NotHere(f"this bar leaves tiles out: it wants {_tiles.CAP}={_tiles.CAPPED} in the environment")
 
 
 def product(kernel: str, shape: Shape) -> Case:

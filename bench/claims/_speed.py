@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import bitlearn as bl
 
@@ -35,7 +36,7 @@ def prepared(kernel: str, shape: Shape) -> Case:
 
 
 def ours(case: Case, backend: str, name: str | None = None) -> Contender:
-    """Return the contender of a backend's best variant, or of a variant.
+    """Return the contender of a variant, or of a backend, whose best variants may choose by sizes.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def ours(case: Case, backend: str, name: str | None = None) -> Contender:
     if variant != backend and variant.split(":")[0] != backend:
         raise NotHere(f"{case.runs} has no version of its own on {backend} here")
     (contender,), _ = runner.ours(case, [variant])
-    return replace(contender, name=name or f"{case.kernel} on {variant}")
+    return replace(contender, name=name or f"{case.kernel} on {backend}", within=partial(bl.use_backend, backend))
 
 
 def rival(case: Case, name: str) -> Contender:

@@ -11,7 +11,7 @@ import bitlearn as bl
 from ..cases import Shape, signs
 from ..harness import Contender
 from . import Claim, Measured, _gradient_products, _speed
-from ._gradient_products import CONDITIONS, CUBE, SOURCE
+from ._gradient_products import CONDITIONS, CUBE, SOURCE, VARIANT
 
 _SHAPES = (CUBE, (25600, 256, 1152), (100, 256, 256))
 #: What two measurements of the same call differ by.
@@ -26,7 +26,8 @@ def _product(kernel: str, shape: Shape, g: np.ndarray, bits: int | None, name: s
     expected = (left @ numbers).astype(np.int32)
     out = np.empty_like(expected)
     call = partial(getattr(bl, kernel), g, words, shape[2], bits=bits, out=out)
-    return Contender(name, call, lambda answer: np.array_equal(answer, expected))  # type: ignore[arg-type]
+    right = lambda answer: np.array_equal(answer, expected)  # noqa: E731
+    return Contender(name, call, right, partial(bl.use_backend, VARIANT))
 
 
 def _of_eight(kernel: str, shape: Shape) -> Measured:
@@ -39,7 +40,7 @@ def _of_eight(kernel: str, shape: Shape) -> Measured:
 def _of_bits(kernel: str) -> Measured:
     _gradient_products.needs_vnni()
     g = signs(np.random.default_rng(CUBE), *CUBE[:2])
-    bits = _speed.ours(_speed.prepared("xnor_matmul", CUBE), "cext")
+    bits = _speed.ours(_speed.prepared("xnor_matmul", CUBE), VARIANT)
     seconds = _speed.race([_product(kernel, CUBE, g, 1, "1-bit"), bits])
     return Measured(seconds[bits.name] / seconds["1-bit"], {"seconds": seconds})
 

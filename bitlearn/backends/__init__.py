@@ -3,7 +3,8 @@
 A backend is a module of this package (or a folder of short ones) with two tables, read when the backend is first
 asked for: ``VARIANTS``, the kernels of each of its variants, best first, and ``REASONS``, why a variant it knows is not
 available here. A variant may be partial: what it lacks falls through to the next one of the chain
-``cext (best variant first) -> jit -> reference``.
+``cext (best variant first) -> jit -> reference``. A third table, ``CHOOSING``, is for kernels that take one of two
+variants by the sizes of a product, where no variant is asked for by name; ``function.at(shape)`` says which one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import cache
 import numpy as np
 
 from bitlearn.backends.reference import KERNELS as _SPECIFICATION
+from bitlearn.panels import ROWS_WORTH_PANELS
 
 Kernel = Callable[..., None]
 
@@ -86,11 +88,18 @@ def check(choice: str) -> str:
     return choice
 
 
+def _choosing(backend: str) -> dict[str, Kernel]:
+    """Return the kernels of a backend that choose by sizes."""
+    return getattr(importlib.import_module(f"bitlearn.backends.{backend}"), "CHOOSING", {})
+
+
 @cache
 def _resolve(kernel: str, choice: str | None) -> tuple[str, Kernel]:
     for variant, kernels in _chain(choice):
         if kernel in kernels:
-            return variant, kernels[kernel]
+            backend = variant.split(":")[0]
+            chooses = _choosing(backend) if choice in (None, backend) else {}
+            return variant, chooses.get(kernel, kernels[kernel])
     raise AssertionError(f"the reference backend lacks {kernel}")
 
 
@@ -171,13 +180,15 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     kernel : str
         A kernel's name: `xnor_matmul`, `pack`, `grad_input`...
     shape : (int, int, int), optional
-        ``(M, N, n)``: the variant for a product of that size. Every size runs on the same variant today.
+        ``(M, N, n)``: the variant for a product of that size on one thread; a convolution's as its product (pixels,
+        filters and the values of a window), a gradient's for int8. Without it, the best variant that may run the
+        kernel.
 
     Returns
     -------
     str
-        ``"cext:avx512"``, ``"cext:avx512bw"``, ``"cext:avx2"``, ``"cext:neon"``, ``"cext:portable"``, ``"jit"`` or
-        ``"reference"``.
+        ``"cext:amx"``, ``"cext:avx512"``, ``"cext:avx512bw"``, ``"cext:avx2"``, ``"cext:neon"``, ``"cext:portable"``,
+        ``"jit"`` or ``"reference"``.
 
     Raises
     ------
@@ -193,9 +204,15 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     """
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
-    if shape is not None and (len(shape) != 3 or any(size < 0 for size in shape)):
+    if shape is None:
+        return _resolve(kernel, current())[0]
+    if len(shape) != 3 or any(size < 0 for size in shape):
         raise ValueError(f"shape must be three sizes (M, N, n), got {shape!r}")
-    return _resolve(kernel, current())[0]
+    # A product of so many rows is run on panels.
+    on_panels = f"{kernel}_panels"
+    runs = on_panels if shape[0] >= ROWS_WORTH_PANELS and on_panels in KERNELS else kernel
+    variant, function = _resolve(runs, current())
+    return function.at(shape) if hasattr(function, "at") else variant
 
 
 @contextmanager

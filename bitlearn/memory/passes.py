@@ -2,8 +2,8 @@
 
 The counts follow the expressions in `bitlearn.nn`, `bitlearn.quantizers` and `bitlearn.ops`: NumPy allocates the result
 of every operation, and keeps an operand as long as a name or the expression still needs it. What has no name of its
-own is "scratch". The compiled kernels allocate nothing. Buffers of a fixed size (a few tens of KiB) and arrays of one
-value a channel are left out.
+own is "scratch". The compiled kernels allocate nothing. Buffers of a fixed size (up to a few hundred KiB of stack, and
+1.2 MiB a thread where products run on the tile unit) and arrays of one value a channel are left out.
 """
 
 from __future__ import annotations

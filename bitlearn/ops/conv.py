@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import bound, lookup, run
-from bitlearn.ops.matmul import RESULT_TYPES, ROWS_WORTH_PANELS
+from bitlearn.ops.matmul import RESULT_TYPES
 from bitlearn.ops.weights import PackedWeights, operand, panels_of
-from bitlearn.panels import WINDOW_WORDS
+from bitlearn.panels import ROWS_WORTH_PANELS, WINDOW_WORDS
 
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | Literal["same"]

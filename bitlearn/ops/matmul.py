@@ -11,12 +11,10 @@ from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import bound, chosen, lookup, run
 from bitlearn.ops.weights import PackedWeights, operand, panels_of
+from bitlearn.panels import ROWS_WORTH_PANELS
 from bitlearn.threads import resolve
 
 RESULT_TYPES = (np.int16, np.int32, np.float32)
-
-# From so many rows on, laying out the columns as panels pays for itself.
-ROWS_WORTH_PANELS = 16
 
 _ON_PANELS = {kernel: f"{kernel}_panels" for kernel in ("hamming", "xnor_matmul", "xnor_matmul_sign")}
 

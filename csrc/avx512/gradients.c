@@ -114,7 +114,7 @@ PRODUCT(product_float32, BL_FLOAT32)
 
 /* Four words to 1 and 0: byte t of lane c holds term t of column c. A byte shuffle brings to each place the byte of the
    word that has its bit, a mask leaves the bit, and the minimum with 1 makes it 1. */
-BL_TARGET_AVX512 static void expand_int8(const uint64_t *bits, intptr_t groups, void *panel)
+BL_TARGET_AVX512 void bl_expand_int8_avx512(const uint64_t *bits, intptr_t groups, void *panel)
 {
     const __m512i low_halves = _mm512_set4_epi32(6, 4, 2, 0), high_halves = _mm512_set4_epi32(7, 5, 3, 1);
     const __m512i one = _mm512_set1_epi8(1);
@@ -188,7 +188,7 @@ BL_TARGET_AVX512 BL_INLINE __m512i fold32(__m512i a, __m512i b)
 }
 
 /* Four rows are folded together: a sum across lanes takes longer than the row. */
-BL_TARGET_AVX512 static void total(const bl_gradient_rows *rows, intptr_t groups, int32_t *totals)
+BL_TARGET_AVX512 void bl_total_int8_avx512(const bl_gradient_rows *rows, intptr_t groups, int32_t *totals)
 {
     intptr_t bytes = BL_GROUP_BYTES * groups;
     __mmask64 rest = bytes % 64 ? ~UINT64_C(0) >> (64 - bytes % 64) : 0;
@@ -251,7 +251,7 @@ BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t 
 }
 
 static const bl_gradient_types types = {
-    .int8 = {expand_int8, interleave_int8, total, product_int8, bl_finish_int8_avx512},
+    .int8 = {bl_expand_int8_avx512, interleave_int8, bl_total_int8_avx512, product_int8, bl_finish_int8_avx512},
     .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_finish_int16_avx512},
     .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_finish_float32_avx512},
 };

@@ -1,6 +1,9 @@
 /* Run the C kernels without Python, on whatever processor this is compiled for.
 
-   `driver list` prints a line a variant: its name and either what the processor lacks, after "lacks", or its kernels.
+   `driver list` prints a line a variant: its name and either what the processor lacks, after "lacks", or what refuses it,
+   after "refused:", or its kernels.
+
+   `driver choice` and others check how tiles are used (tiles.c).
 
    `driver run` answers calls until its input ends. All numbers are int64_t, little-endian. A call: the length of the
    kernel's name and the name, the variant's index, the number of arguments and of results, and the arguments in the order
@@ -12,7 +15,7 @@
 
 #include "common.h"
 
-#include "variants.h"
+#include "tiles.h"
 
 #define ARGUMENTS 16
 #define MARGIN 72 /* bytes around an array: a multiple of the alignment of words, and not of vectors */
@@ -89,7 +92,7 @@ static int intact(const argument *a, int fill, int is_result)
         return;                                                                                                        \
     }
 
-static void call(const char *name, int variant, const argument *a)
+static void dispatch(const char *name, int variant, const argument *a)
 {
     TRY(pack, AT(0, 1), I(2), N(3), N(4), N(5), N(6), N(7), N(8), P(9), I(10), P(11))
     TRY(unpack, P(0), N(1), N(2), P(3), I(4))
@@ -139,6 +142,19 @@ static void call(const char *name, int variant, const argument *a)
     fail("there is a kernel that tests/cross/driver.c does not know");
 }
 
+/* Tiles come from another user and are left to the next one without a kernel's configuration. */
+static void call(const char *name, int variant, const argument *a)
+{
+#ifdef BL_EMULATE_TILES
+    bl_emulate_other_user();
+#endif
+    dispatch(name, variant, a);
+#ifdef BL_EMULATE_TILES
+    if (bl_emulate_unit()->user == BL_KERNEL)
+        fail("a kernel that keeps its configuration of tiles");
+#endif
+}
+
 /* What lies around the arrays differs from one call to the next, so that a result that depends on it shows when the
    same call is made twice. */
 static void answer(const char *name, int fill)
@@ -178,6 +194,8 @@ static void list(void)
             printf(" lacks");
             for (int i = 0; bl_variant_missing(variant, i); i++)
                 printf(" %s", bl_variant_missing(variant, i));
+        } else if (bl_variant_refused(variant)) {
+            printf(" refused: %s", bl_variant_refused(variant));
         } else {
 #define PRINT(name, parameters, arguments)                                                                             \
     if (bl_variant_implements(variant, #name))                                                                         \
@@ -194,8 +212,10 @@ int main(int count, char **words)
         list();
         return 0;
     }
+    if (count == 2 && check_tiles(words[1]))
+        return 0;
     if (count != 2 || strcmp(words[1], "run") != 0)
-        fail("usage: driver list|run");
+        fail("usage: driver list|run|choice|user|fork|signal|threads");
     int64_t length;
     for (int fill = 0xa5; fread(&length, sizeof length, 1, stdin) == 1; fill ^= 0xff) {
         char name[64] = {0};

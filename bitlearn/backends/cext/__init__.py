@@ -230,6 +230,12 @@ def _names() -> list[str]:
     return [f"cext:{name}" for name in names]
 
 
+def _variant_at(name: str, shape: tuple[int, int, int]) -> str:
+    """The variant that a kernel which chooses takes for a product: the first or the second."""
+    kind = lib.BL_UINT64 if name.endswith("_panels") else lib.BL_INT8
+    return _names()[not lib.bl_tiles_pay(name.encode(), kind, *shape)]
+
+
 def _missing(variant: int) -> list[str]:
     """The features that a variant needs and this processor lacks."""
     features = []
@@ -244,6 +250,8 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
     for index, name in enumerate(_names()):
         if missing := _missing(index):
             reasons[name] = f"this processor lacks {', '.join(missing)}"
+        elif (refused := lib.bl_variant_refused(index)) != ffi.NULL:
+            reasons[name] = ffi.string(refused).decode()
         else:
             variants[name] = {
                 kernel: _kernel(kernel, index)
@@ -253,7 +261,20 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
     return variants, reasons
 
 
+def _choosing() -> dict[str, Callable[..., None]]:
+    """The kernels that choose between the first two variants, where both run here."""
+    index = lib.bl_variant_count()
+    found = {}
+    if not _missing(index) and lib.bl_variant_refused(index) == ffi.NULL:
+        for name in _KERNELS:
+            if lib.bl_variant_implements(index, name.encode()):
+                found[name] = _kernel(name, index)
+                found[name].at = partial(_variant_at, name)
+    return found
+
+
 VARIANTS, REASONS = _tables()
+CHOOSING = _choosing()
 threadpools.register()  # from now on it can find the extension
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()

@@ -1,0 +1,64 @@
+"""What is measured once a network for several claims: a training step under each policy and in each PyTorch way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+
+from .. import steps
+from ..steps.race import Entry, race
+from . import Claim, Measured, NotHere
+
+SOURCE = "docs/benchmarks.rst, whole training steps"
+THREADS, BATCH = 2, 100
+
+EAGER, COMPILED = ("torch-eager",), ("torch-compiled",)
+FLOAT32 = tuple(way for way, options in steps.PYTORCH.items() if not options["bfloat16"])
+ANY = tuple(steps.PYTORCH)
+
+
+@cache
+def _entries(network: str) -> dict[str, Entry]:
+    """Return the entries of all ways, raced once a process."""
+    tasks = [steps.Task(network, way, BATCH, THREADS) for way in steps.WAYS]
+    return {entry["way"]: entry for entry in race(tasks)}
+
+
+def _measure(needs: Callable[[], None], network: str, policy: str, ways: tuple[str, ...], figure: str) -> Measured:
+    """Return how many times as much as ours the least of these ways takes: "seconds" or "peak_bytes"."""
+    needs()
+    entries = _entries(network)
+    found = {way: entries[way][figure] for way in ways if entries[way]["seconds"] is not None}
+    if not found:
+        raise NotHere("; ".join(f"{way}: {entries[way]['reason']}" for way in ways))
+    return Measured(min(found.values()) / entries[policy][figure], {figure: found | {policy: entries[policy][figure]}})
+
+
+def claim(
+    name: str,
+    network: str,
+    policy: str,
+    bar: float,
+    rival: str,
+    ways: tuple[str, ...],
+    *,
+    needs: Callable[[], None],
+    memory: bool = False,
+    where: str = "",
+) -> Claim:
+    """Return the claim of a step that is so many times as fast as the fastest of some ways, or takes as little memory.
+
+    `needs` raises `NotHere` where the bar is for other machines, which `where` names.
+    """
+    figure = "peak_bytes" if memory else "seconds"
+    measure: Callable[[], Measured] = partial(_measure, needs, network, policy, ways, figure)
+    gain = f"takes 1/{bar:g} of the peak memory of" if memory else f"is {bar:g} times as fast as"
+    return Claim(
+        id=f"step-{network}-{policy}-{name}",
+        statement=f"a training step of {network} under {policy} {gain} {rival} (batch {BATCH}, {THREADS} threads,"
+        f" Adam, the same network{where})",
+        source=SOURCE,
+        bar=(">=", bar),
+        unit="times as little memory" if memory else "times as fast",
+        measure=measure,
+    )

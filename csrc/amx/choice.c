@@ -1,0 +1,70 @@
+/* The choice between amx and avx512, by the rules of rules.h: four comparisons a call, none on a processor without
+   tiles, where nobody asks this table. It is C and no file that is read when the library is loaded, so that it costs
+   nothing then, and that the kernels choose without Python too. */
+#include "choice.h"
+
+#include "rules.h"
+
+typedef struct {
+    const char *kernel;
+    int type;
+    int64_t m, k, n, work;
+} rule;
+
+#define RULE_INDEX(kernel, form, m, k, n, work) RULE_##kernel##_##form,
+enum { BL_TILE_RULES(RULE_INDEX) RULES };
+
+#define RULE_ENTRY(kernel, form, m, k, n, work) {#kernel, BL_##form, m, k, n, work},
+static const rule rules[] = {BL_TILE_RULES(RULE_ENTRY)};
+
+static int pays(const rule *r, int64_t m, int64_t k, int64_t n)
+{
+    return m >= r->m && k >= r->k && n >= r->n && (double)m * (double)k * (double)n >= (double)r->work;
+}
+
+int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n)
+{
+    for (int i = 0; i < RULES; i++)
+        if (rules[i].type == type && strcmp(rules[i].kernel, kernel) == 0)
+            return pays(&rules[i], m, k, n);
+    return -1;
+}
+
+/* --- The kernels ------------------------------------------------------------------------------------------------- */
+
+extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
+
+#define RUN(name, rule, m, k, n, arguments)                                                                            \
+    do {                                                                                                               \
+        const bl_kernels *from = pays(&rules[rule], m, k, n) ? &bl_kernels_amx : &bl_kernels_avx512;                   \
+        from->name arguments;                                                                                          \
+    } while (0)
+
+/* A convolution is the product of its pixels, its kernels and the values of a window. */
+#define PIXELS (shape->batch * shape->out_height * shape->out_width)
+#define WINDOW (shape->kernel_height * shape->kernel_width * shape->n)
+
+#define OF_WORDS(name, parameters, arguments)                                                                          \
+    static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, 64 * words, arguments); }
+#define OF_BITS(name, parameters, arguments)                                                                           \
+    static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, n, arguments); }
+#define OF_IMAGES(name, parameters, arguments)                                                                         \
+    static void name parameters { RUN(name, RULE_##name##_UINT64, PIXELS, shape->out_channels, WINDOW, arguments); }
+
+#define RULE_OF(name) (g_type == BL_INT8 ? RULE_##name##_INT8 : RULE_##name##_INT16)
+#define OF_GRADIENTS(name, parameters, arguments)                                                                      \
+    static void name parameters { RUN(name, RULE_OF(name), m, k, n, arguments); }
+#define OF_MAPS(name, parameters, arguments)                                                                           \
+    static void name parameters { RUN(name, RULE_OF(name), PIXELS, shape->out_channels, WINDOW, arguments); }
+
+BL_HAMMING_PANEL_KERNELS(OF_WORDS)
+BL_PRODUCT_PANEL_KERNELS(OF_BITS)
+BL_CONV2D_PANEL_KERNELS(OF_IMAGES)
+BL_PRODUCT_GRADIENT_KERNELS(OF_GRADIENTS)
+BL_CONV2D_GRADIENT_KERNELS(OF_MAPS)
+BL_CODE_PRODUCT_KERNELS(OF_GRADIENTS)
+
+#define ENTRY(name, parameters, arguments) .name = name,
+const bl_kernels bl_kernels_choice = {
+    BL_HAMMING_PANEL_KERNELS(ENTRY) BL_PRODUCT_PANEL_KERNELS(ENTRY) BL_CONV2D_PANEL_KERNELS(ENTRY)
+    BL_PRODUCT_GRADIENT_KERNELS(ENTRY) BL_CONV2D_GRADIENT_KERNELS(ENTRY) BL_CODE_PRODUCT_KERNELS(ENTRY)};
