@@ -51,19 +51,24 @@ void bl_emulate_store(int tile, void *base, intptr_t stride)
 
 static int32_t signed_byte(unsigned char byte) { return byte < 128 ? byte : byte - 256; }
 
-void bl_emulate_dot(int sums, int a, int b, int a_signed)
+BL_TARGET_AVX512 void bl_emulate_dot(int sums, int a, int b, int a_signed)
 {
+    int16_t columns[BL_TILE_ROWS][BL_TILE_BYTES];
     need_configuration();
-    for (int r = 0; r < BL_TILE_ROWS; r++)
-        for (int c = 0; c < BL_TILE_BYTES / 4; c++) {
-            uint32_t sum;
-            memcpy(&sum, unit.bytes[sums][r] + 4 * c, sizeof sum);
-            for (int t = 0; t < BL_TILE_BYTES; t++) {
-                unsigned char left = unit.bytes[a][r][t], right = unit.bytes[b][t / 4][4 * c + t % 4];
-                sum += (uint32_t)((a_signed ? signed_byte(left) : left) * signed_byte(right));
-            }
-            memcpy(unit.bytes[sums][r] + 4 * c, &sum, sizeof sum);
-        }
+    for (int d = 0; d < BL_TILE_ROWS; d++)
+        for (int i = 0; i < BL_TILE_BYTES; i++)
+            columns[d][i] = (int16_t)signed_byte(unit.bytes[b][d][i]);
+    for (int r = 0; r < BL_TILE_ROWS; r++) {
+        uint32_t sum[BL_TILE_BYTES / 4];
+        memcpy(sum, unit.bytes[sums][r], sizeof sum);
+        for (int d = 0; d < BL_TILE_ROWS; d++)
+            for (int c = 0; c < BL_TILE_BYTES / 4; c++)
+                for (int t = 0; t < 4; t++) {
+                    unsigned char left = unit.bytes[a][r][4 * d + t];
+                    sum[c] += (uint32_t)((a_signed ? signed_byte(left) : left) * columns[d][4 * c + t]);
+                }
+        memcpy(unit.bytes[sums][r], sum, sizeof sum);
+    }
 }
 
 #endif
