@@ -1,4 +1,7 @@
-"""Row ranges over a few Python threads: the kernels release the GIL, so neither OpenMP nor a pool in C is needed.
+"""Row ranges over a few Python threads: the kernels release the GIL, so OpenMP is not needed.
+
+To wake such a thread takes 40 microseconds. Kernels of no more than that cut their rows in C (csrc/pool.h), and have
+the threads that they use counted here.
 
 The threads of a process that are inside split calls are counted, and a call borrows only as many helpers as there are
 processors left. So callers in a thread pool (joblib's, dask's, a web server's) do not start k threads each. The cut
@@ -24,6 +27,8 @@ _WORKERS_SHARE = "OMP_NUM_THREADS"
 MOST_THREADS = 256
 #: The least work for a thread of its own, in operations on a word: about twice what waking one and its answer take.
 WORTH_A_THREAD = 2**21
+#: The same of a kernel that has its own threads (csrc/pool.h).
+WORTH_A_WAITING_THREAD = 2**18
 
 _num_threads: int | None = None
 _tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]] = SimpleQueue()
@@ -123,24 +128,30 @@ def _help(tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]]) -> None
         done.release()
 
 
-def _borrow(wanted: int) -> int:
+def borrow(wanted: int) -> int:
     """Count the caller and at most `wanted` helpers as busy; return how many helpers there are for it."""
-    global _busy, _lent, _helpers
+    global _busy
     with _lock:
         helpers = max(0, min(wanted, _processors() - 1 - _busy))
         _busy += 1 + helpers
+        return helpers
+
+
+def give_back(helpers: int) -> None:
+    """Count the caller of `borrow` and its helpers as busy no more."""
+    global _busy
+    with _lock:
+        _busy -= 1 + helpers
+
+
+def _lend(helpers: int) -> None:
+    """Have so many threads more for calls, or fewer; those that have been started stay."""
+    global _lent, _helpers
+    with _lock:
         _lent += helpers
         while _helpers < _lent:
             threading.Thread(target=_help, args=(_tasks,), name="bitlearn", daemon=True).start()
             _helpers += 1
-        return helpers
-
-
-def _give_back(helpers: int) -> None:
-    global _busy, _lent
-    with _lock:
-        _busy -= 1 + helpers
-        _lent -= helpers
 
 
 def over_ranges(function: Callable[[int, int], None], count: int, threads: int) -> None:
@@ -168,8 +179,9 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
             except BaseException as error:
                 failures[i] = error
 
-    helpers = _borrow(threads - 1)
+    helpers = borrow(threads - 1)
     try:
+        _lend(helpers)
         ended = [threading.Lock() for _ in range(helpers)]
         for done in ended:
             done.acquire()
@@ -179,6 +191,7 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
         for done in ended:
             done.acquire()
     finally:
-        _give_back(helpers)
+        _lend(-helpers)
+        give_back(helpers)
     if failures:
         raise failures[min(failures)]

@@ -43,17 +43,16 @@ _SIZE = attrgetter("size")
 
 
 class _Loan:
-    """What an array of a workspace looks into. It gives the memory back when the array and its views are gone; a
-    `weakref.finalize` in its place takes longer than all the rest of a loan.
+    """What an array of a workspace looks into; it gives the memory back when the array and its views are gone.
+
+    A `weakref.finalize` in its place takes longer than all the rest of a loan.
     """
 
     __slots__ = ("__array_interface__", "_memory", "_workspace")
 
     def __init__(self, workspace: Workspace, memory: _Memory, shape: tuple[int, ...], kind: np.dtype) -> None:
         self._workspace, self._memory = workspace, memory
-        self.__array_interface__ = {
-            "version": 3, "shape": shape, "typestr": kind.str, "data": (memory.address, False)
-        }
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": kind.str, "data": (memory.address, False)}
 
     def __del__(self) -> None:
         self._workspace.take_back(self._memory)

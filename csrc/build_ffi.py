@@ -26,24 +26,27 @@ if sysconfig.get_platform().startswith("win"):
     FLAGS = ["/O2", "/std:c11"]
 else:
     # Contraction would round a multiply-add once where another variant rounds twice.
-    FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"]
+    FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-pthread"]
 
-LINK_FLAGS = []
+LINK_FLAGS = [flag for flag in FLAGS if flag == "-pthread"]
 if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
-    LINK_FLAGS = [f"-fsanitize={sanitizers}"]
+    LINK_FLAGS += [f"-fsanitize={sanitizers}"]
     # The better optimizer removes some of the reads that are looked for. Python's own flags may define signed overflow
     # (-fwrapv), which is then not looked for; another Python's may not.
-    FLAGS += [*LINK_FLAGS, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g"]
+    FLAGS += [LINK_FLAGS[-1], "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g"]
+
+CONTRACT = ("kernels.h", "threads.h")
 
 MACROS: list[tuple[str, str | None]] = [("BL_FLAGS", f'"{" ".join(FLAGS)}"')]
 if os.environ.get("BITLEARN_EMULATE_TILES"):
     MACROS.append(("BL_EMULATE_TILES", None))
 
 ffibuilder = cffi.FFI()
-ffibuilder.cdef((CSRC / "kernels.h").read_text(encoding="utf-8"))
+for header in CONTRACT:
+    ffibuilder.cdef((CSRC / header).read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "bitlearn.backends._cext",
-    '#include "common.h"\n#include "kernels.h"',
+    "\n".join(f'#include "{header}"' for header in ("common.h", *CONTRACT)),
     sources=SOURCES,
     include_dirs=["csrc"],
     depends=HEADERS,

@@ -79,9 +79,9 @@ class Recorder:
     def wrap(self, name: str, function: Kernel) -> Kernel:
         """Return a kernel that tells when it ran."""
 
-        def timed(*arguments: Any) -> None:
+        def timed(*arguments: Any, **options: Any) -> None:
             begun = _clock()
-            function(*arguments)
+            function(*arguments, **options)
             self._kernels[name].append((begun, _clock()))
 
         def bind(panels: np.ndarray, rows: int | None) -> Kernel:
@@ -90,6 +90,7 @@ class Recorder:
             bound.nbytes = plain.nbytes  # type: ignore[attr-defined]
             return bound
 
+        timed.on_threads = getattr(function, "on_threads", False)  # type: ignore[attr-defined]
         if hasattr(function, "bind"):
             timed.bind = bind  # type: ignore[attr-defined]
         return timed

@@ -68,6 +68,18 @@ def run(
         function(*arguments)
         return
     count = len(arguments[rows[0]])
+    if getattr(function, "on_threads", False):
+        if work is not None:
+            threads = min(threads, 1 + count * work // threading.WORTH_A_WAITING_THREAD)
+        if threads == 1:
+            function(*arguments)
+            return
+        helpers = threading.borrow(threads - 1)
+        try:
+            function(*arguments, threads=1 + helpers)
+        finally:
+            threading.give_back(helpers)
+        return
 
     def part(start: int, stop: int) -> None:
         cut: list[object] = list(arguments)

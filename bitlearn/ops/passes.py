@@ -8,7 +8,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.quantize import symmetric_scale
+from bitlearn.ops.quantize import symmetric_step
 from bitlearn.workspace import empty
 
 #: Sums over rows are exact, so into how many groups they are cut cannot show; each thread takes some of them.
@@ -118,10 +118,10 @@ def norm_gradient(
     parts = _grouped(d, passes.words, x.words if isinstance(x, Bits) else x)
     peaks = np.empty(len(parts[0]), dtype=np.float32)
     run("norm_gradient_peak", (*parts, *factors, peaks), rows=(0, 1, 2, 6), work=_work(parts[0]), threads=None)
-    peak = peaks.max(initial=0)  # NaN where one is
+    peak: np.float32 = peaks.max(initial=0)  # NaN where one is
     if not math.isfinite(peak):
         return None
-    scale = symmetric_scale(peak, bits)
+    scale = symmetric_step(peak, bits)
     limit = 2 ** (bits - 1) - 1
     arguments = (d, passes.words, x.words if isinstance(x, Bits) else x, *factors, float(scale), limit, d)
     run("norm_gradient", arguments, rows=(0, 1, 2, 8), work=_work(d), threads=None)

@@ -310,11 +310,15 @@ def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
     """Scales of zero (nothing but zeros, or numbers too small for float32) become ones that lose nothing."""
-    if scale.ndim == 0:  # a few times as fast
-        return max(scale, _SMALLEST) if scale else np.float32(1)
     return np.where(scale == 0, np.float32(1), np.maximum(scale, _SMALLEST)).astype(np.float32)
 
 
 def symmetric_scale(largest: np.ndarray, bits: int) -> np.ndarray:
     """Return what a code is worth where the largest magnitude, float32, becomes the largest code of `bits`."""
     return _nonzero(largest / np.float32(2 ** (bits - 1) - 1))
+
+
+def symmetric_step(largest: np.float32, bits: int) -> np.float32:
+    """Return the same for one magnitude: a few times as fast."""
+    scale = largest / np.float32(2 ** (bits - 1) - 1)
+    return max(scale, _SMALLEST) if scale else np.float32(1)

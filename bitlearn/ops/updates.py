@@ -57,8 +57,8 @@ def update(
         stored[1:] = [np.ascontiguousarray(array, dtype=np.float32) for array in stored[1:]]
     worth = _ONE if scale is None else np.array([scale])
     arguments = (_rows(np.ascontiguousarray(gradient)), worth, coefficients, *map(_rows, stored))
-    # A value takes about as long as four operations on a word.
-    run(kernel, arguments, rows=(0, *range(3, len(arguments))), work=4 * arguments[3].shape[1], threads=None)
+    # A value takes about as long as sixteen operations on a word, most of it for its memory.
+    run(kernel, arguments, rows=(0, *range(3, len(arguments))), work=16 * arguments[3].shape[1], threads=None)
     for array, result in zip(changed, stored, strict=True):
         if array is not result:
             array[...] = result

@@ -117,13 +117,14 @@ def _xnor_conv2d_sign_panels(variant, x, panels, kernel, *rest):
     quads.bind_xnor_conv2d_sign_panels(variant, panels, pixels)(x, kernel, *rest)
 
 
-def _grad_input(variant, g, w, n, out):
-    lib.bl_grad_input(variant, pointer(g), code(g), pointer(w), *g.shape, n, pointer(out, True))
+def _grad_input(variant, g, w, n, out, threads=1):
+    inputs = (pointer(g), code(g), pointer(w), *g.shape, n, pointer(out, True))
+    lib.bl_grad_input_on_threads(threads, variant, *inputs)
 
 
-def _grad_weight(variant, g, x, n, first, accumulate, out):
+def _grad_weight(variant, g, x, n, first, accumulate, out, threads=1):
     inputs = (pointer(g), code(g), pointer(x), *g.shape, n, first, len(out), accumulate)
-    lib.bl_grad_weight(variant, *inputs, pointer(out, True))
+    lib.bl_grad_weight_on_threads(threads, variant, *inputs, pointer(out, True))
 
 
 def _grad_weight_sign(variant, g, x, n, first, threshold, mask, out):
@@ -148,9 +149,9 @@ def _conv2d_grad_weight_sign(variant, g, x, n, stride, padding, pad_value, first
     lib.bl_conv2d_grad_weight_sign(variant, *inputs, pointer(threshold), pointer(mask), pointer(out, True))
 
 
-def _codes_grad_weight(variant, g, codes, first, accumulate, out):
+def _codes_grad_weight(variant, g, codes, first, accumulate, out, threads=1):
     inputs = (pointer(g), code(g), pointer(codes), *g.shape, codes.shape[1], first, len(out), accumulate)
-    lib.bl_codes_grad_weight(variant, *inputs, pointer(out, True), code(out))
+    lib.bl_codes_grad_weight_on_threads(threads, variant, *inputs, pointer(out, True), code(out))
 
 
 def _unfold_codes(variant, x, stride, padding, out):
@@ -210,10 +211,16 @@ _KERNELS = {
 _KERNELS |= updates.KERNELS | channels.KERNELS
 
 
+#: The kernels that take `threads` and cut their rows themselves, where the extension has threads.
+_ON_THREADS = ("grad_input", "grad_weight", "codes_grad_weight", "adam_update") if lib.bl_has_threads() else ()
+
+
 def _kernel(name: str, index: int) -> Callable[..., None]:
     function = partial(_KERNELS[name], index)
     if name in quads.BINDERS:
         function.bind = partial(quads.BINDERS[name], index)  # type: ignore[attr-defined]
+    if name in _ON_THREADS:
+        function.on_threads = True  # type: ignore[attr-defined]
     return function
 
 

@@ -28,8 +28,8 @@ class _Columns:
         self.variant = 1 if self.chooses else variant
         self._kernel, self._recoded = kernel, None
         # So many rows are worth a call of the recoded form.
-        recodes = lib.bl_variant_implements(self.variant, b"recode_panels")
-        self.worth = 2**62 if not recodes else _ROWS if rows is None else _ROWS_ONCE
+        self.recodes = lib.bl_variant_implements(self.variant, b"recode_panels")
+        self.worth = 2**62 if not self.recodes else _ROWS if rows is None else _ROWS_ONCE
 
     def on_tiles(self, m, k, n):
         """Whether a kernel that chooses takes tiles for a product."""
@@ -52,8 +52,8 @@ class _Columns:
         return 0 if self._recoded is None else len(self._recoded)
 
 
-def _scratch(m, words):
-    return ffi.from_buffer(_OCTETS, np.empty(lib.bl_quads_scratch(m, words), dtype=np.uint8))
+def _scratch(m, words, threads=1):
+    return ffi.from_buffer(_OCTETS, np.empty(threads * lib.bl_quads_scratch(m, words), dtype=np.uint8))
 
 
 # Written out, with all looked up ahead that can be: a product of one row takes less time than a few look-ups.
@@ -63,7 +63,7 @@ def bind_xnor_matmul_panels(variant, panels, rows=None):
     columns = _Columns(b"xnor_matmul_panels", variant, panels, rows)
     held, worth, chooses = columns.panels, columns.worth, columns.chooses
 
-    def product(a, n, out):
+    def product(a, n, out, threads=1):
         m, words = a.shape
         k, kind = out.shape[1], CODES[out.dtype]
         if m < worth or words > lib.BL_QUADS_WORDS or (chooses and columns.on_tiles(m, k, n)):
@@ -71,9 +71,12 @@ def bind_xnor_matmul_panels(variant, panels, rows=None):
         else:
             sizes = (m, k, words, n, buffer(BYTES, out, True), kind)
             recoded = columns.recoded(k, words)
-            lib.bl_xnor_matmul_quads(columns.variant, buffer(WORDS, a), recoded, *sizes, _scratch(m, words))
+            scratch = _scratch(m, words, threads)
+            lib.bl_xnor_matmul_quads_on_threads(threads, columns.variant, buffer(WORDS, a), recoded, *sizes, scratch)
 
     product.nbytes = columns.nbytes
+    # What may run on tiles is split into ranges of rows as they are.
+    product.on_threads = bool(columns.recodes and not chooses and lib.bl_has_threads())
     return product
 
 

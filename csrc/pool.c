@@ -1,0 +1,150 @@
+/* The threads behind bl_over_parts. One call has them at a time. Its parts are claimed one by one from a single word that
+   holds the call's number, how many parts it has and the next one: a thread that comes late finds either a part of the
+   call that is going on, or nothing. What a call is stays as it is until all its claimed parts have ended. */
+#define _POSIX_C_SOURCE 200809L /* before any header: threads, signal masks */
+#include "pool.h"
+
+#include "threads.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#define MOST_PARTS 256
+/* How often a thread looks for work before it sleeps: about 0.1 ms, the time between two kernels of a training step. */
+#define LOOKS 30000
+/* How often the caller looks whether the others have ended before it lets another thread run in its place. */
+#define LOOKS_BEFORE_YIELD 1000
+
+static struct {
+    pthread_mutex_t calls; /* held by the call that has the threads */
+    pthread_mutex_t sleep;
+    pthread_cond_t wake;
+    int started, asleep, ended;
+    uint64_t work; /* number of the call << 32 | its parts << 16 | the next part */
+    intptr_t count;
+    bl_part *part;
+    const void *call;
+} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0, NULL, NULL};
+
+static int parts_of(uint64_t work) { return (int)(work >> 16 & 0xffff); }
+static int next_of(uint64_t work) { return (int)(work & 0xffff); }
+static uint64_t work_now(void) { return __atomic_load_n(&pool.work, __ATOMIC_SEQ_CST); }
+static int to_do(uint64_t work) { return next_of(work) < parts_of(work); }
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Run parts of the call that is going on, until none is left to claim. */
+static void run_parts(void)
+{
+    for (;;) {
+        uint64_t work = work_now();
+        if (!to_do(work))
+            return;
+        if (!__atomic_compare_exchange_n(&pool.work, &work, work + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            continue;
+        const intptr_t parts = parts_of(work), i = next_of(work);
+        pool.part(pool.call, (int)i, pool.count * i / parts, pool.count * (i + 1) / parts);
+        __atomic_add_fetch(&pool.ended, 1, __ATOMIC_RELEASE);
+    }
+}
+
+static void *help(void *unused)
+{
+    for (;;) {
+        for (int look = 0; look < LOOKS && !to_do(work_now()); look++)
+            pause_briefly();
+        if (!to_do(work_now())) {
+            pthread_mutex_lock(&pool.sleep);
+            __atomic_add_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
+            if (!to_do(work_now()))
+                pthread_cond_wait(&pool.wake, &pool.sleep);
+            __atomic_sub_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
+            pthread_mutex_unlock(&pool.sleep);
+        }
+        run_parts();
+    }
+    return unused;
+}
+
+/* A forked child has none of the threads, and locks that nobody may hold. */
+static void forget(void)
+{
+    pthread_mutex_init(&pool.calls, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pool.started = pool.asleep = pool.ended = 0;
+    pool.work = 0;
+}
+
+/* Start threads until there are so many, or no more are to be had. Signals are for the program's own threads. */
+static void start(int threads)
+{
+    static int watched;
+    if (!watched)
+        watched = pthread_atfork(NULL, NULL, forget) == 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (watched && pool.started < threads) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, help, NULL) != 0)
+            break;
+        pthread_detach(thread);
+        pool.started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void bl_over_parts(int threads, intptr_t count, bl_part *part, const void *call)
+{
+    const intptr_t parts = bl_max(1, bl_min(bl_min(threads, MOST_PARTS), count));
+    if (parts == 1 || pthread_mutex_trylock(&pool.calls) != 0) {
+        for (intptr_t i = 0; i < parts; i++)
+            part(call, (int)i, count * i / parts, count * (i + 1) / parts);
+        return;
+    }
+    if (pool.started < parts - 1)
+        start((int)parts - 1);
+    pool.count = count;
+    pool.part = part;
+    pool.call = call;
+    __atomic_store_n(&pool.ended, 0, __ATOMIC_RELAXED);
+    const uint64_t number = (work_now() >> 32) + 1;
+    __atomic_store_n(&pool.work, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&pool.asleep, __ATOMIC_SEQ_CST) > 0) {
+        pthread_mutex_lock(&pool.sleep);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+    run_parts();
+    for (int look = 1; __atomic_load_n(&pool.ended, __ATOMIC_ACQUIRE) < parts; look++)
+        if (look % LOOKS_BEFORE_YIELD)
+            pause_briefly();
+        else
+            sched_yield();
+    pthread_mutex_unlock(&pool.calls);
+}
+
+int bl_has_threads(void) { return 1; }
+
+#else
+
+void bl_over_parts(int threads, intptr_t count, bl_part *part, const void *call)
+{
+    (void)threads;
+    part(call, 0, 0, count);
+}
+
+int bl_has_threads(void) { return 0; }
+
+#endif
