@@ -27,9 +27,10 @@ test-all: $(STAMPS)/test-all ## install the large packages too (PyTorch) and run
 # A copy of its own, because an extension with sanitizers loads nowhere else. PYTHONSAFEPATH keeps the working
 # directory's bitlearn off the path, and --capture=sys lets a report through before the process ends. Python and NumPy
 # free some memory only when the process ends: not a leak of ours. A result larger than memory is to raise MemoryError.
+# What kernels are given comes from malloc, NumPy's arrays and cffi's structs: PYTHONMALLOC=malloc finds no more, slowly.
 SANITIZED := build/sanitize
 sanitize: $(STAMPS)/test $(SANITIZED)/built ## run the tests of the C kernels under AddressSanitizer and UBSan (GCC)
-	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/site:$(CURDIR)/tests PYTHONMALLOC=malloc \
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(SANITIZED)/site:$(CURDIR)/tests \
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/python -m pytest -q -p sanitized -p no:cacheprovider --capture=sys $(KERNEL_TESTS)
 
@@ -39,8 +40,8 @@ KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(add
 $(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
 	@echo "Compiling the C extension with sanitizers in $(SANITIZED)"
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/source
-	@cp -R bitlearn bench csrc pyproject.toml setup.py README.md LICENSE $(SANITIZED)/source
-	@rm -f $(SANITIZED)/source/bitlearn/backends/_cext*
+	@find bitlearn bench csrc pyproject.toml setup.py README.md LICENSE -name __pycache__ -prune -o \
+		-type f ! -name '_cext*' -exec cp --parents -t $(SANITIZED)/source {} +
 	@CC=gcc BITLEARN_SANITIZE=address,undefined,float-cast-overflow \
 		$(PIP) --no-deps --target $(SANITIZED)/site $(SANITIZED)/source
 	@grep -q __asan_report $(SANITIZED)/site/bitlearn/backends/_cext*

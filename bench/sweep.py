@@ -89,11 +89,13 @@ def fewest(product: str, found: Records) -> int:
 
 
 def second(found: Records) -> list[Training]:
-    """Return the trainings of all seeds that matter: those at the edge of what holds, and 8 and 4 bits in both."""
+    """Return the trainings of all seeds that matter: those about the edge of what holds, and 8 and 4 bits in both."""
     how: dict[str, list[Quantization]] = {}
     for product in _SCALES:
         edge = fewest(product, found)
-        chosen = {edge, 4, max((bits for bits in WIDTHS if bits < edge), default=edge)} - {16}
+        narrower = max((bits for bits in WIDTHS if bits < edge), default=edge)
+        wider = min((bits for bits in WIDTHS if bits > edge), default=edge)
+        chosen = {edge, 4, narrower, wider} - {16}
         how[product] = [best(product, bits, found) for bits in sorted(chosen)]
     four = Precision("both-4", best("input", 4, found), best("weight", 4, found))
     return [

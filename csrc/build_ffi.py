@@ -32,8 +32,8 @@ LINK_FLAGS = [flag for flag in FLAGS if flag == "-pthread"]
 if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
     LINK_FLAGS += [f"-fsanitize={sanitizers}"]
     # The better optimizer removes some of the reads that are looked for. Python's own flags may define signed overflow
-    # (-fwrapv), which is then not looked for; another Python's may not.
-    FLAGS += [LINK_FLAGS[-1], "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g"]
+    # (-fwrapv), which is then not looked for; another Python's may not. -g1 names functions and lines, as reports do.
+    FLAGS += [LINK_FLAGS[-1], "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g1"]
 
 CONTRACT = ("kernels.h", "threads.h")
 

@@ -40,6 +40,15 @@
 #define BL_PREFETCH_WRITE(address) ((void)(address))
 #endif
 
+/* Stores past the caches come before what follows, for other threads too. */
+#if defined(BL_X86_64) && (defined(__GNUC__) || defined(__clang__))
+#define BL_STORES_DONE() __builtin_ia32_sfence()
+#elif defined(BL_X86_64)
+#define BL_STORES_DONE() _mm_sfence()
+#else
+#define BL_STORES_DONE() ((void)0)
+#endif
+
 static inline intptr_t bl_min(intptr_t a, intptr_t b) { return a < b ? a : b; }
 static inline intptr_t bl_max(intptr_t a, intptr_t b) { return a > b ? a : b; }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,13 @@ settings.load_profile("bitlearn")
 
 def pytest_report_header() -> str:
     return f"{SEED_VARIABLE}={seed()} (default {DEFAULT_SEED}); variants: {', '.join(variants())}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_of_this_module_alone():
+    """Leave what lives already out of collections: a meter of memory collects, and thousands of tests lie about."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+
 import numpy as np
 from cases import INT32_LIMITS
 
@@ -11,6 +14,11 @@ from bitlearn.backends.reference import RESULTS
 #: Odd, so that arrays start at no multiple of a vector's size.
 MARGIN = 9
 _REFERENCE = "reference"
+
+#: What the specification said last, by its kernel and arguments: each variant in turn is given the same ones.
+_SPECIFIED: OrderedDict[bytes, list[np.ndarray]] = OrderedDict()
+#: More results than the sizes of one test.
+_KEPT = 400
 
 
 def rivals(*kernels: str) -> list[tuple[str, str]]:
@@ -50,12 +58,12 @@ def results_of(kernel: str, variant: str, arguments: tuple) -> list[np.ndarray]:
     """Run a variant's kernel on copies of `arguments`, the last of which are its results, and return these.
 
     Asserts that it changed no input and nothing around any array. Fills what is around with two patterns in turn, so
-    that a result that depends on it shows too.
+    that a result that depends on it shows too; once is enough where sanitizers watch and nothing is around.
     """
     with use_backend(variant):
         function = lookup(kernel)
     count, results = RESULTS.get(kernel, 1), []
-    for fill in (0xA5, 0x5A):
+    for fill in (0xA5, 0x5A) if MARGIN else (0xA5,):
         copies = [guarded(each, fill) if isinstance(each, np.ndarray) else (each, None) for each in arguments]
         function(*(copy for copy, _ in copies))
         for position, (given, (copy, buffer)) in enumerate(zip(arguments, copies, strict=True)):
@@ -64,8 +72,8 @@ def results_of(kernel: str, variant: str, arguments: tuple) -> list[np.ndarray]:
                 if position < len(arguments) - count:
                     np.testing.assert_array_equal(copy, given, f"{variant} changed argument {position} of {kernel}")
         results.append([copy.copy() for copy, _ in copies[-count:]])
-    first, second = ([array.tobytes() for array in written] for written in results)
-    assert first == second, f"{variant} read outside an argument of {kernel}"
+    first, *others = ([array.tobytes() for array in written] for written in results)
+    assert all(each == first for each in others), f"{variant} read outside an argument of {kernel}"
     return results[0]
 
 
@@ -74,11 +82,30 @@ def run(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
     return results_of(kernel, variant, arguments)[-1]
 
 
+def specified(kernel: str, arguments: tuple) -> list[np.ndarray]:
+    """Return the results, the last of `arguments`, as the specification leaves them in copies: not to be changed."""
+    content = hashlib.blake2b(kernel.encode())
+    for each in arguments:
+        array = isinstance(each, np.ndarray)
+        content.update(repr((each.dtype.str, each.shape) if array else (type(each), each)).encode())
+        if array:
+            content.update(np.ascontiguousarray(each).data.cast("B") if each.size else b"")
+    key = content.digest()
+    if (found := _SPECIFIED.pop(key, None)) is None:
+        count = RESULTS.get(kernel, 1)
+        found = [array.copy() for array in arguments[-count:]]
+        reference.KERNELS[kernel](*arguments[:-count], *found)
+        for array in found:
+            array.flags.writeable = False
+    _SPECIFIED[key] = found
+    while len(_SPECIFIED) > _KEPT:
+        _SPECIFIED.popitem(last=False)
+    return found
+
+
 def check_exactly(kernel: str, variant: str, arguments: tuple) -> np.ndarray:
     """Assert that a variant's kernel gives the specification's result, bit for bit, and return it."""
-    count = RESULTS.get(kernel, 1)
-    expected = [array.copy() for array in arguments[-count:]]
-    reference.KERNELS[kernel](*arguments[:-count], *expected)
+    expected = specified(kernel, arguments)
     sizes = [each.shape if isinstance(each, np.ndarray) else each for each in arguments]
     for got, wanted in zip(results_of(kernel, variant, arguments), expected, strict=True):
         np.testing.assert_array_equal(got, wanted, f"{variant}, {kernel}{sizes}", strict=True)

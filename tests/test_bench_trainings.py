@@ -115,7 +115,7 @@ def test_the_sweep(made, tmp_path, capsys):
     assert sweep.best("input", 4, found).rounding == "stochastic"
     names = {training.name for training in sweep.second(found)}
     assert {"both-4-2", "both-8-1", "input-3-tensor-stochastic-0", "weight-4-tensor-stochastic-2"} <= names
-    assert len(names) == 3 * 8
+    assert len(names) == 3 * 10
     printed = capsys.readouterr().out
     assert "input" in printed and "0.8630 (0.8630)" in printed and "both-4" in printed
     count = len(made)

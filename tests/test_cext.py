@@ -1,12 +1,9 @@
-"""What is special to the C backend: its table of variants, its reasons, where arrays may start, a clean compilation."""
+"""What is special to the C backend: its table of variants, its reasons, where arrays may start."""
 
 from __future__ import annotations
 
 import platform
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +16,7 @@ from bitlearn.panels import panel_words, to_panels
 cext = pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
 ffi, lib = cext.ffi, cext.lib
 
-CSRC = Path(__file__).parents[1] / "csrc"
 NAMES = [ffi.string(lib.bl_variant_name(index)).decode() for index in range(lib.bl_variant_count())]
-#: What both compilers know. Not -Wcast-align: the unaligned loads of the vector intrinsics take aligned pointers.
-WARNINGS = (
-    *("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wsign-conversion", "-Wdouble-promotion"),
-    *("-Wcast-qual", "-Wwrite-strings", "-Wstrict-prototypes", "-Wvla", "-Wundef", "-Wnull-dereference"),
-)
 #: Words at every offset of a cache line.
 OFFSETS = range(0, 64, 8)
 
@@ -183,15 +174,3 @@ def test_out_must_be_writable():
     out.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         cext.VARIANTS["cext:portable"]["popcount"](words, out)
-
-
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("source", sorted(path.relative_to(CSRC).as_posix() for path in CSRC.glob("**/*.c")))
-def test_the_sources_compile_without_a_warning(compiler, source, tmp_path):
-    if shutil.which(compiler) is None:
-        pytest.skip(f"there is no {compiler}")
-    # Not to the null device, which a compiler that fails removes where it may.
-    # Optimized, because only then do the compilers follow values: what is uninitialized, or null, or out of bounds.
-    command = [compiler, "-std=c11", "-O2", "-c", "-o", tmp_path / "object.o", "-Werror", *WARNINGS, source]
-    outcome = subprocess.run(command, cwd=CSRC, capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stderr

@@ -37,6 +37,8 @@ MODULES = (
 )
 #: The others are tested through the extension, on the processors that have them.
 VARIANTS = ("amx", "neon", "portable")
+#: This processor's others only where no other's can be run: the tests of the extension run the same files and sizes.
+ON_THIS_PROCESSOR = VARIANTS if TARGETS["aarch64"].lacks() else ("amx",)
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
 
 
@@ -96,7 +98,7 @@ def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
         monkeypatch.setattr(module, "use_backend", nullcontext, raising=False)
     if "rng" in inspect.signature(function).parameters:
         arguments = {**arguments, "rng": rng}
-    for variant in VARIANTS:
+    for variant in VARIANTS if machine.on_arm else ON_THIS_PROCESSOR:
         if kernel not in machine.kernels.get(variant, []):
             continue
         for module in (guards, *MODULES):

@@ -151,3 +151,19 @@ def test_empty_convolutions():
     np.testing.assert_array_equal(got, np.zeros((3, 3, 3, 5), np.int32), strict=True)
     no_channels = np.zeros((2, 1, 2, 0), np.int8)
     assert bl.conv2d_grad_weight(no_channels, np.zeros((2, 3, 4, 1), WORD), 5, (0, 3, 3, 5)).shape == (0, 3, 3, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+@pytest.mark.parametrize(("n", "shift"), [(640, 0), (640, 4), (700, 1), (1000, 15)])
+def test_results_that_no_cache_holds(dtype, n, shift, rng):
+    """They may be written past the caches: from any place in a line, with nothing before and behind them."""
+    m = 2**23 // n + 3
+    g, w = rng.integers(-9, 10, (m, 8)).astype(dtype), rng.choice([-1, 1], (8, n)).astype(np.int8)
+    result = np.int32 if dtype == np.int8 else np.float32
+    memory = np.full(m * n + 48, 99, result)
+    first = -memory.ctypes.data % 64 // 4 + shift
+    out = memory[first : first + m * n].reshape(m, n)
+    bl.grad_input(g, bl.pack(w), n, out=out)
+    assert np.array_equal(out, g.astype(np.float32) @ w.astype(np.float32))
+    assert (memory[:first] == 99).all()
+    assert (memory[first + m * n :] == 99).all()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CONVOLUTIONS, GRADIENTS, integers, tails_are_zero, words
-from guards import check_exactly, filled, rivals, run
+from guards import check_exactly, filled, rivals, run, specified
 
-from bitlearn.backends import reference
 from bitlearn.bits import WORD, ones, words_for
 
 WIDE = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
@@ -41,13 +40,12 @@ def check(kernel, variant, arguments, terms):
     got = run(kernel, variant, arguments)
     adds = "weight" in kernel and arguments[-2]
     into = (out / UNIT).astype(np.int64) if adds else np.zeros(out.shape, dtype=np.int64)
-    exact, magnitude = into.copy(), np.abs(into)
     codes = (g / UNIT).astype(np.int64)
     bits, n, *geometry = arguments[1:-1]
-    reference.KERNELS[kernel](codes, bits, n, *geometry, exact)
+    (exact,) = specified(kernel, (codes, bits, n, *geometry, into))
     # The sum of the magnitudes is the product with all values +1, those of the padding too.
     geometry = [abs(each) if isinstance(each, int) else each for each in geometry]
-    reference.KERNELS[kernel](np.abs(codes), ones(bits.shape[:-1], n), n, *geometry, magnitude)
+    (magnitude,) = specified(kernel, (np.abs(codes), ones(bits.shape[:-1], n), n, *geometry, np.abs(into)))
     error = np.abs(got.astype(np.float64) / UNIT - exact)
     assert (error <= 4 * (terms + 2) * 2.0**-24 * magnitude).all(), f"{variant}, {kernel}: off by {error.max()}"
 
@@ -93,8 +91,7 @@ def test_grad_weight_sign(kernel, variant, dtype, rng):
     for m, k, n in GRADIENTS:
         for first, more in PARTS:
             fixed = (exact_gradient(rng, dtype, m, first + k + more), words(rng, m, n), n, first)
-            values = np.zeros((k, n), dtype=np.float64)
-            reference.grad_weight(*fixed, False, values)
+            (values,) = specified("grad_weight", (*fixed, False, np.zeros((k, n), dtype=np.float64)))
             arguments = (*fixed, bounds(values, dtype), words(rng, k, n), filled((k, words_for(n)), WORD))
             assert tails_are_zero(check_exactly(kernel, variant, arguments), n)
 
@@ -166,8 +163,8 @@ def test_conv2d_grad_weight_sign(kernel, variant, dtype, pad_value, rng):
         first, more = PARTS[case.k % 2]
         g = exact_gradient(rng, dtype, case.batch, *case.out, first + case.k + more)
         fixed = (words(rng, case.batch, *case.image, case.n), case.n, case.stride, case.padding, pad_value, first)
-        values = np.zeros((case.k, *case.kernel, case.n), dtype=np.float64)
-        reference.conv2d_grad_weight(g, *fixed, False, values)
+        into = np.zeros((case.k, *case.kernel, case.n), dtype=np.float64)
+        (values,) = specified("conv2d_grad_weight", (g, *fixed, False, into))
         shape = (case.k, *case.kernel, words_for(case.n))
         mask = words(rng, case.k, *case.kernel, case.n)
         arguments = (g, *fixed, bounds(values, dtype), mask, filled(shape, WORD))

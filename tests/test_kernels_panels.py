@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CONVOLUTIONS, EDGES, PRODUCTS, conv, packed, signs, tails_are_zero, words
-from guards import around, check_exactly, filled, rivals
+from guards import around, check_exactly, filled, rivals, specified
 
-from bitlearn.backends import reference
 from bitlearn.bits import WORD, words_for
 from bitlearn.panels import panel_words, to_panels
 
@@ -94,7 +93,7 @@ def test_convolutions(kernel, variant, pad_value, rng):
             dtype = (np.int16, np.int32, np.float32)[number % 3]
             check_exactly(kernel, variant, (*fixed, filled((*shape, case.k), dtype)))
         else:
-            dots = np.empty((*shape, case.k), dtype=np.int64)
-            reference.xnor_conv2d_panels(*fixed, dots)
+            dots = np.zeros((*shape, case.k), dtype=np.int64)
+            (dots,) = specified("xnor_conv2d_panels", (*fixed, dots))
             out = filled((*shape, words_for(case.k)), WORD)
             assert tails_are_zero(check_exactly(kernel, variant, (*fixed, around(dots), out)), case.k)

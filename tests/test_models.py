@@ -94,7 +94,7 @@ def test_layers_must_fit_and_have_names_of_their_own():
     [
         (lambda: bl.models.build("lenet", (8,), 2), "model must be one of mlp, cnv, binarynet, got 'lenet'"),
         (lambda: bl.models.build("resnete18", (8,), 2), "model 'resnete18' is not built yet"),
-        (lambda: bl.models.mlp((8,), 2, precision="int4"), "precision must be one of standard, int8, low-memory"),
+        (lambda: bl.models.mlp((8,), 2, precision="int3"), "precision must be one of standard, int8, int4, low-memory"),
         (lambda: bl.models.mlp((8,), 2, precision="low-memory-5bit"), "'low-memory-5bit' is not built yet"),
         (lambda: bl.models.mlp((8,), 2, head="none"), "head must be 'binary' or 'real', got 'none'"),
         (lambda: bl.models.mlp((8,), 2, hidden=()), "at least one width, got none"),

@@ -71,10 +71,19 @@ def test_the_gradient_between_the_layers(grad_input, grad_weight, bits):
     assert Precision("mine", grad_input, grad_weight).gradient_bits == bits
 
 
-def test_the_policies_share_one_gradient_between_both_products():
-    for each in POLICIES.values():
-        assert each.input_gradient == each.weight_gradient
-        assert each.gradient_bits == (None if each.input_gradient is None else each.input_gradient.bits)
+@pytest.mark.parametrize(("name", "bits"), [("standard", None), ("int8", 8), ("low-memory", 16)])
+def test_these_policies_share_one_gradient_between_both_products(name, bits):
+    assert POLICIES[name].input_gradient == POLICIES[name].weight_gradient
+    assert POLICIES[name].gradient_bits == bits
+
+
+def test_four_bits_are_taken_of_eight():
+    chosen = POLICIES["int4"]
+    assert (chosen.input_gradient, chosen.weight_gradient, chosen.gradient_bits) == (
+        Quantization(4, "row"),
+        Quantization(4, "channel", "stochastic"),
+        8,
+    )
 
 
 CUSTOM = Precision(

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=5, metavar="N", help="how many tasks the classes are divided into")
     parser.add_argument("--method", default="latent-replay", metavar="NAME", help="naive, joint, cwr or latent-replay")
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet, with a real head")
-    parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8 or low-memory")
+    parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over each task's examples")

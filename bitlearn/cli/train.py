@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_data(parser)
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet")
-    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8 or low-memory")
+    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")

@@ -3,6 +3,9 @@
    not multiplied by zero. */
 #include "product.h"
 
+/* From so many bytes on a result is taken to be in no cache when it is read. */
+#define STREAM_BYTES (32.0 * 1024 * 1024)
+
 /* A pixel, in steps of the stride: (row, column) after padding = stride * quotient + remainder. */
 typedef struct {
     intptr_t image, row, row_rest, column, column_rest;
@@ -77,7 +80,9 @@ static void input_tap(product *p, const bl_conv2d *shape, const uint64_t *w, int
 void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g, int g_type, const uint64_t *w,
                                   const bl_conv2d *shape, void *out)
 {
-    bl_gradient_result result = {.kind = BL_STORE, .g_type = g_type, .out = out, .n = shape->n};
+    const double bytes = (double)shape->batch * (double)(shape->height * shape->width) * (double)shape->n * 4;
+    bl_gradient_result result = {
+        .kind = bytes < STREAM_BYTES ? BL_STORE : BL_STREAM, .g_type = g_type, .out = out, .n = shape->n};
     intptr_t taps = shape->kernel_height * shape->kernel_width, all = shape->batch * shape->height * shape->width;
     product p;
     pixel pixels[BL_BLOCK_ROWS];
@@ -99,6 +104,8 @@ void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g,
             finish(&p, &rest, base, 1, word);
         }
     }
+    if (result.kind == BL_STREAM)
+        BL_STORES_DONE();
 }
 
 void bl_grad_input_blocked(const bl_gradient_types *types, const void *g, int g_type, const uint64_t *w, intptr_t m,

@@ -81,12 +81,16 @@ static inline int sets_sums(product *p, intptr_t rows)
 static inline void finish(product *p, const bl_gradient_result *result, intptr_t base, intptr_t stride, intptr_t word)
 {
     int shift = p->type->total != NULL;
-    intptr_t size = result->kind == BL_COMPARE ? 0 : result->g_type == BL_INT16 ? 8 : 4;
+    intptr_t size = result->kind == BL_COMPARE ? 0 : result->g_type == BL_INT16 ? 8 : 4, step = 64;
+    if (result->kind == BL_STREAM) { /* a line that two words share is the only one that is not written whole */
+        size = (uintptr_t)result->out % 64 ? size : 0;
+        step = BL_COLUMNS * size;
+    }
     sets_sums(p, 0);
     for (intptr_t r = 0; r < p->rows; r++) {
         uintptr_t far = (uintptr_t)result->out;
         far += (uintptr_t)(((base + (r + ROWS_AHEAD) * stride) * (intptr_t)result->n + BL_COLUMNS * word) * size);
-        for (intptr_t line = 0; line < p->words * BL_COLUMNS * size; line += 64)
+        for (intptr_t line = 0; line < p->words * BL_COLUMNS * size; line += step)
             BL_PREFETCH_WRITE((void *)(far + (uintptr_t)line));
         for (intptr_t w = 0; w < p->words; w++) {
             intptr_t at = (w * p->rows + r) * BL_COLUMNS;
