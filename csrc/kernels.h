@@ -8,10 +8,11 @@
    ceil(n / 64) counts words; a row of n values is `words` words. Bits past the last value are zero in every input and
    every output.
 
-   Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not overlap `out`, which the
-   caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot fail; it reads and writes
-   nothing outside its arrays, but for scratch of a fixed size: on its stack (200 KiB at most), or of its thread (1.2 MiB,
-   where products run on tiles). Any size may be zero. Different threads may run kernels at the same time.
+   Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not
+   overlap `out`, which the caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot
+   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (200 KiB at most),
+   or of its thread (bl_tiles_scratch(), where products run on tiles; so a signal's handler may not call them where it
+   may have interrupted one). Any size may be zero. Different threads may run kernels at the same time.
 
    `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or bl_variant_count() itself
    for the kernels that choose between the first two by the sizes of their product. The caller first asks
@@ -52,6 +53,9 @@ int bl_variant_implements(int variant, const char *kernel);
    as for the kernel, of a convolution its pixels, its kernels and the values of a window. `type` is that of the left
    operand: BL_UINT64 for bits, else the gradient's. 1, 0, or -1 where it does not choose. */
 int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n);
+
+/* The bytes that a thread keeps from its first product on tiles on; 0 in a build without them. */
+intptr_t bl_tiles_scratch(void);
 
 /* The compiler and its version. */
 const char *bl_compiler(void);

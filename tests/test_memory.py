@@ -15,6 +15,7 @@ import bitlearn as bl
 from bitlearn import memory, workspace
 from bitlearn.cli import memory as command
 from bitlearn.memory import meter as meters
+from bitlearn.memory import passes
 from bitlearn.memory.measure import random_batch
 from bitlearn.training import train_step
 
@@ -35,6 +36,21 @@ BINARYNET = (
     [1024 * 128, 256 * 256, 64 * 512],
 )
 NETWORKS = {"mlp": MLP, "cnv": CNV, "binarynet": BINARYNET}
+
+
+@pytest.fixture(autouse=True)
+def without_tiles(monkeypatch):
+    """What is compared here is NumPy's memory; one test is of what threads keep for tiles."""
+    monkeypatch.setattr(passes, "which", lambda kernel, shape=None: "cext:avx512")
+
+
+def test_what_threads_keep_for_tiles_is_counted(monkeypatch):
+    model, rule = bl.models.mlp((8,), 2, hidden=(8,)), bl.optim.adam()
+    before = sum(row.bytes for row in memory.predict(model, rule, 4))
+    monkeypatch.setattr(passes, "which", lambda kernel, shape=None: "cext:amx")
+    monkeypatch.setattr(passes, "attribute", lambda backend, name: 1000 if name == "TILES_SCRATCH" else None)
+    monkeypatch.setattr(passes, "get_num_threads", lambda: 2)
+    assert sum(row.bytes for row in memory.predict(model, rule, 4)) == before + 2000
 
 
 def published(name: str, batch: int, optimizer: str, final: bool) -> tuple[float, float]:

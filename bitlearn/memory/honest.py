@@ -85,6 +85,8 @@ def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterato
     every = set(model.names)
     kind = model.precision.moments.name
     persistent = [*of("persistent", every), Variable("momenta", "persistent", kind, momenta(model, optimizer))]
+    if (of_kernels := passes.kept_by_kernels()).nbytes:
+        persistent.append(of_kernels)
     scores = batch_size * int(np.prod(shape))
 
     first = next((index for index, (_, layers, _) in enumerate(stages) if layers[0].parameters()), 0)

@@ -2,8 +2,8 @@
 
 The counts follow the expressions in `bitlearn.nn`, `bitlearn.quantizers` and `bitlearn.ops`: NumPy allocates the result
 of every operation, and keeps an operand as long as a name or the expression still needs it. What has no name of its
-own is "scratch". The compiled kernels allocate nothing. Buffers of a fixed size (up to a few hundred KiB of stack, and
-1.2 MiB a thread where products run on the tile unit) and arrays of one value a channel are left out.
+own is "scratch". The compiled kernels allocate nothing but what a thread keeps for the tile unit. Buffers of a fixed
+size (up to a few hundred KiB of stack) and arrays of one value a channel are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bitlearn.nn.linear import FullyConnected
 from bitlearn.nn.norm import Normalization
 from bitlearn.nn.products import code_sum_type, images_at_a_time, sum_type
 from bitlearn.nn.weights import SIGN_SUMS
-from bitlearn.ops.dispatch import which
+from bitlearn.ops.dispatch import attribute, which
 from bitlearn.ops.quantize import NOISE_WORDS
 from bitlearn.ops.requantize import rows_at_a_time
 from bitlearn.precision import Precision, Quantization
@@ -48,6 +48,14 @@ def _transient(name: str, dtype: np.dtype | type | str, values: int) -> Flow:
 def scratch(nbytes: int) -> Variable:
     """Return a variable for arrays without a name of their own."""
     return Variable("scratch", "transient", "various", nbytes)
+
+
+def kept_by_kernels() -> Variable:
+    """Return what the threads keep for large products, where those run on the tile unit."""
+    on_tiles = which("xnor_matmul_panels", shape=(4096, 4096, 4096)) == "cext:amx"
+    each = attribute("cext", "TILES_SCRATCH") if on_tiles else 0
+    assert isinstance(each, int)
+    return Variable("scratch", "persistent", "various", get_num_threads() * each)
 
 
 def gradient_type(precision: Precision) -> np.dtype:

@@ -167,4 +167,10 @@ void bl_multiply_strips(bl_product *product)
     finish(product, BL_STRIP);
 }
 
+intptr_t bl_tiles_scratch(void) { return (intptr_t)sizeof scratch; }
+
+#else
+
+intptr_t bl_tiles_scratch(void) { return 0; }
+
 #endif

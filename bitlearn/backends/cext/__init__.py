@@ -278,6 +278,8 @@ CHOOSING = _choosing()
 threadpools.register()  # from now on it can find the extension
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()
+#: Bytes that a thread keeps from its first product on tiles on.
+TILES_SCRATCH = lib.bl_tiles_scratch()
 FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
 PROBE_BITS, PROBE_CYCLES, PROBE_PRODUCTS = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES, lib.BL_PROBE_PRODUCTS
 

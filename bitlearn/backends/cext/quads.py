@@ -75,7 +75,7 @@ def bind_xnor_matmul_panels(variant, panels, rows=None):
             lib.bl_xnor_matmul_quads_on_threads(threads, columns.variant, buffer(WORDS, a), recoded, *sizes, scratch)
 
     product.nbytes = columns.nbytes
-    # A product on tiles has no threads of its own.
+    # What may run on tiles is split into ranges of rows as they are.
     product.on_threads = bool(columns.recodes and not chooses and lib.bl_has_threads())
     return product
 
