@@ -1,6 +1,7 @@
 /* The threads behind bl_over_parts. One call has them at a time. Its parts are claimed one by one from a single word that
-   holds the call's number, how many parts it has and the next one: a thread that comes late finds either a part of the
-   call that is going on, or nothing. What a call is stays as it is until all its claimed parts have ended. */
+   holds the call's number, how many parts it has and the next one; before, a thread takes one of the call's seats, from a
+   word with that number too. So a thread that comes late finds either a part of the call that is going on, or nothing,
+   and a call has no more threads than it wants. What a call is stays as it is until all its parts have ended. */
 #define _POSIX_C_SOURCE 200809L /* before any header: threads, signal masks */
 #include "pool.h"
 
@@ -12,7 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 
-#define MOST_PARTS 256
+#define MOST_PARTS 1024
 /* How often a thread looks for work before it sleeps: about 0.1 ms, the time between two kernels of a training step. */
 #define LOOKS 30000
 /* How often the caller looks whether the others have ended before it lets another thread run in its place. */
@@ -22,17 +23,27 @@ static struct {
     pthread_mutex_t calls; /* held by the call that has the threads */
     pthread_mutex_t sleep;
     pthread_cond_t wake;
-    int started, asleep, ended;
-    uint64_t work; /* number of the call << 32 | its parts << 16 | the next part */
+    int started, asleep, ended, threads;
+    uint64_t work;  /* number of the call << 32 | its parts << 16 | the next part */
+    uint64_t seats; /* number of the call << 32 | seats that are free */
     intptr_t count;
     bl_part *part;
     const void *call;
-} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0, NULL, NULL};
+} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0, 0, 0, NULL, NULL};
 
 static int parts_of(uint64_t work) { return (int)(work >> 16 & 0xffff); }
 static int next_of(uint64_t work) { return (int)(work & 0xffff); }
 static uint64_t work_now(void) { return __atomic_load_n(&pool.work, __ATOMIC_SEQ_CST); }
+static uint64_t seats_now(void) { return __atomic_load_n(&pool.seats, __ATOMIC_SEQ_CST); }
 static int to_do(uint64_t work) { return next_of(work) < parts_of(work); }
+static int is_free(uint64_t seats, uint64_t work) { return seats >> 32 == work >> 32 && (uint32_t)seats > 0; }
+
+/* Whether there is a part for one more thread. */
+static int wanted(void)
+{
+    const uint64_t work = work_now();
+    return to_do(work) && is_free(seats_now(), work);
+}
 
 static void pause_briefly(void)
 {
@@ -43,35 +54,49 @@ static void pause_briefly(void)
 #endif
 }
 
-/* Run parts of the call that is going on, until none is left to claim. */
-static void run_parts(void)
+/* Run parts of the call of that number, as its thread number `thread`, until none is left to claim. */
+static void run_parts(uint64_t number, int thread)
 {
     for (;;) {
         uint64_t work = work_now();
-        if (!to_do(work))
+        if (work >> 32 != number || !to_do(work))
             return;
         if (!__atomic_compare_exchange_n(&pool.work, &work, work + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             continue;
         const intptr_t parts = parts_of(work), i = next_of(work);
-        pool.part(pool.call, (int)i, pool.count * i / parts, pool.count * (i + 1) / parts);
+        pool.part(pool.call, thread, pool.count * i / parts, pool.count * (i + 1) / parts);
         __atomic_add_fetch(&pool.ended, 1, __ATOMIC_RELEASE);
     }
+}
+
+/* Take a seat of the call that is going on, and run parts of it. */
+static void join(void)
+{
+    const uint64_t work = work_now();
+    uint64_t seats = seats_now();
+    while (is_free(seats, work))
+        if (__atomic_compare_exchange_n(&pool.seats, &seats, seats - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            /* The seats fall from threads - 1: the first taker is thread 1. Where the call has ended meanwhile, the
+               number is another one, and nothing is run. */
+            run_parts(work >> 32, __atomic_load_n(&pool.threads, __ATOMIC_RELAXED) - (int)(uint32_t)seats);
+            return;
+        }
 }
 
 static void *help(void *unused)
 {
     for (;;) {
-        for (int look = 0; look < LOOKS && !to_do(work_now()); look++)
+        for (int look = 0; look < LOOKS && !wanted(); look++)
             pause_briefly();
-        if (!to_do(work_now())) {
+        if (!wanted()) {
             pthread_mutex_lock(&pool.sleep);
             __atomic_add_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
-            if (!to_do(work_now()))
+            if (!wanted())
                 pthread_cond_wait(&pool.wake, &pool.sleep);
             __atomic_sub_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool.sleep);
         }
-        run_parts();
+        join();
     }
     return unused;
 }
@@ -83,7 +108,7 @@ static void forget(void)
     pthread_mutex_init(&pool.sleep, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pool.started = pool.asleep = pool.ended = 0;
-    pool.work = 0;
+    pool.work = pool.seats = 0;
 }
 
 /* Start threads until there are so many, or no more are to be had. Signals are for the program's own threads. */
@@ -105,28 +130,30 @@ static void start(int threads)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void bl_over_parts(int threads, intptr_t count, bl_part *part, const void *call)
+void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {
-    const intptr_t parts = bl_max(1, bl_min(bl_min(threads, MOST_PARTS), count));
-    if (parts == 1 || pthread_mutex_trylock(&pool.calls) != 0) {
-        for (intptr_t i = 0; i < parts; i++)
-            part(call, (int)i, count * i / parts, count * (i + 1) / parts);
+    parts = bl_max(1, bl_min(bl_min(parts, MOST_PARTS), count));
+    if (parts == 1 || threads == 1 || pthread_mutex_trylock(&pool.calls) != 0) {
+        part(call, 0, 0, count);
         return;
     }
-    if (pool.started < parts - 1)
-        start((int)parts - 1);
+    threads = (int)bl_min(threads, parts);
+    if (pool.started < threads - 1)
+        start(threads - 1);
+    __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
     pool.count = count;
     pool.part = part;
     pool.call = call;
     __atomic_store_n(&pool.ended, 0, __ATOMIC_RELAXED);
-    const uint64_t number = (work_now() >> 32) + 1;
+    const uint64_t number = ((work_now() >> 32) + 1) & 0xffffffff;
+    __atomic_store_n(&pool.seats, number << 32 | (uint64_t)(threads - 1), __ATOMIC_SEQ_CST);
     __atomic_store_n(&pool.work, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&pool.asleep, __ATOMIC_SEQ_CST) > 0) {
         pthread_mutex_lock(&pool.sleep);
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.sleep);
     }
-    run_parts();
+    run_parts(number, 0);
     for (int look = 1; __atomic_load_n(&pool.ended, __ATOMIC_ACQUIRE) < parts; look++)
         if (look % LOOKS_BEFORE_YIELD)
             pause_briefly();
@@ -139,9 +166,10 @@ int bl_has_threads(void) { return 1; }
 
 #else
 
-void bl_over_parts(int threads, intptr_t count, bl_part *part, const void *call)
+void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {
     (void)threads;
+    (void)parts;
     part(call, 0, 0, count);
 }
 

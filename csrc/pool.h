@@ -5,12 +5,12 @@
 
 #include "common.h"
 
-/* Part `index` of a call: its rows [start, stop). */
-typedef void bl_part(const void *call, int index, intptr_t start, intptr_t stop);
+/* Rows [start, stop) of a call, on its thread number `thread`. */
+typedef void bl_part(const void *call, int thread, intptr_t start, intptr_t stop);
 
-/* Cut range(count) into `threads` contiguous parts (fewer where there are fewer rows) and run them on this thread and at
-   most threads - 1 others; all have ended when it returns. Where another call has the threads, or there are none, this
-   thread runs all parts. */
-void bl_over_parts(int threads, intptr_t count, bl_part *part, const void *call);
+/* Cut range(count) into `parts` contiguous parts (fewer where there are fewer rows) and run them on this thread, number
+   0, and at most threads - 1 others; all have ended when it returns. Where another call has the threads, or there are
+   none, this thread runs all parts. */
+void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call);
 
 #endif

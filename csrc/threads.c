@@ -35,10 +35,10 @@ typedef struct {
     char *out;
 } gradient_call;
 
-static void grad_input_part(const void *call, int index, intptr_t start, intptr_t stop)
+static void grad_input_part(const void *call, int thread, intptr_t start, intptr_t stop)
 {
     const gradient_call *c = call;
-    (void)index;
+    (void)thread;
     bl_grad_input(c->variant, c->g + start * c->channels * bytes_of(c->g_type), c->g_type, c->bits, stop - start,
                   c->channels, c->n, c->out + start * (intptr_t)c->n * bytes_of_sum(c->g_type));
 }
@@ -47,13 +47,13 @@ void bl_grad_input_on_threads(int threads, int variant, const void *g, int g_typ
                               intptr_t k, int64_t n, void *out)
 {
     const gradient_call call = {.variant = variant, .g_type = g_type, .g = g, .bits = w, .channels = k, .n = n, .out = out};
-    bl_over_parts(threads, m, grad_input_part, &call);
+    bl_over_parts(threads, threads, m, grad_input_part, &call);
 }
 
-static void grad_weight_part(const void *call, int index, intptr_t start, intptr_t stop)
+static void grad_weight_part(const void *call, int thread, intptr_t start, intptr_t stop)
 {
     const gradient_call *c = call;
-    (void)index;
+    (void)thread;
     bl_grad_weight(c->variant, c->g, c->g_type, c->bits, c->m, c->channels, c->n, c->first + start, stop - start,
                    c->accumulate, c->out + start * (intptr_t)c->n * bytes_of_sum(c->g_type));
 }
@@ -62,13 +62,13 @@ void bl_grad_weight_on_threads(int threads, int variant, const void *g, int g_ty
                                intptr_t channels, int64_t n, intptr_t first, intptr_t k, int accumulate, void *out)
 {
     const gradient_call call = {variant, g_type, accumulate, 0, g, x, m, channels, first, n, out};
-    bl_over_parts(threads, k, grad_weight_part, &call);
+    bl_over_parts(threads, threads, k, grad_weight_part, &call);
 }
 
-static void codes_grad_weight_part(const void *call, int index, intptr_t start, intptr_t stop)
+static void codes_grad_weight_part(const void *call, int thread, intptr_t start, intptr_t stop)
 {
     const gradient_call *c = call;
-    (void)index;
+    (void)thread;
     bl_codes_grad_weight(c->variant, c->g, c->g_type, c->bits, c->m, c->channels, c->n, c->first + start, stop - start,
                          c->accumulate, c->out + start * (intptr_t)c->n * bytes_of(c->out_type), c->out_type);
 }
@@ -78,7 +78,7 @@ void bl_codes_grad_weight_on_threads(int threads, int variant, const void *g, in
                                      int accumulate, void *out, int out_type)
 {
     const gradient_call call = {variant, g_type, accumulate, out_type, g, codes, m, channels, first, n, out};
-    bl_over_parts(threads, k, codes_grad_weight_part, &call);
+    bl_over_parts(threads, threads, k, codes_grad_weight_part, &call);
 }
 
 typedef struct {
@@ -91,19 +91,23 @@ typedef struct {
     uint8_t *scratch;
 } product_call;
 
-static void xnor_matmul_quads_part(const void *call, int index, intptr_t start, intptr_t stop)
+static void xnor_matmul_quads_part(const void *call, int thread, intptr_t start, intptr_t stop)
 {
     const product_call *c = call;
     bl_xnor_matmul_quads(c->variant, c->a + start * c->words, c->columns, stop - start, c->k, c->words, c->n,
                          c->out + start * c->k * bytes_of(c->out_type), c->out_type,
-                         c->scratch + index * c->scratch_bytes);
+                         c->scratch + thread * c->scratch_bytes);
 }
+
+/* Parts a thread: a thread that was asleep comes 40 microseconds late, and then takes fewer. The kernels of gradients
+   expand their bits once a part, so they have one. */
+#define BL_PARTS 4
 
 void bl_xnor_matmul_quads_on_threads(int threads, int variant, const uint64_t *a, const uint8_t *columns, intptr_t m,
                                      intptr_t k, intptr_t words, int64_t n, void *out, int out_type, uint8_t *scratch)
 {
     const product_call call = {variant, out_type, a, columns, k, words, bl_quads_scratch(m, words), n, out, scratch};
-    bl_over_parts(threads, m, xnor_matmul_quads_part, &call);
+    bl_over_parts(threads, BL_PARTS * threads, m, xnor_matmul_quads_part, &call);
 }
 
 typedef struct {
@@ -115,12 +119,12 @@ typedef struct {
     char *weight, *mean, *square;
 } adam_call;
 
-static void adam_update_part(const void *call, int index, intptr_t start, intptr_t stop)
+static void adam_update_part(const void *call, int thread, intptr_t start, intptr_t stop)
 {
     const adam_call *c = call;
     const intptr_t before = start * (intptr_t)c->n, moment = bytes_of(c->moment_type);
     const intptr_t g_row = c->g_type == BL_UINT64 ? bl_words(c->n) * 8 : (intptr_t)c->n * bytes_of(c->g_type);
-    (void)index;
+    (void)thread;
     bl_adam_update(c->variant, c->g + start * g_row, c->g_type, c->scale, c->coefficients, stop - start, c->n,
                    c->weight + before * bytes_of(c->weight_type), c->weight_type, c->mean + before * moment,
                    c->square + before * moment, c->moment_type);
@@ -131,5 +135,5 @@ void bl_adam_update_on_threads(int threads, int variant, const void *g, int g_ty
                                void *mean, void *square, int moment_type)
 {
     const adam_call call = {variant, g_type, weight_type, moment_type, g, scale, coefficients, n, weight, mean, square};
-    bl_over_parts(threads, rows, adam_update_part, &call);
+    bl_over_parts(threads, threads, rows, adam_update_part, &call);
 }
