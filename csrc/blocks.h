@@ -83,8 +83,8 @@ static inline intptr_t bl_planes_step(int bits, intptr_t words)
 /* Products of gradients with bits. A group is four bytes of a gradient, 4 int8, 2 int16 or 1 float32 terms; a block is
    at most BL_BLOCK_ROWS rows by BL_BLOCK_GROUPS groups by BL_BLOCK_WORDS words of bits. The bits of a word and a block
    are expanded once to a panel, which every row of the block reads: 256 bytes a group, 16 KiB, half of a small first
-   cache. The sums (128 KiB) stay in the second. With the gradients gathered (32 KiB) a product takes about 190 KiB of
-   stack; two words in the place of four, 120 KiB, cost 4 percent at 1024 cubed. */
+   cache. The sums (128 KiB) stay in the second. With the gradients gathered (32 KiB) a product takes about 206 KiB of
+   stack; two words in the place of four, 136 KiB, cost 4 percent at 1024 cubed. */
 #define BL_BLOCK_ROWS 128
 #define BL_BLOCK_GROUPS 64
 #define BL_BLOCK_WORDS 4
@@ -150,6 +150,11 @@ typedef struct {
     void (*product)(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
 
     bl_gradient_finish_row *finish;
+
+    /* As product; and expand the groups of `next`, the next panel's bits, to next_panel, between the products. NULL where
+       that is no faster than one after the other; `next` is NULL where there is no next panel. */
+    void (*product_expanding)(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add,
+                              const uint64_t *next, void *next_panel);
 } bl_gradient_type;
 
 /* The types of a variant. */

@@ -15,8 +15,10 @@ void bl_interleave_int8_amx(const char *const *terms, intptr_t groups, intptr_t 
 void bl_interleave_int16_amx(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                              bl_gradient_rows *rows, int32_t *totals);
 
-/* The product of gradients (blocks.h) with a panel of int8: of bits, or of codes. */
-void bl_product_int8_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
-void bl_product_int16_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add);
+/* The product of gradients (product_expanding of blocks.h) with a panel of int8: of bits, or of codes. */
+void bl_product_int8_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add,
+                         const uint64_t *next, void *next_panel);
+void bl_product_int16_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add,
+                          const uint64_t *next, void *next_panel);
 
 #endif

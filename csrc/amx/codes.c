@@ -62,7 +62,8 @@ BL_TARGET_AMX static void multiply(code_product *p, intptr_t from, intptr_t coun
     for (intptr_t w = 0; w * BL_COLUMNS < width; w++) {
         for (intptr_t t = 0; t < count; t += 4)
             interleave_codes(p, from + t, from + count, column + w * BL_COLUMNS, p->panel + t / 4 * BL_PANEL_BYTES);
-        (p->size == 1 ? bl_product_int8_amx : bl_product_int16_amx)(&p->rows, p->panel, groups, p->sums[w], add);
+        (p->size == 1 ? bl_product_int8_amx : bl_product_int16_amx)(&p->rows, p->panel, groups, p->sums[w], add, NULL,
+                                                                  NULL);
     }
 }
 

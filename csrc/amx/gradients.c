@@ -19,10 +19,35 @@ typedef struct {
     int32_t *to;
 } tile_rows;
 
+/* The next panel, which is expanded some groups of four terms after each step of this one's products. */
+typedef struct {
+    void (*expand)(const uint64_t *bits, intptr_t fours, void *panel);
+    const uint64_t *bits;
+    char *panel;
+    intptr_t fours, done, each;
+} expansion;
+
+static inline void expand_some(expansion *e, intptr_t most)
+{
+    intptr_t count = bl_min(most, e->fours - e->done);
+    if (count <= 0)
+        return;
+    e->expand(e->bits + 4 * e->done, count, e->panel + e->done * BL_PANEL_BYTES);
+    e->done += count;
+}
+
+/* `fours` groups to expand during the products of so many rows and steps, `passes` times. */
+static inline expansion begin(void (*expand)(const uint64_t *, intptr_t, void *), const uint64_t *bits, void *panel,
+                              intptr_t fours, intptr_t rows, intptr_t steps, intptr_t passes)
+{
+    const intptr_t all = passes * steps * (BL_COLUMNS / 32) * ((rows + 2 * ROWS - 1) / (2 * ROWS));
+    return (expansion){expand, bits, panel, bits ? fours : 0, 0, bits && all ? (fours + all - 1) / all : 0};
+}
+
 /* The sums of 16 rows, or of 32 where `pair`, for all columns. `whole` and `all` steps; a_signed, add and pair are
    constants where it is inlined. */
 BL_TARGET_AMX BL_INLINE void multiply(int a_signed, int add, int pair, const tile_rows *a, const char *panel,
-                                      intptr_t whole, intptr_t all)
+                                      intptr_t whole, intptr_t all, expansion *next)
 {
     for (int column = 0; column < BL_COLUMNS; column += 32, panel += 32 * BL_GROUP_BYTES) {
         int32_t *upper = a[0].to + column, *lower = a[1].to + column;
@@ -59,6 +84,7 @@ BL_TARGET_AMX BL_INLINE void multiply(int a_signed, int add, int pair, const til
                 DOT(2, 5, 6);
                 DOT(3, 5, 7);
             }
+            expand_some(next, next->each);
         }
         BL_TILE_STORE(0, upper, SUMS_STRIDE);
         BL_TILE_STORE(1, upper + 16, SUMS_STRIDE);
@@ -70,16 +96,16 @@ BL_TARGET_AMX BL_INLINE void multiply(int a_signed, int add, int pair, const til
 }
 
 BL_TARGET_AMX BL_INLINE void multiply_signed(int add, int pair, const tile_rows *a, const char *panel, intptr_t whole,
-                                             intptr_t all)
+                                             intptr_t all, expansion *next)
 {
     if (add && pair)
-        multiply(1, 1, 1, a, panel, whole, all);
+        multiply(1, 1, 1, a, panel, whole, all, next);
     else if (add)
-        multiply(1, 1, 0, a, panel, whole, all);
+        multiply(1, 1, 0, a, panel, whole, all, next);
     else if (pair)
-        multiply(1, 0, 1, a, panel, whole, all);
+        multiply(1, 0, 1, a, panel, whole, all, next);
     else
-        multiply(1, 0, 0, a, panel, whole, all);
+        multiply(1, 0, 0, a, panel, whole, all, next);
 }
 
 /* --- Sums --------------------------------------------------------------------------------------------------------- */
@@ -135,11 +161,12 @@ BL_TARGET_AMX static void lay_int8(const bl_gradient_rows *rows, intptr_t i, int
 }
 
 BL_TARGET_AMX void bl_product_int8_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
-                                       int add)
+                                       int add, const uint64_t *next, void *next_panel)
 {
     _Alignas(64) char copies[2][ROWS * COPY_STRIDE];
     _Alignas(64) int32_t tiles[2][ROWS * BL_COLUMNS];
     intptr_t whole = BL_GROUP_BYTES * groups / STEP, all = (BL_GROUP_BYTES * groups + STEP - 1) / STEP;
+    expansion e = begin(bl_expand_int8_avx512, next, next_panel, groups, rows->count, all, 1);
     for (intptr_t i = 0; i < rows->count; i += 2 * ROWS) {
         int pair = rows->count - i > ROWS;
         tile_rows a[2];
@@ -154,11 +181,12 @@ BL_TARGET_AMX void bl_product_int8_amx(const bl_gradient_rows *rows, const void 
         }
         if (!pair)
             a[1] = a[0];
-        multiply_signed(add, pair, a, panel, whole, all);
+        multiply_signed(add, pair, a, panel, whole, all, &e);
         for (int h = 0; h <= pair; h++)
             if (a[h].to == tiles[h])
                 put(rows, i + h * ROWS, tiles[h], sums);
     }
+    expand_some(&e, e.fours);
 }
 
 /* --- int16 -------------------------------------------------------------------------------------------------------- */
@@ -167,17 +195,21 @@ BL_TARGET_AMX void bl_product_int8_amx(const bl_gradient_rows *rows, const void 
    planes' sums are added. The panel holds +1 and -1, so that no total is needed, which the result has no room for. */
 #define PLANE_STRIDE (COPY_STRIDE / 2)
 
-BL_TARGET_AMX static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel)
+BL_TARGET_AMX static void expand_signs(const uint64_t *bits, intptr_t fours, void *panel)
 {
     const __m512i one = _mm512_set1_epi8(1);
-    /* A last half group of four terms meets zeros. */
-    intptr_t fours = (groups + 1) / 2;
     bl_expand_int8_avx512(bits, fours, panel);
     char *at = panel;
     for (intptr_t b = 0; b < fours * BL_PANEL_BYTES; b += 64) {
         __m512i flags = _mm512_load_si512(at + b);
         _mm512_store_si512(at + b, _mm512_sub_epi8(_mm512_add_epi8(flags, flags), one));
     }
+}
+
+/* A last half group of four terms meets zeros. */
+static void expand_int16(const uint64_t *bits, intptr_t groups, void *panel)
+{
+    expand_signs(bits, (groups + 1) / 2, panel);
 }
 
 /* The planes of 16 rows from i on, filled with zeros to whole steps. */
@@ -199,11 +231,12 @@ BL_TARGET_AMX static void split_int16(const bl_gradient_rows *rows, intptr_t i, 
 }
 
 BL_TARGET_AMX void bl_product_int16_amx(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums,
-                                        int add)
+                                        int add, const uint64_t *next, void *next_panel)
 {
     _Alignas(64) char planes[2][2][ROWS * PLANE_STRIDE];
     _Alignas(64) int32_t before[2][ROWS * BL_COLUMNS], tiles[2][ROWS * BL_COLUMNS];
     intptr_t steps = (2 * groups + STEP - 1) / STEP;
+    expansion e = begin(expand_signs, next, next_panel, (groups + 1) / 2, rows->count, steps, 2);
     memset(before, 0, sizeof before);
     for (intptr_t i = 0; i < rows->count; i += 2 * ROWS) {
         int pair = rows->count - i > ROWS;
@@ -216,24 +249,25 @@ BL_TARGET_AMX void bl_product_int16_amx(const bl_gradient_rows *rows, const void
             if (h <= pair && add)
                 fetch(rows, i + h * ROWS, sums, before[h]);
         }
-        multiply_signed(0, pair, upper, panel, steps, steps);
+        multiply_signed(0, pair, upper, panel, steps, steps, &e);
         for (intptr_t c = 0; c < (1 + pair) * ROWS * BL_COLUMNS; c += 16) {
             __m512i sum = _mm512_slli_epi32(_mm512_load_si512(tiles[0] + c), 8);
             _mm512_store_si512(tiles[0] + c, _mm512_add_epi32(sum, _mm512_load_si512(before[0] + c)));
         }
         if (pair)
-            multiply(0, 1, 1, lower, panel, steps, steps);
+            multiply(0, 1, 1, lower, panel, steps, steps, &e);
         else
-            multiply(0, 1, 0, lower, panel, steps, steps);
+            multiply(0, 1, 0, lower, panel, steps, steps, &e);
         for (int h = 0; h <= pair; h++)
             put(rows, i + h * ROWS, tiles[h], sums);
     }
+    expand_some(&e, e.fours);
 }
 
 static const bl_gradient_types types = {
-    .int8 = {bl_expand_int8_avx512, bl_interleave_int8_amx, bl_total_int8_avx512, bl_product_int8_amx,
-             bl_finish_int8_avx512},
-    .int16 = {expand_int16, bl_interleave_int16_amx, NULL, bl_product_int16_amx, bl_finish_int16_avx512},
+    .int8 = {bl_expand_int8_avx512, bl_interleave_int8_amx, bl_total_int8_avx512, NULL, bl_finish_int8_avx512,
+             bl_product_int8_amx},
+    .int16 = {expand_int16, bl_interleave_int16_amx, NULL, NULL, bl_finish_int16_avx512, bl_product_int16_amx},
 };
 
 /* Tiles have no float32 products. */

@@ -27,7 +27,7 @@ typedef struct {
     int32_t totals[BL_BLOCK_ROWS];
     uint64_t bits[BL_BLOCK_WORDS][BL_GROUP_BYTES * BL_BLOCK_GROUPS];
     _Alignas(64) char gathered[BL_BLOCK_ROWS * BL_BLOCK_GROUPS * BL_GROUP_BYTES];
-    _Alignas(64) char panel[BL_BLOCK_GROUPS * BL_PANEL_BYTES];
+    _Alignas(64) char panel[2][BL_BLOCK_GROUPS * BL_PANEL_BYTES];
     _Alignas(64) int32_t sums[BL_BLOCK_WORDS * BL_BLOCK_ROWS * BL_COLUMNS];
 } product;
 
@@ -125,11 +125,18 @@ static inline void make_room(product *p, bl_gradient_result *rest, intptr_t term
 static inline void multiply(product *p, intptr_t count, intptr_t groups)
 {
     int set = sets_sums(p, p->at.count);
-    for (intptr_t w = 0; w < p->words; w++) {
+    for (intptr_t w = 0; w < p->words; w++)
         for (intptr_t t = count; t < p->per_group * groups; t++)
             p->bits[w][t] = 0;
-        p->type->expand(p->bits[w], groups, p->panel);
-        p->type->product(&p->at, p->panel, groups, p->sums + w * p->rows * BL_COLUMNS, !set);
+    for (intptr_t w = 0; w < p->words; w++) {
+        int32_t *sums = p->sums + w * p->rows * BL_COLUMNS;
+        const uint64_t *next = w + 1 < p->words ? p->bits[w + 1] : NULL;
+        if (!p->type->product_expanding || w == 0)
+            p->type->expand(p->bits[w], groups, p->panel[0]);
+        if (p->type->product_expanding)
+            p->type->product_expanding(&p->at, p->panel[w % 2], groups, sums, !set, next, p->panel[(w + 1) % 2]);
+        else
+            p->type->product(&p->at, p->panel[0], groups, sums, !set);
     }
 }
 
