@@ -1,7 +1,7 @@
 """Row ranges over a few Python threads: the kernels release the GIL, so OpenMP is not needed.
 
-To wake such a thread takes 40 microseconds. Kernels of no more than that cut their rows in C (csrc/pool.h), and have
-the threads that they use counted here.
+To wake such a thread takes as long as many a kernel, since it has to be given the GIL first. Short kernels cut their
+rows in C (csrc/pool.h), and have the threads that they use counted here.
 
 The threads of a process that are inside split calls are counted, and a call borrows only as many helpers as there are
 processors left. So callers in a thread pool (joblib's, dask's, a web server's) do not start k threads each. The cut

@@ -17,7 +17,7 @@ def _rows(array: np.ndarray) -> np.ndarray:
     if array.ndim != 2:
         last = array.shape[-1] if array.ndim else 1
         array = array.reshape(array.size // max(last, 1), last)
-    return array.view(np.uint16) if array.dtype is _FLOAT16 else array
+    return array.view(np.uint16) if array.dtype == _FLOAT16 else array
 
 
 def _stored(array: np.ndarray) -> np.ndarray:
