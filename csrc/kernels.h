@@ -353,6 +353,25 @@ void bl_norm_bounds(int variant, const double *mean, const double *spread, const
 void bl_l2_factors(int variant, const int64_t *sums, intptr_t groups, const double *mean, const double *spread,
                    int64_t count, double scale, intptr_t channels, float *out);
 
+/* Where rows are few, the same in one call each; y, x, d and out as above, mean and spread (channels).
+   A batch's statistics: out[0] and out[1] = mean and standard deviation as l2_statistics has them of channel_sums, the
+   second rounded to float in units of 1 / scale; and the running mean and spread, in the units of y * scale, each
+   running * momentum + (float)(batch * scale * (1 - momentum)) in single. *finite = 1; where one of these is not finite, 0,
+   and they stay as they are. rows > 0; scale is a power of two; out (2, channels). */
+void bl_batch_statistics(int variant, const void *y, int y_type, double scale, double momentum, float *mean,
+                         float *spread, intptr_t rows, intptr_t channels, double *out, uint8_t *finite);
+
+/* norm_bounds to bounds (3, channels), then sign_pass to out. */
+void bl_norm_signs(int variant, const void *y, int y_type, const double *mean, const double *spread, const float *shift,
+                   int32_t *bounds, intptr_t rows, intptr_t channels, uint64_t *out);
+
+/* gradient_sums, l2_factors to factors (3, channels), shift[c] = (float)(sum * worth), and with the peak
+   *step = peak / limit in single, at least the smallest normal float, 1 where the peak is 0; then norm_gradient to out.
+   Where the peak is not finite *step is not, and out stays as it is. */
+void bl_batch_gradient(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
+                       const double *mean, const double *spread, double scale, double worth, int32_t limit,
+                       float *factors, float *shift, float *step, intptr_t rows, intptr_t channels, void *out);
+
 /* The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
    place of a tap in its window, row by row, has `planes` bits: as many as window * window - 1 has. */
 #define BL_POOL_PLANES 16
@@ -375,6 +394,14 @@ void bl_max_pool_places(int variant, const void *x, int x_type, const bl_pool2d 
    d_type, BL_INT8, BL_INT16 or BL_FLOAT32, or of BL_INT32 where integers overlap. */
 void bl_max_pool_gradient(int variant, const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
                           void *out, int out_type);
+
+/* --- The loss ---------------------------------------------------------------------------------------------------
+   Softmax cross-entropy in double, one operation at a time. With x = scores[i, j] - max scores[i]: terms[1, i] = x of the
+   label; scores[i, j] becomes exp(x), 2^k times the Taylor series of degree 13 of x - k * ln 2 (in two parts) by Horner's
+   rule, 0 below -700; terms[0, i] = their sum in order; out[i, j] = (float)((exp(x) / sum - [j is the label]) / rows).
+   labels (rows) in [0, classes), scores (rows, classes) finite, classes > 0, terms (2, rows), out (rows, classes). */
+void bl_softmax_gradient(int variant, const int64_t *labels, intptr_t rows, intptr_t classes, double *scores,
+                         double *terms, float *out);
 
 /* --- Updates of parameters --------------------------------------------------------------------------------------
    One pass over a parameter, in float32, one IEEE operation after the other in the order written. weight, mean, square

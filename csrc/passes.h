@@ -1,4 +1,4 @@
-/* Passes over channels: the statistics of batch norm, its sign and its gradient, and max pooling.
+/* Passes over channels: the statistics of batch norm, its sign and its gradient.
 
    Plain loops over 64 channels at a time, which every compiler turns into vector code. A variant's passes.c names its
    suffix and its instructions (BL_PASS, BL_PASS_TARGET), brings its own way between comparisons and words of bits
@@ -62,6 +62,20 @@ BL_INLINE void load_floats(const float *from, intptr_t at, intptr_t width, float
 #define EACH_BLOCK(channels)                                                                                           \
     for (intptr_t j = 0, width; j < (channels) && (width = bl_min(LANES, (channels) - j)); j += LANES)
 
+/* The sums of rows [start, stop) of a block's channels, and of their squares. */
+BL_PASS_TARGET BL_INLINE void sums_of(const void *y, int y_type, intptr_t start, intptr_t stop, intptr_t channels,
+                                      intptr_t j, intptr_t width, int64_t sum[LANES], int64_t square[LANES])
+{
+    for (intptr_t i = start; i < stop; i++) {
+        int32_t v[LANES];
+        load(y, y_type, i * channels + j, width, v);
+        for (int c = 0; c < LANES; c++) {
+            sum[c] += v[c];
+            square[c] += (int64_t)v[c] * v[c];
+        }
+    }
+}
+
 BL_PASS_TARGET void BL_PASS(channel_sums)(const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels,
                                           int64_t *out)
 {
@@ -69,14 +83,7 @@ BL_PASS_TARGET void BL_PASS(channel_sums)(const void *y, int y_type, intptr_t gr
         EACH_BLOCK(channels)
         {
             int64_t sum[LANES] = {0}, square[LANES] = {0};
-            for (intptr_t i = 0; i < rows; i++) {
-                int32_t v[LANES];
-                load(y, y_type, (g * rows + i) * channels + j, width, v);
-                for (int c = 0; c < LANES; c++) {
-                    sum[c] += v[c];
-                    square[c] += (int64_t)v[c] * v[c];
-                }
-            }
+            sums_of(y, y_type, g * rows, (g + 1) * rows, channels, j, width, sum, square);
             memcpy(out + 2 * g * channels + j, sum, (size_t)width * sizeof *sum);
             memcpy(out + (2 * g + 1) * channels + j, square, (size_t)width * sizeof *square);
         }
@@ -125,30 +132,38 @@ BL_PASS_TARGET void BL_PASS(sign_pass)(const void *y, int y_type, const int32_t 
     }
 }
 
+/* The sums of rows [start, stop) of a block's gradient, and of its products with x. */
+BL_PASS_TARGET BL_INLINE void gradient_sums_of(const void *d, int d_type, const uint64_t *passes, const void *x,
+                                               int x_type, intptr_t start, intptr_t stop, intptr_t channels, intptr_t j,
+                                               intptr_t width, int64_t sum[LANES], int64_t product[LANES])
+{
+    intptr_t words = bl_words(channels);
+    for (intptr_t i = start; i < stop; i++) {
+        int32_t v[LANES], by[LANES];
+        load(d, d_type, i * channels + j, width, v);
+        keep(passes[i * words + j / 64], v);
+        for (int c = 0; c < LANES; c++)
+            sum[c] += v[c];
+        if (x_type == BL_UINT64) {
+            keep(((const uint64_t *)x)[i * words + j / 64], v);
+            for (int c = 0; c < LANES; c++)
+                product[c] += v[c];
+            continue;
+        }
+        load(x, x_type, i * channels + j, width, by);
+        for (int c = 0; c < LANES; c++)
+            product[c] += (int64_t)v[c] * by[c];
+    }
+}
+
 BL_PASS_TARGET void BL_PASS(gradient_sums)(const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
                                            intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out)
 {
-    intptr_t words = bl_words(channels);
     for (intptr_t g = 0; g < groups; g++)
         EACH_BLOCK(channels)
         {
             int64_t sum[LANES] = {0}, product[LANES] = {0};
-            for (intptr_t i = g * rows; i < (g + 1) * rows; i++) {
-                int32_t v[LANES], by[LANES];
-                load(d, d_type, i * channels + j, width, v);
-                keep(passes[i * words + j / 64], v);
-                for (int c = 0; c < LANES; c++)
-                    sum[c] += v[c];
-                if (x_type == BL_UINT64) {
-                    keep(((const uint64_t *)x)[i * words + j / 64], v);
-                    for (int c = 0; c < LANES; c++)
-                        product[c] += v[c];
-                    continue;
-                }
-                load(x, x_type, i * channels + j, width, by);
-                for (int c = 0; c < LANES; c++)
-                    product[c] += (int64_t)v[c] * by[c];
-            }
+            gradient_sums_of(d, d_type, passes, x, x_type, g * rows, (g + 1) * rows, channels, j, width, sum, product);
             memcpy(out + 2 * g * channels + j, sum, (size_t)width * sizeof *sum);
             memcpy(out + (2 * g + 1) * channels + j, product, (size_t)width * sizeof *product);
         }
@@ -228,91 +243,6 @@ BL_PASS_TARGET void BL_PASS(norm_gradient)(const void *d, int d_type, const uint
                 code[c] = (int32_t)((value + rounding) - rounding);
             }
             store(out, d_type, i * channels + j, width, code);
-        }
-    }
-}
-
-/* The largest values of the windows, or the bits of the first place that holds each; the other is NULL. */
-BL_PASS_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d *shape, void *out, uint64_t *places)
-{
-    intptr_t channels = shape->channels, words = bl_words(channels), row = shape->width * channels;
-    intptr_t positions = shape->out_height * shape->out_width;
-    for (intptr_t p = 0; p < shape->batch * positions; p++) {
-        intptr_t b = p / positions, r = p % positions / shape->out_width, s = p % shape->out_width;
-        intptr_t corner = (b * shape->height + r * shape->stride) * row + s * shape->stride * channels;
-        EACH_BLOCK(channels)
-        {
-            int32_t best[LANES], v[LANES];
-            uint64_t place[BL_POOL_PLANES] = {0};
-            load(x, x_type, corner + j, width, best);
-            for (intptr_t t = 1; t < shape->window * shape->window; t++) {
-                load(x, x_type, corner + t / shape->window * row + t % shape->window * channels + j, width, v);
-                if (places) {
-                    uint64_t larger = ~reached(best, v);
-                    for (int bit = 0; bit < shape->planes; bit++)
-                        place[bit] = t >> bit & 1 ? place[bit] | larger : place[bit] & ~larger;
-                }
-                for (int c = 0; c < LANES; c++)
-                    best[c] = best[c] > v[c] ? best[c] : v[c];
-            }
-            if (out)
-                store(out, x_type, p * channels + j, width, best);
-            else
-                for (int bit = 0; bit < shape->planes; bit++)
-                    places[(p * shape->planes + bit) * words + j / 64] = place[bit];
-        }
-    }
-}
-
-BL_PASS_TARGET void BL_PASS(max_pool)(const void *x, int x_type, const bl_pool2d *shape, void *out)
-{
-    pool(x, x_type, shape, out, NULL);
-}
-
-BL_PASS_TARGET void BL_PASS(max_pool_places)(const void *x, int x_type, const bl_pool2d *shape, uint64_t *out)
-{
-    pool(x, x_type, shape, NULL, out);
-}
-
-BL_PASS_TARGET void BL_PASS(max_pool_gradient)(const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
-                                               void *out, int out_type)
-{
-    intptr_t channels = shape->channels, words = bl_words(channels), row = shape->width * channels;
-    intptr_t positions = shape->out_height * shape->out_width;
-    intptr_t bytes = out_type == BL_INT8 ? 1 : out_type == BL_INT16 ? 2 : 4;
-    memset(out, 0, (size_t)(shape->batch * shape->height * row * bytes));
-    for (intptr_t p = 0; p < shape->batch * positions; p++) {
-        intptr_t b = p / positions, r = p % positions / shape->out_width, s = p % shape->out_width;
-        intptr_t corner = (b * shape->height + r * shape->stride) * row + s * shape->stride * channels;
-        EACH_BLOCK(channels)
-        {
-            int32_t v[LANES], chosen[LANES], sum[LANES];
-            /* A float that is kept or not is an integer to this pass, until windows overlap and add up. */
-            load(d, d_type == BL_FLOAT32 ? BL_INT32 : d_type, p * channels + j, width, v);
-            for (intptr_t t = 0; t < shape->window * shape->window; t++) {
-                uint64_t here = ~UINT64_C(0);
-                for (int bit = 0; bit < shape->planes; bit++) {
-                    uint64_t plane = places[(p * shape->planes + bit) * words + j / 64];
-                    here &= t >> bit & 1 ? plane : ~plane;
-                }
-                intptr_t at = corner + t / shape->window * row + t % shape->window * channels + j;
-                memcpy(chosen, v, sizeof v);
-                keep(here, chosen);
-                if (shape->stride < shape->window) {
-                    load(out, out_type == BL_FLOAT32 ? BL_INT32 : out_type, at, width, sum);
-                    if (out_type == BL_FLOAT32) {
-                        float a[LANES], c[LANES];
-                        memcpy(a, sum, sizeof a);
-                        memcpy(c, chosen, sizeof c);
-                        for (int k = 0; k < LANES; k++)
-                            a[k] += c[k];
-                        memcpy(chosen, a, sizeof a);
-                    } else
-                        for (int k = 0; k < LANES; k++)
-                            chosen[k] += sum[k];
-                }
-                store(out, out_type == BL_FLOAT32 ? BL_INT32 : out_type, at, width, chosen);
-            }
         }
     }
 }

@@ -192,6 +192,19 @@
        const float *second, const float *factor, float scale, int32_t limit, intptr_t rows, intptr_t channels,         \
        void *out),                                                                                                     \
       (d, d_type, passes, x, x_type, first, second, factor, scale, limit, rows, channels, out))                        \
+    X(batch_statistics,                                                                                                \
+      (const void *y, int y_type, double scale, double momentum, float *mean, float *spread, intptr_t rows,            \
+       intptr_t channels, double *out, uint8_t *finite),                                                               \
+      (y, y_type, scale, momentum, mean, spread, rows, channels, out, finite))                                         \
+    X(norm_signs,                                                                                                      \
+      (const void *y, int y_type, const double *mean, const double *spread, const float *shift, int32_t *bounds,       \
+       intptr_t rows, intptr_t channels, uint64_t *out),                                                               \
+      (y, y_type, mean, spread, shift, bounds, rows, channels, out))                                                   \
+    X(batch_gradient,                                                                                                  \
+      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const double *mean,               \
+       const double *spread, double scale, double worth, int32_t limit, float *factors, float *shift, float *step,     \
+       intptr_t rows, intptr_t channels, void *out),                                                                   \
+      (d, d_type, passes, x, x_type, mean, spread, scale, worth, limit, factors, shift, step, rows, channels, out))    \
     X(max_pool, (const void *x, int x_type, const bl_pool2d *shape, void *out), (x, x_type, shape, out))               \
     X(max_pool_places, (const void *x, int x_type, const bl_pool2d *shape, uint64_t *out), (x, x_type, shape, out))    \
     X(max_pool_gradient,                                                                                               \
@@ -221,10 +234,15 @@
        intptr_t channels, float *out),                                                                                 \
       (sums, groups, mean, spread, count, scale, channels, out))
 
+#define BL_LOSS_KERNELS(X)                                                                                             \
+    X(softmax_gradient,                                                                                                \
+      (const int64_t *labels, intptr_t rows, intptr_t classes, double *scores, double *terms, float *out),             \
+      (labels, rows, classes, scores, terms, out))
+
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
-    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X)
+    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)
 
 /* Those and what a variant has for itself. */
 #define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)

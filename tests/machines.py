@@ -186,7 +186,28 @@ def _norm_bounds(mean, spread, shift, out):
 
 
 def _l2_factors(sums, mean, spread, count, scale, out):
-    return sums, len(sums), mean, spread, count, struct.pack("<d", scale), mean.size, out
+    return sums, len(sums), mean, spread, count, _double(scale), mean.size, out
+
+
+def _double(number: float) -> bytes:
+    return struct.pack("<d", number)
+
+
+def _batch_statistics(y, scale, momentum, mean, spread, *results):
+    return y, _code(y), _double(scale), _double(momentum), mean, spread, *y.shape, *results
+
+
+def _norm_signs(y, mean, spread, shift, bounds, out):
+    return y, _code(y), mean, spread, shift, bounds, *y.shape, out
+
+
+def _batch_gradient(d, passes, x, mean, spread, scale, worth, limit, factors, shift, step, out):
+    inputs = d, _code(d), passes, x, _code(x), mean, spread
+    return *inputs, _double(scale), _double(worth), limit, factors, shift, step, *d.shape, out
+
+
+def _softmax_gradient(labels, scores, *results):
+    return labels, *scores.shape, scores, *results
 
 
 def _codes_grad_weight(g, codes, first, accumulate, out):
@@ -267,6 +288,10 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "l2_statistics": _l2_statistics,
     "norm_bounds": _norm_bounds,
     "l2_factors": _l2_factors,
+    "batch_statistics": _batch_statistics,
+    "norm_signs": _norm_signs,
+    "batch_gradient": _batch_gradient,
+    "softmax_gradient": _softmax_gradient,
     "codes_grad_weight": _codes_grad_weight,
     "unfold_codes": _unfold_codes,
     "largest_magnitude": _largest_magnitude,

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import operands_channels as channels
 import operands_codes as codes
+import operands_norms as norms
 import operands_planes as planes
 import operands_quantize as quantize
 import operands_updates as updates
@@ -391,6 +392,10 @@ OPERANDS = {
     "gradient_sums": Operands(_gradient_sums, CHANNELS, tuple(_NORMS)),
     "norm_gradient_peak": Operands(_norm_gradient_peak, CHANNELS, tuple(_NORMS)),
     "norm_gradient": Operands(_norm_gradient, CHANNELS, tuple(_NORMS)),
+    "batch_statistics": Operands(norms.batch_statistics, norms.SIZES, norms.SUM_TYPES),
+    "norm_signs": Operands(norms.norm_signs, norms.SIZES, norms.SUM_TYPES),
+    "batch_gradient": Operands(norms.batch_gradient, norms.SIZES, tuple(norms.GRADIENT_TYPES)),
+    "softmax_gradient": Operands(norms.softmax_gradient, norms.SIZES),
     "max_pool": Operands(_max_pool, POOLS, _SUM_TYPES),
     "max_pool_places": Operands(_max_pool_places, POOLS, _SUM_TYPES),
     "max_pool_gradient": Operands(_max_pool_gradient, POOLS, GRADIENT_TYPES),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from bitlearn.backends.reference.losses import exponential
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import softmax_cross_entropy
-from bitlearn.nn.losses import exponential
 
 
 def test_exponential_is_exact_to_the_last_bits(rng):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import norm_integer
-from bitlearn.nn.norm_integer import bounds, l1_statistics, l2_statistics, mean_magnitude, sign_thresholds
+from bitlearn.nn.norm_integer import l1_statistics, l2_statistics, mean_magnitude, sign_thresholds
+from bitlearn.ops import passes
+from bitlearn.ops.passes import norm_bounds
 
 COLUMNS = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=12)
 
@@ -86,7 +88,7 @@ QUARTERS = st.integers(-40, 40).map(lambda k: k / 4)
 def test_thresholds_and_bounds_equal_rational_arithmetic(values, mean, spread, shift):
     """Quarters are exact in float64, so ties are too: 0 is +1, and |x| = 1 passes."""
     arrays = [np.array([value]) for value in (mean, spread, shift)]
-    threshold, low, high = bounds(*arrays)
+    threshold, low, high = norm_bounds(*arrays[:2], arrays[2].astype(np.float32))
     assert sign_thresholds(*arrays, 1.0) == threshold
     assert threshold.dtype == low.dtype == high.dtype == np.int32
     for y in values:
@@ -219,3 +221,25 @@ def test_running_statistics_must_stay_finite(precision, name, rng):
 
 def test_inverse_of_no_spread_is_zero():
     assert norm_integer.inverse(np.array([0.0, 2.0, -1.0])).tolist() == [0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("kind", [bl.nn.BatchNormSign, bl.nn.BatchNorm])
+@pytest.mark.parametrize("rows", [2, 100, 1100])
+def test_one_call_gives_what_its_parts_give(kind, rows, rng, monkeypatch):
+    """Many rows are cut into groups for threads, few are one kernel's: the same bits, running statistics included."""
+    y = rng.integers(-300, 300, size=(rows, 70)).astype(np.int16)
+    y[:, 3] = 5
+    grad = bl.quantize(rng.normal(size=y.shape), 8)
+    shift = rng.normal(size=70).astype(np.float32)
+    results = []
+    for alone in (True, False):
+        monkeypatch.setattr(passes, "alone", lambda y, alone=alone: alone)
+        layer = kind(70, precision="int8")
+        layer.shift[...] = shift
+        out, cache = layer.forward(y, training=True)
+        flowing = bl.Quantized(grad.values.copy(), grad.scale, 0, 8)
+        dy, grads = layer.backward(cache, flowing)
+        found = out.words if isinstance(out, bl.Bits) else out
+        results.append((found, dy.values, np.float64(dy.scale), grads["shift"], *layer.statistics().values()))
+    for one, parts in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, parts, strict=True)

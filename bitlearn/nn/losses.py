@@ -1,38 +1,11 @@
-"""Softmax cross-entropy, with an exponential that is the same on every processor."""
+"""Softmax cross-entropy."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bitlearn.errors import NonFiniteError
-
-_LOG2_E = 1.4426950408889634
-# ln 2 in two parts: a multiple of the first is exact, so that the reduction loses nothing.
-_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
-# 1 / k!, k = 0..13: the next term is below 2**-53 for |r| <= ln(2) / 2.
-_TAYLOR = [1.0]
-for _k in range(1, 14):
-    _TAYLOR.append(_TAYLOR[-1] / _k)
-
-
-def exponential(x: np.ndarray) -> np.ndarray:
-    """Return exp(x) for x <= 0 in float64, from additions and multiplications alone.
-
-    `numpy.exp` has other last bits on processors with other vector instructions, and the weights of an integer policy
-    are to be the same everywhere. Below -700 the result is 0.
-
-    Examples
-    --------
-    >>> bool(abs(exponential(np.array([-1.0]))[0] - np.exp(-1.0)) < 1e-15)
-    True
-    """
-    clipped = np.maximum(x, -700.0)
-    k = np.rint(clipped * _LOG2_E)
-    r = (clipped - k * _LN2_HIGH) - k * _LN2_LOW
-    total = np.full_like(r, _TAYLOR[-1])
-    for coefficient in reversed(_TAYLOR[:-1]):
-        total = total * r + coefficient
-    return np.where(x < -700.0, 0.0, np.ldexp(total, k.astype(np.int32)))
+from bitlearn.ops.passes import softmax_gradient
 
 
 def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -72,14 +45,5 @@ def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float
         raise ValueError(f"labels must lie in [0, {classes}), got {labels.min()} to {labels.max()}")
     if not np.isfinite(scores).all():
         raise NonFiniteError("the scores")
-    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    powers = exponential(shifted)
-    # Few classes: their sum is formed one by one, in order.
-    total = np.zeros(len(scores))
-    for j in range(classes):
-        total += powers[:, j]
-    chosen = shifted[np.arange(len(labels)), labels]
-    loss = float(np.mean(np.log(total) - chosen))
-    grad = powers / total[:, None]
-    grad[np.arange(len(labels)), labels] -= 1.0
-    return loss, (grad / len(labels)).astype(np.float32)
+    terms, grad = softmax_gradient(scores, labels)
+    return float(np.mean(np.log(terms[0]) - terms[1])), grad

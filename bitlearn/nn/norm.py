@@ -84,11 +84,16 @@ class Normalization(Layer):
 
     def _integer_statistics(self, rows: np.ndarray) -> norm_integer.BatchStatistics:
         """Return the statistics in units of y; the spread is rounded as it is kept for the backward pass."""
+        if self.norm == "l2" and self.precision.statistics == np.float32 and passes.alone(rows):
+            running = self.running_mean, self.running_spread
+            if (in_one := passes.batch_statistics(rows, self.input_scale, MOMENTUM, *running)) is None:
+                raise NonFiniteError("the running statistics")
+            return norm_integer.BatchStatistics(*in_one)
         measure = norm_integer.l1_statistics if self.norm == "l1" else norm_integer.l2_statistics
         found = measure(rows)
         kept = (found.spread * self.input_scale).astype(self.precision.statistics)
         self._update(found.mean * self.input_scale, kept.astype(np.float64))
-        return norm_integer.BatchStatistics(found.total, found.mean, kept.astype(np.float64) / self.input_scale)
+        return norm_integer.BatchStatistics(found.mean, kept.astype(np.float64) / self.input_scale, found.total)
 
     def _float_normalized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised values before the shift, and the spread; update the running statistics."""
@@ -113,19 +118,21 @@ class Normalization(Layer):
             quantized, shift = norm_integer.l2_backward(grad, through, y, mean, spread, self.input_scale)
         return quantized, {"shift": shift}
 
-    def _kept(
+    def _kept_sums(self, rows: np.ndarray, found: norm_integer.BatchStatistics) -> tuple:
+        """Return what it needs of an "l2" norm: the sums themselves."""
+        return rows, track("mu, psi", found.mean), track("mu, psi", found.spread)
+
+    def _kept_signs(
         self, rows: np.ndarray, signs: Bits, thresholds: np.ndarray, found: norm_integer.BatchStatistics
     ) -> tuple:
-        """Return what the integer backward pass needs: one bit a value for "l1", the sums themselves for "l2"."""
-        mean, spread = found.mean, found.spread
-        if self.norm == "l2":
-            return rows, track("mu, psi", mean), track("mu, psi", spread)
-        kind = self.precision.statistics
+        """Return what the integer backward pass needs of an "l1" norm: one bit a value."""
+        mean, spread, kind = found.mean, found.spread, self.precision.statistics
+        assert found.total is not None
         omega = norm_integer.mean_magnitude(rows, thresholds, found.total, mean, spread, self.shift)
         return signs, track("mu, psi", (spread * self.input_scale).astype(kind)), track("mu, psi", omega.astype(kind))
 
     def _kept_variables(self, values: int) -> list[Variable]:
-        """The memory of `_kept`, and of the passes over `values` values."""
+        """The memory of what is kept, and of the passes over `values` values."""
         found = [
             Variable("beta", "persistent", self.precision.shift.name, self.shift.nbytes),
             Variable("running statistics", "persistent", "float32", 8 * self.channels),
@@ -204,11 +211,10 @@ class BatchNormSign(Normalization):
             signs, mask = ste_sign(shifted)
             return self._shaped(signs, x), ((normal, spread), mask)
         found = self._integer_statistics(rows)
-        thresholds, low, high = norm_integer.bounds(found.mean, found.spread, self.shift)
-        signs, mask = passes.sign_pass(rows, thresholds, low, high)
-        track("X", signs.words)
-        track("STE mask", mask.words)
-        return self._shaped(signs, x), (self._kept(rows, signs, thresholds, found), mask)
+        thresholds, signs, mask = norm_integer.signs(rows, found.mean, found.spread, self.shift)
+        l2 = self.norm == "l2"
+        kept = self._kept_sums(rows, found) if l2 else self._kept_signs(rows, signs, thresholds, found)
+        return self._shaped(signs, x), (kept, mask)
 
     def _shaped(self, rows: Bits, like: np.ndarray) -> Bits:
         return Bits(rows.words.reshape(*like.shape[:-1], -1), rows.n)
@@ -264,9 +270,12 @@ class BatchNorm(Normalization):
         # Sums of int32 would make it float64.
         centred = np.subtract(rows, found.mean.astype(np.float32), dtype=np.float32)
         y = centred * norm_integer.inverse(found.spread) + self.shift.astype(np.float32)
+        y = y.reshape(x.shape)
+        if self.norm == "l2":
+            return y, self._kept_sums(rows, found)
         thresholds = norm_integer.sign_thresholds(found.mean, found.spread, self.shift, 1.0)
         signs = norm_integer.packed("X", rows >= thresholds)
-        return y.reshape(x.shape), self._kept(rows, signs, thresholds, found)
+        return y, self._kept_signs(rows, signs, thresholds, found)
 
     def backward(
         self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None

@@ -23,11 +23,11 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True, eq=False)
 class BatchStatistics:
-    """A batch's sum, int64, and its mean and spread, float64, for each channel, in units of ``y``."""
+    """A batch's mean and spread, float64, for each channel, in units of ``y``; for "l1" its sum, int64, too."""
 
-    total: np.ndarray
     mean: np.ndarray
     spread: np.ndarray
+    total: np.ndarray | None = None
 
 
 def l1_statistics(y: np.ndarray) -> BatchStatistics:
@@ -40,14 +40,14 @@ def l1_statistics(y: np.ndarray) -> BatchStatistics:
     floor, rest = np.divmod(total, count)
     upper, terms = passes.channel_sums_above(y, (floor + 1).astype(np.int32))
     deviation = (upper - floor * terms) - terms * (rest / count)
-    return BatchStatistics(total, total / count, np.maximum(deviation, 0) * (2.0 / count))
+    return BatchStatistics(total / count, np.maximum(deviation, 0) * (2.0 / count), total)
 
 
 def l2_statistics(y: np.ndarray) -> BatchStatistics:
     """Return mean and standard deviation of integers (rows, channels); squares are summed in int64, exactly."""
     sums = passes.channel_sums_by_group(y)
     mean, spread = passes.l2_statistics(sums, len(y))
-    return BatchStatistics(sums[:, 0].sum(axis=0), mean, spread)
+    return BatchStatistics(mean, spread)
 
 
 def sign_thresholds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray, scale: float) -> np.ndarray:
@@ -62,14 +62,14 @@ def _integers(bounds: np.ndarray) -> np.ndarray:
     return np.clip(bounds, _INT32.min, _INT32.max).astype(np.int32)
 
 
-def bounds(mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return, for sums ``y``, the least for which ``x >= 0``, and the two between which ``|x| <= 1``: int32 (3, c).
-
-    So the sign turns at the first, and the straight-through estimator passes from the second to the third.
-    """
+def signs(y: np.ndarray, mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, Bits, Bits]:
+    """Return the thresholds of sums y (rows, channels), int32; and where ``x >= 0``, and where ``|x| <= 1``."""
     if not np.isfinite(shift).all():
         raise NonFiniteError("shift and running statistics")
-    return passes.norm_bounds(mean, spread, shift.astype(np.float32, copy=False))
+    bounds, found, mask = passes.norm_signs(y, mean, spread, shift.astype(np.float32, copy=False))
+    track("X", found.words)
+    track("STE mask", mask.words)
+    return bounds[0], found, mask
 
 
 def mean_magnitude(
@@ -92,10 +92,6 @@ def inverse(spread: np.ndarray) -> np.ndarray:
     return np.divide(1.0, wide, out=np.zeros_like(wide), where=wide > 0).astype(np.float32)
 
 
-def _shift_gradient(total: np.ndarray, scale: float) -> np.ndarray:
-    return (total * scale).astype(np.float32)
-
-
 def l1_backward(
     grad: Quantized, mask: Bits, signs: Bits, spread: np.ndarray, omega: np.ndarray
 ) -> tuple[Quantized, np.ndarray]:
@@ -110,8 +106,8 @@ def l1_backward(
     correction = (2 * upper - total) * omega.astype(np.float64)
     above = (-(total + correction) / len(d)).astype(np.float32)
     below = (-(total - correction) / len(d)).astype(np.float32)
-    dy = _quantized(grad, mask, signs, (above, below, inverse(spread)))
-    return dy, _shift_gradient(total, float(grad.scale))
+    found = passes.norm_gradient(d, mask, signs, (above, below, inverse(spread)), grad.bits)
+    return _quantized(grad, found), (total * float(grad.scale)).astype(np.float32)
 
 
 def l2_backward(
@@ -122,16 +118,12 @@ def l2_backward(
     ``dY = v - mean(v) - x * mean(v * x)`` with ``v = dX / (spread * scale)`` and ``x = (y - mean) / spread``, which is
     never formed: ``sum d * x`` follows from ``sum d * y``, an integer.
     """
-    sums = passes.gradient_sums_by_group(grad.values, mask, y)
-    slope, offset, factor = passes.l2_factors(sums, mean, spread, len(y), scale)
-    dy = _quantized(grad, mask, y, (slope, offset, factor))
-    return dy, _shift_gradient(sums[:, 0].sum(axis=0), float(grad.scale))
+    found, shift = passes.l2_gradient(grad.values, mask, y, mean, spread, scale, float(grad.scale), grad.bits)
+    return _quantized(grad, found), shift
 
 
-def _quantized(
-    grad: Quantized, mask: Bits, x: np.ndarray | Bits, factors: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> Quantized:
-    found = passes.norm_gradient(grad.values, mask, x, factors, grad.bits)
+def _quantized(grad: Quantized, found: tuple[np.ndarray, np.float32] | None) -> Quantized:
+    """Return codes and their scale in units of `grad`."""
     if found is None:
         raise NonFiniteError("the gradient")
     values, scale = found

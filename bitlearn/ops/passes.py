@@ -9,6 +9,7 @@ import numpy as np
 from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.quantize import symmetric_step
+from bitlearn.threads import WORTH_A_THREAD
 from bitlearn.workspace import empty
 
 #: Sums over rows are exact, so into how many groups they are cut cannot show; each thread takes some of them.
@@ -28,6 +29,14 @@ def _grouped(*arrays: np.ndarray) -> list[np.ndarray]:
 def _work(array: np.ndarray) -> int:
     """The work in a part of an array, its first axis left out: a pass takes some words' time for eight values."""
     return array[:1].size // 8
+
+
+def alone(y: np.ndarray) -> bool:
+    """Whether a pass over so many values is one thread's work: several passes can then be one call.
+
+    A small network's step is hundreds of passes over a few thousand values, and a call costs as much as such a pass.
+    """
+    return y.size // 8 < WORTH_A_THREAD
 
 
 def sums(y: np.ndarray) -> np.ndarray:
@@ -71,6 +80,34 @@ def l2_factors(sums: np.ndarray, mean: np.ndarray, spread: np.ndarray, count: in
     return out
 
 
+def batch_statistics(
+    y: np.ndarray, scale: float, momentum: float, mean: np.ndarray, spread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return mean and standard deviation of y (rows, channels), float64, and move the running ones, float32, to them.
+
+    The deviation is rounded to float32. In one call, for what `alone` says. None where a running value would not be
+    finite; they stay as they are.
+    """
+    out, finite = np.empty((2, y.shape[1])), np.empty(1, dtype=np.uint8)
+    run("batch_statistics", (y, scale, momentum, mean, spread, out, finite))
+    return (out[0], out[1]) if finite[0] else None
+
+
+def norm_signs(y: np.ndarray, mean: np.ndarray, spread: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, Bits, Bits]:
+    """Return the bounds that `norm_bounds` has, and what `sign_pass` makes of y (rows, channels) with them."""
+    if not alone(y):
+        bounds = norm_bounds(mean, spread, shift)
+        return bounds, *sign_pass(y, *bounds)
+    rows, channels = y.shape
+    bounds, out = np.empty((3, channels), dtype=np.int32), np.empty((rows, 2, words_for(channels)), dtype=WORD)
+    run("norm_signs", (y, mean, spread, shift, bounds, out))
+    return bounds, *_signs_and_mask(out, channels)
+
+
+def _signs_and_mask(words: np.ndarray, channels: int) -> tuple[Bits, Bits]:
+    return Bits(words[:, 0].copy(), channels), Bits(words[:, 1].copy(), channels)
+
+
 def channel_sums_above(y: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for each channel the sum of those values of y (rows, channels) that reach a bound, and their number."""
     (parts,) = _grouped(y)
@@ -85,7 +122,7 @@ def sign_pass(y: np.ndarray, threshold: np.ndarray, low: np.ndarray, high: np.nd
     rows, channels = y.shape
     out = empty((rows, 2, words_for(channels)), WORD)
     run("sign_pass", (y, threshold, low, high, out), rows=(0, 4), work=_work(y), threads=None)
-    return Bits(np.ascontiguousarray(out[:, 0]), channels), Bits(np.ascontiguousarray(out[:, 1]), channels)
+    return _signs_and_mask(out, channels)
 
 
 def gradient_sums(d: np.ndarray, passes: Bits, x: np.ndarray | Bits) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +165,31 @@ def norm_gradient(
     return d, scale
 
 
+def l2_gradient(
+    d: np.ndarray,
+    passes: Bits,
+    y: np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    scale: float,
+    worth: float,
+    bits: int,
+) -> tuple[tuple[np.ndarray, np.float32] | None, np.ndarray]:
+    """Return what `norm_gradient` does behind a standard deviation, and the gradient of the shift, float32 (channels,).
+
+    `mean` and `spread` are those of y, which is worth `scale`, and a number of d is worth `worth`.
+    """
+    if not alone(d):
+        sums = gradient_sums_by_group(d, passes, y)
+        slope, offset, factor = l2_factors(sums, mean, spread, len(y), scale)
+        shift = (sums[:, 0].sum(axis=0) * worth).astype(np.float32)
+        return norm_gradient(d, passes, y, (slope, offset, factor), bits), shift
+    channels, limit = mean.size, 2 ** (bits - 1) - 1
+    factors, shift, step = np.empty((3, channels), np.float32), np.empty(channels, np.float32), np.empty(1, np.float32)
+    run("batch_gradient", (d, passes.words, y, mean, spread, scale, worth, limit, factors, shift, step, d))
+    return ((d, step[0]) if math.isfinite(step[0]) else None), shift
+
+
 def max_pool(x: np.ndarray, window: int, stride: int, size: tuple[int, int]) -> np.ndarray:
     """Return the largest value of each window of sums (batch, height, width, channels)."""
     out = empty((len(x), *size, x.shape[3]), x.dtype)
@@ -151,3 +213,13 @@ def max_pool_gradient(
     out = empty(shape, np.int32 if overlap else d.dtype)
     run("max_pool_gradient", (d, places, window, stride, out), rows=(0, 1, 4), work=_work(out), threads=None)
     return out
+
+
+def softmax_gradient(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, of finite scores (rows, classes) and labels in range, the loss's terms and its gradient, float32.
+
+    The terms (2, rows) are the sums of ``exp(scores - largest)`` and the labels' scores less the largest, float64.
+    """
+    terms, out = np.empty((2, len(scores))), np.empty(scores.shape, dtype=np.float32)
+    run("softmax_gradient", (labels.astype(np.int64), scores.astype(np.float64, order="C"), terms, out))
+    return terms, out

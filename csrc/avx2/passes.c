@@ -41,4 +41,7 @@ BL_TARGET_AVX2 BL_INLINE void choose(uint64_t bits, const float set[64], const f
 
 #include "../passes.h"
 
+#include "../norms.h"
+#include "../pooling.h"
+
 #endif

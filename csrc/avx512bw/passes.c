@@ -29,4 +29,7 @@ BL_TARGET_AVX512BW BL_INLINE void choose(uint64_t bits, const float set[64], con
 
 #include "../passes.h"
 
+#include "../norms.h"
+#include "../pooling.h"
+
 #endif

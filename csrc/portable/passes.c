@@ -32,3 +32,6 @@ BL_INLINE void choose(uint64_t bits, const float set[64], const float clear[64],
 }
 
 #include "../passes.h"
+
+#include "../norms.h"
+#include "../pooling.h"

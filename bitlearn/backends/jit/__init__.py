@@ -24,6 +24,8 @@ from bitlearn.backends.jit.gradients import (
     grad_weight,
     grad_weight_sign,
 )
+from bitlearn.backends.jit.losses import softmax_gradient
+from bitlearn.backends.jit.norms import batch_gradient, batch_statistics, norm_signs
 from bitlearn.backends.jit.packing import pack, popcount, transpose_bits, unpack
 from bitlearn.backends.jit.panel_convolutions import xnor_conv2d_panels, xnor_conv2d_sign_panels
 from bitlearn.backends.jit.panels import hamming_panels, pack_panels, xnor_matmul_panels, xnor_matmul_sign_panels
@@ -90,6 +92,10 @@ _KERNELS = {
         gradient_sums,
         norm_gradient_peak,
         norm_gradient,
+        batch_statistics,
+        norm_signs,
+        batch_gradient,
+        softmax_gradient,
         max_pool,
         max_pool_places,
         max_pool_gradient,
@@ -176,6 +182,14 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "gradient_sums", (d, bits, x, sums)
         yield "norm_gradient_peak", (d, bits, x, *factors, factor)
         yield "norm_gradient", (d[0], bits[0], x[0], *factors, 1.0, 1, d[0])
+    spread, bounds = zeros(np.float64, 1), zeros(np.int32, 3, 1)
+    for wide in (np.int16, np.int32):
+        y, d, by_channel = zeros(wide, 1, 1), zeros(np.int8, 1, 1), zeros(np.float32, 3, 1)
+        yield "batch_statistics", (y, 1.0, 0.9, factor, factor, zeros(np.float64, 2, 1), zeros(np.uint8, 1))
+        yield "norm_signs", (y, spread, spread, factor, bounds, zeros(word, 1, 2, 1))
+        yield "batch_gradient", (d, bits[0], y, spread, spread, 1.0, 1.0, 1, by_channel, factor, factor, d)
+    scores = zeros(np.float64, 1, 1)
+    yield "softmax_gradient", (zeros(np.int64, 1), scores, zeros(np.float64, 2, 1), zeros(np.float32, 1, 1))
     for narrow in (np.int8, np.int16, np.float32):
         yield (
             "max_pool_gradient",

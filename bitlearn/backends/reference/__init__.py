@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference import channels, codes, passes, planes, quantization, updates
+from bitlearn.backends.reference import channels, codes, losses, norms, passes, planes, quantization, updates
 from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
 from bitlearn.panels import from_panels, to_panels
 
@@ -252,6 +252,7 @@ def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshol
 
 #: How many arrays at the end of its arguments a kernel writes, where it is not one.
 RESULTS = {"adam_update": 3, "sgd_update": 2, "bop_update": 2, "split_planes": 2, "split_columns": 2}
+RESULTS |= {"batch_statistics": 4, "norm_signs": 2, "batch_gradient": 4, "softmax_gradient": 3}
 
 #: Every kernel by its name: the registry's list, and so everybody's.
 KERNELS = {
@@ -280,7 +281,15 @@ KERNELS = {
         conv2d_grad_weight_sign,
     )
 } | passes.KERNELS
-KERNELS |= quantization.KERNELS | updates.KERNELS | codes.KERNELS | channels.KERNELS | planes.KERNELS
+KERNELS |= (
+    quantization.KERNELS
+    | updates.KERNELS
+    | codes.KERNELS
+    | channels.KERNELS
+    | planes.KERNELS
+    | norms.KERNELS
+    | losses.KERNELS
+)
 
 #: What the registry reads from every backend: the kernels of each variant, best first, and why a variant is missing.
 VARIANTS = {"reference": KERNELS}

@@ -1,0 +1,38 @@
+"""Softmax cross-entropy, with an exponential that is the same on every processor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.backends.jit.compilation import helper, kernel
+from bitlearn.backends.reference.losses import LN2, LOG2_E, TAYLOR
+
+_LN2_HIGH, _LN2_LOW = LN2
+_TERMS = np.array(TAYLOR[::-1])
+
+
+@helper
+def exponential(x):
+    """exp(x) for x <= 0, from additions and multiplications alone; 0 below -700."""
+    if x < -700.0:
+        return 0.0
+    k = np.rint(x * LOG2_E)
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    total = _TERMS[0]
+    for term in _TERMS[1:]:
+        total = total * r + term
+    return np.ldexp(total, np.int32(k))
+
+
+@kernel
+def softmax_gradient(labels, scores, terms, out):
+    """out = (softmax(scores) - onehot(labels)) / rows; scores become their powers, terms are their sums and labels'."""
+    rows, classes = scores.shape
+    for i in range(rows):
+        largest = scores[i].max()
+        terms[0, i], terms[1, i] = 0, scores[i, labels[i]] - largest
+        for j in range(classes):
+            scores[i, j] = exponential(scores[i, j] - largest)
+            terms[0, i] += scores[i, j]
+        for j in range(classes):
+            out[i, j] = np.float32((scores[i, j] / terms[0, i] - np.float64(j == labels[i])) / rows)

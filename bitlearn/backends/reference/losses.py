@@ -1,0 +1,49 @@
+"""Softmax cross-entropy, with an exponential that is the same on every processor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LOG2_E = 1.4426950408889634
+# ln 2 in two parts: a multiple of the first is exact, so that the reduction loses nothing.
+LN2 = 0.6931471803691238, 1.9082149292705877e-10
+# 1 / k!, k = 0..13: the next term is below 2**-53 for |r| <= ln(2) / 2.
+TAYLOR = [1.0]
+for _k in range(1, 14):
+    TAYLOR.append(TAYLOR[-1] / _k)
+
+
+def exponential(x):
+    """Return exp(x) for x <= 0 in float64, from additions and multiplications alone; 0 below -700.
+
+    `numpy.exp` has other last bits on processors with other vector instructions, and the weights of an integer policy
+    are to be the same everywhere.
+    """
+    clipped = np.maximum(x, -700.0)
+    k = np.rint(clipped * LOG2_E)
+    r = (clipped - k * LN2[0]) - k * LN2[1]
+    total = np.full_like(r, TAYLOR[-1])
+    for coefficient in reversed(TAYLOR[:-1]):
+        total = total * r + coefficient
+    return np.where(x < -700.0, 0.0, np.ldexp(total, k.astype(np.int32)))
+
+
+def softmax_gradient(labels, scores, terms, out):
+    """out = (softmax(scores) - onehot(labels)) / rows; scores become their powers, exp(scores - the row's largest).
+
+    terms[0] = the sums of the powers, one by one; terms[1] = the label's score less the largest. labels (rows,) int64,
+    scores (rows, classes) finite float64, at least a class, terms (2, rows) float64, out (rows, classes) float32.
+    """
+    rows = np.arange(len(labels))
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    terms[1] = shifted[rows, labels]
+    scores[...] = exponential(shifted)
+    terms[0] = 0
+    for powers in scores.T:
+        terms[0] += powers
+    gradient = scores / terms[0][:, None]
+    gradient[rows, labels] -= 1.0
+    out[...] = gradient / max(len(labels), 1)
+
+
+KERNELS = {"softmax_gradient": softmax_gradient}
