@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bitlearn.arena import track
-from bitlearn.bits import words_for
+from bitlearn.bits import WORD, words_for
 from bitlearn.ops.updates import update as run_update
 from bitlearn.precision import Precision
 from bitlearn.quantizers import BinaryGradient, ParameterGradient, SumsGradient
@@ -34,21 +34,25 @@ class _Form:
     scale: float | None
 
 
+#: The types that a gradient of integers may have: exact sums, or packed signs.
+_SUMS, _WORDS = (np.dtype(np.int32), np.dtype(np.int64)), (WORD,)
+
+
 def _form(name: str, gradient: ParameterGradient, parameter: np.ndarray) -> _Form:
-    kinds: tuple[str, ...] = ("int32", "int64")
+    kinds = _SUMS
     shape = parameter.shape
     if isinstance(gradient, BinaryGradient):
         if gradient.n != shape[-1]:
             raise ValueError(f"the gradient of {name!r} must hold {shape[-1]} values a row, got {gradient.n}")
-        form, kinds, shape = _Form(gradient.words, 1.0), ("uint64",), (*shape[:-1], words_for(shape[-1]))
+        form, kinds, shape = _Form(gradient.words, 1.0), _WORDS, (*shape[:-1], words_for(shape[-1]))
     elif isinstance(gradient, SumsGradient):
         form = _Form(gradient.sums, float(gradient.scale))
     else:
         form = _Form(np.asarray(gradient), None)
     if form.values.shape != shape:
         raise ValueError(f"the gradient of {name!r} must have shape {shape}, got {form.values.shape}")
-    if form.scale is not None and form.values.dtype.name not in kinds:
-        raise TypeError(f"the gradient of {name!r} must be {' or '.join(kinds)}, got {form.values.dtype}")
+    if form.scale is not None and form.values.dtype not in kinds:
+        raise TypeError(f"the gradient of {name!r} must be {' or '.join(map(str, kinds))}, got {form.values.dtype}")
     return form
 
 

@@ -293,6 +293,11 @@ void bl_quantize_linear(int variant, const void *x, int x_type, const void *scal
                         intptr_t outer, intptr_t channels, intptr_t inner, int32_t low, int32_t high,
                         const uint32_t *noise, void *out, int out_type);
 
+/* *step = max(max |x| / limit, 1) in double, and out[i] = round(x[i] / step) as above, to nearest: |out| <= limit. x (count)
+   of x_type BL_INT32 or BL_INT64, magnitudes at most 2^53; limit > 0 fits out_type, BL_INT8 or BL_INT16. */
+void bl_requantize(int variant, const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out,
+                   int out_type);
+
 /* out[i, j] = word start + i * stride + j of a stream of random bits (Philox4x32-10). key: the low and the high half of
    the seed, the step, the stream. out (rows, n). */
 void bl_random_words(int variant, const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n,

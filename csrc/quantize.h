@@ -279,7 +279,28 @@ BL_INLINE void bl_random_words_loops(const uint32_t *key, int64_t start, int64_t
     }
 }
 
-/* The three kernels of a variant, each function with the target attribute given (none for the baseline). */
+/* Integers anew: the step that brings the largest magnitude to the limit, 1 where it fits, and the codes. */
+BL_INLINE void bl_requantize_loops(const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out,
+                                   int out_type)
+{
+    const int64_t zero = 0;
+    uint64_t largest = 0;
+    if (x_type == BL_INT32) {
+        uint32_t narrow;
+        bl_largest_int32(x, 1, 1, count, &narrow);
+        largest = narrow;
+    } else
+        bl_largest_int64(x, 1, 1, count, &largest);
+    *step = (double)largest / (double)limit;
+    if (*step < 1)
+        *step = 1;
+    if (x_type == BL_INT32)
+        bl_quantize_int32(x, step, &zero, 1, 1, count, -limit, limit, NULL, out, out_type);
+    else
+        bl_quantize_int64(x, step, &zero, 1, 1, count, -limit, limit, NULL, out, out_type);
+}
+
+/* The four kernels of a variant, each function with the target attribute given (none for the baseline). */
 #define BL_DEFINE_QUANTIZE_KERNELS(variant, target)                                                                    \
     target void bl_largest_magnitude_##variant(const void *x, int x_type, intptr_t outer, intptr_t channels,           \
                                                intptr_t inner, void *out)                                              \
@@ -291,6 +312,11 @@ BL_INLINE void bl_random_words_loops(const uint32_t *key, int64_t start, int64_t
                                              int32_t high, const uint32_t *noise, void *out, int out_type)             \
     {                                                                                                                  \
         bl_quantize_loops(x, x_type, scale, zero_point, outer, channels, inner, low, high, noise, out, out_type);      \
+    }                                                                                                                  \
+    target void bl_requantize_##variant(const void *x, int x_type, intptr_t count, int32_t limit, double *step,       \
+                                        void *out, int out_type)                                                       \
+    {                                                                                                                  \
+        bl_requantize_loops(x, x_type, count, limit, step, out, out_type);                                             \
     }                                                                                                                  \
     target void bl_random_words_##variant(const uint32_t *key, int64_t start, int64_t stride, intptr_t rows,           \
                                           intptr_t n, uint32_t *out)                                                   \

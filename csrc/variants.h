@@ -149,6 +149,9 @@
       (const void *x, int x_type, const void *scale, const int64_t *zero_point, intptr_t outer, intptr_t channels,     \
        intptr_t inner, int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                     \
       (x, x_type, scale, zero_point, outer, channels, inner, low, high, noise, out, out_type))                         \
+    X(requantize,                                                                                                      \
+      (const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out, int out_type),               \
+      (x, x_type, count, limit, step, out, out_type))                                                                  \
     X(random_words,                                                                                                    \
       (const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n, uint32_t *out),                  \
       (key, start, stride, rows, n, out))

@@ -222,6 +222,10 @@ def _largest_magnitude(x, out):
     return x, _code(x), *x.shape, out
 
 
+def _requantize(x, limit, step, out):
+    return x, _code(x), x.size, limit, step, out, _code(out)
+
+
 def _random_words(key, start, stride, out):
     return key, start, stride, *out.shape, out
 
@@ -296,6 +300,7 @@ _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "unfold_codes": _unfold_codes,
     "largest_magnitude": _largest_magnitude,
     "quantize_linear": _quantize_linear,
+    "requantize": _requantize,
     "random_words": _random_words,
     "adam_update": _update,
     "sgd_update": _update,

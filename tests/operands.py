@@ -36,6 +36,7 @@ MATRICES = star(5, 70)
 UNIT = np.float32(2.0**-10)
 GRADIENT_TYPES = (np.int8, np.int16, np.float32)
 _SUMS = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
+_INTEGER_SUMS = (np.int32, np.int64)
 _DOTS = (np.int16, np.int32, np.float32)
 
 
@@ -382,6 +383,7 @@ OPERANDS = {
     "unfold_codes": Operands(codes.unfold_codes, CONVOLUTIONS),
     "largest_magnitude": Operands(quantize.largest_magnitude, quantize.SCALED, (*quantize.SOURCES, np.uint16)),
     "quantize_linear": Operands(quantize.quantize_linear, quantize.SCALED, tuple(quantize.TYPES)),
+    "requantize": Operands(quantize.requantize, MATRICES, tuple(product(_INTEGER_SUMS, (np.int8, np.int16)))),
     "random_words": Operands(quantize.random_words, MATRICES),
     "adam_update": Operands(updates.adam, MATRICES, tuple(updates.TYPES)),
     "sgd_update": Operands(updates.sgd, MATRICES, tuple(updates.TYPES)),

@@ -47,3 +47,13 @@ def largest_magnitude(rng, size, dtype):
 def random_words(rng, size, dtype):
     start, stride = (int(each) for each in rng.integers(0, 2**40, size=2))
     return rng.integers(0, 2**32, size=4, dtype=np.uint32), start, stride, filled(size, np.uint32)
+
+
+def requantize(rng, size, dtype):
+    source, code = dtype
+    count = size[0] * size[1]
+    most = int(rng.choice([100, 2**20, 2**31 - 1 if source == np.int32 else 2**53]))
+    x = rng.integers(-most, most, size=count, endpoint=True).astype(source)
+    if count:
+        x[0] = -(2**31) if source == np.int32 and most > 2**30 else -most
+    return x, int(rng.integers(1, np.iinfo(code).max)), filled((1,), np.float64), filled((count,), code)

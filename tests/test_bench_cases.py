@@ -28,7 +28,7 @@ def shape_of(kernel: str, shapes: dict[int, tuple[int, ...]] = SHAPES) -> tuple[
 
 #: What lies between the products of a step, inside the layers: no public function runs it alone.
 PASSES = ("channel_", "sign_pass", "gradient_", "norm_", "max_pool", "adam_", "sgd_", "bop_", "random_", "largest_")
-PASSES += ("codes_", "unfold_", "l2_", "split_", "plane_", "planes_")
+PASSES += ("codes_", "unfold_", "l2_", "batch_", "requantize", "softmax_", "split_", "plane_", "planes_")
 #: What quantizing runs beside the kernel that is named.
 BESIDE = {"largest_magnitude", "random_words"}
 

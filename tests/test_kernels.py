@@ -156,6 +156,19 @@ def test_largest_magnitude(kernel, variant, dtype, rng):
             assert np.isnan(got) if np.isnan(channel).any() else got == wanted
 
 
+@pytest.mark.parametrize(("kernel", "variant"), rivals("requantize"))
+def test_requantize(kernel, variant, rng):
+    operands = OPERANDS[kernel]
+    for size in operands.sizes:
+        for dtype in operands.dtypes:
+            check_exactly(kernel, variant, operands.make(rng, size, dtype))
+    # Steps of 2: ties go to the even code. What fits stays.
+    for largest, expected in ((14, [7, 2, 0, -2]), (7, [7, 3, 1, -3])):
+        x = np.array([largest, 3, 1, -3], dtype=np.int32)
+        got = check_exactly(kernel, variant, (x, 7, filled((1,), np.float64), filled((4,), np.int8)))
+        assert got.tolist() == expected
+
+
 @pytest.mark.parametrize(("kernel", "variant"), rivals("random_words"))
 def test_random_words(kernel, variant, rng):
     key = Key(2**40 + 5, step=3, stream=2**31)

@@ -25,6 +25,8 @@ _NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
 NOISE_WORDS = 2**15
 #: What a value costs, in operations on a word.
 _WORK = 2
+#: Of so many floats NumPy finds the largest sooner than a kernel is called.
+_FEW = 2**10
 _SMALLEST = np.finfo(np.float32).tiny
 Piece = tuple[slice, slice, slice]
 
@@ -191,7 +193,7 @@ def _threads(size: int) -> int:
     return min(threading.get_num_threads(), 1 + size * _WORK // threading.WORTH_A_THREAD)
 
 
-def _alone(size: int) -> bool:
+def alone(size: int) -> bool:
     """Whether so many values are one thread's work, for which they need not be cut into pieces."""
     return _threads(size) == 1
 
@@ -213,7 +215,7 @@ def channel_magnitudes(x: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
     kernel = lookup("largest_magnitude")
     kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
-    if _alone(x.size):
+    if alone(x.size):
         largest = np.empty(x.shape[1], dtype=kind)
         kernel(x, largest)
         return largest
@@ -240,6 +242,8 @@ def largest_magnitude(x: np.ndarray) -> float:
     >>> largest_magnitude(np.array([0.5, -2.0], dtype=np.float16))
     2.0
     """
+    if x.size <= _FEW:
+        return float(np.abs(x).max(initial=0))
     whole = np.ascontiguousarray(x).reshape(1, 1, -1)
     if x.dtype == np.float16:
         return float(channel_magnitudes(whole.view(np.uint16)).view(np.float16)[0])
@@ -270,7 +274,7 @@ def linear_codes(
     def rounded_to_nearest(piece: Piece) -> None:
         quantized(piece, _NO_NOISE)
 
-    if key is None and _alone(x.size):
+    if key is None and alone(x.size):
         kernel(x, scale, zero_point, low, high, _NO_NOISE, values)
         return values
     if key is None:

@@ -169,6 +169,10 @@ def _quantize_linear(variant, x, scale, zero_point, low, high, noise, out):
     lib.bl_quantize_linear(variant, *inputs, random, pointer(out, True), code(out))
 
 
+def _requantize(variant, x, limit, step, out):
+    lib.bl_requantize(variant, pointer(x), code(x), x.size, limit, pointer(step, True), pointer(out, True), code(out))
+
+
 def _random_words(variant, key, start, stride, out):
     lib.bl_random_words(variant, pointer(key), start, stride, *out.shape, pointer(out, True))
 
@@ -205,6 +209,7 @@ _KERNELS = {
         _unfold_codes,
         _largest_magnitude,
         _quantize_linear,
+        _requantize,
         _random_words,
     )
 } | passes.KERNELS

@@ -42,7 +42,7 @@ from bitlearn.backends.jit.passes import (
 )
 from bitlearn.backends.jit.planes import plane_windows, planes_matmul_panels, split_columns, split_planes
 from bitlearn.backends.jit.products import hamming, xnor_matmul, xnor_matmul_sign
-from bitlearn.backends.jit.quantization import largest_magnitude, quantize_linear, random_words
+from bitlearn.backends.jit.quantization import largest_magnitude, quantize_linear, random_words, requantize
 from bitlearn.backends.jit.updates import adam_update, bop_update, sgd_update
 
 __all__ = ["REASONS", "UNCACHED", "VARIANTS", "warmup"]
@@ -82,6 +82,7 @@ _KERNELS = {
         unfold_codes,
         largest_magnitude,
         quantize_linear,
+        requantize,
         random_words,
         adam_update,
         sgd_update,
@@ -162,6 +163,8 @@ def _usual_calls() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "largest_magnitude", (x, zeros(np.float32 if source == np.float32 else f"u{x.itemsize}", 1))
         for code in (np.int8, np.int16):
             yield "quantize_linear", (x, np.ones(1, scale), zero, -1, 1, noise, zeros(code, 1, 1, 1))
+    for source, code in ((np.int32, np.int8), (np.int64, np.int16)):
+        yield "requantize", (zeros(source, 1), 1, np.ones(1), zeros(code, 1))
     yield "random_words", (zeros(np.uint32, 4), 0, 1, zeros(np.uint32, 1, 1))
     numbers, unit, moments = zeros(np.float32, 6), np.ones(1), (zeros(np.float32, 1, 1), zeros(np.float32, 1, 1))
     for source, latent in ((np.float32, np.float32), (np.int32, np.float32), (np.uint64, np.uint16)):

@@ -93,6 +93,17 @@ def quantize_linear(x, scale, zero_point, low, high, noise, out):
 
 
 @kernel
+def requantize(x, limit, step, out):
+    """step = max(max |x| / limit, 1), out = round(x / step), ties to even."""
+    largest = np.int64(0)
+    for value in x:
+        largest = max(largest, abs(np.int64(value)))
+    step[0] = max(np.float64(largest) / limit, 1.0)
+    for i in range(x.size):
+        out[i] = np.int64(np.rint(np.float64(x[i]) / step[0]))
+
+
+@kernel
 def random_words(key, start, stride, out):
     """out[i, j] = word ``start + i * stride + j`` of a stream of random bits."""
     low, half = np.uint64(0xFFFF_FFFF), np.uint64(32)

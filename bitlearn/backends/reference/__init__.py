@@ -252,7 +252,7 @@ def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshol
 
 #: How many arrays at the end of its arguments a kernel writes, where it is not one.
 RESULTS = {"adam_update": 3, "sgd_update": 2, "bop_update": 2, "split_planes": 2, "split_columns": 2}
-RESULTS |= {"batch_statistics": 4, "norm_signs": 2, "batch_gradient": 4, "softmax_gradient": 3}
+RESULTS |= {"batch_statistics": 4, "norm_signs": 2, "batch_gradient": 4, "softmax_gradient": 3, "requantize": 2}
 
 #: Every kernel by its name: the registry's list, and so everybody's.
 KERNELS = {

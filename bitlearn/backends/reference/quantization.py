@@ -42,6 +42,15 @@ def quantize_linear(x, scale, zero_point, low, high, noise, out):
     out[...] = np.clip(rounded + zero_point[:, None], low, high)
 
 
+def requantize(x, limit, step, out):
+    """step = max(max |x| / limit, 1), out = round(x / step), ties to even.
+
+    x (count,) int32 or int64, magnitudes at most 2**53; step (1,) float64; out (count,) int8 or int16 that hold ±limit.
+    """
+    step[0] = max(np.abs(x.astype(np.float64)).max(initial=0) / limit, 1)
+    out[...] = np.rint(x.astype(np.float64) / step[0])
+
+
 def random_words(key, start, stride, out):
     """out[i, j] = word ``start + i * stride + j`` of a stream of random bits; out (rows, n) uint32.
 
@@ -78,5 +87,5 @@ def _rounded_log2(x):
 
 KERNELS = {
     function.__name__: function
-    for function in (largest_magnitude, quantize_linear, quantize_power_of_two, random_words)
+    for function in (largest_magnitude, quantize_linear, quantize_power_of_two, requantize, random_words)
 }
