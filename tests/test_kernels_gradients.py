@@ -58,6 +58,15 @@ def test_grad_input(kernel, variant, dtype, rng):
         check(kernel, variant, arguments, k)
 
 
+@pytest.mark.parametrize(("kernel", "variant"), rivals("grad_input"))
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("k", [37, 300])
+def test_grad_input_larger_than_a_cache(kernel, variant, dtype, k, rng):
+    """More than a megabyte is written while the next rows are multiplied, in one block of terms or behind several."""
+    m, n = 515, 701
+    check(kernel, variant, (gradient(rng, dtype, m, k), words(rng, k, n), n, filled((m, n), WIDE[dtype])), k)
+
+
 @pytest.mark.parametrize(("kernel", "variant"), rivals("grad_weight"))
 @pytest.mark.parametrize("dtype", TYPES)
 def test_grad_weight(kernel, variant, dtype, rng):
