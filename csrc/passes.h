@@ -132,12 +132,44 @@ BL_PASS_TARGET void BL_PASS(sign_pass)(const void *y, int y_type, const int32_t 
     }
 }
 
+/* So many products of int8 and int16 stay within int32: 256 * 2^22 < 2^31. */
+#define NARROW_ROWS 256
+
+/* The sums that follow, of int8 and int16, the usual types: in int32, a few rows at a time. */
+BL_PASS_TARGET BL_INLINE void narrow_gradient_sums_of(const int8_t *d, const uint64_t *passes, const int16_t *x,
+                                                      intptr_t start, intptr_t stop, intptr_t channels, intptr_t j,
+                                                      intptr_t width, int64_t sum[LANES], int64_t product[LANES])
+{
+    intptr_t words = bl_words(channels);
+    for (intptr_t from = start; from < stop; from += NARROW_ROWS) {
+        int32_t narrow_sum[LANES] = {0}, narrow_product[LANES] = {0};
+        for (intptr_t i = from; i < bl_min(from + NARROW_ROWS, stop); i++) {
+            int32_t v[LANES], by[LANES];
+            load(d, BL_INT8, i * channels + j, width, v);
+            keep(passes[i * words + j / 64], v);
+            load(x, BL_INT16, i * channels + j, width, by);
+            for (int c = 0; c < LANES; c++) {
+                narrow_sum[c] += v[c];
+                narrow_product[c] += v[c] * by[c];
+            }
+        }
+        for (int c = 0; c < LANES; c++) {
+            sum[c] += narrow_sum[c];
+            product[c] += narrow_product[c];
+        }
+    }
+}
+
 /* The sums of rows [start, stop) of a block's gradient, and of its products with x. */
 BL_PASS_TARGET BL_INLINE void gradient_sums_of(const void *d, int d_type, const uint64_t *passes, const void *x,
                                                int x_type, intptr_t start, intptr_t stop, intptr_t channels, intptr_t j,
                                                intptr_t width, int64_t sum[LANES], int64_t product[LANES])
 {
     intptr_t words = bl_words(channels);
+    if (d_type == BL_INT8 && x_type == BL_INT16) {
+        narrow_gradient_sums_of(d, passes, x, start, stop, channels, j, width, sum, product);
+        return;
+    }
     for (intptr_t i = start; i < stop; i++) {
         int32_t v[LANES], by[LANES];
         load(d, d_type, i * channels + j, width, v);

@@ -46,6 +46,16 @@ def test_a_peak_that_is_not_finite_shows(kernel, variant, beyond, rng):
         assert not np.isfinite(got).any()
 
 
+@pytest.mark.parametrize(("kernel", "variant"), rivals("gradient_sums"))
+@pytest.mark.parametrize("rows", [255, 256, 257, 1100])
+def test_sums_of_extremes(kernel, variant, rows):
+    """Products of the least int8 and int16: 512 of them leave int32."""
+    d, x = np.full((1, rows, 3), -128, dtype=np.int8), np.full((1, rows, 3), -(2**15), dtype=np.int16)
+    passes = np.full((1, rows, 1), 0b011, dtype=np.uint64)
+    got = check_exactly(kernel, variant, (d, passes, x, filled((1, 2, 3), np.int64)))
+    assert got[0].tolist() == [[-128 * rows] * 2 + [0], [2**22 * rows] * 2 + [0]]
+
+
 @pytest.mark.parametrize(("kernel", "variant"), rivals("norm_gradient"))
 def test_ties_go_to_the_even_code(kernel, variant):
     d = np.arange(-127, 128, dtype=np.int8).reshape(1, -1)
