@@ -44,7 +44,7 @@ def ste_sign(x: np.ndarray) -> tuple[Bits, Bits]:
     -----
     arXiv 1602.02830, equation 4: the gradient of ``sign`` is taken as that of the identity, cut off beyond 1.
     """
-    return Bits(pack(x), x.shape[-1]), Bits(pack(np.abs(x) <= CLIP), x.shape[-1])
+    return Bits(pack(x), x.shape[-1]), Bits(pack(np.abs(x, out=empty(x.shape, x.dtype)) <= CLIP), x.shape[-1])
 
 
 def ste_backward(mask: Bits, grad: Gradient) -> Gradient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn import norm_float, norm_integer
 from bitlearn.nn.layer import Gradients, Layer, Value, Variable
 from bitlearn.ops import passes
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantize import Quantized, largest_magnitude
 from bitlearn.precision import Precision, policy
 from bitlearn.quantizers import Gradient, integers, reshaped, ste_backward, ste_sign
 from bitlearn.rng import Key
+from bitlearn.workspace import empty
 
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
@@ -97,10 +99,9 @@ class Normalization(Layer):
 
     def _float_normalized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalised values before the shift, and the spread; update the running statistics."""
-        real = rows.astype(np.float32) * np.float32(self.input_scale)
-        mean, spread = norm_float.statistics(real, self.norm)
+        normal, mean, spread = norm_float.normalize(rows, self.input_scale, self.norm)
         self._update(mean, spread)
-        return track("X", (real - mean) / spread), spread
+        return track("X", normal), spread
 
     def _norm_backward(self, kept: tuple, grad: Gradient, mask: Bits | None) -> tuple[Gradient, Gradients]:
         """Return the gradients of the rows and of the shift from that of normalised rows, where `mask` passes it."""
@@ -205,8 +206,8 @@ class BatchNormSign(Normalization):
         rows = self._batch(x)
         if not self.precision.integer:
             normal, spread = self._float_normalized(rows)
-            shifted = normal + self.shift
-            if not np.isfinite(shifted).all():
+            shifted = np.add(normal, self.shift, out=empty(normal.shape, np.float32))
+            if not math.isfinite(largest_magnitude(shifted)):
                 raise NonFiniteError("the normalised values")
             signs, mask = ste_sign(shifted)
             return self._shaped(signs, x), ((normal, spread), mask)
