@@ -32,13 +32,7 @@ BL_TARGET_AMX static void interleave_codes(const code_product *p, intptr_t term,
     for (int t = 0; t < 4; t++)
         row[t] = term + t < last ? _mm512_maskz_loadu_epi8(in, p->codes + (term + t) * p->n + column)
                                  : _mm512_setzero_si512();
-    __m512i ab = _mm512_unpacklo_epi8(row[0], row[1]), cd = _mm512_unpacklo_epi8(row[2], row[3]);
-    part[0] = _mm512_unpacklo_epi16(ab, cd);
-    part[1] = _mm512_unpackhi_epi16(ab, cd);
-    ab = _mm512_unpackhi_epi8(row[0], row[1]);
-    cd = _mm512_unpackhi_epi8(row[2], row[3]);
-    part[2] = _mm512_unpacklo_epi16(ab, cd);
-    part[3] = _mm512_unpackhi_epi16(ab, cd);
+    bl_interleave_bytes(row[0], row[1], row[2], row[3], part);
     for (int h = 0; h < 2; h++) {
         __m512i first = _mm512_permutex2var_epi64(part[0], quarters[h], part[1]);
         __m512i second = _mm512_permutex2var_epi64(part[2], quarters[h], part[3]);

@@ -47,13 +47,7 @@ BL_TARGET_AMX BL_INLINE void load_group(int type, const char *const *terms, intp
         return;
     }
     __m512i c = _mm512_maskz_loadu_epi8(in, terms[2] + bytes), d = _mm512_maskz_loadu_epi8(in, terms[3] + bytes);
-    __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d);
-    part[0] = _mm512_unpacklo_epi16(ab, cd);
-    part[1] = _mm512_unpackhi_epi16(ab, cd);
-    ab = _mm512_unpackhi_epi8(a, b);
-    cd = _mm512_unpackhi_epi8(c, d);
-    part[2] = _mm512_unpacklo_epi16(ab, cd);
-    part[3] = _mm512_unpackhi_epi16(ab, cd);
+    bl_interleave_bytes(a, b, c, d, part);
 }
 
 BL_TARGET_AMX BL_INLINE void interleave(int type, const char *const *terms, intptr_t groups, intptr_t count, void *out,

@@ -16,6 +16,18 @@ void bl_total_int8_avx512(const bl_gradient_rows *rows, intptr_t groups, int32_t
 
 #ifdef BL_X86_64
 #include <immintrin.h>
+
+/* The bytes of four vectors side by side: byte 16 l + 4 q + i of each is in lane 4 l + i of part q. */
+BL_TARGET_AVX512 BL_INLINE void bl_interleave_bytes(__m512i a, __m512i b, __m512i c, __m512i d, __m512i part[4])
+{
+    __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d);
+    part[0] = _mm512_unpacklo_epi16(ab, cd);
+    part[1] = _mm512_unpackhi_epi16(ab, cd);
+    ab = _mm512_unpackhi_epi8(a, b);
+    cd = _mm512_unpackhi_epi8(c, d);
+    part[2] = _mm512_unpacklo_epi16(ab, cd);
+    part[3] = _mm512_unpackhi_epi16(ab, cd);
+}
 #endif
 
 #endif

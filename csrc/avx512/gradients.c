@@ -231,13 +231,8 @@ BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t 
             __m512i b = _mm512_maskz_loadu_epi8(in, terms[4 * g + 1] + from);
             __m512i c = _mm512_maskz_loadu_epi8(in, terms[4 * g + 2] + from);
             __m512i d = _mm512_maskz_loadu_epi8(in, terms[4 * g + 3] + from);
-            __m512i ab = _mm512_unpacklo_epi8(a, b), cd = _mm512_unpacklo_epi8(c, d), all[4];
-            all[0] = _mm512_unpacklo_epi16(ab, cd);
-            all[1] = _mm512_unpackhi_epi16(ab, cd);
-            ab = _mm512_unpackhi_epi8(a, b);
-            cd = _mm512_unpackhi_epi8(c, d);
-            all[2] = _mm512_unpacklo_epi16(ab, cd);
-            all[3] = _mm512_unpackhi_epi16(ab, cd);
+            __m512i all[4];
+            bl_interleave_bytes(a, b, c, d, all);
             for (int q = 0; q < 4; q++) {
                 _mm512_storeu_si512(to + 64 * q, all[q]);
                 sum[q] = _mm512_dpbusd_epi32(sum[q], ones, all[q]);
