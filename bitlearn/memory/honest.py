@@ -103,8 +103,8 @@ def moments(model: Sequential, optimizer: Optimizer, batch_size: int) -> Iterato
         for moment in found:
             yield [*persistent, *of("forward to backward", done), *moment]
 
-    # Float64 scores, their powers and the steps of the exponential.
-    yield [*persistent, *of("forward to backward", every), flow.variable, passes.scratch(56 * scores)]
+    # Float64 scores, which become their powers, and the gradient; the two terms of each example are few.
+    yield [*persistent, *of("forward to backward", every), flow.variable, passes.scratch(12 * scores)]
 
     grad_kind = passes.gradient_type(model.precision)
     grad = passes.Flow(Variable("dX", "transient", grad_kind.name, grad_kind.itemsize * scores), scores)
