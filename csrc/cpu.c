@@ -69,8 +69,28 @@ unsigned bl_cpu_features(void)
 
 #elif defined(BL_AARCH64)
 
-/* Advanced SIMD is part of AArch64: there is nothing to ask. */
-unsigned bl_cpu_features(void) { return BL_NEON; }
+#if defined(__linux__)
+#include <sys/auxv.h>
+/* HWCAP_ASIMDDP, which older headers lack. */
+static int has_dot_products(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+static int has_dot_products(void)
+{
+    int found = 0;
+    size_t size = sizeof found;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &found, &size, NULL, 0) == 0 && found;
+}
+#elif defined(_WIN32)
+#include <windows.h>
+/* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+static int has_dot_products(void) { return IsProcessorFeaturePresent(43); }
+#else
+static int has_dot_products(void) { return 0; }
+#endif
+
+/* Advanced SIMD itself is part of AArch64: there is nothing to ask. */
+unsigned bl_cpu_features(void) { return BL_NEON | (has_dot_products() ? BL_DOTPROD : 0); }
 
 #else
 

@@ -36,7 +36,7 @@
 
 int bl_variant_count(void);
 
-/* "amx", "avx512", "avx512bw", "avx2", "neon", "portable". */
+/* "amx", "avx512", "avx512bw", "avx2", "neondot", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
 /* The i-th feature that the variant needs and this processor (or its operating system) lacks; NULL past the last. */

@@ -22,6 +22,7 @@
     X(avx512, AVX512, NULL)                                                                                            \
     X(avx512bw, BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ, NULL)                                            \
     X(avx2, BL_AVX2, NULL)                                                                                             \
+    X(neondot, BL_NEON | BL_DOTPROD, NULL)                                                                             \
     X(neon, BL_NEON, NULL)                                                                                             \
     X(portable, 0, NULL)
 
@@ -44,6 +45,7 @@ static const struct {
     {BL_AVX512VL, "avx512vl"}, {BL_AVX512DQ, "avx512dq"}, {BL_AVX512VPOPCNTDQ, "avx512vpopcntdq"},
     {BL_NEON, "neon"},         {BL_AVX512VBMI, "avx512vbmi"}, {BL_GFNI, "gfni"},
     {BL_AVX512VNNI, "avx512vnni"}, {BL_AMX_TILE, "amx_tile"}, {BL_AMX_INT8, "amx_int8"},
+    {BL_DOTPROD, "dotprod"},
 };
 
 int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]) - 1; }

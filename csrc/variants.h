@@ -271,6 +271,7 @@ enum {
     BL_AVX512VNNI = 512,
     BL_AMX_TILE = 1024,
     BL_AMX_INT8 = 2048,
+    BL_DOTPROD = 4096,
 };
 
 /* The features of this processor that its operating system lets a program use. */

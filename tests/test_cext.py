@@ -63,6 +63,7 @@ def test_the_processor_decides_about_neon():
         assert cext.REASONS["cext:avx2"] == "this processor lacks avx2"
     else:
         assert cext.REASONS["cext:neon"] == "this processor lacks neon"
+        assert cext.REASONS["cext:neondot"] == "this processor lacks neon, dotprod"
 
 
 def test_a_table_holds_what_its_variant_implements():

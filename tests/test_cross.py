@@ -36,7 +36,7 @@ MODULES = (
     test_kernels_updates,
 )
 #: What runs on no processor here, or on few. All else is tested through the extension, of the same files and sizes.
-ON_ARM, EMULATED = ("neon", "portable"), ("amx",)
+ON_ARM, EMULATED = ("neondot", "neon", "portable"), ("amx",)
 CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
 
 
@@ -124,8 +124,9 @@ def test_every_kernel_of_the_contract_has_a_test(machine):
 def test_the_processor_decides_which_variants_run(machine):
     assert machine.kernels.keys().isdisjoint(machine.lacking)
     if machine.on_arm:
-        assert list(machine.kernels) == ["neon", "portable"]
+        assert list(machine.kernels) == ["neondot", "neon", "portable"]
         assert machine.lacking["avx2"] == ["avx2"]
     else:
         assert machine.lacking["neon"] == ["neon"]
+        assert machine.lacking["neondot"] == ["neon", "dotprod"]
         assert ("amx" in machine.kernels) == ("avx512" in machine.kernels)  # its tiles are emulated

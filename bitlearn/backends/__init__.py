@@ -187,8 +187,8 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     Returns
     -------
     str
-        ``"cext:amx"``, ``"cext:avx512"``, ``"cext:avx512bw"``, ``"cext:avx2"``, ``"cext:neon"``, ``"cext:portable"``,
-        ``"jit"`` or ``"reference"``.
+        ``"cext:amx"``, ``"cext:avx512"``, ``"cext:avx512bw"``, ``"cext:avx2"``, ``"cext:neondot"``, ``"cext:neon"``,
+        ``"cext:portable"``, ``"jit"`` or ``"reference"``.
 
     Raises
     ------

@@ -9,20 +9,6 @@
 #define FLOAT_ROWS 6
 #define VECTORS 4
 
-/* The rows of a tile; past the last row the last one is computed again, and not kept. */
-BL_INLINE void find_rows(const bl_gradient_rows *rows, intptr_t i, int count, const char **at)
-{
-    for (int r = 0; r < count; r++)
-        at[r] = rows->at[bl_min(i + r, rows->count - 1)];
-}
-
-BL_INLINE int32_t load4(const char *at)
-{
-    int32_t four;
-    memcpy(&four, at, sizeof four);
-    return four;
-}
-
 /* A sum of int8 products stays within int16: a block has 64 groups, and a lane takes one product of each. */
 static void product_int8(const bl_gradient_rows *rows, const void *panel, intptr_t groups, void *sums, int add)
 {
@@ -30,14 +16,14 @@ static void product_int8(const bl_gradient_rows *rows, const void *panel, intptr
         for (intptr_t i = 0; i < rows->count; i += ROWS) {
             const char *at[ROWS];
             int16x8_t low[ROWS][VECTORS], high[ROWS][VECTORS];
-            find_rows(rows, i, ROWS, at);
+            bl_tile_rows_neon(rows, i, ROWS, at);
             for (int r = 0; r < ROWS; r++)
                 for (int v = 0; v < VECTORS; v++)
                     low[r][v] = high[r][v] = vdupq_n_s16(0);
             for (intptr_t g = 0; g < groups; g++) {
                 const int8_t *columns = (const int8_t *)panel + g * BL_PANEL_BYTES + BL_GROUP_BYTES * column;
                 for (int r = 0; r < ROWS; r++) {
-                    int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(load4(at[r] + g * rows->step)));
+                    int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(bl_load4_neon(at[r] + g * rows->step)));
                     for (int v = 0; v < VECTORS; v++) {
                         int8x16_t signs = vld1q_s8(columns + 16 * v);
                         low[r][v] = vmlal_s8(low[r][v], vget_low_s8(signs), vget_low_s8(four));
@@ -61,14 +47,14 @@ static void product_int16(const bl_gradient_rows *rows, const void *panel, intpt
         for (intptr_t i = 0; i < rows->count; i += ROWS) {
             const char *at[ROWS];
             int32x4_t low[ROWS][VECTORS], high[ROWS][VECTORS];
-            find_rows(rows, i, ROWS, at);
+            bl_tile_rows_neon(rows, i, ROWS, at);
             for (int r = 0; r < ROWS; r++)
                 for (int v = 0; v < VECTORS; v++)
                     low[r][v] = high[r][v] = vdupq_n_s32(0);
             for (intptr_t g = 0; g < groups; g++) {
                 const char *columns = (const char *)panel + g * BL_PANEL_BYTES + BL_GROUP_BYTES * column;
                 for (int r = 0; r < ROWS; r++) {
-                    int16x8_t two = vreinterpretq_s16_s32(vdupq_n_s32(load4(at[r] + g * rows->step)));
+                    int16x8_t two = vreinterpretq_s16_s32(vdupq_n_s32(bl_load4_neon(at[r] + g * rows->step)));
                     for (int v = 0; v < VECTORS; v++) {
                         int16x8_t signs = vld1q_s16((const int16_t *)(columns + 16 * v));
                         low[r][v] = vmlal_s16(low[r][v], vget_low_s16(signs), vget_low_s16(two));
@@ -93,14 +79,14 @@ static void product_float32(const bl_gradient_rows *rows, const void *panel, int
         for (intptr_t i = 0; i < rows->count; i += FLOAT_ROWS) {
             const char *at[FLOAT_ROWS];
             float32x4_t sum[FLOAT_ROWS][VECTORS];
-            find_rows(rows, i, FLOAT_ROWS, at);
+            bl_tile_rows_neon(rows, i, FLOAT_ROWS, at);
             for (int r = 0; r < FLOAT_ROWS; r++)
                 for (int v = 0; v < VECTORS; v++)
                     sum[r][v] = vdupq_n_f32(0.0f);
             for (intptr_t g = 0; g < groups; g++) {
                 const float *columns = (const float *)panel + g * BL_COLUMNS + column;
                 for (int r = 0; r < FLOAT_ROWS; r++) {
-                    float32x4_t one = vreinterpretq_f32_s32(vdupq_n_s32(load4(at[r] + g * rows->step)));
+                    float32x4_t one = vreinterpretq_f32_s32(vdupq_n_s32(bl_load4_neon(at[r] + g * rows->step)));
                     for (int v = 0; v < VECTORS; v++)
                         sum[r][v] = vfmaq_f32(sum[r][v], one, vld1q_f32(columns + 4 * v));
                 }
@@ -164,14 +150,14 @@ static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel)
         }
 }
 
-static const bl_gradient_types types = {
+const bl_gradient_types bl_gradient_types_neon = {
     .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish},
     .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
     .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_neon parameters { bl_##name##_blocked(&types, BL_UNWRAP arguments); }
+    void bl_##name##_neon parameters { bl_##name##_blocked(&bl_gradient_types_neon, BL_UNWRAP arguments); }
 BL_GRADIENT_KERNELS(KERNEL)
 
 #endif
