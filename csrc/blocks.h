@@ -113,7 +113,8 @@ void bl_conv2d_quads_blocked(const bl_quads *quads, const uint64_t *x, const uin
                              const bl_xnor_result *result);
 
 /* What becomes of the sums of gradients. BL_STREAM is BL_STORE of a result that no cache holds: a variant that has stores
-   past the caches may use them, for whole lines are written, and would be read for nothing first. threshold has one entry a group of `rows_per_threshold` rows. */
+   past the caches may use them, for whole lines are written, and would be read for nothing first. threshold has one entry
+   a group of `rows_per_threshold` rows. */
 enum { BL_STORE, BL_ADD, BL_COMPARE, BL_STREAM };
 typedef struct {
     int kind, g_type;
