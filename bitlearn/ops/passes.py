@@ -15,6 +15,8 @@ from bitlearn.workspace import empty
 #: Sums over rows are exact, so into how many groups they are cut cannot show; each thread takes some of them.
 _GROUPS = (16, 10, 8, 6, 5, 4, 3, 2)
 _ROWS_WORTH_GROUPS = 1024
+#: What a pass takes for a value, about, in operations on a word.
+_WORK = 4
 
 
 def _grouped(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -27,8 +29,8 @@ def _grouped(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def _work(array: np.ndarray) -> int:
-    """The work in a part of an array, its first axis left out: a pass takes some words' time for eight values."""
-    return array[:1].size // 8
+    """The work in a part of an array, its first axis left out, as `run` wants it."""
+    return array[:1].size * _WORK
 
 
 def alone(y: np.ndarray) -> bool:
@@ -36,7 +38,7 @@ def alone(y: np.ndarray) -> bool:
 
     A small network's step is hundreds of passes over a few thousand values, and a call costs as much as such a pass.
     """
-    return y.size // 8 < WORTH_A_THREAD
+    return y.size * _WORK < WORTH_A_THREAD
 
 
 def sums(y: np.ndarray) -> np.ndarray:
