@@ -35,7 +35,8 @@ class _Form:
 
 
 #: The types that a gradient of integers may have: exact sums, or packed signs.
-_SUMS, _WORDS = (np.dtype(np.int32), np.dtype(np.int64)), (WORD,)
+_SUMS: tuple[np.dtype, ...] = (np.dtype(np.int32), np.dtype(np.int64))
+_WORDS: tuple[np.dtype, ...] = (WORD,)
 
 
 def _form(name: str, gradient: ParameterGradient, parameter: np.ndarray) -> _Form:

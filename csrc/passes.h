@@ -5,7 +5,7 @@
    (reached, keep), and includes this file: so the loops are written once and compiled for each instruction set. They
    wait for memory more than for arithmetic.
 
-   Every operation on floats is one IEEE operation in the order that kernels.h gives; nothing is contracted
+   Every operation on floats is one IEEE operation in the order that steps.h gives; nothing is contracted
    (-ffp-contract=off), so all variants give the same bits. */
 
 #define LANES 64

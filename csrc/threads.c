@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include "kernels.h"
+#include "steps.h"
 #include "threads.h"
 
 static intptr_t bytes_of(int type)

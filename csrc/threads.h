@@ -1,6 +1,6 @@
 /* The other part of the C contract: kernels of a few microseconds whose rows are cut into `threads` ranges here, on
-   threads that wait for them (pool.h). The arguments and the results are those of kernels.h, which see for the rules of
-   this text too. The threads are all that is kept between calls. */
+   threads that wait for them (pool.h). The arguments and the results are those of kernels.h and steps.h, and kernels.h
+   has the rules of this text too. The threads are all that is kept between calls. */
 
 /* 1 where this build has threads of its own, else 0: then one thread does all. */
 int bl_has_threads(void);

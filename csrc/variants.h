@@ -1,6 +1,6 @@
 /* How a variant is described: a struct of one function pointer a kernel, NULL where it has none of its own.
 
-   A kernel is one line in the lists below, X(name, (parameters), (arguments)): the signature of kernels.h without
+   A kernel is one line in the lists below, X(name, (parameters), (arguments)): the signature of kernels.h or steps.h without
    the variant. The struct, the declarations and the dispatching functions are made from it, and the compiler
    compares it with the contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them,
    defined there or not, so that no definition can differ from the list. */
@@ -10,6 +10,7 @@
 #include "common.h"
 
 #include "kernels.h"
+#include "steps.h"
 
 #define BL_FORMAT_KERNELS(X)                                                                                           \
     X(pack,                                                                                                            \

@@ -262,7 +262,7 @@ def _max_pool_gradient(d, places, window, stride, out):
     return d, _code(d), places, _pool2d(out.shape, window, stride, d.shape[1:3]), out, _code(out)
 
 
-#: For each kernel: from the arguments of the reference to those of csrc/kernels.h after `variant`.
+#: For each kernel: from the arguments of the reference to those of csrc/kernels.h and csrc/steps.h after `variant`.
 _ARGUMENTS: dict[str, Callable[..., tuple]] = {
     "pack": _pack,
     "unpack": _unpack,

@@ -264,19 +264,7 @@ _SUM_TYPES = (np.int16, np.int32)
 _NORMS = [(narrow, x) for narrow in (np.int8, np.int16) for x in (np.int16, np.int32, WORD)]
 
 
-def _sums(rng, dtype, *shape: int) -> np.ndarray:
-    """Sums near zero, so that they tie and reach bounds, and the limits of their type."""
-    y = rng.integers(-40, 40, size=shape).astype(dtype)
-    for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max):
-        y[rng.random(shape) < 0.02] = limit
-    return y
-
-
-def _channel_sums(rng, size, dtype):
-    y = _sums(rng, dtype, *size)
-    if dtype == np.int32:  # sums of squares stay below 2**63
-        y = y.clip(-(2**26), 2**26)
-    return y, filled((size[0], 2, size[2]), np.int64)
+_sums = channels.near_zero
 
 
 def _channel_sums_above(rng, size, dtype):
@@ -388,7 +376,7 @@ OPERANDS = {
     "adam_update": Operands(updates.adam, MATRICES, tuple(updates.TYPES)),
     "sgd_update": Operands(updates.sgd, MATRICES, tuple(updates.TYPES)),
     "bop_update": Operands(updates.bop, MATRICES, tuple(updates.TYPES)),
-    "channel_sums": Operands(_channel_sums, CHANNELS, _SUM_TYPES),
+    "channel_sums": Operands(channels.channel_sums, CHANNELS, _SUM_TYPES),
     "channel_sums_above": Operands(_channel_sums_above, CHANNELS, _SUM_TYPES),
     "sign_pass": Operands(_sign_pass, CHANNELS, _SUM_TYPES),
     "gradient_sums": Operands(_gradient_sums, CHANNELS, tuple(_NORMS)),

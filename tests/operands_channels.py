@@ -42,3 +42,18 @@ def l2_factors(rng, size, dtype):
     mean, spread = _statistics(rng, channels)
     sums = rng.integers(-(2**40), 2**40, size=(groups, 2, channels))
     return sums, mean, spread, 9 * groups + 1, 0.0078125, filled((3, channels), np.float32)
+
+
+def near_zero(rng, dtype, *shape: int) -> np.ndarray:
+    """Sums near zero, so that they tie and reach bounds, and the limits of their type."""
+    y = rng.integers(-40, 40, size=shape).astype(dtype)
+    for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+        y[rng.random(shape) < 0.02] = limit
+    return y
+
+
+def channel_sums(rng, size, dtype):
+    y = near_zero(rng, dtype, *size)
+    if dtype == np.int32:  # sums of squares stay below 2**63
+        y = y.clip(-(2**26), 2**26)
+    return y, filled((size[0], 2, size[2]), np.int64)

@@ -37,7 +37,7 @@ MODULES = (
 )
 #: What runs on no processor here, or on few. All else is tested through the extension, of the same files and sizes.
 ON_ARM, EMULATED = ("neondot", "neon", "portable"), ("amx",)
-CONTRACT = (CSRC / "kernels.h").read_text(encoding="utf-8") if CSRC.exists() else ""
+CONTRACT = "".join((CSRC / name).read_text(encoding="utf-8") for name in ("kernels.h", "steps.h") if CSRC.exists())
 
 
 def combinations(function):

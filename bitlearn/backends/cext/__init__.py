@@ -1,7 +1,7 @@
 """The C backend: csrc/ through cffi, one variant for each instruction set.
 
-Each kernel here only takes pointers and sizes from its arrays; what it computes is in csrc/kernels.h. The global
-interpreter lock is released during every call.
+Each kernel here only takes pointers and sizes from its arrays; what it computes is in csrc/kernels.h and csrc/steps.h.
+The global interpreter lock is released during every call.
 """
 
 from __future__ import annotations
