@@ -1,6 +1,6 @@
 """Batch norm in float32, with its exact gradient: the arithmetic of the policy ``standard``.
 
-Each operation writes to memory that the one before has left: fresh memory for each of them takes a third of the time.
+Each operation writes to memory that the one before has left: fresh memory would have to come from the system each time.
 """
 
 from __future__ import annotations
