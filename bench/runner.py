@@ -50,6 +50,12 @@ def does(rival: ModuleType, kernel: str, form: str) -> bool:
     return form in rival.KERNELS.get(kernel, ())
 
 
+def why_not_imported(error: ImportError) -> str:
+    """Return the reason in an error of an import, without the names of this machine's files that it may hold."""
+    absent = isinstance(error, ModuleNotFoundError)
+    return f"not installed: {error}" if absent else f"broken: {error.name} does not import"
+
+
 def theirs(case: Case, rivals: Iterable[ModuleType]) -> tuple[list[Contender], dict[str, str]]:
     """Return a contender for each rival that does this kernel's work, and why the others of these cannot."""
     found, reasons = [], {}
@@ -59,9 +65,7 @@ def theirs(case: Case, rivals: Iterable[ModuleType]) -> tuple[list[Contender], d
         try:
             found.append(Contender(rival.NAME, rival.prepare(case), partial(rival.check, case)))
         except ImportError as error:
-            # Other texts of an import that fails name files of this machine.
-            absent = isinstance(error, ModuleNotFoundError)
-            reasons[rival.NAME] = f"not installed: {error}" if absent else f"broken: {error.name} does not import"
+            reasons[rival.NAME] = why_not_imported(error)
         except CannotDo as error:
             reasons[rival.NAME] = str(error)
     return found, reasons

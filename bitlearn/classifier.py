@@ -8,7 +8,7 @@ import numpy as np
 
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.nn.frozen import Frozen
-from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Classifier:
 
     Parameters
     ----------
-    network : Sequential or Frozen
+    network : Model or Frozen
     preparation : Preparation
 
     Examples
@@ -29,7 +29,7 @@ class Classifier:
     (3,)
     """
 
-    network: Sequential | Frozen
+    network: Model | Frozen
     preparation: Preparation
 
     @property

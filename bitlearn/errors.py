@@ -1,6 +1,48 @@
-"""Errors that name where in a network something went wrong."""
+"""Errors that say what was wanted, and where in a network something went wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[str] = ()) -> T:
+    """Return what has a name.
+
+    Parameters
+    ----------
+    what : str
+        What is named: "model", "precision"...
+    name : str
+    known : mapping
+        All that there is, by name.
+    planned : collection of str
+        Names that a later version brings.
+
+    Returns
+    -------
+    object
+        ``known[name]``.
+
+    Raises
+    ------
+    ValueError
+        Where there is none of that name, saying which there are.
+
+    Examples
+    --------
+    >>> by_name("head", "complex", {"binary": 1, "real": 2}, planned=["complex"])
+    Traceback (most recent call last):
+    ...
+    ValueError: head 'complex' is not built yet; there are binary, real
+    """
+    if name in planned:
+        raise ValueError(f"{what} {name!r} is not built yet; there are {', '.join(known)}")
+    if name not in known:
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {name!r}")
+    return known[name]
 
 
 class NonFiniteError(ArithmeticError):
@@ -9,7 +51,7 @@ class NonFiniteError(ArithmeticError):
     Parameters
     ----------
     what : str
-        What is not finite: "the loss", "shift", "the gradient of weight"...
+        What is not finite: "the scores", "bias", "the gradient of weight"...
     where : str, optional
         The layer, and the training step, as they become known on the way up.
     """

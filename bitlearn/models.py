@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from bitlearn import nn
-from bitlearn.nn.weights import CODE_SCALE as _INPUT_SCALE
-from bitlearn.precision import Precision, policy
-from bitlearn.rng import Key
+from bitlearn.errors import by_name
+from bitlearn.precision import Precision
 
 #: Names of the contract that a later version brings.
 PLANNED = ("resnete18", "birealnet18")
@@ -18,33 +15,16 @@ PLANNED = ("resnete18", "birealnet18")
 IMAGE_SIZE = 32
 
 
-class _Stack:
-    """Layers being stacked: it counts the random streams, so that each layer draws from its own."""
+def _head(classes: int, head: str) -> list[nn.Layer]:
+    if head == "real":
+        return [nn.Linear(classes)]
+    if head == "binary":
+        return [nn.BinaryLinear(classes), nn.BatchNorm()]
+    raise ValueError(f"head must be 'binary' or 'real', got {head!r}")
 
-    def __init__(self, precision: str | Precision, seed: int) -> None:
-        self.precision = policy(precision)
-        self.seed = seed
-        self.layers: list[nn.Layer] = []
 
-    def weighted(self, kind: Callable[..., nn.Layer], *sizes: int, **options: Any) -> None:
-        key = Key(self.seed, stream=len(self.layers))
-        self.layers.append(kind(*sizes, precision=self.precision, key=key, **options))
-
-    def sign(self, channels: int, first: bool = False) -> None:
-        scale = _INPUT_SCALE if first else 1.0
-        self.layers.append(nn.BatchNormSign(channels, input_scale=scale, precision=self.precision))
-
-    def head(self, inputs: int, classes: int, head: str) -> None:
-        if head == "real":
-            self.weighted(nn.Linear, inputs, classes)
-        elif head == "binary":
-            self.weighted(nn.BinaryLinear, inputs, classes)
-            self.layers.append(nn.BatchNorm(classes, precision=self.precision))
-        else:
-            raise ValueError(f"head must be 'binary' or 'real', got {head!r}")
-
-    def model(self, input_shape: tuple[int, ...]) -> nn.Sequential:
-        return nn.Sequential(self.layers, input_shape=input_shape, precision=self.precision)
+def _hidden(widths: tuple[int, ...]) -> list[nn.Layer]:
+    return [layer for width in widths for layer in (nn.BinaryLinear(width), nn.BatchNormSign())]
 
 
 def mlp(
@@ -55,7 +35,7 @@ def mlp(
     head: str = "binary",
     precision: str | Precision = "standard",
     seed: int = 0,
-) -> nn.Sequential:
+) -> nn.Model:
     """Return the multilayer perceptron of arXiv 2102.04270: 784-256-256-256-256-10 on MNIST.
 
     Parameters
@@ -72,7 +52,7 @@ def mlp(
 
     Returns
     -------
-    Sequential
+    Model
         Each hidden layer is a linear layer and a batch norm with sign: ``linear1, sign1, linear2, ...``.
 
     Raises
@@ -88,16 +68,9 @@ def mlp(
     """
     if not hidden:
         raise ValueError("hidden must name at least one width, got none")
-    stack = _Stack(precision, seed)
-    if len(input_shape) > 1:
-        stack.layers.append(nn.Flatten())
-    inputs = int(np.prod(input_shape))
-    for index, width in enumerate(hidden):
-        stack.weighted(nn.BinaryLinear if index else nn.InputLinear, inputs, width)
-        stack.sign(width, first=index == 0)
-        inputs = width
-    stack.head(inputs, classes, head)
-    return stack.model(input_shape)
+    flatten: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
+    layers = [*flatten, *_hidden(hidden), *_head(classes, head)]
+    return nn.Model(layers, tuple(input_shape), precision=precision, seed=seed)
 
 
 def _convolutional(
@@ -106,39 +79,27 @@ def _convolutional(
     filters: tuple[int, ...],
     dense: tuple[int, ...],
     *,
-    padding: int | str,
+    padding: int | Literal["same"],
     pool_first: bool,
     head: str,
     precision: str | Precision,
     seed: int,
-) -> nn.Sequential:
+) -> nn.Model:
     """Stack pairs of 3×3 convolutions, pooled after every second one, and linear layers behind them.
 
     ``pool_first``: convolution, pool, batch norm and sign; else the pool comes behind the sign.
     """
     if len(input_shape) != 3 or input_shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
         raise ValueError(f"input_shape must be ({IMAGE_SIZE}, {IMAGE_SIZE}, channels), got {input_shape}")
-    stack = _Stack(precision, seed)
-    channels, shape = input_shape[2], tuple(input_shape)
+    layers: list[nn.Layer] = []
     for index, count in enumerate(filters):
-        stack.weighted(nn.BinaryConv2d if index else nn.InputConv2d, channels, count, padding=padding)
-        pooled = index % 2 == 1 and (pool_first or index < len(filters) - 1)
-        if pooled and pool_first:
-            stack.layers.append(nn.MaxPool2d(2))
-        stack.sign(count, first=index == 0)
-        if pooled and not pool_first:
-            stack.layers.append(nn.MaxPool2d(2))
-        channels = count
-    for layer in stack.layers:
-        shape = layer.output_shape(shape)
-    stack.layers.append(nn.Flatten())
-    inputs = int(np.prod(shape))
-    for width in dense:
-        stack.weighted(nn.BinaryLinear, inputs, width)
-        stack.sign(width)
-        inputs = width
-    stack.head(inputs, classes, head)
-    return stack.model(input_shape)
+        pools: list[nn.Layer] = []
+        if index % 2 == 1 and (pool_first or index < len(filters) - 1):
+            pools = [nn.MaxPool2d(2)]
+        first, last = (pools, []) if pool_first else ([], pools)
+        layers += [nn.BinaryConv2d(count, padding=padding), *first, nn.BatchNormSign(), *last]
+    layers += [nn.Flatten(), *_hidden(dense), *_head(classes, head)]
+    return nn.Model(layers, tuple(input_shape), precision=precision, seed=seed)
 
 
 def cnv(
@@ -150,7 +111,7 @@ def cnv(
     head: str = "binary",
     precision: str | Precision = "standard",
     seed: int = 0,
-) -> nn.Sequential:
+) -> nn.Model:
     """Return CNV: 3×3 convolutions without padding, 64-64-P-128-128-P-256-256, and 512-512-10; pools behind the signs.
 
     Parameters
@@ -166,7 +127,7 @@ def cnv(
 
     Returns
     -------
-    Sequential
+    Model
 
     Raises
     ------
@@ -193,7 +154,7 @@ def binarynet(
     head: str = "binary",
     precision: str | Precision = "standard",
     seed: int = 0,
-) -> nn.Sequential:
+) -> nn.Model:
     """Return BinaryNet (arXiv 1602.02830): padded 3×3 convolutions, 128-128-P-256-256-P-512-512-P, and 1024-1024-10.
 
     Parameters
@@ -208,7 +169,7 @@ def binarynet(
 
     Returns
     -------
-    Sequential
+    Model
         Pools lie between a convolution and its batch norm.
 
     Raises
@@ -227,10 +188,10 @@ def binarynet(
     )
 
 
-MODELS: dict[str, Callable[..., nn.Sequential]] = {"mlp": mlp, "cnv": cnv, "binarynet": binarynet}
+MODELS: dict[str, Callable[..., nn.Model]] = {"mlp": mlp, "cnv": cnv, "binarynet": binarynet}
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Sequential:
+def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:
     """Return a network by its name.
 
     Parameters
@@ -244,7 +205,7 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
 
     Returns
     -------
-    Sequential
+    Model
 
     Raises
     ------
@@ -256,14 +217,13 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
     >>> build("mlp", (4,), 2, hidden=(8,)).output_shape
     (2,)
     """
-    if name in PLANNED:
-        raise ValueError(f"model {name!r} is not built yet; there are {', '.join(MODELS)}")
-    if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}")
-    return MODELS[name](input_shape, classes, **options)
+    return by_name("model", name, MODELS, PLANNED)(input_shape, classes, **options)
 
 
 def __getattr__(name: str) -> Any:
-    if name in PLANNED:
-        raise AttributeError(f"model {name!r} is not built yet; there are {', '.join(MODELS)}")
-    raise AttributeError(f"module 'bitlearn.models' has no attribute {name!r}")
+    if name not in PLANNED:
+        raise AttributeError(f"module 'bitlearn.models' has no attribute {name!r}")
+    try:
+        return by_name("model", name, MODELS, PLANNED)
+    except ValueError as error:
+        raise AttributeError(str(error)) from None

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bitlearn.errors import by_name
+
 Scale = Literal["tensor", "row", "channel"]
 
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
@@ -87,11 +89,10 @@ class Precision:
     latent : dtype
         The type of the latent weights.
     statistics : dtype
-        The type of the batch norm's spread and mean magnitude, kept from the forward to the backward pass.
+        The type to which the batch norm's deviation and mean magnitude are rounded, as they are kept from the forward
+        to the backward pass.
     moments : dtype
         The type of the optimiser's moments of weights that are binarised; those of other parameters are float32.
-    shift : dtype
-        The type of the batch norm's shift.
 
     Raises
     ------
@@ -121,7 +122,6 @@ class Precision:
     latent: np.dtype = _FLOAT32
     statistics: np.dtype = _FLOAT32
     moments: np.dtype = _FLOAT32
-    shift: np.dtype = _FLOAT32
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -166,6 +166,20 @@ class Precision:
         own = any(q.bits == wider and not q.plain for q in (self.input_gradient, self.weight_gradient))
         return _MOST if own else wider
 
+    @property
+    def code_bits(self) -> int:
+        """The width of the gradient between the layers, where it is of integers.
+
+        Raises
+        ------
+        ValueError
+            Where the policy leaves gradients in float32.
+        """
+        bits = self.gradient_bits
+        if bits is None:
+            raise ValueError(f"gradients must be float32 under precision {self.name!r}, got integer codes")
+        return bits
+
     def setting(self) -> str | dict[str, Any]:
         """Return what a file says of the policy: its name, or all of one that is not built in."""
         if POLICIES.get(self.name) == self:
@@ -199,7 +213,7 @@ POLICIES = {
         ),
         # arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published:
         # the mean of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The
-        # shifts' moments are float32: squares of small gradients are below the smallest float16.
+        # biases' moments are float32: squares of small gradients are below the smallest float16.
         Precision(
             name="low-memory",
             input_gradient=_INT16,
@@ -246,11 +260,7 @@ def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
         return name
     if isinstance(name, Mapping):
         return _described(name)
-    if name in PLANNED:
-        raise ValueError(f"precision {name!r} is not built yet; there are {', '.join(POLICIES)}")
-    if name not in POLICIES:
-        raise ValueError(f"precision must be one of {', '.join(POLICIES)}, got {name!r}")
-    return POLICIES[name]
+    return by_name("precision", name, POLICIES, PLANNED)
 
 
 def _described(setting: Mapping[str, Any]) -> Precision:
@@ -266,7 +276,7 @@ def _described(setting: Mapping[str, Any]) -> Precision:
     for name in ("input_gradient", "weight_gradient"):
         if found[name] is not None:
             found[name] = Quantization(**found[name])
-    for name in {"latent", "statistics", "moments", "shift"} & set(found):
+    for name in {"latent", "statistics", "moments"} & set(found):
         if found[name] not in ("float16", "float32"):
             raise ValueError(f"{name} of a described precision must be float16 or float32, got {found[name]!r}")
         found[name] = np.dtype(found[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,32 +17,19 @@ from bitlearn import nn, safetensors
 from bitlearn.classifier import Classifier
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling
-from bitlearn.nn.frozen import Frozen, Stage
+from bitlearn.nn.layer import REGISTERED
 from bitlearn.ops.weights import PackedWeights, pack_weights, weight_words
+from bitlearn.precision import policy
 
 #: Raised when what is written can no longer be read by earlier versions.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _CONFIG, _CHECKSUM = "bitlearn", "crc32"
+#: A byte of a trained network is at most so many of its inference form, whose rows are padded to words. A description
+#: of more is refused before weights of that size are made.
+_MOST_A_BYTE = 64
 
 Arrays = dict[str, np.ndarray]
 Parts = tuple[Arrays, dict[str, Any]]
-
-#: The layers that a file may name; nothing else is ever made from one.
-_LAYERS: dict[str, type[nn.Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        nn.BatchNorm,
-        nn.BatchNormSign,
-        nn.BinaryConv2d,
-        nn.BinaryLinear,
-        nn.Flatten,
-        nn.InputConv2d,
-        nn.InputLinear,
-        nn.Linear,
-        nn.MaxPool2d,
-        nn.Sign,
-    )
-}
 
 
 def write(kind: str, path: str | PathLike[str], arrays: Arrays, config: dict[str, Any]) -> None:
@@ -75,7 +63,7 @@ def read(kind: str | None, path: str | PathLike[str]) -> Parts:
     try:
         header, checksum = json.loads(metadata[_CONFIG]), metadata[_CHECKSUM]
         version, found, config = header["format_version"], header["kind"], header["config"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise ValueError(f"{path} must be a file that bitlearn saved, got one without its description") from None
     if version != FORMAT_VERSION:
         raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version!r}")
@@ -95,17 +83,22 @@ def description(path: str | PathLike[str]) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} must describe its arrays, got a description that fails with {error!r}") from None
+
+
+def check(wanted: dict[str, tuple[tuple[int, ...], np.dtype]], arrays: Arrays, path: str | PathLike[str]) -> None:
+    """Raise where an array is missing, or of another shape or dtype than wanted."""
+    for name, (shape, dtype) in wanted.items():
+        found = arrays.get(name)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            got = "none" if found is None else f"{found.dtype} {found.shape}"
+            raise ValueError(f"{path} must hold {name!r} as {dtype} {shape}, got {got}")
 
 
 def fill(targets: Arrays, arrays: Arrays, path: str | PathLike[str]) -> None:
     """Copy loaded arrays into those of the same names, shapes and dtypes; nothing is copied where one differs."""
-    for name, target in targets.items():
-        found = arrays.get(name)
-        if found is None or found.shape != target.shape or found.dtype != target.dtype:
-            got = "none" if found is None else f"{found.dtype} {found.shape}"
-            raise ValueError(f"{path} must hold {name!r} as {target.dtype} {target.shape}, got {got}")
+    check({name: (target.shape, target.dtype) for name, target in targets.items()}, arrays, path)
     for name, target in targets.items():
         target[...] = arrays[name]
 
@@ -113,46 +106,71 @@ def fill(targets: Arrays, arrays: Arrays, path: str | PathLike[str]) -> None:
 # --- the parts of each kind of object --------------------------------------------------------------------------------
 
 
-def _model_parts(model: nn.Sequential) -> Parts:
-    layers = [{"name": n, "type": type(layer).__name__, "settings": layer.settings()} for n, layer in model.items()]
-    config = {"precision": model.precision.setting(), "input_shape": list(model.input_shape), "layers": layers}
-    return model.parameters() | model.statistics(), config
+def _described(layer: nn.Layer) -> dict[str, Any]:
+    """Return what a layer is, and the layers inside it by name."""
+    inside = {name: _described(each) for name, each in getattr(layer, "layers", {}).items()}
+    found = {"type": type(layer).__name__, "settings": layer.settings()}
+    return found | {"layers": [{"name": name, **each} for name, each in inside.items()]} if inside else found
 
 
-def _model_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Sequential:
-    layers: list[nn.Layer | tuple[str, nn.Layer]] = []
-    for entry in config["layers"]:
-        if entry["type"] not in _LAYERS:
-            raise ValueError(f"{path} must name known layers, got {entry['type']!r}")
-        settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
-        layers.append((str(entry["name"]), _LAYERS[entry["type"]](**settings)))
-    model = nn.Sequential(layers, input_shape=tuple(config["input_shape"]), precision=config["precision"])
-    fill(model.parameters() | model.statistics(), arrays, path)
+def _layer_from(entry: dict[str, Any], path: str | PathLike[str]) -> nn.Layer:
+    if entry["type"] not in REGISTERED:
+        raise ValueError(f"{path} must name known layers, got {entry['type']!r}")
+    inside = [(str(each["name"]), _layer_from(each, path)) for each in entry.get("layers", ())]
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
+    return REGISTERED[entry["type"]].rebuilt(settings, inside)
+
+
+def _network_config(root: nn.Layer) -> dict[str, Any]:
+    spec = {"kind": root.spec.kind, "shape": list(root.spec.shape)}
+    return {"precision": root.precision.setting(), "input": spec, "root": _described(root)}
+
+
+def _root_from(config: dict[str, Any], path: str | PathLike[str]) -> tuple[nn.Layer, nn.Spec]:
+    """Return the layers of a network, not bound yet, and what flows in."""
+    makers = {"codes": nn.Spec.codes, "bits": nn.Spec.bits, "real": nn.Spec.real}
+    kind, shape = config["input"]["kind"], tuple(int(size) for size in config["input"]["shape"])
+    if kind not in makers:
+        raise ValueError(f"{path} must hold a network of codes, bits or real values, got {kind!r}")
+    return _layer_from(config["root"], path), makers[kind](shape)
+
+
+def _inference_types(root: nn.Layer) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Return shape and dtype of the arrays of an inference form, by ``path.name``."""
+    return {f"{path}.{key}": kind for path, leaf in root.leaves() for key, kind in leaf.inference_types().items()}
+
+
+def _model_parts(model: nn.Model) -> Parts:
+    return model.state(), _network_config(model.root)
+
+
+def _model_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Model:
+    root, spec = _root_from(config, path)
+    root.bind(spec, policy(config["precision"]), 0)
+    described = sum(math.prod(shape) * kind.itemsize for shape, kind in _inference_types(root).values())
+    if described > _MOST_A_BYTE * sum(array.nbytes for array in arrays.values()):
+        raise ValueError(f"{path} must hold the weights that it describes, got far fewer")
+    model = nn.Model(root, spec, precision=config["precision"])
+    fill(model.state(), arrays, path)
     return model
 
 
-def frozen_parts(frozen: Frozen) -> Parts:
+def frozen_parts(frozen: nn.Frozen) -> Parts:
     """Return the arrays of an inference form, and what they are."""
-    arrays = {f"{i}.{name}": array for i, stage in enumerate(frozen.stages) for name, array in stage.arrays.items()}
-    stages = [{"kind": s.kind, "settings": s.settings, "arrays": sorted(s.arrays)} for s in frozen.stages]
-    return arrays, {"stages": stages, "input_shape": list(frozen.input_shape), "classes": frozen.classes}
+    return frozen.arrays, _network_config(frozen.root)
 
 
-def frozen_from(arrays: Arrays, config: dict[str, Any]) -> Frozen:
+def frozen_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Frozen:
     """Return the inference form that `frozen_parts` took apart."""
-    stages = [
-        Stage(
-            entry["kind"],
-            {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()},
-            {name: arrays[f"{index}.{name}"] for name in entry["arrays"]},
-        )
-        for index, entry in enumerate(config["stages"])
-    ]
-    return Frozen(stages, input_shape=tuple(config["input_shape"]), classes=int(config["classes"]))
+    root, spec = _root_from(config, path)
+    root.bind(spec, policy(config["precision"]), 0)
+    wanted = _inference_types(root)
+    check(wanted, arrays, path)
+    return nn.Frozen(root, {name: arrays[name] for name in wanted})
 
 
 def _classifier_parts(classifier: Classifier) -> Parts:
-    if isinstance(classifier.network, Frozen):
+    if isinstance(classifier.network, nn.Frozen):
         kind, (arrays, config) = "frozen", frozen_parts(classifier.network)
     else:
         kind, (arrays, config) = "model", _model_parts(classifier.network)
@@ -166,7 +184,7 @@ def _classifier_parts(classifier: Classifier) -> Parts:
 def _classifier_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> Classifier:
     inner = {name.removeprefix("network."): a for name, a in arrays.items() if name.startswith("network.")}
     if config["network"] == "frozen":
-        network: nn.Sequential | Frozen = frozen_from(inner, config["parts"])
+        network: nn.Model | nn.Frozen = frozen_from(inner, config["parts"], path)
     else:
         network = _model_from(inner, config["parts"], path)
     scaling = Scaling(arrays.get("scaling.midpoint"), arrays.get("scaling.half_range"))
@@ -178,25 +196,25 @@ def _weights_parts(weights: PackedWeights) -> Parts:
 
 
 _SAVERS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
-    nn.Sequential: ("model", _model_parts),
-    Frozen: ("frozen", frozen_parts),
+    nn.Model: ("model", _model_parts),
+    nn.Frozen: ("frozen", frozen_parts),
     Classifier: ("classifier", _classifier_parts),
     PackedWeights: ("weights", _weights_parts),
 }
 _LOADERS: dict[str, Callable[[Arrays, dict[str, Any], Any], Any]] = {
     "model": _model_from,
-    "frozen": lambda arrays, config, path: frozen_from(arrays, config),
+    "frozen": frozen_from,
     "classifier": _classifier_from,
     "weights": lambda arrays, config, path: pack_weights(arrays["words"], config["n"]),
 }
 
 
-def save(obj: nn.Sequential | Frozen | Classifier | PackedWeights, path: str | PathLike[str]) -> None:
+def save(obj: nn.Model | nn.Frozen | Classifier | PackedWeights, path: str | PathLike[str]) -> None:
     """Save a network, its inference form, a classifier or packed weights to one file.
 
     Parameters
     ----------
-    obj : Sequential, Frozen, Classifier or PackedWeights
+    obj : Model, Frozen, Classifier or PackedWeights
     path : path-like
         The file appears whole or not at all.
 
@@ -236,7 +254,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Sequential, Frozen, Classifier or PackedWeights
+    Model, Frozen, Classifier or PackedWeights
 
     Raises
     ------

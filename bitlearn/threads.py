@@ -26,9 +26,9 @@ _ENVIRONMENT = "BITLEARN_NUM_THREADS"
 _WORKERS_SHARE = "OMP_NUM_THREADS"
 MOST_THREADS = 256
 #: The least work for a thread of its own, in operations on a word: about twice what waking one and its answer take.
-WORTH_A_THREAD = 2**21
+WORK_PER_THREAD = 2**21
 #: The same of a kernel that has its own threads (csrc/pool.h).
-WORTH_A_WAITING_THREAD = 2**18
+WORK_PER_WAITING_THREAD = 2**18
 
 _num_threads: int | None = None
 _tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]] = SimpleQueue()
@@ -128,7 +128,7 @@ def _help(tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]]) -> None
         done.release()
 
 
-def borrow(wanted: int) -> int:
+def acquire(wanted: int) -> int:
     """Count the caller and at most `wanted` helpers as busy; return how many helpers there are for it."""
     global _busy
     with _lock:
@@ -137,8 +137,8 @@ def borrow(wanted: int) -> int:
         return helpers
 
 
-def give_back(helpers: int) -> None:
-    """Count the caller of `borrow` and its helpers as busy no more."""
+def release(helpers: int) -> None:
+    """Count the caller of `acquire` and its helpers as busy no more."""
     global _busy
     with _lock:
         _busy -= 1 + helpers
@@ -179,7 +179,7 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
             except BaseException as error:
                 failures[i] = error
 
-    helpers = borrow(threads - 1)
+    helpers = acquire(threads - 1)
     try:
         _lend(helpers)
         ended = [threading.Lock() for _ in range(helpers)]
@@ -192,6 +192,6 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
             done.acquire()
     finally:
         _lend(-helpers)
-        give_back(helpers)
+        release(helpers)
     if failures:
         raise failures[min(failures)]

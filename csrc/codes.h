@@ -1,9 +1,15 @@
 /* First-layer codes, which are no bits: their products with gradients, and the windows of images of them.
 
-   A variant's codes.c names its suffix and its instructions (BL_CODES, BL_CODES_TARGET) and its vectors of int32
-   (VECTOR, LANES, ZERO, LOAD, STORE, SPLAT; a tile in registers is TILE channels by VECTORS of them), and includes this
-   file. A lane holds the numbers of a few rows: MADD(sum, x, g) adds the products of two int16, and DOT(sum, x, g), where
-   there is such an instruction, those of four uint8 (x) with four int8 (g). */
+   A lane holds the numbers of a few rows. A variant's codes.c, which includes this file, defines before:
+
+   BL_CODES(name)                     bl_<name>_<variant>;
+   BL_CODES_TARGET                    the target attribute of its functions;
+   VECTOR, LANES                      a vector of int32, and how many it holds;
+   ZERO, LOAD(from), STORE(to, v)     of vectors;
+   SPLAT(number)                      a vector of one number;
+   TILE, VECTORS                      a tile in registers is so many channels by so many vectors;
+   MADD(sum, x, g)                    add the products of two int16 a lane;
+   DOT(sum, x, g)                     where there is such an instruction, of four uint8 (x) with four int8 (g). */
 
 #define PRODUCT_OF_GROUPS codes_product_of_pairs
 #define GROUP 2
@@ -31,6 +37,19 @@ void BL_CODES(codes_grad_weight)(const void *g, int g_type, const int8_t *codes,
     codes_product_of_pairs(g, g_type, codes, m, channels, (intptr_t)n, first, k, accumulate, out, out_type);
 }
 
+/* memcpy of the row of a window, which is mostly a few bytes: a call takes longer than they do. */
+BL_INLINE void codes_copy(int8_t *out, const int8_t *x, intptr_t bytes)
+{
+    if (bytes > 16)
+        memcpy(out, x, (size_t)bytes);
+    else if (bytes >= 8) {
+        memcpy(out, x, 8);
+        memcpy(out + bytes - 8, x + bytes - 8, 8);
+    } else
+        for (intptr_t i = 0; i < bytes; i++)
+            out[i] = x[i];
+}
+
 void BL_CODES(unfold_codes)(const int8_t *x, const bl_conv2d *shape, int8_t *out)
 {
     const intptr_t channels = (intptr_t)shape->n, row_bytes = shape->kernel_width * channels;
@@ -46,10 +65,12 @@ void BL_CODES(unfold_codes)(const int8_t *x, const bl_conv2d *shape, int8_t *out
                         memset(out, 0, (size_t)row_bytes);
                         continue;
                     }
-                    memset(out, 0, (size_t)(j0 * channels));
-                    memcpy(out + j0 * channels, x + (row * shape->width + left + j0) * channels,
-                           (size_t)((j1 - j0) * channels));
-                    memset(out + j1 * channels, 0, (size_t)((shape->kernel_width - j1) * channels));
+                    if (j0 > 0)
+                        memset(out, 0, (size_t)(j0 * channels));
+                    codes_copy(out + j0 * channels, x + (row * shape->width + left + j0) * channels,
+                               (j1 - j0) * channels);
+                    if (j1 < shape->kernel_width)
+                        memset(out + j1 * channels, 0, (size_t)((shape->kernel_width - j1) * channels));
                 }
             }
 }

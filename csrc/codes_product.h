@@ -1,6 +1,13 @@
-/* The product of gradients with first-layer codes, GROUP rows of both in a lane of 32 bits: codes.h includes this file
-   for each kind of group. PRODUCT_OF_GROUPS is the function's name, GROUP_DOT(sum, x, g) adds the products of a group.
-   In a group of four the codes are unsigned, code + 128, so that 128 times the sum of the gradients is too much. */
+/* The product of gradients with first-layer codes, a group of rows of both in a lane of 32 bits. In a group of four the
+   codes are unsigned, code + 128, so that 128 times the sum of the gradients is too much. codes.h includes this file for
+   each kind of group, and beside what stands there defines before:
+
+   PRODUCT_OF_GROUPS        the name of the function that this becomes;
+   GROUP                    the rows of a group, 2 or 4;
+   GROUP_DOT(sum, x, g)     add the products of a group;
+   CHANNELS                 of gradients that are gathered at a time.
+
+   It leaves none of these defined. */
 
 /* Terms of a block: sums of int16 times int8 reach 2^22, so a block's stay below 2^30 in int32. */
 #define TERMS 128
@@ -34,8 +41,8 @@ BL_CODES_TARGET BL_INLINE void NAMED(gather, GROUP)(int type, const char *const 
 }
 
 /* sums[r][c] = the products of channel r with column c, of `width` and some more, over all groups of a block. */
-BL_CODES_TARGET BL_INLINE void NAMED(tile, GROUP)(const int32_t *g, const int32_t *codes, intptr_t groups,
-                                                  intptr_t width, int32_t *sums)
+BL_CODES_TARGET BL_INLINE void NAMED(codes_tile, GROUP)(const int32_t *g, const int32_t *codes, intptr_t groups,
+                                                        intptr_t width, int32_t *sums)
 {
     for (intptr_t at = 0; at < width; at += VECTORS * LANES) {
         VECTOR sum[TILE][VECTORS];
@@ -109,7 +116,7 @@ BL_CODES_TARGET static void PRODUCT_OF_GROUPS(const void *g, int g_type, const i
                     NAMED(gather, GROUP)(BL_INT8, row, width, 0x80808080u, right + p * COLUMNS);
                 }
                 for (intptr_t r = 0; r < rows; r += TILE) {
-                    NAMED(tile, GROUP)(left + r, right, groups, width, sums);
+                    NAMED(codes_tile, GROUP)(left + r, right, groups, width, sums);
                     for (intptr_t i = 0; i < TILE && r + i < rows; i++)
                         NAMED(hand_on, GROUP)(sums + i * COLUMNS, excess[r + i], width, accumulate || from, out,
                                               out_type, (o + r + i) * n + j);

@@ -2,6 +2,7 @@
 #ifndef BL_COMMON_H
 #define BL_COMMON_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -66,6 +67,9 @@ static inline uint64_t bl_popcount_bytes(uint64_t x)
     return (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
 }
 
+/* The set bits of each half byte, as the table of a byte shuffle. */
+#define BL_NIBBLE_COUNTS 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4
+
 /* The sum of the eight bytes: pairs first, because the sum may pass 255. */
 static inline int64_t bl_sum_bytes(uint64_t x)
 {
@@ -109,6 +113,18 @@ BL_INLINE double bl_double_of(int64_t x)
     memcpy(&high, &upper, sizeof high);
     memcpy(&low, &lower, sizeof low);
     return (high - 0x1.00000801p84) + low;
+}
+
+/* The float16 next to x, ties to even, in one rounding. Adding and subtracting 1.5 * 2^52 times what its last place is
+   worth, 2^-24 where it is below the normal numbers, rounds at that place. */
+static inline double bl_rounded_to_float16(double x)
+{
+    if (!(fabs(x) < 65520.0))
+        return x != x ? x : copysign(HUGE_VAL, x);
+    int exponent;
+    (void)frexp(x, &exponent);
+    const double rounding = ldexp(1.5, 52 + (exponent < -13 ? -13 : exponent) - 11);
+    return copysign((fabs(x) + rounding) - rounding, x);
 }
 
 #endif

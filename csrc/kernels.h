@@ -14,10 +14,11 @@
    or of its thread (bl_tiles_scratch(), where products run on tiles; so a signal's handler may not call them where it
    may have interrupted one). Any size may be zero. Different threads may run kernels at the same time.
 
-   `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or bl_variant_count() itself
-   for the kernels that choose between the first two by the sizes of their product. The caller first asks
-   bl_variant_missing and bl_variant_refused (must be NULL), and bl_variant_implements (must be 1). All variants give the
-   same bits, except that sums of float32 gradients agree to rounding only. */
+   `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or BL_CHOICE for the kernels
+   that choose between the first two by the sizes of their product. The caller first asks bl_variant_missing and
+   bl_variant_refused (must be NULL). A kernel that a variant does not have itself (bl_variant_implements) is that of the
+   next one that runs here. All variants give the same bits, except that sums of float32 gradients agree to rounding
+   only. */
 
 /* Element types of a `void *` argument, named by the int argument beside it. */
 #define BL_INT8 0
@@ -36,6 +37,9 @@
 
 int bl_variant_count(void);
 
+/* The index of what is no variant, but chooses between the first two. */
+#define BL_CHOICE 7
+
 /* "amx", "avx512", "avx512bw", "avx2", "neondot", "neon", "portable". */
 const char *bl_variant_name(int variant);
 
@@ -45,6 +49,10 @@ const char *bl_variant_missing(int variant, int i);
 /* Why the variant cannot run where nothing is missing, as a sentence: a permission that the system refuses, say. NULL
    where nothing refuses it. */
 const char *bl_variant_refused(int variant);
+
+/* The names of a kernel's arguments after `variant`, as it is declared here: "(words, m, n, out)". NULL where there is no
+   kernel of that name. */
+const char *bl_kernel_arguments(const char *kernel);
 
 /* 1 where the variant has its own version of the kernel ("pack", "xnor_matmul"...), else 0. */
 int bl_variant_implements(int variant, const char *kernel);
@@ -102,8 +110,8 @@ void bl_unpack(int variant, const uint64_t *words, intptr_t rows, int64_t n, voi
 void bl_popcount(int variant, const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
                  intptr_t row_stride, intptr_t word_stride, int64_t *out);
 
-/* out bit [j, i] = x bit [i, j]. x (m, ceil(n / 64)), out (n, ceil(m / 64)). */
-void bl_transpose_bits(int variant, const uint64_t *x, intptr_t m, int64_t n, uint64_t *out);
+/* out bit [j, i] = words bit [i, j]. words (m, ceil(n / 64)), out (n, ceil(m / 64)). */
+void bl_transpose_bits(int variant, const uint64_t *words, intptr_t m, int64_t n, uint64_t *out);
 
 /* --- Products of bits with bits --------------------------------------------------------------------------------- */
 
@@ -145,10 +153,10 @@ void bl_recode_panels(int variant, const uint64_t *panels, intptr_t k, intptr_t 
 /* xnor_matmul and xnor_matmul_sign with b recoded: the same results and limits. scratch has bl_quads_scratch(m, words)
    bytes, at most 96 KiB, or what 16 rows take where that is more. */
 intptr_t bl_quads_scratch(intptr_t m, intptr_t words);
-void bl_xnor_matmul_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
-                          int64_t n, void *out, int out_type, uint8_t *scratch);
-void bl_xnor_matmul_sign_quads(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
-                               intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
+void bl_xnor_matmul_recoded(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
+                            intptr_t words, int64_t n, void *out, int out_type, uint8_t *scratch);
+void bl_xnor_matmul_sign_recoded(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
+                                 intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
 
 /* --- Products of few-bit integers with bits ---------------------------------------------------------------------
    An integer of `bits` bits, 1 <= bits <= 8, is so many bit planes: of two's complement, -2^(bits-1) to 2^(bits-1) - 1,
@@ -173,7 +181,7 @@ void bl_planes_matmul_panels(int variant, const uint64_t *planes, int bits, cons
 /* The same with the panels recoded too; scratch has bl_planes_scratch(m, bits, words) bytes, at most 96 KiB, or what 16
    rows take where that is more. */
 intptr_t bl_planes_scratch(intptr_t m, int bits, intptr_t words);
-void bl_planes_matmul_quads(int variant, const uint64_t *planes, int bits, const uint64_t *panels,
+void bl_planes_matmul_recoded(int variant, const uint64_t *planes, int bits, const uint64_t *panels,
                             const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate,
                             int32_t *out, uint8_t *scratch);
 
@@ -220,9 +228,9 @@ void bl_xnor_conv2d_sign_panels(int variant, const uint64_t *x, const uint64_t *
 /* The same with the panels recoded too, each window a row of at most BL_QUADS_WORDS words; scratch has
    bl_quads_scratch(BL_QUADS_PIXELS, words of a window) bytes. */
 #define BL_QUADS_PIXELS 48
-void bl_xnor_conv2d_quads(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+void bl_xnor_conv2d_recoded(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
                           const bl_conv2d *shape, void *out, int out_type, uint8_t *scratch);
-void bl_xnor_conv2d_sign_quads(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+void bl_xnor_conv2d_sign_recoded(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
                                const bl_conv2d *shape, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
 
 /* --- Products of gradients with bits ----------------------------------------------------------------------------
@@ -292,11 +300,6 @@ void bl_largest_magnitude(int variant, const void *x, int x_type, intptr_t outer
 void bl_quantize_linear(int variant, const void *x, int x_type, const void *scale, const int64_t *zero_point,
                         intptr_t outer, intptr_t channels, intptr_t inner, int32_t low, int32_t high,
                         const uint32_t *noise, void *out, int out_type);
-
-/* *step = max(max |x| / limit, 1) in double, and out[i] = round(x[i] / step) as above, to nearest: |out| <= limit. x (count)
-   of x_type BL_INT32 or BL_INT64, magnitudes at most 2^53; limit > 0 fits out_type, BL_INT8 or BL_INT16. */
-void bl_requantize(int variant, const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out,
-                   int out_type);
 
 /* out[i, j] = word start + i * stride + j of a stream of random bits (Philox4x32-10). key: the low and the high half of
    the seed, the step, the stream. out (rows, n). */

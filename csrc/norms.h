@@ -1,78 +1,88 @@
-/* Batch norm with a standard deviation, a call for what otherwise takes several: where the rows are few, the calls cost
-   more than the work. A variant's passes.c includes this file behind passes.h, from whose parts it is made. */
-#include <float.h>
-#include <math.h>
+/* Batch norm on integer sums, forward: the sums of channels, signs, values. Included behind a variant's lanes.h, whose
+   names (lanes.h lists them) it takes. */
 
-#include "portable/portable.h"
-
-BL_PASS_TARGET void BL_PASS(batch_statistics)(const void *y, int y_type, double scale, double momentum, float *mean,
-                                              float *spread, intptr_t rows, intptr_t channels, double *out,
-                                              uint8_t *finite)
+BL_VARIANT_TARGET void BL_VARIANT(channel_sums)(const void *y, int y_type, intptr_t groups, intptr_t rows,
+                                                intptr_t channels, int64_t *out)
 {
-    const float kept = (float)momentum;
-    double *batch_mean = out, *batch_spread = out + channels;
-    EACH_BLOCK(channels)
-    {
-        int64_t sums[2 * LANES] = {0};
-        double found[2 * LANES];
-        sums_of(y, y_type, 0, rows, channels, j, width, sums, sums + LANES);
-        bl_l2_statistics_portable(sums, 1, rows, LANES, found);
-        for (intptr_t c = 0; c < width; c++) {
-            batch_mean[j + c] = found[c];
-            batch_spread[j + c] = (double)(float)(found[LANES + c] * scale) / scale;
-        }
-    }
-    *finite = 1;
-    for (int writes = 0; writes <= *finite; writes++)
-        for (intptr_t c = 0; c < channels; c++) {
-            const float new_mean = mean[c] * kept + (float)(batch_mean[c] * scale * (1 - momentum));
-            const float new_spread = spread[c] * kept + (float)(batch_spread[c] * scale * (1 - momentum));
-            if (writes) {
-                mean[c] = new_mean;
-                spread[c] = new_spread;
-            } else if (!isfinite(new_mean) || !isfinite(new_spread))
-                *finite = 0;
+    for (intptr_t g = 0; g < groups; g++)
+        EACH_BLOCK(channels)
+        {
+            int64_t sum[LANES] = {0}, square[LANES] = {0};
+            for (intptr_t i = g * rows; i < (g + 1) * rows; i++) {
+                int32_t v[LANES];
+                load(y, y_type, i * channels + j, width, v);
+                for (int c = 0; c < LANES; c++) {
+                    sum[c] += v[c];
+                    square[c] += (int64_t)v[c] * v[c];
+                }
+            }
+            memcpy(out + 2 * g * channels + j, sum, (size_t)width * sizeof *sum);
+            memcpy(out + (2 * g + 1) * channels + j, square, (size_t)width * sizeof *square);
         }
 }
 
-BL_PASS_TARGET void BL_PASS(norm_signs)(const void *y, int y_type, const double *mean, const double *spread,
-                                        const float *shift, int32_t *bounds, intptr_t rows, intptr_t channels,
-                                        uint64_t *out)
+BL_VARIANT_TARGET void BL_VARIANT(channel_sums_above)(const void *y, int y_type, const int32_t *bound, intptr_t groups,
+                                                      intptr_t rows, intptr_t channels, int64_t *out)
 {
-    bl_norm_bounds_portable(mean, spread, shift, channels, bounds);
-    BL_PASS(sign_pass)(y, y_type, bounds, bounds + channels, bounds + 2 * channels, rows, channels, out);
+    for (intptr_t g = 0; g < groups; g++)
+        EACH_BLOCK(channels)
+        {
+            int64_t sum[LANES] = {0}, count[LANES] = {0};
+            int32_t limit[LANES];
+            load(bound, BL_INT32, j, width, limit);
+            for (intptr_t i = 0; i < rows; i++) {
+                int32_t v[LANES];
+                load(y, y_type, (g * rows + i) * channels + j, width, v);
+                for (int c = 0; c < LANES; c++) {
+                    int32_t above = -(v[c] >= limit[c]);
+                    sum[c] += v[c] & above;
+                    count[c] -= above;
+                }
+            }
+            memcpy(out + 2 * g * channels + j, sum, (size_t)width * sizeof *sum);
+            memcpy(out + (2 * g + 1) * channels + j, count, (size_t)width * sizeof *count);
+        }
 }
 
-BL_PASS_TARGET void BL_PASS(batch_gradient)(const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
-                                            const double *mean, const double *spread, double scale, double worth,
-                                            int32_t limit, float *factors, float *shift, float *step, intptr_t rows,
-                                            intptr_t channels, void *out)
+BL_VARIANT_TARGET void BL_VARIANT(norm_signs)(const void *y, int y_type, const int32_t *bounds, intptr_t rows,
+                                              intptr_t channels, uint64_t *signs, uint64_t *mask)
 {
-    float *slope = factors, *offset = factors + channels, *factor = factors + 2 * channels;
+    intptr_t words = bl_words(channels);
     EACH_BLOCK(channels)
     {
-        int64_t sums[2 * LANES] = {0};
-        double of_mean[LANES] = {0}, of_spread[LANES] = {0};
-        float found[3 * LANES];
-        gradient_sums_of(d, d_type, passes, x, x_type, 0, rows, channels, j, width, sums, sums + LANES);
-        memcpy(of_mean, mean + j, (size_t)width * sizeof *mean);
-        memcpy(of_spread, spread + j, (size_t)width * sizeof *spread);
-        bl_l2_factors_portable(sums, 1, of_mean, of_spread, rows, scale, LANES, found);
-        for (intptr_t c = 0; c < width; c++) {
-            slope[j + c] = found[c];
-            offset[j + c] = found[LANES + c];
-            factor[j + c] = found[2 * LANES + c];
-            shift[j + c] = (float)((double)sums[c] * worth);
+        int32_t least[LANES], from[LANES], to[LANES];
+        uint64_t in = bl_tail_mask(width);
+        load(bounds, BL_INT32, j, width, least);
+        load(bounds, BL_INT32, channels + j, width, from);
+        load(bounds, BL_INT32, 2 * channels + j, width, to);
+        for (intptr_t i = 0; i < rows; i++) {
+            int32_t v[LANES];
+            load(y, y_type, i * channels + j, width, v);
+            signs[i * words + j / 64] = reached(v, least) & in;
+            mask[i * words + j / 64] = reached(v, from) & reached(to, v) & in;
         }
     }
-    float peak;
-    BL_PASS(norm_gradient_peak)(d, d_type, passes, x, x_type, slope, offset, factor, 1, rows, channels, &peak);
-    *step = peak / (float)limit;
-    if (!isfinite(peak))
-        return;
-    if (*step == 0)
-        *step = 1;
-    else if (*step < FLT_MIN)
-        *step = FLT_MIN;
-    BL_PASS(norm_gradient)(d, d_type, passes, x, x_type, slope, offset, factor, *step, limit, rows, channels, out);
+}
+
+/* A whole row at a time: no words of bits, and the factors of a row stay in the first-level cache. */
+#define NORM_VALUES(ctype)                                                                                             \
+    BL_VARIANT_TARGET BL_INLINE void ctype##_norm_values(const ctype *y, float scale, const float *centre,             \
+                                                         const float *bias, intptr_t rows, intptr_t channels,          \
+                                                         float *restrict out)                                          \
+    {                                                                                                                  \
+        for (intptr_t i = 0; i < rows; i++)                                                                            \
+            for (intptr_t c = 0; c < channels; c++)                                                                    \
+                out[i * channels + c] =                                                                                \
+                    ((float)y[i * channels + c] * scale - centre[c]) * centre[channels + c] + bias[c];                 \
+    }
+NORM_VALUES(int16_t)
+NORM_VALUES(int32_t)
+
+BL_VARIANT_TARGET void BL_VARIANT(norm_values)(const void *y, int y_type, double scale, const float *centre,
+                                               const float *bias, intptr_t rows, intptr_t channels, float *out)
+{
+    if (y_type == BL_INT16)
+        int16_t_norm_values(y, (float)scale, centre, bias, rows, channels, out);
+    else
+        int32_t_norm_values(y, (float)scale, centre, bias, rows, channels, out);
 }

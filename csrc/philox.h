@@ -7,13 +7,13 @@
 /* Counters that Philox works on side by side, four words each; a shorter loop is unrolled, and then no vectors. */
 #define BL_LANES 32
 
-/* The words of counters [counter, counter + BL_LANES), after Salmon, Moraes, Dror and Shaw (SC 2011). */
-BL_INLINE void bl_philox(const uint32_t key[4], uint64_t counter, uint32_t words[4 * BL_LANES])
+/* The words of any counters, after Salmon, Moraes, Dror and Shaw (SC 2011). */
+BL_INLINE void bl_philox_of(const uint32_t key[4], const uint64_t counters[BL_LANES], uint32_t words[4 * BL_LANES])
 {
     uint32_t c0[BL_LANES], c1[BL_LANES], c2[BL_LANES], c3[BL_LANES];
     for (int lane = 0; lane < BL_LANES; lane++) {
-        c0[lane] = (uint32_t)(counter + (uint64_t)lane);
-        c1[lane] = (uint32_t)((counter + (uint64_t)lane) >> 32);
+        c0[lane] = (uint32_t)counters[lane];
+        c1[lane] = (uint32_t)(counters[lane] >> 32);
         c2[lane] = key[2];
         c3[lane] = key[3];
     }
@@ -32,6 +32,15 @@ BL_INLINE void bl_philox(const uint32_t key[4], uint64_t counter, uint32_t words
         words[4 * lane + 2] = c2[lane];
         words[4 * lane + 3] = c3[lane];
     }
+}
+
+/* The words of counters [counter, counter + BL_LANES). */
+BL_INLINE void bl_philox(const uint32_t key[4], uint64_t counter, uint32_t words[4 * BL_LANES])
+{
+    uint64_t counters[BL_LANES];
+    for (int lane = 0; lane < BL_LANES; lane++)
+        counters[lane] = counter + (uint64_t)lane;
+    bl_philox_of(key, counters, words);
 }
 
 BL_INLINE void bl_random_words_loops(const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n,

@@ -10,11 +10,11 @@
 /* Whether a value has the range of so many bits, by bytes: (value + add) & high is 0 where it has. */
 typedef struct {
     uint8_t add, high;
-} bl_range;
+} bl_code_range;
 
-static inline bl_range bl_range_of(int bits)
+static inline bl_code_range bl_code_range_of(int bits)
 {
-    return (bl_range){(uint8_t)(1 << (bits - 1)), (uint8_t)(0xff << bits)};
+    return (bl_code_range){(uint8_t)(1 << (bits - 1)), (uint8_t)(0xff << bits)};
 }
 
 TARGET static void split_rows(const int8_t *g, intptr_t m, intptr_t k, int bits, uint64_t *out, uint8_t *outside)

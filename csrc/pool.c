@@ -1,26 +1,31 @@
-/* The threads behind bl_over_parts. One call has them at a time. Its parts are claimed one by one from a single word that
-   holds the call's number, how many parts it has and the next one; before, a thread takes one of the call's seats, from a
-   word with that number too. So a thread that comes late finds either a part of the call that is going on, or nothing,
-   and a call has no more threads than it wants. What a call is stays as it is until all its parts have ended. */
+/* The threads behind bl_over_parts. One program has them at a time, and they do one call of it at a time. Its parts are
+   claimed one by one from a single word that holds the call's number, how many parts it has and the next one; before, a
+   thread takes one of the call's seats, from a word with that number too. So a thread that comes late finds either a
+   part of the call that is going on, or nothing, and a call has no more threads than it wants. What a call is stays as
+   it is until all its parts have ended. */
 #define _POSIX_C_SOURCE 200809L /* before any header: threads, signal masks */
 #include "pool.h"
 
-#include "threads.h"
+#include "program.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #define MOST_PARTS 1024
-/* How often a thread looks for work before it sleeps: about 0.1 ms, the time between two kernels of a training step. */
-#define LOOKS 30000
+/* How long a thread looks for work before it sleeps, in nanoseconds: the time between two calls of a training step that
+   are cut. A look takes a few nanoseconds on one processor and fifty on another, so the clock is asked too, every so many
+   looks. */
+#define LOOKS_FOR 100000
+#define LOOKS_BEFORE_CLOCK 64
 /* How often the caller looks whether the others have ended before it lets another thread run in its place. */
 #define LOOKS_BEFORE_YIELD 1000
 
 static struct {
-    pthread_mutex_t calls; /* held by the call that has the threads */
+    pthread_mutex_t calls; /* held by the program that has the threads */
     pthread_mutex_t sleep;
     pthread_cond_t wake;
     int started, asleep, ended, threads;
@@ -83,12 +88,31 @@ static void join(void)
         }
 }
 
+static int64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Look for work for a while, and say whether there is some. */
+static int look(void)
+{
+    const int64_t end = nanoseconds() + LOOKS_FOR;
+    do
+        for (int i = 0; i < LOOKS_BEFORE_CLOCK; i++) {
+            if (wanted())
+                return 1;
+            pause_briefly();
+        }
+    while (nanoseconds() < end);
+    return 0;
+}
+
 static void *help(void *unused)
 {
     for (;;) {
-        for (int look = 0; look < LOOKS && !wanted(); look++)
-            pause_briefly();
-        if (!wanted()) {
+        if (!look()) {
             pthread_mutex_lock(&pool.sleep);
             __atomic_add_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
             if (!wanted())
@@ -130,16 +154,40 @@ static void start(int threads)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* Have so many others look for work: those that do not sleep do so at least once more. */
+static void wake(int others)
+{
+    const int asleep = __atomic_load_n(&pool.asleep, __ATOMIC_SEQ_CST);
+    int missing = (int)bl_min(others - (pool.started - asleep), asleep);
+    if (missing <= 0)
+        return;
+    pthread_mutex_lock(&pool.sleep);
+    while (missing-- > 0)
+        pthread_cond_signal(&pool.wake);
+    pthread_mutex_unlock(&pool.sleep);
+}
+
+int bl_take_threads(int threads, int ahead)
+{
+    if (threads <= 1 || pthread_mutex_trylock(&pool.calls) != 0)
+        return 1;
+    if (pool.started < threads - 1)
+        start(threads - 1);
+    if (ahead)
+        wake(threads - 1);
+    return threads;
+}
+
+void bl_give_threads(void) { pthread_mutex_unlock(&pool.calls); }
+
 void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {
     parts = bl_max(1, bl_min(bl_min(parts, MOST_PARTS), count));
-    if (parts == 1 || threads == 1 || pthread_mutex_trylock(&pool.calls) != 0) {
+    threads = (int)bl_min(threads, parts);
+    if (threads == 1) {
         part(call, 0, 0, count);
         return;
     }
-    threads = (int)bl_min(threads, parts);
-    if (pool.started < threads - 1)
-        start(threads - 1);
     __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
     pool.count = count;
     pool.part = part;
@@ -148,23 +196,27 @@ void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, c
     const uint64_t number = ((work_now() >> 32) + 1) & 0xffffffff;
     __atomic_store_n(&pool.seats, number << 32 | (uint64_t)(threads - 1), __ATOMIC_SEQ_CST);
     __atomic_store_n(&pool.work, number << 32 | (uint64_t)parts << 16, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&pool.asleep, __ATOMIC_SEQ_CST) > 0) {
-        pthread_mutex_lock(&pool.sleep);
-        pthread_cond_broadcast(&pool.wake);
-        pthread_mutex_unlock(&pool.sleep);
-    }
+    wake(threads - 1);
     run_parts(number, 0);
-    for (int look = 1; __atomic_load_n(&pool.ended, __ATOMIC_ACQUIRE) < parts; look++)
-        if (look % LOOKS_BEFORE_YIELD)
+    for (int i = 1; __atomic_load_n(&pool.ended, __ATOMIC_ACQUIRE) < parts; i++)
+        if (i % LOOKS_BEFORE_YIELD)
             pause_briefly();
         else
             sched_yield();
-    pthread_mutex_unlock(&pool.calls);
 }
 
 int bl_has_threads(void) { return 1; }
 
 #else
+
+int bl_take_threads(int threads, int ahead)
+{
+    (void)threads;
+    (void)ahead;
+    return 1;
+}
+
+void bl_give_threads(void) {}
 
 void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {

@@ -1,7 +1,7 @@
-/* Max pooling: passes over windows, included behind passes.h, whose loops over channels these are. */
+/* Max pooling: passes over windows. Included behind a variant's lanes.h, whose names (lanes.h lists them) it takes. */
 
 /* The largest values of the windows, or the bits of the first place that holds each; the other is NULL. */
-BL_PASS_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d *shape, void *out, uint64_t *places)
+BL_VARIANT_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d *shape, void *out, uint64_t *places)
 {
     intptr_t channels = shape->channels, words = bl_words(channels), row = shape->width * channels;
     intptr_t positions = shape->out_height * shape->out_width;
@@ -32,18 +32,18 @@ BL_PASS_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d *s
     }
 }
 
-BL_PASS_TARGET void BL_PASS(max_pool)(const void *x, int x_type, const bl_pool2d *shape, void *out)
+BL_VARIANT_TARGET void BL_VARIANT(max_pool)(const void *x, int x_type, const bl_pool2d *shape, void *out)
 {
     pool(x, x_type, shape, out, NULL);
 }
 
-BL_PASS_TARGET void BL_PASS(max_pool_places)(const void *x, int x_type, const bl_pool2d *shape, uint64_t *out)
+BL_VARIANT_TARGET void BL_VARIANT(max_pool_places)(const void *x, int x_type, const bl_pool2d *shape, uint64_t *out)
 {
     pool(x, x_type, shape, NULL, out);
 }
 
-BL_PASS_TARGET void BL_PASS(max_pool_gradient)(const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
-                                               void *out, int out_type)
+BL_VARIANT_TARGET void BL_VARIANT(max_pool_gradient)(const void *d, int d_type, const uint64_t *places,
+                                                     const bl_pool2d *shape, void *out, int out_type)
 {
     intptr_t channels = shape->channels, words = bl_words(channels), row = shape->width * channels;
     intptr_t positions = shape->out_height * shape->out_width;
@@ -56,7 +56,7 @@ BL_PASS_TARGET void BL_PASS(max_pool_gradient)(const void *d, int d_type, const 
         {
             int32_t v[LANES], chosen[LANES], sum[LANES];
             /* A float that is kept or not is an integer to this pass, until windows overlap and add up. */
-            load(d, d_type == BL_FLOAT32 ? BL_INT32 : d_type, p * channels + j, width, v);
+            load(d, bits_type(d_type), p * channels + j, width, v);
             for (intptr_t t = 0; t < shape->window * shape->window; t++) {
                 uint64_t here = ~UINT64_C(0);
                 for (int bit = 0; bit < shape->planes; bit++) {
@@ -67,7 +67,7 @@ BL_PASS_TARGET void BL_PASS(max_pool_gradient)(const void *d, int d_type, const 
                 memcpy(chosen, v, sizeof v);
                 keep(here, chosen);
                 if (shape->stride < shape->window) {
-                    load(out, out_type == BL_FLOAT32 ? BL_INT32 : out_type, at, width, sum);
+                    load(out, bits_type(out_type), at, width, sum);
                     if (out_type == BL_FLOAT32) {
                         float a[LANES], c[LANES];
                         memcpy(a, sum, sizeof a);
@@ -79,7 +79,7 @@ BL_PASS_TARGET void BL_PASS(max_pool_gradient)(const void *d, int d_type, const 
                         for (int k = 0; k < LANES; k++)
                             chosen[k] += sum[k];
                 }
-                store(out, out_type == BL_FLOAT32 ? BL_INT32 : out_type, at, width, chosen);
+                store(out, bits_type(out_type), at, width, chosen);
             }
         }
     }

@@ -88,8 +88,7 @@ BL_TARGET_AVX2 BL_INLINE __m256i splat_256(uint64_t x) { return _mm256_set1_epi6
 
 BL_TARGET_AVX2 BL_INLINE __m256i add_256(__m256i sum, __m256i x, __m256i y)
 {
-    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1,
-                                           2, 2, 3, 2, 3, 3, 4);
+    const __m256i table = _mm256_setr_epi8(BL_NIBBLE_COUNTS, BL_NIBBLE_COUNTS);
     const __m256i low = _mm256_set1_epi8(15);
     x = _mm256_xor_si256(x, y);
     sum = _mm256_add_epi8(sum, _mm256_shuffle_epi8(table, _mm256_and_si256(x, low)));

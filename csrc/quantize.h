@@ -1,8 +1,8 @@
 /* Quantization as plain loops, compiled once a variant with that variant's instructions: the compiler makes vectors of
    them. No operation may be contracted or reordered, so the same loops give the same bits everywhere.
 
-   x lies as (outer, channels, inner), and a channel has a scale. Where inner is 1 the channels lie side by side and the
-   loops run across them, else along a channel. */
+   x lies as (outer, channels, inner), and a channel has a scale; zero_point NULL is 0 for all. Where inner is 1 the
+   channels lie side by side and the loops run across them, else along a channel. */
 #ifndef BL_QUANTIZE_H
 #define BL_QUANTIZE_H
 
@@ -84,7 +84,7 @@ BL_INLINE void bl_largest_loops(const void *x, int x_type, intptr_t outer, intpt
         for (intptr_t j = 0; j < count;) {                                                                             \
             const intptr_t at = (position + j) % period, c = at / inner;                                               \
             const intptr_t stop = bl_min(count, j + inner - at % inner);                                               \
-            const int32_t zero = (int32_t)zero_point[c];                                                               \
+            const int32_t zero = zero_point ? (int32_t)zero_point[c] : 0;                                              \
             for (; j < stop; j++) {                                                                                    \
                 b->divisor[j] = scale[c];                                                                              \
                 b->zero[j] = zero;                                                                                     \
@@ -232,28 +232,7 @@ BL_INLINE void bl_quantize_loops(const void *x, int x_type, const void *scale, c
 #undef BL_FROM
 }
 
-/* Integers anew: the step that brings the largest magnitude to the limit, 1 where it fits, and the codes. */
-BL_INLINE void bl_requantize_loops(const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out,
-                                   int out_type)
-{
-    const int64_t zero = 0;
-    uint64_t largest = 0;
-    if (x_type == BL_INT32) {
-        uint32_t narrow;
-        bl_largest_int32(x, 1, 1, count, &narrow);
-        largest = narrow;
-    } else
-        bl_largest_int64(x, 1, 1, count, &largest);
-    *step = (double)largest / (double)limit;
-    if (*step < 1)
-        *step = 1;
-    if (x_type == BL_INT32)
-        bl_quantize_int32(x, step, &zero, 1, 1, count, -limit, limit, NULL, out, out_type);
-    else
-        bl_quantize_int64(x, step, &zero, 1, 1, count, -limit, limit, NULL, out, out_type);
-}
-
-/* The four kernels of a variant, each function with the target attribute given (none for the baseline). */
+/* The three kernels of a variant, each function with the target attribute given (none for the baseline). */
 #define BL_DEFINE_QUANTIZE_KERNELS(variant, target)                                                                    \
     target void bl_largest_magnitude_##variant(const void *x, int x_type, intptr_t outer, intptr_t channels,           \
                                                intptr_t inner, void *out)                                              \
@@ -265,11 +244,6 @@ BL_INLINE void bl_requantize_loops(const void *x, int x_type, intptr_t count, in
                                              int32_t high, const uint32_t *noise, void *out, int out_type)             \
     {                                                                                                                  \
         bl_quantize_loops(x, x_type, scale, zero_point, outer, channels, inner, low, high, noise, out, out_type);      \
-    }                                                                                                                  \
-    target void bl_requantize_##variant(const void *x, int x_type, intptr_t count, int32_t limit, double *step,       \
-                                        void *out, int out_type)                                                       \
-    {                                                                                                                  \
-        bl_requantize_loops(x, x_type, count, limit, step, out, out_type);                                             \
     }                                                                                                                  \
     target void bl_random_words_##variant(const uint32_t *key, int64_t start, int64_t stride, intptr_t rows,           \
                                           intptr_t n, uint32_t *out)                                                   \

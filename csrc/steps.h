@@ -1,10 +1,13 @@
-/* The part of the C contract that is for what a training step does between its products: passes over channels, the loss,
-   updates of parameters. The rules and the types are those of kernels.h, which comes before. */
+/* The part of the C contract that is for what a training step does between its products: batch norm, pooling, passes
+   over arrays, the loss, updates of parameters. The rules and the types are those of kernels.h, which comes before.
+   What one kernel finds and another needs lies in arrays, of one element where it is one number. A `finite` (1)
+   becomes 0 where that is said, and else stays as it is. */
 
-/* --- Passes over channels ---------------------------------------------------------------------------------------
-   What lies between the products of a network, in one pass each: batch norm on integer sums, its sign, its gradient, and
-   pooling. y and x are of y_type or x_type BL_INT16 or BL_INT32, d and its result of d_type BL_INT8 or BL_INT16. Sums
-   are exact; float operations are single, in the order given. `words` = ceil(channels / 64). */
+/* --- Batch norm -------------------------------------------------------------------------------------------------
+   On integer sums y and x, of y_type or x_type BL_INT16 or BL_INT32; x may be packed signs too, of BL_UINT64. d is a
+   gradient of d_type BL_INT8, BL_INT16 or BL_FLOAT32, zeroed where its bit in mask is clear; mask NULL: nowhere.
+   `words` = ceil(channels / 64). Integer sums are exact; float operations are single, one at a time in the order
+   given, where no double is named. */
 
 /* out[g, 0, c] = sum of y[g, :, c], out[g, 1, c] = sum of its squares. y (groups, rows, channels),
    out (groups, 2, channels). Limit: sums of squares below 2^63. */
@@ -15,67 +18,105 @@ void bl_channel_sums(int variant, const void *y, int y_type, intptr_t groups, in
 void bl_channel_sums_above(int variant, const void *y, int y_type, const int32_t *bound, intptr_t groups, intptr_t rows,
                            intptr_t channels, int64_t *out);
 
-/* Bits out[i, 0] = y[i, c] >= threshold[c], out[i, 1] = low[c] <= y[i, c] <= high[c]. y (rows, channels),
-   out (rows, 2, words). */
-void bl_sign_pass(int variant, const void *y, int y_type, const int32_t *threshold, const int32_t *low,
-                  const int32_t *high, intptr_t rows, intptr_t channels, uint64_t *out);
+/* Bits signs[i] = y[i, c] >= bounds[0, c], mask[i] = bounds[1, c] <= y[i, c] <= bounds[2, c]. y (rows, channels),
+   bounds (3, channels), signs and mask (rows, words). */
+void bl_norm_signs(int variant, const void *y, int y_type, const int32_t *bounds, intptr_t rows, intptr_t channels,
+                   uint64_t *signs, uint64_t *mask);
 
-/* With d zeroed where its bit in passes is clear: out[g, 0, c] = sum of d[g, :, c], out[g, 1, c] = sum of d * x, or where
-   x_type is BL_UINT64 sum of d where the bit of x is set. d and x (groups, rows, channels), passes and bits x
-   (groups, rows, words), out (groups, 2, channels). */
-void bl_gradient_sums(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
-                      intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out);
+/* out = (y * (float)scale - centre[0, c]) * centre[1, c] + bias[c]. y and out (rows, channels), centre (2, channels) as
+   mean_inverse has it, bias (channels). */
+void bl_norm_values(int variant, const void *y, int y_type, double scale, const float *centre, const float *bias,
+                    intptr_t rows, intptr_t channels, float *out);
 
-/* The gradient dy = (e + d) * factor[c] in float32, with d zeroed as above and e = second[c] - x * first[c], or where
-   x_type is BL_UINT64 e = first[c] where the bit of x is set, else second[c].
-   out[g] = the largest |dy[g]|, not finite where one is not. */
-void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
-                           const float *first, const float *second, const float *factor, intptr_t groups, intptr_t rows,
-                           intptr_t channels, float *out);
+/* out[g, 0, c] = sum of d[g, :, c], out[g, 1, c] = sum of d * x, or where x_type is BL_UINT64 sum of d where the bit
+   of x is set. d and x (groups, rows, channels), mask and bits x (groups, rows, words), out (groups, 2, channels):
+   int64, or of float32 d double, added up row by row, with 1 and 0 for the bits of x. */
+void bl_gradient_sums(int variant, const void *d, int d_type, const uint64_t *mask, const void *x, int x_type,
+                      intptr_t groups, intptr_t rows, intptr_t channels, void *out);
 
-/* out = clip(round(dy / scale), -limit, limit), ties to even; dy is finite, and |limit| fits d_type, that of out, which
-   may be d itself. */
-void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
-                      const float *first, const float *second, const float *factor, float scale, int32_t limit,
-                      intptr_t rows, intptr_t channels, void *out);
+/* The gradient dy = (e + d) * factors[2, c], with e = factors[1, c] - x * factors[0, c], or where x_type is BL_UINT64
+   e = factors[0, c] where the bit of x is set, else factors[1, c]. factors (3, channels).
+   out[g] = the largest |dy[g]|, 0 of nothing, not finite where one is not; d_type BL_INT8 or BL_INT16. */
+void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_t *mask, const void *x, int x_type,
+                           const float *factors, intptr_t groups, intptr_t rows, intptr_t channels, float *out);
 
-/* For each channel, in double, one operation at a time: the mean total / count and the standard deviation
-   sqrt(max(0, s / count - (rest / count)^2)) with floor and rest of total / count and s = squares - floor * (total + rest)
-   in int64. sums (groups, 2, channels) as channel_sums gives them, added up; count > 0; out (2, channels). */
-void bl_l2_statistics(int variant, const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, double *out);
+/* out = clip(round(dy / *step), -limit, limit), ties to even, where that is a number, and limit fits d_type; of a
+   float32 d dy itself, and step and limit are not used. out (rows, channels) is of d_type, and may be d itself. */
+void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *mask, const void *x, int x_type,
+                      const float *factors, const float *step, int32_t limit, intptr_t rows, intptr_t channels,
+                      void *out);
 
-/* With middle = mean - shift * spread: out[0] = ceil(middle), where the sign turns, out[1] = ceil(middle - spread) and
-   out[2] = floor(middle + spread), between which the gradient passes; clipped to int32. shift (channels) is finite, as
-   are mean and spread (channels); out (3, channels). */
-void bl_norm_bounds(int variant, const double *mean, const double *spread, const float *shift, intptr_t channels,
-                    int32_t *out);
+/* --- What becomes of a channel's sums ---------------------------------------------------------------------------
+   In double, one operation at a time, rounded where it is stored. sums and above (groups, 2, channels) are what
+   channel_sums and channel_sums_above (or gradient_sums, where there is a sums_type, BL_INT64 or BL_FLOAT64) give, and
+   are added up over their groups first, in their order; [0] and [1] below are those two numbers. count > 0 is the
+   number of rows, mean = statistics[0, c] and std = statistics[1, c] of statistics (2, channels). inverse(s) =
+   (float)(1 / s), and 0 where s > 0 does not hold. `half`: what is stored is rounded to float16, else to float32,
+   once. */
 
-/* What norm_gradient takes for a standard deviation: out[0] = slope = (products - mean * total) / count * inverse^2 and
-   out[1] = mean * slope - total / count, with inverse = 1 / spread rounded to float, 0 where spread is 0; out[2] = the
-   same of spread * scale. sums (groups, 2, channels) as gradient_sums gives them; out (3, channels). */
-void bl_l2_factors(int variant, const int64_t *sums, intptr_t groups, const double *mean, const double *spread,
+/* out[c] = floor(sums[0] / count) + 1: the least integer above the mean. */
+void bl_mean_bounds(int variant, const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, int32_t *out);
+
+/* A batch's statistics, and the running ones after it. With floor and rest of sums[0] / count: out[0] = sums[0] / count.
+   Where above_groups is 0 the standard deviation: deviation = sqrt(max(0, s / count - (rest / count)^2)) with
+   s = sums[1] - floor * (sums[0] + rest) in int64. Else the mean absolute deviation, with above those of mean_bounds:
+   deviation = max(0, u - above[1] * (rest / count)) * (2 / count) with u = above[0] - floor * above[1] in int64.
+   kept = deviation * scale, rounded as `half` says, and out[1] = kept / scale; scale is a power of two.
+   moved[0] = mean * (float)momentum + (float)(out[0] * scale * (1 - momentum)), the last product in double, the rest in
+   single; moved[1] the same of std, with kept in the place of out[0] * scale. *finite = 0 where one of these is not
+   finite. mean and std (channels) are the running ones; out and moved (2, channels). */
+void bl_batch_statistics(int variant, const int64_t *sums, intptr_t groups, const int64_t *above,
+                         intptr_t above_groups, int64_t count, double scale, double momentum, int half,
+                         const float *mean, const float *std, intptr_t channels, double *out, float *moved,
+                         uint8_t *finite);
+
+/* With middle = mean - bias * std: out[0] = ceil(middle), where the sign turns, out[1] = ceil(middle - std) and
+   out[2] = floor(middle + std), between which the gradient passes; clipped to int32. Where a mean, a std or a bias is
+   not finite *finite = 0, and out stays as it is. bias (channels), out (3, channels). */
+void bl_norm_bounds(int variant, const double *statistics, const float *bias, intptr_t channels, int32_t *out,
+                    uint8_t *finite);
+
+/* out[c] = the mean of |(y - mean) / std + bias|, rounded as `half` says, 1 where std > 0 does not hold. With
+   bound = mean - bias * std it is ((2 * above[0] - sums[0]) - bound * (2 * above[1] - count)) / (count * std), the first
+   and the last difference in int64. sums are those of y, above those of norm_bounds' first; bias and out (channels). */
+void bl_mean_magnitude(int variant, const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups,
+                       int64_t count, const double *statistics, const float *bias, intptr_t channels, int half,
+                       double *out);
+
+/* out[0] = (float)mean, out[1] = inverse(std); out (2, channels). */
+void bl_mean_inverse(int variant, const double *statistics, intptr_t channels, float *out);
+
+/* out[c] = (float)(sums[0] * *scale). */
+void bl_bias_gradient(int variant, const void *sums, int sums_type, intptr_t groups, const double *scale,
+                      intptr_t channels, float *out);
+
+/* What norm_gradient takes for a standard deviation: slope = (sums[1] - mean * sums[0]) / count * inverse(std)^2,
+   out[0] = slope, out[1] = mean * slope - sums[0] / count, out[2] = inverse(std * scale). sums are those with the sums
+   as x; out (3, channels). */
+void bl_l2_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *statistics,
                    int64_t count, double scale, intptr_t channels, float *out);
 
-/* Where rows are few, the same in one call each; y, x, d and out as above, mean and spread (channels).
-   A batch's statistics: out[0] and out[1] = mean and standard deviation as l2_statistics has them of channel_sums, the
-   second rounded to float in units of 1 / scale; and the running mean and spread, in the units of y * scale, each
-   running * momentum + (float)(batch * scale * (1 - momentum)) in single. *finite = 1; where one of these is not finite, 0,
-   and they stay as they are. rows > 0; scale is a power of two; out (2, channels). */
-void bl_batch_statistics(int variant, const void *y, int y_type, double scale, double momentum, float *mean,
-                         float *spread, intptr_t rows, intptr_t channels, double *out, uint8_t *finite);
+/* For a mean absolute deviation: r = (2 * sums[1] - sums[0]) * magnitude[c], the difference of integers in int64,
+   out[0] = -(sums[0] + r) / count, out[1] = -(sums[0] - r) / count, out[2] = inverse(std * scale). sums are those with
+   the signs as x, magnitude (channels) as mean_magnitude has it. */
+void bl_l1_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *magnitude,
+                   const double *statistics, int64_t count, double scale, intptr_t channels, float *out);
 
-/* norm_bounds to bounds (3, channels), then sign_pass to out. */
-void bl_norm_signs(int variant, const void *y, int y_type, const double *mean, const double *spread, const float *shift,
-                   int32_t *bounds, intptr_t rows, intptr_t channels, uint64_t *out);
+/* The exact ones: share = (2 * above[1] - count) / count, slope = (sums[1] - mean * sums[0]) / count * inverse(std),
+   out[0] = -sums[0] / count - (1 - share) * slope, out[1] = -sums[0] / count + (1 + share) * slope,
+   out[2] = inverse(std * scale). sums are those with the sums as x. */
+void bl_l1_exact_factors(int variant, const void *sums, int sums_type, intptr_t groups, const int64_t *above,
+                         intptr_t above_groups, const double *statistics, int64_t count, double scale,
+                         intptr_t channels, float *out);
 
-/* gradient_sums, l2_factors to factors (3, channels), shift[c] = (float)(sum * worth), and with the peak
-   *step = peak / limit in single, at least the smallest normal float, 1 where the peak is 0; then norm_gradient to out.
-   Where the peak is not finite *step is not, and out stays as it is. */
-void bl_batch_gradient(int variant, const void *d, int d_type, const uint64_t *passes, const void *x, int x_type,
-                       const double *mean, const double *spread, double scale, double worth, int32_t limit,
-                       float *factors, float *shift, float *step, intptr_t rows, intptr_t channels, void *out);
+/* *step = the largest of peaks (groups) / limit in single, at least the smallest normal float, 1 where it is 0;
+   *out = *scale * *step, BL_LARGEST_SCALE where that is larger, or no number. */
+#define BL_LARGEST_SCALE 1073741824
+void bl_norm_step(int variant, const float *peaks, intptr_t groups, int32_t limit, const double *scale, float *step,
+                  double *out);
 
-/* The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
+/* --- Pooling ----------------------------------------------------------------------------------------------------
+   The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
    place of a tap in its window, row by row, has `planes` bits: as many as window * window - 1 has. */
 #define BL_POOL_PLANES 16
 typedef struct {
@@ -85,12 +126,12 @@ typedef struct {
     int planes;
 } bl_pool2d;
 
-/* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels),
+/* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels) of x_type BL_INT16 or BL_INT32,
    out (batch, out_height, out_width, channels) of the same type. */
 void bl_max_pool(int variant, const void *x, int x_type, const bl_pool2d *shape, void *out);
 
-/* Bit p of the first place of the window that holds the largest value. out (batch, out_height, out_width, planes, words);
-   at most BL_POOL_PLANES planes. */
+/* Bit p of the first place of the window that holds the largest value. out (batch, out_height, out_width, planes,
+   words); at most BL_POOL_PLANES planes. */
 void bl_max_pool_places(int variant, const void *x, int x_type, const bl_pool2d *shape, uint64_t *out);
 
 /* d of each window at its place, added up where windows overlap, 0 elsewhere; out (batch, height, width, channels) of
@@ -98,32 +139,148 @@ void bl_max_pool_places(int variant, const void *x, int x_type, const bl_pool2d 
 void bl_max_pool_gradient(int variant, const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape,
                           void *out, int out_type);
 
+/* The same of packed bits, of which shape->channels counts the words. out[b, r, s, j] = the OR of the window's words j.
+   x (batch, height, width, channels), out (batch, out_height, out_width, channels). */
+void bl_bit_pool(int variant, const uint64_t *x, const bl_pool2d *shape, uint64_t *out);
+
+/* Bit p of the first place of the window that has the bit set, 0 where none has.
+   out (batch, out_height, out_width, planes, channels); at most BL_POOL_PLANES planes. */
+void bl_bit_pool_places(int variant, const uint64_t *x, const bl_pool2d *shape, uint64_t *out);
+
+/* --- Whole arrays -----------------------------------------------------------------------------------------------
+   (rows, n) where no other shape is said; `words` = ceil(n / 64). A d, an a or a b is of BL_INT8, BL_INT16 or
+   BL_FLOAT32. In single, one operation at a time; a factor that is double is rounded first. */
+
+/* out = x, both of x_type, any of the eleven. */
+void bl_copy(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, void *out);
+
+/* out = x, which int16 holds; x and out (rows, n). */
+void bl_cast(int variant, const int32_t *x, intptr_t rows, intptr_t n, int16_t *out);
+
+/* out[i, j] = (float)(x[i, j] * scale[i]) in double; scale has one for all rows, or where scale_each is not 0 one a row. x
+   and out (rows, n), x_type BL_INT32 or BL_INT64. */
+void bl_scale_sums(int variant, const void *x, int x_type, const double *scale, int scale_each, intptr_t rows,
+                   intptr_t n, float *out);
+
+/* out[i] = a[i] * *b; a and out (n). */
+void bl_multiply_scales(int variant, const double *a, const double *b, intptr_t n, double *out);
+
+/* *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16. */
+void bl_all_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite);
+
+/* out = a * *scale_a + b * *scale_b. */
+void bl_add_scaled(int variant, const void *a, int a_type, const double *scale_a, const void *b, int b_type,
+                   const double *scale_b, intptr_t rows, intptr_t n, float *out);
+
+/* out = d where its bit in mask (rows, words) is set, else 0; out of d_type. */
+void bl_mask_gradient(int variant, const void *d, int d_type, const uint64_t *mask, intptr_t rows, intptr_t n,
+                      void *out);
+
+/* Bits signs = x >= 0 and mask = |x| <= (float)clip, clear for NaN; signs and mask (rows, words). */
+void bl_sign_values(int variant, const float *x, double clip, intptr_t rows, intptr_t n, uint64_t *signs,
+                    uint64_t *mask);
+
+/* out = d * *scale * max(2 - 2 * |x|, 0), NaN where x is. */
+void bl_approximate_sign_gradient(int variant, const void *d, int d_type, const double *scale, const float *x,
+                                  intptr_t rows, intptr_t n, float *out);
+
+/* out[i, j] = sum over t of g[i, t] * w[t, j]. g (m, k) and w (k, n) of BL_INT8 or BL_INT16, out (m, n). */
+void bl_integer_product(int variant, const void *g, int g_type, const void *w, int w_type, intptr_t m, intptr_t k,
+                        intptr_t n, int64_t *out);
+
+/* out[j, i] = (float)((double)x[i, j] * *scale). x (m, n) of x_type BL_INT32, BL_INT64 or BL_FLOAT32, out (n, m). */
+void bl_scaled_transpose(int variant, const void *x, int x_type, const double *scale, intptr_t m, intptr_t n,
+                         float *out);
+
 /* --- The loss ---------------------------------------------------------------------------------------------------
-   Softmax cross-entropy in double, one operation at a time. With x = scores[i, j] - max scores[i]: terms[1, i] = x of the
-   label; scores[i, j] becomes exp(x), 2^k times the Taylor series of degree 13 of x - k * ln 2 (in two parts) by Horner's
-   rule, 0 below -700; terms[0, i] = their sum in order; out[i, j] = (float)((exp(x) / sum - [j is the label]) / rows).
-   labels (rows) in [0, classes), scores (rows, classes) finite, classes > 0, terms (2, rows), out (rows, classes). */
-void bl_softmax_gradient(int variant, const int64_t *labels, intptr_t rows, intptr_t classes, double *scores,
-                         double *terms, float *out);
+   Softmax cross-entropy in double, one operation at a time. With x = scores[i, j] - max scores[i]: terms[1, i] = x of
+   the label; powers[i, j] = exp(x), 2^k times the Taylor series of degree 13 of x - k * ln 2 (in two parts) by
+   Horner's rule, 0 below -700; terms[0, i] = their sum in order; out[i, j] = (float)((exp(x) / sum - [j is the label])
+   / rows). Where a score is not finite *finite = 0, and the rest stays as it is. labels (rows) in [0, classes),
+   scores, powers and out (rows, classes), classes > 0, terms (2, rows). */
+void bl_softmax_gradient(int variant, const int64_t *labels, const float *scores, intptr_t rows, intptr_t classes,
+                         double *powers, double *terms, float *out, uint8_t *finite);
+
+/* --- Integers and floats to codes ------------------------------------------------------------------------------------
+   With the scales in arrays, for kernels to write and to read. round(v) is to the nearest integer, ties to even, in the
+   default rounding mode. Codes are of out_type BL_INT8 or BL_INT16, which limit > 0 fits; int64 magnitudes are at most
+   2^53. All is in double, one operation at a time, but for `quantize`, which is in float. Of a step or a scale that is
+   one or one a row, step_each or scale_each says which: 0 for one, which is then the only one read. */
+
+/* out[i] = max |x[i]|, 0 of nothing; NaN where x[i] holds one. x (rows, n) of x_type BL_INT8 to BL_INT64 or BL_FLOAT32,
+   out (rows). */
+void bl_peaks(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, double *out);
+
+/* out[g, c] = max |x[g, :, c]|, 0 of nothing. x (groups, rows, channels) of x_type BL_INT8 or BL_INT16,
+   out (groups, channels). */
+void bl_channel_peaks(int variant, const void *x, int x_type, intptr_t groups, intptr_t rows, intptr_t channels,
+                      double *out);
+
+/* *out = (float)(max peaks) / (float)limit in float: at least the smallest normal float, 1 where that is 0, NaN where a
+   peak is; *finite = 0 where it is not finite, else as before. peaks (groups), none below 0. */
+void bl_quantize_step(int variant, const double *peaks, intptr_t groups, int32_t limit, double *out, uint8_t *finite);
+
+/* out = clip(round(x / (float)*scale), -limit, limit), in float; -limit where the quotient is NaN. x, out (rows, n). */
+void bl_quantize(int variant, const float *x, const double *scale, int32_t limit, intptr_t rows, intptr_t n, void *out,
+                 int out_type);
+
+/* scales 1: every step = max(max peaks / limit, 1), *out = *scale * that. Else, as many scales and steps as rows:
+   *out = max(peaks[i] * scale[i]) / limit, 1 where that maximum is 0, step[i] = *out / scale[i]. *out is 2^30 at most
+   when it is stored. peaks (rows), none below 0; scale (scales), step (steps). */
+void bl_requantize_step(int variant, const double *peaks, intptr_t rows, int32_t limit, const double *scale,
+                        intptr_t scales, double *step, intptr_t steps, double *out);
+
+/* out[i] = clip(round(x[i] / step[i]), -limit, limit); -limit where the quotient is NaN. x (rows, n) of x_type BL_INT32
+   or BL_INT64, step one or one a row, out (rows, n). */
+void bl_requantize(int variant, const void *x, int x_type, const double *step, int step_each, int32_t limit,
+                   intptr_t rows, intptr_t n, void *out, int out_type);
+
+/* With step = max(max |x[i]| / limit, 1): out[i] = round(x[i] / step), worth[i] = scale[i] * step. x (rows, n) of
+   x_type BL_INT32 or BL_INT64, scale one or one a row, worth (rows), out (rows, n). */
+void bl_requantize_rows(int variant, const void *x, int x_type, const double *scale, int scale_each,
+                        int32_t limit, intptr_t rows, intptr_t n, double *worth, void *out, int out_type);
+
+/* *out = max worth, 1 where that is 0, at most 2^30. worth (rows), none below 0. */
+void bl_largest_scale(int variant, const double *worth, intptr_t rows, double *out);
+
+/* codes[i] = clip(round(codes[i] / max(*scale / worth[i], 1)), -limit, limit), in place. worth (rows), codes (rows, n)
+   of codes_type, BL_INT8 or BL_INT16. */
+void bl_equalize_rows(int variant, const double *worth, const double *scale, int32_t limit, intptr_t rows, intptr_t n,
+                      void *codes, int codes_type);
+
+/* step[c] = max(max peaks[:, c] / limit, 1), out[c] = *scale * step[c]. peaks (groups, channels), none below 0; step
+   and out (channels). */
+void bl_narrow_step(int variant, const double *peaks, intptr_t groups, intptr_t channels, int32_t limit,
+                    const double *scale, double *step, double *out);
+
+/* out = clip(round(x / step), -limit, limit). x (rows, n) of x_type BL_INT8 or BL_INT16, rows [first, first + rows) of
+   `total`; step by axis: -1 one, 0 one a row of all (total), 1 one a column (n); out (rows, n). With a key that is
+   not NULL, round(v) = floor(v), plus 1 where u < (v - floor(v)) * 2^32; u is the word number (first + i) * n + j, with
+   axis 1 number j * total + first + i, of the stream of random_words. No quotient is NaN. */
+void bl_narrow(int variant, const void *x, int x_type, const double *step, int axis, int32_t limit, const uint32_t *key,
+               int64_t first, int64_t total, intptr_t rows, intptr_t n, void *out, int out_type);
 
 /* --- Updates of parameters --------------------------------------------------------------------------------------
    One pass over a parameter, in float32, one IEEE operation after the other in the order written. weight, mean, square
    and moment (rows, n), of types BL_FLOAT32 or BL_UINT16, the bits of float16, rounded to nearest even where they are
    stored; they are changed in place. No value that becomes a float16 is NaN. The gradient G[i, j] by g_type:
-   BL_FLOAT32: g (rows, n) itself; BL_INT32 and BL_INT64: g (rows, n) times *scale in float64, rounded to float32, times
-   1[|weight| <= 1]; BL_UINT64: g (rows, ceil(n / 64)) packed signs, +1 or -1, times 1[|weight| <= 1]. */
+   BL_FLOAT32: g (rows, n) itself; BL_INT32 and BL_INT64: g (rows, n) times scale in float64, rounded to float32, with
+   one scale where scale_each is 0, else one a row, (rows); BL_UINT64: g (rows, ceil(n / 64)) packed signs, +1 or -1. Then
+   all are multiplied by 1[|weight| <= clip], which is 0 for a weight that is NaN; clip is 0 or more, infinity too. */
 
 /* mean = mean * beta1 + G * rest1; square = square * beta2 + (G * G) * rest2;
    weight = weight - rate * mean / (sqrt(square) + epsilon). coefficients: beta1, rest1, beta2, rest2, rate, epsilon. */
-void bl_adam_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
-                    intptr_t rows, int64_t n, void *weight, int weight_type, void *mean, void *square,
-                    int moment_type);
+void bl_adam_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
+                    const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *mean,
+                    void *square, int mean_type);
 
 /* moment = moment * momentum + G * factor; weight = weight - rate * moment. coefficients: momentum, factor, rate. */
-void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
-                   intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type);
+void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
+                   const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,
+                   int moment_type);
 
 /* moment = moment * keep + G * factor; weight = -weight where weight * moment > threshold. coefficients: keep, factor,
    threshold. */
-void bl_bop_update(int variant, const void *g, int g_type, const double *scale, const float *coefficients,
-                   intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type);
+void bl_bop_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
+                   const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,
+                   int moment_type);

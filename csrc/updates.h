@@ -56,13 +56,13 @@ BL_INLINE uint16_t bl_to_float16(float value)
 
 /* Blocks of float16 to float32 and back. A variant that has instructions for it brings its own. */
 #ifndef BL_OWN_FLOAT16
-BL_INLINE void bl_widen(const uint16_t *restrict halves, intptr_t count, float *restrict values)
+BL_INLINE void bl_from_halves(const uint16_t *restrict halves, intptr_t count, float *restrict values)
 {
     for (intptr_t j = 0; j < count; j++)
         values[j] = bl_from_float16(halves[j]);
 }
 
-BL_INLINE void bl_narrow(const float *restrict values, intptr_t count, uint16_t *restrict halves)
+BL_INLINE void bl_to_halves(const float *restrict values, intptr_t count, uint16_t *restrict halves)
 {
     for (intptr_t j = 0; j < count; j++)
         halves[j] = bl_to_float16(values[j]);
@@ -74,39 +74,24 @@ BL_INLINE float *bl_open_block(void *array, int type, int64_t at, intptr_t count
 {
     if (type == BL_FLOAT32)
         return (float *)array + at;
-    bl_widen((const uint16_t *)array + at, count, scratch);
+    bl_from_halves((const uint16_t *)array + at, count, scratch);
     return scratch;
 }
 
 BL_INLINE void bl_close_block(void *array, int type, int64_t at, intptr_t count, const float *restrict values)
 {
     if (type != BL_FLOAT32)
-        bl_narrow(values, count, (uint16_t *)array + at);
+        bl_to_halves(values, count, (uint16_t *)array + at);
 }
 
-/* 1 where the latent weight is within the clip, else 0. */
-BL_INLINE float bl_passes(float weight)
-{
-    const uint32_t one = bl_bits_of(1.0f);
-    return bl_float_of(bl_mask_below(bl_bits_of(weight) & 0x7fffffff, one + 1) & one);
-}
-
-/* The gradient of a block of a row as float32. */
-BL_INLINE const float *bl_gradient_of(const void *g, int g_type, double scale, intptr_t row, int64_t n, int64_t first,
-                                      intptr_t count, const float *restrict weight, float *restrict scratch)
+/* The gradient of a block of a row as float32, before the clip. `shared` values have a scale. */
+BL_INLINE const float *bl_gradient_of(const void *g, int g_type, const double *scale, int64_t shared, intptr_t row,
+                                      int64_t n, int64_t first, intptr_t count, float *restrict scratch)
 {
     const int64_t at = row * n + first;
     if (g_type == BL_FLOAT32)
         return (const float *)g + at;
-    if (g_type == BL_INT32) {
-        const int32_t *sums = (const int32_t *)g + at;
-        for (intptr_t j = 0; j < count; j++)
-            scratch[j] = (float)((double)sums[j] * scale) * bl_passes(weight[j]);
-    } else if (g_type == BL_INT64) {
-        const int64_t *sums = (const int64_t *)g + at;
-        for (intptr_t j = 0; j < count; j++)
-            scratch[j] = (float)(bl_double_of(sums[j]) * scale) * bl_passes(weight[j]);
-    } else {
+    if (g_type == BL_UINT64) {
         const uint64_t *words = (const uint64_t *)g + row * bl_words(n) + first / 64;
         /* Whole words: what lies past the block is not read. The sign bit of -1 is the bit that is clear. */
         for (intptr_t j = 0; j < count; j += 64)
@@ -115,42 +100,64 @@ BL_INLINE const float *bl_gradient_of(const void *g, int g_type, double scale, i
                 for (int b = 0; b < 32; b++)
                     scratch[j + 32 * half + b] = bl_float_of((bits << (31 - b) & UINT32_C(0x80000000)) ^ UINT32_C(0xbf800000));
             }
-        for (intptr_t j = 0; j < count; j++)
-            scratch[j] *= bl_passes(weight[j]);
+        return scratch;
+    }
+    for (intptr_t j = 0, stop; j < count; j = stop) {
+        const int64_t i = (at + j) / shared, end = (i + 1) * shared - at;
+        const double by = scale[i];
+        stop = end < count ? (intptr_t)end : count;
+        if (g_type == BL_INT32) {
+            const int32_t *sums = (const int32_t *)g + at;
+            for (intptr_t k = j; k < stop; k++)
+                scratch[k] = (float)((double)sums[k] * by);
+        } else {
+            const int64_t *sums = (const int64_t *)g + at;
+            for (intptr_t k = j; k < stop; k++)
+                scratch[k] = (float)(bl_double_of(sums[k]) * by);
+        }
     }
     return scratch;
 }
 
-BL_INLINE void bl_adam_block(const float *restrict g, const float *restrict coefficients, intptr_t count,
-                             float *restrict weight, float *restrict mean, float *restrict square)
+/* The gradient where the latent weight is within the clip, else 0 times it; NaN is not within. `beyond` is one more than
+   the bits of the clip. */
+BL_INLINE float bl_clipped(float g, float weight, uint32_t beyond)
+{
+    return g * bl_float_of(bl_mask_below(bl_bits_of(weight) & 0x7fffffff, beyond) & bl_bits_of(1.0f));
+}
+
+BL_INLINE void bl_adam_block(const float *restrict g, uint32_t beyond, const float *restrict coefficients,
+                             intptr_t count, float *restrict weight, float *restrict mean, float *restrict square)
 {
     const float beta1 = coefficients[0], rest1 = coefficients[1], beta2 = coefficients[2], rest2 = coefficients[3];
     const float rate = coefficients[4], epsilon = coefficients[5];
     for (intptr_t j = 0; j < count; j++) {
-        const float first = mean[j] * beta1 + g[j] * rest1, second = square[j] * beta2 + g[j] * g[j] * rest2;
+        const float gradient = bl_clipped(g[j], weight[j], beyond);
+        const float first = mean[j] * beta1 + gradient * rest1;
+        const float second = square[j] * beta2 + gradient * gradient * rest2;
         mean[j] = first;
         square[j] = second;
         weight[j] = weight[j] - rate * first / (sqrtf(second) + epsilon);
     }
 }
 
-BL_INLINE void bl_sgd_block(const float *restrict g, const float *restrict coefficients, intptr_t count,
-                            float *restrict weight, float *restrict moment)
+BL_INLINE void bl_sgd_block(const float *restrict g, uint32_t beyond, const float *restrict coefficients,
+                            intptr_t count, float *restrict weight, float *restrict moment)
 {
     const float momentum = coefficients[0], factor = coefficients[1], rate = coefficients[2];
     for (intptr_t j = 0; j < count; j++) {
-        const float step = moment[j] * momentum + g[j] * factor;
+        const float step = moment[j] * momentum + bl_clipped(g[j], weight[j], beyond) * factor;
         moment[j] = step;
         weight[j] = weight[j] - rate * step;
     }
 }
 
-BL_INLINE void bl_bop_block(const float *restrict g, const float *restrict coefficients, intptr_t count,
-                            float *restrict weight, float *restrict moment)
+BL_INLINE void bl_bop_block(const float *restrict g, uint32_t beyond, const float *restrict coefficients,
+                            intptr_t count, float *restrict weight, float *restrict moment)
 {
     const float keep = coefficients[0], factor = coefficients[1], threshold = coefficients[2];
     for (intptr_t j = 0; j < count; j++) {
-        const float mean = moment[j] * keep + g[j] * factor;
+        const float mean = moment[j] * keep + bl_clipped(g[j], weight[j], beyond) * factor;
         moment[j] = mean;
         weight[j] = weight[j] * mean > threshold ? -weight[j] : weight[j];
     }
@@ -162,6 +169,8 @@ BL_INLINE void bl_bop_block(const float *restrict g, const float *restrict coeff
     do {                                                                                                               \
         float gradients[BL_UPDATE_BLOCK], weights[BL_UPDATE_BLOCK], firsts[BL_UPDATE_BLOCK];                           \
         float seconds[BL_UPDATE_BLOCK];                                                                                \
+        const int64_t shared = each ? n : n * rows;                                                                    \
+        const uint32_t beyond = bl_bits_of(clip) + 1;                                                                  \
         if (g_type != BL_UINT64) {                                                                                     \
             n *= rows;                                                                                                 \
             rows = 1;                                                                                                  \
@@ -173,8 +182,8 @@ BL_INLINE void bl_bop_block(const float *restrict g, const float *restrict coeff
                 float *w = bl_open_block(weight, weight_type, at, count, weights);                                     \
                 float *first = bl_open_block(moment, moment_type, at, count, firsts);                                  \
                 float *second = square ? bl_open_block(square, moment_type, at, count, seconds) : NULL;                \
-                const float *values = bl_gradient_of(g, g_type, *scale, i, n, j, count, w, gradients);                 \
-                rule(values, coefficients, count, w, __VA_ARGS__);                                                     \
+                const float *values = bl_gradient_of(g, g_type, scale, shared, i, n, j, count, gradients);             \
+                rule(values, beyond, coefficients, count, w, __VA_ARGS__);                                             \
                 bl_close_block(weight, weight_type, at, count, w);                                                     \
                 bl_close_block(moment, moment_type, at, count, first);                                                 \
                 if (second)                                                                                            \
@@ -182,45 +191,27 @@ BL_INLINE void bl_bop_block(const float *restrict g, const float *restrict coeff
             }                                                                                                          \
     } while (0)
 
-BL_INLINE void bl_adam_loops(const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows,
-                             int64_t n, void *weight, int weight_type, void *moment, void *square, int moment_type)
-{
-    BL_WALK(bl_adam_block, first, second);
-}
-
-BL_INLINE void bl_sgd_loops(const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows,
-                            int64_t n, void *weight, int weight_type, void *moment, int moment_type)
-{
-    void *const square = NULL;
-    BL_WALK(bl_sgd_block, first);
-}
-
-BL_INLINE void bl_bop_loops(const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows,
-                            int64_t n, void *weight, int weight_type, void *moment, int moment_type)
-{
-    void *const square = NULL;
-    BL_WALK(bl_bop_block, first);
-}
-
 /* The three kernels of a variant, each function with the target attribute given (none for the baseline). */
 #define BL_DEFINE_UPDATE_KERNELS(variant, target)                                                                      \
-    target void bl_adam_update_##variant(const void *g, int g_type, const double *scale, const float *coefficients,    \
-                                         intptr_t rows, int64_t n, void *weight, int weight_type, void *mean,          \
-                                         void *square, int moment_type)                                                \
+    target void bl_adam_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,         \
+                                         const float *coefficients, intptr_t rows, int64_t n, void *weight,            \
+                                         int weight_type, void *moment, void *square, int moment_type)                 \
     {                                                                                                                  \
-        bl_adam_loops(g, g_type, scale, coefficients, rows, n, weight, weight_type, mean, square, moment_type);        \
+        BL_WALK(bl_adam_block, first, second);                                                                         \
     }                                                                                                                  \
-    target void bl_sgd_update_##variant(const void *g, int g_type, const double *scale, const float *coefficients,     \
-                                        intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,         \
-                                        int moment_type)                                                               \
+    target void bl_sgd_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,          \
+                                        const float *coefficients, intptr_t rows, int64_t n, void *weight,             \
+                                        int weight_type, void *moment, int moment_type)                                \
     {                                                                                                                  \
-        bl_sgd_loops(g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type);               \
+        void *const square = NULL;                                                                                     \
+        BL_WALK(bl_sgd_block, first);                                                                                  \
     }                                                                                                                  \
-    target void bl_bop_update_##variant(const void *g, int g_type, const double *scale, const float *coefficients,     \
-                                        intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,         \
-                                        int moment_type)                                                               \
+    target void bl_bop_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,          \
+                                        const float *coefficients, intptr_t rows, int64_t n, void *weight,             \
+                                        int weight_type, void *moment, int moment_type)                                \
     {                                                                                                                  \
-        bl_bop_loops(g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type);               \
+        void *const square = NULL;                                                                                     \
+        BL_WALK(bl_bop_block, first);                                                                                  \
     }
 
 #endif

@@ -36,6 +36,7 @@ static const struct {
     const char *(*refused)(void);
     const bl_kernels *kernels;
 } variants[] = {BL_VARIANTS(ENTRY){"choice", AMX, bl_tiles_refused, &bl_kernels_choice}};
+_Static_assert(sizeof variants / sizeof variants[0] == BL_CHOICE + 1, "what chooses comes behind the variants");
 
 static const struct {
     unsigned bit;
@@ -48,7 +49,7 @@ static const struct {
     {BL_DOTPROD, "dotprod"},
 };
 
-int bl_variant_count(void) { return (int)(sizeof variants / sizeof variants[0]) - 1; }
+int bl_variant_count(void) { return BL_CHOICE; }
 
 const char *bl_variant_name(int variant) { return variants[variant].name; }
 
@@ -66,12 +67,21 @@ const char *bl_variant_refused(int variant)
     return variants[variant].refused ? variants[variant].refused() : NULL;
 }
 
+const char *bl_kernel_arguments(const char *kernel)
+{
+#define ARGUMENTS(name, parameters, arguments)                                                                         \
+    if (strcmp(kernel, #name) == 0)                                                                                    \
+        return #arguments;
+    BL_ALL_KERNELS(ARGUMENTS)
+    return NULL;
+}
+
 /* What chooses has something to choose where the first variant has the kernel. */
 int bl_variant_implements(int variant, const char *kernel)
 {
 #define IMPLEMENTS(name, parameters, arguments)                                                                        \
     if (strcmp(kernel, #name) == 0)                                                                                    \
-        return variants[variant].kernels->name && (variant < bl_variant_count() || variants[0].kernels->name);
+        return variants[variant].kernels->name && (variant != BL_CHOICE || variants[0].kernels->name);
     BL_ALL_KERNELS(IMPLEMENTS)
     return 0;
 }
@@ -101,6 +111,56 @@ const char *bl_compiler_flags(void)
 #endif
 }
 
+/* --- What a variant lacks runs on the next one that is there ------------------------------------------------------- */
+
+static bl_kernels filled[sizeof variants / sizeof variants[0]];
+static int are_filled;
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#define SEEN(flag) _InterlockedOr((volatile long *)&(flag), 0)
+#define SHOW(flag) _InterlockedExchange((volatile long *)&(flag), 1)
+#else
+#define SEEN(flag) __atomic_load_n(&(flag), __ATOMIC_ACQUIRE)
+#define SHOW(flag) __atomic_store_n(&(flag), 1, __ATOMIC_RELEASE)
+#endif
+
+static int runs(int variant)
+{
+    return bl_variant_missing(variant, 0) == NULL && bl_variant_refused(variant) == NULL;
+}
+
+#define FILL(name, parameters, arguments)                                                                              \
+    if (!own.name)                                                                                                     \
+        own.name = filled[next].name;
+
+/* Two threads that do this at the same time write the same. */
+static void fill(void)
+{
+    for (int variant = BL_CHOICE - 1; variant >= 0; variant--) {
+        bl_kernels own = *variants[variant].kernels;
+        int next = variant + 1;
+        while (next < BL_CHOICE && !runs(next))
+            next++;
+        if (next < BL_CHOICE) {
+            BL_ALL_KERNELS(FILL)
+        }
+        filled[variant] = own;
+    }
+    bl_kernels own = *variants[BL_CHOICE].kernels;
+    const int next = 0;
+    BL_ALL_KERNELS(FILL)
+    filled[BL_CHOICE] = own;
+    SHOW(are_filled);
+}
+
+const bl_kernels *bl_kernels_of(int variant)
+{
+    if (!SEEN(are_filled))
+        fill();
+    return filled + variant;
+}
+
 #define DISPATCH(name, parameters, arguments)                                                                          \
-    void bl_##name(int variant, BL_UNWRAP parameters) { variants[variant].kernels->name arguments; }
+    void bl_##name(int variant, BL_UNWRAP parameters) { bl_kernels_of(variant)->name arguments; }
 BL_ALL_KERNELS(DISPATCH)

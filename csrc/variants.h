@@ -23,7 +23,7 @@
       (const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride, intptr_t row_stride,   \
        intptr_t word_stride, int64_t *out),                                                                            \
       (x, outer, rows, words, outer_stride, row_stride, word_stride, out))                                             \
-    X(transpose_bits, (const uint64_t *x, intptr_t m, int64_t n, uint64_t *out), (x, m, n, out))
+    X(transpose_bits, (const uint64_t *words, intptr_t m, int64_t n, uint64_t *out), (words, m, n, out))
 
 #define BL_LAYOUT_KERNELS(X)                                                                                           \
     X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))
@@ -92,32 +92,31 @@
     BL_HAMMING_PANEL_KERNELS(X) BL_PLANES_PANEL_KERNELS(X) BL_PRODUCT_PANEL_KERNELS(X) BL_CONV2D_PANEL_KERNELS(X)
 
 /* Products on operands recoded by a variant for itself: NULL in the others. */
-#define BL_QUAD_KERNELS(X)                                                                                             \
+#define BL_RECODED_KERNELS(X)                                                                                          \
     X(recode_panels, (const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out), (panels, k, words, out))      \
-    X(xnor_matmul_quads,                                                                                               \
+    X(xnor_matmul_recoded,                                                                                             \
       (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
        int out_type, uint8_t *scratch),                                                                                \
       (a, columns, m, k, words, n, out, out_type, scratch))                                                            \
-    X(xnor_matmul_sign_quads,                                                                                          \
+    X(xnor_matmul_sign_recoded,                                                                                        \
       (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
        const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
       (a, columns, m, k, words, n, threshold, out, scratch))                                                           \
-    X(planes_matmul_quads,                                                                                             \
+    X(planes_matmul_recoded,                                                                                           \
       (const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns, intptr_t m, intptr_t k,       \
        intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch),                                     \
       (planes, bits, panels, columns, m, k, words, n, accumulate, out, scratch))                                       \
-    X(xnor_conv2d_quads,                                                                                               \
+    X(xnor_conv2d_recoded,                                                                                             \
       (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape, void *out,           \
        int out_type, uint8_t *scratch),                                                                                \
       (x, panels, columns, shape, out, out_type, scratch))                                                             \
-    X(xnor_conv2d_sign_quads,                                                                                          \
+    X(xnor_conv2d_sign_recoded,                                                                                        \
       (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape,                      \
        const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
       (x, panels, columns, shape, threshold, out, scratch))
 
 #define BL_PRODUCT_GRADIENT_KERNELS(X)                                                                                 \
-    X(grad_input,                                                                                                      \
-      (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),                    \
+    X(grad_input, (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),        \
       (g, g_type, w, m, k, n, out))                                                                                    \
     X(grad_weight,                                                                                                     \
       (const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first,         \
@@ -129,8 +128,8 @@
       (g, g_type, x, m, channels, n, first, k, threshold, mask, out))
 
 #define BL_CONV2D_GRADIENT_KERNELS(X)                                                                                  \
-    X(conv2d_grad_input,                                                                                               \
-      (const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out), (g, g_type, w, shape, out))   \
+    X(conv2d_grad_input, (const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out),            \
+      (g, g_type, w, shape, out))                                                                                      \
     X(conv2d_grad_weight,                                                                                              \
       (const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k,               \
        int accumulate, void *out),                                                                                     \
@@ -143,77 +142,104 @@
 #define BL_GRADIENT_KERNELS(X) BL_PRODUCT_GRADIENT_KERNELS(X) BL_CONV2D_GRADIENT_KERNELS(X)
 
 #define BL_QUANTIZE_KERNELS(X)                                                                                         \
-    X(largest_magnitude,                                                                                               \
-      (const void *x, int x_type, intptr_t outer, intptr_t channels, intptr_t inner, void *out),                       \
+    X(largest_magnitude, (const void *x, int x_type, intptr_t outer, intptr_t channels, intptr_t inner, void *out),    \
       (x, x_type, outer, channels, inner, out))                                                                        \
     X(quantize_linear,                                                                                                 \
       (const void *x, int x_type, const void *scale, const int64_t *zero_point, intptr_t outer, intptr_t channels,     \
        intptr_t inner, int32_t low, int32_t high, const uint32_t *noise, void *out, int out_type),                     \
       (x, x_type, scale, zero_point, outer, channels, inner, low, high, noise, out, out_type))                         \
+    X(peaks, (const void *x, int x_type, intptr_t rows, intptr_t n, double *out), (x, x_type, rows, n, out))           \
+    X(channel_peaks, (const void *x, int x_type, intptr_t groups, intptr_t rows, intptr_t channels, double *out),      \
+      (x, x_type, groups, rows, channels, out))                                                                        \
+    X(quantize,                                                                                                        \
+      (const float *x, const double *scale, int32_t limit, intptr_t rows, intptr_t n, void *out, int out_type),        \
+      (x, scale, limit, rows, n, out, out_type))                                                                       \
     X(requantize,                                                                                                      \
-      (const void *x, int x_type, intptr_t count, int32_t limit, double *step, void *out, int out_type),               \
-      (x, x_type, count, limit, step, out, out_type))                                                                  \
-    X(random_words,                                                                                                    \
-      (const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n, uint32_t *out),                  \
+      (const void *x, int x_type, const double *step, int step_each, int32_t limit, intptr_t rows, intptr_t n,         \
+       void *out, int out_type),                                                                                       \
+      (x, x_type, step, step_each, limit, rows, n, out, out_type))                                                     \
+    X(requantize_rows,                                                                                                 \
+      (const void *x, int x_type, const double *scale, int scale_each, int32_t limit, intptr_t rows, intptr_t n,       \
+       double *worth, void *out, int out_type),                                                                        \
+      (x, x_type, scale, scale_each, limit, rows, n, worth, out, out_type))                                            \
+    X(equalize_rows,                                                                                                   \
+      (const double *worth, const double *scale, int32_t limit, intptr_t rows, intptr_t n, void *codes,                \
+       int codes_type),                                                                                                \
+      (worth, scale, limit, rows, n, codes, codes_type))                                                               \
+    X(narrow,                                                                                                          \
+      (const void *x, int x_type, const double *step, int axis, int32_t limit, const uint32_t *key, int64_t first,     \
+       int64_t total, intptr_t rows, intptr_t n, void *out, int out_type),                                             \
+      (x, x_type, step, axis, limit, key, first, total, rows, n, out, out_type))                                       \
+    X(random_words, (const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n, uint32_t *out),    \
       (key, start, stride, rows, n, out))
+
+/* What a code is worth: a few operations a peak. */
+#define BL_SCALE_KERNELS(X)                                                                                            \
+    X(quantize_step, (const double *peaks, intptr_t groups, int32_t limit, double *out, uint8_t *finite),              \
+      (peaks, groups, limit, out, finite))                                                                             \
+    X(requantize_step,                                                                                                 \
+      (const double *peaks, intptr_t rows, int32_t limit, const double *scale, intptr_t scales, double *step,          \
+       intptr_t steps, double *out),                                                                                   \
+      (peaks, rows, limit, scale, scales, step, steps, out))                                                           \
+    X(largest_scale, (const double *worth, intptr_t rows, double *out), (worth, rows, out))                            \
+    X(narrow_step,                                                                                                     \
+      (const double *peaks, intptr_t groups, intptr_t channels, int32_t limit, const double *scale, double *step,      \
+       double *out),                                                                                                   \
+      (peaks, groups, channels, limit, scale, step, out))
 
 #define BL_UPDATE_KERNELS(X)                                                                                           \
     X(adam_update,                                                                                                     \
-      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
-       void *weight, int weight_type, void *mean, void *square, int moment_type),                                      \
-      (g, g_type, scale, coefficients, rows, n, weight, weight_type, mean, square, moment_type))                       \
+      (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
+       intptr_t rows, int64_t n, void *weight, int weight_type, void *mean, void *square, int mean_type),              \
+      (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type, mean, square, mean_type))       \
     X(sgd_update,                                                                                                      \
-      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
-       void *weight, int weight_type, void *moment, int moment_type),                                                  \
-      (g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type))                             \
+      (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
+       intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type),                        \
+      (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type, moment, moment_type))           \
     X(bop_update,                                                                                                      \
-      (const void *g, int g_type, const double *scale, const float *coefficients, intptr_t rows, int64_t n,            \
-       void *weight, int weight_type, void *moment, int moment_type),                                                  \
-      (g, g_type, scale, coefficients, rows, n, weight, weight_type, moment, moment_type))
+      (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
+       intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type),                        \
+      (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type, moment, moment_type))
 
-#define BL_PASS_KERNELS(X)                                                                                             \
-    X(channel_sums,                                                                                                    \
-      (const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out),                    \
+#define BL_NORM_KERNELS(X)                                                                                             \
+    X(channel_sums, (const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out),      \
       (y, y_type, groups, rows, channels, out))                                                                        \
     X(channel_sums_above,                                                                                              \
       (const void *y, int y_type, const int32_t *bound, intptr_t groups, intptr_t rows, intptr_t channels,             \
        int64_t *out),                                                                                                  \
       (y, y_type, bound, groups, rows, channels, out))                                                                 \
-    X(sign_pass,                                                                                                       \
-      (const void *y, int y_type, const int32_t *threshold, const int32_t *low, const int32_t *high, intptr_t rows,    \
-       intptr_t channels, uint64_t *out),                                                                              \
-      (y, y_type, threshold, low, high, rows, channels, out))                                                          \
-    X(gradient_sums,                                                                                                   \
-      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, intptr_t groups, intptr_t rows,   \
-       intptr_t channels, int64_t *out),                                                                               \
-      (d, d_type, passes, x, x_type, groups, rows, channels, out))                                                     \
-    X(norm_gradient_peak,                                                                                              \
-      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const float *first,               \
-       const float *second, const float *factor, intptr_t groups, intptr_t rows, intptr_t channels, float *out),       \
-      (d, d_type, passes, x, x_type, first, second, factor, groups, rows, channels, out))                              \
-    X(norm_gradient,                                                                                                   \
-      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const float *first,               \
-       const float *second, const float *factor, float scale, int32_t limit, intptr_t rows, intptr_t channels,         \
-       void *out),                                                                                                     \
-      (d, d_type, passes, x, x_type, first, second, factor, scale, limit, rows, channels, out))                        \
-    X(batch_statistics,                                                                                                \
-      (const void *y, int y_type, double scale, double momentum, float *mean, float *spread, intptr_t rows,            \
-       intptr_t channels, double *out, uint8_t *finite),                                                               \
-      (y, y_type, scale, momentum, mean, spread, rows, channels, out, finite))                                         \
     X(norm_signs,                                                                                                      \
-      (const void *y, int y_type, const double *mean, const double *spread, const float *shift, int32_t *bounds,       \
-       intptr_t rows, intptr_t channels, uint64_t *out),                                                               \
-      (y, y_type, mean, spread, shift, bounds, rows, channels, out))                                                   \
-    X(batch_gradient,                                                                                                  \
-      (const void *d, int d_type, const uint64_t *passes, const void *x, int x_type, const double *mean,               \
-       const double *spread, double scale, double worth, int32_t limit, float *factors, float *shift, float *step,     \
-       intptr_t rows, intptr_t channels, void *out),                                                                   \
-      (d, d_type, passes, x, x_type, mean, spread, scale, worth, limit, factors, shift, step, rows, channels, out))    \
+      (const void *y, int y_type, const int32_t *bounds, intptr_t rows, intptr_t channels, uint64_t *signs,            \
+       uint64_t *mask),                                                                                                \
+      (y, y_type, bounds, rows, channels, signs, mask))                                                                \
+    X(norm_values,                                                                                                     \
+      (const void *y, int y_type, double scale, const float *centre, const float *bias, intptr_t rows,                 \
+       intptr_t channels, float *out),                                                                                 \
+      (y, y_type, scale, centre, bias, rows, channels, out))                                                           \
+    X(gradient_sums,                                                                                                   \
+      (const void *d, int d_type, const uint64_t *mask, const void *x, int x_type, intptr_t groups, intptr_t rows,     \
+       intptr_t channels, void *out),                                                                                  \
+      (d, d_type, mask, x, x_type, groups, rows, channels, out))                                                       \
+    X(norm_gradient_peak,                                                                                              \
+      (const void *d, int d_type, const uint64_t *mask, const void *x, int x_type, const float *factors,               \
+       intptr_t groups, intptr_t rows, intptr_t channels, float *out),                                                 \
+      (d, d_type, mask, x, x_type, factors, groups, rows, channels, out))                                              \
+    X(norm_gradient,                                                                                                   \
+      (const void *d, int d_type, const uint64_t *mask, const void *x, int x_type, const float *factors,               \
+       const float *step, int32_t limit, intptr_t rows, intptr_t channels, void *out),                                 \
+      (d, d_type, mask, x, x_type, factors, step, limit, rows, channels, out))
+
+#define BL_POOL_KERNELS(X)                                                                                             \
     X(max_pool, (const void *x, int x_type, const bl_pool2d *shape, void *out), (x, x_type, shape, out))               \
     X(max_pool_places, (const void *x, int x_type, const bl_pool2d *shape, uint64_t *out), (x, x_type, shape, out))    \
     X(max_pool_gradient,                                                                                               \
       (const void *d, int d_type, const uint64_t *places, const bl_pool2d *shape, void *out, int out_type),            \
       (d, d_type, places, shape, out, out_type))
+
+/* Words are vectors on any processor. */
+#define BL_BIT_POOL_KERNELS(X)                                                                                         \
+    X(bit_pool, (const uint64_t *x, const bl_pool2d *shape, uint64_t *out), (x, shape, out))                           \
+    X(bit_pool_places, (const uint64_t *x, const bl_pool2d *shape, uint64_t *out), (x, shape, out))
 
 /* First-layer codes, which are no bits. */
 #define BL_CODE_PRODUCT_KERNELS(X)                                                                                     \
@@ -228,28 +254,80 @@
 
 /* What becomes of a channel's sums: a few operations a channel, for which a call is what they cost. */
 #define BL_CHANNEL_KERNELS(X)                                                                                          \
-    X(l2_statistics, (const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, double *out),            \
+    X(mean_bounds, (const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, int32_t *out),             \
       (sums, groups, count, channels, out))                                                                            \
-    X(norm_bounds,                                                                                                     \
-      (const double *mean, const double *spread, const float *shift, intptr_t channels, int32_t *out),                 \
-      (mean, spread, shift, channels, out))                                                                            \
+    X(batch_statistics,                                                                                                \
+      (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
+       double scale, double momentum, int half, const float *mean, const float *std, intptr_t channels, double *out,   \
+       float *moved, uint8_t *finite),                                                                                 \
+      (sums, groups, above, above_groups, count, scale, momentum, half, mean, std, channels, out, moved, finite))      \
+    X(norm_bounds, (const double *statistics, const float *bias, intptr_t channels, int32_t *out, uint8_t *finite),    \
+      (statistics, bias, channels, out, finite))                                                                       \
+    X(mean_magnitude,                                                                                                  \
+      (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
+       const double *statistics, const float *bias, intptr_t channels, int half, double *out),                         \
+      (sums, groups, above, above_groups, count, statistics, bias, channels, half, out))                               \
+    X(mean_inverse, (const double *statistics, intptr_t channels, float *out), (statistics, channels, out))            \
+    X(bias_gradient,                                                                                                   \
+      (const void *sums, int sums_type, intptr_t groups, const double *scale, intptr_t channels, float *out),          \
+      (sums, sums_type, groups, scale, channels, out))                                                                 \
     X(l2_factors,                                                                                                      \
-      (const int64_t *sums, intptr_t groups, const double *mean, const double *spread, int64_t count, double scale,    \
+      (const void *sums, int sums_type, intptr_t groups, const double *statistics, int64_t count, double scale,        \
        intptr_t channels, float *out),                                                                                 \
-      (sums, groups, mean, spread, count, scale, channels, out))
+      (sums, sums_type, groups, statistics, count, scale, channels, out))                                              \
+    X(l1_factors,                                                                                                      \
+      (const void *sums, int sums_type, intptr_t groups, const double *magnitude, const double *statistics,            \
+       int64_t count, double scale, intptr_t channels, float *out),                                                    \
+      (sums, sums_type, groups, magnitude, statistics, count, scale, channels, out))                                   \
+    X(l1_exact_factors,                                                                                                \
+      (const void *sums, int sums_type, intptr_t groups, const int64_t *above, intptr_t above_groups,                  \
+       const double *statistics, int64_t count, double scale, intptr_t channels, float *out),                          \
+      (sums, sums_type, groups, above, above_groups, statistics, count, scale, channels, out))                         \
+    X(norm_step, (const float *peaks, intptr_t groups, int32_t limit, const double *scale, float *step, double *out),  \
+      (peaks, groups, limit, scale, step, out))
+
+#define BL_ARRAY_KERNELS(X)                                                                                            \
+    X(all_finite, (const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite),                             \
+      (x, x_type, rows, n, finite))                                                                                    \
+    X(add_scaled,                                                                                                      \
+      (const void *a, int a_type, const double *scale_a, const void *b, int b_type, const double *scale_b,             \
+       intptr_t rows, intptr_t n, float *out),                                                                         \
+      (a, a_type, scale_a, b, b_type, scale_b, rows, n, out))                                                          \
+    X(mask_gradient, (const void *d, int d_type, const uint64_t *mask, intptr_t rows, intptr_t n, void *out),          \
+      (d, d_type, mask, rows, n, out))                                                                                 \
+    X(sign_values, (const float *x, double clip, intptr_t rows, intptr_t n, uint64_t *signs, uint64_t *mask),          \
+      (x, clip, rows, n, signs, mask))                                                                                 \
+    X(approximate_sign_gradient,                                                                                       \
+      (const void *d, int d_type, const double *scale, const float *x, intptr_t rows, intptr_t n, float *out),         \
+      (d, d_type, scale, x, rows, n, out))                                                                             \
+    X(integer_product,                                                                                                 \
+      (const void *g, int g_type, const void *w, int w_type, intptr_t m, intptr_t k, intptr_t n, int64_t *out),        \
+      (g, g_type, w, w_type, m, k, n, out))
+
+#define BL_COPY_KERNELS(X)                                                                                             \
+    X(copy, (const void *x, int x_type, intptr_t rows, intptr_t n, void *out), (x, x_type, rows, n, out))              \
+    X(cast, (const int32_t *x, intptr_t rows, intptr_t n, int16_t *out), (x, rows, n, out))                            \
+    X(scale_sums,                                                                                                      \
+      (const void *x, int x_type, const double *scale, int scale_each, intptr_t rows, intptr_t n, float *out),         \
+      (x, x_type, scale, scale_each, rows, n, out))                                                                    \
+    X(multiply_scales, (const double *a, const double *b, intptr_t n, double *out), (a, b, n, out))                    \
+    X(scaled_transpose, (const void *x, int x_type, const double *scale, intptr_t m, intptr_t n, float *out),          \
+      (x, x_type, scale, m, n, out))
 
 #define BL_LOSS_KERNELS(X)                                                                                             \
     X(softmax_gradient,                                                                                                \
-      (const int64_t *labels, intptr_t rows, intptr_t classes, double *scores, double *terms, float *out),             \
-      (labels, rows, classes, scores, terms, out))
+      (const int64_t *labels, const float *scores, intptr_t rows, intptr_t classes, double *powers, double *terms,     \
+       float *out, uint8_t *finite),                                                                                   \
+      (labels, scores, rows, classes, powers, terms, out, finite))
 
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
-    BL_PASS_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)
+    BL_NORM_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)                \
+    BL_POOL_KERNELS(X) BL_BIT_POOL_KERNELS(X) BL_ARRAY_KERNELS(X) BL_COPY_KERNELS(X) BL_SCALE_KERNELS(X)
 
 /* Those and what a variant has for itself. */
-#define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_QUAD_KERNELS(X)
+#define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_RECODED_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__
 
@@ -277,5 +355,8 @@ enum {
 
 /* The features of this processor that its operating system lets a program use. */
 unsigned bl_cpu_features(void);
+
+/* The kernels of a variant; those that it lacks are the next one's that runs here. */
+const bl_kernels *bl_kernels_of(int variant);
 
 #endif

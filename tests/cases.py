@@ -24,6 +24,10 @@ THREADS = (1, 2, 3, 5)
 #: Thresholds that no int32 subtraction survives.
 INT32_LIMITS = (-(2**31), 2**31 - 1)
 
+#: Float gradients are small multiples of this, so that their sums are exact in any order.
+UNIT = np.float32(2.0**-10)
+GRADIENT_TYPES = (np.int8, np.int16, np.float32)
+
 
 def seed() -> int:
     """Return the seed of every random operand."""
@@ -39,6 +43,8 @@ def star(*usual: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[int, ...]]:
     return [(*usual[:i], size, *usual[i + 1 :]) for i in range(len(usual)) for size in sizes]
 
 
+#: (rows, values a row)
+MATRICES = star(5, 70)
 #: (rows of a, rows of b, n)
 PRODUCTS = [*star(5, 7, 70), (67, 131, 517)]
 #: The gradients of the products: (rows of g, columns of g, n)
@@ -111,6 +117,18 @@ def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return packed(signs(rng, *shape))
 
 
+def bits(rng, *shape: int) -> np.ndarray:
+    """Return packed random values, some rows of which are all +1 or all -1: the largest sums there are."""
+    values = words(rng, *shape)
+    values[rng.random(shape[:-1]) < 0.1] = 0
+    full = words(rng, *shape) | ~np.uint64(0)
+    if shape[-1] % 64:
+        full[..., -1] = (1 << shape[-1] % 64) - 1
+    every = rng.random(shape[:-1]) < 0.1
+    values[every] = full[every]
+    return values
+
+
 def integers(rng: np.random.Generator, dtype: type, *shape: int) -> np.ndarray:
     """Return random integers of the whole range of `dtype`, both ends among them, off centre in each row."""
     info = np.iinfo(dtype)
@@ -118,6 +136,18 @@ def integers(rng: np.random.Generator, dtype: type, *shape: int) -> np.ndarray:
     values += rng.integers(info.min // 2, info.max // 2, size=(*shape[:-1], 1))
     values[rng.random(shape) < 0.05] = info.min
     return values.clip(info.min, info.max).astype(dtype)
+
+
+def gradient(rng, dtype, *shape: int) -> np.ndarray:
+    return integers(rng, np.int8, *shape) * UNIT if dtype == np.float32 else integers(rng, dtype, *shape)
+
+
+def thresholds(rng, k: int) -> np.ndarray:
+    """Thresholds of dots: near zero, and the two limits of int32."""
+    threshold = rng.integers(-20, 20, size=k).astype(np.int32)
+    threshold[rng.random(k) < 0.1] = INT32_LIMITS[0]
+    threshold[rng.random(k) < 0.1] = INT32_LIMITS[1]
+    return threshold
 
 
 def reals(rng, dtype, *shape: int) -> np.ndarray:

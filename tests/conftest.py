@@ -76,4 +76,5 @@ def environment_read_anew():
 @pytest.fixture(autouse=True)
 def every_call_split(monkeypatch):
     """Split calls over as many threads as they ask for: the operands of tests are small."""
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(threads, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr(threads, "WORK_PER_WAITING_THREAD", 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from cases import words
+from cases import CONVOLUTIONS, MATRICES, PRODUCTS, words
 from guards import filled
+from making import operands
 
 from bitlearn.backends import reference
 from bitlearn.bits import WORD, words_for
@@ -35,12 +36,14 @@ def planes_of(g: np.ndarray, bits: int) -> np.ndarray:
     return planes
 
 
+@operands(MATRICES, SPLITS)
 def split_planes(rng, size, dtype):
     (m, k), (bits, wide) = size, dtype
     out = filled((m, bits, words_for(k)), WORD), filled((m,), np.uint8)
     return codes(rng, bits, m, k, wide=wide), bits, *out
 
 
+@operands(MATRICES, SPLITS)
 def split_columns(rng, size, dtype):
     (m, k), (bits, wide) = size, dtype
     first = int(rng.integers(0, 3))
@@ -48,6 +51,7 @@ def split_columns(rng, size, dtype):
     return codes(rng, bits, m, first + k + int(rng.integers(0, 3)), wide=wide), bits, first, *out
 
 
+@operands(PRODUCTS, WIDTHS)
 def planes_matmul_panels(rng, size, dtype):
     m, k, n = size
     g, b = codes(rng, dtype, m, n), words(rng, k, n)
@@ -58,6 +62,7 @@ def planes_matmul_panels(rng, size, dtype):
     return planes_of(g if dtype > 1 else np.where(g > 0, 1, -1).astype(np.int8), dtype), panels, n, True, start
 
 
+@operands(CONVOLUTIONS, (1, 4))
 def plane_windows(rng, case, dtype):
     """The windows that the gradient of a convolution of stride 1 has, some of them."""
     planes = rng.integers(0, 2**64, size=(case.batch, *case.out, dtype, words_for(case.k)), dtype=WORD)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from cases import integers, words
+from cases import MATRICES, integers, words
+from making import operands
 
-#: (type of the gradient, of the weight, of the moments); uint16 holds the bits of float16.
+#: (type of the gradient, of the weight, of the moments, whether a row has a scale); uint16 holds the bits of float16.
 TYPES = [
-    (gradient, weight, moment)
+    (gradient, weight, moment, each)
     for gradient in (np.float32, np.int32, np.int64, np.uint64)
     for weight in (np.float32, np.uint16)
     for moment in (np.float32, np.uint16)
+    for each in ((False, True) if gradient in (np.int32, np.int64) else (False,))
 ]
 
 
@@ -37,26 +39,30 @@ def _weight(rng, dtype: type, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _inputs(rng, size, dtype, coefficients) -> tuple:
-    gradient, weight, _ = dtype
+    gradient, weight, _, each = dtype
     # What an int64 sum is worth keeps the moments within float16.
-    scale = np.array([1.234e-4 if gradient == np.int32 else 3e-16])
+    scale = (1.234e-4 if gradient == np.int32 else 3e-16) / (1 + rng.integers(0, 9, size=size[0] if each else 1))
     return (
         _gradient(rng, gradient, size),
         scale,
+        float(rng.choice([1.0, np.inf])),
         np.array(coefficients, dtype=np.float32),
         _weight(rng, weight, size),
     )
 
 
-def adam(rng, size, dtype) -> tuple:
+@operands(MATRICES, tuple(TYPES))
+def adam_update(rng, size, dtype) -> tuple:
     inputs = _inputs(rng, size, dtype, (0.9, 0.1, 0.999, 0.001, 1e-3, 1e-7))
     mean, square = rng.normal(scale=1e-2, size=size), rng.normal(scale=1e-4, size=size) ** 2
     return *inputs, halves(mean, dtype[2]), halves(square, dtype[2])
 
 
-def sgd(rng, size, dtype) -> tuple:
+@operands(MATRICES, tuple(TYPES))
+def sgd_update(rng, size, dtype) -> tuple:
     return *_inputs(rng, size, dtype, (0.9, 0.1, 1e-3)), halves(rng.normal(size=size), dtype[2])
 
 
-def bop(rng, size, dtype) -> tuple:
+@operands(MATRICES, tuple(TYPES))
+def bop_update(rng, size, dtype) -> tuple:
     return *_inputs(rng, size, dtype, (0.99, 0.01, 1e-3)), halves(rng.normal(scale=1e-2, size=size), dtype[2])

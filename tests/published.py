@@ -29,25 +29,30 @@ def kept(layer, values) -> np.ndarray:
     return np.asarray(values).astype(layer.precision.statistics).astype(np.float64)
 
 
+def l1(layer) -> bool:
+    """Say whether a batch norm divides by the mean absolute deviation."""
+    return (layer.norm or layer.precision.norm) == "l1"
+
+
 def normalized(layer, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean, spread (rounded as it is kept) and normalised, shifted values of sums (rows, channels), float64."""
-    real = y.reshape(-1, layer.channels) * layer.input_scale
+    """Return mean, deviation (rounded as it is kept) and normalised, biased values of sums (rows, channels)."""
+    real = y.reshape(-1, layer.spec.channels) * layer.spec.unit
     mean = real.mean(axis=0)
     centred = real - mean
-    spread = np.abs(centred).mean(axis=0) if layer.norm == "l1" else np.sqrt((centred**2).mean(axis=0))
-    spread = kept(layer, spread)
-    return mean, spread, centred / spread + layer.shift
+    std = np.abs(centred).mean(axis=0) if l1(layer) else np.sqrt((centred**2).mean(axis=0))
+    std = kept(layer, std)
+    return mean, std, centred / std + layer.bias
 
 
 def norm_backward(layer, y, d) -> tuple[np.ndarray, np.ndarray]:
     """Return dY and dbeta, both in units of the gradient's scale, for integers d (rows, channels)."""
-    mean, spread, x = normalized(layer, y)
-    v = d / spread
-    if layer.norm == "l1":
+    mean, std, x = normalized(layer, y)
+    v = d / std
+    if l1(layer):
         s, omega = sgn(x), kept(layer, np.abs(x).mean(axis=0))
         dy = v - v.mean(axis=0) - s * ((v * s).mean(axis=0) * omega)
     else:
-        z = (y.reshape(-1, layer.channels) * layer.input_scale - mean) / spread
+        z = (y.reshape(-1, layer.spec.channels) * layer.spec.unit - mean) / std
         dy = v - v.mean(axis=0) - z * (v * z).mean(axis=0)
     return dy, d.sum(axis=0)
 
@@ -124,7 +129,7 @@ def check_requantized(found, sums, bits, scale, row_by_row=False) -> None:
 def product(layer, x) -> np.ndarray:
     """Return the sums of a layer with weights."""
     weight = sgn(layer.weight)
-    if isinstance(layer, bl.nn.BinaryLinear | bl.nn.InputLinear):
+    if isinstance(layer, bl.nn.BinaryLinear):
         return x @ weight.T
     return oracles.conv2d(x, weight, layer.stride, layer.padding, layer.pad_value)
 
@@ -132,7 +137,7 @@ def product(layer, x) -> np.ndarray:
 def product_backward(layer, x, g) -> tuple[np.ndarray, np.ndarray]:
     """Return the exact sums of dX and of dW for integers g."""
     weight = sgn(layer.weight)
-    if isinstance(layer, bl.nn.BinaryLinear | bl.nn.InputLinear):
+    if isinstance(layer, bl.nn.BinaryLinear):
         return g @ weight, g.T @ x
     dx = oracles.grad_input(g, weight, x.shape[1:3], layer.stride, layer.padding)
     return dx, oracles.grad_weight(g, x, layer.kernel, layer.stride, layer.padding, layer.pad_value)

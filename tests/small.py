@@ -6,8 +6,9 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.datasets.preparation import Examples, prepare
+from bitlearn.nn.losses import Loss
 from bitlearn.precision import Precision, Quantization
-from bitlearn.training import train_step
+from bitlearn.training import Trainer
 
 POLICIES = ("standard", "int8", "low-memory")
 #: Both products apart: narrower than the gradient between the layers, each with a scale and a rounding of its own.
@@ -24,7 +25,7 @@ MODELS = {
 CLASSES = 4
 
 
-def model(name: str, precision: str | Precision, head: str = "binary", seed: int = 3) -> bl.nn.Sequential:
+def model(name: str, precision: str | Precision, head: str = "binary", seed: int = 3) -> bl.nn.Model:
     shape, options = MODELS[name]
     return bl.models.build(name, shape, CLASSES, precision=precision, head=head, seed=seed, **options)
 
@@ -41,20 +42,35 @@ def examples(name: str, count: int, seed: int = 11) -> Examples:
 
 def trained(
     name: str, precision: str | Precision, steps: int, head: str = "binary", optimizer: str = "adam", batch: int = 8
-) -> tuple[bl.nn.Sequential, dict[str, np.ndarray], list[float]]:
+) -> tuple[bl.nn.Model, dict[str, np.ndarray], list[float]]:
     """Return a network after some steps, the optimiser's state and the losses."""
-    network, rule = model(name, precision, head), bl.optim.OPTIMIZERS[optimizer]()
-    state = rule.init(network.parameters(), network.precision, network.binary_parameters())
+    trainer = Trainer(model(name, precision, head), bl.optim.OPTIMIZERS[optimizer]())
     data = examples(name, batch * steps)
     codes = data.codes()
-    losses = [
-        train_step(network, rule, state, codes[i : i + batch], data.y[i : i + batch], 0.01)
-        for i in range(0, batch * steps, batch)
-    ]
-    return network, state, losses
+    losses = [trainer.step(codes[i : i + batch], data.y[i : i + batch], 0.01) for i in range(0, batch * steps, batch)]
+    return trainer.model, trainer.state, losses
 
 
-def everything(network: bl.nn.Sequential, state: dict[str, np.ndarray] | None = None) -> dict[str, bytes]:
+def everything(network: bl.nn.Model, state: dict[str, np.ndarray] | None = None) -> dict[str, bytes]:
     """Return the bytes of all that training changes."""
-    arrays = network.parameters() | network.statistics() | (state or {})
+    arrays = network.state() | (state or {})
     return {name: array.tobytes() for name, array in arrays.items()}
+
+
+class Squares(Loss):
+    """Half the squared distance to ±1 targets, written in NumPy alone."""
+
+    def record(self, step, scores, labels):
+        grad = step.empty("dX", scores.array.shape, np.float32)
+        terms = step.output("loss", (step.batch,), np.float64)
+
+        def gradient(scores, labels, grad, terms):
+            distance = scores - (2 * np.eye(scores.shape[1])[labels] - 1)
+            grad[...] = distance / len(scores)
+            terms[...] = (distance**2).sum(axis=1) / 2
+
+        step.run(gradient, scores.array, labels, grad, terms)
+        return grad, terms
+
+    def value(self, program, terms):
+        return float(program[terms].mean())

@@ -9,7 +9,8 @@ import pytest
 
 import bitlearn as bl
 from bitlearn import backends
-from bitlearn.backends import KERNELS, implementing
+from bitlearn.backends import KERNELS, implementing, reference
+from bitlearn.backends.table import TABLE
 from bitlearn.bench import cases, harness, kernels, rivals, runner
 
 SHAPES = {2: (9, 70), 3: (5, 7, 70), 6: (2, 1, 5, 70, 6, 3)}
@@ -26,16 +27,16 @@ def shape_of(kernel: str, shapes: dict[int, tuple[int, ...]] = SHAPES) -> tuple[
     return shapes.get(sizes, SHAPES[sizes])
 
 
-#: What lies between the products of a step, inside the layers: no public function runs it alone.
-PASSES = ("channel_", "sign_pass", "gradient_", "norm_", "max_pool", "adam_", "sgd_", "bop_", "random_", "largest_")
-PASSES += ("codes_", "unfold_", "l2_", "batch_", "requantize", "softmax_", "split_", "plane_", "planes_")
-#: What quantizing runs beside the kernel that is named.
-BESIDE = {"largest_magnitude", "random_words"}
+#: Where the kernels stand that public functions run. The others lie between the products of a step, inside the layers:
+#: but for these two, no public function runs one alone.
+PUBLIC = (reference.packing, reference.products, reference.convolutions, reference.gradients)
+QUANTIZING = {"quantize_linear", "quantize_power_of_two"}
 
 
-def test_every_kernel_has_cases():
-    wanted = {kernel for kernel in KERNELS if not kernel.startswith(PASSES)}
-    assert {cases.runs(kernel, form) for kernel, form in FORMS} == wanted
+def test_every_kernel_that_a_public_function_runs_has_cases():
+    files = {module.__name__ for module in PUBLIC}
+    public = {kernel for kernel in KERNELS if TABLE[kernel].specification.__module__ in files}
+    assert {cases.runs(kernel, form) for kernel, form in FORMS} == public | QUANTIZING
 
 
 @pytest.mark.parametrize("grid", kernels.GRIDS)

@@ -10,69 +10,80 @@ import pytest
 import bitlearn as bl
 from bitlearn import cli
 from bitlearn.bench import steps
+from bitlearn.bench.claims import outside_kernels
 from bitlearn.bench.steps import plot, profile, tables
-from bitlearn.ops.dispatch import lookup
+from bitlearn.ops import programs
+from bitlearn.program import Call
+from bitlearn.training import Trainer
 
 POLICIES = steps.OURS
 
 
 def started(network, policy):
-    model, rule = steps.model(network, policy, tiny=True), steps.optimizer()
-    state = rule.init(model.parameters(), model.precision, model.binary_parameters())
-    return model, rule, state
+    return Trainer(steps.model(network, policy, tiny=True), steps.optimizer())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("network", steps.SHAPES)
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_parts_sum_to_the_step(network, policy, threads):
-    model, rule, state = started(network, policy)
-    recorder = profile.Recorder(model)
+def test_the_parts_sum_to_the_step(network, policy, threads, monkeypatch):
+    monkeypatch.setattr(profile, "started", started)
     bl.set_num_threads(threads)
     try:
-        with recorder.watching():
-            step = recorder.step(rule, state, *steps.batch(network, 10))
+        step = profile.profile(network, policy, 10, steps=1)
     finally:
         bl.set_num_threads(1)
-    assert sum(step.kernels.values()) == pytest.approx(step.seconds)
-    assert sum(sum(parts.values()) for parts in step.layers.values()) == pytest.approx(step.seconds)
-    assert min(step.kernels.values()) >= 0 and min(min(parts.values()) for parts in step.layers.values()) >= 0
+    assert sum(step.kernels.values()) + step.outside == pytest.approx(step.seconds)
+    assert sum(sum(parts.values()) for parts in step.layers.values()) + step.outside == pytest.approx(step.seconds)
+    assert min(step.kernels.values()) > 0 and step.outside > 0
+    model = steps.model(network, policy, tiny=True)
     assert list(step.layers) == [*model.names, profile.LOSS]
-    assert {"pack", "grad_weight" if policy != "low-memory" else "grad_weight_sign"} <= set(step.kernels)
-    weighted = [name for name, layer in model.items() if layer.parameters()]
-    assert all(step.layers[name]["update"] > 0 for name in weighted)
+    assert {"pack", "grad_weight" if policy != "low-memory" else "grad_weight_sign"} <= {
+        name.removeprefix("conv2d_") for name in step.kernels
+    }
+    assert set(step.kernels) == set(step.calls)
+    for name, layer in model.items():
+        assert (step.layers[name]["update"] > 0) == bool(layer.parameters()), name
+        if layer.parameters():
+            assert min(step.layers[name].values()) > 0, name
+    assert step.layers[profile.LOSS]["forward"] > 0
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_profiled_step_is_the_same_step(policy):
     batch, found = steps.batch("cnv", 10), []
-    for watched in (False, True):
-        model, rule, state = started("cnv", policy)
-        recorder = profile.Recorder(model)
+    ways = (lambda trainer: trainer.step(*batch, 0.001), *(lambda t, way=way: way(t, *batch) for way in WATCHED))
+    for make in ways:
+        trainer = started("cnv", policy)
         for _ in range(2):
-            if watched:
-                with recorder.watching():
-                    recorder.step(rule, state, *batch)
-            else:
-                bl.training.train_step(model, rule, state, *batch, rule.learning_rate)
-        found.append(model.parameters() | model.statistics() | state)
+            make(trainer)
+        found.append(trainer.model.state() | trainer.state)
     for key, array in found[0].items():
-        np.testing.assert_array_equal(array, found[1][key], err_msg=key)
+        for other in found[1:]:
+            np.testing.assert_array_equal(array, other[key], err_msg=key)
 
 
-def test_nothing_is_left_wrapped():
-    model, *_ = started("mlp", "int8")
-    before = lookup("pack")
-    with profile.Recorder(model).watching():
-        assert lookup("pack") is not before
-    assert lookup("pack") is before
-    assert all("forward" not in vars(layer) and "backward" not in vars(layer) for _, layer in model.items())
+WATCHED = (profile.whole, profile.singly)
 
 
-def test_kernels_that_run_at_once_share_the_time():
-    assert profile.shares({}) == {}
-    assert profile.shares({"a": [(5, 6), (0, 2), (1, 3), (1, 2)]}) == {"a": 4}
-    assert profile.shares({"a": [(0, 2), (6, 7)], "b": [(1, 3)]}) == {"a": 2.5, "b": 1.5}
+@pytest.mark.parametrize("watched", WATCHED)
+def test_nothing_is_left_behind(watched):
+    trainer, plain = started("mlp", "int8"), programs.Program.run
+    watched(trainer, *steps.batch("mlp", 10))
+    assert programs.Program.run is plain
+    assert "run" not in vars(trainer.recorded(10).program)
+
+
+def test_time_is_divided_as_calls_take_it():
+    def _float_product():
+        pass
+
+    calls = [Call("pack", (), "a", "forward"), Call("pack", (), "a", "update"), Call(_float_product, (), "", "loss")]
+    step = profile.divided(calls, [1.0, 2.0, 1.0], 8.0, ["a"])
+    assert step.kernels == {"pack": 6.0, "float_product": 2.0} and step.calls == {"pack": 2, "float_product": 1}
+    assert step.layers["a"] == {"forward": 2.0, "backward": 0.0, "update": 4.0}
+    assert step.layers[profile.LOSS] == {"forward": 2.0, "backward": 0.0, "update": 0.0}
+    assert step.seconds == 8.0 and step.outside == 0.0
 
 
 def test_profile_from_the_command_line(tmp_path, capsys):
@@ -80,9 +91,10 @@ def test_profile_from_the_command_line(tmp_path, capsys):
     options = ["--profile", "mlp", "--precision", "int8", "--batch-size", "10", "--threads", "1", "--json", str(path)]
     assert cli.main(["bench", *options]) == 0
     found = json.loads(path.read_text())
-    assert found["network"] == "mlp" and sum(found["kernels"].values()) == pytest.approx(found["seconds"])
+    assert found["network"] == "mlp"
+    assert sum(found["kernels"].values()) + found["outside"] == pytest.approx(found["seconds"])
     out = capsys.readouterr().out
-    assert "by kernel" in out and "by layer" in out and "adam_update" in out
+    assert "by kernel" in out and "by layer" in out and "adam_update" in out and out.count(profile.OUTSIDE) == 2
 
 
 def test_the_drawing_shows_every_kernel_and_layer(tmp_path):
@@ -92,8 +104,16 @@ def test_the_drawing_shows_every_kernel_and_layer(tmp_path):
     assert cli.main(["bench", *options]) == 0
     text = path.read_text()
     assert "adam_update" in text and "linear5" in text and profile.OUTSIDE in text
-    step = profile.Step(
-        2.0, {"pack": 1.5, profile.OUTSIDE: 0.5}, {"pack": 3}, {"a": dict.fromkeys(profile.PASSES, 0.5)}
-    )
+    step = profile.Step(2.0, 0.5, {"pack": 1.5}, {"pack": 3}, {"a": dict.fromkeys(profile.PASSES, 0.5)})
     assert plot.draw(step, "title") == plot.draw(step, "title")
     assert tables.by_kernel(step)[0] == ("pack", "3", "1.5 s", "75.0 %")
+    assert tables.by_layer(step)[-1] == (profile.OUTSIDE, "", "", "", "25.0 %")
+
+
+def test_the_claims_take_what_is_not_in_kernels(monkeypatch):
+    monkeypatch.setattr(profile, "started", started)
+    monkeypatch.setattr(profile, "timed", lambda trainer, x, y, count: (4.0, 3.0))
+    before = bl.get_num_threads()
+    for claim in outside_kernels.CLAIMS:
+        assert claim.measure().value == pytest.approx(25.0)
+    assert bl.get_num_threads() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,6 +66,16 @@ def test_processes_take_turns(stub):
         assert entry["peak_bytes"] == 1024 and entry["losses"] == [2.0, 1.0] and entry["reason"] is None
     assert entries[0]["verified"] is None and entries[1]["verified"]["agrees"]
     assert json.loads(json.dumps(entries)) == entries
+
+
+def test_a_small_batch_is_verified_on_more_examples(monkeypatch):
+    seen, answers = [], []
+    found = {"loss": 0.0, "cosine": 1.0, "gradient": 0.0}
+    monkeypatch.setattr(verification, "of_pytorch", lambda way, model, x, y: seen.append((len(x), len(y))) or found)
+    monkeypatch.setitem(sys.modules, "bitlearn.bench.steps.pytorch", SimpleNamespace(prepare=lambda task: None))
+    for size in (2, 300):
+        worker.serve(steps.Task("mlp", "torch-eager", size), commands("verify"), answers.append)
+    assert seen == [(verification.EXAMPLES,) * 2, (300, 300)] and answers[1] == found | {"agrees": True}
 
 
 def test_a_slow_way_has_fewer_turns(stub, monkeypatch):
@@ -131,10 +142,8 @@ def test_a_worker_makes_our_steps(policy, threads):
     assert ready == {"ready": True} and peak["peak_bytes"] >= 0 and peak["how"]
     assert len(run["seconds"]) == 2 and min(run["seconds"]) > 0
     # Two steps of training, and the same as anybody makes them.
-    model, rule = steps.model("mlp", policy), steps.optimizer()
-    state = rule.init(model.parameters(), model.precision, model.binary_parameters())
-    batch = steps.batch("mlp", 10)
-    assert start["losses"] == [bl.training.train_step(model, rule, state, *batch, 0.001) for _ in range(2)]
+    trainer, batch = bl.training.Trainer(steps.model("mlp", policy), steps.optimizer()), steps.batch("mlp", 10)
+    assert start["losses"] == [trainer.step(*batch, 0.001) for _ in range(2)]
 
 
 def test_a_worker_says_what_is_not_installed(monkeypatch):
@@ -172,11 +181,13 @@ def test_the_policies_of_integers_agree_with_standard_in_direction():
 
 def test_steps_from_the_command_line(tmp_path, capsys):
     path = tmp_path / "steps.json"
-    options = ["--steps", "mlp", "--ways", "int8", "--batch-size", "5", "--seconds", "1e-6", "--threads", "1"]
+    options = ["--steps", "mlp", "--ways", "int8", "--batch-size", "5,2", "--seconds", "1e-6", "--threads", "1"]
     assert cli.main(["bench", *options, "--json", str(path)]) == 0
-    (entry,) = json.loads(path.read_text())
-    assert entry["network"] == "mlp" and entry["way"] == "int8" and entry["steps"] == race.ROUNDS
-    assert entry["machine"]["cpu"] and entry["peak_bytes"] >= 0
+    entries = json.loads(path.read_text())
+    assert [entry["batch_size"] for entry in entries] == [5, 2]
+    for entry in entries:
+        assert entry["network"] == "mlp" and entry["way"] == "int8" and entry["steps"] == race.ROUNDS
+        assert entry["machine"]["cpu"] and entry["peak_bytes"] >= 0
     assert "int8" in capsys.readouterr().out
 
 
@@ -187,7 +198,9 @@ def test_steps_from_the_command_line(tmp_path, capsys):
         (["--steps", "mlp", "--ways", "jax"], "way must be one of"),
         (["--steps", "mlp", "--kernels", "pack"], "not allowed with"),
         (["--profile", "mlp", "--precision", "torch-eager"], "precision must be one of"),
+        (["--profile", "mlp", "--batch-size", "2,3"], "--profile needs one batch size, got 2, 3"),
         (["--plot", "x.svg"], "--plot needs --profile NETWORK"),
+        (["--steps", "mlp", "--batch-size", "2,x"], "whole numbers with commas between were wanted, got '2,x'"),
     ],
 )
 def test_bad_options(capsys, options, reason):
@@ -199,11 +212,14 @@ def test_bad_options(capsys, options, reason):
 def test_claims_of_steps_take_the_least_of_the_ways(monkeypatch):
     figures = {"int8": 2.0, "low-memory": 4.0, "torch-eager": 20.0, "torch-compiled": 8.0, "torch-bfloat16": 1.0}
     entries = {way: {"seconds": figures.get(way), "peak_bytes": 1, "reason": "absent"} for way in steps.WAYS}
-    monkeypatch.setattr(_training_steps, "_entries", lambda network: entries)
+    raced = []
+    monkeypatch.setattr(_training_steps, "_entries", lambda *race: raced.append(race) or entries)
     monkeypatch.setenv("BITLEARN_BACKEND", "cext:avx512")  # on a processor with tiles these claims want them left out
     found = {claim.id: claim.measure for claim in training_steps.CLAIMS}
     assert found["step-binarynet-int8-over-float32"]().value == 4.0
     assert found["step-binarynet-int8-over-eager"]().value == 10.0
+    assert found["step-mlp-int8-over-fastest-batch-2"]().value == 0.5
+    assert raced == [("binarynet", 100), ("binarynet", 100), ("mlp", 2)]
     entries["torch-eager"]["seconds"] = None
     with pytest.raises(NotHere, match="torch-eager: absent"):
         found["step-mlp-int8-over-eager"]()

@@ -69,7 +69,8 @@ def test_the_processor_decides_about_neon():
 def test_a_table_holds_what_its_variant_implements():
     for name, kernels in cext.VARIANTS.items():
         index = NAMES.index(name.removeprefix("cext:"))
-        implemented = [kernel for kernel in reference.KERNELS if lib.bl_variant_implements(index, kernel.encode())]
+        every = [*reference.KERNELS, *cext.EXTRA]
+        implemented = [kernel for kernel in every if lib.bl_variant_implements(index, kernel.encode())]
         assert sorted(kernels) == sorted(implemented)
         assert not lib.bl_variant_implements(index, b"no_such_kernel")
 
@@ -86,9 +87,9 @@ def test_the_portable_variant_has_every_kernel_of_the_contract():
         "probe_dot8",
         "probe_cycles",
     }
-    # What a variant recodes for itself, behind the kernels on panels.
-    declared -= {"recode_panels", "quads_bytes", "quads_scratch", "planes_scratch"}
-    declared -= {name for name in declared if name.endswith(("_quads", "_on_threads"))} | {"has_threads"}
+    declared -= {"has_threads", "kernel_number", "kernel_arguments", "run", "product_form", "planes_pay"}
+    # What a variant recodes for itself.
+    declared -= {"quads_bytes", "quads_scratch", "planes_scratch", *cext.EXTRA}
     assert set(cext.VARIANTS["cext:portable"]) == declared
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bitlearn import cli
 from bitlearn.bench import claims, processor, records
-from bitlearn.bench.claims import Measured, _bit_products, _gradient_products, _speed, _tiles
+from bitlearn.bench.claims import Measured, _bit_products, _gradient_products, _speed, _tiles, step_memory
 from bitlearn.bench.claims import tiles as tiles_claims
 from bitlearn.ops.dispatch import unavailable
 
@@ -151,6 +151,20 @@ def test_bars_without_tiles_leave_them_out(tiles):
     tiles.setattr(_gradient_products, "variants", lambda: [_tiles.BITS])
     with pytest.raises(claims.NotHere, match="it wants ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI in the environment"):
         _gradient_products.needs_vnni()
+
+
+def test_claims_of_memory_measure_a_fresh_process(monkeypatch):
+    step_memory._found.cache_clear()
+    (claim,) = claims.load(["memory-mlp-low-memory-as-predicted"])
+    found = claim.measure()
+    assert set(found.details["bytes"]) == {"measured", "predicted"} and found.details["bytes"]["measured"] > 2**20
+    mib = 2**20
+    for measured, apart in ((100.5, 0.0), (106.0, 5.0), (94.0, 5.0), (260.0, 159.0)):
+        both = {"measured": int(measured * mib), "predicted": 100 * mib}
+        monkeypatch.setattr(step_memory, "_found", lambda network, policy, both=both: both)
+        assert claim.measure().value == pytest.approx(apart)
+    (whole,) = claims.load(["memory-binarynet-int8"])
+    assert whole.measure().value == pytest.approx(260.0)
 
 
 @pytest.mark.parametrize(

@@ -173,13 +173,13 @@ def test_console_prints_as_it_is(capsys):
 def test_lines_now_and_then(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with progress.watcher("job") as watcher:
+    with progress.progress("job") as hook:
         for step in range(1, 21):
             now[0] += 1.0
-            watcher.on_step(step, 20, 0.5)
-        watcher.on_epoch({"epoch": 1, "loss": 0.5, "validation_accuracy": 0.75, "seconds": 20.0})
+            hook.on_step(step, 20, 0.5)
+        hook.on_epoch({"epoch": 1, "loss": 0.5, "validation_accuracy": 0.75, "seconds": 20.0})
         now[0] += 10.0
-        watcher.on_step(1, 7, 0.25)
+        hook.on_step(1, 7, 0.25)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "job: step 5 of 20, loss 0.500, 15 s left"
     assert lines[-1] == "job, task 2: step 1 of 7, loss 0.250, validation accuracy 0.750, 0 s left"
@@ -189,11 +189,11 @@ def test_lines_now_and_then(monkeypatch, capsys):
 def test_bar_on_a_terminal(monkeypatch, capsys):
     pytest.importorskip("rich")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress.watcher("job") as watcher:
+    with progress.progress("job") as hook:
         for step in range(1, 4):
-            watcher.on_step(step, 3, 0.5)
-        watcher.on_epoch({"task": 1, "epoch": 1, "loss": 0.5, "seconds": 1.0})
-        watcher.on_step(1, 2, 0.25)
+            hook.on_step(step, 3, 0.5)
+        hook.on_epoch({"task": 1, "epoch": 1, "loss": 0.5, "seconds": 1.0})
+        hook.on_step(1, 2, 0.25)
     out, err = capsys.readouterr()
     assert out == ""
     assert "job, task 2" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn import training
-from bitlearn.cli import main
+from bitlearn import nn, training
+from bitlearn.cli import experiment, main
+from bitlearn.nn import Model
+from bitlearn.optim.schedules import SCHEDULES
 
 pytest.importorskip("sklearn")
 
@@ -55,8 +58,7 @@ def numbers(result: dict) -> tuple:
 
 def weights(path) -> dict[str, bytes]:
     """The arrays of a saved classifier."""
-    network = bl.load(path).network
-    return {f"{i}.{k}": a.tobytes() for i, stage in enumerate(network.stages) for k, a in stage.arrays.items()}
+    return {name: array.tobytes() for name, array in bl.load(path).network.arrays.items()}
 
 
 def test_keys_and_numbers(capsys, data):
@@ -154,11 +156,13 @@ def test_resumed_training_is_the_same(capsys, data, tmp_path, max_steps):
 
 
 def test_nan_stops_and_the_checkpoint_stays(capsys, data, tmp_path, monkeypatch):
+    """A rate of NaN in the ninth step makes weights NaN, which the tenth finds."""
     whole = train(capsys, data)
     checkpoint = tmp_path / "checkpoint"
     arguments = ["--checkpoint", str(checkpoint), "--save", str(tmp_path / "model")]
+    cosine = SCHEDULES["cosine"]
     with monkeypatch.context() as patch:
-        patch.setattr(training.Schedule, "__call__", lambda self, step: math.nan if step == 8 else self.start)
+        patch.setitem(SCHEDULES, "cosine", lambda done: math.nan if done == 8 / 12 else cosine(done))
         code = main(
             ["train", "--dataset", "npz", "--data", str(data), "--epochs", "2", "--batch-size", "16"]
             + ["--precision", "low-memory", "--schedule", "cosine", *arguments]
@@ -171,6 +175,48 @@ def test_nan_stops_and_the_checkpoint_stays(capsys, data, tmp_path, monkeypatch)
     assert "in layer '" in line
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "data.npz"]
     assert len(train(capsys, data, "--checkpoint", str(checkpoint), "--resume")["history"]) == len(whole["history"])
+
+
+def test_the_digest_is_of_values_alone(capsys, data, monkeypatch):
+    """In the order of the network, weight before bias before running mean before running std, in C order."""
+    kept = {}
+    fit = training.fit
+
+    def noted(model, *arguments, **settings):
+        kept["model"] = model
+        return fit(model, *arguments, **settings)
+
+    monkeypatch.setattr(training, "fit", noted)
+    result = train(capsys, data, "--max-steps", "3", "--model", "mlp")
+    total = hashlib.sha256()
+    for name in kept["model"].names:
+        layer = kept["model"][name]
+        for part in ("weight", "bias", "running_mean", "running_std"):
+            if hasattr(layer, part):
+                total.update(getattr(layer, part).tobytes(order="C"))
+    assert result["weights_sha256"] == total.hexdigest()
+    assert len(result["first_losses"]) == 3
+    assert train(capsys, data, "--max-steps", "3", "--threads", "2")["weights_sha256"] == total.hexdigest()
+    other = Model([("a", nn.BinaryLinear(3)), ("b", nn.BatchNorm())], (4,), seed=1)
+    same = Model([("c", nn.BinaryLinear(3)), ("d", nn.BatchNorm())], (4,), seed=1)
+    assert experiment.digest(other) == experiment.digest(same)
+    same["d"].bias[2] += 1e-7
+    assert experiment.digest(other) != experiment.digest(same)
+
+
+def test_known_digests(capsys, data_folder):
+    """Of 20 steps on MNIST, as every version so far had them: integer policies, the same everywhere."""
+    for precision, start in (("int8", "622a1dac"), ("low-memory", "e109a84a")):
+        arguments = ["--dataset", "mnist", "--data", str(data_folder), "--precision", precision, "--epochs", "1"]
+        assert main(["train", *arguments, "--max-steps", "20", "--json", "-"]) == 0
+        assert json.loads(capsys.readouterr().out)["weights_sha256"].startswith(start)
+
+
+def test_predicted_memory_is_that_of_the_record(capsys, data):
+    result = train(capsys, data, "--max-steps", "2", "--optimizer", "bop")
+    model = bl.models.mlp((8, 8, 1), 4, precision="low-memory")
+    rows = bl.memory.predict(model, bl.optim.bop(), 16)
+    assert result["peak_bytes_predicted"] == sum(row.bytes for row in rows)
 
 
 BAD = {
@@ -241,7 +287,7 @@ def test_bad_model_files(capsys, tmp_path, data):
     path.write_bytes(b"")
     check_refusal(capsys, predict, "model")
     bl.save(bl.models.mlp((4,), 2, hidden=(8,)), path)
-    check_refusal(capsys, predict, "must hold a classifier, got a Sequential")
+    check_refusal(capsys, predict, "must hold a classifier, got a Model")
     path.write_bytes(whole)
     check_refusal(capsys, ["predict", "--model", str(path)], "labels must lie in [0, 4)")
     np.savez(data, X=np.zeros((20, 9, 9), dtype=np.uint8), y=np.arange(20) % 4)

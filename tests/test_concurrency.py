@@ -27,8 +27,8 @@ PATIENCE = 60
 def test_concurrent_calls_of_every_kernel(variant, rng):
     """Eight threads go through all kernels, each in its own order, on the same inputs."""
     calls = []
-    for kernel, function in cext.VARIANTS[variant].items():
-        operands = OPERANDS[kernel]
+    for kernel in cext.VARIANTS[variant].keys() - cext.EXTRA.keys():
+        function, operands = cext.VARIANTS[variant][kernel], OPERANDS[kernel]
         arguments = operands.make(rng, operands.sizes[-1], operands.dtypes[0])
         count = RESULTS.get(kernel, 1)
         expected = [array.copy() for array in arguments[-count:]]

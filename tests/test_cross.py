@@ -16,23 +16,27 @@ import guards
 import numpy as np
 import pytest
 import test_kernels
+import test_kernels_arrays
 import test_kernels_codes
 import test_kernels_conv
 import test_kernels_gradients
+import test_kernels_norms
 import test_kernels_panels
-import test_kernels_passes
 import test_kernels_planes
+import test_kernels_quantize
 import test_kernels_updates
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
 MODULES = (
     test_kernels,
+    test_kernels_arrays,
     test_kernels_codes,
     test_kernels_conv,
     test_kernels_gradients,
+    test_kernels_norms,
     test_kernels_panels,
-    test_kernels_passes,
     test_kernels_planes,
+    test_kernels_quantize,
     test_kernels_updates,
 )
 #: What runs on no processor here, or on few. All else is tested through the extension, of the same files and sizes.

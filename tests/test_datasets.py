@@ -287,3 +287,16 @@ def test_published_cifar10(published):
     records[:, 0] = data.y_test
     records[:, 1:] = np.moveaxis(data.x_test, 3, 1).reshape(10000, 3072)
     assert hashlib.md5(records.tobytes()).hexdigest() == "803d5f7f4d78ea53de84dbe85f74fb6d"
+
+
+def test_what_the_readme_needs_is_exported():
+    """Raw arrays become what training takes with the names of `bitlearn.datasets` alone."""
+    from bitlearn import datasets
+
+    x, y = np.arange(24, dtype=np.uint8).reshape(4, 6), np.array([0, 1, 0, 1])
+    examples = datasets.Examples(x, y, datasets.prepare(x))
+    assert isinstance(examples.preparation, datasets.Preparation) and len(examples) == 4
+    assert examples.codes().dtype == np.int8 and examples.codes(slice(0, 1)).shape == (1, 6)
+    assert all(hasattr(datasets, name) for name in datasets.__all__) and set(datasets.__all__) <= set(dir(datasets))
+    with pytest.raises(ValueError, match="x and y must have as many rows as each other, got 4 and 3"):
+        datasets.Examples(x, y[:3], datasets.prepare(x))

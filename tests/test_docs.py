@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import re
 import runpy
 import sys
@@ -13,7 +14,11 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn import backends, continual
+import bitlearn.errors
+from bitlearn import backends, continual, nn
+from bitlearn.nn.gradients import quantized
+from bitlearn.precision import policy
+from bitlearn.program import Program
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -69,16 +74,111 @@ def test_the_example_method(monkeypatch):
     options, adam = continual.Options(epochs=1), bl.optim.adam()
     frozen = []
 
-    class Watcher:
-        def on_step(self, step, steps, loss):
-            pass
-
+    class Frozen(bl.training.Hook):
         def on_epoch(self, entry):
             frozen.append(model["linear1"].weight.copy())
 
-    outcome = continual.run("naive-frozen", scenario, model, adam, options, watcher=Watcher())
+    result = continual.run("naive-frozen", scenario, model, adam, options, hooks=Frozen())
     np.testing.assert_array_equal(frozen[0], frozen[1])
-    assert outcome.replay_bytes == 0 and len(outcome.accuracy_matrix) == 2
+    assert result.replay_bytes == 0 and len(result.accuracy_matrix) == 2
+
+
+POLICIES = ("standard", "int8", "low-memory")
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Layers of a test are known by name to the end of it."""
+    monkeypatch.setattr("bitlearn.nn.layer.REGISTERED", known := dict(nn.layer.REGISTERED))
+    monkeypatch.setattr("bitlearn.serialization.REGISTERED", known)
+
+
+def network(precision: str, *inside: nn.Layer) -> nn.Model:
+    """A network in which real values flow through some layers, and then come to their signs."""
+    layers = [nn.BinaryLinear(33), nn.BatchNorm(), *inside, nn.Sign(), nn.BinaryLinear(5), nn.BatchNorm()]
+    return nn.Model(layers, (20,), precision=precision, seed=3)
+
+
+def batch(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return rng.integers(-128, 128, size=(40, 20), dtype=np.int8), rng.integers(0, 5, size=40)
+
+
+def input_gradient(layer: nn.Layer, x: np.ndarray, d: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """The result of a layer on real values, and the gradient that it passes for a gradient d of the result."""
+    layer.bind(nn.Spec.real(x.shape[1:]), policy(precision), 0)
+    step = nn.Step(len(x))
+    given, real = (step.input(name, each.shape, np.float32) for name, each in (("x", x), ("d", d)))
+    y, cache = layer.forward(step, nn.Value(step, layer.spec, given))
+    bits = layer.precision.gradient_bits
+    grad = nn.Gradient(step, real, None) if bits is None else quantized(step, real, bits)
+    found = layer.backward(step, cache, grad, wanted=True)
+    for array in (y.array, found.values, found.scale):
+        step.keep(array)
+    program = Program(step)
+    program[given][...], program[real][...] = x, d
+    program.run()
+    return program[y.array].copy(), program[found.values] * program[found.scale]
+
+
+@pytest.mark.parametrize("precision", POLICIES)
+def test_the_example_layers(precision, rng, registered, tmp_path):
+    scaled, softsign = example("scaled.py").Scaled, example("softsign.py").Softsign
+    x, d = (rng.normal(size=(9, 70)).astype(np.float32) for _ in range(2))
+    # What a code of the gradient stands for, rounded once or twice.
+    close = 1e-5 if precision == "standard" else 1.5 * np.abs(d).max() / 127
+    y, dx = input_gradient(scaled(0.25), x, d, precision)
+    np.testing.assert_array_equal(y, x / 4)
+    np.testing.assert_allclose(dx, d / 4, rtol=0, atol=close / 4)
+    y, dx = input_gradient(softsign(), x, d, precision)
+    np.testing.assert_allclose(y, x / (1 + np.abs(x)), rtol=1e-6)
+    np.testing.assert_allclose(dx, d / (1 + np.abs(x)) ** 2, rtol=0, atol=close)
+
+    model = network(precision, scaled(2.0), softsign())
+    trainer, (codes, labels) = bl.training.Trainer(model, bl.optim.adam()), batch(rng)
+    losses = [trainer.step(codes, labels, 0.01) for _ in range(30)]
+    assert losses[-1] < losses[0]
+    for each in (model, model.freeze()):
+        bl.save(each, tmp_path / "file")
+        np.testing.assert_array_equal(bl.load(tmp_path / "file").scores(codes), model.scores(codes))
+    with pytest.raises(ValueError, match=r"'scaled1' cannot stand behind 'linear1'.*must get real values"):
+        nn.Model([nn.BinaryLinear(3), scaled(2.0)], (20,))
+
+
+def test_the_example_loss(rng):
+    model, hinge = network("standard"), example("squared_hinge.py").SquaredHinge()
+    trainer, (codes, labels) = bl.training.Trainer(model, bl.optim.adam(), loss=hinge), batch(rng)
+    recorded = trainer.record(len(codes))
+    loss, scores = nn.Step(4), rng.normal(size=(4, 5)).astype(np.float32)
+    given, wanted = loss.input("scores", (4, 5), np.float32), loss.input("labels", (4,), np.int64)
+    gradient, terms = hinge.record(loss, nn.Value(loss, nn.Spec.real((5,)), given), wanted)
+    program = Program(loss)
+
+    def value(scores: np.ndarray) -> float:
+        program[given][...], program[wanted][...] = scores, labels[:4]
+        program.run()
+        return hinge.value(program, terms)
+
+    targets = np.where(np.arange(5) == labels[:4, None], 1, -1)
+    assert value(scores) == pytest.approx((np.maximum(1 - targets * scores, 0) ** 2).sum(axis=1).mean(), rel=1e-6)
+    slope = program[gradient].copy()
+    for at in ((0, 0), (1, 3), (3, 4)):
+        moved = np.zeros((4, 5), dtype=np.float32)
+        moved[at] = 2**-6
+        rise = (value(scores + moved) - value(scores - moved)) / 2**-5
+        assert slope[at] == pytest.approx(rise, abs=2**-5)
+    assert {call.kernel.__name__ for call in recorded.program.calls if callable(call.kernel)} >= {"squared_hinge"}
+    losses = [trainer.step(codes, labels, 0.01) for _ in range(30)]
+    assert losses[-1] < losses[0]
+    with pytest.raises(bl.errors.NonFiniteError, match="the scores"):
+        value(scores * np.nan)
+
+
+def test_the_example_rule(rng):
+    rule, weight = example("warm_up.py").WarmUp(0.5, 0.0, steps=4), np.zeros((1, 3), dtype=np.float32)
+    state, g = rule.init({"w": weight}, policy("standard"), set()), np.ones((1, 3), dtype=np.float32)
+    for _ in range(6):
+        rule.update({"w": weight}, {"w": g}, state, 0.5)
+    np.testing.assert_allclose(weight, -0.5 * (0.25 + 0.5 + 0.75 + 3))
 
 
 def documented() -> set[str]:
@@ -97,8 +197,8 @@ def documented() -> set[str]:
 def public() -> set[str]:
     """The public names: the package's own, and the functions and classes of its subpackages."""
     names = {f"bitlearn.{name}" for name in bl._FUNCTIONS}
-    for module in bl._SUBPACKAGES:
-        package = getattr(bl, module)
+    for module in (*bl._SUBPACKAGES, "program"):
+        package = importlib.import_module(f"bitlearn.{module}")
         for name in dir(package):
             value = getattr(package, name)
             own = callable(value) and getattr(value, "__module__", "").startswith(package.__name__)

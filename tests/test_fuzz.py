@@ -47,10 +47,11 @@ def sizes(kernel: str) -> st.SearchStrategy:
             return convolutions()
         case (_, _, _, _, _, _):
             return pools()
-        case (_, _):
-            return st.tuples(FEW, LENGTHS) | st.tuples(LENGTHS, FEW)
-        case (_, _, _):
-            return st.tuples(FEW, FEW, LENGTHS) | st.tuples(FEW, LENGTHS, FEW) | st.tuples(LENGTHS, FEW, FEW)
+        case sizes:
+            return st.one_of(
+                st.tuples(*(LENGTHS if axis == long else FEW for axis in range(len(sizes))))
+                for long in range(len(sizes))
+            )
 
 
 @st.composite

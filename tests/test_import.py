@@ -90,6 +90,35 @@ result = {name: getattr(bitlearn, name) is not None for name in bitlearn.__all__
     assert {"pack", "unpack", "xnor_matmul", "which", "use_backend", "show_config", "nn", "continual"} <= set(names)
 
 
+def test_public_names_of_subpackages_resolve():
+    code = """
+import importlib, bitlearn
+parts = ("continual", "datasets", "memory", "nn", "optim", "program", "training")
+modules = {name: importlib.import_module(f"bitlearn.{name}") for name in parts}
+result = {name: [each for each in dir(module) if not each.startswith("_")] for name, module in modules.items()}
+for name, module in modules.items():
+    assert all(getattr(module, each) is not None for each in result[name])
+    assert set(getattr(module, "__all__", ())) <= set(result[name]) | {"__version__"}
+"""
+    names = {name: set(found) for name, found in run(code).items()}
+    assert {"fit", "Trainer", "Hook", "Options", "Result", "accuracy"} <= names["training"]
+    assert {"Model", "Sequential", "Residual", "Layer", "register", "Spec", "Step", "Frozen"} <= names["nn"]
+    assert {"Recorder", "Program", "Arena", "Array", "Buffer", "Call"} <= names["program"]
+    assert {"Examples", "prepare", "load"} <= names["datasets"]
+    assert {"predict", "by_variable", "peak", "account", "PeakMeter"} <= names["memory"]
+    assert {"run", "Options", "Result", "class_incremental"} <= names["continual"]
+
+
+def test_a_meter_alone_brings_no_layers():
+    code = """
+import sys
+from bitlearn.memory import PeakMeter
+result = {"loaded": sorted(sys.modules)}
+"""
+    loaded = set(run(code)["loaded"])
+    assert not {name for name in loaded if name.startswith(("bitlearn.nn", "bitlearn.training", "bitlearn.models"))}
+
+
 def test_dir_lists_the_public_names():
     code = """
 import bitlearn

@@ -179,3 +179,22 @@ def test_kernels_run_without_the_gil() -> None:
 
     compiled = [part for each in jit.VARIANTS["jit"].values() for part in getattr(each, "compiled", (each,))]
     assert all(kernel.targetoptions.get("nogil") for kernel in compiled)
+
+
+def test_floats_are_rounded_once_to_float16() -> None:
+    from bitlearn.backends.jit.floats import rounded_to_half, to_float16
+
+    halves = np.unique(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64))
+    finite = halves[np.isfinite(halves)]
+    # Between two of them, on either side of that, and past the largest: by way of float32 some would be rounded twice.
+    middle = np.concatenate([(finite[1:] + finite[:-1]) / 2, [65520.0, -65520.0, 1e300, 5e-324, -0.0]])
+    values = np.concatenate([halves, middle, np.nextafter(middle, np.inf), np.nextafter(middle, -np.inf)])
+    with np.errstate(over="ignore"):
+        wanted = values.astype(np.float16)
+        singles = values.astype(np.float32)
+        wanted_of_singles = singles.astype(np.float16)
+    got = np.array([rounded_to_half(value) for value in values])
+    np.testing.assert_array_equal(got, wanted.astype(np.float64))
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(wanted))
+    bits = np.array([to_float16(value) for value in singles], np.uint16)
+    np.testing.assert_array_equal(bits, wanted_of_singles.view(np.uint16))

@@ -1,17 +1,26 @@
-"""Packing and products: every variant against the executable specification, bit for bit."""
+"""Every kernel and variant against the executable specification, bit for bit; and more of packing and products."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import EDGES, LARGE, PRODUCTS, SIZES, integers, packed, signs, star, tails_are_zero, words
+from cases import EDGES, LARGE, PRODUCTS, integers, packed, signs, star, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals
-from operands import LAYOUTS, OPERANDS, PACKED_TYPES, laid_out, limits, numbers
+from operands import OPERANDS
+from operands_packing import LAYOUTS, PACKED_TYPES, laid_out, limits, numbers
 from operands_quantize import SCALED
 
 from bitlearn.backends import lookup, use_backend
 from bitlearn.bits import WORD, words_for
 from bitlearn.rng import Key
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals(*OPERANDS))
+def test_every_size_and_type(kernel, variant, rng):
+    operands = OPERANDS[kernel]
+    for size in operands.sizes:
+        for dtype in operands.dtypes:
+            check_exactly(kernel, variant, operands.make(rng, size, dtype))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("pack"))
@@ -65,20 +74,6 @@ def test_transpose_bits(kernel, variant, rng):
     for m, n in [*star(5, 70), (200, 259), (513, 577), (1030, 70), *((m, n) for m in EDGES for n in EDGES)]:
         out = check_exactly(kernel, variant, (words(rng, m, n), n, filled((n, words_for(m)), WORD)))
         assert tails_are_zero(out, m)
-
-
-@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming"))
-@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
-def test_hamming(kernel, variant, dtype, rng):
-    for m, k, n in PRODUCTS:
-        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), dtype)))
-
-
-@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))
-@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
-def test_xnor_matmul(kernel, variant, dtype, rng):
-    for m, k, n in PRODUCTS:
-        check_exactly(kernel, variant, (words(rng, m, n), words(rng, k, n), n, filled((m, k), dtype)))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign"))
@@ -156,19 +151,6 @@ def test_largest_magnitude(kernel, variant, dtype, rng):
             assert np.isnan(got) if np.isnan(channel).any() else got == wanted
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("requantize"))
-def test_requantize(kernel, variant, rng):
-    operands = OPERANDS[kernel]
-    for size in operands.sizes:
-        for dtype in operands.dtypes:
-            check_exactly(kernel, variant, operands.make(rng, size, dtype))
-    # Steps of 2: ties go to the even code. What fits stays.
-    for largest, expected in ((14, [7, 2, 0, -2]), (7, [7, 3, 1, -3])):
-        x = np.array([largest, 3, 1, -3], dtype=np.int32)
-        got = check_exactly(kernel, variant, (x, 7, filled((1,), np.float64), filled((4,), np.int8)))
-        assert got.tolist() == expected
-
-
 @pytest.mark.parametrize(("kernel", "variant"), rivals("random_words"))
 def test_random_words(kernel, variant, rng):
     key = Key(2**40 + 5, step=3, stream=2**31)
@@ -178,22 +160,6 @@ def test_random_words(kernel, variant, rng):
             if start < 2**20 and rows and n:
                 words = key.words(start + stride * (rows - 1) + n)
                 np.testing.assert_array_equal(out[-1], words[start + stride * (rows - 1) :])
-
-
-@pytest.mark.parametrize(("kernel", "variant"), rivals("quantize_power_of_two"))
-@pytest.mark.parametrize("exponents", [2, 4, 8, 16])
-def test_quantize_power_of_two(kernel, variant, exponents, rng):
-    for rows, columns in star(3, 70, sizes=tuple(size for size in SIZES if size)):
-        x = np.ldexp(rng.normal(size=(rows, columns)), rng.integers(-20, 3, size=(rows, columns))).astype(np.float32)
-        edge = np.float32(np.sqrt(0.5))
-        x[:, ::5] = [np.nextafter(edge, np.float32(1)), edge][columns % 2]
-        x[:, 1::7] = 0.0
-        x[:, 2::7] = -0.0
-        x[:, 3::7] = 1e-42  # below the normal numbers
-        x[0, 0] = 1
-        largest = np.abs(x).max(axis=1)
-        x[largest == 0, 0] = largest[largest == 0] = 1
-        check_exactly(kernel, variant, (x, largest, exponents, filled((rows, columns), np.int32)))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))

@@ -1,19 +1,10 @@
-"""First-layer codes: every variant against the executable specification."""
+"""First-layer codes: long and large sums."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from guards import check_exactly, filled, rivals
-from operands import OPERANDS
-
-
-@pytest.mark.parametrize(("kernel", "variant"), rivals("codes_grad_weight", "unfold_codes"))
-def test_every_size_and_type(kernel, variant, rng):
-    operands = OPERANDS[kernel]
-    for size in operands.sizes:
-        for dtype in operands.dtypes:
-            check_exactly(kernel, variant, operands.make(rng, size, dtype))
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("codes_grad_weight"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import operands_planes as operands
 import pytest
-from cases import CONVOLUTIONS, EDGES, PRODUCTS, packed, signs
+from cases import EDGES, PRODUCTS, packed, signs
 from guards import check_exactly, filled, rivals
 
 from bitlearn.bits import WORD
@@ -61,10 +61,3 @@ def test_largest_sums(kernel, variant, bits, n, rng):
     arguments = operands.planes_of(g, bits), panels, n, False, filled((4, 3), np.int32)
     out = check_exactly(kernel, variant, arguments)
     assert out[:2, :2].tolist() == [[low * n, -low * n], [high * n, -high * n]]
-
-
-@pytest.mark.parametrize(("kernel", "variant"), rivals("plane_windows"))
-@pytest.mark.parametrize("bits", [1, 4])
-def test_windows(kernel, variant, bits, rng):
-    for case in CONVOLUTIONS:
-        check_exactly(kernel, variant, operands.plane_windows(rng, case, bits))

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from bitlearn.nn.layer import REGISTERED
+
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"bits", "panels", "precision", "arena", "workspace", "rng", "errors", "files", "safetensors", "datasets"},
+    {"bits", "panels", "precision", "rng", "streams", "errors", "files", "safetensors", "datasets"},
     {"backends", "threads", "threadpools"},
     {"ops"},
-    {"quantizers", "nn", "config"},
+    {"program", "config"},
+    {"nn"},
     {"optim", "models"},
-    {"classifier", "serialization", "checkpoints", "training", "memory"},
+    {"classifier", "serialization", "training", "memory"},
     {"continual"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
     {"cli", "report", "demo", "bench", "integrations", "__main__"},
@@ -119,6 +122,34 @@ def outside(module: str, source: str, is_package: bool) -> list[str]:
     return found
 
 
+#: The package's layers, not those of other tests; and what several of them share.
+OURS = [layer for layer in REGISTERED.values() if layer.__module__.startswith("bitlearn.")]
+LAYERS = {base.__name__ for layer in OURS for base in layer.__mro__ if base.__module__.startswith("bitlearn.")}
+
+
+def named(node: ast.AST) -> set[str]:
+    """Every name that occurs in an expression: `nn.Linear` as `nn` and `Linear`."""
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return names | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def asked(source: str) -> list[tuple[str, int]]:
+    """Every question of which class a layer is, (class, line): by isinstance, issubclass, type(...) or a pattern."""
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kinds]):
+                names = named(kinds)
+            case ast.Compare(left=ast.Call(func=ast.Name(id="type")), comparators=kinds):
+                names = set().union(*map(named, kinds))
+            case ast.MatchClass(cls=kind):
+                names = named(kind)
+            case _:
+                continue
+        found += [(name, node.lineno) for name in sorted(names & LAYERS)]
+    return found
+
+
 def sources() -> dict[str, tuple[str, bool]]:
     return {module: (path.read_text("utf-8"), path.name == "__init__.py") for module, path in FILES.items()}
 
@@ -141,6 +172,38 @@ def test_package_needs_neither_tests_nor_benchmarks():
     assert found == []
 
 
+def test_nobody_asks_which_class_a_layer_is():
+    """But a layer's own file; that something is a `Layer` at all may be asked beside it."""
+    found = []
+    for module, (source, _) in sources().items():
+        if component(module) == "bench":  # what PyTorch is given is built class by class
+            continue
+        own = {layer.__name__ for layer in OURS if layer.__module__ == module}
+        allowed = own | {"Layer"} if component(module) == "nn" else set()
+        found += [f"{module}:{line} asks for {name}" for name, line in asked(source) if name not in allowed]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "isinstance(layer, Linear)",
+        "isinstance(layer, nn.Linear | nn.Sequential)",
+        "[x for x in layers if issubclass(type(x), (int, bl.nn.Residual))]",
+        "type(layer) is nn.BatchNorm",
+        "type(layer) in (int, BatchNormSign)",
+        "match layer:\n    case nn.BinaryConv2d():\n        pass",
+        "isinstance(layer, FullyConnected)",
+    ],
+)
+def test_a_question_of_a_layers_class_is_found(source):
+    assert asked(source) != []
+
+
+def test_other_questions_are_none():
+    assert asked("isinstance(x, nn.Model) and type(x) is nn.Frozen and layer.kind == nn.Linear.kind") == []
+
+
 def test_files_stay_short():
     files = [*FILES.values()]
     for folder in ("tests", "csrc"):
@@ -160,6 +223,7 @@ def test_files_stay_short():
         ("bitlearn.bits", "if TYPE_CHECKING:\n    from bitlearn.ops.dispatch import run"),
         ("bitlearn.bits", "import importlib\nimportlib.import_module('bitlearn.ops')"),
         ("bitlearn.ops", "from ..nn import linear"),
+        ("bitlearn.program", "from bitlearn.nn.linear import Linear"),
         ("bitlearn.nn.linear", "import bitlearn as bl"),
         ("bitlearn.nn.linear", "from bitlearn import pack"),
         ("bitlearn.nn.linear", "from bitlearn.backends import lookup"),
@@ -176,8 +240,9 @@ def test_a_wrong_import_is_found(importer, source):
         "bitlearn.backends.reference": ("from bitlearn.bits import Bits", False),
         "bitlearn.ops": ("from .dispatch import run", True),
         "bitlearn.ops.dispatch": ("from bitlearn.backends import lookup", False),
+        "bitlearn.program": ("from bitlearn.ops import dispatch", True),
         "bitlearn.nn": ("from bitlearn.nn.linear import Linear", True),
-        "bitlearn.nn.linear": ("from . import conv\nfrom bitlearn import ops", False),
+        "bitlearn.nn.linear": ("from . import conv\nfrom bitlearn import ops, program", False),
         "bitlearn.nn.conv": ("from ..ops.dispatch import run", False),
         "bitlearn.bench": ("from bitlearn.ops.dispatch import run", True),
         "bitlearn.cli": ("import bitlearn as bl\nfrom bitlearn import bench", True),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
+from bitlearn.training import Trainer
 
 
 def weights(model) -> int:
@@ -40,8 +41,10 @@ def test_each_network_runs(name, precision, head, rng):
     options = {"hidden": (9,)} if name == "mlp" else {"filters": (3, 5, 4, 4), "dense": (9,)}
     model = bl.models.build(name, (32, 32, 1), 3, precision=precision, seed=4, head=head, **options)
     assert model.output_shape == (3,) and model.precision.name == precision
-    scores, _ = model.forward(rng.integers(-128, 128, size=(2, 32, 32, 1)).astype(np.int8), training=True)
-    assert scores.shape == (2, 3) and scores.dtype == np.float32
+    codes = rng.integers(-128, 128, size=(4, 32, 32, 1)).astype(np.int8)
+    assert np.isfinite(Trainer(model, bl.optim.adam()).step(codes, np.array([0, 1, 2, 0]), 0.01))
+    scores = model.scores(codes)
+    assert scores.shape == (4, 3) and scores.dtype == np.float32
     binary = {each for each in model.parameters() if each.endswith("weight") and not each.startswith("head")}
     assert model.binary_parameters() == binary
 
@@ -80,13 +83,6 @@ def test_examples_must_have_the_shape_of_the_input(rng):
     upper = model.split("sign1")[1]
     with pytest.raises(ValueError, match=r"examples must have shape \(9,\), got \(8,\)"):
         upper.predict(bl.Bits(bl.pack(np.ones((2, 8))), 8))
-
-
-def test_layers_must_fit_and_have_names_of_their_own():
-    with pytest.raises(ValueError, match=r"examples of shape \(4,\), got \(5,\)"):
-        bl.nn.Sequential([bl.nn.InputLinear(4, 2)], input_shape=(5,))
-    with pytest.raises(ValueError, match="names of their own, got 'a' twice"):
-        bl.nn.Sequential([("a", bl.nn.Flatten()), ("a", bl.nn.Flatten())], input_shape=(5,))
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,19 @@
-"""Fully connected layers: exact sums, the real head, wrong input. Whole backward passes are in test_nn_step."""
+"""Fully connected layers: exact sums, the real head, wrong input. Whole steps are in test_nn_step."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from published import check_requantized, sgn
+from recorded import bits, bound, gradient, inferred, passes, real
 
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn import weights
-from bitlearn.rng import Key
+from bitlearn.nn import BinaryLinear, Linear, Spec, weights
+from bitlearn.ops.quantize import Quantized
 
 POLICIES = ["standard", "int8", "low-memory"]
 SIZES = [1, 3, 63, 64, 65, 129]
-
-
-def sgn(x) -> np.ndarray:
-    return np.where(x >= 0, 1, -1).astype(np.int64)
 
 
 @pytest.mark.usefixtures("variant")
@@ -23,126 +21,159 @@ def sgn(x) -> np.ndarray:
 @pytest.mark.parametrize("outputs", [1, 65])
 def test_forward_is_exact(inputs, outputs, rng):
     x, codes = rng.normal(size=(5, inputs)), rng.integers(-128, 128, size=(5, inputs)).astype(np.int8)
-    binary, first = bl.nn.BinaryLinear(inputs, outputs, key=Key(1)), bl.nn.InputLinear(inputs, outputs, key=Key(2))
-    y, _ = binary.forward(bl.Bits(bl.pack(x), inputs), training=False)
-    np.testing.assert_array_equal(y, sgn(x) @ sgn(binary.weight).T)
-    assert y.dtype == np.int16
-    y, cache = first.forward(codes, training=False)
-    np.testing.assert_array_equal(y, codes.astype(np.int64) @ sgn(first.weight).T)
-    assert y.dtype == np.int32 and cache is None
+    layer = bound(BinaryLinear(outputs), Spec.bits((inputs,)))
+    expected = sgn(x) @ sgn(layer.weight).T
+    for y in (passes(layer, bits(x)).y, inferred(layer, bits(x))):
+        np.testing.assert_array_equal(y, expected)
+        assert y.dtype == layer.output.dtype == np.int16 and layer.output.unit == 1
+    layer = bound(BinaryLinear(outputs), Spec.codes((inputs,)))
+    expected = codes.astype(np.int64) @ sgn(layer.weight).T
+    for y in (passes(layer, codes).y, inferred(layer, codes)):
+        np.testing.assert_array_equal(y, expected)
+        assert y.dtype == layer.output.dtype == np.int32 and layer.output.unit == 1 / 128
 
 
-def test_sums_that_int16_cannot_hold_are_int32(rng):
+def test_sums_that_int16_cannot_hold_are_int32():
     for n, dtype in ((2**15 - 1, np.int16), (2**15, np.int32)):
-        layer = bl.nn.BinaryLinear(n, 1)
+        layer = bound(BinaryLinear(1), Spec.bits((n,)))
         layer.weight[...] = 1
-        y, _ = layer.forward(bl.Bits(bl.pack(np.ones((2, n), dtype=bool)), n), training=False)
+        y = passes(layer, bits(np.ones((2, n), dtype=bool))).y
         assert y.dtype == dtype and (y == n).all()
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_start(policy):
-    layer = bl.nn.BinaryLinear(300, 200, precision=policy, key=Key(5))
-    same = bl.nn.BinaryLinear(300, 200, precision=policy, key=Key(5))
-    other = bl.nn.BinaryLinear(300, 200, precision=policy, key=Key(6))
-    assert layer.weight.dtype == (np.float16 if policy == "low-memory" else np.float32)
-    assert layer.weight.tobytes() == same.weight.tobytes() != other.weight.tobytes()
-    assert layer.weight.std() == pytest.approx(300**-0.5, rel=0.02)
-    assert abs(float(layer.weight.mean())) < 0.001
+    def weight(seed, index=0):
+        return bound(BinaryLinear(200), Spec.bits((300,)), policy, seed=seed, index=index).weight
+
+    found = weight(5)
+    assert found.dtype == (np.float16 if policy == "low-memory" else np.float32) and found.shape == (200, 300)
+    assert found.tobytes() == weight(5).tobytes()
+    assert found.tobytes() not in (weight(6).tobytes(), weight(5, index=1).tobytes())
+    assert found.std() == pytest.approx(300**-0.5, rel=0.02)
+    assert abs(float(found.mean())) < 0.001
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("inputs", [3, 64, 65])
 def test_real_head(policy, inputs, rng):
-    layer = bl.nn.Linear(inputs, 7, precision=policy)
+    layer = bound(Linear(7), Spec.bits((inputs,)), policy)
     assert layer.weight.dtype == np.float32 and not layer.weight.any()
     layer.weight[...] = rng.normal(size=layer.weight.shape)
-    x = sgn(rng.normal(size=(9, inputs)))
-    bits = bl.Bits(bl.pack(x), inputs)
-    y, cache = layer.forward(bits, training=True)
+    x, g = sgn(rng.normal(size=(9, inputs))), gradient(rng, policy, 9, 7)
+    found = passes(layer, bits(x), g)
     width = layer.precision.gradient_bits
-    real, step = layer.weight.astype(np.float64), 0.0
+    weight, step = layer.weight.astype(np.float64), 0.0
     if width is not None:
-        step = np.abs(real).max() / (2 ** (width - 1) - 1)
-        real = np.rint(real / step) * step
-    assert y.dtype == np.float32 and y.flags.c_contiguous
+        step = np.abs(weight).max() / (2 ** (width - 1) - 1)
+        weight = np.rint(weight / step) * step
+    assert found.y.dtype == np.float32
     # A weight half-way between two codes may go to either in float32: a few steps, which no tie of 8 bits comes near.
-    np.testing.assert_allclose(y, x @ real.T, rtol=1e-5, atol=1e-5 + (4 * step if width == 16 else 0))
+    slack = 4 * step if width == 16 else 0
+    np.testing.assert_allclose(found.y, x @ weight.T, rtol=1e-5, atol=1e-5 + slack)
+    np.testing.assert_array_equal(inferred(layer, bits(x)), found.y)
 
-    g = rng.normal(size=(9, 7)).astype(np.float32)
-    quantized = g if width is None else bl.quantize(g, width)
-    wide = g.astype(np.float64) if width is None else quantized.dequantize().astype(np.float64)
-    dx, grads = layer.backward(cache, quantized)
-    np.testing.assert_allclose(grads["weight"], wide.T @ x, rtol=1e-5, atol=1e-5)
-    assert grads["weight"].dtype == np.float32
-    found, scale = (dx, 0) if width is None else (dx.values * float(dx.scale), float(dx.scale))
+    wide, dw = real(g), found.parameters["weight"]
+    assert dw.clip == np.inf and dw.fan_in == inputs
+    np.testing.assert_allclose(dw.real(layer.weight), wide.T @ x, rtol=1e-5, atol=1e-5 * np.abs(wide).max())
+    if width is not None:
+        np.testing.assert_array_equal(dw.values, g.values.T.astype(np.int64) @ x)
+        assert dw.scale.tolist() == [g.scale]
+    unit = 0.51 * found.dx.scale if width else 0
+    expected = wide @ weight
+    relative = 1e-5 + slack
     np.testing.assert_allclose(
-        found, wide @ real, rtol=1e-5, atol=1e-5 + 0.51 * scale + (4 * step if width == 16 else 0)
+        real(found.dx), expected, rtol=1e-5, atol=relative * np.abs(wide).sum(axis=1).max() + unit
     )
-    assert layer.backward(cache, quantized, input_gradient=False)[0] is None
+    assert passes(layer, bits(x), g, wanted=False).dx is None
+
+
+@pytest.mark.parametrize("policy", ["int8", "low-memory", "int4"])
+def test_the_input_gradient_of_a_head_in_codes(policy, rng):
+    """Weights that are codes already: then every number is an integer times a power of two, and the result exact."""
+    layer = bound(Linear(7), Spec.bits((65,)), policy)
+    limit = 2 ** (layer.precision.gradient_bits - 1) - 1
+    codes = rng.integers(-limit, limit + 1, size=layer.weight.shape)
+    codes[0, 0] = limit
+    layer.weight[...] = codes * 0.125
+    g = gradient(rng, policy, 9, 7)
+    dx = passes(layer, bits(rng.normal(size=(9, 65))), g).dx
+    if policy != "int4":  # which narrows the gradient before the product
+        check_requantized(dx, g.values.astype(np.int64) @ codes, g.bits, 0.25 * 0.125)
+    exact = real(g) @ layer.weight
+    spread = np.abs(g.values).max() / 7 * 0.25 * np.abs(layer.weight).sum(axis=0).max() if policy == "int4" else 0
+    assert np.abs(real(dx) - exact).max() <= 0.51 * dx.scale + spread
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("block", [2**15, 1, 150])
-def test_the_first_layers_gradient(policy, block, rng, monkeypatch):
+def test_the_weight_gradient_of_codes(policy, block, rng, monkeypatch):
     monkeypatch.setattr(weights, "SIGN_SUMS", block)  # a few outputs at a time
-    layer = bl.nn.InputLinear(65, 9, precision=policy, key=Key(4))
+    layer = bound(BinaryLinear(9), Spec.codes((65,)), policy)
     layer.weight.flat[::5] *= 30
-    x = rng.integers(-128, 128, size=(33, 65)).astype(np.int8)
-    _, cache = layer.forward(x, training=True)
-    width = layer.precision.gradient_bits
-    g = rng.normal(size=(33, 9)).astype(np.float32)
-    g = g if width is None else bl.quantize(g, width)
-    found = layer.backward(cache, g)[1]["weight"]
-    values, scale = (g, 1.0) if width is None else (g.values, float(g.scale))
-    passes = np.abs(layer.weight) <= 1
+    x, g = rng.integers(-128, 128, size=(33, 65)).astype(np.int8), gradient(rng, policy, 33, 9)
+    found = passes(layer, x, g)
+    assert found.dx is None
+    dw, passing = found.parameters["weight"], np.abs(layer.weight) <= 1
+    assert 0.1 < passing.mean() < 0.95 and dw.clip == 1 and dw.fan_in == 65
+    values = g if policy == "standard" else g.values
     sums = values.T.astype(np.float64) @ x
     if policy == "low-memory":
-        np.testing.assert_array_equal(found.dense(layer.weight, slice(None)), np.where(sums >= 0, 1, -1) * passes)
-    elif width is None:
-        np.testing.assert_allclose(found, sums / 128 * passes, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(dw.real(layer.weight), np.where(sums >= 0, 1, -1) * passing)
+    elif policy == "standard":
+        np.testing.assert_allclose(dw.real(layer.weight), sums / 128 * passing, rtol=1e-5, atol=1e-5)
     else:
-        np.testing.assert_array_equal(found.sums, sums)
-        assert found.scale == scale / 128
+        np.testing.assert_array_equal(dw.values, sums)
+        assert dw.scale.tolist() == [0.25 / 128]
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_a_weight_without_gradient_counts_plus_one(codes):
+    layer = bound(BinaryLinear(2), Spec.codes((3,)) if codes else Spec.bits((3,)), "low-memory")
+    x = np.array([[5, -5, 7], [5, 3, -7]], dtype=np.int8)
+    g = Quantized(np.array([[1, 0], [-1, 0]], dtype=np.int16), 1.0, 0, 16)
+    dw = passes(layer, x if codes else bits(x), g).parameters["weight"]
+    assert dw.real(layer.weight).tolist() == [[1, -1, 1], [1, 1, 1]]
 
 
 def test_a_head_at_zero_sends_no_gradient(rng):
-    layer = bl.nn.Linear(20, 3, precision="low-memory")
-    y, cache = layer.forward(bl.Bits(bl.pack(rng.normal(size=(4, 20))), 20), training=True)
-    assert not y.any()
-    dx, _ = layer.backward(cache, bl.quantize(rng.normal(size=(4, 3)), 16))
-    assert not dx.values.any()
-
-
-def test_codes_must_be_int8(rng):
-    layer = bl.nn.InputLinear(4, 2)
-    for dtype in (np.uint8, np.int16, np.float32):
-        with pytest.raises(TypeError, match=f"codes must be int8, got {np.dtype(dtype)}"):
-            layer.forward(np.zeros((3, 4), dtype=dtype), training=True)
-
-
-@pytest.mark.parametrize("policy", ["int8", "low-memory"])
-def test_a_head_that_is_not_finite(policy, rng):
-    layer = bl.nn.Linear(4, 2, precision=policy)
-    layer.weight[1, 1] = np.nan
-    with pytest.raises(NonFiniteError, match="the weights must be finite"):
-        layer.forward(bl.Bits(bl.pack(rng.normal(size=(3, 4))), 4), training=False)
+    layer = bound(Linear(3), Spec.bits((20,)), "low-memory")
+    found = passes(layer, bits(rng.normal(size=(4, 20))), gradient(rng, "low-memory", 4, 3))
+    assert not found.y.any() and not found.dx.values.any() and found.dx.scale > 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_latent_weights_that_are_not_finite(policy, bad, rng):
-    layer = bl.nn.BinaryLinear(4, 2, precision=policy)
+    layer = bound(BinaryLinear(2), Spec.bits((4,)), policy)
     layer.weight[1, 1], layer.weight[0, 0] = bad, 1.5
-    _, cache = layer.forward(bl.Bits(bl.pack(rng.normal(size=(3, 4))), 4), training=True)
-    width = layer.precision.gradient_bits
-    g = rng.normal(size=(3, 2)).astype(np.float32)
-    with pytest.raises(NonFiniteError, match="the latent weights must be finite"):
-        layer.backward(cache, g if width is None else bl.quantize(g, width))
+    with pytest.raises(NonFiniteError, match="the latent weights must be finite, got NaN or infinity"):
+        passes(layer, bits(rng.normal(size=(3, 4))))
 
 
-@pytest.mark.parametrize("kind", [bl.nn.BinaryLinear, bl.nn.InputLinear, bl.nn.Linear])
-def test_output_shape(kind):
-    assert kind(4, 2).output_shape((4,)) == (2,)
-    with pytest.raises(ValueError, match=r"examples of shape \(4,\), got \(2, 2\)"):
-        kind(4, 2).output_shape((2, 2))
+@pytest.mark.parametrize("policy", ["int8", "low-memory"])
+def test_a_head_that_is_not_finite(policy, rng):
+    layer = bound(Linear(2), Spec.bits((4,)), policy)
+    layer.weight[1, 1] = np.nan
+    for run in (passes, inferred):
+        with pytest.raises(NonFiniteError, match="the weights must be finite"):
+            run(layer, bits(rng.normal(size=(3, 4))))
+
+
+def test_operations_count_each_weight_once():
+    assert bound(BinaryLinear(5), Spec.bits((7,))).operations() == (35, 0)
+    assert bound(BinaryLinear(5), Spec.codes((7,))).operations() == (0, 35)
+    assert bound(Linear(5), Spec.bits((7,))).operations() == (0, 35)
+
+
+@pytest.mark.parametrize("kind", [BinaryLinear, Linear])
+def test_outputs_must_be_at_least_one(kind):
+    with pytest.raises(ValueError, match="outputs must be at least 1, got 0"):
+        kind(0)
+
+
+def test_the_weights_of_a_codes_layer_take_one_bit():
+    layer = bound(BinaryLinear(9), Spec.codes((65,)))
+    arrays = layer.inference()
+    assert {name: (a.shape, a.dtype) for name, a in arrays.items()} == layer.inference_types()
+    np.testing.assert_array_equal(bl.unpack(arrays["words"], 65), sgn(layer.weight))

@@ -5,28 +5,22 @@ from __future__ import annotations
 import numpy as np
 import published
 import pytest
+from recorded import bits, bound, gradient, inferred, passes, sums
 
 import bitlearn as bl
-from bitlearn.ops.quantize import Quantized
+from bitlearn.nn import BinaryConv2d, MaxPool2d, Sequential, Spec, conv, pool
 
 #: (window, stride, height, width): windows that fill the map, that do not, that overlap, and that leave gaps.
 WINDOWS = [(2, 2, 6, 4), (2, None, 7, 5), (3, 2, 7, 8), (3, 1, 5, 6), (2, 3, 8, 7), (1, 1, 3, 4), (4, 4, 4, 9)]
 
 
 def values(rng, kind: str, *shape: int):
+    """Return maps as integers, as they flow, and their type."""
     if kind == "bits":
         plain = np.where(rng.random(shape) < 0.3, 1, -1).astype(np.int8)
-        return bl.Bits(bl.pack(plain), shape[-1]), plain
+        return plain, bits(plain), Spec.bits(shape[1:])
     plain = rng.integers(-3, 3, size=shape).astype(kind)  # few values: ties in most windows
-    return plain, plain
-
-
-def gradient(rng, kind: str, *shape: int):
-    if kind == "float32":
-        return rng.normal(size=shape).astype(np.float32)
-    info = np.iinfo(kind)
-    integers = rng.integers(info.min + 1, info.max + 1, size=shape).astype(kind)
-    return Quantized(integers, 0.25, 0, 8 * info.dtype.itemsize)
+    return plain, plain, sums(shape[1:], kind)
 
 
 @pytest.mark.parametrize("sizes", WINDOWS)
@@ -34,56 +28,73 @@ def gradient(rng, kind: str, *shape: int):
 @pytest.mark.parametrize("kind", ["bits", "int16", "int32"])
 def test_forward_and_backward(sizes, channels, kind, rng):
     window, stride, height, width = sizes
-    layer = bl.nn.MaxPool2d(window, stride)
-    x, plain = values(rng, kind, 3, height, width, channels)
+    layer = MaxPool2d(window, stride)
+    plain, x, spec = values(rng, kind, 3, height, width, channels)
     best, where = published.pooled(plain, window, stride or window)
-
-    for training in (False, True):
-        y, cache = layer.forward(x, training=training)
-        assert y.shape == (3, *layer.output_shape((height, width, channels)))
-        np.testing.assert_array_equal(published.plain(y), best)
+    for policy in ("standard", "int8", "low-memory"):
+        bound(layer, spec, policy)
+        assert layer.output == spec.reshaped(best.shape[1:])
+        g = gradient(rng, policy, *best.shape)
+        found = passes(layer, x, g)
         if kind == "bits":
-            expected = bl.pack(best)
-            np.testing.assert_array_equal(y.words, expected)
+            np.testing.assert_array_equal(found.y.words, bl.pack(best))
         else:
-            assert y.dtype == plain.dtype
-        assert training == (cache is not None)
-
-    for grad_kind in ("float32", "int8", "int16"):
-        g = gradient(rng, grad_kind, *best.shape)
-        real = g if grad_kind == "float32" else g.values
-        expected = published.unpooled(real, where, plain.shape, window, stride or window)
-        dx, grads = layer.backward(cache, g)
-        assert grads == {}
-        if grad_kind == "float32":
-            assert dx.dtype == np.float32
-            np.testing.assert_allclose(dx, expected, rtol=1e-6, atol=1e-6)
+            np.testing.assert_array_equal(found.y, best, strict=True)
+        assert found.parameters == {}
+        integers = g if policy == "standard" else g.values
+        expected = published.unpooled(integers, where, plain.shape, window, stride or window)
+        if policy == "standard":
+            np.testing.assert_allclose(found.dx, expected, rtol=1e-6, atol=1e-6)
+            assert found.dx.dtype == np.float32
         else:
-            assert (dx.values.dtype, dx.bits) == (g.values.dtype, g.bits)
-            published.check_requantized(dx, expected, g.bits, g.scale)
-        assert layer.backward(cache, g, input_gradient=False) == (None, {})
+            published.check_requantized(found.dx, expected, g.bits, g.scale)
+            assert found.dx.values.dtype == g.values.dtype
+        assert passes(layer, x, g, wanted=False).dx is None
+    np.testing.assert_array_equal(published.plain(inferred(layer, x)), best)
 
 
 @pytest.mark.parametrize("kind", ["bits", "int16"])
 def test_a_tie_goes_to_the_first_in_row_order(kind):
-    layer = bl.nn.MaxPool2d(3)
     plain = np.full((1, 3, 3, 2), -1, dtype=np.int16)
     plain[0, 1, 2, 0] = plain[0, 2, 0, 0] = 1
-    x = bl.Bits(bl.pack(plain), 2) if kind == "bits" else plain
-    _, cache = layer.forward(x, training=True)
-    dx, _ = layer.backward(cache, np.ones((1, 1, 1, 2), dtype=np.float32))
+    x, spec = (bits(plain), Spec.bits((3, 3, 2))) if kind == "bits" else (plain, sums((3, 3, 2)))
+    dx = passes(bound(MaxPool2d(3), spec), x, np.ones((1, 1, 1, 2))).dx
     assert [tuple(place) for place in np.argwhere(dx[0])] == [(0, 0, 1), (1, 2, 0)]
 
 
 def test_what_is_kept_is_two_bits_a_window():
-    _, cache = bl.nn.MaxPool2d(2).forward(np.zeros((2, 8, 8, 64), dtype=np.int16), training=True)
-    assert cache[0].nbytes == 2 * 4 * 4 * 64 * 2 // 8
+    found = passes(bound(MaxPool2d(2), sums((8, 8, 64))), np.zeros((2, 8, 8, 64), dtype=np.int16))
+    kept = [buffer for buffer in found.program.buffers if buffer.name == "pool mask"]
+    assert sum(buffer.nbytes for buffer in kept) == 2 * 4 * 4 * 64 * 2 // 8
+
+
+@pytest.mark.parametrize("policy", ["standard", "int8", "low-memory", "int4"])
+@pytest.mark.parametrize("sizes", WINDOWS)
+def test_behind_a_convolution_maps_are_pooled_a_few_images_at_a_time(policy, sizes, rng, monkeypatch):
+    """Neither the sums nor the gradient on its way back are ever whole then, and that cannot show."""
+    window, stride, height, width = sizes
+    layer = Sequential([BinaryConv2d(5), MaxPool2d(window, stride)])
+    bound(layer, Spec.bits((height, width, 9)), policy)
+    weight = published.sgn(layer.layers["conv1"].weight)
+    plain = published.sgn(rng.normal(size=(4, height, width, 9)))
+    expected = published.pooled(published.oracles.conv2d(plain, weight, 1, "same"), window, stride or window)[0]
+    g = gradient(rng, policy, *expected.shape)
+    results = []
+    for count in (2**18, 1):
+        monkeypatch.setattr(pool, "BLOCK_VALUES", count)
+        monkeypatch.setattr(conv, "BLOCK_VALUES", count)
+        found = passes(layer, bits(plain), g)
+        np.testing.assert_array_equal(found.y, expected)
+        dx = found.dx if policy == "standard" else found.dx.values
+        results.append((dx, found.parameters["conv1.weight"].real(layer.layers["conv1"].weight)))
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-5 if policy == "standard" else 0, atol=0)
 
 
 def test_wrong_sizes():
     for arguments in ((0,), (2, 0), (-1,)):
         with pytest.raises(ValueError, match="window and stride must be at least 1"):
-            bl.nn.MaxPool2d(*arguments)
-    for shape in ((1, 5, 3), (12,)):
-        with pytest.raises(ValueError, match="maps of at least 2x2"):
-            bl.nn.MaxPool2d(2).output_shape(shape)
+            MaxPool2d(*arguments)
+    for spec in (Spec.bits((1, 5, 3)), Spec.bits((12,)), Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))):
+        with pytest.raises(ValueError, match="a max pool must get maps of at least 2x2, sums or bits, got "):
+            bound(MaxPool2d(2), spec)

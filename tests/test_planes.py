@@ -8,7 +8,7 @@ from cases import CONVOLUTIONS, GRADIENTS, THREADS, packed, signs
 from operands_planes import codes
 
 import bitlearn as bl
-from bitlearn.ops import gradients, planes
+from bitlearn.ops import dispatch, gradient_operands, planes
 from bitlearn.ops.conv import geometry
 
 WIDTHS = (1, 2, 3, 4, 8)
@@ -17,7 +17,7 @@ WIDTHS = (1, 2, 3, 4, 8)
 @pytest.fixture(params=[True, False], ids=["planes", "int8"])
 def way(request, monkeypatch):
     """Take one way for every product, in short chunks."""
-    monkeypatch.setattr(gradients, "faster", lambda *sizes, passes=0: request.param)
+    monkeypatch.setattr(gradient_operands, "planes_pay", lambda *sizes, passes=0: request.param)
     monkeypatch.setattr(planes, "TERMS", 64)
     monkeypatch.setattr(planes, "_SUMS", 100)
 
@@ -126,9 +126,9 @@ def test_widths_that_do_not_exist(g, bits, error, message):
 
 def test_the_rule_asks_for_few_bits_and_large_products():
     with bl.use_backend("reference"):
-        assert not planes.faster(1, 4096, 4096, 4096)
-    assert not planes.faster(8, 4096, 4096, 4096)
-    assert not planes.faster(1, 4, 4, 4)
+        assert not dispatch.planes_pay(1, 4096, 4096, 4096)
+    assert not dispatch.planes_pay(8, 4096, 4096, 4096)
+    assert not dispatch.planes_pay(1, 4, 4, 4)
     # Fewer bits are never the slower ones.
-    chosen = [planes.faster(bits, 1024, 1024, 1024) for bits in range(1, 9)]
+    chosen = [dispatch.planes_pay(bits, 1024, 1024, 1024) for bits in range(1, 9)]
     assert chosen == sorted(chosen, reverse=True)

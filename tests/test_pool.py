@@ -1,4 +1,4 @@
-"""Kernels that cut their rows themselves, on the threads of the extension (csrc/pool.c)."""
+"""Calls whose rows are cut in C, on the threads of the extension (csrc/pool.c)."""
 
 from __future__ import annotations
 
@@ -13,37 +13,54 @@ from test_concurrency import exit_status_of_child, ignores_threads, needs_fork
 
 import bitlearn as bl
 from bitlearn import threads
-from bitlearn.backends.reference import RESULTS
+from bitlearn.backends.table import TABLE
+from bitlearn.ops import dispatch
 
 cext = pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
-pytestmark = pytest.mark.skipif(not cext.lib.bl_has_threads(), reason="this build has no threads of its own")
+pytestmark = pytest.mark.skipif(not cext.HAS_THREADS, reason="this build has no threads of its own")
 
-SPLIT = ("grad_input", "grad_weight", "codes_grad_weight", "adam_update")
-RECODING = [
-    name
-    for index, name in enumerate(cext._names())
-    if name in cext.VARIANTS and cext.lib.bl_variant_implements(index, b"recode_panels")
+RECODING = [variant for variant, kernels in cext.VARIANTS.items() if "recode_panels" in kernels]
+CASES = [
+    (variant, kernel)
+    for variant, kernels in cext.VARIANTS.items()
+    for kernel in OPERANDS
+    if kernel in kernels and TABLE[kernel].rows
 ]
-CASES = [(variant, kernel) for variant in cext.VARIANTS for kernel in SPLIT if kernel in cext.VARIANTS[variant]]
 
 
-def results(function, arguments, count, **options):
-    """Return the results of a kernel, from the same state of its last `count` arguments each time."""
-    copies = [array.copy() for array in arguments[-count:]]
-    function(*arguments[:-count], *copies, **options)
-    return [array.tobytes() for array in copies]
+def after(kernel, arguments, run):
+    """Return what a call leaves in the arrays that it writes, from the same state of them each time."""
+    copies = list(arguments)
+    for position in TABLE[kernel].writes:
+        copies[position] = arguments[position].copy()
+    run(tuple(copies))
+    found = [copies[position].tobytes() for position in TABLE[kernel].writes]
+    # Its places are counted from the first row of a part.
+    return [found[0], copies[-1].any()] if kernel == "split_columns" else found
 
 
 @pytest.mark.parametrize(("variant", "kernel"), CASES)
-@pytest.mark.parametrize("parts", [2, 3, 7, 300])
-def test_parts_give_the_same_bits(variant, kernel, parts, rng):
+def test_parts_give_the_same_bits(variant, kernel, rng):
     """More threads than rows, and than processors, too."""
     function, operands = cext.VARIANTS[variant][kernel], OPERANDS[kernel]
     for sizes in operands.sizes:
         for dtype in operands.dtypes:
             arguments = operands.make(rng, sizes, dtype)
-            count = RESULTS.get(kernel, 1)
-            assert results(function, arguments, count, threads=parts) == results(function, arguments, count)
+            expected = after(kernel, arguments, lambda given: function(*given))
+            for parts in (2, 3, 300):
+
+                def in_parts(given, parts=parts):
+                    program = cext.of_one_call(function, given, parts)
+                    rows = max(len(given[position]) for position in TABLE[kernel].rows)
+                    wanted = min(parts, rows, 1 + rows * TABLE[kernel].work(*given) // 2)
+                    if wanted < 2:
+                        assert program is None
+                        function(*given)
+                    else:
+                        assert program.threads == wanted
+                        assert program.run() == 1
+
+                assert after(kernel, arguments, in_parts) == expected
 
 
 @pytest.mark.parametrize("variant", RECODING)
@@ -53,10 +70,11 @@ def test_parts_of_a_product_of_recoded_columns(variant, dtype, parts, rng):
     a, b = (rng.integers(0, 2**64, size=(rows, 3), dtype=np.uint64) for rows in (135, 33))
     a[:, 2] &= np.uint64(1)
     b[:, 2] &= np.uint64(1)
-    weights = bl.pack_weights(b, 129)
-    product = weights.product(cext.VARIANTS[variant]["xnor_matmul_panels"])
+    product = bl.pack_weights(b, 129).product(cext.VARIANTS[variant]["xnor_matmul_panels"])
     found, expected = np.empty((135, 33), dtype), np.empty((135, 33), dtype)
-    product(a, 129, found, threads=parts)
+    function, arguments = product.call((a, 129, found), parts)
+    assert function.kernel == "xnor_matmul_recoded"
+    assert cext.of_one_call(function, arguments, parts).run() == 1
     with bl.use_backend("reference"):
         bl.xnor_matmul(a, b, 129, dtype=dtype, out=expected)
     assert np.array_equal(found, expected)
@@ -89,6 +107,18 @@ def test_threads_that_have_gone_to_sleep(rng):
         assert np.array_equal(product(), expected)
 
 
+def test_threads_look_for_work_for_a_short_while(rng):
+    """A tenth of a millisecond after a call; five times that is far from what a busy machine adds."""
+    product, _ = large(rng)
+    used = 0.0
+    for _ in range(50):
+        product()
+        before = time.process_time()
+        time.sleep(0.003)
+        used += time.process_time() - before
+    assert used < 50 * 0.0005
+
+
 @needs_fork
 @ignores_threads
 def test_a_child_makes_its_own_threads(rng):
@@ -98,25 +128,43 @@ def test_a_child_makes_its_own_threads(rng):
     assert np.array_equal(product(), expected)
 
 
-def test_a_call_counts_its_threads(rng, monkeypatch):
+def test_a_call_counts_its_threads(monkeypatch):
     """As many as are to be had, among all callers; all are free again when it fails."""
-    from bitlearn.ops import dispatch
-
     monkeypatch.setattr(threads, "_processors", lambda: 3)
     asked = []
 
-    def kernel(x, *, threads):
-        asked.append(threads)
-        if len(asked) == 3:
-            raise ZeroDivisionError
+    class Program:
+        threads = 4
 
-    kernel.on_threads = True
-    x = np.zeros((64, 1))
-    helpers = threads.borrow(1)
-    dispatch.run(kernel, (x,), rows=(0,), threads=4)
-    threads.give_back(helpers)
-    dispatch.run(kernel, (x,), rows=(0,), threads=4)
+        def run(self, threads):
+            asked.append(threads)
+            if len(asked) == 3:
+                raise ZeroDivisionError
+
+    program = Program()
+    helpers = threads.acquire(1)
+    dispatch.run_in_c(program)
+    threads.release(helpers)
+    dispatch.run_in_c(program)
     with pytest.raises(ZeroDivisionError):
-        dispatch.run(kernel, (x,), rows=(0,), threads=4)
-    dispatch.run(kernel, (x,), rows=(0,), threads=2)
+        dispatch.run_in_c(program)
+    program.threads = 2
+    dispatch.run_in_c(program)
     assert asked == [1, 3, 3, 2]
+
+
+def test_a_build_without_threads_uses_those_of_python(rng, monkeypatch):
+    """Its programs would run on one thread; so calls are split as those of other backends are."""
+    monkeypatch.setattr(cext, "HAS_THREADS", False)
+    monkeypatch.setattr(dispatch, "_of_c", lambda name: getattr(cext, name))
+    monkeypatch.setattr(cext, "of_one_call", None)
+    product, expected = large(rng)
+    assert np.array_equal(product(), expected)
+    a, b = (bl.pack(rng.choice([-1, 1], size=(rows, 200))) for rows in (150, 33))
+    weights, images = bl.pack_weights(b, 200), bl.pack(rng.choice([-1, 1], size=(4, 9, 9, 70)))
+    kernels = bl.pack(rng.choice([-1, 1], size=(40, 3, 3, 70)))
+    for k in (1, 3):
+        assert np.array_equal(bl.xnor_matmul(a, weights, 200, threads=k), bl.xnor_matmul(a, b, 200))
+        assert np.array_equal(
+            bl.xnor_conv2d(images, kernels, 70, padding=1, threads=k), bl.xnor_conv2d(images, kernels, 70, padding=1)
+        )

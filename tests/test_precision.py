@@ -120,7 +120,7 @@ def test_a_description_that_fits_no_policy(change, message):
 def test_a_description_without_what_has_a_default():
     setting = CUSTOM.setting()
     assert isinstance(setting, dict)
-    del setting["row_by_row"], setting["shift"]
+    del setting["row_by_row"], setting["moments"]
     assert policy(setting) == CUSTOM
     del setting["weight_gradient"]
     with pytest.raises(ValueError, match="must have input_gradient, name, weight_gradient, and at most"):

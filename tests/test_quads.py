@@ -8,6 +8,8 @@ import test_kernels_panels as panels
 import test_kernels_planes as planes
 
 import bitlearn as bl
+from bitlearn.ops import dispatch
+from bitlearn.panels import ROWS_WORTH_PANELS
 
 cext = pytest.importorskip("bitlearn.backends.cext", reason="the extension is not built", exc_type=ImportError)
 
@@ -21,8 +23,12 @@ VARIANTS = [
 @pytest.fixture(params=VARIANTS)
 def recoding(request, monkeypatch):
     """A variant that recodes columns, and does so for any number of rows."""
-    monkeypatch.setattr(cext.quads, "_ROWS", 0)
-    monkeypatch.setattr(cext.quads, "_ROWS_ONCE", 0)
+
+    def form(variant, kernel, rows, k, words, n, once):
+        recodes = cext.lib.bl_variant_implements(variant, b"recode_panels") and 0 < words <= cext.lib.BL_QUADS_WORDS
+        return "recoded" if recodes else cext.product_form(variant, kernel, rows, k, words, n, once)
+
+    monkeypatch.setattr(cext.quads, "product_form", form)
     return request.param
 
 
@@ -69,3 +75,26 @@ def test_bytes_of_what_is_recoded_are_counted(recoding, rng):
         before = weights.nbytes
         bl.xnor_matmul(a, weights, 130)
     assert weights.nbytes == before + 2 * (3 * 1024 + 64)
+
+
+def test_the_form_of_a_product():
+    """Its thresholds; what no variant recodes has two forms."""
+
+    def forms(kernel, words, once):
+        return [dispatch.product_form(kernel, rows, 64, words, 64 * words, once) for rows in (7, 8, 15, 16, 127, 128)]
+
+    once, kept = ["words"] * 3 + ["panels"] * 2, ["panels"]
+    assert cext.lib.BL_ROWS_WORTH_PANELS == ROWS_WORTH_PANELS
+    for variant in VARIANTS:
+        with bl.use_backend(variant):
+            for kernel in ("xnor_matmul", "xnor_matmul_sign", "planes_matmul", "xnor_conv2d", "xnor_conv2d_sign"):
+                assert forms(kernel, 3, True) == [*once, "recoded"]
+                assert forms(kernel, 3, False) == kept + ["recoded"] * 5
+                assert forms(kernel, 1023, True)[-1] == "recoded"
+                assert forms(kernel, 1024, True)[-1] == "panels"
+                assert forms(kernel, 4097, True)[-1] == ("words" if "conv2d" in kernel else "panels")
+            assert forms("hamming", 3, False) == ["panels"] * 6
+    for backend in ("cext:portable", "reference"):
+        with bl.use_backend(backend):
+            assert forms("xnor_matmul", 3, True) == [*once, "panels"]
+            assert forms("xnor_conv2d", 4097, True)[-1] == "words"

@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+import bitlearn as bl
 from bitlearn import report
+from bitlearn.cli import demo as demonstration
 from bitlearn.cli import main
 from bitlearn.report.units import size
 
@@ -64,7 +66,30 @@ def test_result(demo):
         assert [len(row) for row in matrix] == [5] * 5
         assert method["average_accuracy"] == pytest.approx(sum(matrix[-1]) / 5)
     assert result["tasks"] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    assert result["memory"]["predicted_bytes"] > 0
+
+
+def test_the_memory_is_that_of_the_recorded_step(demo):
+    """Each variable of the step at its fullest, with what it is, and all of them together."""
+    found = demo[0]["memory"]
+    model = bl.models.mlp((8, 8, 1), 10, hidden=(256, 256), head="real", precision="low-memory")
+    wanted = bl.memory.predict(model, bl.optim.adam(), demo[0]["batch_size"])
+    assert [(row["variable"], row["lifetime"], row["bytes"]) for row in found["rows"]] == [
+        (row.variable, row.lifetime, row.bytes) for row in wanted
+    ]
+    assert all(row["meaning"] for row in found["rows"])
+    assert found["bytes"] == sum(row["bytes"] for row in found["rows"])
+    # What is measured holds the bits of a task's examples and the replay memory as well.
+    assert found["peak_bytes_measured"] >= 0
+
+
+@pytest.mark.parametrize("precision", ["standard", "int8", "int4", "low-memory"])
+@pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
+def test_every_variable_has_a_meaning(name, precision):
+    options = {} if name == "mlp" else {"filters": (8, 8), "dense": (8,)}
+    shape = (8, 8, 1) if name == "mlp" else (32, 32, 3)
+    for head in ("real", "binary"):
+        model = bl.models.build(name, shape, 10, head=head, precision=precision, **options)
+        assert set(bl.memory.by_variable(model, bl.optim.adam(), 4)) <= set(demonstration._MEANINGS)
 
 
 def test_page_refers_to_nothing_outside(demo):
@@ -87,7 +112,7 @@ def test_page_holds_the_numbers(demo):
         )
     for row in result["memory"]["rows"]:
         assert row["variable"] in shown
-        assert size(row["predicted_bytes"]) in shown
+        assert size(row["bytes"]) in shown
     assert size(result["memory"]["peak_bytes_measured"]) in shown
     assert result["machine"]["cpu"] in shown
     assert result["command"] in shown

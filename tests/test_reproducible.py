@@ -9,8 +9,10 @@ import pytest
 import small
 
 import bitlearn as bl
+from bitlearn import nn
 from bitlearn.backends import variants
 from bitlearn.precision import Precision
+from bitlearn.training import Trainer
 
 STEPS = {"mlp": 4, "binarynet": 2, "cnv": 2}
 
@@ -36,7 +38,7 @@ def expected(name: str, precision: str | Precision, head: str, optimizer: str) -
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("each", variants())
-@pytest.mark.parametrize("precision", ["int8", "low-memory", *small.APART], ids=named)
+@pytest.mark.parametrize("precision", ["int8", "int4", "low-memory", *small.APART], ids=named)
 @pytest.mark.parametrize(("name", "head", "optimizer"), [("mlp", "real", "adam"), ("binarynet", "binary", "adam")])
 def test_weights_bit_for_bit(name, head, optimizer, precision, each, threads):
     arrays, losses = expected(name, precision, head, optimizer)
@@ -56,6 +58,37 @@ def test_other_optimizers(name, optimizer, precision):
     model, state, found = small.trained(name, precision, STEPS[name], "binary", optimizer)
     assert found == losses
     assert small.everything(model, state) == arrays
+
+
+def of_blocks(precision: str) -> tuple[dict[str, bytes], list[float]]:
+    """Train a network of residual blocks, each sign with an estimator of its own."""
+    block = nn.Residual([nn.Sign("approximate"), nn.BinaryConv2d(9), nn.BatchNorm()])
+    narrow = nn.Residual(
+        [nn.Sign(), nn.BinaryConv2d(5, stride=2), nn.BatchNorm()],
+        [nn.Sign(clip=0.5), nn.BinaryConv2d(5, kernel=(1, 1), stride=2, padding=0), nn.BatchNorm()],
+    )
+    layers = [nn.BinaryConv2d(9), nn.BatchNorm(), block, narrow, nn.Sign(), nn.Flatten(), nn.Linear(small.CLASSES)]
+    trainer = Trainer(nn.Model(layers, (7, 5, 1), precision=precision), bl.optim.adam())
+    data = small.examples("mlp", 36)
+    losses = [trainer.step(data.codes(rows), data.y[rows], 0.01) for rows in np.arange(36).reshape(3, 12)]
+    return small.everything(trainer.model, trainer.state), losses
+
+
+@cache
+def of_blocks_by_the_reference(precision: str) -> tuple[dict[str, bytes], list[float]]:
+    bl.set_num_threads(1)
+    with bl.use_backend("reference"):
+        return of_blocks(precision)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("each", variants())
+@pytest.mark.parametrize("precision", ["int8", "int4", "low-memory"])
+def test_residual_blocks(precision, each, threads):
+    wanted = of_blocks_by_the_reference(precision)
+    bl.set_num_threads(threads)
+    with bl.use_backend(each):
+        assert of_blocks(precision) == wanted
 
 
 @pytest.mark.parametrize("each", variants())

@@ -130,7 +130,7 @@ def test_callers_in_a_thread_pool_share_the_processors(monkeypatch):
 
 
 def test_little_work_is_not_split(monkeypatch):
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1000)
+    monkeypatch.setattr(threads, "WORK_PER_THREAD", 1600)  # the panels of ten columns are sixteen words
     asked = []
     monkeypatch.setattr(threads, "over_ranges", lambda function, count, k: asked.append(k) or function(0, count))
     a, b = bl.pack(np.ones((100, 64))), bl.pack(np.ones((10, 64)))

@@ -1,104 +1,238 @@
-"""Whole networks and optimisers under the policy `standard` against PyTorch, where it is installed."""
+"""Layers, whole networks and optimisers under the policy `standard` against PyTorch, where it is installed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_nn_step import INPUT_SCALE, disturbed, network
+from recorded import bits, bound, passes, sums
+from test_nn_step import disturbed, network
 
 import bitlearn as bl
+from bitlearn.nn import (
+    BatchNorm,
+    BatchNormSign,
+    BinaryConv2d,
+    BinaryLinear,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Residual,
+    Sequential,
+    Sign,
+    Spec,
+)
 from bitlearn.precision import policy
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[test-all]")
 functional = torch.nn.functional
 
 
-class SignSTE(torch.autograd.Function):
-    """sign(x) with sign(0) = +1; the gradient passes where |x| <= 1."""
+class Clipped(torch.autograd.Function):
+    """sign(x) with sign(0) = +1; the gradient passes where |x| is at most the clip."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x, clip):
         ctx.save_for_backward(x)
+        ctx.clip = clip
         return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
 
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
-        return grad * (x.abs() <= 1)
+        return grad * (x.abs() <= ctx.clip), None
 
 
-def their_norm(x, layer, shift):
+def approximate(x):
+    """Return sign(x) with the gradient of a piecewise quadratic (arXiv 1808.00278), which autograd itself finds."""
+    inside = torch.where(x < 0, 2 * x + x * x, 2 * x - x * x)
+    curve = torch.where(x.abs() < 1, inside, 0 * x)
+    return curve + (torch.where(x >= 0, 1.0, -1.0) - curve).detach()
+
+
+def their_norm(x, layer, bias):
     """Batch norm over all but the last axis."""
     axes = tuple(range(x.ndim - 1))
-    real = x * layer.input_scale
-    centred = real - real.mean(dim=axes)
-    if layer.norm == "l1":
-        return centred / centred.abs().mean(dim=axes) + shift
-    return centred / torch.sqrt((centred**2).mean(dim=axes) + 1e-5) + shift
+    centred = x * layer.spec.unit
+    centred = centred - centred.mean(dim=axes)
+    if (layer.norm or layer.precision.norm) == "l1":
+        # Not `abs`, whose derivative at 0 is 0: that of a value on the mean counts as +1 here.
+        return centred / (centred * torch.where(centred >= 0, 1.0, -1.0)).mean(dim=axes) + bias
+    return centred / torch.sqrt((centred**2).mean(dim=axes)) + bias
 
 
 def their_conv(x, weight, layer):
-    """NHWC; a first layer pads with code 0, the others with 0 as well."""
-    padding = "same" if layer.padding == "same" else layer.padding
-    kernels = SignSTE.apply(weight).permute(0, 3, 1, 2)
-    return functional.conv2d(x.permute(0, 3, 1, 2), kernels, padding=padding).permute(0, 2, 3, 1)
+    """NHWC, padded by hand: TensorFlow's "same" is not PyTorch's where windows are apart."""
+    (top, left), (height, width) = layer.windows.padding, layer.windows.out_size
+    (sh, sw), (kh, kw) = layer.windows.stride, layer.kernel
+    bottom = max((height - 1) * sh + kh - top - x.shape[1], 0)
+    right = max((width - 1) * sw + kw - left - x.shape[2], 0)
+    x = functional.pad(x, (0, 0, left, right, top, bottom), value=float(layer.pad_value))
+    kernels = Clipped.apply(weight, 1.0).permute(0, 3, 1, 2)
+    y = functional.conv2d(x.permute(0, 3, 1, 2), kernels, stride=(sh, sw)).permute(0, 2, 3, 1)
+    return y[:, :height, :width]
 
 
-def their_scores(model, parameters, codes):
-    x = torch.tensor(codes.astype(np.float64))
-    for name, layer in model.items():
-        weight, shift = parameters.get(f"{name}.weight"), parameters.get(f"{name}.shift")
-        kind = type(layer).__name__
-        if kind == "Flatten":
-            x = x.reshape(len(x), -1)
-        elif kind in ("InputLinear", "BinaryLinear"):
-            x = x @ SignSTE.apply(weight).T
-        elif kind == "Linear":
-            x = x @ weight.T
-        elif kind in ("InputConv2d", "BinaryConv2d"):
-            x = their_conv(x, weight, layer)
-        elif kind == "MaxPool2d":
-            x = functional.max_pool2d(x.permute(0, 3, 1, 2), layer.window, layer.stride).permute(0, 2, 3, 1)
-        else:
-            x = their_norm(x, layer, shift)
-            if kind == "BatchNormSign":
-                x = SignSTE.apply(x)
-    return x
+def theirs(layer: Layer, parameters: dict, x, path: str = ""):
+    """Return what a layer makes of a tensor of plain values, by PyTorch alone."""
+
+    def below(name: str) -> str:
+        return f"{path}.{name}" if path else name
+
+    match layer:
+        case Residual():
+            return theirs(layer.main, parameters, x, below("main")) + theirs(
+                layer.shortcut, parameters, x, below("shortcut")
+            )
+        case Sequential():
+            for name, each in layer.layers.items():
+                x = theirs(each, parameters, x, below(name))
+            return x
+        case Flatten():
+            return x.reshape(len(x), -1)
+        case MaxPool2d():
+            return functional.max_pool2d(x.permute(0, 3, 1, 2), layer.window, layer.stride).permute(0, 2, 3, 1)
+        case Sign():
+            return approximate(x) if layer.estimator == "approximate" else Clipped.apply(x, layer.clip)
+        case BatchNorm():
+            return their_norm(x, layer, parameters[below("bias")])
+        case BatchNormSign():
+            return Clipped.apply(their_norm(x, layer, parameters[below("bias")]), 1.0)
+        case BinaryLinear():
+            return x @ Clipped.apply(parameters[below("weight")], 1.0).T
+        case Linear():
+            return x @ parameters[below("weight")].T
+        case BinaryConv2d():
+            return their_conv(x, parameters[below("weight")], layer)
+    raise AssertionError(f"no form of {layer!r} in PyTorch")
+
+
+def tensors(arrays: dict[str, np.ndarray]) -> dict:
+    return {name: torch.tensor(array.astype(np.float64), requires_grad=True) for name, array in arrays.items()}
+
+
+#: layers, and what flows in
+LAYERS = {
+    "linear": ([BinaryLinear(65)], Spec.bits((70,))),
+    "linear of codes": ([BinaryLinear(65)], Spec.codes((70,))),
+    "head": ([Linear(5)], Spec.bits((70,))),
+    "conv": ([BinaryConv2d(5)], Spec.bits((6, 5, 66))),
+    "conv apart": ([BinaryConv2d(5, stride=(2, 3))], Spec.bits((6, 7, 3))),
+    "conv padded by +1": ([BinaryConv2d(5, padding=(1, 2), pad_value=1)], Spec.bits((6, 5, 3))),
+    "conv padded by -1": ([BinaryConv2d(5, kernel=(2, 3), padding="same", pad_value=-1)], Spec.bits((6, 5, 3))),
+    "conv without padding": ([BinaryConv2d(5, kernel=(3, 2), padding=0)], Spec.bits((6, 5, 3))),
+    "conv of codes": ([BinaryConv2d(5)], Spec.codes((6, 5, 3))),
+    "conv of codes apart": ([BinaryConv2d(5, kernel=(2, 3), stride=2, padding=1)], Spec.codes((6, 5, 3))),
+    "pool of sums": ([MaxPool2d(2)], sums((6, 5, 65))),
+    "pool of sums that overlaps": ([MaxPool2d(3, 1)], sums((6, 5, 65))),
+    "pool of bits": ([MaxPool2d(2)], Spec.bits((6, 5, 65))),
+    "pool of bits that overlaps": ([MaxPool2d(3, 2)], Spec.bits((7, 5, 65))),
+    "norm l1": ([BatchNorm(norm="l1")], sums((3, 65))),
+    "norm l2": ([BatchNorm(norm="l2")], sums((3, 65), unit=1 / 128)),
+    "norm and sign l1": ([BatchNormSign(norm="l1")], sums((65,), unit=1 / 128)),
+    "norm and sign l2": ([BatchNormSign(norm="l2")], sums((65,))),
+    "sign": ([Sign()], Spec.real((3, 65))),
+    "sign with a clip": ([Sign(clip=0.4)], Spec.real((3, 65))),
+    "approximate sign": ([Sign("approximate")], Spec.real((65,))),
+    "flatten": ([Flatten()], Spec.bits((3, 2, 5))),
+    "flatten between": ([BinaryConv2d(5), BatchNormSign(), Flatten(), BinaryLinear(9)], Spec.bits((4, 3, 7))),
+    "shortcut": ([Residual([Sign(), BinaryLinear(65), BatchNorm()])], Spec.real((65,))),
+    "approximate shortcut": ([Residual([Sign("approximate"), BinaryLinear(65), BatchNorm()])], Spec.real((65,))),
+    "shortcut with layers": (
+        [
+            Residual(
+                [Sign(), BinaryLinear(9), BatchNorm()], [Sign("approximate"), BinaryLinear(9), BatchNorm(norm="l1")]
+            )
+        ],
+        Spec.real((65,)),
+    ),
+    "shortcuts in a row": (
+        [Residual([Sign(), BinaryLinear(65), BatchNorm()]), Residual([Sign(), BinaryLinear(65), BatchNorm()]), Sign()],
+        Spec.real((65,)),
+    ),
+    "sign, pool": ([Sign(), MaxPool2d(2), BinaryConv2d(3)], Spec.real((6, 4, 5))),
+}
+
+
+def values(spec: Spec, rng, rows: int = 11):
+    """Return a batch as plain numbers, and as it flows."""
+    shape = (rows, *spec.shape)
+    if spec.kind == "bits":
+        plain = np.where(rng.normal(size=shape) >= 0, 1, -1)
+        return plain, bits(plain)
+    if spec.kind == "real":
+        plain = rng.normal(size=shape).astype(np.float32)
+        return plain, plain
+    limit = 128 if spec.kind == "codes" else 300
+    plain = rng.integers(-limit, limit, size=shape).astype(spec.dtype)
+    return plain, plain
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_layer(name, rng):
+    layers, spec = LAYERS[name]
+    layer = bound(Sequential(layers), spec)
+    for _, leaf in layer.leaves():
+        for key, array in leaf.parameters().items():
+            scale = 0.5 if key == "bias" else 0.8
+            array[...] = rng.normal(scale=scale, size=array.shape)
+    plain, x = values(spec, rng)
+    parameters = tensors({f"{path}.{key}": a for path, leaf in layer.leaves() for key, a in leaf.parameters().items()})
+    # Of several largest values the first one wins: a little less for each later one says so to PyTorch.
+    fed = plain - 1e-9 * np.arange(plain[0].size).reshape(plain[0].shape) if name.startswith("pool") else plain
+    real_input = torch.tensor(fed.astype(np.float64), requires_grad=True)
+    expected = theirs(layer, parameters, real_input)
+    g = rng.normal(size=(len(plain), *layer.output.shape)).astype(np.float32)
+    (expected * torch.tensor(g.astype(np.float64))).sum().backward()
+
+    found = passes(layer, x, g, wanted=spec.kind != "codes")
+    y = bl.unpack(found.y.words, found.y.n) if isinstance(found.y, bl.Bits) else found.y
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
+    assert found.parameters.keys() == parameters.keys()
+    unit = spec.unit if spec.kind == "codes" else 1.0
+    for key, each in found.parameters.items():
+        theirs_now = parameters[key].grad.numpy() * unit
+        leaf_path, _, parameter = key.rpartition(".")
+        leaf = dict(layer.leaves())[leaf_path]
+        ours = each.real(leaf.parameters()[parameter])
+        np.testing.assert_allclose(ours, theirs_now, rtol=1e-3, atol=1e-5 * np.abs(theirs_now).max(), err_msg=key)
+        assert np.abs(theirs_now).max() > 0
+    if spec.kind == "codes":
+        assert found.dx is None
+        return
+    # The gradient of sums is in units of the real input.
+    input_gradient = real_input.grad.numpy() / (spec.unit if spec.kind == "sums" else 1.0)
+    np.testing.assert_allclose(found.dx, input_gradient, rtol=1e-3, atol=1e-5 * np.abs(input_gradient).max())
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-@pytest.mark.parametrize("name", ["mlp", "real", "cnv", "binarynet"])
+@pytest.mark.parametrize("name", ["mlp", "real", "cnv", "binarynet", "residual"])
 def test_losses_and_every_gradient(name, norm, rng):
     model = disturbed(network(name, "standard", norm), rng)
     codes = rng.integers(-128, 128, size=(13, 8, 8, 3)).astype(np.int8)
     labels = rng.integers(0, 5, size=13)
-    scores, caches = model.forward(codes, training=True)
+    scores = passes(model.root, codes).y
     loss, grad = bl.nn.softmax_cross_entropy(scores, labels)
-    _, grads = model.backward(caches, grad)
+    grads = passes(model.root, codes, grad, wanted=False).parameters
 
-    parameters = {
-        key: torch.tensor(array.astype(np.float64), requires_grad=True) for key, array in model.parameters().items()
-    }
-    theirs = their_scores(model, parameters, codes)
-    their_loss = functional.cross_entropy(theirs, torch.tensor(labels))
+    parameters = tensors(model.parameters())
+    expected = theirs(model.root, parameters, torch.tensor(codes.astype(np.float64)))
+    their_loss = functional.cross_entropy(expected, torch.tensor(labels))
     their_loss.backward()
 
-    np.testing.assert_allclose(scores, theirs.detach().numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scores, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
     assert loss == pytest.approx(their_loss.item(), rel=1e-5)
-    assert set(grads) == set(parameters)
-    for key, found in grads.items():
-        expected = parameters[key].grad.numpy()
-        assert found.dtype == np.float32 and np.abs(expected).max() > 0
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=key)
-
-
-def test_the_first_layers_scale_is_that_of_the_codes():
-    assert network("mlp", "standard")["sign1"].input_scale == INPUT_SCALE
+    assert grads.keys() == parameters.keys()
+    for key, each in grads.items():
+        wanted = parameters[key].grad.numpy()
+        assert np.abs(wanted).max() > 0
+        found = each.real(model.parameters()[key])
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max(), err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_optimizers(name, rng):
-    ours = {"w": rng.normal(size=(7, 70)).astype(np.float32), "shift": rng.normal(size=9).astype(np.float32)}
+    ours = {"w": rng.normal(size=(7, 70)).astype(np.float32), "bias": rng.normal(size=9).astype(np.float32)}
     theirs = {key: torch.tensor(array.copy(), requires_grad=True) for key, array in ours.items()}
     if name == "sgd":
         rule, optimizer = bl.optim.sgd(0.05, 0.9), torch.optim.SGD(theirs.values(), lr=0.05, momentum=0.9)

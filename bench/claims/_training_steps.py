@@ -18,16 +18,18 @@ ANY = tuple(steps.PYTORCH)
 
 
 @cache
-def _entries(network: str) -> dict[str, Entry]:
+def _entries(network: str, batch: int) -> dict[str, Entry]:
     """Return the entries of all ways, raced once a process."""
-    tasks = [steps.Task(network, way, BATCH, THREADS) for way in steps.WAYS]
+    tasks = [steps.Task(network, way, batch, THREADS) for way in steps.WAYS]
     return {entry["way"]: entry for entry in race(tasks)}
 
 
-def _measure(needs: Callable[[], None], network: str, policy: str, ways: tuple[str, ...], figure: str) -> Measured:
+def _measure(
+    needs: Callable[[], None], network: str, policy: str, batch: int, ways: tuple[str, ...], figure: str
+) -> Measured:
     """Return how many times as much as ours the least of these ways takes: "seconds" or "peak_bytes"."""
     needs()
-    entries = _entries(network)
+    entries = _entries(network, batch)
     found = {way: entries[way][figure] for way in ways if entries[way]["seconds"] is not None}
     if not found:
         raise NotHere("; ".join(f"{way}: {entries[way]['reason']}" for way in ways))
@@ -43,6 +45,7 @@ def claim(
     ways: tuple[str, ...],
     *,
     needs: Callable[[], None],
+    batch: int = BATCH,
     memory: bool = False,
     where: str = "",
 ) -> Claim:
@@ -51,11 +54,11 @@ def claim(
     `needs` raises `NotHere` where the bar is for other machines, which `where` names.
     """
     figure = "peak_bytes" if memory else "seconds"
-    measure: Callable[[], Measured] = partial(_measure, needs, network, policy, ways, figure)
+    measure: Callable[[], Measured] = partial(_measure, needs, network, policy, batch, ways, figure)
     gain = f"takes 1/{bar:g} of the peak memory of" if memory else f"is {bar:g} times as fast as"
     return Claim(
         id=f"step-{network}-{policy}-{name}",
-        statement=f"a training step of {network} under {policy} {gain} {rival} (batch {BATCH}, {THREADS} threads,"
+        statement=f"a training step of {network} under {policy} {gain} {rival} (batch {batch}, {THREADS} threads,"
         f" Adam, the same network{where})",
         source=SOURCE,
         bar=(">=", bar),

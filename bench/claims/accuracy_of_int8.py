@@ -36,7 +36,7 @@ def _claim(case: str, what: str) -> Claim:
     return Claim(
         id=f"int8-accuracy-{case}",
         statement=f"{what}: mean test accuracy of standard less that of int8, three seeds",
-        source="docs/training.rst, Precision policies",
+        source="docs/precision.rst",
         bar=("<=", 0.01),
         unit="",
         measure=partial(_measure, case),

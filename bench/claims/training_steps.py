@@ -1,4 +1,4 @@
-"""Whole training steps against PyTorch doing the same network in float32 emulation, in time and in memory."""
+"""Whole training steps against PyTorch doing the same network in floats, in time and in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from ._training_steps import ANY, COMPILED, EAGER, FLOAT32, claim
 
 #: PyTorch's float32 ways leave tiles out, and so do ours here.
 _NEEDS = _tiles.needs_none
+_FASTEST = "PyTorch at its fastest (eager, compiled, bfloat16 or both)"
 
 CLAIMS = (
     claim("over-eager", "binarynet", "int8", 5.0, "eager float32 PyTorch", EAGER, needs=_NEEDS),
@@ -16,4 +17,9 @@ CLAIMS = (
     claim("memory-of-smallest", "binarynet", "low-memory", 3.5, "the smallest PyTorch", ANY, needs=_NEEDS, memory=True),
     claim("over-eager", "mlp", "int8", 2.5, "eager float32 PyTorch", EAGER, needs=_NEEDS),
     claim("over-compiled", "mlp", "int8", 1.5, "compiled float32 PyTorch", COMPILED, needs=_NEEDS),
+    claim("over-fastest", "mlp", "int8", 1.5, _FASTEST, ANY, needs=_NEEDS),
+    *(
+        claim(f"over-fastest-batch-{batch}", "mlp", "int8", 3.0, _FASTEST, ANY, needs=_NEEDS, batch=batch)
+        for batch in (10, 2)
+    ),
 )

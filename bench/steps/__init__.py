@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn import models, optim, precision
-from bitlearn.nn import Sequential
+from bitlearn.nn import Model
 
 #: The shape of one example for each network, and the settings that make one of its kind as small as it can be.
 SHAPES: dict[str, tuple[int, ...]] = {"mlp": (28, 28, 1), "cnv": (32, 32, 3), "binarynet": (32, 32, 3)}
@@ -57,7 +57,7 @@ class Task:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
 
 
-def model(network: str, policy: str, *, tiny: bool = False) -> Sequential:
+def model(network: str, policy: str, *, tiny: bool = False) -> Model:
     """Return a network of ours with its first weights, or the smallest of its kind."""
     options = _TINY[network] if tiny else {}
     return models.build(network, SHAPES[network], CLASSES, precision=policy, seed=0, **options)

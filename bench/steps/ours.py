@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import bitlearn as bl
-from bitlearn.training import train_step
+from bitlearn.training import Trainer
 
 from . import Task, batch, model, optimizer
 
@@ -24,6 +24,5 @@ def start(task: Task, codes: np.ndarray, labels: np.ndarray) -> Callable[[], flo
 
 
 def _step(task: Task, codes: np.ndarray, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
-    network, rule = model(task.network, task.way, tiny=tiny), optimizer()
-    state = rule.init(network.parameters(), network.precision, network.binary_parameters())
-    return lambda: train_step(network, rule, state, codes, labels, rule.learning_rate)
+    trainer = Trainer(model(task.network, task.way, tiny=tiny), rule := optimizer())
+    return lambda: trainer.step(codes, labels, rule.learning_rate)

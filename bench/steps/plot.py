@@ -1,11 +1,11 @@
-"""A drawing of where a step's time goes: a bar a kernel, and a bar a layer with its passes."""
+"""A drawing of where a step's time goes: a bar a kernel, and a bar a layer with its phases."""
 
 from __future__ import annotations
 
 import io
 
 from ..plots import matplotlib
-from .profile import PASSES, Step
+from .profile import OUTSIDE, PASSES, Step
 
 
 def draw(step: Step, title: str) -> bytes:
@@ -20,7 +20,7 @@ def draw(step: Step, title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    kernels = sorted(step.kernels.items(), key=lambda each: -each[1])
+    kernels = [*sorted(step.kernels.items(), key=lambda each: -each[1]), (OUTSIDE, step.outside)]
     rows = len(kernels) + len(step.layers)
     with mpl.rc_context({"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(8.6, 1.8 + 0.22 * rows), layout="constrained")

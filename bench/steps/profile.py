@@ -1,185 +1,164 @@
-"""Where the time of a training step of ours goes: by kernel, and by layer and pass.
+"""Where the time of a training step of ours goes: by kernel, by layer and phase, and outside of kernels.
 
-The kernels and the layers of one network are wrapped from outside, so that a step that nobody profiles pays nothing.
+A step is a recorded program, and its record says which kernel each call runs, for which layer and in which phase. A
+step is timed whole, and inside it the loop that runs the calls; in other steps the calls run one by one, and are timed
+each. A step that nobody profiles pays nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from bitlearn.nn import Layer, Sequential, conv_pool
-from bitlearn.ops.dispatch import Kernel, wrapped
-from bitlearn.optim import Optimizer
-from bitlearn.training import train_step
+from bitlearn.ops import programs
+from bitlearn.program import Call, Program
+from bitlearn.training import Trainer
 
 from . import batch, model, optimizer
 
 PASSES = ("forward", "backward", "update")
 #: Where time goes that is no kernel's, and that is no layer's.
 OUTSIDE = "outside kernels"
-LOSS = "loss and the rest"
+LOSS = "loss"
+
+#: Steps that come first and are not counted, and steps whose calls are timed one by one.
+_FIRST, _SINGLY = 2, 5
+_EMPTY_CALLS = 200
 
 _clock = time.perf_counter
 
 
 @dataclass
 class Step:
-    """The seconds of one step: in all, by kernel, and by layer and pass.
+    """The seconds of one step: in all, by kernel, and by layer and phase.
 
-    Kernels and what is outside them sum to the step, and so do layers and the rest. What several threads spend in
-    kernels at once is divided among these. A convolution and its pool, which run as one, count as the convolution.
+    The kernels and what is outside them sum to the step, and so do the layers and what is outside kernels.
     """
 
     seconds: float = 0.0
+    outside: float = 0.0
     kernels: dict[str, float] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def shares(spans: dict[str, list[tuple[float, float]]]) -> dict[str, float]:
-    """Return the time of each name: what several calls cover at once is divided among them.
-
-    >>> shares({"a": [(0, 2)], "b": [(1, 3), (4, 5)]})
-    {'a': 1.5, 'b': 2.5}
-    """
-    events = sorted(
-        event for name, found in spans.items() for begin, end in found for event in ((begin, 1, name), (end, -1, name))
-    )
-    active = dict.fromkeys(spans, 0)
-    total = dict.fromkeys(spans, 0.0)
-    running, before = 0, 0.0
-    for moment, change, name in events:
-        if running:
-            for each, count in active.items():
-                total[each] += (moment - before) * count / running
-        active[name] += change
-        running += change
-        before = moment
-    return total
+@contextmanager
+def _instead(owner: Any, name: str, function: Callable) -> Iterator[None]:
+    """Have another function in the place of an attribute while the ``with`` block runs."""
+    own = vars(owner).get(name)
+    setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
 
 
-class Recorder:
-    """It is told of calls while a step runs, and makes a `Step` of them."""
+def whole(trainer: Trainer, x: Any, y: np.ndarray) -> tuple[float, float]:
+    """Make a step; return its seconds, and those of them in which its kernels ran."""
+    inside, run = [], programs.Program.run
 
-    def __init__(self, model: Sequential):
-        self.model = model
-        self._begin()
-
-    def _begin(self) -> None:
-        self._kernels: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self._layers = {name: dict.fromkeys(PASSES, 0.0) for name in self.model.names}
-
-    def wrap(self, name: str, function: Kernel) -> Kernel:
-        """Return a kernel that tells when it ran."""
-
-        def timed(*arguments: Any, **options: Any) -> None:
-            begun = _clock()
-            function(*arguments, **options)
-            self._kernels[name].append((begun, _clock()))
-
-        def bind(panels: np.ndarray, rows: int | None) -> Kernel:
-            plain = function.bind(panels, rows)  # type: ignore[attr-defined]
-            bound = self.wrap(name, plain)
-            bound.nbytes = plain.nbytes  # type: ignore[attr-defined]
-            return bound
-
-        timed.on_threads = getattr(function, "on_threads", False)  # type: ignore[attr-defined]
-        if hasattr(function, "bind"):
-            timed.bind = bind  # type: ignore[attr-defined]
-        return timed
-
-    def _timed(self, call: Callable, layer: str, part: str) -> Callable:
-        def timed(*arguments: Any, **options: Any) -> Any:
-            begun = _clock()
-            result = call(*arguments, **options)
-            self._layers[layer][part] += _clock() - begun
-            return result
-
-        return timed
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Wrap the kernels, and the passes of the layers of this network."""
-        names = {id(layer): name for name, layer in self.model.items()}
-        pairs = {part: getattr(conv_pool, part) for part in ("forward", "backward")}
-
-        def of_pairs(part: str) -> Callable:
-            def timed(layers: Sequence[Layer], *arguments: Any, **options: Any) -> Any:
-                call = self._timed(pairs[part], names[id(layers[0])], part)
-                return call(layers, *arguments, **options)
-
-            return timed
-
-        with wrapped(self.wrap):
-            for part in pairs:
-                setattr(conv_pool, part, of_pairs(part))
-                for name, layer in self.model.items():
-                    setattr(layer, part, self._timed(getattr(layer, part), name, part))
-            try:
-                yield
-            finally:
-                for part, plain in pairs.items():
-                    setattr(conv_pool, part, plain)
-                for _, layer in self.model.items():
-                    del layer.forward, layer.backward
-
-    def step(self, optimizer: Optimizer, state: dict[str, np.ndarray], x: Any, y: np.ndarray) -> Step:
-        """Make a step and return where its time went."""
-        self._begin()
-        watched = _Update(optimizer, self)
+    def timed(program: programs.Program) -> int:
         begun = _clock()
-        train_step(self.model, watched, state, x, y, optimizer.learning_rate)  # type: ignore[arg-type]
-        seconds = _clock() - begun
-        kernels = shares(self._kernels)
-        kernels[OUTSIDE] = seconds - sum(kernels.values())
-        calls = {name: len(spans) for name, spans in self._kernels.items()}
-        layers = dict(self._layers)
-        spent = sum(sum(parts.values()) for parts in layers.values())
-        layers[LOSS] = {"forward": seconds - spent, "backward": 0.0, "update": 0.0}
-        return Step(seconds, kernels, calls, layers)
+        ran = run(program)
+        inside.append(_clock() - begun)
+        return ran
 
-    def updated(self, name: str, seconds: float) -> None:
-        """Count the update of a parameter, ``layer.parameter``, to its layer."""
-        self._layers[name.rpartition(".")[0]]["update"] += seconds
+    with _instead(programs.Program, "run", timed):
+        begun = _clock()
+        trainer.step(x, y, trainer.optimizer.rate(trainer.model.precision))
+        return _clock() - begun, sum(inside)
 
 
-class _Update:
-    """An optimiser whose update of each layer is timed."""
+def singly(trainer: Trainer, x: Any, y: np.ndarray) -> list[float]:
+    """Make a step whose calls run one by one; return the seconds of each."""
+    program: Program = trainer.recorded(len(y)).program
+    found: list[float] = []
+    with _instead(program, "run", lambda: found.extend(seconds for _, seconds in program.profile())):
+        trainer.step(x, y, trainer.optimizer.rate(trainer.model.precision))
+    return found
 
-    def __init__(self, optimizer: Optimizer, recorder: Recorder):
-        self._optimizer, self._recorder = optimizer, recorder
 
-    def update(self, parameters: dict, gradients: dict, state: dict, learning_rate: float) -> None:
-        step = state["step"].copy()
-        for name, gradient in gradients.items():
-            # Every parameter is updated as in the one call that this stands for: in the same step.
-            state["step"][...] = step
-            begun = _clock()
-            self._optimizer.update(parameters, {name: gradient}, state, learning_rate)
-            self._recorder.updated(name, _clock() - begun)
+def _empty_call() -> float:
+    """Return the seconds of a call that does nothing, which each call that is timed alone takes more."""
+    byte = np.zeros((1, 1), dtype=np.uint8)
+    program = programs.compile_program([("copy", (byte, byte.copy()), None)])
+    spent = []
+    for _ in range(_EMPTY_CALLS):
+        begun = _clock()
+        program.run()
+        spent.append(_clock() - begun)
+    return median(spent)
+
+
+def kernel_of(call: Call) -> str:
+    """Return the name of what a call runs: a kernel's, or a Python function's."""
+    return call.kernel if isinstance(call.kernel, str) else call.kernel.__name__.lstrip("_")
+
+
+def divided(calls: list[Call], seconds: list[float], inside: float, names: list[str]) -> Step:
+    """Divide the time inside kernels among the calls, as the seconds of each are to one another.
+
+    Parameters
+    ----------
+    calls : list of Call
+    seconds : list of float
+        Of each call.
+    inside : float
+        Of all calls in one run.
+    names : list of str
+        The layers, in the order of the network.
+
+    Returns
+    -------
+    Step
+        In which nothing is outside kernels.
+    """
+    share = inside / sum(seconds)
+    kernels: dict[str, float] = defaultdict(float)
+    layers = {name: dict.fromkeys(PASSES, 0.0) for name in [*names, LOSS]}
+    for call, each in zip(calls, seconds, strict=True):
+        kernels[kernel_of(call)] += each * share
+        layer = layers.setdefault(call.path or LOSS, dict.fromkeys(PASSES, 0.0))
+        layer[call.phase if call.phase in PASSES else "forward"] += each * share
+    return Step(inside, 0.0, dict(kernels), dict(Counter(map(kernel_of, calls))), layers)
+
+
+def timed(trainer: Trainer, x: Any, y: np.ndarray, steps: int) -> tuple[float, float]:
+    """Make some steps, after two that are not counted; return what `whole` gave for the one of median time."""
+    found = [whole(trainer, x, y) for _ in range(_FIRST + steps)][_FIRST:]
+    return sorted(found)[steps // 2]
+
+
+def started(network: str, policy: str) -> Trainer:
+    """Return the trainer of a network of ours with its first weights."""
+    return Trainer(model(network, policy), optimizer())
 
 
 def profile(network: str, policy: str, batch_size: int, steps: int = 9) -> Step:
-    """Return the step of median time of some steps, after two that are not counted.
+    """Return where the time of a step goes: medians of some steps, after two that are not counted.
 
     Parameters
     ----------
     network, policy : str
     batch_size : int
     steps : int
-        An odd number.
     """
-    own, rule = model(network, policy), optimizer()
-    state = rule.init(own.parameters(), own.precision, own.binary_parameters())
-    codes, labels = batch(network, batch_size)
-    recorder = Recorder(own)
-    with recorder.watching():
-        found = [recorder.step(rule, state, codes, labels) for _ in range(2 + steps)][2:]
-    return sorted(found, key=lambda each: each.seconds)[len(found) // 2]
+    trainer, (x, y) = started(network, policy), batch(network, batch_size)
+    seconds, inside = timed(trainer, x, y, steps)
+    empty = _empty_call()
+    spent = zip(*(singly(trainer, x, y) for _ in range(_SINGLY)), strict=True)
+    # A call that does next to nothing is as good as empty, and may well be faster than that.
+    each = [max(median(one) - empty, empty / 100) for one in spent]
+    step = divided(trainer.recorded(batch_size).program.calls, each, inside, trainer.model.names)
+    step.seconds, step.outside = seconds, seconds - inside
+    return step

@@ -1,7 +1,7 @@
 """PyTorch doing what our networks do under ``standard``: float32 that plays binary, as libraries on top of it train.
 
 Latent weights in float32, the sign by a straight-through estimator that keeps its argument, as in Larq and Brevitas;
-batch norm with a shift and no gain; the same pools, loss and Adam. Only the worker imports this module.
+batch norm with a bias and no gain; the same pools, loss and Adam. Only the worker imports this module.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 from torch.nn import functional
 
 from bitlearn import nn
-from bitlearn.nn import Sequential
+from bitlearn.nn import Model
 from bitlearn.nn.norm import MOMENTUM
-from bitlearn.nn.norm_float import EPSILON
-from bitlearn.nn.weights import CODE_SCALE
+from bitlearn.nn.spec import CODE_UNIT
 
 from . import PYTORCH, Task, batch, model, optimizer
+
+#: PyTorch's own default. The variance of sums of bits is far larger, and ours adds nothing to it.
+_EPSILON = 1e-5
 
 
 class SignSTE(torch.autograd.Function):
@@ -63,45 +65,43 @@ class Norm(torch.nn.Module):
     mean: torch.Tensor
     variance: torch.Tensor
 
-    def __init__(self, shift: np.ndarray):
+    def __init__(self, bias: np.ndarray):
         super().__init__()
-        self.shift = torch.nn.Parameter(torch.from_numpy(shift))
-        self.register_buffer("mean", torch.zeros(len(shift)))
-        self.register_buffer("variance", torch.ones(len(shift)))
+        self.bias = torch.nn.Parameter(torch.from_numpy(bias))
+        self.register_buffer("mean", torch.zeros(len(bias)))
+        self.register_buffer("variance", torch.ones(len(bias)))
 
     def forward(self, x: Any) -> Any:
-        return functional.batch_norm(x, self.mean, self.variance, None, self.shift, True, 1 - MOMENTUM, EPSILON)
+        return functional.batch_norm(x, self.mean, self.variance, None, self.bias, True, 1 - MOMENTUM, _EPSILON)
 
 
 #: The maps (height, width, channels) that the inputs of a matrix of weights are, where a layer has flattened them.
 Maps = tuple[int, ...] | None
 
 
-def network_of(ours: Sequential) -> tuple[Any, dict[str, Maps]]:
+def network_of(ours: Model) -> tuple[Any, dict[str, Maps]]:
     """Return PyTorch's network with the weights of ours, and its parameters by our names, in order."""
     layers: list[Any] = []
     names: dict[str, Maps] = {}
-    shape = ours.input_shape
     maps: Maps = None
     for name, layer in ours.items():
         names |= {f"{name}.{key}": maps if key == "weight" else None for key in layer.parameters()}
         if isinstance(layer, nn.Flatten):
             layers.append(torch.nn.Flatten())
-            maps = shape if len(shape) == 3 else None
-        elif isinstance(layer, nn.InputLinear | nn.BinaryLinear):
+            maps = layer.spec.shape if len(layer.spec.shape) == 3 else None
+        elif isinstance(layer, nn.BinaryLinear):
             layers.append(Linear(_weight(layer.weight, maps)))
             maps = None
-        elif isinstance(layer, nn.InputConv2d | nn.BinaryConv2d):
+        elif isinstance(layer, nn.BinaryConv2d):
             padding = layer.kernel[0] // 2 if layer.padding == "same" else 0
             layers.append(Conv2d(_weight(layer.weight, None), padding))
         elif isinstance(layer, nn.MaxPool2d):
             layers.append(torch.nn.MaxPool2d(layer.window))
         else:
             assert isinstance(layer, nn.BatchNorm | nn.BatchNormSign)
-            layers.append(Norm(layer.shift.copy()))
+            layers.append(Norm(layer.bias.copy()))
             if isinstance(layer, nn.BatchNormSign):
                 layers.append(Sign())
-        shape = layer.output_shape(shape)
     return torch.nn.Sequential(*layers), names
 
 
@@ -124,7 +124,7 @@ def _our_order(gradient: np.ndarray, maps: Maps) -> np.ndarray:
 class Training:
     """A network, its loss on a batch, and its optimiser, in one of PyTorch's ways."""
 
-    def __init__(self, way: str, ours: Sequential, codes: np.ndarray, labels: np.ndarray):
+    def __init__(self, way: str, ours: Model, codes: np.ndarray, labels: np.ndarray):
         self.way = PYTORCH[way]
         self.network, self.names = network_of(ours)
         self.input, self.labels = inputs(codes, self.way["channels_last"]), torch.from_numpy(labels)
@@ -162,7 +162,7 @@ class Training:
 
 def inputs(codes: np.ndarray, channels_last: bool) -> Any:
     """Return a batch as PyTorch takes it: float32, channels first in shape."""
-    real = torch.from_numpy(codes.astype(np.float32) * np.float32(CODE_SCALE)).permute(0, 3, 1, 2)
+    real = torch.from_numpy(codes.astype(np.float32) * np.float32(CODE_UNIT)).permute(0, 3, 1, 2)
     return real.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 

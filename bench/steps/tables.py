@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..tables import Row, duration
 from . import OURS
-from .profile import PASSES, Step
+from .profile import OUTSIDE, PASSES, Step
 from .race import Entry
 
 STANDINGS = ("network", "way", "median", "fastest", "peak memory", "times")
@@ -26,8 +26,8 @@ def memory(size: int) -> str:
 def standings(entries: Sequence[Entry]) -> list[Row]:
     """Return rows of `STANDINGS`: the ways of each network, the fastest first, against the fastest of ours."""
     rows: list[Row] = []
-    for title in dict.fromkeys(_title(entry) for entry in entries):
-        group = [entry for entry in entries if _title(entry) == title and entry["seconds"] is not None]
+    for title in dict.fromkeys(title_of(entry) for entry in entries):
+        group = [entry for entry in entries if title_of(entry) == title and entry["seconds"] is not None]
         best = min((entry["seconds"] for entry in group if entry["way"] in OURS), default=None)
         for entry in sorted(group, key=lambda each: each["seconds"]):
             rows.append(
@@ -47,31 +47,32 @@ def standings(entries: Sequence[Entry]) -> list[Row]:
 def missing(entries: Sequence[Entry]) -> list[str]:
     """Return a line for each way that was not timed, with the reason."""
     return [
-        f"{entry['way']} was not timed on {_title(entry)}: {entry['reason']}" for entry in entries if entry["reason"]
+        f"{entry['way']} was not timed on {title_of(entry)}: {entry['reason']}" for entry in entries if entry["reason"]
     ]
 
 
-def _title(entry: Entry) -> str:
+def title_of(entry: Entry) -> str:
+    """Return what the entries of one race have in common."""
     return f"{entry['network']}, batch {entry['batch_size']}, threads {entry['threads']}"
 
 
 def by_kernel(step: Step) -> list[Row]:
-    """Return rows of `BY_KERNEL`, the longest first, and their sum."""
+    """Return rows of `BY_KERNEL`, the longest first, what is outside of them, and their sum."""
     rows: list[Row] = [
-        (name, str(step.calls.get(name, "")), duration(seconds), _share(seconds, step))
+        (name, str(step.calls[name]), duration(seconds), _share(seconds, step))
         for name, seconds in sorted(step.kernels.items(), key=lambda each: -each[1])
     ]
-    total = sum(step.kernels.values())
-    return [*rows, ("step", str(sum(step.calls.values())), duration(total), _share(total, step))]
+    rows.append((OUTSIDE, "", duration(step.outside), _share(step.outside, step)))
+    return [*rows, ("step", str(sum(step.calls.values())), duration(step.seconds), _share(step.seconds, step))]
 
 
 def by_layer(step: Step) -> list[Row]:
-    """Return rows of `BY_LAYER`, in the network's order, and their sum."""
+    """Return rows of `BY_LAYER`, in the network's order, their sum, and what is outside kernels."""
     sums = {name: sum(each[name] for each in step.layers.values()) for name in PASSES}
     rows: list[Row] = []
-    for name, parts in [*step.layers.items(), ("step", sums)]:
+    for name, parts in [*step.layers.items(), ("layers and loss", sums)]:
         rows.append((name, *(duration(parts[part]) for part in PASSES), _share(sum(parts.values()), step)))
-    return rows
+    return [*rows, (OUTSIDE, *[""] * len(PASSES), _share(step.outside, step))]
 
 
 def _share(seconds: float, step: Step) -> str:

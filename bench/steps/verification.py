@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bitlearn.nn import Sequential
-from bitlearn.nn.losses import softmax_cross_entropy
-from bitlearn.quantizers import BinaryGradient, SumsGradient
+from bitlearn.nn import Model
+from bitlearn.training import Trainer
 
-from . import PYTORCH, SEED
+from . import PYTORCH, SEED, optimizer
 
-#: Shifts start at 0, and sums of bits often equal their mean: a sign of what rounding makes of 0. So the comparison is
-#: made with shifts up to this.
-_SHIFT = 0.1
+#: At least so many are compared: normalised over a few examples, gradients of weights vanish, and rounding is left.
+EXAMPLES = 100
+
+#: Biases start at 0, and sums of bits often equal their mean: a sign of what rounding makes of 0. So the comparison is
+#: made with biases up to this.
+_BIAS = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,26 @@ def tolerance(way: str) -> Tolerance:
     return BFLOAT16 if PYTORCH[way]["bfloat16"] else FLOAT32
 
 
-def disturb(model: Sequential) -> Sequential:
-    """Give a network shifts that differ from 0, in place, and return it."""
+def disturb(model: Model) -> Model:
+    """Give a network biases that differ from 0, in place, and return it."""
     rng = np.random.default_rng(SEED)
     for key, array in model.parameters().items():
-        if key.endswith(".shift"):
-            array[...] = rng.uniform(-_SHIFT, _SHIFT, size=array.shape)
+        if key.endswith(".bias"):
+            array[...] = rng.uniform(-_BIAS, _BIAS, size=array.shape)
     return model
 
 
-def first_step(model: Sequential, codes: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-    """Return the loss of a network of ours and the gradient of each parameter, as numbers."""
-    scores, caches = model.forward(codes, training=True)
-    assert isinstance(scores, np.ndarray)
-    loss, grad = softmax_cross_entropy(scores, labels)
-    _, found = model.backward(caches, grad)
-    parameters, gradients = model.parameters(), {}
-    for key, each in found.items():
-        dense = each.dense(parameters[key], slice(None)) if isinstance(each, BinaryGradient | SumsGradient) else each
-        gradients[key] = np.asarray(dense)
-    return loss, gradients
+def first_step(model: Model, codes: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """Return the loss of a network of ours, which is left as it is, and the gradient of each parameter as numbers."""
+    gradients: dict[str, np.ndarray] = {}
+
+    def keep(name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
+        gradients[name] = gradient.copy()
+
+    rule = optimizer()
+    trainer = Trainer(copy.deepcopy(model), rule, transforms=(keep,))
+    loss = trainer.step(codes, labels, rule.learning_rate)
+    return loss, {name: gradients[name] for name in trainer.parameters}
 
 
 def differences(
@@ -93,7 +96,7 @@ def agrees(found: dict[str, Any], allowed: Tolerance) -> bool:
     )
 
 
-def of_pytorch(way: str, model: Sequential, codes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def of_pytorch(way: str, model: Model, codes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return how far the first step of a way of PyTorch's is from ours."""
     from . import pytorch
 

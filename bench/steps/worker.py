@@ -40,7 +40,8 @@ def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]]
         command = json.loads(line)
         match command["do"]:
             case "verify":
-                found = verification.of_pytorch(task.way, model(task.network, "standard"), codes, labels)
+                enough = batch(task.network, max(task.batch_size, verification.EXAMPLES))
+                found = verification.of_pytorch(task.way, model(task.network, "standard"), *enough)
                 answer(found | {"agrees": verification.agrees(found, verification.tolerance(task.way))})
             case "start":
                 step = way.start(task, codes, labels)

@@ -5,6 +5,9 @@ asked for: ``VARIANTS``, the kernels of each of its variants, best first, and ``
 available here. A variant may be partial: what it lacks falls through to the next one of the chain
 ``cext (best variant first) -> jit -> reference``. A third table, ``CHOOSING``, is for kernels that take one of two
 variants by the sizes of a product, where no variant is asked for by name; ``function.at(shape)`` says which one.
+
+A variant may have kernels that the reference lacks: forms of others, for its own layout of an operand. Whoever asks for
+one has been told to by the backend (`product_form`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 
 import numpy as np
@@ -155,16 +159,38 @@ def forget() -> None:
     _found.clear()
 
 
+class Bound:
+    """A kernel on panels with its panels bound: called with the arguments around them.
+
+    Parameters
+    ----------
+    function : callable
+    panels : ndarray
+    """
+
+    __slots__ = ("function", "panels")
+
+    def __init__(self, function: Kernel, panels: np.ndarray) -> None:
+        self.function, self.panels = function, panels
+
+    def __call__(self, left: object, *rest: object) -> None:
+        """Run the kernel."""
+        self.function(left, self.panels, *rest)
+
+    def call(self, arguments: tuple, threads: int = 1) -> tuple[Kernel, tuple]:
+        """Return the kernel that runs a product on so many threads, and the arguments for it."""
+        left, *rest = arguments
+        return self.function, (left, self.panels, *rest)
+
+
 def bound(function: Kernel, panels: np.ndarray, rows: int | None = None) -> Kernel:
     """Return a kernel on panels with its panels bound: a function of the arguments around them.
 
     A backend whose kernels look at an array before they use it, or lay it out their own way, offers
     ``function.bind(panels, rows)``: for products of `rows` rows in all, or for as many as may come. Its result has
-    ``nbytes()``, the bytes that it keeps beside the panels.
+    ``nbytes()``, the bytes that it keeps beside the panels, and `Bound`'s ``call``.
     """
-    if hasattr(function, "bind"):
-        return function.bind(panels, rows)
-    return lambda a, *rest: function(a, panels, *rest)
+    return function.bind(panels, rows) if hasattr(function, "bind") else Bound(function, panels)
 
 
 def implementing(kernel: str) -> list[str]:
@@ -203,7 +229,9 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     'reference'
     """
     if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+        near = get_close_matches(str(kernel), KERNELS, 3, 0.5)
+        meant = f"; perhaps {' or '.join(near)}" if near else ""
+        raise ValueError(f"kernel must be the name of a kernel, got {kernel!r}{meant}")
     if shape is None:
         return _resolve(kernel, current())[0]
     if len(shape) != 3 or any(size < 0 for size in shape):

@@ -1,9 +1,10 @@
-"""``bitlearn bench``: kernels beside the rivals that are installed, whole training steps, and a profile of a step."""
+"""``bitlearn bench``: kernels, training steps and predictions beside other packages, and a profile of a step."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from itertools import count
 from typing import Any
 
@@ -11,10 +12,12 @@ from bitlearn.cli.arguments import add_threads, output_file
 from bitlearn.cli.progress import Console, table
 
 NAME = "bench"
-HELP = "time the kernels, or whole training steps, beside other packages, after checking that the answers agree"
+HELP = "time kernels, training steps or predictions beside other packages, after checking that the answers agree"
 
-#: Seconds for each that is timed, where none are named: a kernel at a case, a way of making steps.
-_SECONDS, _STEP_SECONDS = 0.2, 3.0
+#: Seconds for each that is timed, where none are named: a kernel at a case, a way of making steps, one of predicting.
+_SECONDS, _STEP_SECONDS, _PREDICTION_SECONDS = 0.2, 3.0, 1.0
+#: Examples, where no number is named.
+_BATCH_SIZES = (100,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="LIST",
         help="training steps of mlp, cnv or binarynet, ours and PyTorch's, in the place of kernels",
+    )
+    what.add_argument(
+        "--predict",
+        type=_names,
+        default=None,
+        metavar="LIST",
+        help="predictions of mlp, cnv or binarynet, ours and those of the same network in float32",
     )
     what.add_argument(
         "--profile", default=None, metavar="NETWORK", help="where the time of a training step of ours goes"
@@ -48,9 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rivals", type=_names, default=None, metavar="LIST", help="names, or none; else all that are installed"
     )
     parser.add_argument(
-        "--ways", type=_names, default=None, metavar="LIST", help="of steps, such as int8,torch-eager; else all"
+        "--ways",
+        type=_names,
+        default=None,
+        metavar="LIST",
+        help="of steps, such as int8,torch-eager, or of predicting, such as bitlearn,onnxruntime; else all",
     )
-    parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="examples in a step")
+    parser.add_argument(
+        "--batch-size",
+        type=_counts,
+        default=None,
+        metavar="LIST",
+        help=f"examples in a step or a prediction, as in 100,10,2; else {_BATCH_SIZES[0]}, and 1 in a prediction",
+    )
     parser.add_argument("--precision", default="int8", metavar="NAME", help="the policy of the step that is profiled")
     parser.add_argument(
         "--plot", type=output_file, default=None, metavar="FILE", help="draw the profile in this file, in SVG"
@@ -60,17 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=None,
         metavar="X",
-        help=f"for each that is timed: {_SECONDS} for a kernel at each case, {_STEP_SECONDS:g} for a way of steps",
+        help=f"for each that is timed: {_SECONDS} for a kernel at each case, {_STEP_SECONDS:g} for a way of steps, "
+        f"{_PREDICTION_SECONDS:g} for one of predicting",
     )
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
-    """Measure, and return an entry a kernel, form, shape, variant and rival; or a way of making steps; or a profile."""
+    """Measure; return an entry a kernel, form, shape, variant and rival, or an entry a way; or a profile."""
     if arguments.plot is not None and arguments.profile is None:
         raise ValueError("--plot needs --profile NETWORK, got none")
     if arguments.steps is not None:
         return _steps(arguments)
+    if arguments.predict is not None:
+        return _predictions(arguments)
     return _kernels(arguments) if arguments.profile is None else _profile(arguments)
 
 
@@ -80,15 +103,38 @@ def _steps(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from bitlearn.bench.steps import race
 
     count = threads.resolve(arguments.threads)
-    networks = [
-        [steps.Task(name, way, arguments.batch_size, count) for way in arguments.ways or steps.WAYS]
+    races = [
+        [steps.Task(name, way, size, count) for way in arguments.ways or steps.WAYS]
         for name in arguments.steps
+        for size in arguments.batch_size or _BATCH_SIZES
     ]
     entries = []
-    for tasks in networks:
-        entries += race.race(tasks, arguments.seconds or _STEP_SECONDS, lambda text: print(text, file=sys.stderr))
+    for tasks in races:
+        entries += race.race(tasks, arguments.seconds or _STEP_SECONDS, _progress)
     machine = records.machine()
     return [entry | {"machine": machine} for entry in entries]
+
+
+def _predictions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from bitlearn import threads
+    from bitlearn.bench import predictions, records
+    from bitlearn.bench.predictions import race
+
+    count = threads.resolve(arguments.threads)
+    races = [
+        [predictions.Task(name, way, size, count) for way in arguments.ways or predictions.WAYS]
+        for name in arguments.predict
+        for size in arguments.batch_size or (1,)
+    ]
+    entries = []
+    for tasks in races:
+        entries += race.race(tasks, arguments.seconds or _PREDICTION_SECONDS, _progress)
+    machine = records.machine()
+    return [entry | {"machine": machine} for entry in entries]
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _profile(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +147,10 @@ def _profile(arguments: argparse.Namespace) -> dict[str, Any]:
     from bitlearn.files import atomic_write
 
     bl.set_num_threads(threads.resolve(arguments.threads))
-    task = steps.Task(arguments.profile, arguments.precision, arguments.batch_size, bl.get_num_threads())
+    sizes = arguments.batch_size or _BATCH_SIZES
+    if len(sizes) > 1:
+        raise ValueError(f"--profile needs one batch size, got {', '.join(map(str, sizes))}")
+    task = steps.Task(arguments.profile, arguments.precision, sizes[0], bl.get_num_threads())
     if task.way not in steps.OURS:
         raise ValueError(f"precision must be one of {', '.join(steps.OURS)}, got {task.way!r}")
     found = profile.profile(task.network, task.way, task.batch_size)
@@ -138,18 +187,22 @@ def _kernels(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def report(result: list[dict[str, Any]] | dict[str, Any], console: Console) -> None:
     """Print who is how fast at each case, and what could not be timed; or where a step's time goes."""
     from bitlearn.bench import tables
+    from bitlearn.bench.predictions import tables as prediction_tables
     from bitlearn.bench.steps import tables as step_tables
     from bitlearn.bench.steps.profile import Step
 
     if isinstance(result, dict):
-        step = Step(**{key: result[key] for key in ("seconds", "kernels", "calls", "layers")})
+        step = Step(**{each.name: result[each.name] for each in fields(Step)})
         title = f"{result['network']}, {result['precision']}, batch {result['batch_size']}, threads {result['threads']}"
         console.print(table(f"A step of {title}, by kernel", step_tables.BY_KERNEL, step_tables.by_kernel(step)))
         console.print(table(f"A step of {title}, by layer", step_tables.BY_LAYER, step_tables.by_layer(step)))
         return
     if result and "way" in result[0]:
-        title = "Seconds a step; times: so many times as long as the fastest of ours takes"
-        console.print(table(title, step_tables.STANDINGS, step_tables.standings(result)))
+        if "measures" in result[0]:
+            title, found = "Seconds a prediction; times: so many times as long as ours takes", prediction_tables
+        else:
+            title, found = "Seconds a step; times: so many times as long as the fastest of ours takes", step_tables
+        console.print(table(title, found.STANDINGS, found.standings(result)))
         for line in step_tables.missing(result):
             console.print(line)
         return
@@ -164,6 +217,13 @@ def _names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"names with commas between were wanted, got {text!r}")
     return names
+
+
+def _counts(text: str) -> list[int]:
+    names = _names(text)
+    if not all(name.isdecimal() for name in names):
+        raise argparse.ArgumentTypeError(f"whole numbers with commas between were wanted, got {text!r}")
+    return [int(name) for name in names]
 
 
 def _seconds(text: str) -> float:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads
-from bitlearn.cli.progress import Console, table, watcher
+from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
 NAME = "continual"
@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     del data  # the scenario has its own copy, which a meter has to find in its baseline
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}
     experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
-    with watcher(f"{arguments.method} on {arguments.dataset}") as progress:
+    with progress(f"{arguments.method} on {arguments.dataset}") as hook:
         meter = memory.PeakMeter()
         model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
-        outcome = continual.run(arguments.method, scenario, model, rule, options, watcher=progress, measure=meter)
+        found = continual.run(arguments.method, scenario, model, rule, options, hooks=hook, measure=meter)
     return {
         "dataset": arguments.dataset,
         "scenario": arguments.scenario,
@@ -77,18 +77,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": arguments.model,
         "precision": arguments.precision,
         "optimizer": arguments.optimizer,
-        "learning_rate": arguments.learning_rate or rule.learning_rate,
+        "learning_rate": arguments.learning_rate or rule.rate(model.precision),
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
         "seed": arguments.seed,
         "threads": bl.get_num_threads(),
         "tasks": [list(task.classes) for task in scenario.tasks],
-        "accuracy_matrix": outcome.accuracy_matrix,
-        **outcome.metrics,
-        "replay_bytes": outcome.replay_bytes,
+        "accuracy_matrix": found.accuracy_matrix,
+        **found.metrics,
+        "replay_bytes": found.replay_bytes,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
-        "seconds": outcome.seconds,
+        "seconds": found.seconds,
     }
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitlearn.cli.arguments import add_seed, add_threads, output_folder
-from bitlearn.cli.progress import Console, table, watcher
+from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
 if TYPE_CHECKING:
-    from bitlearn.continual import Options, Outcome, Scenario
+    from bitlearn.continual import Options, Result, Scenario
     from bitlearn.memory import PeakMeter
-    from bitlearn.nn import Sequential
+    from bitlearn.nn import Model
 
 NAME = "demo"
 HELP = "learn digits class by class with a binary network, and write a report"
@@ -32,21 +32,34 @@ _METHODS = {
 }
 _MEANINGS = {
     "W": "weights, latent ones of binary layers",
-    "packed W": "signs of the weights, one bit each",
+    "packed W": "signs of the weights, one bit each, as the products take them",
     "momenta": "the optimiser's moments",
-    "beta": "the batch norm's shift",
-    "running statistics": "means and spreads for inference",
-    "X": "what each layer was given, kept for the backward pass; bits behind a sign",
+    "beta": "the batch norm's biases",
+    "running statistics": "means and deviations for inference",
+    "coefficients": "the optimiser's numbers in this step",
+    "constants": "masks and thresholds that never change",
+    "finite": "flags: what was not finite, if anything",
+    "random keys": "what random bits are drawn by",
+    "X": "what each layer was given, kept for the backward pass; bits after a sign",
     "Y": "a layer's sums, before the batch norm",
+    "labels": "the classes of the examples",
+    "loss": "each example's loss",
+    "powers": "exponentials of the scores",
     "mu, psi": "the batch norm's statistics of this batch",
+    "sums": "a channel's sums",
+    "bounds": "the integers that a sign compares with",
+    "factors": "what a channel's gradient is multiplied by",
+    "scales": "what a code of a gradient is worth",
     "STE mask": "where a sign lets the gradient through, one bit a value",
     "pool mask": "where a maximum came from",
     "dX": "gradient of a layer's input, as it is passed on",
     "dX sums": "gradient of a layer's input, as exact integers",
     "dY": "gradient of a layer's sums, quantized",
     "dW": "gradients of the weights; signs alone for binary layers",
-    "dbeta": "gradients of the shifts",
-    "scratch": "NumPy's and the update's temporaries, which are not told to the book",
+    "dW sums": "sums of which signs are kept, a few at a time",
+    "dbeta": "gradients of the biases",
+    "scratch": "what a kernel needs for itself",
+    "gaps": "bytes of the arena that nobody uses then",
 }
 
 
@@ -63,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Learn with each method, account for the memory, write the report, and return the numbers."""
     import bitlearn as bl
-    from bitlearn import continual, datasets, memory, report, threads
+    from bitlearn import config, continual, datasets, memory, report, threads
     from bitlearn.cli import experiment
 
     begun = time.perf_counter()
@@ -79,13 +92,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     # Latent replay comes first: what another method has left in the process would hide what this one needs.
     meter = memory.PeakMeter()
-    outcomes = {}
+    results = {}
     for method in sorted(_METHODS, key=lambda name: name != "latent-replay"):
-        outcomes[method] = _learn(method, scenario, options, meter if method == "latent-replay" else None)
-    *rows, total = memory.table(_network(scenario, arguments.seed), rule, _BATCH_SIZE)
+        results[method] = _learn(method, scenario, options, meter if method == "latent-replay" else None)
+    rows = memory.predict(_network(scenario, arguments.seed), rule, _BATCH_SIZE)
 
-    configuration = bl.show_config(mode="dict")
-    assert configuration is not None
+    configuration = config.configuration()
     path = arguments.out / _REPORT
     result = {
         "dataset": "digits",
@@ -97,19 +109,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "seed": options.seed,
-        "methods": [_method(outcomes[name], scenario, options) for name in _METHODS],
+        "methods": [_method(results[name], scenario, options) for name in _METHODS],
         "memory": {
             "rows": [
                 {
                     "variable": row.variable,
+                    "lifetime": row.lifetime,
                     "meaning": _MEANINGS[row.variable],
-                    "predicted_bytes": row.predicted_bytes,
-                    "tracked_bytes": row.tracked_bytes,
+                    "bytes": row.bytes,
                 }
                 for row in rows
             ],
-            "predicted_bytes": total.predicted_bytes,
-            "tracked_bytes": total.tracked_bytes,
+            "bytes": sum(row.bytes for row in rows),
             "peak_bytes_measured": meter.peak_bytes,
             "how": meter.how,
         },
@@ -126,7 +137,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _network(scenario: Scenario, seed: int) -> Sequential:
+def _network(scenario: Scenario, seed: int) -> Model:
     from bitlearn import models
 
     return models.mlp(
@@ -134,28 +145,28 @@ def _network(scenario: Scenario, seed: int) -> Sequential:
     )
 
 
-def _learn(method: str, scenario: Scenario, options: Options, measure: PeakMeter | None) -> Outcome:
+def _learn(method: str, scenario: Scenario, options: Options, measure: PeakMeter | None) -> Result:
     from bitlearn import continual
     from bitlearn.cli import experiment
 
-    with watcher(method) as progress:
+    with progress(method) as hook:
         network = _network(scenario, options.seed)
         return continual.run(
-            method, scenario, network, experiment.optimizer("adam"), options, watcher=progress, measure=measure
+            method, scenario, network, experiment.optimizer("adam"), options, hooks=hook, measure=measure
         )
 
 
-def _method(outcome: Outcome, scenario: Scenario, options: Options) -> dict[str, Any]:
+def _method(found: Result, scenario: Scenario, options: Options) -> dict[str, Any]:
     # Joint training keeps no replay memory, but it needs the images of all earlier tasks at hand.
-    images = sum(task.train.x.nbytes for task in scenario.tasks[:-1]) if outcome.method == "joint" else 0
+    images = sum(task.train.x.nbytes for task in scenario.tasks[:-1]) if found.method == "joint" else 0
     return {
-        "name": outcome.method,
-        "description": _METHODS[outcome.method].format(replay_size=options.replay_size),
-        "accuracy_matrix": outcome.accuracy_matrix,
-        **outcome.metrics,
-        "replay_bytes": outcome.replay_bytes,
-        "kept_bytes": outcome.replay_bytes + images,
-        "seconds": outcome.seconds,
+        "name": found.method,
+        "description": _METHODS[found.method].format(replay_size=options.replay_size),
+        "accuracy_matrix": found.accuracy_matrix,
+        **found.metrics,
+        "replay_bytes": found.replay_bytes,
+        "kept_bytes": found.replay_bytes + images,
+        "seconds": found.seconds,
     }
 
 
@@ -189,14 +200,10 @@ def report(result: dict[str, Any], console: Console) -> None:
     columns = ("method", "average accuracy", "forgetting", "kept of earlier tasks", "seconds")
     console.print(table("After the last task", columns, averages) + "\n")
     memory = result["memory"]
-    variables = [(row["variable"], *_sizes(row), row["meaning"]) for row in memory["rows"]]
-    variables.append(("together at most", *_sizes(memory), "at one moment: less than the sum"))
-    title = f"Memory of a training step of {result['batch_size']} examples"
-    console.print(table(title, ("variable", "predicted", "measured", "what it is"), variables))
+    variables = [(row["variable"], row["lifetime"], size(row["bytes"]), row["meaning"]) for row in memory["rows"]]
+    variables.append(("together", "", size(memory["bytes"]), "known before the step runs"))
+    title = f"Memory of a training step of {result['batch_size']} examples, at its fullest"
+    console.print(table(title, ("variable", "lifetime", "bytes", "what it is"), variables))
     resident = size(memory["peak_bytes_measured"])
     console.print(f"Resident memory while latent-replay learnt: at most {resident} above the level before.\n")
     console.print(f"{result['seconds']:.0f} s in all. The report, with plots: {result['report']}")
-
-
-def _sizes(row: dict[str, Any]) -> tuple[str, str]:
-    return size(row["predicted_bytes"]), "" if row["tracked_bytes"] is None else size(row["tracked_bytes"])

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from bitlearn import models, optim
-from bitlearn.nn import Sequential
+from bitlearn.errors import by_name
+from bitlearn.nn import Model
 from bitlearn.optim import Optimizer
-from bitlearn.training import train_step
+from bitlearn.training import Trainer
 
 #: Settings that make a network of each kind as small as it can be, with every kind of layer.
 _TINY: dict[str, dict[str, Any]] = {
@@ -33,16 +34,13 @@ def optimizer(name: str) -> Optimizer:
     ValueError
         Where there is none.
     """
-    if name not in optim.OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(optim.OPTIMIZERS)}, got {name!r}")
-    return optim.OPTIMIZERS[name]()
+    return by_name("optimizer", name, optim.OPTIMIZERS)()
 
 
-def digest(model: Sequential) -> str:
-    """Return the SHA-256 of all parameters and running statistics: equal weights have equal digests."""
+def digest(model: Model) -> str:
+    """Return the SHA-256 of the values of all trained arrays and running statistics, in the order of the network."""
     total = hashlib.sha256()
-    for name, array in sorted((model.parameters() | model.statistics()).items()):
-        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+    for array in model.state().values():
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
 
@@ -59,8 +57,6 @@ def warm_up(name: str, input_shape: tuple[int, ...], rule: Optimizer, **options:
         Where there is no such network or precision, or the network does not take inputs of this shape.
     """
     model = models.build(name, input_shape, 2, **_TINY.get(name, {}), **options)
-    state = rule.init(model.parameters(), model.precision, model.binary_parameters())
     codes = np.zeros((2, *input_shape), dtype=np.int8)
-    train_step(model, rule, state, codes, np.array([0, 1]), rule.learning_rate)
-    model.predict(codes)
+    Trainer(model, rule).step(codes, np.array([0, 1]), rule.rate(model.precision))
     model.freeze().predict(codes)

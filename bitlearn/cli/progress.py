@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 if TYPE_CHECKING:
-    from bitlearn.training import Watcher
+    from bitlearn.training import Hook
 
 #: Without a terminal, a line at most this often.
 _EVERY_SECONDS = 5.0
@@ -69,8 +69,8 @@ def _number(cell: str) -> bool:
 
 
 @contextmanager
-def watcher(label: str) -> Iterator[Watcher]:
-    """Give a watcher that shows how training goes on.
+def progress(label: str) -> Iterator[Hook]:
+    """Give a hook that shows how training goes on.
 
     Parameters
     ----------
@@ -79,35 +79,35 @@ def watcher(label: str) -> Iterator[Watcher]:
 
     Yields
     ------
-    Watcher
+    Hook
         A bar on standard error where that is a terminal and rich is installed, else a line every few seconds.
     """
     if not sys.stderr.isatty():
-        yield _Lines(label)
+        yield cast("Hook", _Lines(label))
         return
     try:
-        from rich import progress
+        from rich import progress as rich
         from rich.console import Console as RichConsole
     except ImportError:
-        yield _Lines(label)
+        yield cast("Hook", _Lines(label))
         return
     columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[state]}"),
-        progress.TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[state]}"),
+        rich.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=RichConsole(stderr=True)) as bar:
-        yield _Bar(bar, label)
+    with rich.Progress(*columns, console=RichConsole(stderr=True)) as bar:
+        yield cast("Hook", _Bar(bar, label))
 
 
 def _state(loss: float, accuracy: float | None) -> str:
     return f"loss {loss:.3f}" + ("" if accuracy is None else f", validation accuracy {accuracy:.3f}")
 
 
-class _Watcher:
-    """What both watchers know: which run it is, a task of several or the only one, and the last validation accuracy."""
+class _Progress:
+    """What both know: which run it is, a task of several or the only one, and the last validation accuracy."""
 
     def __init__(self, label: str):
         self._label = label
@@ -129,8 +129,8 @@ class _Watcher:
         raise NotImplementedError
 
 
-class _Bar(_Watcher):
-    """A watcher on rich's progress bar."""
+class _Bar(_Progress):
+    """A hook on rich's progress bar."""
 
     def __init__(self, bar: Any, label: str):
         super().__init__(label)
@@ -143,8 +143,8 @@ class _Bar(_Watcher):
         self._bar.update(self._task, description=self._name, completed=step, total=steps, state=state)
 
 
-class _Lines(_Watcher):
-    """A watcher that prints a line now and then."""
+class _Lines(_Progress):
+    """A hook that prints a line now and then."""
 
     def __init__(self, label: str):
         super().__init__(label)

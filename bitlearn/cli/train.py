@@ -7,13 +7,15 @@ import statistics
 from typing import Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, output_file
-from bitlearn.cli.progress import Console, table, watcher
+from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
 NAME = "train"
 HELP = "train a network on a data set and test it"
 
 _PRODUCT = "xnor_matmul"
+#: Data sets of objects, which may stand the other way round; a digit or a letter may not.
+_MIRRORED = ("cifar10", "cifar100")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-steps", type=int, default=None, metavar="N", help="stop after so many steps; the schedule stays"
     )
-    parser.add_argument("--augment", action="store_true", help="shift images at random, and mirror colour images")
+    parser.add_argument(
+        "--augment", action="store_true", help="shift images at random; those of CIFAR are mirrored too"
+    )
     parser.add_argument(
         "--validation-fraction",
         type=float,
@@ -68,6 +72,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         schedule=arguments.schedule,
         max_steps=arguments.max_steps,
         augment=arguments.augment,
+        mirror=arguments.augment and arguments.dataset in _MIRRORED,
     )
     rule = experiment.optimizer(arguments.optimizer)
     precision = policy(arguments.precision)
@@ -81,7 +86,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     input_shape = preparation.codes(data.x_test[:1]).shape[1:]
 
     experiment.warm_up(arguments.model, input_shape, rule, precision=precision, seed=arguments.seed)
-    with watcher(f"train {arguments.model} on {arguments.dataset}") as progress:
+    with progress(f"train {arguments.model} on {arguments.dataset}") as hook:
         meter = memory.PeakMeter()
         model = models.build(arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed)
         result = training.fit(
@@ -90,7 +95,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             train,
             options,
             validation=validation,
-            watcher=progress,
+            hooks=hook,
             checkpoint=arguments.checkpoint,
             resume=arguments.resume,
             measure=meter,
@@ -105,7 +110,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": arguments.model,
         "precision": precision.name,
         "optimizer": arguments.optimizer,
-        "learning_rate": arguments.learning_rate or rule.learning_rate,
+        "learning_rate": arguments.learning_rate or rule.rate(model.precision),
         "schedule": arguments.schedule,
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,

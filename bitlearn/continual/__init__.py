@@ -1,7 +1,7 @@
 """Continual learning: scenarios, metrics, replay memory, methods, and the loop that joins them."""
 
 from bitlearn.continual.cwr import CwrHead as CwrHead
-from bitlearn.continual.learner import Outcome as Outcome
+from bitlearn.continual.learner import Result as Result
 from bitlearn.continual.learner import run as run
 from bitlearn.continual.methods import METHODS as METHODS
 from bitlearn.continual.metrics import METRICS as METRICS

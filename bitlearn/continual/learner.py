@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bitlearn import streams
 from bitlearn.continual.methods import build
-from bitlearn.continual.methods.method import Lesson
+from bitlearn.continual.methods.method import TaskTraining
 from bitlearn.continual.metrics import METRICS
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario, Task
 from bitlearn.datasets.batches import batches
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer
+from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
-from bitlearn.training import Schedule, Watcher, accuracy, steps_in_epoch, train_step
-
-#: Streams of random bits, far from the small numbers that layers use: "CBAT" and "CSTP" in ASCII.
-_BATCHES, _STEP = 0x43424154, 0x43535450
+from bitlearn.training.hooks import Hook, Hooks
+from bitlearn.training.loop import accuracy, epoch_steps, steps_in_epoch
+from bitlearn.training.step import Trainer
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """What continual learning gives.
 
     Parameters
@@ -52,13 +55,13 @@ class Outcome:
 def run(
     method: str,
     scenario: Scenario,
-    model: Sequential,
+    model: Model,
     optimizer: Optimizer,
     options: Options,
     *,
-    watcher: Watcher | None = None,
+    hooks: Hook | Iterable[Hook] | None = None,
     measure: AbstractContextManager[Any] | None = None,
-) -> Outcome:
+) -> Result:
     """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
 
     Parameters
@@ -66,20 +69,20 @@ def run(
     method : str
         A name of `bitlearn.continual.METHODS`.
     scenario : Scenario
-    model : Sequential
+    model : Model
         Changed in place; its outputs are all classes of the scenario. Models of the same seed start alike, so that
         methods can be compared.
     optimizer : Optimizer
         It starts anew with each task.
     options : Options
-    watcher : Watcher, optional
-        Told of each step and epoch; it is given the task's steps, and entries have the key ``task``.
+    hooks : Hook or iterable of Hook, optional
+        Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
     measure : context manager, optional
         Entered around the learning of each task, without the evaluation.
 
     Returns
     -------
-    Outcome
+    Result
 
     Raises
     ------
@@ -98,8 +101,8 @@ def run(
     >>> x, y = np.eye(4, dtype=np.uint8).repeat(8, axis=0) * 255, np.arange(4).repeat(8)
     >>> scenario = bl.continual.class_incremental(x, y, x, y, 2)
     >>> model = bl.models.mlp((4,), 4, hidden=(64, 64), head="real", precision="low-memory")
-    >>> outcome = run("latent-replay", scenario, model, bl.optim.adam(), Options(epochs=5, batch_size=8, replay_size=8))
-    >>> outcome.accuracy_matrix[0][1] is None, outcome.replay_bytes
+    >>> result = run("latent-replay", scenario, model, bl.optim.adam(), Options(epochs=5, batch_size=8, replay_size=8))
+    >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
     (True, 104)
     """
     for name, wanted, found in (
@@ -108,47 +111,65 @@ def run(
     ):
         if wanted != found:
             raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
-    learner = build(method, model, scenario, options)
+    learner, told, trainers = build(method, model, scenario, options), Hooks(hooks), list[Trainer]()
     measure = measure or nullcontext()
     matrix: list[list[float | None]] = []
     seconds = 0.0
     for task in scenario.tasks:
         begun = time.perf_counter()
         with measure:
-            _learn(learner.lesson(task), task, optimizer, options, watcher)
+            training = learner.training(task)
+            trainer = _trainer(trainers, training.network, optimizer, options.seed)
+            _learn(training, trainer, task, options, told)
             learner.finish(task)
         seconds += time.perf_counter() - begun
         seen = [accuracy(model, each.test) for each in scenario.tasks[: task.index + 1]]
         matrix.append([*seen, *[None] * (len(scenario.tasks) - len(seen))])
     metrics = {name: function(matrix) for name, function in METRICS.items()}
-    return Outcome(method, matrix, metrics, learner.replay_bytes, seconds)
+    return Result(method, matrix, metrics, learner.replay_bytes, seconds)
 
 
-def _learn(lesson: Lesson, task: Task, optimizer: Optimizer, options: Options, watcher: Watcher | None) -> None:
+def _trainer(trainers: list[Trainer], network: Model, optimizer: Optimizer, seed: int) -> Trainer:
+    """Return the trainer of a network; its random bits go on from where the last one's ended."""
+    steps = max((each.steps for each in trainers), default=0)
+    for trainer in trainers:
+        if trainer.model is network:
+            trainer.steps = steps
+            return trainer
+    trainers.append(Trainer(network, optimizer, seed, steps=steps))
+    return trainers[-1]
+
+
+def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Options, hooks: Hooks) -> None:
     """Make the steps of a task."""
-    network = lesson.network
-    state = optimizer.init(network.parameters(), network.precision, network.binary_parameters())
-    steps = steps_in_epoch(lesson.count, lesson.batch_size) * options.epochs
-    schedule = Schedule(options.schedule, options.learning_rate or optimizer.learning_rate, steps)
+    trainer.restart()
+    steps = steps_in_epoch(training.count, training.batch_size) * options.epochs
+    schedule, start = (
+        named(options.schedule),
+        options.learning_rate or trainer.optimizer.rate(training.network.precision),
+    )
+
+    def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
+        # Streams of tasks next to each other: a task's steps are not known before it begins.
+        return training.batch(index, Key(options.seed, step, streams.REPLAYED + task.index))
+
+    def rate(step: int) -> float:
+        return start * schedule(step / max(steps, 1))
+
     step = 0
     for epoch in range(options.epochs):
-        begun, losses = time.perf_counter(), []
-        order = Key(options.seed, task.index * options.epochs + epoch, _BATCHES)
-        for index in batches(lesson.count, lesson.batch_size, order):
-            # Streams of tasks next to each other: a task's steps are not known before it begins.
-            x, y = lesson.batch(index, Key(options.seed, step, _STEP + task.index))
-            try:
-                losses.append(train_step(network, optimizer, state, x, y, schedule(step), seed=options.seed))
-            except NonFiniteError as error:
-                raise error.located(f"at step {step + 1} of task {task.index + 1}") from None
-            step += 1
-            if watcher is not None:
-                watcher.on_step(step, steps, losses[-1])
-        if watcher is not None:
-            entry = {
-                "task": task.index + 1,
-                "epoch": epoch + 1,
-                "loss": float(np.mean(losses)),
-                "seconds": time.perf_counter() - begun,
-            }
-            watcher.on_epoch(entry)
+        begun = time.perf_counter()
+        key = Key(options.seed, task.index * options.epochs + epoch, streams.TASK_BATCHES)
+        order = batches(training.count, training.batch_size, key)
+        try:
+            losses = [loss for loss, _ in epoch_steps(trainer, order, batch, rate, hooks, step=step, steps=steps)]
+        except NonFiniteError as error:
+            raise error.located(f"of task {task.index + 1}") from None
+        step += len(losses)
+        entry = {
+            "task": task.index + 1,
+            "epoch": epoch + 1,
+            "loss": float(np.mean(losses)),
+            "seconds": time.perf_counter() - begun,
+        }
+        hooks.on_epoch(entry)

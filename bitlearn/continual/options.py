@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from bitlearn.training import SCHEDULES
+from bitlearn.optim.schedules import Schedule, named
+from bitlearn.training.options import check_rate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Options:
         Of batches and replay.
     learning_rate : float, optional
         Of the first step of each task; the optimiser's own by default.
-    schedule : {"cosine", "constant", "step"}
+    schedule : {"cosine", "constant", "step"} or callable
         How the learning rate falls within a task; it starts anew with each, and so does the optimiser.
     replay_size : int
         How many examples the replay memory holds.
@@ -58,7 +58,7 @@ class Options:
     batch_size: int = 50
     seed: int = 0
     learning_rate: float | None = None
-    schedule: str = "cosine"
+    schedule: str | Schedule = "cosine"
     replay_size: int = 300
     replay_share: float = 0.72
     cut: str | None = None
@@ -69,9 +69,7 @@ class Options:
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be a finite number above 0, got {self.learning_rate}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        check_rate(self.learning_rate)
+        named(self.schedule)
         if not 0 < self.replay_share < 1:
             raise ValueError(f"replay_share must be above 0 and below 1, got {self.replay_share}")

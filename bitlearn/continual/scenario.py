@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitlearn import streams
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
+from bitlearn.errors import by_name
 from bitlearn.rng import Key
 
 #: Names of the contract that a later version brings.
 PLANNED = ("domain", "task", "permuted")
-#: The stream of random bits of the order of classes: "CLSS" in ASCII, far from the small numbers that layers use.
-_ORDER = 0x434C5353
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def class_incremental(
     if not 1 <= tasks <= classes:
         raise ValueError(f"tasks must be in [1, {classes}], one class a task at least, got {tasks}")
     preparation = preparation or prepare(x_train)
-    order = np.arange(classes) if seed is None else Key(seed, stream=_ORDER).permutation(classes)
+    order = np.arange(classes) if seed is None else Key(seed, stream=streams.CLASS_ORDER).permutation(classes)
 
     def task(index: int, members: np.ndarray) -> Task:
         train, test = np.isin(y_train, members), np.isin(y_test, members)
@@ -178,8 +178,5 @@ def build(
     ...
     ValueError: scenario 'domain' is not built yet; there are class
     """
-    if name in PLANNED:
-        raise ValueError(f"scenario {name!r} is not built yet; there are {', '.join(SCENARIOS)}")
-    if name not in SCENARIOS:
-        raise ValueError(f"scenario must be one of {', '.join(SCENARIOS)}, got {name!r}")
-    return SCENARIOS[name](x_train, y_train, x_test, y_test, tasks, seed=seed, preparation=preparation)
+    divide = by_name("scenario", name, SCENARIOS, PLANNED)
+    return divide(x_train, y_train, x_test, y_test, tasks, seed=seed, preparation=preparation)

@@ -11,10 +11,24 @@ import numpy as np
 from bitlearn.datasets import cifar, digits, idx, npz
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
+from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
 from bitlearn.datasets.split import holdout
 
-__all__ = ["NAMES", "Dataset", "Scaling", "augment", "batches", "fit_scaling", "holdout", "load", "pad_images"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Examples",
+    "Preparation",
+    "Scaling",
+    "augment",
+    "batches",
+    "fit_scaling",
+    "holdout",
+    "load",
+    "pad_images",
+    "prepare",
+]
 
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
 NAMES = (*_CLASSES, "npz")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn import streams
 from bitlearn.rng import Key
-
-#: "SPLT" in ASCII: far from the small numbers that layers use as streams.
-_STREAM = 0x53504C54
 
 
 def holdout(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +46,7 @@ def holdout(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.n
         raise ValueError(f"y must have one dimension, got shape {y.shape}")
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
-    order = Key(seed, stream=_STREAM).permutation(len(y))
+    order = Key(seed, stream=streams.HOLDOUT).permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     _, start, count = np.unique(y[order], return_index=True, return_counts=True)
     take = np.clip(np.rint(fraction * count).astype(np.int64), 1, count - 1)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bitlearn.memory.accounts import ACCOUNTINGS as ACCOUNTINGS
     from bitlearn.memory.accounts import account as account
-    from bitlearn.memory.honest import Row as Row
-    from bitlearn.memory.honest import predict as predict
-    from bitlearn.memory.measure import Comparison as Comparison
-    from bitlearn.memory.measure import by_variable as by_variable
     from bitlearn.memory.measure import peak as peak
-    from bitlearn.memory.measure import table as table
     from bitlearn.memory.meter import PeakMeter as PeakMeter
+    from bitlearn.memory.recorded import Row as Row
+    from bitlearn.memory.recorded import by_variable as by_variable
+    from bitlearn.memory.recorded import predict as predict
     from bitlearn.memory.rows import Account as Account
     from bitlearn.memory.rows import AccountRow as AccountRow
 
@@ -23,13 +21,11 @@ _MODULES = {
     "Account": "rows",
     "AccountRow": "rows",
     "PeakMeter": "meter",
-    "Row": "honest",
+    "Row": "recorded",
     "account": "accounts",
-    "Comparison": "measure",
-    "by_variable": "measure",
+    "by_variable": "recorded",
     "peak": "measure",
-    "predict": "honest",
-    "table": "measure",
+    "predict": "recorded",
 }
 
 __all__ = list(_MODULES)

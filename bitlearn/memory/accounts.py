@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bitlearn import optim
-from bitlearn.memory import honest, paper
+from bitlearn.errors import by_name
+from bitlearn.memory import paper, recorded
 from bitlearn.memory.rows import Account
 
 #: What is counted, and how: the two published models of arXiv 2102.04270, and this library's own step.
@@ -24,7 +25,7 @@ def account(
     optimizer : {"adam", "sgd", "bop"}
     accounting : {"paper-v1", "paper-final", "honest"}
         The model of the first or of the final version of arXiv 2102.04270 (`bitlearn.memory.paper`); or what this
-        library's own step needs under its policies ``standard`` and ``low-memory`` (`bitlearn.memory.honest`).
+        library's own step needs under its policies ``standard`` and ``low-memory`` (`bitlearn.memory.recorded`).
 
     Returns
     -------
@@ -43,12 +44,10 @@ def account(
     """
     if accounting not in ACCOUNTINGS:
         raise ValueError(f"accounting must be one of {', '.join(ACCOUNTINGS)}, got {accounting!r}")
-    if optimizer not in optim.OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(optim.OPTIMIZERS)}, got {optimizer!r}")
+    rule: optim.Optimizer = by_name("optimizer", optimizer, optim.OPTIMIZERS)()
     least = 2 if accounting == "honest" else 1
     if batch_size < least:
         raise ValueError(f"batch_size must be at least {least} for accounting {accounting!r}, got {batch_size}")
-    rule: optim.Optimizer = optim.OPTIMIZERS[optimizer]()
     if accounting == "honest":
-        return Account(honest.rows(model_name, batch_size, rule))
+        return Account(recorded.rows(model_name, batch_size, rule))
     return Account(paper.rows(model_name, batch_size, rule, accounting))

@@ -13,7 +13,7 @@ all of them, the network's own input included::
     masks    B * inputs of max pools       float32 -> 1 bit (final version only)
 
 The totals count one vector of ``C``, not the four that there are (mu, psi, beta, dbeta), and the network's input at one
-bit. Neither the bits of the straight-through mask nor temporaries are in it: see `bitlearn.memory.honest`.
+bit. Neither the bits of the straight-through mask nor temporaries are in it: see `bitlearn.memory.recorded`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from bitlearn import models, nn, optim
 from bitlearn.memory.rows import AccountRow
-from bitlearn.nn.layer import bytes_of
 
 #: The inputs of the published experiments: MNIST for the multilayer perceptron, CIFAR-10 and SVHN for the others.
 INPUT_SHAPES = {"mlp": (28, 28, 1), "cnv": (32, 32, 3), "binarynet": (32, 32, 3)}
 CLASSES = 10
 
 _NAMES = {1: "bool", 5: "power of two, 5 bits", 16: "float16", 32: "float32"}
+
+
+def bytes_of(count: int, bits: int) -> int:
+    """Return the bytes of `count` values of `bits` bits each."""
+    return -(-count * bits // 8)
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,15 @@ def layout(model_name: str) -> Layout:
     pooled: list[int] = []
     before_pools: list[int] = []
     for _, layer in model.items():
-        size = int(np.prod(shape))
-        if isinstance(layer, nn.BatchNormSign | nn.BatchNorm):
-            channels.append(layer.channels)
-        elif isinstance(layer, nn.MaxPool2d):
+        size, parameters = layer.spec.size, layer.parameters()
+        if "bias" in parameters:
+            channels.append(parameters["bias"].size)
+        if "weight" in parameters:
+            weights.append(parameters["weight"].size)
+            inputs.append(size)
+        if layer.kind == nn.MaxPool2d.kind:
             pooled.append(size)
             before_pools.append(inputs[-1])
-        elif layer.parameters():
-            weights.append(layer.parameters()["weight"].size)
-            inputs.append(size)
-        shape = layer.output_shape(shape)
     return Layout(sum(weights), sum(channels), sum(inputs) + CLASSES, max(inputs), sum(pooled), sum(before_pools))
 
 
@@ -117,7 +118,7 @@ def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accountin
         ("dY", "transient", batch_size * found.largest, 16 if final else 5),
         ("W", "persistent", latent, 16),
         ("dW", "step", found.weights, 1),
-        ("momenta", "persistent", optimizer.moments * found.weights, 16),
+        ("momenta", "persistent", len(optimizer.moments) * found.weights, 16),
         ("beta", "persistent", found.channels, 16),
     ]
     result = [

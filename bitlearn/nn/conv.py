@@ -1,211 +1,226 @@
-"""Convolutions: packed maps times binary kernels, and first-layer images of codes times binary kernels."""
+"""Convolutions: packed maps, or the images of codes that a network begins with, times binary kernels."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
-from bitlearn.bits import Bits, words_for
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
-from bitlearn.nn.products import code_sum_type, convolved_codes, sum_type, unfolded
-from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
-from bitlearn.ops.codes import code_products
-from bitlearn.ops.conv import Geometry, Padding, Pair, geometry, xnor_conv2d
-from bitlearn.ops.conv_gradients import conv2d_grad_input, conv2d_grad_weight
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
+from bitlearn.nn.layer import Arrays, Layer, register, uniform_weights
+from bitlearn.nn.linear import code_product
+from bitlearn.nn.products import WINDOW_VALUES, Operand, packed
+from bitlearn.nn.spec import Spec, code_sum_type, sum_type
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import BLOCK_VALUES, Gradient, Product, Value
+from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
+from bitlearn.ops.conv import Padding, Pair, geometry
 from bitlearn.ops.packing import pack
-from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, input_gradient_of, input_operand, integers, sums_like, width
+from bitlearn.program import Array
 from bitlearn.rng import Key
-from bitlearn.workspace import empty
 
 
-class Convolution(Layer):
-    """What the convolutions share: kernels (filters, kh, kw, channels) and the geometry of their windows."""
+@register
+class BinaryConv2d(Layer):
+    """Packed ±1 maps, NHWC, or a network's input of int8 codes, convolved with the signs of latent kernels.
+
+    Parameters
+    ----------
+    filters : int
+        Channels out.
+    kernel : (int, int)
+    stride, padding, pad_value
+        As `bitlearn.xnor_conv2d` takes them; by default maps keep their size. Codes are padded with 0, mid-grey.
+
+    Notes
+    -----
+    The straight-through mask ``|W| <= 1`` and the latent weights are those of `BinaryLinear`. Padding counts in the
+    weight's gradient as it does in the forward pass. Windows of codes are unfolded for a few images at a time, so the
+    scratch does not grow with the batch.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.nn.Model([bl.nn.BinaryConv2d(1)], bl.nn.Spec.bits((3, 3, 2)))
+    >>> model["conv1"].weight[...] = 1
+    >>> model.apply(bl.Bits(bl.pack(np.ones((1, 3, 3, 2))), 2))[0, :, :, 0]
+    array([[ 8, 12,  8],
+           [12, 18, 12],
+           [ 8, 12,  8]], dtype=int16)
+    """
 
     kind = "conv"
     binary = ("weight",)
 
     def __init__(
         self,
-        channels: int,
         filters: int,
         *,
         kernel: tuple[int, int] = (3, 3),
         stride: Pair = 1,
         padding: Padding = "same",
         pad_value: int = 0,
-        precision: str | Precision = "standard",
-        key: Key | None = None,
     ):
-        self.channels, self.filters, self.kernel = channels, filters, (int(kernel[0]), int(kernel[1]))
+        self.filters, self.kernel = filters, (int(kernel[0]), int(kernel[1]))
         self.stride, self.padding, self.pad_value = stride, padding, pad_value
-        self.precision = policy(precision)
-        shape = (filters, *self.kernel, channels)
-        self.weight = track("W", uniform_weights(shape, self.precision.latent, key or Key(0)))
 
     @property
     def fan_in(self) -> int:
         """How many weights feed one result."""
-        return self.channels * self.kernel[0] * self.kernel[1]
+        return self.spec.channels * self.kernel[0] * self.kernel[1]
 
-    def parameters(self) -> dict[str, np.ndarray]:
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """``(filters, kh, kw, channels)``."""
+        return self.filters, *self.kernel, self.spec.channels
+
+    def infer(self, spec: Spec) -> Spec:
+        """Return sums of shape ``(out_h, out_w, filters)``."""
+        if spec.kind not in ("bits", "codes") or len(spec.shape) != 3:
+            raise ValueError(
+                f"a binary convolution must get maps (height, width, channels) of bits or codes, got {spec}"
+            )
+        if spec.kind == "codes" and self.pad_value != 0:
+            raise ValueError(f"a convolution of codes must have pad_value 0, got {self.pad_value}")
+        self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
+        terms = spec.channels * self.kernel[0] * self.kernel[1]
+        kind = code_sum_type(terms) if spec.kind == "codes" else sum_type(terms)
+        return Spec((*self.windows.out_size, self.filters), "sums", kind, spec.unit)
+
+    def build(self, seed: int) -> None:
+        """Draw the latent kernels."""
+        self.weight = uniform_weights(self.weight_shape, self.precision.latent, Key(seed, stream=self.index))
+
+    def parameters(self) -> Arrays:
         """Return the latent kernels, shape (filters, kh, kw, channels)."""
         return {"weight": self.weight}
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
-            "channels": self.channels,
             "filters": self.filters,
             "kernel": list(self.kernel),
             "stride": self.stride,
             "padding": self.padding,
             "pad_value": self.pad_value,
-            "precision": self.precision.setting(),
         }
 
-    def windows(self, image: tuple[int, int]) -> Geometry:
-        """Return the windows on images of a size."""
-        return geometry(image, self.kernel, self.stride, self.padding, self.pad_value)
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return ``(out_h, out_w, filters)``."""
-        if len(shape) != 3 or shape[2] != self.channels:
-            raise ValueError(f"a convolution must get examples of shape (height, width, {self.channels}), got {shape}")
-        return (*self.windows(shape[:2]).out_size, self.filters)
-
     @property
-    def options(self) -> dict[str, Any]:
-        """The windows, as the kernels' functions take them."""
-        return {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
+    def _words(self) -> int:
+        """The words of a kernel, packed along its last axis."""
+        return self.kernel[0] * self.kernel[1] * words_for(self.spec.channels)
 
+    def _options(self) -> tuple[Any, ...]:
+        return self.windows.stride, self.windows.padding, self.windows.pad_value
 
-class BinaryConv2d(Convolution):
-    """Packed ±1 maps, NHWC, convolved with the signs of latent kernels.
+    def _product(self, step: Step, x: Array, words: Array) -> Value:
+        operand = Operand(step, words.reshape(self.filters, self._words))
+        pixels = step.batch * math.prod(self.windows.out_size)
 
-    Parameters
-    ----------
-    channels, filters : int
-        Channels in and out.
-    kernel : (int, int)
-    stride, padding, pad_value
-        As `bitlearn.xnor_conv2d` takes them.
-    precision : str or Precision
-    key : Key
+        def write(some: slice, out: Array) -> None:
+            operand.conv2d(x[some], self.kernel, self.spec.channels, self._options(), (), out, pixels=pixels)
 
-    Notes
-    -----
-    The straight-through mask ``|W| <= 1`` and the latent weights are those of `BinaryLinear`. Padding counts in the
-    weight's gradient as it does in the forward pass.
+        def write_signs(thresholds: Array, out: Array) -> None:
+            rest = (thresholds,)
+            operand.conv2d(x, self.kernel, self.spec.channels, self._options(), rest, out, pixels=pixels)
 
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> layer = bl.nn.BinaryConv2d(2, 1)
-    >>> layer.weight[...] = 1
-    >>> layer.forward(bl.Bits(bl.pack(np.ones((1, 3, 3, 2))), 2), training=False)[0][0, :, :, 0]
-    array([[ 8, 12,  8],
-           [12, 18, 12],
-           [ 8, 12,  8]], dtype=int16)
-    """
+        return Product(step, self.output, write, write_signs)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return integer sums, shape (batch, out_h, out_w, filters)."""
-        assert isinstance(x, Bits)
-        words = track("packed W", pack(self.weight))
-        y = track("Y", empty((len(x), *self.output_shape((*x.shape[1:3], x.n))), sum_type(self.fan_in)))
-        xnor_conv2d(x.words, words, x.n, dtype=y.dtype, out=y, **self.options)
-        return y, (x, words) if training else None
+    def _product_of_codes(self, step: Step, x: Array, words: Array) -> Value:
+        turned_shape = (self.fan_in, words_for(self.filters))
+        turned = step.prepared("transpose_bits", "packed W", turned_shape, WORD, words, self.fan_in)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return dX and dW."""
-        x, words = cache
+        def write(some: slice, out: Array) -> None:
+            for images, windows in self._unfolded(step, x[some]):
+                part = out[images].pixels()
+                if out.dtype == np.int32:
+                    step.run("grad_input", windows, turned, self.filters, part)
+                    continue
+                wide = step.empty("scratch", part.shape, np.int32)
+                step.run("grad_input", windows, turned, self.filters, wide)
+                step.run("cast", wide, part)
 
-        def product(operand: Gradient, **options: Any) -> np.ndarray:
-            values = integers(operand)
-            if options.get("output") != "sign":
-                options["out"] = empty(self.weight.shape, sums_like(values))
-            options |= {"bits": width(operand)} | self.options
-            return conv2d_grad_weight(values, x.words, x.n, self.kernel, **options)
+        return Product(step, self.output, write)
 
-        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
-        if not input_gradient:
-            return None, grads
-        operand = input_operand(grad, self.precision, key)
+    def _unfolded(self, step: Step, x: Array) -> Iterator[tuple[slice, Array]]:
+        """Yield the windows of a few images of codes at a time, as rows, in the same memory."""
+        size = (*self.windows.out_size, *self.kernel, self.spec.channels)
+        count = min(len(x), max(1, WINDOW_VALUES // max(math.prod(size), 1)))
+        room = step.empty("scratch", (count, *size), np.int8)
+        for start in range(0, len(x), count):
+            images = slice(start, min(start + count, len(x)))
+            part = room[: images.stop - start]
+            step.run("unfold_codes", x[images], self.windows.stride, self.windows.padding, part)
+            yield images, part.reshape(-1, self.fan_in)
 
-        def input_product(images: slice, out: np.ndarray) -> None:
-            options = {"bits": width(operand), "out": out} | self.options
-            conv2d_grad_input(integers(operand)[images], words, x.n, x.words.shape[1:3], **options)
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the convolution with the signs of the kernels."""
+        if self.spec.kind == "codes":
+            words = packed(step, self.weight, self.filters)
+            return self._product_of_codes(step, x.array, words), (x.array, words)
+        words = packed(step, self.weight, self.weight.size // self.spec.channels)
+        return self._product(step, x.array, words), (x.array, words)
 
-        return input_gradient_of(input_product, (*x.words.shape[:3], x.n), operand, self.precision), grads
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record dW, and dX of bits."""
+        (x, words), shape, stream, n = cache, self.weight.shape, 2 * self.index, self.spec.channels
+        operand = weight_operand(grad, self.precision, stream)
+        if self.spec.kind == "codes":
+            step.gradient("weight", self._code_gradient(step, operand, x))
+            return None
+        g = operand.values
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        inputs, outputs = int(np.prod(shape)), int(np.prod(self.output_shape(shape)))
-        return weight_variables(self.weight, self.precision) + [
-            Variable("X", "forward to backward", "bool", 8 * batch * shape[0] * shape[1] * words_for(self.channels)),
-            *sum_variables(self.precision, batch, inputs, outputs, self.fan_in),
-        ]
+        def values(out: Array) -> None:
+            step.run("conv2d_grad_weight", g, x, n, *self._options(), 0, False, out)
 
+        def signs(thresholds: Array, mask: Array, out: Array) -> None:
+            step.run("conv2d_grad_weight_sign", g, x, n, *self._options(), 0, thresholds, mask, out)
 
-class InputConv2d(Convolution):
-    """The first layer on images: int8 codes, NHWC, convolved with the signs of latent kernels.
+        step.gradient("weight", binary_weight_gradient(step, operand, shape, self.precision, values, signs))
+        if not wanted:
+            return None
+        operand = input_operand(grad, self.precision, stream)
+        kernels = words.reshape(self.filters, *self.kernel, words_for(n))
 
-    Parameters
-    ----------
-    channels, filters : int
-        Channels in and out.
-    **options
-        As `BinaryConv2d`. Padded pixels have code 0, mid-grey; `pad_value` must be 0.
+        def product(some: slice, out: Array) -> None:
+            for images, part in operand.blocks(some, BLOCK_VALUES):
+                here = out[images.start - some.start : images.stop - some.start]
+                step.run("conv2d_grad_input", part, kernels, n, *self._options()[:2], here)
 
-    Notes
-    -----
-    A code ``c`` stands for ``c / 128``; the result is exact, in units of 1/128. The windows are unfolded for a few
-    images at a time, so the scratch does not grow with the batch.
+        return input_gradient(operand, (step.batch, *self.spec.shape), self.precision, product)
 
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> layer = bl.nn.InputConv2d(1, 1, padding=0)
-    >>> layer.weight[...] = 1
-    >>> layer.forward(np.full((1, 3, 3, 1), 5, dtype=np.int8), training=False)[0].item()
-    45
-    """
+    def _code_gradient(self, step: Step, operand: Gradient, x: Array) -> Any:
+        g = operand.values
 
-    def __init__(self, channels: int, filters: int, **options: Any):
-        super().__init__(channels, filters, **options)
-        if self.pad_value != 0:
-            raise ValueError(f"pad_value must be 0 for a first layer, whose pixels are codes, got {self.pad_value}")
+        def product(first: int, out: Array) -> None:
+            for images, windows in self._unfolded(step, x):
+                code_product(step, g[images].pixels(), windows, first, images.start > 0, out)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return integer sums in units of 1/128, shape (batch, out_h, out_w, filters)."""
-        assert isinstance(x, np.ndarray)
-        words = pack(self.weight.reshape(self.filters, self.fan_in))
-        y = track("Y", convolved_codes(x, words, self.kernel, self.windows(x.shape[1:3])))
-        return y, x if training else None
+        return code_weight_gradient(step, operand, self.weight.shape, self.precision, self.spec.unit, product)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return None and dW."""
-        windows = self.windows(cache.shape[1:3])
+    def inference(self) -> Arrays:
+        """Return the packed signs of the kernels; each as one row where they are for codes."""
+        return {"words": pack(self.weight.reshape(self.filters, -1) if self.spec.kind == "codes" else self.weight)}
 
-        def product(operand: Gradient, first: int, total: np.ndarray) -> None:
-            values = integers(operand)
-            for images, rows in unfolded(cache, self.kernel, windows):
-                some = values[images].reshape(len(rows), self.filters)
-                code_products(some, rows, first, total, accumulate=images.start > 0)
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return the type of the words."""
+        if self.spec.kind == "codes":
+            return {"words": ((self.filters, words_for(self.fan_in)), np.dtype(WORD))}
+        return {"words": ((self.filters, *self.kernel, words_for(self.spec.channels)), np.dtype(WORD))}
 
-        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision, key)}
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the convolution."""
+        words = step.constant(arrays["words"], "packed W")
+        return (
+            self._product_of_codes(step, x.array, words)
+            if self.spec.kind == "codes"
+            else self._product(step, x.array, words)
+        )
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        outputs, sums = batch * int(np.prod(self.output_shape(shape))), np.dtype(code_sum_type(self.fan_in))
-        return weight_variables(self.weight, self.precision, packed=False) + [
-            Variable("X", "forward to backward", "int8", batch * int(np.prod(shape))),
-            Variable("Y", "transient", sums.name, sums.itemsize * outputs),
-        ]
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example."""
+        count = self.output.size * self.fan_in
+        return (0, count) if self.spec.kind == "codes" else (count, 0)

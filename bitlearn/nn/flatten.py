@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import WORD_BITS, Bits
-from bitlearn.nn.layer import Gradients, Layer, Value
-from bitlearn.ops.packing import pack, unpack
-from bitlearn.quantizers import Gradient, reshaped
-from bitlearn.rng import Key
+from bitlearn.bits import WORD, WORD_BITS
+from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Gradient, Value
 
 
+@register
 class Flatten(Layer):
-    """Maps ``(batch, height, width, channels)`` to rows ``(batch, height * width * channels)``, in that order.
+    """Maps ``(height, width, channels)`` to rows ``(height * width * channels,)``, in that order.
 
     Notes
     -----
@@ -24,7 +25,8 @@ class Flatten(Layer):
     Examples
     --------
     >>> import bitlearn as bl
-    >>> bits, _ = bl.nn.Flatten().forward(bl.Bits(bl.pack(np.ones((1, 2, 2, 3))), 3), training=False)
+    >>> model = bl.nn.Model([bl.nn.Flatten()], bl.nn.Spec.bits((2, 2, 3)))
+    >>> bits = model.apply(bl.Bits(bl.pack(np.ones((1, 2, 2, 3))), 3))
     >>> bits.n, bits.words
     (12, array([[4095]], dtype=uint64))
     """
@@ -35,22 +37,28 @@ class Flatten(Layer):
         """Return no arguments."""
         return {}
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def infer(self, spec: Spec) -> Spec:
         """Return one axis of all values."""
-        return (int(np.prod(shape)),)
+        return spec.reshaped((spec.size,))
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return rows of the same kind."""
-        cache = x.shape if training else None
-        count, n = len(x), int(np.prod(x.shape[1:]))
-        if not isinstance(x, Bits):
-            return x.reshape(count, n), cache
-        if x.n % WORD_BITS == 0:
-            return Bits(x.words.reshape(count, -1), n), cache
-        return Bits(pack(unpack(x.words, x.n).reshape(count, n)), n), cache
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record what closes the gaps, where there are any."""
+        batch, array = step.batch, x.array
+        shape = self.output.array_shape(batch)
+        if self.spec.kind != "bits" or self.spec.channels % WORD_BITS == 0 or len(self.spec.shape) == 1:
+            return Value(step, self.output, array.reshape(*shape))
+        out, values = step.empty("X", shape, WORD), step.empty("scratch", (batch, self.spec.size), np.int8)
+        step.run("unpack", array.pixels(), self.spec.channels, values.reshape(-1, self.spec.channels))
+        step.run("pack", values, step.constant(_ZERO), out)
+        return Value(step, self.output, out)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the same as in inference."""
+        return self.predict(step, {}, x), None
+
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Return the gradient in the shape of the maps."""
-        return reshaped(grad, cache), {}
+        return grad.reshaped(step.batch, *self.spec.shape)
+
+
+_ZERO = np.zeros(1, dtype=np.int8)

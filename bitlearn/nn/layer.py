@@ -1,48 +1,33 @@
-"""What every layer is: named arrays, a forward and a backward pass, and no hidden state between them."""
+"""What every layer is: it infers types, holds named arrays, and records its part of a step."""
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bitlearn.bits import Bits
-from bitlearn.quantizers import Gradient, ParameterGradient
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.precision import Precision
 from bitlearn.rng import Key
 
-#: What flows forward: packed signs, integer sums (or input codes), or float32.
-Value = Bits | np.ndarray
-Gradients = dict[str, ParameterGradient]
-Lifetime = Literal["persistent", "step", "forward to backward", "transient"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of a training step, for the memory model.
-
-    Parameters
-    ----------
-    name : str
-        As `arena.track` is told.
-    lifetime : {"persistent", "step", "forward to backward", "transient"}
-    dtype : str
-        A NumPy dtype's name, or "bool" for one packed bit.
-    nbytes : int
-    """
-
-    name: str
-    lifetime: Lifetime
-    dtype: str
-    nbytes: int
+Arrays = dict[str, np.ndarray]
 
 
 class Layer(ABC):
-    """A layer: ``forward`` returns what ``backward`` needs, and keeps nothing of it.
+    """A layer of a network.
 
-    Subclasses are final. `parameters` are trained, `statistics` are running averages; both are live arrays by name,
-    changed in place, and all that a checkpoint has to hold.
+    It is bound once, from the root: `infer` checks what flows in and says what flows out, `build` makes the parameters.
+    `forward` and `backward` record kernel calls; `forward` returns what `backward` needs and keeps nothing of it.
+    `parameters` are trained, `statistics` are running averages; both are live arrays by name, changed in place, and all
+    that a checkpoint has to hold. `inference` are the arrays that prediction needs, and `predict` records it.
+
+    A layer of one's own is a subclass that is registered (`bitlearn.nn.register`), so that it can be saved.
     """
 
     #: The stem of the layer's name in a `Sequential`: "linear", "sign"...
@@ -50,93 +35,156 @@ class Layer(ABC):
     #: Which parameters are binarised before use.
     binary: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return the trained arrays by name."""
-        return {}
+    spec: Spec
+    output: Spec
+    precision: Precision
+    #: The layer's number in its network, depth first: its streams of random bits.
+    index: int
+    #: Whether it has parameters: it is part of a network then.
+    is_built = False
 
-    def statistics(self) -> dict[str, np.ndarray]:
-        """Return the running averages by name."""
-        return {}
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments (without initial values), as JSON knows them."""
-
-    @abstractmethod
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of one example's result from the shape of one example.
+    def bind(self, spec: Spec, precision: Precision, index: int) -> int:
+        """Take what flows in, the policy and a number, from the network that the layer is part of.
 
         Parameters
         ----------
-        shape : tuple of int
+        spec : Spec
+        precision : Precision
+        index : int
+            Of the layer, or of the first one inside it.
 
         Returns
         -------
-        tuple of int
+        int
+            The number of the next layer.
+        """
+        self.spec, self.precision, self.index = spec, precision, index
+        self.output = self.infer(spec)
+        return index + 1
+
+    @abstractmethod
+    def infer(self, spec: Spec) -> Spec:
+        """Return the type of the layer's result.
+
+        Parameters
+        ----------
+        spec : Spec
+            Of what flows in.
+
+        Returns
+        -------
+        Spec
 
         Raises
         ------
         ValueError
-            Where the layer cannot take such examples.
+            Where the layer cannot take such a value: a sentence that begins with what it must get.
         """
 
+    def build(self, seed: int) -> None:  # noqa: B027
+        """Make the parameters and statistics of a bound layer; a layer without any has nothing to do."""
+
+    def parameters(self) -> Arrays:
+        """Return the trained arrays by name."""
+        return {}
+
+    def statistics(self) -> Arrays:
+        """Return the running averages by name."""
+        return {}
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the trained arrays and running averages by name: what is saved, and what a digest is of."""
+        yield from self.parameters().items()
+        yield from self.statistics().items()
+
     @abstractmethod
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return the result and what `backward` needs.
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as JSON knows them."""
+
+    @abstractmethod
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the forward pass of a training step.
 
         Parameters
         ----------
-        x : Bits or ndarray, shape (batch, ...)
-            Packed signs, integer sums or int8 codes, as the layer takes them.
-        training : bool
-            Whether batch norms take the statistics of the batch.
+        step : Step
+        x : Value
+            Of the type that the layer was bound to.
 
         Returns
         -------
-        y : Bits or ndarray, shape (batch, ...)
+        y : Value
         cache : object
-            For `backward`; None where not training.
+            For `backward`.
         """
 
     @abstractmethod
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return the gradient of the input and those of the parameters.
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the backward pass: hand the parameters' gradients to the step, and return that of the input.
 
         Parameters
         ----------
+        step : Step
         cache : object
             What `forward` gave.
-        grad : ndarray of float32 or Quantized
-            Of the result, and of its shape. The integers of a quantized one may be overwritten.
-        input_gradient : bool
-            Whether the gradient of the input is wanted.
-        key : Key, optional
-            The random bits of this layer in this step, for products whose policy rounds at random: its stream and the
-            next one.
+        grad : Gradient
+            Of the result. Its array may be overwritten.
+        wanted : bool
+            Whether the gradient of the input is.
 
         Returns
         -------
-        grad_x : ndarray of float32, Quantized or None
-        grads : dict of str to (ndarray of float32, BinaryGradient or SumsGradient)
-            By the parameter's name.
+        Gradient or None
         """
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps and passes on in this layer.
+    def without_arrays(self) -> Layer:
+        """Return a copy that is bound alike and has no parameters and no statistics: what an inference form keeps."""
+        bare, own = copy.copy(self), [array for _, array in self.state()]
+        for name, value in vars(self).items():
+            if any(value is array for array in own):
+                delattr(bare, name)
+        return bare
+
+    def inference(self) -> Arrays:
+        """Return the arrays that prediction needs, by name: copies."""
+        return {}
+
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return shape and dtype of what `inference` gives, of a layer that is bound alone: files are checked so."""
+        return {}
+
+    @abstractmethod
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the layer's part of an inference.
 
         Parameters
         ----------
-        shape : tuple of int
-            Of one example.
-        batch : int
+        step : Step
+        arrays : dict of str to ndarray
+            What `inference` gave, here or in the network that was saved.
+        x : Value
 
         Returns
         -------
-        list of Variable
+        Value
         """
-        return []
+
+    @classmethod
+    def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
+        """Return a layer from its `settings` and the layers inside it, by name, as a file has them."""
+        return cls(**settings)
+
+    def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield the layers without layers inside, by path, in order: itself."""
+        yield path, self
+
+    def operations(self) -> tuple[int, int]:
+        """Return how many binary and how many other multiply-adds an example takes forward."""
+        return 0, 0
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({given})"
 
 
 def uniform_weights(shape: tuple[int, ...], dtype: np.dtype, key: Key) -> np.ndarray:
@@ -144,12 +192,39 @@ def uniform_weights(shape: tuple[int, ...], dtype: np.dtype, key: Key) -> np.nda
 
     Uniform, not normal: a sum of random words is the same on every processor, a logarithm is not.
     """
-    fan_in = int(np.prod(shape[1:]))
+    fan_in = math.prod(shape[1:])
     limit = np.float32(np.sqrt(3.0 / max(fan_in, 1)))
-    values = (key.uniform(int(np.prod(shape))) * np.float32(2) - np.float32(1)) * limit
+    values = (key.uniform(math.prod(shape)) * np.float32(2) - np.float32(1)) * limit
     return values.reshape(shape).astype(dtype)
 
 
-def bytes_of(count: int, bits: int) -> int:
-    """Return the bytes of `count` values of `bits` bits each."""
-    return -(-count * bits // 8)
+#: The layers that a file may name; nothing else is ever made from one.
+REGISTERED: dict[str, type[Layer]] = {}
+
+
+def register(layer: type[Layer]) -> type[Layer]:
+    """Enter a class of layers by its name, so that networks with such layers can be loaded: a class decorator.
+
+    Parameters
+    ----------
+    layer : type
+        A subclass of `Layer` whose constructor takes what its `settings` gives.
+
+    Returns
+    -------
+    type
+        `layer` itself.
+
+    Raises
+    ------
+    ValueError
+        Where another class has that name.
+
+    Examples
+    --------
+    >>> register(REGISTERED["Flatten"]).__name__
+    'Flatten'
+    """
+    if REGISTERED.setdefault(layer.__name__, layer) is not layer:
+        raise ValueError(f"a layer must have a name of its own, got {layer.__name__!r}, which is taken")
+    return layer

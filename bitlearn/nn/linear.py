@@ -1,4 +1,4 @@
-"""Fully connected layers: packed bits or first-layer codes times binary weights, and the real-weighted head."""
+"""Fully connected layers: packed bits or input codes times binary weights, and the real-weighted head."""
 
 from __future__ import annotations
 
@@ -6,241 +6,277 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
-from bitlearn.bits import Bits, words_for
-from bitlearn.errors import NonFiniteError
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable, uniform_weights
-from bitlearn.nn.products import integer_sums, sum_type
-from bitlearn.nn.weights import binary_weight_gradient, input_weight_gradient, sum_variables, weight_variables
-from bitlearn.ops.codes import code_products
-from bitlearn.ops.gradients import grad_input, grad_weight
-from bitlearn.ops.matmul import xnor_matmul
-from bitlearn.ops.packing import pack, transpose_bits
-from bitlearn.ops.quantize import Quantized, quantize
-from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import (
-    Gradient,
-    input_gradient_of,
-    input_operand,
-    integers,
-    scaled,
-    sums_gradient,
-    sums_like,
-    weight_operand,
-    width,
-)
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.gradients import input_gradient, input_operand, quantized, requantized, sums_type, weight_operand
+from bitlearn.nn.layer import Arrays, Layer, register, uniform_weights
+from bitlearn.nn.products import Operand, packed
+from bitlearn.nn.spec import Spec, sum_type
+from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.value import Gradient, Product, Value
+from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
+from bitlearn.ops.packing import pack
+from bitlearn.program import Array
 from bitlearn.rng import Key
-from bitlearn.workspace import empty
 
 
 class FullyConnected(Layer):
-    """What the fully connected layers share: a matrix of weights (outputs, inputs) and its shape."""
+    """What the fully connected layers share: a matrix of weights (outputs, inputs)."""
 
-    def __init__(self, inputs: int, outputs: int, *, precision: str | Precision = "standard", key: Key | None = None):
-        self.inputs, self.outputs = inputs, outputs
-        self.precision = policy(precision)
-        self.weight = track("W", self.initial_weight(key or Key(0)))
+    weight: np.ndarray
 
-    def initial_weight(self, key: Key) -> np.ndarray:
-        """Return the latent weights to start from."""
-        return uniform_weights((self.outputs, self.inputs), self.precision.latent, key)
+    def __init__(self, outputs: int):
+        if outputs < 1:
+            raise ValueError(f"outputs must be at least 1, got {outputs}")
+        self.outputs = int(outputs)
 
-    def parameters(self) -> dict[str, np.ndarray]:
+    @property
+    def inputs(self) -> int:
+        """How many values an example has."""
+        return self.spec.shape[0]
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """``(outputs, inputs)``."""
+        return self.outputs, self.inputs
+
+    def parameters(self) -> Arrays:
         """Return the weights, shape (outputs, inputs)."""
         return {"weight": self.weight}
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"inputs": self.inputs, "outputs": self.outputs, "precision": self.precision.setting()}
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return ``(outputs,)``."""
-        if shape != (self.inputs,):
-            raise ValueError(f"a linear layer must get examples of shape ({self.inputs},), got {shape}")
-        return (self.outputs,)
+        return {"outputs": self.outputs}
 
 
+@register
 class BinaryLinear(FullyConnected):
-    """Packed ±1 inputs times the signs of latent weights.
+    """Packed ±1 inputs, or the int8 codes of a network's input, times the signs of latent weights.
 
     Parameters
     ----------
-    inputs, outputs : int
-    precision : str or Precision
-        The policy; it names the type of the latent weights and the form of their gradient.
-    key : Key
-        The stream of random bits from which the weights are drawn.
+    outputs : int
 
     Notes
     -----
     Forward ``Y = X sgn(W)^T``, exact integers. Backward ``dX = dY sgn(W)`` and ``dW = dY^T X``, masked where
-    ``|W| > 1`` (straight-through estimator). The latent weights are never clipped.
+    ``|W| > 1`` (straight-through estimator). The latent weights are never clipped. A code ``c`` stands for ``c / 128``:
+    then the result is in units of 1/128, and no gradient of the input exists.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> layer = bl.nn.BinaryLinear(3, 2)
-    >>> layer.weight[...] = [[0.5, -0.5, 0.1], [-1.0, 1.0, 1.0]]
-    >>> y, _ = layer.forward(bl.Bits(bl.pack([[1, 1, -1]]), 3), training=False)
-    >>> y
+    >>> model = bl.nn.Model([bl.nn.BinaryLinear(2)], bl.nn.Spec.bits((3,)))
+    >>> model["linear1"].weight[...] = [[0.5, -0.5, 0.1], [-1.0, 1.0, 1.0]]
+    >>> model.apply(bl.Bits(bl.pack([[1, 1, -1]]), 3))
     array([[-1, -1]], dtype=int16)
     """
 
     kind = "linear"
     binary = ("weight",)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return integer sums, shape (batch, outputs)."""
-        assert isinstance(x, Bits)
-        words = track("packed W", pack(self.weight))
-        y = track("Y", xnor_matmul(x.words, words, x.n, dtype=sum_type(self.inputs)))
-        return y, (x, words) if training else None
+    def infer(self, spec: Spec) -> Spec:
+        """Return sums of shape ``(outputs,)``."""
+        if spec.kind not in ("bits", "codes") or len(spec.shape) != 1:
+            raise ValueError(f"a binary linear layer must get rows of bits or codes, got {spec}")
+        kind = np.dtype(np.int32) if spec.kind == "codes" else sum_type(spec.shape[0])
+        return Spec((self.outputs,), "sums", kind, spec.unit)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return dX and dW."""
-        x, words = cache
+    def build(self, seed: int) -> None:
+        """Draw the latent weights."""
+        self.weight = uniform_weights(self.weight_shape, self.precision.latent, Key(seed, stream=self.index))
 
-        def product(operand: Gradient, **options: Any) -> np.ndarray:
-            values = integers(operand)
-            if options.get("output") != "sign":
-                options["out"] = empty(self.weight.shape, sums_like(values))
-            return grad_weight(values, x.words, x.n, bits=width(operand), **options)
+    def _product(self, step: Step, x: Array, words: Array) -> tuple[Value, Operand]:
+        operand, n = Operand(step, words), self.inputs
+        if self.spec.kind == "codes":
+            turned = step.prepared("transpose_bits", "packed W", (n, words_for(self.outputs)), WORD, words, n)
 
-        grads: Gradients = {"weight": binary_weight_gradient(product, grad, self.weight, self.precision, key)}
-        if not input_gradient:
-            return None, grads
-        operand = input_operand(grad, self.precision, key)
+            def of_codes(some: slice, out: Array) -> None:
+                step.run("grad_input", x[some], turned, self.outputs, out)
 
-        def input_product(rows: slice, out: np.ndarray) -> None:
-            grad_input(integers(operand)[rows], words, x.n, bits=width(operand), out=out)
+            return Product(step, self.output, of_codes), operand
 
-        return input_gradient_of(input_product, (len(x), x.n), operand, self.precision), grads
+        def write(some: slice, out: Array) -> None:
+            operand.matmul(x[some], n, (), out)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        return weight_variables(self.weight, self.precision) + [
-            Variable("X", "forward to backward", "bool", 8 * batch * words_for(self.inputs)),
-            *sum_variables(self.precision, batch, self.inputs, self.outputs, self.inputs),
-        ]
+        def write_signs(thresholds: Array, out: Array) -> None:
+            operand.matmul(x, n, (thresholds,), out)
 
+        return Product(step, self.output, write, write_signs), operand
 
-class InputLinear(FullyConnected):
-    """The first layer: int8 input codes times the signs of latent weights.
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the product with the signs of the weights."""
+        words = packed(step, self.weight, self.outputs)
+        inputs = x.array
+        return self._product(step, inputs, words)[0], (inputs, words)
 
-    Parameters
-    ----------
-    inputs, outputs : int
-    precision : str or Precision
-    key : Key
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record dW, and dX of bits."""
+        (x, words), shape, stream = cache, self.weight.shape, 2 * self.index
+        operand = weight_operand(grad, self.precision, stream)
+        if self.spec.kind == "codes":
 
-    Notes
-    -----
-    A code ``c`` stands for ``c / 128``. The result is in units of 1/128, exact integers; the batch norm that follows is
-    told so by its ``input_scale``. No gradient of the input exists.
+            def of_codes(first: int, out: Array) -> None:
+                code_product(step, operand.values, x, first, False, out)
 
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> layer = bl.nn.InputLinear(3, 2)
-    >>> layer.weight[...] = [[0.5, -0.5, 0.1], [-1.0, 1.0, 1.0]]
-    >>> layer.forward(np.array([[100, -100, 1]], dtype=np.int8), training=False)[0]
-    array([[ 201, -199]], dtype=int32)
-    """
+            step.gradient(
+                "weight", code_weight_gradient(step, operand, shape, self.precision, self.spec.unit, of_codes)
+            )
+            return None
 
-    kind = "linear"
-    binary = ("weight",)
+        def values(out: Array) -> None:
+            step.run("grad_weight", operand.values, x, self.inputs, 0, False, out)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return int32 sums in units of 1/128, shape (batch, outputs)."""
-        assert isinstance(x, np.ndarray)
-        y = track("Y", integer_sums(x, pack(self.weight)))
-        return y, x if training else None
+        def signs(thresholds: Array, mask: Array, out: Array) -> None:
+            step.run("grad_weight_sign", operand.values, x, self.inputs, 0, thresholds, mask, out)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return None and dW."""
+        step.gradient("weight", binary_weight_gradient(step, operand, shape, self.precision, values, signs))
+        if not wanted:
+            return None
+        operand = input_operand(grad, self.precision, stream)
 
-        def product(operand: Gradient, first: int, total: np.ndarray) -> None:
-            code_products(integers(operand), cache, first, total)
+        def product(some: slice, out: Array) -> None:
+            step.run("grad_input", operand.values[some], words, self.inputs, out)
 
-        return None, {"weight": input_weight_gradient(product, grad, self.weight, self.precision, key)}
+        return input_gradient(operand, (step.batch, self.inputs), self.precision, product)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        return weight_variables(self.weight, self.precision, packed=False) + [
-            Variable("X", "forward to backward", "int8", batch * self.inputs),
-            Variable("Y", "transient", "int32", 4 * batch * self.outputs),
-        ]
+    def inference(self) -> Arrays:
+        """Return the packed signs of the weights."""
+        return {"words": pack(self.weight)}
+
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return the type of the words."""
+        return {"words": ((self.outputs, words_for(self.inputs)), np.dtype(WORD))}
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the product."""
+        return self._product(step, x.array, step.constant(arrays["words"], "packed W"))[0]
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example."""
+        count = self.outputs * self.inputs
+        return (0, count) if self.spec.kind == "codes" else (count, 0)
 
 
+def code_product(step: Step, grad: Array, codes: Array, first: int, accumulate: bool, out: Array) -> None:
+    """Record ``out[o, j] = sum over rows of grad[:, first + o] * codes[:, j]``, or that it is added to `out`."""
+    if grad.dtype == np.float32:
+        real = step.empty("scratch", codes.shape, np.float32)
+        more = step.empty("scratch", out.shape, np.float32)
+        step.run(_float_product, grad, codes, first, accumulate, real, more, out)
+    else:
+        step.run("codes_grad_weight", grad, codes, first, accumulate, out)
+
+
+def _float_product(
+    grad: np.ndarray,
+    codes: np.ndarray,
+    first: int,
+    accumulate: bool,
+    real: np.ndarray,
+    more: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """The same in float32, by NumPy's BLAS."""
+    real[...] = codes
+    _matmul(grad[:, first : first + len(out)].T, real, more)
+    np.add(out, more, out=out) if accumulate else np.copyto(out, more)
+
+
+@register
 class Linear(FullyConnected):
     """A real-weighted classifier on packed ±1 inputs, without bias and starting at zero.
 
     Parameters
     ----------
-    inputs, outputs : int
-    precision : str or Precision
-        Under an integer policy the weights are quantized for both products, as wide as the gradient between the layers.
-    key : Key
-        Without use: the weights start at zero.
+    outputs : int
 
     Notes
     -----
-    The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32.
+    The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32. Under an
+    integer policy the weights are quantized for both products, as wide as the gradient between the layers.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> layer = bl.nn.Linear(3, 1, precision="low-memory")
-    >>> layer.weight[...] = [[1.0, 2.0, 4.0]]
-    >>> layer.forward(bl.Bits(bl.pack([[1, 1, -1]]), 3), training=False)[0].round(3)
+    >>> model = bl.nn.Model([bl.nn.Linear(1)], bl.nn.Spec.bits((3,)), precision="low-memory")
+    >>> model["head1"].weight[...] = [[1.0, 2.0, 4.0]]
+    >>> model.apply(bl.Bits(bl.pack([[1, 1, -1]]), 3)).round(3)
     array([[-1.]], dtype=float32)
     """
 
     kind = "head"
 
-    def initial_weight(self, key: Key) -> np.ndarray:
-        """Return zeros, float32 under every policy."""
-        return np.zeros((self.outputs, self.inputs), dtype=np.float32)
+    def infer(self, spec: Spec) -> Spec:
+        """Return real values of shape ``(outputs,)``."""
+        if spec.kind != "bits" or len(spec.shape) != 1:
+            raise ValueError(f"a linear head must get rows of bits, got {spec}")
+        return Spec.real((self.outputs,))
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return float32 scores, shape (batch, outputs)."""
-        assert isinstance(x, Bits)
-        weight: np.ndarray | Quantized = self.weight
-        if self.precision.gradient_bits is not None:
-            if not np.isfinite(self.weight).all():
-                raise NonFiniteError("the weights")
-            weight = quantize(self.weight, self.precision.gradient_bits)
+    def build(self, seed: int) -> None:
+        """Begin at zero, float32 under every policy."""
+        self.weight = np.zeros((self.outputs, self.inputs), dtype=np.float32)
+
+    def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Gradient]:
+        bits = self.precision.gradient_bits
+        if bits is None:
+            operand = Gradient(step, weight, None)
+        else:
+            operand = quantized(step, weight, bits, "the weights")
         # The bits are packed along the axis that is summed over, so the product is that of the weights with their
         # transpose: (outputs, inputs) times (inputs, batch).
-        y = grad_input(weight, transpose_bits(x.words, x.n), len(x)).T
-        return track("Y", np.ascontiguousarray(y)), (x, weight) if training else None
+        turned = step.empty("scratch", (self.inputs, words_for(step.batch)), WORD)
+        sums = step.empty("Y", (self.outputs, step.batch), sums_type(operand.dtype))
+        y = step.empty("Y", (step.batch, self.outputs), np.float32)
+        step.run("transpose_bits", x, self.inputs, turned)
+        step.run("grad_input", operand.values, turned, step.batch, sums)
+        step.run("scaled_transpose", sums, operand.scale, y)
+        return Value(step, self.output, y), operand
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return dX and the full dW."""
-        x, weight = cache
-        grads: Gradients = {"weight": track("dW", grad_weight(weight_operand(grad, self.precision, key), x.words, x.n))}
-        if not input_gradient:
-            return None, grads
-        operand = input_operand(grad, self.precision, key)
-        if not isinstance(operand, Quantized):
-            return operand @ weight, grads
-        # Both factors are integers below 2**15: float64 sums of them are exact, in any order.
-        sums = operand.values.astype(np.float64) @ weight.values.astype(np.float64)
-        operand = scaled(operand, weight.scale)
-        return sums_gradient(sums.astype(np.int64), operand, self.precision.gradient_bits), grads
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the scores."""
+        y, weight = self._forward(step, x.array, step.constant(self.weight, "W"))
+        return y, (x.array, weight)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        size = self.weight.nbytes
-        return [
-            Variable("W", "persistent", "float32", size),
-            Variable("dW", "step", "float32", size),
-            Variable("X", "forward to backward", "bool", 8 * batch * words_for(self.inputs)),
-            *sum_variables(self.precision, batch, self.inputs, self.outputs, self.inputs, blocks=False),
-        ]
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the full dW, and dX."""
+        (x, weight), stream = cache, 2 * self.index
+        operand = weight_operand(grad, self.precision, stream)
+        sums = step.empty("dW", self.weight.shape, sums_type(operand.dtype))
+        step.run("grad_weight", operand.values, x, self.inputs, 0, False, sums)
+        scale = None if operand.is_real else operand.scale
+        # The update changes the weights, so the gradient of the input comes first.
+        result = self._input_gradient(step, input_operand(grad, self.precision, stream), weight) if wanted else None
+        step.gradient("weight", ParameterGradient(sums, scale, fan_in=self.inputs))
+        return result
+
+    def _input_gradient(self, step: Step, grad: Gradient, weight: Gradient) -> Gradient:
+        shape = (step.batch, self.inputs)
+        if grad.is_real:
+            dx = step.empty("dX", shape, np.float32)
+            step.run(_matmul, grad.values, weight.values, dx)
+            return Gradient(step, dx, None)
+        sums, scale = step.empty("dX sums", shape, np.int64), step.empty("scales", grad.scale.shape, np.float64)
+        step.run("integer_product", grad.values, weight.values, sums)
+        step.run("multiply_scales", grad.scale, weight.scale, scale)
+        return requantized(step, sums, scale, self.precision.code_bits)
+
+    def inference(self) -> Arrays:
+        """Return the weights."""
+        return {"weight": self.weight.copy()}
+
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return the type of the weights."""
+        return {"weight": ((self.outputs, self.inputs), np.dtype(np.float32))}
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the scores."""
+        return self._forward(step, x.array, step.constant(arrays["weight"], "W"))[0]
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example."""
+        return 0, self.outputs * self.inputs
+
+
+def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found before it can change anything
+        np.matmul(a, b, out=out)

@@ -1,11 +1,66 @@
-"""Softmax cross-entropy."""
+"""Losses: what a step records between the scores and the gradient that flows back."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 
 from bitlearn.errors import NonFiniteError
-from bitlearn.ops.passes import softmax_gradient
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Value
+from bitlearn.ops.dispatch import run
+from bitlearn.program import Array, Program
+
+
+class Loss(ABC):
+    """A loss on a batch of scores and integer labels.
+
+    A subclass records how the gradient comes from the scores, and says afterwards what the loss was.
+    """
+
+    @abstractmethod
+    def record(self, step: Step, scores: Value, labels: Array) -> tuple[Array, Array]:
+        """Record the gradient of the mean loss.
+
+        Parameters
+        ----------
+        step : Step
+        scores : Value
+            float32, shape (batch, classes).
+        labels : Array of int64, shape (batch,)
+
+        Returns
+        -------
+        gradient : Array of float32, shape (batch, classes)
+        terms : Array
+            What `value` wants, kept to the end.
+        """
+
+    @abstractmethod
+    def value(self, program: Program, terms: Array) -> float:
+        """Return the mean loss of the last run."""
+
+
+class SoftmaxCrossEntropy(Loss):
+    """``mean(log(sum(exp(scores))) - scores[label])``, in nats; its gradient is ``(softmax - onehot) / batch``."""
+
+    def record(self, step: Step, scores: Value, labels: Array) -> tuple[Array, Array]:
+        """Record the gradient, by an exponential that is the same on every processor."""
+        shape = scores.array.shape
+        powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)
+        terms, finite = step.output("loss", (2, step.batch), np.float64), step.finite()
+        step.run("softmax_gradient", labels, scores.array, powers, terms, grad, finite, check=finite, what="the scores")
+        return grad, terms
+
+    def value(self, program: Program, terms: Array) -> float:
+        """Return the mean cross-entropy."""
+        return _mean_loss(program[terms])
+
+
+def _mean_loss(terms: np.ndarray) -> float:
+    # What `numpy.mean` does, without the time that it takes to find out how.
+    return float(np.add.reduce(np.log(terms[0]) - terms[1]) / terms.shape[1])
 
 
 def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -13,7 +68,7 @@ def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float
 
     Parameters
     ----------
-    scores : ndarray of float, shape (batch, classes)
+    scores : ndarray of float32, shape (batch, classes)
     labels : ndarray of int, shape (batch,)
         Each in [0, classes).
 
@@ -40,10 +95,18 @@ def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float
     labels = np.asarray(labels)
     if scores.ndim != 2 or labels.shape != (len(scores),):
         raise ValueError(f"scores (batch, classes) and labels (batch,) must fit, got {scores.shape} and {labels.shape}")
-    classes = scores.shape[1]
+    check_labels(labels, scores.shape[1])
+    real = np.ascontiguousarray(scores, dtype=np.float32)
+    terms, grad, finite = np.empty((2, len(real))), np.empty(real.shape, dtype=np.float32), np.ones(1, np.uint8)
+    run("softmax_gradient", (labels.astype(np.int64), real, np.empty(real.shape), terms, grad, finite), threads=1)
+    if not finite[0]:
+        raise NonFiniteError("the scores")
+    return _mean_loss(terms), grad
+
+
+def check_labels(labels: np.ndarray, classes: int) -> None:
+    """Raise ValueError where a label is outside the classes."""
+    if labels.dtype == np.int64 and (not labels.size or np.maximum.reduce(labels.view(np.uint64)) < classes):
+        return  # one look at them: a negative one is a very large one without its sign
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"labels must lie in [0, {classes}), got {labels.min()} to {labels.max()}")
-    if not np.isfinite(scores).all():
-        raise NonFiniteError("the scores")
-    terms, grad = softmax_gradient(scores, labels)
-    return float(np.mean(np.log(terms[0]) - terms[1])), grad

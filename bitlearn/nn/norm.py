@@ -1,294 +1,299 @@
-"""Batch norm over channels: followed by a sign, giving packed bits, or on its own, giving float32 scores."""
+"""Batch norm over channels: followed by a sign, giving packed bits, or on its own, giving float32.
+
+Sums are integers, so their statistics are exact, and normalising and taking the sign is one comparison. With
+``t = mean - bias * std``, ``x = (y - mean) / std + bias >= 0`` is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <=
+1`` and the mean of ``|x|`` follow from sums of integers too. So the order of a reduction cannot show, and no float is
+kept for an activation.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
-from bitlearn.bits import Bits, ones, words_for
+from bitlearn.bits import WORD
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn import norm_float, norm_integer
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable
-from bitlearn.ops import passes
-from bitlearn.ops.quantize import Quantized, largest_magnitude
-from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, integers, reshaped, ste_backward, ste_sign
-from bitlearn.rng import Key
-from bitlearn.workspace import empty
+from bitlearn.nn.gradients import groups_of, largest_code, scale_of
+from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.program import Array
 
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
+_INT32 = np.iinfo(np.int32)
 
 
 class Normalization(Layer):
-    """What the two batch norms share: a shift for each channel, running statistics, and no gain.
+    """What the two batch norms share: a bias for each channel, running statistics, and no gain.
 
     A gain (gamma) does nothing before a sign, and the published networks have none.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        norm: str | None = None,
-        input_scale: float = 1.0,
-        precision: str | Precision = "standard",
-    ):
-        self.channels, self.input_scale = channels, float(input_scale)
-        self.precision = policy(precision)
-        self.norm = self.precision.norm if norm is None else norm
-        if self.norm not in ("l1", "l2"):
+    def __init__(self, *, norm: str | None = None):
+        if norm not in (None, "l1", "l2"):
             raise ValueError(f"norm must be 'l1' or 'l2', got {norm!r}")
-        self.shift = track("beta", np.zeros(channels, dtype=self.precision.shift))
+        self.norm = norm
+
+    def infer(self, spec: Spec) -> Spec:
+        """Return the same shape."""
+        if spec.kind != "sums" or not spec.shape:
+            raise ValueError(f"a batch norm must get sums, got {spec}")
+        return spec
+
+    def build(self, seed: int) -> None:
+        """Begin with no bias, a mean of 0 and a deviation of 1."""
+        channels = self.spec.channels
+        self.bias = np.zeros(channels, dtype=np.float32)
         self.running_mean = np.zeros(channels, dtype=np.float32)
-        self.running_spread = np.ones(channels, dtype=np.float32)
+        self.running_std = np.ones(channels, dtype=np.float32)
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return the shift, shape (channels,)."""
-        return {"shift": self.shift}
+    def parameters(self) -> Arrays:
+        """Return the bias, shape (channels,)."""
+        return {"bias": self.bias}
 
-    def statistics(self) -> dict[str, np.ndarray]:
-        """Return the running mean and spread, float32 (channels,), in units of the real input."""
-        return {"running_mean": self.running_mean, "running_spread": self.running_spread}
+    def statistics(self) -> Arrays:
+        """Return the running mean and deviation, float32 (channels,), in units of the real input."""
+        return {"running_mean": self.running_mean, "running_std": self.running_std}
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            "channels": self.channels,
-            "norm": self.norm,
-            "input_scale": self.input_scale,
-            "precision": self.precision.setting(),
-        }
+        return {"norm": self.norm}
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape as it is."""
-        if not shape or shape[-1] != self.channels:
-            raise ValueError(f"a batch norm must get examples whose last axis is {self.channels}, got shape {shape}")
-        return shape
+    @property
+    def _l1(self) -> bool:
+        return (self.norm or self.precision.norm) == "l1"
 
-    def _batch(self, y: np.ndarray) -> np.ndarray:
-        rows = y.reshape(-1, self.channels)
-        if self.precision.integer:
-            rows = passes.sums(rows)
-        if len(rows) < 2:
-            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(rows)}")
-        return rows
+    @property
+    def _half(self) -> bool:
+        return self.precision.statistics == np.float16
 
-    def _update(self, mean: np.ndarray, spread: np.ndarray) -> None:
-        for running, value in ((self.running_mean, mean), (self.running_spread, spread)):
-            new = running * np.float32(MOMENTUM) + (value * (1 - MOMENTUM)).astype(np.float32)
-            if not np.isfinite(new).all():
-                raise NonFiniteError("the running statistics")
-            running[...] = new
+    def _statistics(self, step: Step, y: Array) -> tuple[Array, Array, Array, Array]:
+        """Record the statistics of sums (rows, channels): the batch's, the running ones after it, the sums, bounds."""
+        rows, channels = y.shape
+        if rows < 2:
+            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {rows}")
+        groups, name = groups_of(rows), "mu, psi"
+        parts = y.reshape(groups, rows // groups, channels)
+        sums, above = step.empty("sums", (groups, 2, channels), np.int64), step.constant(_nothing(channels))
+        step.run("channel_sums", parts, sums)
+        if self._l1:
+            bound = step.empty("bounds", (channels,), np.int32)
+            above = step.empty("sums", (groups, 2, channels), np.int64)
+            step.run("mean_bounds", sums, rows, bound)
+            step.run("channel_sums_above", parts, bound, above)
+        found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
+        running = (
+            step.constant(self.running_mean, "running statistics"),
+            step.constant(self.running_std, "running statistics"),
+        )
+        finite = step.finite()
+        options = (rows, self.spec.unit, MOMENTUM, self._half)
+        outputs = (found, moved, finite)
+        step.run(
+            "batch_statistics", sums, above, *options, *running, *outputs, check=finite, what="the running statistics"
+        )
+        bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
+        bias = step.constant(self.bias, "beta")
+        step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
+        return found, moved, sums, bounds
 
-    def _integer_statistics(self, rows: np.ndarray) -> norm_integer.BatchStatistics:
-        """Return the statistics in units of y; the spread is rounded as it is kept for the backward pass."""
-        if self.norm == "l2" and self.precision.statistics == np.float32 and passes.alone(rows):
-            running = self.running_mean, self.running_spread
-            if (in_one := passes.batch_statistics(rows, self.input_scale, MOMENTUM, *running)) is None:
-                raise NonFiniteError("the running statistics")
-            return norm_integer.BatchStatistics(*in_one)
-        measure = norm_integer.l1_statistics if self.norm == "l1" else norm_integer.l2_statistics
-        found = measure(rows)
-        kept = (found.spread * self.input_scale).astype(self.precision.statistics)
-        self._update(found.mean * self.input_scale, kept.astype(np.float64))
-        return norm_integer.BatchStatistics(found.mean, kept.astype(np.float64) / self.input_scale, found.total)
+    def _magnitude(self, step: Step, y: Array, found: Array, sums: Array, bounds: Array) -> Array:
+        """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
+        (rows, channels), groups = y.shape, sums.shape[0]
+        above = step.empty("sums", (groups, 2, channels), np.int64)
+        magnitude = step.empty("mu, psi", (channels,), np.float64)
+        step.run("channel_sums_above", y.reshape(groups, rows // groups, channels), bounds[:1].reshape(-1), above)
+        bias = step.constant(self.bias, "beta")
+        step.run("mean_magnitude", sums, above, rows, found, bias, self._half, magnitude)
+        return magnitude
 
-    def _float_normalized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the normalised values before the shift, and the spread; update the running statistics."""
-        normal, mean, spread = norm_float.normalize(rows, self.input_scale, self.norm)
-        self._update(mean, spread)
-        return track("X", normal), spread
-
-    def _norm_backward(self, kept: tuple, grad: Gradient, mask: Bits | None) -> tuple[Gradient, Gradients]:
-        """Return the gradients of the rows and of the shift from that of normalised rows, where `mask` passes it."""
-        if not isinstance(grad, Quantized):
-            x, spread = kept
-            passed = grad if mask is None else ste_backward(mask, grad)
-            assert isinstance(passed, np.ndarray)
-            return track("dY", norm_float.backward(passed, x, spread, self.norm)), {"shift": passed.sum(axis=0)}
-        through = Bits(ones(grad.values.shape[:1], self.channels), self.channels) if mask is None else mask
-        if self.norm == "l1":
-            signs, spread, omega = kept
-            quantized, shift = norm_integer.l1_backward(grad, through, signs, spread, omega)
-        else:
-            y, mean, spread = kept
-            quantized, shift = norm_integer.l2_backward(grad, through, y, mean, spread, self.input_scale)
-        return quantized, {"shift": shift}
-
-    def _kept_sums(self, rows: np.ndarray, found: norm_integer.BatchStatistics) -> tuple:
-        """Return what it needs of an "l2" norm: the sums themselves."""
-        return rows, track("mu, psi", found.mean), track("mu, psi", found.spread)
-
-    def _kept_signs(
-        self, rows: np.ndarray, signs: Bits, thresholds: np.ndarray, found: norm_integer.BatchStatistics
+    def _kept(
+        self, step: Step, y: Array, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array
     ) -> tuple:
-        """Return what the integer backward pass needs of an "l1" norm: one bit a value."""
-        mean, spread, kind = found.mean, found.spread, self.precision.statistics
-        assert found.total is not None
-        omega = norm_integer.mean_magnitude(rows, thresholds, found.total, mean, spread, self.shift)
-        return signs, track("mu, psi", (spread * self.input_scale).astype(kind)), track("mu, psi", omega.astype(kind))
+        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value."""
+        if self._l1 and self.precision.integer:
+            return signs, self._magnitude(step, y, found, sums, bounds), found, moved
+        return y, None, found, moved
 
-    def _kept_variables(self, values: int) -> list[Variable]:
-        """The memory of what is kept, and of the passes over `values` values."""
-        found = [
-            Variable("beta", "persistent", self.precision.shift.name, self.shift.nbytes),
-            Variable("running statistics", "persistent", "float32", 8 * self.channels),
-            Variable("dbeta", "step", "float32", 4 * self.channels),
-        ]
-        if not self.precision.integer:
-            return [
-                *found,
-                Variable("X", "forward to backward", "float32", 4 * values),
-                Variable("mu, psi", "forward to backward", "float32", 4 * self.channels),
-                Variable("dY", "transient", "float32", 4 * values),
-            ]
-        # First-layer sums are int32; those of bits are, where a layer has 2**15 inputs or more, but this does not ask.
-        sums = np.dtype(np.int16 if self.input_scale == 1 else np.int32)
-        narrow = np.dtype(np.int8 if (self.precision.gradient_bits or 0) <= 8 else np.int16)
-        statistics = self.precision.statistics if self.norm == "l1" else np.dtype(np.float64)
-        found += [
-            Variable("mu, psi", "forward to backward", statistics.name, 2 * statistics.itemsize * self.channels),
-            Variable("dY", "transient", narrow.name, narrow.itemsize * values),
-        ]
-        if self.norm == "l2":
-            found.append(Variable("Y", "forward to backward", sums.name, sums.itemsize * values))
-        return found
+    def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
+        """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
+        x, magnitude, found, moved = kept
+        d = grad.values.pixels()
+        rows, channels = d.shape
+        groups = groups_of(rows)
+        size, unit = rows // groups, self.spec.unit
+        parts = (
+            d.reshape(groups, size, channels),
+            mask.reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
+            x.reshape(groups, size, x.shape[1]),
+        )
+        sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real else np.int64)
+        factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
+        step.run("gradient_sums", *parts, sums)
+        step.run("bias_gradient", sums, grad.scale, bias)
+        if magnitude is not None:
+            step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
+        elif self._l1:
+            x = self._exact_signs(step, x, found, sums, factors, rows)
+        else:
+            step.run("l2_factors", sums, found, rows, unit, factors)
+        scale, size_of_a_code = None, step.empty("scales", (1,), np.float32)
+        limit = largest_code(self.precision.gradient_bits or 8)
+        if not grad.is_real:
+            peaks, scale = step.empty("scales", (groups,), np.float32), scale_of(step)
+            x_parts = x.reshape(groups, size, x.shape[1])
+            step.run("norm_gradient_peak", *parts[:2], x_parts, factors, peaks)
+            step.run("norm_step", peaks, limit, grad.scale, size_of_a_code, scale)
+        step.run("norm_gradient", d, mask, x, factors, size_of_a_code, limit, d)
+        for row, running in enumerate((self.running_mean, self.running_std)):
+            step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
+        step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape)))
+        return Gradient(step, d.reshape(*grad.shape), scale)
 
-    def _bits(self, values: int) -> int:
-        """The bytes of one packed bit a value."""
-        return 8 * (values // self.channels) * words_for(self.channels)
+    def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
+        """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
+        channels, words = y.shape[1], step.ones(1, y.shape[1]).shape[1]
+        bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
+        step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
+        signs, unused = (step.empty("scratch", (rows, words), WORD) for _ in range(2))
+        step.run("norm_signs", y, bounds, signs, unused)
+        above = step.empty("sums", (1, 2, channels), np.int64)
+        step.run("channel_sums_above", y.reshape(1, rows, channels), bounds[:1].reshape(-1), above)
+        step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
+        return signs
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example: one a value."""
+        return 0, self.spec.size
 
 
+def _nothing(channels: int) -> np.ndarray:
+    return np.empty((0, 2, channels), dtype=np.int64)
+
+
+@register
 class BatchNormSign(Normalization):
     """Batch norm and sign in one: sums in, packed ±1 bits out.
 
     Parameters
     ----------
-    channels : int
-        The last axis of the input.
     norm : {"l1", "l2"}, optional
         Divide by the mean absolute deviation or by the standard deviation; by default as the policy says.
-    input_scale : float
-        What one unit of the input is worth: 1/128 behind a first layer on codes, else 1. A power of two.
-    precision : str or Precision
 
     Notes
     -----
-    ``sign((y - mean) / spread + shift)`` with sign(0) = +1; the gradient of the sign is cut off where its argument
-    exceeds 1 in magnitude (straight-through estimator). Under an integer policy normalising is a comparison with one
-    integer a channel, and what is kept is two bits a value (sign and mask), the spread and the mean magnitude. When not
-    training the running statistics take the batch's place: ``0.9 * running + 0.1 * batch`` after each step.
+    ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
+    1 in magnitude (straight-through estimator). Normalising is a comparison with one integer a channel. Under "l1" and
+    an integer policy what is kept is two bits a value (sign and mask), the deviation and the mean magnitude (arXiv
+    2102.04270); else the sums and a bit. In inference the running statistics take the batch's place:
+    ``0.9 * running + 0.1 * batch`` after each step.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> layer = bl.nn.BatchNormSign(1, precision="low-memory")
-    >>> bits, _ = layer.forward(np.array([[1], [3], [8]], dtype=np.int16), training=True)
-    >>> bl.unpack(bits.words, 1).ravel()
-    array([-1, -1,  1], dtype=int8)
+    >>> model = bl.nn.Model([bl.nn.BinaryLinear(4), bl.nn.BatchNormSign()], bl.nn.Spec.bits((8,)))
+    >>> model.output_shape, model["sign1"].bias
+    ((4,), array([0., 0., 0., 0.], dtype=float32))
     """
 
     kind = "sign"
 
-    def thresholds(self) -> np.ndarray:
-        """Return the integers that sums are compared with when not training, int32 (channels,)."""
-        return norm_integer.sign_thresholds(self.running_mean, self.running_spread, self.shift, self.input_scale)
+    def infer(self, spec: Spec) -> Spec:
+        """Return bits of the same shape."""
+        return Spec.bits(super().infer(spec).shape)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return packed signs of the same shape."""
-        assert isinstance(x, np.ndarray)
-        if not training:
-            return norm_integer.packed("X", x >= self.thresholds()), None
-        rows = self._batch(x)
-        if not self.precision.integer:
-            normal, spread = self._float_normalized(rows)
-            shifted = np.add(normal, self.shift, out=empty(normal.shape, np.float32))
-            if not math.isfinite(largest_magnitude(shifted)):
-                raise NonFiniteError("the normalised values")
-            signs, mask = ste_sign(shifted)
-            return self._shaped(signs, x), ((normal, spread), mask)
-        found = self._integer_statistics(rows)
-        thresholds, signs, mask = norm_integer.signs(rows, found.mean, found.spread, self.shift)
-        l2 = self.norm == "l2"
-        kept = self._kept_sums(rows, found) if l2 else self._kept_signs(rows, signs, thresholds, found)
-        return self._shaped(signs, x), (kept, mask)
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the statistics of the batch, and the signs."""
+        y = x.array.pixels()
+        found, moved, sums, bounds = self._statistics(step, y)
+        out = step.empty("X", self.output.array_shape(step.batch), WORD)
+        mask = step.empty("STE mask", out.pixels().shape, WORD)
+        step.run("norm_signs", y, bounds, out.pixels(), mask)
+        return Value(step, self.output, out), (self._kept(step, y, out.pixels(), found, moved, sums, bounds), mask)
 
-    def _shaped(self, rows: Bits, like: np.ndarray) -> Bits:
-        return Bits(rows.words.reshape(*like.shape[:-1], -1), rows.n)
-
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return dY, and the gradient of the shift."""
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the gradients of the sums and of the bias."""
         kept, mask = cache
-        rows = reshaped(grad, (-1, self.channels))
-        dy, grads = self._norm_backward(kept, rows, mask)
-        return reshaped(dy, integers(grad).shape), grads
+        return self._backward(step, kept, grad, mask)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        values = batch * int(np.prod(shape))
-        return [
-            *self._kept_variables(values),
-            Variable("X", "forward to backward", "bool", self._bits(values)),
-            Variable("STE mask", "forward to backward", "bool", self._bits(values)),
-        ]
+    def inference(self) -> Arrays:
+        """Return the integers that sums are compared with, int32 (channels,)."""
+        mean, std, bias = (a.astype(np.float64) for a in (self.running_mean, self.running_std, self.bias))
+        with np.errstate(invalid="ignore", over="ignore"):  # refused below
+            bound = np.ceil((mean - bias * std) / self.spec.unit)
+        if not np.isfinite(bound).all():
+            raise NonFiniteError("bias and running statistics")
+        return {"thresholds": np.clip(bound, _INT32.min, _INT32.max).astype(np.int32)}
+
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return the type of the thresholds."""
+        return {"thresholds": ((self.spec.channels,), np.dtype(np.int32))}
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the comparison, with the product where that can be one."""
+        return x.signs(step.constant(arrays["thresholds"], "thresholds"))
 
 
+@register
 class BatchNorm(Normalization):
     """Batch norm alone: sums in, float32 out. The published networks end in one, before the softmax.
 
     Parameters
     ----------
-    channels, norm, input_scale, precision
+    norm
         As `BatchNormSign`.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> layer = bl.nn.BatchNorm(1, norm="l1")
-    >>> layer.forward(np.array([[1], [3], [5], [7]], dtype=np.int16), training=True)[0].ravel()
-    array([-1.5, -0.5,  0.5,  1.5], dtype=float32)
+    >>> model = bl.nn.Model([bl.nn.BinaryLinear(4), bl.nn.BatchNorm()], bl.nn.Spec.bits((8,)))
+    >>> model.apply(bl.Bits(bl.pack(np.ones((3, 8))), 8)).shape
+    (3, 4)
     """
 
     kind = "norm"
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return normalised float32 values of the same shape."""
-        assert isinstance(x, np.ndarray)
-        if not training:
-            real = x.astype(np.float32) * np.float32(self.input_scale)
-            return (real - self.running_mean) * norm_integer.inverse(self.running_spread) + self.shift, None
-        rows = self._batch(x)
-        if not self.precision.integer:
-            normal, spread = self._float_normalized(rows)
-            return (normal + self.shift).reshape(x.shape), (normal, spread)
-        found = self._integer_statistics(rows)
-        # Sums of int32 would make it float64.
-        centred = np.subtract(rows, found.mean.astype(np.float32), dtype=np.float32)
-        y = centred * norm_integer.inverse(found.spread) + self.shift.astype(np.float32)
-        y = y.reshape(x.shape)
-        if self.norm == "l2":
-            return y, self._kept_sums(rows, found)
-        thresholds = norm_integer.sign_thresholds(found.mean, found.spread, self.shift, 1.0)
-        signs = norm_integer.packed("X", rows >= thresholds)
-        return y, self._kept_signs(rows, signs, thresholds, found)
+    def infer(self, spec: Spec) -> Spec:
+        """Return real values of the same shape."""
+        return Spec.real(super().infer(spec).shape)
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return dY, and the gradient of the shift."""
-        dy, grads = self._norm_backward(cache, reshaped(grad, (-1, self.channels)), None)
-        return reshaped(dy, integers(grad).shape), grads
+    def _values(self, step: Step, y: Array, unit: float, centre: Array, bias: Array) -> Value:
+        out = step.empty("Y", self.output.array_shape(step.batch), np.float32)
+        step.run("norm_values", y, unit, centre, bias, out.pixels())
+        return Value(step, self.output, out)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        values = batch * int(np.prod(shape))
-        found = self._kept_variables(values)
-        if self.precision.integer and self.norm == "l1":
-            found.append(Variable("X", "forward to backward", "bool", self._bits(values)))
-        return found
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the statistics of the batch, and the normalised values."""
+        y = x.array.pixels()
+        found, moved, sums, bounds = self._statistics(step, y)
+        centre = step.empty("factors", found.shape, np.float32)
+        step.run("mean_inverse", found, centre)
+        result = self._values(step, y, 1.0, centre, step.constant(self.bias, "beta"))
+        signs = y
+        if self._l1 and self.precision.integer:
+            signs, unused = (step.empty("X", (len(y), step.ones(1, y.shape[1]).shape[1]), WORD) for _ in range(2))
+            step.run("norm_signs", y, bounds, signs, unused)
+        return result, self._kept(step, y, signs, found, moved, sums, bounds)
+
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the gradients of the sums and of the bias."""
+        return self._backward(step, cache, grad, step.constant(np.empty((0, 1), dtype=WORD)))
+
+    def inference(self) -> Arrays:
+        """Return the mean and the inverse deviation, (2, channels), and the bias, float32."""
+        inverse = np.zeros_like(self.running_std, dtype=np.float64)
+        np.divide(1.0, self.running_std, out=inverse, where=self.running_std > 0)
+        return {"centre": np.stack([self.running_mean, inverse.astype(np.float32)]), "bias": self.bias.copy()}
+
+    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Return the types of the factors and the bias."""
+        kind, channels = np.dtype(np.float32), self.spec.channels
+        return {"centre": ((2, channels), kind), "bias": ((channels,), kind)}
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the normalised values."""
+        centre, bias = step.constant(arrays["centre"], "factors"), step.constant(arrays["bias"], "beta")
+        return self._values(step, x.array.pixels(), self.spec.unit, centre, bias)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
-from bitlearn.bits import WORD, Bits, words_for
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable
-from bitlearn.ops import passes
-from bitlearn.ops.quantize import Quantized
-from bitlearn.quantizers import Gradient, integers, sums_gradient
-from bitlearn.rng import Key
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.gradients import requantized
+from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import BLOCK_VALUES, Gradient, SpreadGradient, Value
+from bitlearn.program import Array
 
 
+@register
 class MaxPool2d(Layer):
     """The largest value of each window, NHWC: of sums before a batch norm, or of ±1 bits behind a sign (their OR).
 
@@ -28,16 +30,16 @@ class MaxPool2d(Layer):
     Notes
     -----
     The gradient goes to the first largest value of a window, in row order. Which one that was is kept as
-    ``ceil(log2(window**2))`` packed bits a result: half a bit a value for 2×2 windows.
+    ``ceil(log2(window**2))`` packed bits a result: half a bit a value for 2×2 windows. Behind a convolution its sums
+    are pooled while they are in the cache, and never whole; and so is the gradient on its way back.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> x = np.array([[3, 7], [7, 1]], dtype=np.int16).reshape(1, 2, 2, 1)
-    >>> pool = bl.nn.MaxPool2d(2)
-    >>> y, cache = pool.forward(x, training=True)
-    >>> y.item(), pool.backward(cache, np.ones((1, 1, 1, 1), dtype=np.float32))[0].ravel().tolist()
-    (7, [0.0, 1.0, 0.0, 0.0])
+    >>> model = bl.nn.Model([bl.nn.MaxPool2d(2)], bl.nn.Spec.bits((2, 2, 3)))
+    >>> bits = model.apply(bl.Bits(bl.pack([[[[-1, 1, -1], [-1, -1, -1]], [[1, -1, -1], [1, 1, -1]]]]), 3))
+    >>> bl.unpack(bits.words, 3).ravel()
+    array([ 1,  1, -1], dtype=int8)
     """
 
     kind = "pool"
@@ -51,62 +53,77 @@ class MaxPool2d(Layer):
         """Return the constructor's arguments."""
         return {"window": self.window, "stride": self.stride}
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return ``(out_h, out_w, channels)``."""
-        if len(shape) != 3 or min(shape[:2]) < self.window:
-            raise ValueError(f"a max pool must get maps of at least {self.window}x{self.window}, got shape {shape}")
-        height, width = ((size - self.window) // self.stride + 1 for size in shape[:2])
-        return height, width, shape[2]
+    def infer(self, spec: Spec) -> Spec:
+        """Return maps of ``(out_h, out_w, channels)``."""
+        if spec.kind not in ("sums", "bits") or len(spec.shape) != 3 or min(spec.shape[:2]) < self.window:
+            size = f"{self.window}x{self.window}"
+            raise ValueError(f"a max pool must get maps of at least {size}, sums or bits, got {spec}")
+        height, width = ((size - self.window) // self.stride + 1 for size in spec.shape[:2])
+        return spec.reshaped((height, width, spec.channels))
 
-    def _best(self, words: np.ndarray, size: tuple[int, int], training: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the OR of each window of bits, and the planes of the first place that has it set."""
-        planes = (self.window * self.window - 1).bit_length()
-        taps = [
-            words[:, i :: self.stride, j :: self.stride][:, : size[0], : size[1]]
-            for i in range(self.window)
-            for j in range(self.window)
-        ]
-        best = taps[0].copy()
-        places = np.zeros((*best.shape[:3], planes, best.shape[3]), dtype=WORD) if training else None
-        for index, tap in enumerate(taps[1:], start=1):
-            first = tap & ~best
-            best |= tap
-            if places is not None:
-                for bit in range(planes):
-                    if index >> bit & 1:
-                        places[:, :, :, bit] |= first
-        return best, places
+    @property
+    def _planes(self) -> int:
+        """How many bits the place of a tap in its window has."""
+        return (self.window * self.window - 1).bit_length()
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return the largest values, of the type of `x`."""
-        height, width, _ = self.output_shape(x.shape[1:])
-        if isinstance(x, Bits):
-            best, places = self._best(x.words, (height, width), training)
-            y: Value = Bits(track("X", best), x.n)
-        else:
-            maps = passes.sums(x)
-            y = track("Y", passes.max_pool(maps, self.window, self.stride, (height, width)))
-            places = passes.max_pool_places(maps, self.window, self.stride, (height, width)) if training else None
-        return y, None if places is None else (track("pool mask", places), x.shape)
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the largest values, and their places."""
+        kernel, name = ("bit_pool", "X") if self.spec.kind == "bits" else ("max_pool", "Y")
+        y = step.empty(name, self.output.array_shape(step.batch), self.output.dtype)
+        size = (step.batch, *self.output.shape[:2], self._planes, words_for(self.spec.channels))
+        places = step.empty("pool mask", size, WORD)
+        for images, part in x.blocks(BLOCK_VALUES):
+            step.run(kernel, part, self.window, self.stride, y[images])
+            step.run(f"{kernel}_places", part, self.window, self.stride, places[images])
+        return Value(step, self.output, y), places
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return the gradient, routed to the first largest value of each window."""
-        if not input_gradient:
-            return None, {}
-        places, shape = cache
-        values = np.ascontiguousarray(integers(grad))
-        result = track("dX", passes.max_pool_gradient(values, places, self.window, self.stride, shape))
-        if not isinstance(grad, Quantized):
-            return result, {}
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the gradient, routed to the first largest value of each window."""
+        if not wanted:
+            return None
+        d, places, shape = grad.values.reshape(step.batch, *self.output.shape), cache, (step.batch, *self.spec.shape)
+
+        def write(images: slice, out: Array) -> None:
+            step.run("max_pool_gradient", d[images], places[images], self.window, self.stride, out)
+
+        if self.stride >= self.window:
+            return SpreadGradient(grad, shape, write)
         # Windows that overlap add up: such sums may pass the gradient's own type.
-        if result.dtype != values.dtype:
-            return sums_gradient(result, grad), {}
-        return Quantized(result, grad.scale, 0, grad.bits), {}
+        sums = step.empty("dX", shape, np.float32 if grad.is_real else np.int32)
+        write(slice(0, step.batch), sums)
+        if grad.is_real:
+            return Gradient(step, sums, None)
+        return requantized(step, sums, grad.scale, self.precision.code_bits)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        height, width, channels = self.output_shape(shape)
-        bits = 8 * batch * height * width * words_for(channels) * (self.window * self.window - 1).bit_length()
-        return [Variable("pool mask", "forward to backward", "bool", bits)]
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the pool, behind the sign where one follows: a comparison is monotone."""
+        return Pooled(step, self.output, x, self) if self.spec.kind == "sums" else self._bits(step, x)
+
+    def _bits(self, step: Step, x: Value) -> Value:
+        spec = Spec.bits(self.output.shape)
+        out = step.empty("X", spec.array_shape(step.batch), WORD)
+        step.run("bit_pool", x.array, self.window, self.stride, out)
+        return Value(step, spec, out)
+
+
+class Pooled(Value):
+    """Sums that an inference pools where they are wanted: as bits, pooling comes behind the sign, as an OR."""
+
+    def __init__(self, step: Step, spec: Spec, x: Value, pool: MaxPool2d):
+        self.step, self.spec, self._x, self._pool = step, spec, x, pool
+
+    @property
+    def array(self) -> Array:
+        """The pooled sums, formed now."""
+        y = self.step.empty("Y", self.spec.array_shape(self.step.batch), self.spec.dtype)
+        for images, part in self._x.blocks(BLOCK_VALUES):
+            self.step.run("max_pool", part, self._pool.window, self._pool.stride, y[images])
+        return y
+
+    def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
+        """Yield the pooled sums as one block."""
+        yield slice(0, self.step.batch), self.array
+
+    def signs(self, thresholds: Array) -> Value:
+        """Return the bits of the pooled sums."""
+        return self._pool._bits(self.step, self._x.signs(thresholds))

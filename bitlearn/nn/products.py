@@ -1,73 +1,112 @@
-"""Products of first-layer codes, which are no bits, and the types that sums fit."""
+"""Products with binary weights in a recorded step: which form the weights take, and the calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from bitlearn import threads
-from bitlearn.ops.codes import unfold
-from bitlearn.ops.conv import Geometry
-from bitlearn.ops.gradients import grad_input
-from bitlearn.ops.packing import transpose_bits
-from bitlearn.workspace import empty
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.step import Step
+from bitlearn.ops.dispatch import product_form, recoded_bytes, recoded_scratch
+from bitlearn.panels import panel_words
+from bitlearn.program import Array
+from bitlearn.threads import get_num_threads
 
 #: Windows of first-layer images are formed for so many values at a time, which bounds the scratch of a step.
-WINDOW_VALUES = 2**17
+WINDOW_VALUES = 2**18
+#: So many pixels of a convolution are worked on at a time where its kernels are recoded (BL_QUADS_PIXELS).
+_PIXELS = 48
 
 
-def sum_type(n: int) -> type:
-    """Return the smallest type that holds a ±1 sum of `n` terms exactly."""
-    return np.int16 if n <= 2**15 - 1 else np.int32
+def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
+    """Return the signs of latent weights, (rows, ceil(n / 64)), checked to be finite."""
+    latent = step.constant(weight, "W").reshape(rows, -1)
+    words = step.empty("packed W", (rows, words_for(latent.shape[1])), WORD)
+    finite = step.finite()
+    step.run("all_finite", latent, finite, check=finite, what="the latent weights")
+    step.run("pack", latent, step.constant(_ZERO[weight.dtype]), words)
+    return words
 
 
-def code_sum_type(n: int) -> type:
-    """Return the smallest type that holds a sum of `n` codes, of magnitude 128 at most, exactly."""
-    return sum_type(128 * n)
+_ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32)}
 
 
-def _check_codes(codes: np.ndarray) -> None:
-    if codes.dtype != np.int8:
-        raise TypeError(f"codes must be int8, got {codes.dtype}")
+class Operand:
+    """The words of binary weights (k, words), in the forms in which products want them, each made once.
 
-
-def integer_sums(codes: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Return int8 codes (batch, n) times the transpose of packed ±1 rows (outputs, words): int32 (batch, outputs).
-
-    The bits are packed along the axis that is summed over; `grad_input` sums over the rows, so they are transposed.
+    Parameters
+    ----------
+    step : Step
+    words : Array, shape (k, words)
+        Rows of a matrix, or kernels of a convolution, each as one row.
     """
-    _check_codes(codes)
-    out = empty((len(codes), len(words)), np.int32)
-    return grad_input(codes, transpose_bits(words, codes.shape[-1]), len(words), out=out)
 
+    def __init__(self, step: Step, words: Array):
+        self.step, self.words = step, words
+        self._panels: Array | None = None
+        self._recoded: Array | None = None
 
-def unfolded(x: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the windows of a few images of codes at a time, as rows (images * out_h * out_w, kh * kw * channels).
+    @property
+    def panels(self) -> Array:
+        """The words as column panels."""
+        if self._panels is None:
+            shape = (panel_words(*self.words.shape),)
+            self._panels = self.step.prepared("pack_panels", "packed W", shape, WORD, self.words)
+        return self._panels
 
-    Of no images they are yielded once: no rows.
-    """
-    step = images_at_a_time(kernel[0] * kernel[1] * x.shape[3], windows)
-    for start in range(0, max(len(x), 1), step):
-        images = slice(start, min(start + step, len(x)))
-        yield images, unfold(x[images], kernel, windows)
+    @property
+    def recoded(self) -> Array:
+        """The panels recoded, two bits a weight."""
+        if self._recoded is None:
+            k, words = self.words.shape
+            shape, panels = (recoded_bytes(k, words),), self.panels
+            self._recoded = self.step.prepared("recode_panels", "packed W", shape, np.uint8, panels, k, words)
+        return self._recoded
 
+    def _form(self, kernel: str, rows: int, n: int) -> str:
+        """The form for products of so many rows in all."""
+        k, words = self.words.shape
+        return product_form(kernel, rows, k, words, n, once=not self.step.lasting)
 
-def images_at_a_time(fan_in: int, windows: Geometry) -> int:
-    """Return of how many images the windows, of `fan_in` values each, are formed at a time."""
-    return max(1, WINDOW_VALUES // max(windows.out_size[0] * windows.out_size[1] * fan_in, 1))
+    def _scratch(self, rows: int, words: int) -> Array:
+        return self.step.empty("scratch", (get_num_threads(), recoded_scratch(rows, words)), np.uint8)
 
+    def matmul(self, x: Array, n: int, rest: Sequence[Any], out: Array) -> None:
+        """Record the product of rows of bits with the weights; `rest` are thresholds where its signs are wanted."""
+        kernel = "xnor_matmul_sign" if rest else "xnor_matmul"
+        form = self._form(kernel, len(x), n)
+        if form == "words":
+            self.step.run(kernel, x, self.words, n, *rest, out)
+        elif form == "panels":
+            self.step.run(f"{kernel}_panels", x, self.panels, n, *rest, out)
+        else:
+            scratch = self._scratch(len(x), x.shape[1])
+            self.step.run(f"{kernel}_recoded", x, self.recoded, n, *rest, scratch, out)
 
-def convolved_codes(x: np.ndarray, words: np.ndarray, kernel: tuple[int, int], windows: Geometry) -> np.ndarray:
-    """Return images of codes convolved with packed kernels (filters, words), each packed in one row: sums, NHWC."""
-    _check_codes(x)
-    kind = code_sum_type(kernel[0] * kernel[1] * x.shape[3])
-    y: np.ndarray = empty((len(x), *windows.out_size, len(words)), kind)
-
-    def convolved(first: int, last: int) -> None:
-        # A thread's own images: sums become narrower while they are in its cache.
-        for images, rows in unfolded(x[first:last], kernel, windows):
-            y[first + images.start : first + images.stop] = integer_sums(rows, words).reshape(-1, *y.shape[1:])
-
-    threads.over_ranges(convolved, len(x), threads.get_num_threads())
-    return y
+    def conv2d(
+        self,
+        x: Array,
+        kernel_size: tuple[int, int],
+        n: int,
+        windows: tuple,
+        rest: Sequence[Any],
+        out: Array,
+        *,
+        pixels: int,
+    ) -> None:
+        """Record the convolution of images of bits; `windows` are stride, padding and pad value."""
+        kernel = "xnor_conv2d_sign" if rest else "xnor_conv2d"
+        k, words = self.words.shape
+        form = self._form(kernel, pixels, n * math.prod(kernel_size))
+        if form == "words":
+            w = self.words.reshape(k, *kernel_size, words // max(math.prod(kernel_size), 1))
+            self.step.run(kernel, x, w, n, *windows, *rest, out)
+        elif form == "panels":
+            self.step.run(f"{kernel}_panels", x, self.panels, kernel_size, n, *windows, *rest, out)
+        else:
+            scratch = self._scratch(_PIXELS, words)
+            operands = (x, self.panels, self.recoded, kernel_size, n, *windows)
+            self.step.run(f"{kernel}_recoded", *operands, *rest, scratch, out)

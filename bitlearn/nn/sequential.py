@@ -1,331 +1,298 @@
-"""Layers in a row, each under a name."""
+"""Layers that hold layers: in a row, and beside a shortcut."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import WORD, Bits, words_for
-from bitlearn.errors import NonFiniteError
-from bitlearn.nn import conv_pool
-from bitlearn.nn.frozen import Frozen, freeze
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable
-from bitlearn.ops.quantize import Quantized
-from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, is_finite, quantize_gradient
-from bitlearn.rng import Key
-from bitlearn.workspace import Workspace
+from bitlearn.nn.gradients import quantized
+from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.precision import Precision
+from bitlearn.program import Array
 
 
-class Sequential:
-    """Layers in a row.
+class LayerOrderError(ValueError):
+    """A layer cannot take what the one before it gives.
+
+    Parameters
+    ----------
+    layer : str
+        Its path, as far as it is known.
+    before : str or None
+        The path of the one before it; None where that is what flows into the network, or into the layer around it.
+    why : str
+    """
+
+    def __init__(self, layer: str, before: str | None, why: str):
+        super().__init__(layer, before, why)
+
+    def __str__(self) -> str:
+        layer, before, why = self.args
+        return f"layer {layer!r} cannot stand behind {'the input' if before is None else repr(before)}: {why}"
+
+    def inside(self, name: str, before: str | None) -> LayerOrderError:
+        """Return it with paths from one layer further out: the one of that name, which stands behind `before`."""
+        layer, inner, why = self.args
+        return LayerOrderError(f"{name}.{layer}", before if inner is None else f"{name}.{inner}", why)
+
+
+@register
+class Sequential(Layer):
+    """Layers in a row, each under a name.
 
     Parameters
     ----------
     layers : sequence of Layer or of (str, Layer)
         Without names of their own layers are named by kind and number: ``linear1``, ``sign1``, ``linear2``...
-    precision : str or Precision
-        The policy of the gradient that `backward` begins with.
-    input_shape : tuple of int
-        The shape of one example.
+
+    Raises
+    ------
+    ValueError
+        Where two layers have one name; and, once it is known what flows in, where a layer cannot take what the one
+        before it gives: the sentence names both.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> layers = [bl.nn.InputLinear(4, 8), bl.nn.BatchNormSign(8), bl.nn.Linear(8, 2)]
-    >>> model = bl.nn.Sequential(layers, input_shape=(4,))
-    >>> model.names
-    ['linear1', 'sign1', 'head1']
-    >>> model.predict(np.zeros((3, 4), dtype=np.int8)).shape
-    (3,)
+    >>> bl.nn.Sequential([bl.nn.BinaryLinear(8), bl.nn.BatchNormSign(), bl.nn.Linear(2)])
+    Sequential([BinaryLinear(outputs=8), BatchNormSign(norm=None), Linear(outputs=2)])
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer | tuple[str, Layer]],
-        *,
-        input_shape: tuple[int, ...],
-        precision: str | Precision = "standard",
-    ):
-        self.precision = policy(precision)
-        self._workspace = Workspace(frugal=self.precision.row_by_row)
-        self.input_shape = tuple(int(size) for size in input_shape)
-        self._layers: dict[str, Layer] = {}
+    kind = "sequential"
+
+    def __init__(self, layers: Sequence[Layer | tuple[str, Layer]]):
+        self.layers: dict[str, Layer] = {}
         counts: dict[str, int] = {}
-        shape = self.input_shape
         for entry in layers:
             if isinstance(entry, Layer):
                 counts[entry.kind] = counts.get(entry.kind, 0) + 1
                 name, layer = f"{entry.kind}{counts[entry.kind]}", entry
             else:
                 name, layer = entry
-            if name in self._layers:
+            if name in self.layers:
                 raise ValueError(f"layers must have names of their own, got {name!r} twice")
-            self._layers[name] = layer
-            shape = layer.output_shape(shape)
-        self.output_shape = shape
-        self._stages = self._grouped()
-        # Below the first layer with parameters nobody wants a gradient.
-        self._first_trained = next((i for i, layer in enumerate(self._layers.values()) if layer.parameters()), 0)
+            self.layers[name] = layer
 
-    @property
-    def names(self) -> list[str]:
-        """The layers' names, in order."""
-        return list(self._layers)
+    def bind(self, spec: Spec, precision: Precision, index: int) -> int:
+        """Take what flows in, and hand each layer what the one before it gives."""
+        self.spec, self.precision, self.index = spec, precision, index
+        before = None
+        for name, layer in self.layers.items():
+            try:
+                index = layer.bind(spec, precision, index)
+            except LayerOrderError as error:
+                raise error.inside(name, before) from None
+            except ValueError as error:
+                raise LayerOrderError(name, before, str(error)) from None
+            spec, before = layer.output, name
+        self.output = spec
+        return index
 
-    def __getitem__(self, name: str) -> Layer:
-        return self._layers[name]
+    def infer(self, spec: Spec) -> Spec:
+        """Return the type of the last layer's result."""
+        for layer in self.layers.values():
+            spec = layer.infer(spec)
+        return spec
 
-    def items(self) -> Iterator[tuple[str, Layer]]:
-        """Yield names and layers, in order."""
-        yield from self._layers.items()
+    def settings(self) -> dict[str, Any]:
+        """Return no arguments: the layers are described one by one."""
+        return {}
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return the trained arrays of all layers, by ``layer.parameter``."""
-        return {f"{name}.{key}": array for name, layer in self.items() for key, array in layer.parameters().items()}
+    @classmethod
+    def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
+        """Return the layers in a row."""
+        return cls(layers)
 
-    def statistics(self) -> dict[str, np.ndarray]:
-        """Return the running averages of all layers, by ``layer.statistic``."""
-        return {f"{name}.{key}": array for name, layer in self.items() for key, array in layer.statistics().items()}
+    def without_arrays(self) -> Layer:
+        """Return a copy whose layers have no parameters."""
+        bare = copy.copy(self)
+        bare.layers = {name: layer.without_arrays() for name, layer in self.layers.items()}
+        return bare
 
-    def binary_parameters(self) -> set[str]:
-        """Return the names of the parameters that are binarised before use."""
-        return {f"{name}.{key}" for name, layer in self.items() for key in layer.binary}
+    def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield the layers without layers inside, by path, in order."""
+        for name, layer in self.layers.items():
+            yield from layer.leaves(_joined(path, name))
 
-    def split(self, name: str) -> tuple[Sequential, Sequential]:
-        """Return the layers up to and with `name`, and those behind it, as two networks that share the layers.
+    def _first_trained(self) -> int:
+        """Below the first layer with parameters nobody wants a gradient."""
+        layers = [any(leaf.parameters() for _, leaf in layer.leaves()) for layer in self.layers.values()]
+        return layers.index(True) if True in layers else 0
 
-        Parameters
-        ----------
-        name : str
-            The last layer of the lower network.
-
-        Returns
-        -------
-        lower, upper : Sequential
-
-        Raises
-        ------
-        ValueError
-            Where there is no such layer, or nothing behind it.
-        """
-        if name not in self._layers or name == self.names[-1]:
-            allowed = ", ".join(self.names[:-1])
-            raise ValueError(f"cut must be one of the layers before the last, {allowed}, got {name!r}")
-        at = self.names.index(name) + 1
-        pairs = list(self.items())
-        lower = Sequential(pairs[:at], input_shape=self.input_shape, precision=self.precision)
-        upper = Sequential(pairs[at:], input_shape=lower.output_shape, precision=self.precision)
-        return lower, upper
-
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, list[Any]]:
-        """Return the result and the layers' caches.
-
-        Parameters
-        ----------
-        x : Bits or ndarray, shape (batch, ...)
-            int8 codes, or the bits at which a network was cut.
-        training : bool
-
-        Returns
-        -------
-        y : Bits or ndarray, shape (batch, ...)
-        caches : list
-            One a layer, for `backward`.
-
-        Raises
-        ------
-        ValueError
-            Where the examples have another shape than `input_shape`.
-        NonFiniteError
-            Naming the layer in which a value is NaN or infinite.
-        """
-        if x.shape[1:] != self.input_shape:
-            raise ValueError(f"examples must have shape {self.input_shape}, got {x.shape[1:]}")
-        caches: list[Any] = []
-        with self._memory(training):
-            for names, layers in self._stages:
-                try:
-                    x, found = _forward(layers, x, training)
-                except NonFiniteError as error:
-                    raise error.located(f"in layer {names[0]!r}") from None
-                caches += found
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the layers one after the other."""
+        caches, path = [], step.path
+        for name, layer in self.layers.items():
+            with step.at(_joined(path, name)):
+                x, cache = layer.forward(step, x)
+            caches.append(cache)
         return x, caches
 
-    def _memory(self, training: bool) -> AbstractContextManager[None]:
-        """The memory of a forward pass: only a training step's is kept for the next one."""
-        return self._workspace.active() if training else nullcontext()
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the layers one after the other, from the last."""
+        first, path, flowing = 0 if wanted else self._first_trained(), step.path, grad
+        for index, (name, layer) in reversed(list(enumerate(self.layers.items()))):
+            if index < first:
+                return None
+            with step.at(_joined(path, name)):
+                found = layer.backward(step, cache[index], flowing, wanted=wanted or index > first)
+            if found is None:
+                return None
+            flowing = found
+        return flowing
 
-    def stages(self) -> list[tuple[str, ...]]:
-        """Return the names of the layers, those that run together in one: a convolution and the pool behind it."""
-        return [names for names, _ in self._stages]
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the layers one after the other."""
+        path = step.path
+        for name, layer in self.layers.items():
+            with step.at(_joined(path, name)):
+                x = layer.predict(step, _below(arrays, name), x)
+        return x
 
-    def _grouped(self) -> list[tuple[tuple[str, ...], list[Layer]]]:
-        found: list[tuple[tuple[str, ...], list[Layer]]] = []
-        for name, layer in self.items():
-            if found and len(found[-1][1]) == 1 and conv_pool.fits(found[-1][1][0], layer):
-                names, layers = found[-1]
-                found[-1] = ((*names, name), [*layers, layer])
-            else:
-                found.append(((name,), [layer]))
+    def __repr__(self) -> str:
+        automatic = list(Sequential(list(self.layers.values())).layers) == list(self.layers)
+        entries = self.layers.values() if automatic else self.layers.items()
+        return f"{type(self).__name__}([{', '.join(map(repr, entries))}])"
+
+
+@register
+class Residual(Layer):
+    """Layers and a shortcut around them, whose results are added: real values.
+
+    Parameters
+    ----------
+    main : Sequential or sequence of layers
+        From real values to real values.
+    shortcut : Sequential or sequence of layers, optional
+        By default what flows in, as it is.
+
+    Notes
+    -----
+    ``y = main(x) + shortcut(x)``, as in Bi-Real nets (arXiv 1808.00278), whose shortcuts carry the real values past
+    each binary convolution. Under an integer policy the two gradients, each with a scale of its own, are added in
+    float32 and quantized anew.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> block = bl.nn.Residual([bl.nn.Sign(), bl.nn.BinaryLinear(8), bl.nn.BatchNorm()])
+    >>> model = bl.nn.Model([block, bl.nn.Sign(), bl.nn.Linear(2)], bl.nn.Spec.real((8,)))
+    >>> model.names[:2]
+    ['residual1.main.sign1', 'residual1.main.linear1']
+    """
+
+    kind = "residual"
+
+    def __init__(self, main: Layer | Sequence[Any], shortcut: Layer | Sequence[Any] | None = None):
+        self.main = main if isinstance(main, Layer) else Sequential(main)
+        self.shortcut = shortcut if isinstance(shortcut, Layer) else Sequential(shortcut or [])
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The two ways, by name."""
+        return {"main": self.main, "shortcut": self.shortcut}
+
+    def bind(self, spec: Spec, precision: Precision, index: int) -> int:
+        """Hand both ways what flows in."""
+        self.spec, self.precision, self.index = spec, precision, index
+        for name, layer in self.layers.items():
+            try:
+                index = layer.bind(spec, precision, index)
+            except LayerOrderError as error:
+                raise error.inside(name, None) from None
+        self.output = self._common(self.main.output, self.shortcut.output)
+        return index
+
+    @staticmethod
+    def _common(main: Spec, shortcut: Spec) -> Spec:
+        if main != shortcut or main.kind != "real":
+            raise ValueError(
+                f"both ways of a residual block must give real values of one shape, got {main} and {shortcut}"
+            )
+        return main
+
+    def infer(self, spec: Spec) -> Spec:
+        """Return the type that both ways give."""
+        return self._common(self.main.infer(spec), self.shortcut.infer(spec))
+
+    def settings(self) -> dict[str, Any]:
+        """Return no arguments: the layers are described one by one."""
+        return {}
+
+    @classmethod
+    def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
+        """Return a block of its two ways."""
+        names = [name for name, _ in layers]
+        if names != ["main", "shortcut"]:
+            raise ValueError(f"a residual block must hold main and shortcut, got {', '.join(names) or 'nothing'}")
+        return cls(*(layer for _, layer in layers))
+
+    def without_arrays(self) -> Layer:
+        """Return a copy whose layers have no parameters."""
+        bare = copy.copy(self)
+        bare.main, bare.shortcut = self.main.without_arrays(), self.shortcut.without_arrays()
+        return bare
+
+    def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """Yield the layers without layers inside, by path: those of the main way first."""
+        for name, layer in self.layers.items():
+            yield from layer.leaves(_joined(path, name))
+
+    def _ways(self, step: Step, x: Value, way: Callable[[str, Layer, Value], Any]) -> list[Any]:
+        found, path = [], step.path
+        for name, layer in self.layers.items():
+            with step.at(_joined(path, name)):
+                found.append(way(name, layer, x))
         return found
 
-    def backward(
-        self,
-        caches: list[Any],
-        grad: np.ndarray | Gradient,
-        *,
-        input_gradient: bool = False,
-        key: Key | None = None,
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return the gradient of the input (if wanted) and those of the parameters, by ``layer.parameter``.
+    def _added(self, step: Step, a: Gradient, b: Gradient, name: str) -> Array:
+        """Record the float32 sum of two values with their scales."""
+        out = step.empty(name, a.shape, np.float32)
+        step.run("add_scaled", a.values.rows(), a.scale, b.values.rows(), b.scale, out.rows())
+        return out
 
-        The caches are emptied from the end, so that each is freed as soon as it has been used. A float gradient is
-        quantized as the policy says.
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record both ways, and their sum."""
+        (a, main), (b, shortcut) = self._ways(step, x, lambda name, layer, x: layer.forward(step, x))
+        y = self._added(step, Gradient(step, a.array, None), Gradient(step, b.array, None), "Y")
+        return Value(step, self.output, y), (main, shortcut)
 
-        Parameters
-        ----------
-        caches : list
-            What `forward` gave.
-        grad : ndarray of float32 or Quantized
-            Of the result.
-        input_gradient : bool
-        key : Key, optional
-            The random bits of this step, wanted where the policy rounds at random: layer i has two streams of its own,
-            from ``key.stream + 2 * i`` on.
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record both ways back; each has a gradient of its own, which it may overwrite."""
+        second, path = step.empty("dY", grad.shape, grad.dtype), step.path
+        step.run("copy", grad.values.rows(), second.rows())
+        found = []
+        for (name, layer), kept, one in zip(self.layers.items(), cache, (grad, grad.with_values(second)), strict=True):
+            with step.at(_joined(path, name)):
+                found.append(layer.backward(step, kept, one, wanted=wanted))
+        a, b = found
+        if a is None or b is None:
+            return None
+        real = self._added(step, a, b, "dX")
+        if a.is_real:
+            return Gradient(step, real, None)
+        return quantized(step, real, self.precision.code_bits)
 
-        Returns
-        -------
-        grad_x : ndarray of float32, Quantized or None
-        grads : dict of str to (ndarray of float32, BinaryGradient or SumsGradient)
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record both ways, and their sum."""
+        a, b = self._ways(step, x, lambda name, layer, x: layer.predict(step, _below(arrays, name), x))
+        y = self._added(step, Gradient(step, a.array, None), Gradient(step, b.array, None), "Y")
+        return Value(step, self.output, y)
 
-        Raises
-        ------
-        NonFiniteError
-            Naming the layer in which a gradient is NaN or infinite.
-        ValueError
-            Where the policy rounds at random and no key is given.
-        """
-        flowing: Gradient | None
-        if isinstance(grad, Quantized):
-            flowing = replace(grad, values=grad.values.copy())  # layers may write into what flows through them
-        else:
-            flowing = quantize_gradient(grad, self.precision)
-        grads: Gradients = {}
-        first = 0 if input_gradient else self._first_trained
-        index = len(self._layers)
-        with self._workspace.active():
-            for names, layers in reversed(self._stages):
-                index -= len(names)
-                if index < first:
-                    break
-                wanted = input_gradient or index > first
-                assert flowing is not None
-                name = names[0]
-                own = None if key is None else key.at(key.stream + 2 * index)
-                kept = [caches.pop() for _ in names][::-1]
-                try:
-                    flowing, found = _backward(layers, kept, flowing, input_gradient=wanted, key=own)
-                except NonFiniteError as error:
-                    raise error.located(f"in layer {name!r}") from None
-                for parameter, value in found.items():
-                    if not is_finite(value):
-                        raise NonFiniteError(f"the gradient of {parameter}", f"in layer {name!r}")
-                    grads[f"{name}.{parameter}"] = value
-        caches.clear()
-        return flowing, grads
-
-    def scores(self, x: Value, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the last layer's values for all examples, with running statistics.
-
-        Parameters
-        ----------
-        x : Bits or ndarray, shape (count, ...)
-        batch_size : int
-            How many examples are worked on at a time; the result does not depend on it.
-
-        Returns
-        -------
-        ndarray of float32, shape (count, classes)
-        """
-        parts = [self.forward(x[i : i + batch_size], training=False)[0] for i in range(0, len(x), batch_size)]
-        if not parts:
-            return np.empty((0, *self.output_shape), dtype=np.float32)
-        assert all(isinstance(part, np.ndarray) for part in parts)
-        return np.concatenate(parts)  # type: ignore[arg-type]
-
-    def predict(self, x: Value, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the class with the largest score for each example, the first one where they tie.
-
-        Parameters
-        ----------
-        x, batch_size
-            As `scores`.
-
-        Returns
-        -------
-        ndarray of int64, shape (count,)
-        """
-        return self.scores(x, batch_size=batch_size).argmax(axis=1)
-
-    def packed_output(self, x: Value, *, batch_size: int = 1000) -> Bits:
-        """Return the packed result of a network that ends in a sign, with running statistics.
-
-        Parameters
-        ----------
-        x, batch_size
-            As `scores`.
-
-        Returns
-        -------
-        Bits, shape (count, ...)
-        """
-        *rows, n = self.output_shape
-        parts = [np.empty((0, *rows, words_for(n)), dtype=WORD)]
-        for start in range(0, len(x), batch_size):
-            part, _ = self.forward(x[start : start + batch_size], training=False)
-            assert isinstance(part, Bits)
-            parts.append(part.words)
-        return Bits(np.concatenate(parts), n)
-
-    def variables(self, batch: int) -> list[tuple[str, Variable]]:
-        """Return, layer by layer, what a training step of `batch` examples keeps and passes on."""
-        found: list[tuple[str, Variable]] = []
-        shape, above = self.input_shape, ""
-        for name, layer in self.items():
-            for variable in layer.variables(shape, batch):
-                # The bits of a sign are the input of the layer behind it: one array, counted with the sign.
-                if not (variable.name == "X" and above == "sign"):
-                    found.append((name, variable))
-            shape = layer.output_shape(shape)
-            if layer.kind != "flatten":
-                above = layer.kind
-        return found
-
-    def freeze(self) -> Frozen:
-        """Return the inference form: packed weights, batch norm and sign folded into integer thresholds.
-
-        Its predictions are the same.
-        """
-        return freeze(self.items(), input_shape=self.input_shape, classes=self.output_shape[-1])
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.main!r}, {self.shortcut!r})"
 
 
-def _forward(layers: list[Layer], x: Value, training: bool) -> tuple[Value, list[Any]]:
-    """Run the layers of a stage; return the result and their caches."""
-    if len(layers) > 1:
-        return conv_pool.forward(layers, x, training=training)
-    y, cache = layers[0].forward(x, training=training)
-    return y, [cache]
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
-def _backward(
-    layers: list[Layer], caches: list[Any], grad: Gradient, *, input_gradient: bool, key: Key | None
-) -> tuple[Gradient | None, Gradients]:
-    """Run the layers of a stage backward; the caches are emptied."""
-    if len(layers) > 1:
-        return conv_pool.backward(layers, caches, grad, input_gradient=input_gradient, key=key)
-    return layers[0].backward(caches.pop(), grad, input_gradient=input_gradient, key=key)
+def _below(arrays: Arrays, name: str) -> Arrays:
+    """Return the arrays of what is under a name, by the names below it."""
+    return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{name}.")}

@@ -1,4 +1,4 @@
-"""The sign of real values, with the clipped straight-through estimator."""
+"""The sign of real values, with the straight-through estimators of the field."""
 
 from __future__ import annotations
 
@@ -6,64 +6,86 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.arena import track
-from bitlearn.bits import words_for
-from bitlearn.nn.layer import Gradients, Layer, Value, Variable
-from bitlearn.precision import Precision, policy
-from bitlearn.quantizers import Gradient, ste_backward, ste_sign
-from bitlearn.rng import Key
+from bitlearn.bits import WORD
+from bitlearn.nn.gradients import quantized
+from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.program import Array
+
+ESTIMATORS = ("clip", "approximate")
 
 
+@register
 class Sign(Layer):
-    """Packed signs of float32 values; behind a batch norm `BatchNormSign` does both in one.
+    """Packed signs of float32 values; behind a batch norm of sums `BatchNormSign` does both in one.
 
     Parameters
     ----------
-    precision : str or Precision
+    estimator : {"clip", "approximate"}
+        What takes the place of the sign's derivative. "clip": 1 where ``|x| <= clip``, else 0 (arXiv 1602.02830); one
+        bit a value is kept for it. "approximate": ``max(2 - 2 |x|, 0)``, that of a piecewise quadratic
+        (arXiv 1808.00278); the values themselves are kept.
+    clip : float
+        Above 0, and for "clip" alone.
 
     Notes
     -----
-    ``sign(0) = +1``. The gradient passes where ``|x| <= 1`` and stops elsewhere (arXiv 1602.02830); one bit a value is
-    kept for that.
+    ``sign(0) = +1``.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> bits, mask = bl.nn.Sign().forward(np.array([[0.5, -2.0, 0.0]]), training=True)
-    >>> bl.unpack(bits.words, 3)
+    >>> model = bl.nn.Model([bl.nn.Sign()], bl.nn.Spec.real((3,)))
+    >>> bl.unpack(model.apply(np.array([[0.5, -2.0, 0.0]], dtype=np.float32)).words, 3)
     array([[ 1, -1,  1]], dtype=int8)
-    >>> bl.nn.Sign().backward(mask, np.ones((1, 3), dtype=np.float32))[0]
-    array([[1., 0., 1.]], dtype=float32)
     """
 
     kind = "sign"
 
-    def __init__(self, *, precision: str | Precision = "standard"):
-        self.precision = policy(precision)
+    def __init__(self, estimator: str = "clip", *, clip: float = 1.0):
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
+        if not clip > 0:
+            raise ValueError(f"clip must be above 0, got {clip}")
+        self.estimator, self.clip = estimator, float(clip)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"precision": self.precision.setting()}
+        return {"estimator": self.estimator, "clip": self.clip}
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape as it is."""
-        return shape
+    def infer(self, spec: Spec) -> Spec:
+        """Return bits of the same shape."""
+        if spec.kind != "real" or not spec.shape:
+            raise ValueError(f"a sign must get real values, got {spec}")
+        return Spec.bits(spec.shape)
 
-    def forward(self, x: Value, *, training: bool) -> tuple[Value, Any]:
-        """Return packed signs of the same shape."""
-        assert isinstance(x, np.ndarray)
-        signs, mask = ste_sign(x)
-        track("X", signs.words)
-        track("STE mask", mask.words)
-        return signs, mask if training else None
+    def _signs(self, step: Step, x: Array) -> tuple[Value, Array]:
+        out = step.empty("X", self.output.array_shape(step.batch), WORD)
+        mask = step.empty("STE mask", out.pixels().shape, WORD)
+        step.run("sign_values", x.pixels(), self.clip, out.pixels(), mask)
+        return Value(step, self.output, out), mask
 
-    def backward(
-        self, cache: Any, grad: Gradient, *, input_gradient: bool = True, key: Key | None = None
-    ) -> tuple[Gradient | None, Gradients]:
-        """Return the gradient where the straight-through estimator passes it."""
-        return (ste_backward(cache, grad) if input_gradient else None), {}
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the signs, and what the estimator needs."""
+        y, mask = self._signs(step, x.array)
+        return y, (x.array if self.estimator == "approximate" else mask)
 
-    def variables(self, shape: tuple[int, ...], batch: int) -> list[Variable]:
-        """Return what a training step keeps: see `Layer.variables`."""
-        bits = 8 * batch * int(np.prod(shape[:-1])) * words_for(shape[-1])
-        return [Variable(name, "forward to backward", "bool", bits) for name in ("X", "STE mask")]
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record the gradient as the estimator lets it pass."""
+        if not wanted:
+            return None
+        d = grad.values.pixels()
+        if self.estimator == "clip":
+            step.run("mask_gradient", d, cache, d)
+            return grad.with_values(d.reshape(*grad.shape))
+        out = step.empty("dX", grad.shape, np.float32)
+        step.run("approximate_sign_gradient", d, grad.scale, cache.pixels(), out.pixels())
+        if grad.is_real:
+            return Gradient(step, out, None)
+        return quantized(step, out, self.precision.code_bits)
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the signs."""
+        return self._signs(step, x.array)[0]

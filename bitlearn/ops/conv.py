@@ -82,7 +82,6 @@ def _convolve(
     """Run a kernel on panels where they fit and pay, else on the words as they lie; `rest` ends in the result."""
     fixed = (n, windows.stride, windows.padding, windows.pad_value, *rest)
     pixels = len(images) * windows.out_size[0] * windows.out_size[1]
-    work = math.prod(windows.out_size) * math.prod(kernels.shape)
     if math.prod(kernels.shape[1:]) <= WINDOW_WORDS:
         function = None
         if isinstance(kernels, PackedWeights):
@@ -90,12 +89,10 @@ def _convolve(
         elif pixels >= ROWS_WORTH_PANELS:
             function = bound(lookup(f"{kernel}_panels"), panels_of(kernels), pixels)
         if function:
-            arguments: tuple = (images, kernels.shape[1:3], *fixed)
-            run(function, arguments, rows=(0, len(arguments) - 1), work=work, threads=threads)
+            run(function, (images, kernels.shape[1:3], *fixed), threads=threads)
             return
     words = kernels.words() if isinstance(kernels, PackedWeights) else kernels
-    arguments = (images, words, *fixed)
-    run(kernel, arguments, rows=(0, len(arguments) - 1), work=work, threads=threads)
+    run(kernel, (images, words, *fixed), threads=threads)
 
 
 def xnor_conv2d(

@@ -12,7 +12,8 @@ from bitlearn.ops import check, planes
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
 from bitlearn.ops.conv_planes import WeightPlanes, input_values
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.gradients import Gradient, Output, check_terms, gradient, product, weight_gradient
+from bitlearn.ops.gradient_operands import GradientOperand, check_terms, gradient, scaled_product
+from bitlearn.ops.gradients import Output, weight_gradient
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
@@ -31,7 +32,7 @@ def _spatial(name: str, shape: object, full: tuple[int | None, int | None, int |
     return sizes[1], sizes[2]
 
 
-def _check_size(g: Gradient, batch: int, windows: Geometry, channels: int) -> None:
+def _check_size(g: GradientOperand, batch: int, windows: Geometry, channels: int) -> None:
     wanted = (batch, *windows.out_size, channels)
     if g.parts[0].shape != wanted:
         raise ValueError(f"g must have shape {wanted}, the convolution's result, got {g.parts[0].shape}")
@@ -109,13 +110,12 @@ def conv2d_grad_input(
         if by_planes:
             by_planes(into)
             return
-        arguments = (part, kernels, n, windows.stride, windows.padding, into)
-        run("conv2d_grad_input", arguments, rows=(0, 5), threads=threads)
+        run("conv2d_grad_input", (part, kernels, n, windows.stride, windows.padding, into), threads=threads)
 
     if ready.scale is None:
         kernel(ready.parts[0], result)
     else:
-        result[...] = product(ready, shape, kernel, adds=False)
+        scaled_product(ready, result, kernel, whole=by_planes is not None, threads=threads)
     return result
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bitlearn.bits import WORD, ones, words_for
 from bitlearn.ops import planes
 from bitlearn.ops.conv import Geometry
-from bitlearn.ops.dispatch import bound, lookup, run
+from bitlearn.ops.dispatch import bound, lookup, over_rows, run
 from bitlearn.ops.weights import panels_of
 
 #: Words of the windows that are gathered at a time: 256 KiB.
@@ -52,7 +52,7 @@ def input_values(
             run("plane_windows", (image, (kh, kw), padding, first * size[0] * size[1] + start, size, rows))
             product(rows, kh * kw * channels, False, into)
 
-    return lambda out: run(part, (0, out), rows=(1,), first=0, threads=threads)
+    return lambda out: over_rows(part, (0, out), (1,), 0, threads=threads)
 
 
 def _canvas(x: np.ndarray, n: int, size: tuple[int, int], windows: Geometry) -> np.ndarray:
@@ -118,7 +118,7 @@ class WeightPlanes:
                     seen = canvas[:, i : i + down * out_h : down, j : j + right * out_w : right]
                     seen = _pixels(seen[:, :out_h, :out_w])
                     product = planes.product_with(seen, self.n, chunk.shape[0] * chunk.shape[1])
-                    run(product, (chunk, False, sums), rows=(0, 2), threads=self.threads)
+                    over_rows(product, (chunk, False, sums), (0, 2), threads=self.threads)
                     if index == 0 and given_back is not None:
                         sums += given_back[i, j][:, None]
                     if accumulate or index > 0:

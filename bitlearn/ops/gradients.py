@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,129 +13,20 @@ from bitlearn import bits
 from bitlearn.bits import WORD
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import run
-from bitlearn.ops.planes import Planes, check_width, faster, width
+from bitlearn.ops.gradient_operands import (
+    FLOAT32,
+    GradientOperand,
+    check_terms,
+    gradient,
+    product,
+    scale_sums,
+    scaled_product,
+)
+from bitlearn.ops.planes import Planes
 from bitlearn.ops.quantize import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 
 Output = Literal["values", "sign"]
-
-_RESULT: dict[np.dtype, np.dtype] = {np.dtype(np.int8): np.dtype(np.int32), np.dtype(np.int16): np.dtype(np.int64)}
-_FLOAT32: np.dtype = np.dtype(np.float32)
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """A gradient made ready for the kernels: C-contiguous int8, int16 or float32 parts whose products are added."""
-
-    parts: tuple[np.ndarray, ...]
-    scale: np.ndarray | None
-    zero_point: np.ndarray | int
-    result: np.dtype
-    source: object
-    bits: int | None = None
-    explicit: bool = False
-
-    def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1, *, passes: int = 0) -> bool:
-        """Whether bit planes are the faster way to a product of so many rows.
-
-        Raises ValueError where they are not, and a value needs more bits than the caller said; planes find that as they
-        are split.
-        """
-        if self.bits is None or self.shifted:
-            return False
-        if faster(self.bits, rows, depth, columns, taps, passes=passes):
-            return True
-        if self.explicit:
-            check_width(self.parts[0], self.bits)
-        return False
-
-    @property
-    def shifted(self) -> bool:
-        """Whether any value stands for another number than itself times the scale."""
-        return isinstance(self.zero_point, np.ndarray)
-
-    @property
-    def total(self) -> np.dtype:
-        """The type of a sum before any scale."""
-        return _RESULT.get(self.parts[0].dtype, _FLOAT32)
-
-
-def _of_axis(name: str, value: object, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """Return a scalar, or the values along `axis` where that is the only axis they vary along."""
-    array = np.asarray(value)
-    if array.size == 1:
-        return array.reshape(())
-    along = [1] * len(shape)
-    along[axis] = shape[axis]
-    if array.shape != tuple(along):
-        raise ValueError(f"{name} of g must be a scalar or of shape {tuple(along)} for this product, got {array.shape}")
-    return array.reshape(-1)
-
-
-def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = None) -> Gradient:
-    """Check a gradient whose scales, if quantized, may vary along `axis` only, and that needs so many bits."""
-    if isinstance(g, Quantized):
-        source: object = g.values
-        values = np.asarray(source)
-        scale = _of_axis("scale", g.scale, values.shape, axis)
-        zero = g.zero_point  # mostly an int: `np.any` of one takes longer than the rest of these lines
-        shifted = zero != 0 if isinstance(zero, int) else np.any(zero)
-        zero_point = _of_axis("zero_point", zero, values.shape, axis) if shifted else 0
-        result = _FLOAT32
-    else:
-        source = g
-        values = np.asarray(g)
-        if values.dtype.kind == "f":
-            values = values.astype(np.float32, copy=False)
-        scale, zero_point, result = None, 0, _RESULT.get(values.dtype, _FLOAT32)
-    if values.ndim != ndim:
-        raise ValueError(f"g must have {ndim} dimensions, got shape {values.shape}")
-    if values.dtype == np.int32 and isinstance(g, Quantized):
-        # Powers of two reach 2**15, one past int16: two halves that fit, added exactly.
-        half = values >> 1
-        parts: tuple[np.ndarray, ...] = (half.astype(np.int16), (values - half).astype(np.int16))
-    elif values.dtype in (np.int8, np.int16, np.float32):
-        ready = values.flags.c_contiguous and values.flags.aligned  # asked first: `require` takes longer to say so
-        parts = (values if ready else np.require(values, requirements=["C", "A"]),)
-    else:
-        raise TypeError(f"g must be int8, int16, floating or quantized, got dtype {values.dtype}")
-    known = width(bits, g.bits if isinstance(g, Quantized) else None, values.dtype)
-    return Gradient(parts, scale, zero_point, result, source, known, bits is not None)
-
-
-def _work(products: int) -> int:
-    """The work in a row of a product, in operations on a word: sixteen products of int8 take about as long."""
-    return products // 16
-
-
-def check_terms(g: Gradient, terms: int) -> None:
-    """Raise where a sum of `terms` int8 products may leave int32."""
-    if g.parts[0].dtype == np.int8 and terms >= 2**24:
-        raise ValueError(f"an int8 g must be summed over fewer than {2**24} terms, got {terms}: use int16")
-
-
-def _shaped(factor: np.ndarray, ndim: int) -> np.ndarray:
-    """Return per-row factors so that they broadcast along the first of `ndim` axes."""
-    return factor.reshape(-1, *[1] * (ndim - 1)) if factor.ndim else factor
-
-
-def product(
-    g: Gradient, shape: tuple[int, ...], kernel: Callable[[np.ndarray, np.ndarray], None], *, adds: bool
-) -> np.ndarray:
-    """Run ``kernel(part, out)`` for each part and return the sum, zero points taken out and scales applied."""
-    total = np.zeros(shape, dtype=g.total)
-    for index, part in enumerate(g.parts):
-        each = total if adds or index == 0 else np.zeros(shape, dtype=g.total)
-        kernel(part, each)
-        if each is not total:
-            total += each
-    if g.shifted:
-        units = np.zeros(shape, dtype=np.int32)
-        kernel(np.ones(g.parts[0].shape, dtype=np.int8), units)
-        total = total - units.astype(np.int64) * _shaped(np.asarray(g.zero_point), len(shape))
-    if g.scale is None:
-        return total
-    return (total * _shaped(np.asarray(g.scale, dtype=np.float64), len(shape))).astype(np.float32)
 
 
 def grad_input(
@@ -207,12 +97,12 @@ def grad_input(
         if planes:
             planes.values(False, into)
         else:
-            run("grad_input", (part, weights, n, into), rows=(0, 3), work=_work(k * n), threads=threads)
+            run("grad_input", (part, weights, n, into), threads=threads)
 
     if ready.scale is None:
         kernel(ready.parts[0], result)
     else:
-        result[...] = product(ready, (m, n), kernel, adds=False)
+        scaled_product(ready, result, kernel, whole=planes is not None, threads=threads)
     return result
 
 
@@ -225,7 +115,7 @@ class SplitGradient(Protocol):
 
 def weight_gradient(
     kernel: str,
-    g: Gradient,
+    g: GradientOperand,
     x: object,
     fixed: tuple,
     shape: tuple[int, ...],
@@ -247,7 +137,7 @@ def weight_gradient(
     n = shape[-1]
     words_shape = (*shape[:-1], bits.words_for(n))
     check_terms(g, math.prod(g.parts[0].shape[:-1]))
-    inputs, work = [g.source, x], _work(math.prod(g.parts[0].shape[:-1]) * math.prod(shape[1:]))
+    inputs = [g.source, x]
     if output == "values":
         if mask is not None or (threshold if type(threshold) in (int, float) else np.any(threshold)):
             raise ValueError("threshold and mask must be left out with output 'values', got one of them")
@@ -255,18 +145,21 @@ def weight_gradient(
             raise ValueError("out must be given with accumulate=True, got None")
         result = check.output(out, shape, g.result, inputs)
 
-        first = 1 + len(fixed)
-
         found = planes()
 
         def add(part: np.ndarray, into: np.ndarray, accumulate: bool = True) -> None:
             if found:
                 found.values(accumulate, into)
                 return
-            arguments = (part, *fixed, 0, accumulate, into)
-            run(kernel, arguments, rows=(len(arguments) - 1,), first=first, work=work, threads=threads)
+            run(kernel, (part, *fixed, 0, accumulate, into), threads=threads)
 
         if g.scale is not None:
+            simple = len(g.parts) == 1 and not g.shifted and not accumulate
+            if simple:
+                sums = np.empty(shape, dtype=g.total)
+                add(g.parts[0], sums, False)
+                scale_sums(sums, g, result, slice(None), threads)
+                return result
             values = product(g, shape, add, adds=True)
             np.add(values, result if accumulate else 0, out=result)
         else:
@@ -286,16 +179,14 @@ def weight_gradient(
     bounds = np.broadcast_to(np.float64(threshold), shape[:1])
     if g.scale is not None:
         bounds = bounds / g.scale
-    if g.total == _FLOAT32:
+    if g.total == FLOAT32:
         bounds = np.ascontiguousarray(bounds, dtype=np.float32)
     else:
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
     if isinstance(by_planes := planes(), Planes):
         by_planes.signs(n, bounds, kept, result)
         return result
-    arguments = (g.parts[0], *fixed, 0, bounds, kept, result)
-    last = len(arguments) - 1
-    run(f"{kernel}_sign", arguments, rows=(last - 2, last - 1, last), first=last - 3, work=work, threads=threads)
+    run(f"{kernel}_sign", (g.parts[0], *fixed, 0, bounds, kept, result), threads=threads)
     return result
 
 

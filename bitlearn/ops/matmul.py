@@ -26,15 +26,14 @@ def _product(
     if a.ndim != 2:
         rows = math.prod(a.shape[:-1])
         a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
-    work = b.shape[0] * b.shape[1]
     if isinstance(b, PackedWeights):
         function = b.product(lookup(_ON_PANELS[kernel]))
     elif len(a) >= ROWS_WORTH_PANELS:
         function = bound(lookup(_ON_PANELS[kernel]), panels_of(b), len(a))
     else:
-        run(kernel, (a, b, *rest, out), rows=(0, len(rest) + 2), work=work, threads=threads)
+        run(kernel, (a, b, *rest, out), threads=threads)
         return
-    run(function, (a, *rest, out), rows=(0, len(rest) + 1), work=work, threads=threads)
+    run(function, (a, *rest, out), threads=threads)
 
 
 def xnor_matmul(

@@ -15,7 +15,6 @@ from bitlearn import threads as threading
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.rng import Key
-from bitlearn.workspace import empty
 
 Scheme = Literal["symmetric", "affine", "power-of-two"]
 Rounding = Literal["nearest", "stochastic"]
@@ -190,10 +189,10 @@ def _pieces(shape: tuple[int, ...], most: int) -> list[Piece]:
 
 
 def _threads(size: int) -> int:
-    return min(threading.get_num_threads(), 1 + size * _WORK // threading.WORTH_A_THREAD)
+    return min(threading.get_num_threads(), 1 + size * _WORK // threading.WORK_PER_THREAD)
 
 
-def alone(size: int) -> bool:
+def on_one_thread(size: int) -> bool:
     """Whether so many values are one thread's work, for which they need not be cut into pieces."""
     return _threads(size) == 1
 
@@ -215,7 +214,7 @@ def channel_magnitudes(x: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
     kernel = lookup("largest_magnitude")
     kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
-    if alone(x.size):
+    if on_one_thread(x.size):
         largest = np.empty(x.shape[1], dtype=kind)
         kernel(x, largest)
         return largest
@@ -264,7 +263,7 @@ def linear_codes(
 
     A word's place in the stream is that of its value where the channels are moved first: it does not depend on threads.
     """
-    values = empty(x.shape, np.int8 if high <= 127 else np.int16) if out is None else out
+    values = np.empty(x.shape, np.int8 if high <= 127 else np.int16) if out is None else out
     kernel, random = lookup("quantize_linear"), lookup("random_words")
 
     def quantized(piece: Piece, noise: np.ndarray) -> None:
@@ -274,7 +273,7 @@ def linear_codes(
     def rounded_to_nearest(piece: Piece) -> None:
         quantized(piece, _NO_NOISE)
 
-    if key is None and alone(x.size):
+    if key is None and on_one_thread(x.size):
         kernel(x, scale, zero_point, low, high, _NO_NOISE, values)
         return values
     if key is None:

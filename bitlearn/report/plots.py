@@ -17,7 +17,8 @@ from bitlearn.report.units import size
 
 # Of Okabe and Ito's colours, which people with any colour vision tell apart; a method keeps its colour in all plots.
 _METHOD_COLOURS = ("#D55E00", "#0072B2", "#5F6B6D", "#009E73", "#CC79A7")
-_PREDICTED, _MEASURED = "#9CC3DD", "#0072B2"
+#: Of what lives on, of what is kept for the backward pass, and of what a moment needs.
+_LIFETIMES = ("#0072B2", "#56A0CC", "#9CC3DD")
 _INK, _FAINT = "#22292F", "#D8DEE4"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",  # the page looks the same whatever fonts the reader has
@@ -138,21 +139,16 @@ def matrices(methods: Sequence[dict[str, Any]]) -> str:
 
 
 def memory(rows: Sequence[dict[str, Any]]) -> str:
-    """Plot the bytes of each variable of a training step, predicted and measured."""
+    """Plot the bytes of each variable at the fullest call of a training step."""
     with mpl.rc_context(_STYLE):
-        figure = _figure(8.6, 0.9 + 0.36 * len(rows))
+        figure = _figure(8.6, 0.9 + 0.3 * len(rows))
         axes = figure.subplots()
-        most = max(row["predicted_bytes"] for row in rows)
-        for offset, key, label, colour in (
-            (-0.2, "predicted_bytes", "predicted", _PREDICTED),
-            (0.2, "tracked_bytes", "measured", _MEASURED),
-        ):
-            values = [row[key] for row in rows]
-            bars = axes.barh(
-                np.arange(len(rows)) + offset, [v or 0 for v in values], height=0.36, color=colour, label=label
-            )
-            labels = ["not measured" if value is None else size(value) for value in values]
-            axes.bar_label(bars, labels, padding=4, fontsize=9)
+        most = max(row["bytes"] for row in rows)
+        places = {row["lifetime"]: colour for row, colour in zip(_firsts(rows), _LIFETIMES, strict=False)}
+        for lifetime, colour in places.items():
+            own = [(at, row["bytes"]) for at, row in enumerate(rows) if row["lifetime"] == lifetime]
+            bars = axes.barh([at for at, _ in own], [count for _, count in own], 0.7, color=colour, label=lifetime)
+            axes.bar_label(bars, [size(count) for _, count in own], padding=4, fontsize=9)
         axes.set_yticks(range(len(rows)), [row["variable"] for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -164,3 +160,8 @@ def memory(rows: Sequence[dict[str, Any]]) -> str:
         axes.spines["left"].set_visible(False)
         axes.legend(loc="lower right")
         return _image(figure)
+
+
+def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first row of each lifetime."""
+    return [row for at, row in enumerate(rows) if row["lifetime"] not in {each["lifetime"] for each in rows[:at]}]

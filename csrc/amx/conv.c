@@ -15,7 +15,7 @@ typedef struct {
 } convolution;
 
 /* n less twice the set bits of each column over the taps inside; padding of +1 or -1 is inside. */
-static void count(bl_product *product, intptr_t from, intptr_t to)
+static void count_strips(bl_product *product, intptr_t from, intptr_t to)
 {
     convolution *p = (convolution *)product;
     const bl_conv2d *shape = p->windows.shape;
@@ -62,7 +62,7 @@ static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *
                           .steps = window,
                           .most = TERM_STRIPS / bl_max(1, shape->pad_value ? 1 : bl_classes(&p.windows)),
                           .rows_move = 1,
-                          .begin = count,
+                          .begin = count_strips,
                           .find = find};
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);

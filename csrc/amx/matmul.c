@@ -16,7 +16,7 @@ typedef struct {
     intptr_t counted; /* the strip that moved last */
 } matrix_product;
 
-static void count(bl_product *product, intptr_t from, intptr_t to)
+static void count_strips(bl_product *product, intptr_t from, intptr_t to)
 {
     matrix_product *p = (matrix_product *)product;
     for (intptr_t j = from; j < to; j++) {
@@ -32,7 +32,7 @@ static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip,
 {
     matrix_product *p = (matrix_product *)product;
     if (!product->rows_move && p->counted != column_strip) {
-        count(product, column_strip, column_strip + 1);
+        count_strips(product, column_strip, column_strip + 1);
         p->counted = column_strip;
     }
     (void)row_strip;
@@ -56,7 +56,7 @@ static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intp
                           .find = find};
     /* The operand that stays is written to the second-level cache, which takes longer than the first. */
     if (p.base.rows_move)
-        p.base.begin = count;
+        p.base.begin = count_strips;
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);
     BL_TILES_RELEASE();

@@ -8,8 +8,7 @@
 /* The counts of the bytes. */
 BL_TARGET_AVX2 BL_INLINE __m256i count_bytes(__m256i x)
 {
-    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
-                                           2, 3, 2, 3, 3, 4);
+    const __m256i table = _mm256_setr_epi8(BL_NIBBLE_COUNTS, BL_NIBBLE_COUNTS);
     const __m256i half = _mm256_set1_epi8(15);
     __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, half));
     return _mm256_add_epi8(low, _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), half)));
@@ -17,7 +16,7 @@ BL_TARGET_AVX2 BL_INLINE __m256i count_bytes(__m256i x)
 
 #define LOAD(x) _mm256_loadu_si256((const __m256i *)(const void *)(x))
 
-BL_TARGET_AVX2 static int64_t count(const uint64_t *x, intptr_t words)
+BL_TARGET_AVX2 static int64_t count_row(const uint64_t *x, intptr_t words)
 {
     __m256i total = _mm256_setzero_si256();
     intptr_t p = 0;
@@ -60,7 +59,7 @@ BL_TARGET_AVX2 static void add_counts(const uint64_t *x, intptr_t stride, intptr
 void bl_popcount_avx2(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
                       intptr_t row_stride, intptr_t word_stride, int64_t *out)
 {
-    bl_popcount_blocked(count, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
+    bl_popcount_blocked(count_row, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
 }
 
 /* Swap the off-diagonal squares of side `half` in the pairs (v[i], v[i + step]) of eight registers, four 64 by 64 bit

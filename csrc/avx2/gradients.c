@@ -42,8 +42,8 @@ BL_TARGET_AVX2 BL_INLINE __m256i broadcast(const char *at)
 /* The tile of rows i and following in the columns from `column` on; type and count are constants where it is inlined.
    Variables of a name each, since GCC keeps arrays of so many vectors in memory, at half the speed. */
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-BL_TARGET_AVX2 BL_INLINE void tile(int type, int count, const bl_gradient_rows *rows, intptr_t i, int column,
-                                   const __m256i *panel, intptr_t groups, int32_t *sums, int add)
+BL_TARGET_AVX2 BL_INLINE void gradient_tile(int type, int count, const bl_gradient_rows *rows, intptr_t i, int column,
+                                            const __m256i *panel, intptr_t groups, int32_t *sums, int add)
 {
 #define START(r)                                                                                                       \
     const char *at##r = rows->at[r < count ? i + r : i];                                                               \
@@ -80,13 +80,13 @@ BL_TARGET_AVX2 BL_INLINE void product(int type, const bl_gradient_rows *rows, co
     for (int column = 0; column < BL_COLUMNS; column += 16) {
         intptr_t i = 0;
         for (; i + ROWS <= rows->count; i += ROWS)
-            tile(type, ROWS, rows, i, column, panel, groups, sums, add);
+            gradient_tile(type, ROWS, rows, i, column, panel, groups, sums, add);
         if (i + 3 <= rows->count) {
-            tile(type, 3, rows, i, column, panel, groups, sums, add);
+            gradient_tile(type, 3, rows, i, column, panel, groups, sums, add);
             i += 3;
         }
         for (; i < rows->count; i++)
-            tile(type, 1, rows, i, column, panel, groups, sums, add);
+            gradient_tile(type, 1, rows, i, column, panel, groups, sums, add);
     }
 }
 

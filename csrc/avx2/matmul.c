@@ -18,8 +18,7 @@ BL_TARGET_AVX2 static inline __m128i reduce4(const __m256i v[4])
 BL_TARGET_AVX2 BL_INLINE __m256i popcount(__m256i x)
 {
     const __m256i nibble = _mm256_set1_epi8(0x0f);
-    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
-                                           2, 3, 2, 3, 3, 4);
+    const __m256i table = _mm256_setr_epi8(BL_NIBBLE_COUNTS, BL_NIBBLE_COUNTS);
     __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
     __m256i high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi64(x, 4), nibble));
     return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
@@ -52,8 +51,9 @@ BL_TARGET_AVX2 BL_INLINE void step(const uint64_t *const *a, const uint64_t *con
     }
 }
 
-BL_TARGET_AVX2 BL_INLINE void tile(const uint64_t *const *a, const uint64_t *const *valid, const uint64_t *const b[4],
-                                   intptr_t words, int32_t (*counts)[BL_COLUMNS], intptr_t c)
+BL_TARGET_AVX2 BL_INLINE void dot_tile(const uint64_t *const *a, const uint64_t *const *valid,
+                                       const uint64_t *const b[4], intptr_t words, int32_t (*counts)[BL_COLUMNS],
+                                       intptr_t c)
 {
     __m256i acc[2][4];
     intptr_t p = 0;
@@ -82,9 +82,9 @@ BL_TARGET_AVX2 static void xnor_block(const uint64_t *const a[BL_ROWS], const ui
             four[q] = b + bl_min(c + q, columns - 1) * b_stride;
         for (int r = 0; r < BL_ROWS; r += 2)
             if (valid)
-                tile(a + r, valid + r, four, words, counts + r, c);
+                dot_tile(a + r, valid + r, four, words, counts + r, c);
             else
-                tile(a + r, NULL, four, words, counts + r, c);
+                dot_tile(a + r, NULL, four, words, counts + r, c);
     }
 }
 

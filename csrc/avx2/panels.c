@@ -4,11 +4,10 @@
 
 #ifdef BL_X86_64
 
-BL_TARGET_AVX2 static void tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr_t stride,
-                                intptr_t words, int32_t *counts)
+BL_TARGET_AVX2 static void panel_tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr_t stride,
+                                      intptr_t words, int32_t *counts)
 {
-    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
-                                           2, 3, 2, 3, 3, 4);
+    const __m256i table = _mm256_setr_epi8(BL_NIBBLE_COUNTS, BL_NIBBLE_COUNTS);
     const __m256i half = _mm256_set1_epi8(15);
     __m256i total[BL_ROWS][2];
     for (int r = 0; r < BL_ROWS; r++)
@@ -44,7 +43,7 @@ BL_TARGET_AVX2 static void tile(const uint64_t *const a[BL_ROWS], const uint64_t
 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
                         intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result)
 {
-    bl_panel_block_of_tiles(tile, a, panel, m, words, column, width, bases, bases_stride, result);
+    bl_panel_block_of_tiles(panel_tile, a, panel, m, words, column, width, bases, bases_stride, result);
 }
 
 #define KERNEL(name, parameters, arguments)                                                                            \

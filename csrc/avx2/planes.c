@@ -26,7 +26,7 @@ TARGET static inline int split(const int8_t *values, int bits, uint64_t *out, in
         return top_bits(_mm256_cmpeq_epi8(_mm256_abs_epi8(low), one), _mm256_cmpeq_epi8(_mm256_abs_epi8(high), one)) !=
                ~UINT64_C(0);
     }
-    const bl_range range = bl_range_of(bits);
+    const bl_code_range range = bl_code_range_of(bits);
     for (int p = 0; p < bits; p++)
         out[p * stride] = top_bits(_mm256_slli_epi16(low, 7 - p), _mm256_slli_epi16(high, 7 - p));
     const __m256i add = _mm256_set1_epi8((char)range.add), over = _mm256_set1_epi8((char)range.high);

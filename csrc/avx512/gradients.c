@@ -37,8 +37,8 @@ BL_TARGET_AVX512 BL_INLINE void put(int type, int add, int32_t *to, __m512i sum)
 
 /* The tile of rows i and following; type and count are constants where it is inlined. groups > 0. */
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-BL_TARGET_AVX512 BL_INLINE void tile(int type, int count, const bl_gradient_rows *rows, intptr_t i,
-                                     const __m512i *panel, intptr_t groups, int32_t *sums, int add)
+BL_TARGET_AVX512 BL_INLINE void gradient_tile(int type, int count, const bl_gradient_rows *rows, intptr_t i,
+                                              const __m512i *panel, intptr_t groups, int32_t *sums, int add)
 {
 #define START(r)                                                                                                       \
     const char *at##r = rows->at[r < count ? i + r : i];                                                               \
@@ -80,22 +80,22 @@ BL_TARGET_AVX512 BL_INLINE void product(int type, const bl_gradient_rows *rows, 
 {
     intptr_t i = 0;
     for (; i + ROWS <= rows->count; i += ROWS)
-        tile(type, ROWS, rows, i, panel, groups, sums, add);
+        gradient_tile(type, ROWS, rows, i, panel, groups, sums, add);
     switch (rows->count - i) {
     case 5:
-        tile(type, 5, rows, i, panel, groups, sums, add);
+        gradient_tile(type, 5, rows, i, panel, groups, sums, add);
         break;
     case 4:
-        tile(type, 4, rows, i, panel, groups, sums, add);
+        gradient_tile(type, 4, rows, i, panel, groups, sums, add);
         break;
     case 3:
-        tile(type, 3, rows, i, panel, groups, sums, add);
+        gradient_tile(type, 3, rows, i, panel, groups, sums, add);
         break;
     case 2:
-        tile(type, 2, rows, i, panel, groups, sums, add);
+        gradient_tile(type, 2, rows, i, panel, groups, sums, add);
         break;
     case 1:
-        tile(type, 1, rows, i, panel, groups, sums, add);
+        gradient_tile(type, 1, rows, i, panel, groups, sums, add);
         break;
     }
 }

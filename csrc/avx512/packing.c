@@ -5,7 +5,7 @@
 
 #ifdef BL_X86_64
 
-BL_TARGET_AVX512 static int64_t count(const uint64_t *x, intptr_t words)
+BL_TARGET_AVX512 static int64_t count_row(const uint64_t *x, intptr_t words)
 {
     __m512i total[4];
     for (int v = 0; v < 4; v++)
@@ -51,7 +51,7 @@ BL_TARGET_AVX512 static void add_counts(const uint64_t *x, intptr_t stride, intp
 void bl_popcount_avx512(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
                         intptr_t row_stride, intptr_t word_stride, int64_t *out)
 {
-    bl_popcount_blocked(count, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
+    bl_popcount_blocked(count_row, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
 }
 
 #endif

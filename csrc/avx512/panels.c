@@ -9,8 +9,8 @@
 #define TARGET BL_TARGET_AVX512
 
 /* acc[r][q] = counts of row r in columns [8 * q, 8 * q + 8). rows and vectors are constants where it is inlined. */
-BL_TARGET_AVX512 BL_INLINE void tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
-                                     intptr_t words, __m512i acc[ROWS][4])
+BL_TARGET_AVX512 BL_INLINE void panel_tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
+                                           intptr_t words, __m512i acc[ROWS][4])
 {
     for (int r = 0; r < rows; r++)
         for (int q = 0; q < vectors; q++)

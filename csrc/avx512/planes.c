@@ -67,7 +67,7 @@ BL_TARGET_QUADS BL_INLINE void finish(const block *b, int full, int few, int acc
     }
 }
 
-BL_TARGET_QUADS BL_INLINE void tile(int groups, int full, int few, int accumulate, const block *b, intptr_t row)
+BL_TARGET_QUADS BL_INLINE void plane_tile(int groups, int full, int few, int accumulate, const block *b, intptr_t row)
 {
     __m512i planes[GROUPS * PLANES + 7];
     intptr_t one = bl_quads_of_rows(b->words), wanted = full ? bl_min(b->m - row, 8 * groups) : 0;
@@ -75,10 +75,10 @@ BL_TARGET_QUADS BL_INLINE void tile(int groups, int full, int few, int accumulat
     for (int p = b->bits - 1, done = 0; p >= 0; p--, done++) {
         const uint8_t *first = b->rows + (row / 8 * b->bits + p) * one, *second = first + (groups > 1 ? b->bits * one : 0);
         if (!done)
-            count(groups, 0, first, second, b->columns, b->words, out, b->k * 4, wanted, 256, few ? 16 : PLANES,
-                  planes + p);
+            count_quads(groups, 0, first, second, b->columns, b->words, out, b->k * 4, wanted, 256, few ? 16 : PLANES,
+                        planes + p);
         else
-            count(groups, done, first, second, b->columns, b->words, NULL, 0, 0, 0, 0, planes + p);
+            count_quads(groups, done, first, second, b->columns, b->words, NULL, 0, 0, 0, 0, planes + p);
     }
     for (int r = 0; r < groups; r++)
         finish(b, full, few, accumulate, planes + r * PLANES, row + 8 * r);
@@ -91,9 +91,9 @@ BL_TARGET_QUADS static void count_block(const block *b, int accumulate)
     do {                                                                                                               \
         intptr_t i = 0;                                                                                                \
         for (; b->m - i > 8; i += 16)                                                                                  \
-            tile(2, full, few, accumulate, b, i);                                                                      \
+            plane_tile(2, full, few, accumulate, b, i);                                                                \
         if (i < b->m)                                                                                                  \
-            tile(1, full, few, accumulate, b, i);                                                                      \
+            plane_tile(1, full, few, accumulate, b, i);                                                                \
     } while (0)
     if (b->width == BL_QUAD_PANEL && few && accumulate)
         ALL_ROWS(1, 1, 1);
@@ -120,7 +120,7 @@ BL_TARGET_AVX512 static void find_bases(const block *b, const uint64_t *panels, 
     }
 }
 
-void bl_planes_matmul_quads_avx512(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns,
+void bl_planes_matmul_recoded_avx512(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns,
                                    intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out,
                                    uint8_t *scratch)
 {

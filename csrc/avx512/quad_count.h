@@ -111,9 +111,9 @@ BL_TARGET_QUADS BL_INLINE void add_carries(__m512i *planes, int levels, __m512i 
 /* planes[r * PLANES + i] = bit i of the counts of 8 rows r (bits of a byte) and 64 columns (bytes), i < most; where
    `doubling`, of those and the sums that the planes from 1 on hold, of `doubling` such counts, each doubled for the next.
    What will be written is asked for in the meantime, a row a word: `bytes` at out + stride * row. */
-BL_TARGET_QUADS BL_INLINE void count(int groups, int doubling, const uint8_t *row0, const uint8_t *row1,
-                                     const uint8_t *columns, intptr_t words, const char *out, intptr_t stride,
-                                     intptr_t rows, int bytes, int most, __m512i *planes)
+BL_TARGET_QUADS BL_INLINE void count_quads(int groups, int doubling, const uint8_t *row0, const uint8_t *row1,
+                                           const uint8_t *columns, intptr_t words, const char *out, intptr_t stride,
+                                           intptr_t rows, int bytes, int most, __m512i *planes)
 {
     const __m512i zero = _mm512_setzero_si512();
 #define HELD(r, i) doubling && r < groups ? planes[r * PLANES + i] : zero

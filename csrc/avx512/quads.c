@@ -78,16 +78,17 @@ BL_TARGET_QUADS BL_INLINE void finish(const bl_xnor_result *result, int form, in
     }
 }
 
-BL_TARGET_QUADS BL_INLINE void tile(int groups, int form, int full, const uint8_t *rows, const uint8_t *columns, intptr_t row,
-                           intptr_t left, intptr_t words, intptr_t column, intptr_t width, const int32_t *bases,
-                           intptr_t bases_stride, const bl_xnor_result *result)
+BL_TARGET_QUADS BL_INLINE void quad_tile(int groups, int form, int full, const uint8_t *rows, const uint8_t *columns,
+                                         intptr_t row, intptr_t left, intptr_t words, intptr_t column, intptr_t width,
+                                         const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result)
 {
     __m512i planes[GROUPS][PLANES];
     const uint8_t *first = rows + row / 8 * bl_quads_of_rows(words);
     intptr_t size = form == INT16 ? 2 : 4;
     const char *out = form == BITS ? NULL : (const char *)result->out + (row * result->columns + column) * size;
-    count(groups, 0, first, groups > 1 ? first + bl_quads_of_rows(words) : first, columns, words, out,
-          result->columns * size, form == BITS || !full ? 0 : bl_min(left, 8 * groups), 64 * (int)size, PLANES, planes[0]);
+    count_quads(groups, 0, first, groups > 1 ? first + bl_quads_of_rows(words) : first, columns, words, out,
+                result->columns * size, form == BITS || !full ? 0 : bl_min(left, 8 * groups), 64 * (int)size, PLANES,
+                planes[0]);
     for (int r = 0; r < groups; r++)
         if (words < 64)
             finish(result, form, full, 1, planes[r], row + 8 * r, left - 8 * r, column, width, bases, bases_stride);
@@ -101,9 +102,9 @@ BL_TARGET_QUADS BL_INLINE void all_rows(int form, int full, const uint8_t *rows,
 {
     intptr_t i = 0;
     for (; m - i > 8; i += 16)
-        tile(2, form, full, rows, columns, i, m - i, words, column, width, bases, bases_stride, result);
+        quad_tile(2, form, full, rows, columns, i, m - i, words, column, width, bases, bases_stride, result);
     if (i < m)
-        tile(1, form, full, rows, columns, i, m - i, words, column, width, bases, bases_stride, result);
+        quad_tile(1, form, full, rows, columns, i, m - i, words, column, width, bases, bases_stride, result);
 }
 
 /* See bl_quads. */
@@ -149,21 +150,21 @@ static void product(const uint64_t *a, const uint8_t *columns, intptr_t m, intpt
     }
 }
 
-void bl_xnor_matmul_quads_avx512(const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
+void bl_xnor_matmul_recoded_avx512(const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
                                  int64_t n, void *out, int out_type, uint8_t *scratch)
 {
     bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = k};
     product(a, columns, m, k, words, n, &result, scratch);
 }
 
-void bl_xnor_matmul_sign_quads_avx512(const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
+void bl_xnor_matmul_sign_recoded_avx512(const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words,
                                       int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch)
 {
     bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
     product(a, columns, m, k, words, n, &result, scratch);
 }
 
-void bl_xnor_conv2d_quads_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+void bl_xnor_conv2d_recoded_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
                                  const bl_conv2d *shape, void *out, int out_type, uint8_t *scratch)
 {
     bl_quads quads = {columns, scratch, bl_recode_rows, quad_block};
@@ -171,7 +172,7 @@ void bl_xnor_conv2d_quads_avx512(const uint64_t *x, const uint64_t *panels, cons
     bl_conv2d_quads_blocked(&quads, x, panels, shape, &result);
 }
 
-void bl_xnor_conv2d_sign_quads_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
+void bl_xnor_conv2d_sign_recoded_avx512(const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
                                       const bl_conv2d *shape, const int32_t *threshold, uint64_t *out,
                                       uint8_t *scratch)
 {

@@ -25,7 +25,7 @@ BL_TARGET_AVX512BW BL_INLINE __m512i bl_add3(__m512i *sum, __m512i x, __m512i y)
 /* The set bits of each half byte. */
 BL_TARGET_AVX512BW BL_INLINE __m512i bl_half_byte_counts(void)
 {
-    return _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(BL_NIBBLE_COUNTS));
 }
 
 /* bytes += what `table` says of the two halves of each byte of x. */

@@ -35,9 +35,8 @@ TARGET BL_INLINE void step(const uint64_t *const a[4], const uint64_t *const val
     }
 }
 
-TARGET BL_INLINE void tile(const uint64_t *const a[4], const uint64_t *const valid[4],
-                           const uint64_t *const b[4], intptr_t words,
-                           int32_t counts[BL_ROWS][BL_COLUMNS], intptr_t c)
+TARGET BL_INLINE void dot_tile(const uint64_t *const a[4], const uint64_t *const valid[4], const uint64_t *const b[4],
+                               intptr_t words, int32_t counts[BL_ROWS][BL_COLUMNS], intptr_t c)
 {
     __m512i acc[4][4];
     intptr_t p = 0;
@@ -63,8 +62,8 @@ TARGET static void xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *
         for (int q = 0; q < 4; q++)
             four[q] = b + bl_min(c + q, columns - 1) * b_stride;
         if (valid)
-            tile(a, valid, four, words, counts, c);
+            dot_tile(a, valid, four, words, counts, c);
         else
-            tile(a, NULL, four, words, counts, c);
+            dot_tile(a, NULL, four, words, counts, c);
     }
 }

@@ -29,7 +29,7 @@ TARGET BL_INLINE void add_two_words(int rows, const columns *c, intptr_t p, __m5
 }
 
 /* total[r] = counts of row r in the columns. rows is a constant where it is inlined. */
-TARGET BL_INLINE void count(int rows, const columns *c, intptr_t words, __m512i total[ROWS])
+TARGET BL_INLINE void count_columns(int rows, const columns *c, intptr_t words, __m512i total[ROWS])
 {
     const __m512i table = bl_half_byte_counts();
     const __m512i zero = _mm512_setzero_si512();
@@ -81,7 +81,7 @@ TARGET BL_INLINE void count_panel(int rows, int vectors, const uint64_t *const a
     for (int q = 0; q < vectors; q++) {
         const columns c = {a, panel + 8 * q, 8 * vectors};
         __m512i total[ROWS];
-        count(rows, &c, words, total);
+        count_columns(rows, &c, words, total);
         for (int r = 0; r < rows; r++)
             acc[r][q] = total[r];
     }
@@ -101,8 +101,8 @@ COUNT_ROWS(1)
 COUNT_ROWS(2)
 COUNT_ROWS(4)
 
-TARGET BL_INLINE void tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel, intptr_t words,
-                           __m512i acc[ROWS][4])
+TARGET BL_INLINE void panel_tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
+                                 intptr_t words, __m512i acc[ROWS][4])
 {
     (rows == 4 ? count_4 : rows == 2 ? count_2 : count_1)(vectors, a, panel, words, acc);
 }

@@ -3,9 +3,10 @@
 
    TARGET   the target attribute of its functions;
    ROWS     the most rows of a tile;
-   tile     acc[r][q] = counts of row r in columns [8 * q, 8 * q + 8) of a panel with 8 * vectors columns; rows and
+   panel_tile
+            acc[r][q] = counts of row r in columns [8 * q, 8 * q + 8) of a panel with 8 * vectors columns; rows and
             vectors are constants where it is inlined:
-            tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel, intptr_t words,
+            panel_tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel, intptr_t words,
                  __m512i acc[ROWS][4]) */
 
 /* What is written: dots of a type, bits, or from COUNTS on mismatches of a type. */
@@ -64,7 +65,7 @@ TARGET BL_INLINE void rows_of_panel(int rows, int form, int full, int vectors, c
     __m512i acc[ROWS][4];
     for (int r = 0; r < rows; r++)
         pointers[r] = a + (row + bl_min(r, count - 1)) * words;
-    tile(rows, vectors, pointers, panel, words, acc);
+    panel_tile(rows, vectors, pointers, panel, words, acc);
     /* Rows past the last are written over the last, with the same values: a branch would send all sums through memory. */
     for (int r = 0; r < rows; r++) {
         intptr_t at = row + bl_min(r, count - 1);

@@ -20,7 +20,7 @@ TARGET static inline int split(const int8_t *values, int bits, uint64_t *out, in
         return plus != _mm512_cmpge_epi8_mask(v, _mm512_setzero_si512()) ||
                _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(-1));
     }
-    const bl_range range = bl_range_of(bits);
+    const bl_code_range range = bl_code_range_of(bits);
     for (int p = 0; p < bits; p++)
         out[p * stride] = _mm512_test_epi8_mask(v, _mm512_set1_epi8((char)(1 << p)));
     return _mm512_test_epi8_mask(_mm512_add_epi8(v, _mm512_set1_epi8((char)range.add)),

@@ -5,7 +5,7 @@
 
 /* Not always inlined: the loops between are not for AVX-512 until they are inlined themselves. */
 #define BL_OWN_FLOAT16
-BL_TARGET_AVX512BW static inline void bl_widen(const uint16_t *halves, intptr_t count, float *values)
+BL_TARGET_AVX512BW static inline void bl_from_halves(const uint16_t *halves, intptr_t count, float *values)
 {
     for (intptr_t j = 0; j < count; j += 16) {
         const __mmask16 in = (__mmask16)(0xffff >> (16 - bl_min(16, count - j)));
@@ -13,7 +13,7 @@ BL_TARGET_AVX512BW static inline void bl_widen(const uint16_t *halves, intptr_t 
     }
 }
 
-BL_TARGET_AVX512BW static inline void bl_narrow(const float *values, intptr_t count, uint16_t *halves)
+BL_TARGET_AVX512BW static inline void bl_to_halves(const float *values, intptr_t count, uint16_t *halves)
 {
     for (intptr_t j = 0; j < count; j += 16) {
         const __mmask16 in = (__mmask16)(0xffff >> (16 - bl_min(16, count - j)));

@@ -39,8 +39,8 @@ BL_INLINE void flush(const uint8x16_t bytes[4], int32_t *counts)
     vst1q_s32(counts, vreinterpretq_s32_u32(vpadalq_u16(sum, vpaddq_u16(s01, s23))));
 }
 
-BL_INLINE void tile(const uint64_t *const *a, const uint64_t *const *valid, const uint64_t *const b[4], intptr_t words,
-                    int32_t (*counts)[BL_COLUMNS], intptr_t c)
+BL_INLINE void dot_tile(const uint64_t *const *a, const uint64_t *const *valid, const uint64_t *const b[4],
+                        intptr_t words, int32_t (*counts)[BL_COLUMNS], intptr_t c)
 {
     for (intptr_t from = 0; from < words; from += WORDS) {
         intptr_t p = from, to = bl_min(from + WORDS, words);
@@ -65,9 +65,9 @@ static void xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *const v
         for (int q = 0; q < 4; q++)
             four[q] = b + bl_min(c + q, columns - 1) * b_stride;
         if (valid)
-            tile(a, valid, four, words, counts, c);
+            dot_tile(a, valid, four, words, counts, c);
         else
-            tile(a, NULL, four, words, counts, c);
+            dot_tile(a, NULL, four, words, counts, c);
     }
 }
 

@@ -165,7 +165,7 @@ BL_INLINE uint64x2_t sums(uint8x16_t bytes) { return vpaddlq_u32(vpaddlq_u16(vpa
 
 BL_INLINE uint8x16_t count_bytes(const uint64_t *x) { return vcntq_u8(vreinterpretq_u8_u64(vld1q_u64(x))); }
 
-static int64_t count(const uint64_t *x, intptr_t words)
+static int64_t count_row(const uint64_t *x, intptr_t words)
 {
     uint64x2_t total = vdupq_n_u64(0);
     intptr_t p = 0;
@@ -203,7 +203,7 @@ static void add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intpt
 void bl_popcount_neon(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
                       intptr_t row_stride, intptr_t word_stride, int64_t *out)
 {
-    bl_popcount_blocked(count, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
+    bl_popcount_blocked(count_row, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
 }
 
 #endif

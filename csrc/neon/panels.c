@@ -4,8 +4,8 @@
 
 #ifdef BL_AARCH64
 
-static void tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr_t stride, intptr_t words,
-                 int32_t *counts)
+static void panel_tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr_t stride, intptr_t words,
+                       int32_t *counts)
 {
     uint64x2_t total[BL_ROWS][4];
     for (int r = 0; r < BL_ROWS; r++)
@@ -39,7 +39,7 @@ static void tile(const uint64_t *const a[BL_ROWS], const uint64_t *panel, intptr
 static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words, intptr_t column,
                         intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result)
 {
-    bl_panel_block_of_tiles(tile, a, panel, m, words, column, width, bases, bases_stride, result);
+    bl_panel_block_of_tiles(panel_tile, a, panel, m, words, column, width, bases, bases_stride, result);
 }
 
 #define KERNEL(name, parameters, arguments)                                                                            \

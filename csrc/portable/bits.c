@@ -51,7 +51,7 @@ void bl_popcount_blocked(bl_count *count, bl_add_counts *add_counts, const uint6
     }
 }
 
-static int64_t count(const uint64_t *x, intptr_t words)
+static int64_t count_row(const uint64_t *x, intptr_t words)
 {
     int64_t total = 0;
     for (intptr_t from = 0; from < words; from += 31) {
@@ -73,7 +73,7 @@ static void add_counts(const uint64_t *x, intptr_t stride, intptr_t lines, intpt
 void bl_popcount_portable(const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride,
                           intptr_t row_stride, intptr_t word_stride, int64_t *out)
 {
-    bl_popcount_blocked(count, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
+    bl_popcount_blocked(count_row, add_counts, x, outer, rows, words, outer_stride, row_stride, word_stride, out);
 }
 
 /* Transpose 64 words of 64 bits in place: swap the off-diagonal halves of ever smaller squares (Hacker's Delight,

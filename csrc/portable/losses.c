@@ -1,5 +1,7 @@
 /* The gradient of softmax cross-entropy, with an exponential of additions and multiplications alone: that of a library
    has other last bits with other vector instructions. */
+#include <math.h>
+
 #include "portable.h"
 
 #define BLOCK 64
@@ -40,20 +42,26 @@ static void exponentials(double *x, intptr_t count)
     }
 }
 
-void bl_softmax_gradient_portable(const int64_t *labels, intptr_t rows, intptr_t classes, double *scores, double *terms,
-                                  float *out)
+void bl_softmax_gradient_portable(const int64_t *labels, const float *scores, intptr_t rows, intptr_t classes,
+                                  double *powers, double *terms, float *out, uint8_t *finite)
 {
+    for (intptr_t i = 0; i < rows * classes; i++)
+        if (!isfinite(scores[i])) {
+            *finite = 0;
+            return;
+        }
     for (intptr_t i = 0; i < rows; i++) {
-        double *row = scores + i * classes, largest = row[0];
+        const float *row = scores + i * classes;
+        float largest = row[0];
         for (intptr_t j = 1; j < classes; j++)
             largest = row[j] > largest ? row[j] : largest;
         for (intptr_t j = 0; j < classes; j++)
-            row[j] -= largest;
-        terms[rows + i] = row[labels[i]];
+            powers[i * classes + j] = (double)row[j] - (double)largest;
+        terms[rows + i] = powers[i * classes + labels[i]];
     }
-    exponentials(scores, rows * classes);
+    exponentials(powers, rows * classes);
     for (intptr_t i = 0; i < rows; i++) {
-        const double *row = scores + i * classes;
+        const double *row = powers + i * classes;
         double total = 0;
         for (intptr_t j = 0; j < classes; j++)
             total += row[j];

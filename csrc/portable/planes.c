@@ -10,7 +10,7 @@ static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
 
 static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
 {
-    const bl_range range = bl_range_of(bits);
+    const bl_code_range range = bl_code_range_of(bits);
     uint8_t flags[64], high = 0;
     if (bits == 1) {
         for (int j = 0; j < 64; j++) {

@@ -134,7 +134,7 @@ static int on_tiles(int m, int k, int n, int type, int variant)
 
 static void choose(void)
 {
-    int choice = bl_variant_count(), sizes[][3] = {{1, 64, 64}, {64, 64, 64}, {128, 256, 256}, {300, 200, 100}};
+    int choice = BL_CHOICE, sizes[][3] = {{1, 64, 64}, {64, 64, 64}, {128, 256, 256}, {300, 200, 100}};
     int chosen = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int type = BL_INT8; type <= BL_INT16; type++) {

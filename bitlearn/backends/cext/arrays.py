@@ -1,6 +1,8 @@
-"""From arrays to what C takes: pointers, and codes of types."""
+"""From arrays to what C takes: pointers, codes of types, and structs of sizes."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -32,9 +34,59 @@ WORDS, BYTES = ffi.typeof("uint64_t[]"), ffi.typeof("char[]")
 CODES = {np.dtype(name): code for name, (_, code) in _TYPES.items()}
 
 
+_FROM_BUFFER, _CAST = ffi.from_buffer, ffi.cast
+_ADDRESS = ffi.typeof("intptr_t")
+
+
+class StandIn:
+    """What the functions of arguments are given in the place of an array when a call is written down.
+
+    It has the array's sizes, of which the rows may be made more, and in the place of a pointer it gives itself: the
+    address, and by how much that differs in a part of the rows (see bl_change in csrc/program.h).
+    """
+
+    __slots__ = ("address", "array", "dtype", "kind", "shape", "size", "step")
+
+    def __init__(self, array):
+        self.array, self.dtype, self.shape, self.size = array, array.dtype, array.shape, array.size
+        self.kind, self.step, self.address = lib.BL_MOVES, 0, None
+
+    def split(self, kind):
+        """Differ by as many bytes as a row has."""
+        self.kind, self.step = kind, self.array.strides[0]
+
+    def grow(self):
+        """Have a row more than the array."""
+        rows, *rest = self.shape
+        self.shape, self.size = (rows + 1, *rest), self.size + math.prod(rest)
+
+    def pointer(self, writable):
+        """Find the address, and stand for it."""
+        if self.address is None:
+            self.address = int(_CAST(_ADDRESS, _FROM_BUFFER(POINTERS[self.dtype], self.array, writable)))
+        return self
+
+    def first(self):
+        """Find the address of the first element, wherever the others lie, and stand for it."""
+        self.address = self.array.__array_interface__["data"][0]
+        return self
+
+    def __getattr__(self, name):
+        return getattr(self.array, name)
+
+
 def pointer(array, writable=False):
     """The array's memory; only `out` must be writable, for the others the kernels read alone."""
-    return ffi.from_buffer(POINTERS[array.dtype], array, writable)
+    if type(array) is StandIn:
+        return array.pointer(writable)
+    return _FROM_BUFFER(POINTERS[array.dtype], array, writable)
+
+
+def address(array):
+    """The memory of an array whose elements need not lie side by side; the caller keeps it alive."""
+    if type(array) is StandIn:
+        return array.first()
+    return _CAST("void *", array.__array_interface__["data"][0])
 
 
 def code(array):
@@ -48,3 +100,8 @@ def conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value
         "bl_conv2d *",
         (batch, height, width, words, *out_shape[1:], *kernel_size, *stride, *padding, n, pad_value),
     )
+
+
+def pool2d(x_shape, window, stride, out_size):
+    """The sizes of a max pooling; the bits of a place are those of the largest place's number."""
+    return ffi.new("bl_pool2d *", (*x_shape, *out_size, window, stride, (window * window - 1).bit_length()))

@@ -16,6 +16,9 @@ from numba.extending import intrinsic
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("Numba's compiler is switched off by NUMBA_DISABLE_JIT")
 
+# Divisions as IEEE has them: Numba's default raises where it divides by zero, and its test stops LLVM from vectorising.
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
 #: Why the compiled code of a kernel is not kept on disk, by the kernel's name.
 UNCACHED: dict[str, str] = {}
 
@@ -59,9 +62,9 @@ def kernel(function: Callable[..., None]) -> Any:
     Numba raises while it decorates where it finds no writable folder (a read-only installation without a home, a
     container, an embedded image). Nothing but the time of the next compilation depends on the cache, so the kernel
     then goes without, and `UNCACHED` says why. No ``parallel``: its default threading layer ends the process when two
-    threads enter it. No ``fastmath``: NaN has a meaning in `pack`.
+    threads enter it. No ``fastmath``: NaN has a meaning, and other orders of additions have other last bits.
     """
-    dispatcher: Any = numba.njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
     try:
         dispatcher._cache = _Cache(function)  # what cache=True does with Numba's own class
     except Exception as error:
@@ -96,10 +99,10 @@ def for_numbers(twin: Any) -> Callable[[Any], WithHalves]:
 
 
 #: For a function that kernels call. It is compiled into them and needs no cache of its own.
-helper = numba.njit(nogil=True)
+helper = numba.njit(**_OPTIONS)
 
 #: For one that a kernel's innermost loops call: LLVM leaves a long one a call, whose arrays are some thirty arguments.
-inlined = numba.njit(nogil=True, forceinline=True)
+inlined = numba.njit(forceinline=True, **_OPTIONS)
 
 
 @intrinsic

@@ -25,14 +25,19 @@ def exponential(x):
 
 
 @kernel
-def softmax_gradient(labels, scores, terms, out):
-    """out = (softmax(scores) - onehot(labels)) / rows; scores become their powers, terms are their sums and labels'."""
+def softmax_gradient(labels, scores, powers, terms, out, finite):
+    """out = (softmax(scores) - onehot(labels)) / rows; terms are the powers' sums and the labels' scores."""
     rows, classes = scores.shape
     for i in range(rows):
-        largest = scores[i].max()
-        terms[0, i], terms[1, i] = 0, scores[i, labels[i]] - largest
         for j in range(classes):
-            scores[i, j] = exponential(scores[i, j] - largest)
-            terms[0, i] += scores[i, j]
+            if not np.isfinite(scores[i, j]):
+                finite[0] = 0
+                return
+    for i in range(rows):
+        largest = np.float64(scores[i].max())
+        terms[0, i], terms[1, i] = 0, np.float64(scores[i, labels[i]]) - largest
         for j in range(classes):
-            out[i, j] = np.float32((scores[i, j] / terms[0, i] - np.float64(j == labels[i])) / rows)
+            powers[i, j] = exponential(np.float64(scores[i, j]) - largest)
+            terms[0, i] += powers[i, j]
+        for j in range(classes):
+            out[i, j] = np.float32((powers[i, j] / terms[0, i] - np.float64(j == labels[i])) / rows)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn.backends.table import kernel
 
+
+@kernel(
+    split="k",
+    work=lambda g, codes, *rest: codes.size // 16,
+    g="int8|int16[m, channels]",
+    codes="int8[m, n]",
+    accumulate=(False, True),
+    out="int32|int64[k, n]",
+)
 def codes_grad_weight(g, codes, first, accumulate, out):
     """out[o, j] = sum over i of g[i, first + o] * codes[i, j], added to out with accumulate.
 
-    g (m, channels) int8 or int16, codes (m, n) int8, out (k, n) int64, or int32 where all sums fit it.
+    out is int32 where all sums fit it.
     """
     if not accumulate:
         out[...] = 0
@@ -16,16 +26,18 @@ def codes_grad_weight(g, codes, first, accumulate, out):
     out += (part.T @ codes.astype(np.int64)).astype(out.dtype)
 
 
+@kernel(
+    split="batch",
+    work=lambda x, stride, padding, out: out[:1].size // 8,
+    x="int8[batch, h, w, channels]",
+    stride=((1, 1),),
+    padding=((0, 0),),
+    out="int8[batch, out_h, out_w, kh, kw, channels]",
+)
 def unfold_codes(x, stride, padding, out):
-    """out[b, r, c, i, j] = the pixel of x that tap (i, j) of window (r, c) sees, 0 outside the image.
-
-    x (batch, h, w, channels) int8, out (batch, out_h, out_w, kh, kw, channels) int8.
-    """
+    """out[b, r, c, i, j] = the pixel of x that tap (i, j) of window (r, c) sees, 0 outside the image."""
     out[...] = 0
     for r, c, i, j in np.ndindex(out.shape[1:5]):
         y, z = r * stride[0] + i - padding[0], c * stride[1] + j - padding[1]
         if 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
             out[:, r, c, i, j] = x[:, y, z]
-
-
-KERNELS = {function.__name__: function for function in (codes_grad_weight, unfold_codes)}

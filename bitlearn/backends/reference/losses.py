@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn.backends.table import kernel
+
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts: a multiple of the first is exact, so that the reduction loses nothing.
 LN2 = 0.6931471803691238, 1.9082149292705877e-10
@@ -28,22 +30,31 @@ def exponential(x):
     return np.where(x < -700.0, 0.0, np.ldexp(total, k.astype(np.int32)))
 
 
-def softmax_gradient(labels, scores, terms, out):
-    """out = (softmax(scores) - onehot(labels)) / rows; scores become their powers, exp(scores - the row's largest).
+@kernel(
+    writes="powers terms out finite",
+    labels="int64[rows]",
+    scores="float32[rows, classes]",
+    powers="float64[rows, classes]",
+    terms="float64[2, rows]",
+    out="float32[rows, classes]",
+    finite="uint8[1]",
+)
+def softmax_gradient(labels, scores, powers, terms, out, finite):
+    """out = (softmax(scores) - onehot(labels)) / rows; powers = exp(scores - the row's largest).
 
-    terms[0] = the sums of the powers, one by one; terms[1] = the label's score less the largest. labels (rows,) int64,
-    scores (rows, classes) finite float64, at least a class, terms (2, rows) float64, out (rows, classes) float32.
+    terms[0] = the sums of the powers, one by one; terms[1] = the label's score less the largest. There is at least a
+    class. Where a score is not finite, finite = 0 and the rest is anything; else it stays.
     """
-    rows = np.arange(len(labels))
-    shifted = scores - scores.max(axis=1, keepdims=True)
+    if not np.isfinite(scores).all():
+        finite[0] = 0
+        return
+    rows, wide = np.arange(len(labels)), scores.astype(np.float64)
+    shifted = wide - wide.max(axis=1, keepdims=True)
     terms[1] = shifted[rows, labels]
-    scores[...] = exponential(shifted)
+    powers[...] = exponential(shifted)
     terms[0] = 0
-    for powers in scores.T:
-        terms[0] += powers
-    gradient = scores / terms[0][:, None]
+    for column in powers.T:
+        terms[0] += column
+    gradient = powers / terms[0][:, None]
     gradient[rows, labels] -= 1.0
     out[...] = gradient / max(len(labels), 1)
-
-
-KERNELS = {"softmax_gradient": softmax_gradient}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.reference.bits import from_bool, to_signs
+from bitlearn.backends.table import kernel
 from bitlearn.panels import from_panels
 
 
@@ -16,22 +17,36 @@ def _planes(g, bits):
     return places == 1, (g < -(2 ** (bits - 1))) | (g >= 2 ** (bits - 1))
 
 
+@kernel(
+    writes="out outside",
+    split="m",
+    g="int8[m, k]",
+    bits=(2, 1, 4, 8),
+    out="bits[m, bits, k]",
+    outside="uint8[m]",
+)
 def split_planes(g, bits, out, outside):
     """The bit planes of the rows of g: bit[i, p, j] = bit p of g[i, j], of two's complement; of one bit, g is +-1.
 
-    g (m, k) int8, 1 <= bits <= 8, out (m, bits, ceil(k / 64)) uint64, outside (m,) uint8: 1 where a row holds a value
-    of more bits.
+    1 <= bits <= 8; outside: 1 where a row holds a value of more bits.
     """
     planes, more = _planes(g, bits)
     from_bool(planes, out)
     outside[...] = more.any(axis=1)
 
 
+@kernel(
+    writes="out outside",
+    split="k",
+    g="int8[m, channels]",
+    bits=(2, 1, 4, 8),
+    out="bits[k, bits, m]",
+    outside="uint8[k]",
+)
 def split_columns(g, bits, first, out, outside):
     """The bit planes of k columns of g from the first on: bit[o, p, i] = bit p of g[i, first + o].
 
-    g (m, channels) int8, out (k, bits, ceil(m / 64)) uint64, outside (k,) uint8: 1 in place 64 * j where one of the
-    columns [64 * j, 64 * j + 64) holds a value of more bits.
+    outside: 1 in place 64 * j where one of the columns [64 * j, 64 * j + 64) holds a value of more bits.
     """
     planes, more = _planes(g[:, first : first + len(out)].T, bits)
     from_bool(planes, out)
@@ -40,10 +55,18 @@ def split_columns(g, bits, first, out, outside):
         outside[start] = more[start : start + 64].any()
 
 
+@kernel(
+    split="m",
+    work=lambda planes, panels, n, accumulate, out: planes.shape[1] * panels.size,
+    planes="bits[m, bits, n]",
+    panels="panels[k, n]",
+    accumulate=(False, True),
+    out="int32[m, k]",
+)
 def planes_matmul_panels(planes, panels, n, accumulate, out):
     """out[i, j] = sum over t of v[i, t] * b[j, t], added to out with accumulate, v the integers of the planes.
 
-    planes (m, bits, words) as split_planes has them, b (k, words) in panels, out (m, k) int32, n < 2**24.
+    planes as split_planes has them, b in panels, n < 2**24.
     """
     bits = planes.shape[1]
     b = to_signs(from_panels(panels, out.shape[1], planes.shape[2]), n)
@@ -56,11 +79,19 @@ def planes_matmul_panels(planes, panels, n, accumulate, out):
     out += (values @ b.T).astype(np.int32)
 
 
+@kernel(
+    split="count",
+    planes="uint64[batch, h, w, bits, words]",
+    kernel=((1, 1),),
+    padding=((0, 0),),
+    out_size=((1, 1),),
+    out="uint64[count, bits, window]",
+)
 def plane_windows(planes, kernel, padding, first, out_size, out):
     """The windows of some pixels of images of integers in bit planes, 0 outside an image; the stride is 1.
 
-    planes (batch, h, w, bits, words), kernel (kh, kw), padding (top, left) of any sign, out_size (rows, columns) of the
-    windows, out (count, bits, kh * kw * words): the windows [first, first + count), line by line and image after image.
+    kernel (kh, kw), padding (top, left) of any sign, out_size (rows, columns) of the windows, a window of kh * kw *
+    words: the windows [first, first + count), line by line and image after image.
     """
     _batch, h, w, bits, words = planes.shape
     for index in range(len(out)):
@@ -71,8 +102,3 @@ def plane_windows(planes, kernel, padding, first, out_size, out):
             for j in range(max(0, -left), min(kernel[1], w - left)):
                 window[:, i, j] = planes[image, top + i, left + j]
         out[index] = window.reshape(bits, -1)
-
-
-KERNELS = {
-    function.__name__: function for function in (split_planes, split_columns, plane_windows, planes_matmul_panels)
-}

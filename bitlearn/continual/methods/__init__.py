@@ -9,14 +9,15 @@ from bitlearn.continual.methods.method import Method
 from bitlearn.continual.methods.naive import Naive
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario
-from bitlearn.nn.sequential import Sequential
+from bitlearn.errors import by_name
+from bitlearn.nn.model import Model
 
 METHODS: dict[str, type[Method]] = {"naive": Naive, "joint": Joint, "cwr": Cwr, "latent-replay": LatentReplay}
 #: Names of the contract that a later version brings.
 PLANNED = ("task-wta", "centre-kernel", "gpm")
 
 
-def build(name: str, model: Sequential, scenario: Scenario, options: Options) -> Method:
+def build(name: str, model: Model, scenario: Scenario, options: Options) -> Method:
     """Return a method by its name, ready for the first task.
 
     Parameters
@@ -34,8 +35,4 @@ def build(name: str, model: Sequential, scenario: Scenario, options: Options) ->
     ValueError
         Where there is none of that name, it is not built yet, or the model does not fit it.
     """
-    if name in PLANNED:
-        raise ValueError(f"method {name!r} is not built yet; there are {', '.join(METHODS)}")
-    if name not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
-    return METHODS[name](model, scenario, options)
+    return by_name("method", name, METHODS, PLANNED)(model, scenario, options)

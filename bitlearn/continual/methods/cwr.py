@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.continual.cwr import CwrHead
-from bitlearn.continual.methods.method import Lesson, Method, lesson_on, packed_bits, real_head
+from bitlearn.continual.methods.method import Method, TaskTraining, packed_bits, packed_layers, real_head, training_on
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario, Task
-from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.model import Model
 
 
 class Cwr(Method):
@@ -18,21 +18,24 @@ class Cwr(Method):
     value, less than the examples themselves wherever a layer is narrower than 8 times the input.
     """
 
-    def __init__(self, model: Sequential, scenario: Scenario, options: Options):
+    def __init__(self, model: Model, scenario: Scenario, options: Options):
         super().__init__(model, scenario, options)
         self.cwr = CwrHead(real_head(model, "cwr").weight)
-        self.backbone, self.head = model.split(model.names[-2])
+        # A real head takes bits, so they come from the layer before it.
+        self.backbone, self.head = model.split(list(packed_layers(model))[-1])
 
     def _counts(self, task: Task) -> np.ndarray:
         return np.bincount(task.train.y, minlength=self.scenario.classes)
 
-    def lesson(self, task: Task) -> Lesson:
+    def training(self, task: Task) -> TaskTraining:
         """Train everything at first, then the head on the backbone's bits."""
         self.cwr.begin(self._counts(task))
         if task.index == 0:
-            return lesson_on(self.model, task.train, self.options)
+            return training_on(self.model, task.train, self.options)
         bits, labels = packed_bits(self.backbone, task.train), task.train.y
-        return Lesson(self.head, len(labels), self.options.batch_size, lambda index, key: (bits[index], labels[index]))
+        return TaskTraining(
+            self.head, len(labels), self.options.batch_size, lambda index, key: (bits[index], labels[index])
+        )
 
     def finish(self, task: Task) -> None:
         """Consolidate the head."""

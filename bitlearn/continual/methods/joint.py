@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.continual.methods.method import Lesson, Method, lesson_on
+from bitlearn.continual.methods.method import Method, TaskTraining, training_on
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario, Task
 from bitlearn.datasets.preparation import Examples
-from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.model import Model
 
 
 class Joint(Method):
@@ -18,15 +18,15 @@ class Joint(Method):
     replay memory.
     """
 
-    def __init__(self, model: Sequential, scenario: Scenario, options: Options):
+    def __init__(self, model: Model, scenario: Scenario, options: Options):
         super().__init__(model, scenario, options)
-        self._live = model.parameters() | model.statistics()
+        self._live = model.state()
         self._fresh = {name: array.copy() for name, array in self._live.items()}
 
-    def lesson(self, task: Task) -> Lesson:
+    def training(self, task: Task) -> TaskTraining:
         """Return to the fresh weights, and train on all examples so far."""
         for name, array in self._live.items():
             array[...] = self._fresh[name]
         seen = [each.train for each in self.scenario.tasks[: task.index + 1]]
         x, y = (np.concatenate([getattr(part, name) for part in seen]) for name in ("x", "y"))
-        return lesson_on(self.model, Examples(x, y, task.train.preparation), self.options)
+        return training_on(self.model, Examples(x, y, task.train.preparation), self.options)

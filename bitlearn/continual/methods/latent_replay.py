@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn import streams
 from bitlearn.bits import Bits
 from bitlearn.continual.cwr import CwrHead
-from bitlearn.continual.methods.method import Lesson, Method, lesson_on, packed_bits, packed_layers, real_head
+from bitlearn.continual.methods.method import (
+    Method,
+    TaskTraining,
+    packed_bits,
+    packed_layers,
+    real_head,
+    training_on,
+)
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.scenario import Scenario, Task
-from bitlearn.nn.layer import Value
-from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.model import Model
 from bitlearn.rng import Key
 
-#: The stream of random bits that fills the memory: "RSVR" in ASCII, far from the small numbers that layers use.
-_RESERVOIR = 0x52535652
 
-
-def _cut(model: Sequential, wanted: str | None) -> str:
+def _cut(model: Model, wanted: str | None) -> str:
     """Return the layer at which to cut."""
     sizes = packed_layers(model)
     if not sizes:
@@ -32,17 +37,17 @@ def _cut(model: Sequential, wanted: str | None) -> str:
 
 
 class LatentReplay(Method):
-    """Learn the whole network from the first task, then the part behind the cut from new and replayed bits.
+    """Learn the whole network from the first task, then the part after the cut from new and replayed bits.
 
     Notes
     -----
     arXiv 2401.09916, after arXiv 1912.01100. Values at a sign are ±1 already, so storing one bit a value loses nothing.
-    The part up to the cut keeps its weights and running statistics after the first task; the part behind it takes the
+    The part up to the cut keeps its weights and running statistics after the first task; the part after it takes the
     batch statistics of the mixed batch. The new examples' bits are computed once a task and kept while it is learned.
     A task's examples enter the memory when it is over, so it holds earlier tasks alone while one is learned.
     """
 
-    def __init__(self, model: Sequential, scenario: Scenario, options: Options):
+    def __init__(self, model: Model, scenario: Scenario, options: Options):
         super().__init__(model, scenario, options)
         self.head = CwrHead(real_head(model, "latent-replay").weight) if options.consolidate else None
         if options.batch_size < 3:
@@ -62,28 +67,28 @@ class LatentReplay(Method):
         stored = self.memory.labels[: len(self.memory)]
         return np.bincount(np.concatenate([task.train.y, stored]), minlength=self.scenario.classes)
 
-    def lesson(self, task: Task) -> Lesson:
+    def training(self, task: Task) -> TaskTraining:
         """Train everything at first, then the upper part on mixed batches."""
         if self.head is not None:
             self.head.begin(self._counts(task))
         if task.index == 0:
-            return lesson_on(self.model, task.train, self.options)
+            return training_on(self.model, task.train, self.options)
         bits, labels = packed_bits(self.lower, task.train), task.train.y
         self._bits = bits
         size = self.options.batch_size
         replayed = min(max(round(size * self.options.replay_share), 1), size - 2)
 
-        def batch(index: np.ndarray, key: Key) -> tuple[Value, np.ndarray]:
+        def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
             old, old_labels = self.memory.sample(replayed, key)
             words = np.concatenate([bits.words[index], old.words])
             return Bits(words, bits.n), np.concatenate([labels[index], old_labels])
 
-        return Lesson(self.upper, len(labels), size - replayed, batch)
+        return TaskTraining(self.upper, len(labels), size - replayed, batch)
 
     def finish(self, task: Task) -> None:
         """Consolidate the head where there is one to, and store some of the task's bits."""
         if self.head is not None:
             self.head.consolidate(self._counts(task))
         bits = packed_bits(self.lower, task.train) if self._bits is None else self._bits
-        self.memory.add(bits, task.train.y, Key(self.options.seed, task.index, _RESERVOIR))
+        self.memory.add(bits, task.train.y, Key(self.options.seed, task.index, streams.RESERVOIR))
         self._bits = None

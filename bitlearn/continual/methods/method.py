@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,26 +12,22 @@ from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario, Task
 from bitlearn.datasets.preparation import Examples
-from bitlearn.nn.flatten import Flatten
-from bitlearn.nn.layer import Value
+from bitlearn.nn.frozen import Batch
 from bitlearn.nn.linear import Linear
-from bitlearn.nn.norm import BatchNormSign
-from bitlearn.nn.pool import MaxPool2d
-from bitlearn.nn.sequential import Sequential
-from bitlearn.nn.sign import Sign
+from bitlearn.nn.model import Model
 from bitlearn.rng import Key
 
 #: Examples that are run through a frozen part at a time.
-_AT_A_TIME = 500
+_AT_A_TIME = 50
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TaskTraining:
     """What the steps of one task train, and on what.
 
     Parameters
     ----------
-    network : Sequential
+    network : Model
         The layers that are trained.
     count : int
         How many examples an epoch goes through.
@@ -40,26 +37,26 @@ class Lesson:
         From indices of examples, and a key of this step, to the step's inputs and labels.
     """
 
-    network: Sequential
+    network: Model
     count: int
     batch_size: int
-    batch: Callable[[np.ndarray, Key], tuple[Value, np.ndarray]]
+    batch: Callable[[np.ndarray, Key], tuple[Batch, np.ndarray]]
 
 
-def lesson_on(network: Sequential, examples: Examples, options: Options) -> Lesson:
-    """Return the plain lesson: train a network on the codes of some examples.
+def training_on(network: Model, examples: Examples, options: Options) -> TaskTraining:
+    """Return the plain training of a network on the codes of some examples.
 
     Parameters
     ----------
-    network : Sequential
+    network : Model
     examples : Examples
     options : Options
 
     Returns
     -------
-    Lesson
+    TaskTraining
     """
-    return Lesson(
+    return TaskTraining(
         network, len(examples), options.batch_size, lambda index, key: (examples.codes(index), examples.y[index])
     )
 
@@ -69,14 +66,14 @@ class Method:
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
         The network to learn with, changed in place.
     scenario : Scenario
         Of which the method may use the number of classes, and no task before its turn.
     options : Options
     """
 
-    def __init__(self, model: Sequential, scenario: Scenario, options: Options):
+    def __init__(self, model: Model, scenario: Scenario, options: Options):
         self.model, self.scenario, self.options = model, scenario, options
 
     @property
@@ -84,30 +81,28 @@ class Method:
         """The bytes of what is kept of earlier tasks' examples."""
         return 0
 
-    def lesson(self, task: Task) -> Lesson:
+    def training(self, task: Task) -> TaskTraining:
         """Return what the steps of a task do; called once a task, before its first step."""
-        return lesson_on(self.model, task.train, self.options)
+        return training_on(self.model, task.train, self.options)
 
     def finish(self, task: Task) -> None:
         """Do what is to be done after the last step of a task."""
 
 
-def real_head(model: Sequential, method: str) -> Linear:
+def real_head(model: Model, method: str) -> Any:
     """Return the model's last layer, which has to be a real head."""
-    head = model[model.names[-1]]
-    if not isinstance(head, Linear):
-        raise ValueError(f"{method} must have a model with a real head, got one that ends in {model.names[-1]!r}")
-    return head
+    name = model.names[-1]
+    if model[name].kind != Linear.kind:
+        raise ValueError(f"{method} must have a model with a real head, got one that ends in {name!r}")
+    return model[name]
 
 
-def packed_layers(model: Sequential) -> dict[str, int]:
-    """Return the layers behind which packed bits flow, where a network can be cut, and the bytes of an example's bits.
-
-    These are signs, and pools and flattenings behind them.
+def packed_layers(model: Model) -> dict[str, int]:
+    """Return the layers that give packed bits, where a network can be cut, and the bytes of an example's bits.
 
     Parameters
     ----------
-    model : Sequential
+    model : Model
 
     Returns
     -------
@@ -121,21 +116,19 @@ def packed_layers(model: Sequential) -> dict[str, int]:
     {'sign1': 16, 'sign2': 8}
     """
     found: dict[str, int] = {}
-    packed, shape = False, model.input_shape
-    for name, layer in model.items():
-        shape = layer.output_shape(shape)
-        packed = isinstance(layer, BatchNormSign | Sign) or (packed and isinstance(layer, MaxPool2d | Flatten))
-        if packed:
-            found[name] = int(np.prod(shape[:-1])) * words_for(shape[-1]) * WORD.itemsize
+    for name, layer in getattr(model.root, "layers", {}).items():
+        if layer.output.kind == "bits":
+            *rows, n = layer.output.shape
+            found[name] = int(np.prod(rows)) * words_for(n) * WORD.itemsize
     return found
 
 
-def packed_bits(lower: Sequential, examples: Examples) -> Bits:
+def packed_bits(lower: Model, examples: Examples) -> Bits:
     """Return the bits that a frozen part gives for some examples, with running statistics, a few examples at a time.
 
     Parameters
     ----------
-    lower : Sequential
+    lower : Model
         Ends in a layer that gives packed bits.
     examples : Examples
 
@@ -143,8 +136,12 @@ def packed_bits(lower: Sequential, examples: Examples) -> Bits:
     -------
     Bits, shape (count, ...)
     """
-    parts = [
-        lower.packed_output(examples.codes(slice(start, start + _AT_A_TIME))).words
-        for start in range(0, len(examples), _AT_A_TIME)
-    ]
-    return Bits(np.concatenate(parts), lower.output_shape[-1])
+    frozen, output = lower.freeze(), lower.root.output
+    words = np.empty(output.array_shape(len(examples)), dtype=WORD)
+    for start in range(0, len(examples), _AT_A_TIME):
+        rows = slice(start, start + _AT_A_TIME)
+        part = frozen.apply(examples.codes(rows))
+        if not isinstance(part, Bits):
+            raise ValueError(f"the lower part of a network must end in bits, got {output}")
+        words[rows] = part.words
+    return Bits(words, output.channels)

@@ -1,0 +1,117 @@
+"""Convolutions of bits with bits in plain NumPy, images NHWC."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.backends.reference.bits import from_bool, to_signs
+from bitlearn.backends.table import kernel
+from bitlearn.panels import from_panels
+
+
+def _convolution_work(x, w, *rest):
+    """Words of weights times the positions of a result."""
+    return w.size * rest[-1].shape[1] * rest[-1].shape[2]
+
+
+def padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size):
+    """x (batch, h, w, words) -> (batch, rows, columns, n) int64, padded on all sides as far as the windows reach."""
+    signs = to_signs(x, n)
+    batch, h, w = x.shape[:3]
+    need = [(o - 1) * s + k for o, s, k in zip(out_size, stride, kernel_size, strict=True)]
+    top, left = padding
+    canvas = np.full((batch, max(need[0], top + h), max(need[1], left + w), n), pad_value, dtype=np.int64)
+    canvas[:, top : top + h, left : left + w] = signs
+    return canvas
+
+
+def taps(canvas, stride, out_size, kernel_size):
+    """Yield (i, j, window): window (batch, out_h, out_w, n) holds the values under tap (i, j) of the kernel."""
+    for i in range(kernel_size[0]):
+        for j in range(kernel_size[1]):
+            yield i, j, canvas[:, i :: stride[0], j :: stride[1]][:, : out_size[0], : out_size[1]]
+
+
+def _conv2d(x, w, n, stride, padding, pad_value, out_size):
+    kernel_size = w.shape[1:3]
+    canvas = padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size)
+    signs = to_signs(w, n)
+    y = np.zeros((x.shape[0], *out_size, w.shape[0]), dtype=np.int64)
+    for i, j, window in taps(canvas, stride, out_size, kernel_size):
+        y += window @ signs[:, i, j].T
+    return y
+
+
+@kernel(
+    split="batch",
+    work=_convolution_work,
+    x="bits[batch, h, w, n]",
+    w="bits[k, kh, kw, n]",
+    stride=((1, 1),),
+    padding=((0, 0),),
+    pad_value=(0, 1, -1),
+    out="int16|int32|float32[batch, out_h, out_w, k]",
+)
+def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
+    """Cross-correlation of ±1 images with ±1 kernels, NHWC.
+
+    stride (rows, columns), padding (top, left), pad_value 0, +1 or -1. The bottom and right padding follow from the
+    size of ``out``. out[b, r, c, o] = sum over taps (i, j) and channels of x[b, r * stride + i - top, ...] * w[o, i,
+    j]; a tap outside the image counts ``pad_value`` in every channel.
+    """
+    out[...] = _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3])
+
+
+@kernel(
+    split="batch",
+    work=_convolution_work,
+    x="bits[batch, h, w, n]",
+    w="bits[k, kh, kw, n]",
+    stride=((1, 1),),
+    padding=((0, 0),),
+    pad_value=(0, 1, -1),
+    threshold="int32[k]",
+    out="bits[batch, out_h, out_w, k]",
+)
+def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
+    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]."""
+    from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
+
+
+def _kernels(panels, k, kernel, words):
+    return from_panels(panels, k, kernel[0] * kernel[1] * words).reshape(k, *kernel, words)
+
+
+@kernel(
+    split="batch",
+    work=_convolution_work,
+    x="bits[batch, h, w, n]",
+    panels="panels[k, window]",
+    kernel=((1, 1),),
+    stride=((1, 1),),
+    padding=((0, 0),),
+    pad_value=(0, 1, -1),
+    out="int16|int32|float32[batch, out_h, out_w, k]",
+)
+def xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
+    """xnor_conv2d with w in panels, each of its kernels a row; kernel (kh, kw)."""
+    w = _kernels(panels, out.shape[3], kernel, x.shape[3])
+    xnor_conv2d(x, w, n, stride, padding, pad_value, out)
+
+
+@kernel(
+    split="batch",
+    work=_convolution_work,
+    x="bits[batch, h, w, n]",
+    panels="panels[k, window]",
+    kernel=((1, 1),),
+    stride=((1, 1),),
+    padding=((0, 0),),
+    pad_value=(0, 1, -1),
+    threshold="int32[k]",
+    out="bits[batch, out_h, out_w, k]",
+)
+def xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
+    """xnor_conv2d_sign with w in panels."""
+    w = _kernels(panels, len(threshold), kernel, x.shape[3])
+    xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out)

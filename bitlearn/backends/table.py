@@ -1,0 +1,222 @@
+"""The table of kernels: what each is called, what its arguments are, and how its rows may be shared by threads.
+
+A row of the table is made where the kernel is specified: by `kernel`, over its function in
+`bitlearn.backends.reference`. Whoever calls, splits, records, tests or times a kernel asks here. The calls of C, what
+Numba compiles ahead and the operands of the tests are made from what is declared of its arguments.
+
+An array is declared by its types, and by its shape in named sizes that all of a kernel's arrays share:
+
+``"int32|int64[rows, n]"``
+    one of two types;
+``"float64[rows|1]"``
+    as many values as there are rows, or one for all of them;
+``"int64[groups, 2, channels]"``
+    an axis of two;
+``"bits[rows, n]"``
+    packed signs: uint64 words, ``ceil(n / 64)`` of them a row, bits past the last value zero;
+``"bits[rows, n]?"``
+    may have no rows, as where there is no mask;
+``"x[rows, n]"``
+    of the type of x;
+``"int32|int64|float32[m, n] by g"``
+    of the type that stands where g has its own;
+``"panels[k, n]"``
+    k rows of n values as column panels (`bitlearn.panels`).
+
+Any other argument is a number or a tuple of them. One that has the name of a size is that size; of one that is not, the
+values may be given by which it is tried and compiled ahead, as in ``half=(False, True)``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import words_for
+from bitlearn.panels import panel_words
+
+#: What a pass over an array takes for a value, about, in operations on a word.
+WORK_OF_A_VALUE = 4
+
+_DECLARATION = re.compile(r"(?P<types>[\w|]+)\[(?P<axes>[\w|, ]+)\](?P<optional>\??)(?: by (?P<by>\w+))?")
+
+
+@dataclass(frozen=True)
+class Array:
+    """What is declared of an argument that is an array.
+
+    Parameters
+    ----------
+    types : tuple of str
+        Names as NumPy has them, "bits" or "panels".
+    axes : tuple of tuple of str
+        For each axis what it may be: a size, or a number.
+    optional : bool
+        Whether it may have no rows.
+    by : str or None
+        The argument whose type decides its own.
+    """
+
+    types: tuple[str, ...]
+    axes: tuple[tuple[str, ...], ...]
+    optional: bool
+    by: str | None
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, ...]:
+        """Its types as NumPy has them."""
+        return tuple(np.dtype("uint64" if name in _PACKED else name) for name in self.types)
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The names in its shape."""
+        return tuple(name for axis in self.axes for name in axis if not name.isdigit())
+
+    def shape(self, kind: str, sizes: dict[str, int], each: bool = True) -> tuple[int, ...]:
+        """Return its shape for a type and some sizes; without `each`, the last that an axis may be."""
+        values = [axis[0 if each else -1] for axis in self.axes]
+        *outer, n = [int(value) if value.isdigit() else sizes[value] for value in values]
+        if kind == "panels":
+            return (panel_words(outer[0], words_for(n)),)
+        return (*outer, words_for(n) if kind == "bits" else n)
+
+
+_PACKED = ("bits", "panels")
+
+
+def _declared(arguments: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Array]:
+    """Return what the declarations among the arguments say, in the order of the parameters."""
+    arrays: dict[str, Array] = {}
+    for name in parameters:
+        text = arguments.get(name)
+        if not isinstance(text, str):
+            continue
+        found = _DECLARATION.fullmatch(text)
+        if found is None:
+            raise ValueError(f"an array is declared as in 'int32|int64[rows, n]', got {text!r}")
+        types, by = tuple(found["types"].split("|")), found["by"]
+        if types[0] in arrays:
+            types, by = arrays[types[0]].types, types[0]
+        axes = tuple(tuple(axis.strip().split("|")) for axis in found["axes"].split(","))
+        arrays[name] = Array(types, axes, bool(found["optional"]), by)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's row in the table.
+
+    Parameters
+    ----------
+    name : str
+    specification : callable
+        Its executable specification: plain NumPy.
+    parameters : tuple of str
+        The names of its arguments, in order.
+    arrays : dict of str to Array
+        What is declared of those that are arrays.
+    values : dict of str to tuple
+        Values to try for some of the others.
+    writes : tuple of int
+        The positions of the arrays that it writes.
+    rows : tuple of int
+        The positions of the arrays whose first axes are its rows: any range of them may be computed on its own. None
+        where a kernel is not split.
+    first : int or None
+        The position of the number of the first row, where the kernel is told: a range's is counted from it.
+    work : callable
+        ``work(*arguments)``: operations on a word, about, that a row takes.
+    """
+
+    name: str
+    specification: Callable[..., None] | None
+    parameters: tuple[str, ...]
+    arrays: dict[str, Array]
+    values: dict[str, tuple]
+    writes: tuple[int, ...]
+    rows: tuple[int, ...]
+    first: int | None
+    work: Callable[..., int]
+
+    @cached_property
+    def sizes(self) -> tuple[str, ...]:
+        """The sizes that its arrays are made of, in order."""
+        return tuple(dict.fromkeys(name for array in self.arrays.values() for name in array.sizes))
+
+
+#: Every kernel by its name.
+TABLE: dict[str, Kernel] = {}
+
+
+def described(
+    name: str,
+    specification: Callable[..., None] | None,
+    parameters: tuple[str, ...],
+    writes: str,
+    split: str | None,
+    work: Callable[..., int] | None,
+    arguments: dict[str, str | tuple],
+    row: type[Kernel] = Kernel,
+    **more: Any,
+) -> Any:
+    """Return a row as `kernel` enters it in the table, of the class `row`."""
+    arrays = _declared(arguments, parameters)
+    if unknown := arguments.keys() - set(parameters):
+        raise TypeError(f"{name} has no argument {', '.join(sorted(unknown))}")
+    rows = tuple(
+        position for position, each in enumerate(parameters) if each in arrays and split in arrays[each].axes[0]
+    )
+
+    def passes_over_a_row(*given: Any) -> int:
+        array = given[rows[0]]
+        return WORK_OF_A_VALUE * array[:1].size
+
+    return row(
+        name,
+        specification,
+        parameters,
+        arrays,
+        {each: values for each, values in arguments.items() if isinstance(values, tuple)},
+        tuple(parameters.index(each) for each in writes.split()),
+        rows,
+        parameters.index("first") if "first" in parameters and rows else None,
+        work or passes_over_a_row,
+        **more,
+    )
+
+
+def kernel(
+    *, writes: str = "out", split: str | None = None, work: Callable[..., int] | None = None, **arguments: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that enters a kernel's specification in the table.
+
+    Parameters
+    ----------
+    writes : str
+        Names of arguments, with spaces between them.
+    split : str, optional
+        The size whose ranges threads may share: the arrays that have it as their first axis are cut. Where an argument
+        is called `first`, it is the number of their first row.
+    work : callable, optional
+        By default four operations for each value in a row of the first array that is split.
+    **arguments : str or tuple
+        The declaration of each array, and values of other arguments.
+
+    Returns
+    -------
+    callable
+        It enters a function in `TABLE`, and returns it as it is.
+    """
+
+    def enter(function: Callable[..., None]) -> Callable[..., None]:
+        parameters = tuple(inspect.signature(function).parameters)
+        TABLE[function.__name__] = described(function.__name__, function, parameters, writes, split, work, arguments)
+        return function
+
+    return enter

@@ -1,0 +1,211 @@
+"""A network that is bound: its layers know what flows in, their policy and their random streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import Bits
+from bitlearn.nn.frozen import Batch, Frozen
+from bitlearn.nn.layer import Arrays, Layer
+from bitlearn.nn.sequential import Sequential
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.summary import Summary, summarize
+from bitlearn.precision import Precision, policy
+from bitlearn.program import Arena
+
+
+class Model:
+    """A network: a tree of layers, bound to what flows in and to a policy.
+
+    Parameters
+    ----------
+    layers : Layer or sequence of (Layer or (str, Layer))
+        The root, or what a `Sequential` takes.
+    spec : Spec or tuple of int
+        What flows in; a shape is that of int8 codes.
+    precision : str or Precision
+        The policy of all layers.
+    seed : int
+        Of the weights to begin with: each layer has a stream of random bits of its own.
+
+    Raises
+    ------
+    ValueError
+        Where a layer cannot take what the one before it gives, naming both; or where one layer stands in two places
+        or belongs to another network.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> layers = [bl.nn.BinaryLinear(8), bl.nn.BatchNormSign(), bl.nn.Linear(2)]
+    >>> model = bl.nn.Model(layers, (4,), precision="int8")
+    >>> model.names
+    ['linear1', 'sign1', 'head1']
+    >>> model.predict(np.zeros((3, 4), dtype=np.int8)).shape
+    (3,)
+    """
+
+    def __init__(
+        self,
+        layers: Layer | Sequence[Layer | tuple[str, Layer]],
+        spec: Spec | tuple[int, ...],
+        *,
+        precision: str | Precision = "standard",
+        seed: int = 0,
+    ):
+        self.root = _root(layers)
+        for path, leaf in self.root.leaves():
+            if leaf.is_built:
+                raise ValueError(f"layers must belong to no other network, got {path!r} of one that is built")
+        self.precision = policy(precision)
+        self.arena = Arena()
+        self.root.bind(spec if isinstance(spec, Spec) else Spec.codes(spec), self.precision, 0)
+        for _, leaf in self.root.leaves():
+            leaf.build(seed)
+            leaf.is_built = True
+
+    @classmethod
+    def _part(cls, layers: dict[str, Layer], spec: Spec, whole: Model) -> Model:
+        """Return a network of layers that are bound already; it shares the arena of the whole."""
+        part = cls.__new__(cls)
+        part.root, part.precision, part.arena = Sequential(list(layers.items())), whole.precision, whole.arena
+        part.root.spec, part.root.precision, part.root.index = spec, whole.precision, 0
+        part.root.output = list(layers.values())[-1].output
+        return part
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.root.spec.shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one example's result."""
+        return self.root.output.shape
+
+    @property
+    def names(self) -> list[str]:
+        """The layers' paths, in order."""
+        return [path for path, _ in self.root.leaves()]
+
+    def items(self) -> Iterator[tuple[str, Layer]]:
+        """Yield paths and layers, in order."""
+        yield from self.root.leaves()
+
+    def __getitem__(self, path: str) -> Any:
+        """Return the layer at a path, such as ``"sign1"`` or ``"residual1.main"``."""
+        layer = self.root
+        for name in path.split("."):
+            inside: dict[str, Layer] = getattr(layer, "layers", {})
+            if name not in inside:
+                raise KeyError(f"there is no layer {path!r}; there are {', '.join(self.names)}")
+            layer = inside[name]
+        return layer
+
+    def parameters(self) -> Arrays:
+        """Return the trained arrays of all layers, by ``path.parameter``."""
+        return {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.parameters().items()}
+
+    def statistics(self) -> Arrays:
+        """Return the running averages of all layers, by ``path.statistic``."""
+        return {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.statistics().items()}
+
+    def state(self) -> Arrays:
+        """Return all arrays that training changes, by ``path.name``, in the order of the network."""
+        return {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.state()}
+
+    def binary_parameters(self) -> set[str]:
+        """Return the names of the parameters that are binarised before use."""
+        return {f"{path}.{key}" for path, leaf in self.items() for key in leaf.binary}
+
+    def split(self, name: str) -> tuple[Model, Model]:
+        """Return the layers up to and with `name`, and those after it, as two networks that share the layers.
+
+        Parameters
+        ----------
+        name : str
+            The last layer of the lower network, one of the root's own.
+
+        Returns
+        -------
+        lower, upper : Model
+            They share memory for their steps too, so that only one of them may run at a time.
+
+        Raises
+        ------
+        ValueError
+            Where there is no such layer, or nothing after it.
+        """
+        layers: dict[str, Layer] = getattr(self.root, "layers", {})
+        names = list(layers)
+        if name not in names[:-1]:
+            raise ValueError(f"cut must be one of the layers before the last, {', '.join(names[:-1])}, got {name!r}")
+        at = names.index(name) + 1
+        lower = {each: layers[each] for each in names[:at]}
+        upper = {each: layers[each] for each in names[at:]}
+        output = layers[name].output
+        return Model._part(lower, self.root.spec, self), Model._part(upper, output, self)
+
+    def freeze(self) -> Frozen:
+        """Return the inference form, a copy: packed weights, batch norm and sign folded into integer thresholds.
+
+        Its predictions are the same.
+        """
+        arrays = {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.inference().items()}
+        return Frozen(self.root.without_arrays(), arrays)
+
+    def apply(self, x: Batch, *, batch_size: int = 1000) -> Batch:
+        """Return the network's result with running statistics, as `Frozen.apply` does; freeze once to call it often."""
+        return self.freeze().apply(x, batch_size=batch_size)
+
+    def scores(self, x: Batch, *, batch_size: int = 1000) -> np.ndarray:
+        """Return the scores of the classes with running statistics, as `Frozen.scores` does."""
+        return self.freeze().scores(x, batch_size=batch_size)
+
+    def predict(self, x: Batch, *, batch_size: int = 1000) -> np.ndarray:
+        """Return the class with the largest score for each example, as `Frozen.predict` does."""
+        return self.freeze().predict(x, batch_size=batch_size)
+
+    def packed_output(self, x: Batch, *, batch_size: int = 1000) -> Bits:
+        """Return the packed result of a network that ends in a sign, with running statistics."""
+        found = self.apply(x, batch_size=batch_size)
+        if not isinstance(found, Bits):
+            raise ValueError(f"a network must end in bits to give a packed output, got {self.root.output}")
+        return found
+
+    def summary(self) -> Summary:
+        """Return a table of the layers: it prints as text, and shows as HTML in a notebook.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> print(bl.models.mlp((4,), 2, hidden=(8,)).summary())
+        layer    type           output  parameters  stored     binary ops  other ops
+        linear1  BinaryLinear   (8,)            32  64 bytes            0         32
+        sign1    BatchNormSign  (8,)             8  32 bytes            0          8
+        linear2  BinaryLinear   (2,)            16  16 bytes           16          0
+        norm1    BatchNorm      (2,)             2  24 bytes            0          2
+        total                                   58  136 bytes          16         42
+        """
+        return summarize(self.root)
+
+    def __repr__(self) -> str:
+        return f"Model({self.root!r}, {self.root.spec.shape}, precision={self.precision.name!r})"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def _root(layers: Layer | Sequence[Layer | tuple[str, Layer]]) -> Layer:
+    """Return the layer that holds all others: each leaf has a path, and stands under one only."""
+    given = layers if isinstance(layers, Layer) else Sequential(layers)
+    root = Sequential([given]) if any(leaf is given for _, leaf in given.leaves()) else given
+    paths: dict[int, str] = {}
+    for path, leaf in root.leaves():
+        first = paths.setdefault(id(leaf), path)
+        if first != path:
+            raise ValueError(f"a layer must stand in one place, got {first!r} and {path!r} as the same layer")
+    return root

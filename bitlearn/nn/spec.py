@@ -1,0 +1,91 @@
+"""What flows from layer to layer, as a type."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+
+#: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
+CODE_UNIT = 2.0**-7
+
+Kind = Literal["codes", "bits", "sums", "real"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The type of a value between two layers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one example, in values.
+    kind : {"codes", "bits", "sums", "real"}
+        int8 input codes, packed ±1 bits, exact integer sums, or float32.
+    dtype : dtype
+        Of the array: uint64 words for bits.
+    unit : float
+        What 1 stands for, a power of two: 1/128 for input codes and their sums.
+
+    Examples
+    --------
+    >>> Spec.bits((8, 8, 65)).array_shape(2)
+    (2, 8, 8, 2)
+    """
+
+    shape: tuple[int, ...]
+    kind: Kind
+    dtype: np.dtype
+    unit: float = 1.0
+
+    @classmethod
+    def codes(cls, shape: tuple[int, ...]) -> Spec:
+        """Return the type of input codes: int8, worth 1/128 each."""
+        return cls(tuple(shape), "codes", np.dtype(np.int8), CODE_UNIT)
+
+    @classmethod
+    def bits(cls, shape: tuple[int, ...]) -> Spec:
+        """Return the type of packed ±1 values."""
+        return cls(tuple(shape), "bits", np.dtype(WORD))
+
+    @classmethod
+    def real(cls, shape: tuple[int, ...]) -> Spec:
+        """Return the type of float32 values."""
+        return cls(tuple(shape), "real", np.dtype(np.float32))
+
+    @property
+    def size(self) -> int:
+        """How many values an example has."""
+        return math.prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """The last axis."""
+        return self.shape[-1]
+
+    def array_shape(self, batch: int) -> tuple[int, ...]:
+        """Return the shape of the array of a batch: its last axis in words where it holds bits."""
+        if self.kind == "bits":
+            return (batch, *self.shape[:-1], words_for(self.shape[-1]))
+        return (batch, *self.shape)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Spec:
+        """Return the type of the same values in another shape."""
+        return replace(self, shape=tuple(shape))
+
+    def __str__(self) -> str:
+        return f"{self.kind} of shape {self.shape}"
+
+
+def sum_type(terms: int) -> np.dtype:
+    """Return the smallest type that holds a ±1 sum of so many terms exactly."""
+    return np.dtype(np.int16 if terms <= 2**15 - 1 else np.int32)
+
+
+def code_sum_type(terms: int) -> np.dtype:
+    """Return the smallest type that holds a sum of so many codes, of magnitude 128 at most, exactly."""
+    return sum_type(128 * terms)

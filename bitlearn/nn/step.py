@@ -1,0 +1,154 @@
+"""What a layer is given when a step is recorded: the recorder, the batch, random keys, and where gradients go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bitlearn.bits import ones
+from bitlearn.ops.dispatch import run
+from bitlearn.program import Array, Recorder
+from bitlearn.rng import Key
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterGradient:
+    """The gradient of a parameter, in the form in which its product leaves it.
+
+    Parameters
+    ----------
+    values : Array
+        float32 or exact integer sums of the parameter's shape; or packed signs, uint64, along its last axis.
+    scale : Array or None
+        What one of the sums is worth, float64: one (1,), or one a row (rows,) of the first axis. None for the others.
+    clip : float
+        The gradient passes where the latent weight's magnitude is at most this (straight-through estimator).
+    fan_in : int
+        How many weights feed one result.
+    """
+
+    values: Array
+    scale: Array | None = None
+    clip: float = float("inf")
+    fan_in: int = 1
+
+    @property
+    def is_signs(self) -> bool:
+        """Whether it is one bit a weight."""
+        return self.values.dtype == np.uint64
+
+
+class Step(Recorder):
+    """A training step, or an inference, that is being recorded.
+
+    Parameters
+    ----------
+    batch : int
+        How many examples it takes.
+    on_gradient : callable, optional
+        ``on_gradient(name, gradient)`` is told of each parameter's gradient as soon as it is recorded, and may record
+        the parameter's update at once. Without it they are kept to the end, in `gradients`.
+    early : bool
+        Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
+
+    Attributes
+    ----------
+    gradients : dict of str to ParameterGradient
+        By ``path.parameter``.
+    keys : list of (Array, int)
+        Random keys, (4,) uint32 each, and their streams: whoever runs the program writes seed and step into them.
+    """
+
+    #: Whether what is made of weights lasts for other runs.
+    lasting = False
+
+    def __init__(
+        self, batch: int, *, on_gradient: Callable[[str, ParameterGradient], None] | None = None, early: bool = True
+    ):
+        super().__init__()
+        self.batch = batch
+        self.on_gradient = on_gradient
+        self.early = early
+        self._late: list[tuple[str, tuple[Any, ...]]] = []
+        self.gradients: dict[str, ParameterGradient] = {}
+        self.keys: list[tuple[Array, int]] = []
+        self._ones: dict[int, np.ndarray] = {}
+
+    def key(self, stream: int) -> Array:
+        """Return the key of a stream of random bits, as the kernels take it."""
+        key = self.setting("random keys", (4,), np.uint32)
+        self.keys.append((key, stream))
+        return key
+
+    def ones(self, rows: int, n: int) -> Array:
+        """Return packed +1 values, (rows, words), in memory that all of as many columns share."""
+        found = self._ones.get(n)
+        if found is None or len(found) < rows:
+            found = self._ones[n] = ones((rows,), n)
+        return self.constant(found)[:rows]
+
+    def gradient(self, name: str, gradient: ParameterGradient) -> None:
+        """Take the gradient of a parameter of the layer that is being recorded."""
+        full = f"{self.path}.{name}" if self.path else name
+        if self.on_gradient is None:
+            self.gradients[full] = gradient
+            self.keep(gradient.values)
+            if gradient.scale is not None:
+                self.keep(gradient.scale)
+        else:
+            self.on_gradient(full, gradient)
+
+    def commit(self, kernel: str, *arguments: Any) -> None:
+        """Record a call that changes what lasts: now, or with `finish`."""
+        if self.early:
+            self.run(kernel, *arguments)
+        else:
+            self._late.append((kernel, arguments))
+
+    def finish(self) -> None:
+        """Record what was left to the end."""
+        for kernel, arguments in self._late:
+            self.run(kernel, *arguments)
+        self._late.clear()
+
+    def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
+        """Return what a kernel makes of weights for a product: in a training step, anew each time."""
+        out = self.empty(name, shape, dtype)
+        self.run(kernel, *inputs, out)
+        return out
+
+
+class Inference(Step):
+    """An inference that is being recorded: weights do not change, so what is made of them is made now, and once.
+
+    Parameters
+    ----------
+    batch : int
+    operands : dict
+        What was made for other programs of the same network, and what this one adds.
+    """
+
+    lasting = True
+
+    def __init__(self, batch: int, operands: dict[Any, np.ndarray]):
+        super().__init__(batch)
+        self._operands = operands
+
+    def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
+        """Return what a kernel makes of constant arrays: made now, and kept for other programs."""
+        key = (kernel, shape, *((id(a.buffer.memory), a.shape) if isinstance(a, Array) else a for a in inputs))
+        if key not in self._operands:
+            out = np.empty(shape, dtype=dtype)
+            arguments = [each.outside() if isinstance(each, Array) else each for each in inputs]
+            run(kernel, (*arguments, out), threads=1)
+            self._operands[key] = out
+        return self.constant(self._operands[key], name)
+
+
+def training_key(seed: int, step: int, stream: int) -> np.ndarray:
+    """Return the words of a key of a training step."""
+    return Key(seed, step, stream).as_words()

@@ -1,0 +1,207 @@
+"""Values in a recorded step: arrays that are formed, and those that are formed only where somebody wants them whole.
+
+A product's sums may be too large to form at once, or never be wanted: a pool wants them a few images at a time, a sign
+only their bits. So a product is a value that knows how it is written, and whoever takes it says in which form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.spec import Spec
+from bitlearn.program import Array
+
+if TYPE_CHECKING:
+    from bitlearn.nn.step import Step
+
+#: Values of a product, or of a gradient, that are formed at a time for a few examples: half of a second-level cache.
+BLOCK_VALUES = 2**18
+
+#: ``write(examples, out)`` records the calls that write some examples of a value.
+Write = Callable[[slice, Array], None]
+
+
+class Value:
+    """What flows forward: an array of a batch, and its type.
+
+    Parameters
+    ----------
+    step : Step
+    spec : Spec
+    array : Array
+        Of shape ``spec.array_shape(batch)``.
+    """
+
+    def __init__(self, step: Step, spec: Spec, array: Array):
+        self.step, self.spec, self._array = step, spec, array
+
+    @property
+    def array(self) -> Array:
+        """The whole array."""
+        return self._array
+
+    def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
+        """Yield ranges of examples, each with its part of the array.
+
+        `most` counts values of a block that is formed; `wide` says that int32 will do for sums that are only compared.
+        """
+        yield slice(0, self.step.batch), self.array
+
+    def signs(self, thresholds: Array) -> Value:
+        """Return packed bits ``sums >= thresholds``, in an inference; thresholds (channels,) int32, constant."""
+        step, spec = self.step, Spec.bits(self.spec.shape)
+        limits = [np.full(spec.channels, limit, dtype=np.int32) for limit in _INT32]
+        bounds = step.constant(np.stack([thresholds.outside(), *limits]), "thresholds")
+        out = step.empty("X", spec.array_shape(step.batch), WORD)
+        for examples, part in self.blocks(BLOCK_VALUES, wide=True):
+            rows = part.pixels()
+            unused = step.empty("scratch", (rows.shape[0], words_for(spec.channels)), WORD)
+            step.run("norm_signs", rows, bounds, out[examples].pixels(), unused)
+        return Value(step, spec, out)
+
+
+def _here(step: Step, write: Callable[..., None]) -> Callable[..., None]:
+    """Return `write` so that its calls count to the layer that is being recorded now, whoever asks for them later."""
+    path = step.path
+
+    def later(*arguments: Any) -> None:
+        with step.at(path):
+            write(*arguments)
+
+    return later
+
+
+class Product(Value):
+    """Sums that are formed where they are wanted.
+
+    Parameters
+    ----------
+    step : Step
+    spec : Spec
+    write : callable
+        ``write(examples, out)`` records what writes the sums of some examples.
+    write_signs : callable, optional
+        ``write_signs(thresholds, out)`` records what writes ``sums >= thresholds`` of all examples in one call.
+    """
+
+    def __init__(self, step: Step, spec: Spec, write: Write, write_signs: Callable[[Array, Array], None] | None = None):
+        self.step, self.spec, self._write = step, spec, _here(step, write)
+        self._write_signs = None if write_signs is None else _here(step, write_signs)
+        self._whole: Array | None = None
+
+    @property
+    def array(self) -> Array:
+        """The whole array, formed now."""
+        if self._whole is None:
+            self._whole = self.step.empty("Y", self.spec.array_shape(self.step.batch), self.spec.dtype)
+            self._write(slice(0, self.step.batch), self._whole)
+        return self._whole
+
+    def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
+        """Yield ranges of examples, formed one after the other in the same memory."""
+        batch = self.step.batch
+        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        # What products form is int32: to make it narrower is a pass of its own.
+        room = self.step.empty("Y", self.spec.array_shape(count), np.int32 if wide else self.spec.dtype)
+        for start in range(0, batch, count):
+            examples = slice(start, min(start + count, batch))
+            part = room[: examples.stop - start]
+            self._write(examples, part)
+            yield examples, part
+
+    def signs(self, thresholds: Array) -> Value:
+        """Return packed bits ``sums >= thresholds``, with no sums in between where a kernel does that."""
+        if self._write_signs is None:
+            return super().signs(thresholds)
+        spec = Spec.bits(self.spec.shape)
+        out = self.step.empty("X", spec.array_shape(self.step.batch), WORD)
+        self._write_signs(thresholds, out)
+        return Value(self.step, spec, out)
+
+
+class Gradient:
+    """What flows backward: integer codes and what one is worth, or float32.
+
+    Parameters
+    ----------
+    step : Step
+    values : Array
+        Of the shape of the values that it is the gradient of: int8, int16 or float32.
+    scale : Array or None
+        float64, one (1,) or one an index of `axis`; None for float32.
+    """
+
+    def __init__(self, step: Step, values: Array, scale: Array | None):
+        self.step, self._values, self._scale = step, values, scale
+        self.shape, self.dtype = values.shape, values.dtype
+
+    @property
+    def values(self) -> Array:
+        """The whole array."""
+        return self._values
+
+    @property
+    def scale(self) -> Array:
+        """What one of the values is worth; 1 for float32."""
+        return self.step.constant(_ONE) if self._scale is None else self._scale
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is float32."""
+        return self._scale is None
+
+    def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
+        """Yield ranges of some examples, each with its part; `most` counts values of a block that is formed."""
+        yield examples, self.values[examples]
+
+    def reshaped(self, *shape: int) -> Gradient:
+        """Return it in another shape."""
+        return Gradient(self.step, self.values.reshape(*shape), self._scale)
+
+    def with_values(self, values: Array, scale: Array | None = None) -> Gradient:
+        """Return another gradient of the same kind."""
+        return Gradient(self.step, values, None if self.is_real else scale or self._scale)
+
+
+class SpreadGradient(Gradient):
+    """A gradient behind a max pool whose windows are apart: formed where it is wanted, whole or a few images.
+
+    Parameters
+    ----------
+    pooled : Gradient
+        Of the pool's result.
+    shape : tuple of int
+        Of the pool's input.
+    write : callable
+        ``write(examples, out)`` records what writes some examples.
+    """
+
+    def __init__(self, pooled: Gradient, shape: tuple[int, ...], write: Write):
+        self.step, self._scale, self._write = pooled.step, pooled._scale, _here(pooled.step, write)
+        self.shape, self.dtype = shape, pooled.dtype
+
+    @property
+    def values(self) -> Array:
+        """The whole array, formed at each look: it is large, and not to live from one product to the next."""
+        out = self.step.empty("dX", self.shape, self.dtype)
+        self._write(slice(0, self.shape[0]), out)
+        return out
+
+    def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
+        """Yield ranges of some examples, formed one after the other in the same memory."""
+        count = min(examples.stop - examples.start, max(1, most // max(int(np.prod(self.shape[1:])), 1)))
+        room = self.step.empty("dX", (count, *self.shape[1:]), self.dtype)
+        for start in range(examples.start, examples.stop, max(count, 1)):
+            some = slice(start, min(start + count, examples.stop))
+            part = room[: some.stop - start]
+            self._write(some, part)
+            yield some, part
+
+
+_ONE = np.ones(1)
+#: Bounds that every sum keeps to.
+_INT32 = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)

@@ -1,0 +1,75 @@
+"""Adam (arXiv 1412.6980)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitlearn.nn.step import ParameterGradient
+from bitlearn.optim.rule import Optimizer, positive, share
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (arXiv 1412.6980): moments of the gradient and of its square, bias corrected.
+
+    A binary gradient counts -1, 0 or +1: Adam is blind to a constant factor, and the attenuated one's square would
+    vanish in few bits.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon : float
+        As `adam`, which checks them.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-7
+    moments = ("mean", "square")
+    kernel = "adam_update"
+
+    def attenuation(self, gradient: ParameterGradient) -> np.float32:
+        """Return 1."""
+        return np.float32(1)
+
+    def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
+        """Return the decays, what they leave, the rate and epsilon."""
+        correction = math.sqrt(1 - self.beta2**step)
+        rate = learning_rate * correction / (1 - self.beta1**step)
+        # The published algorithm adds epsilon to the corrected root; here the root is not corrected, so epsilon is.
+        return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, self.epsilon * correction
+
+
+def adam(learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-7) -> Adam:
+    """Return Adam (arXiv 1412.6980).
+
+    Parameters
+    ----------
+    learning_rate, epsilon : float
+        Above 0.
+    beta1, beta2 : float
+        In [0, 1): how much of the moments a step keeps.
+
+    Returns
+    -------
+    Adam
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of its range.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.optim.adam().learning_rate
+    0.001
+    """
+    positive("learning_rate", learning_rate)
+    positive("epsilon", epsilon)
+    share("beta1", beta1)
+    share("beta2", beta2)
+    return Adam(learning_rate, beta1, beta2, epsilon)

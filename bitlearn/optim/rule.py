@@ -1,0 +1,192 @@
+"""What every optimiser is: named arrays of state, a few numbers a step, and a kernel that updates a parameter.
+
+An update is one pass over a parameter: its kernel reads the gradient in the form in which the backward pass left it,
+and makes no float32 copy of float16 weights, of packed signs or of integer sums. Every operation is one IEEE operation
+on float32, in a fixed order: the same weights from every processor.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.precision import Precision
+from bitlearn.program import Array, Program
+
+Arrays = dict[str, np.ndarray]
+
+#: The name under which a state counts its steps.
+STEP = "step"
+
+
+class Optimizer(ABC):
+    """A rule that turns gradients into changes of parameters, in place.
+
+    The state is a dictionary of arrays, all that a checkpoint has to hold.
+    """
+
+    #: The suffixes of the arrays of a weight's size that the rule keeps.
+    moments: tuple[str, ...]
+    learning_rate: float | None
+
+    def rate(self, precision: Precision) -> float:
+        """Return the learning rate to begin with under a policy.
+
+        Parameters
+        ----------
+        precision : Precision
+
+        Returns
+        -------
+        float
+        """
+        assert self.learning_rate is not None
+        return self.learning_rate
+
+    def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
+        """Return the state to begin with.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            A network's, by name.
+        precision : Precision
+            It names the type of the moments.
+        binary : set of str
+            The parameters that are binarised before use.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        state: Arrays = {STEP: np.zeros((), dtype=np.int64)}
+        for name, parameter in parameters.items():
+            kind = precision.moments_of(name in binary)
+            state |= {f"{name}.{suffix}": np.zeros(parameter.shape, dtype=kind) for suffix in self.moments}
+        return state
+
+    @abstractmethod
+    def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
+        """Return the kernel's coefficients in a step, counted from 1; `factor` is what a binary gradient counts."""
+
+    def attenuation(self, gradient: ParameterGradient) -> np.float32:
+        """Return what a sign counts: ``1 / sqrt(fan_in)`` (arXiv 2102.04270), 1 for another gradient."""
+        return np.float32(1.0 / math.sqrt(gradient.fan_in)) if gradient.is_signs else np.float32(1)
+
+    @property
+    @abstractmethod
+    def kernel(self) -> str:
+        """The name of the kernel."""
+
+    def update(self, parameters: Arrays, gradients: Arrays, state: Arrays, learning_rate: float) -> None:
+        """Make one step on float32 gradients, outside a network.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray of float32 or float16
+            Those that have a gradient are changed in place.
+        gradients : dict of str to ndarray
+            Of the parameters' shapes.
+        state : dict of str to ndarray
+            What `init` gave; changed in place.
+        learning_rate : float
+
+        Raises
+        ------
+        ValueError
+            Where a gradient has another shape than its parameter; nothing is changed.
+        """
+        updates = Updates(Step(1))
+        for name, values in gradients.items():
+            if np.shape(values) != parameters[name].shape:
+                wanted = parameters[name].shape
+                raise ValueError(f"the gradient of {name!r} must have shape {wanted}, got {np.shape(values)}")
+            real = np.ascontiguousarray(values, dtype=np.float32)
+            self.record(updates, name, ParameterGradient(updates.step.constant(real)), parameters[name], state)
+        program = Program(updates.step)  # which makes the memory that `write` fills
+        state[STEP] += 1
+        updates.write(int(state[STEP]), learning_rate)
+        program.run()
+
+    def record(
+        self, updates: Updates, name: str, gradient: ParameterGradient, parameter: np.ndarray, state: Arrays
+    ) -> None:
+        """Record the update of a parameter.
+
+        Parameters
+        ----------
+        updates : Updates
+            The step, and the numbers of its rules.
+        name : str
+        gradient : ParameterGradient
+        parameter : ndarray
+            Changed in place by the step.
+        state : dict of str to ndarray
+            What `init` gave; changed in place by the step.
+        """
+        step = updates.step
+        numbers = updates.numbers(self, self.attenuation(gradient))
+        scale = step.constant(_ONE) if gradient.scale is None else gradient.scale
+        rows = scale.shape[0] if scale.shape[0] > 1 else None
+        arrays = [
+            step.constant(parameter, "W"),
+            *(step.constant(state[f"{name}.{s}"], "momenta") for s in self.moments),
+        ]
+        changed = [_matrix(array, rows) for array in arrays]
+        step.run(self.kernel, _matrix(gradient.values, rows), scale, gradient.clip, numbers, *changed)
+
+
+_ONE = np.ones(1)
+
+
+def _matrix(array: Array, rows: int | None) -> Array:
+    """Return an array as (rows, last axis), or as so many rows; float16 as its bits, which the kernels take."""
+    last = array.shape[-1] if array.shape else 1
+    shape = (array.size // max(last, 1), last) if rows is None else (rows, array.size // max(rows, 1))
+    found = array.reshape(*shape)
+    return Array(found.buffer, found.shape, np.dtype(np.uint16), found.offset) if found.dtype == np.float16 else found
+
+
+@dataclass(eq=False)
+class Updates:
+    """The updates of a recorded step, and the numbers that its rules want anew at each run.
+
+    Parameters
+    ----------
+    step : Step
+    """
+
+    step: Step
+    _numbers: dict[tuple[int, float], tuple[Optimizer, np.float32, Array]] = field(default_factory=dict, init=False)
+    _views: dict[tuple[int, float], np.ndarray] = field(default_factory=dict, init=False)
+
+    def numbers(self, rule: Optimizer, factor: np.float32) -> Array:
+        """Return the array that holds a rule's coefficients."""
+        key = (id(rule), float(factor))
+        if key not in self._numbers:
+            count = len(rule.numbers(1, 0.0, factor))
+            self._numbers[key] = (rule, factor, self.step.setting("coefficients", (count,), np.float32))
+        return self._numbers[key][2]
+
+    def write(self, step: int, learning_rate: float) -> None:
+        """Write the coefficients of a step, counted from 1, into memory that holds them from run to run."""
+        for key, (rule, factor, array) in self._numbers.items():
+            if key not in self._views:
+                self._views[key] = array.outside()
+            self._views[key][...] = rule.numbers(step, learning_rate, factor)
+
+
+def positive(name: str, value: float) -> None:
+    """Raise ValueError where a number is not finite and above 0."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, got {value}")
+
+
+def share(name: str, value: float) -> None:
+    """Raise ValueError where a number is not in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -1,0 +1,74 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitlearn.optim.rule import Optimizer, positive, share
+from bitlearn.precision import Precision
+
+#: The learning rates to begin with where the signs of gradients are kept, and where gradients are whole: those of
+#: binary weights are as small as the loss's, which is a mean.
+_RATE_OF_SIGNS, _RATE = 0.1, 10.0
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum: ``v = momentum * v + g``, ``w = w - learning_rate * v``.
+
+    A binary gradient counts ``sign / sqrt(fan_in)``.
+
+    Parameters
+    ----------
+    learning_rate, momentum : float
+        As `sgd`, which checks them.
+    """
+
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    moments = ("velocity",)
+    kernel = "sgd_update"
+
+    def rate(self, precision: Precision) -> float:
+        """Return the learning rate; where none was given, 0.1 for signs of gradients, else 10."""
+        if self.learning_rate is None:
+            return _RATE_OF_SIGNS if precision.sign_weight_gradient else _RATE
+        return self.learning_rate
+
+    def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
+        """Return the momentum, the factor of the gradient and the rate."""
+        return self.momentum, factor, learning_rate
+
+
+def sgd(learning_rate: float | None = None, momentum: float = 0.9) -> SGD:
+    """Return stochastic gradient descent with momentum.
+
+    Parameters
+    ----------
+    learning_rate : float, optional
+        Above 0. By default 0.1 under a policy that keeps the signs of gradients alone (``low-memory``), where a sign
+        counts ``1 / sqrt(fan_in)``, else 10.
+    momentum : float
+        In [0, 1).
+
+    Returns
+    -------
+    SGD
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of its range.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.optim.sgd(0.05)
+    SGD(learning_rate=0.05, momentum=0.9)
+    """
+    if learning_rate is not None:
+        positive("learning_rate", learning_rate)
+    share("momentum", momentum)
+    return SGD(learning_rate, momentum)

@@ -1,0 +1,165 @@
+"""A record with memory: it runs as often as its inputs are written, in C where every kernel is C's, else in Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from bitlearn.errors import NonFiniteError
+from bitlearn.ops.dispatch import chosen
+from bitlearn.ops.programs import compile_program
+from bitlearn.program.arena import Arena, place
+from bitlearn.program.record import Array, Buffer, Recorder
+from bitlearn.threads import get_num_threads
+
+
+class Program:
+    """A recorded program, ready to run.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Nothing may be recorded any more.
+    arena : Arena, optional
+        Shared with programs that do not run at the same time. Without one the program has memory of its own.
+
+    Notes
+    -----
+    Programs of one arena run in one thread at a time; a second thread is refused meanwhile. A program's arrays, inputs
+    too, hold nothing once another one of the same arena has run, but for those that `Recorder.setting` and
+    `Recorder.constant` gave.
+    """
+
+    def __init__(self, recorder: Recorder, arena: Arena | None = None):
+        self.calls = recorder.calls
+        self.buffers = recorder.buffers
+        self.arena = Arena() if arena is None else arena
+        settings = [b for b in recorder.buffers if b.memory is None and b.first == -1 and b.last is None]
+        for buffer in settings:  # what holds from run to run has memory of its own
+            buffer.memory = np.zeros(buffer.nbytes, dtype=np.uint8)
+        self._offsets, self.nbytes = place(recorder.buffers, len(recorder.calls))
+        self._flags = [flag.outside() for flag in recorder.flags]
+        self._views: dict[Array, np.ndarray] = {}
+        self._ready: tuple[Any, ...] = ()
+        self._compiled: Any = None
+        self._singles: list[Any] | None = None
+        self._block = np.empty(0, dtype=np.uint8)
+
+    def _view(self, array: Array) -> np.ndarray:
+        if array.buffer.memory is not None:
+            return array.outside()
+        return array.view(self._block[self._offsets.get(array.buffer, 0) :])
+
+    def _prepare(self) -> None:
+        """Have memory, and the calls with its addresses in the form that runs."""
+        threads = get_num_threads()
+        wanted = (chosen(), threads, self.arena.generation)
+        if self._ready == wanted and self.arena.nbytes >= self.nbytes:
+            return
+        self._block = self.arena.reserve(self.nbytes)
+        self._views.clear()
+        self._singles = None
+        self._compiled = compile_program(self._written(), threads)
+        self._ready = (chosen(), threads, self.arena.generation)
+
+    def _written(self) -> list[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
+        """Return the calls with arrays in the place of those of the record."""
+        return [
+            (
+                call.kernel,
+                tuple(self._view(each) if isinstance(each, Array) else each for each in call.arguments),
+                None if call.check is None else self._view(call.check),
+            )
+            for call in self.calls
+        ]
+
+    def __getitem__(self, array: Array) -> np.ndarray:
+        """Return the live memory of an array: of an input to write, of an output to read."""
+        self._prepare()
+        found = self._views.get(array)
+        if found is None:
+            found = self._views[array] = self._view(array)
+        return found
+
+    def _enter(self) -> None:
+        if not self.arena.lock.acquire(blocking=False):
+            raise RuntimeError("a program must be run by one thread at a time, got a second one")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Refuse other threads inside the ``with`` block, from writing the inputs to reading the results.
+
+        Raises
+        ------
+        RuntimeError
+            Where another thread is using a program of the same arena.
+        """
+        self._enter()
+        try:
+            yield
+        finally:
+            self.arena.lock.release()
+
+    def run(self) -> None:
+        """Run all calls.
+
+        Raises
+        ------
+        NonFiniteError
+            Where a call found a value that is NaN or infinite, naming the layer; the calls after it have not run.
+        RuntimeError
+            Where another thread is running a program of the same arena.
+        """
+        self._enter()
+        try:
+            self._prepare()
+            for flag in self._flags:
+                flag[0] = 1
+            stopped = self._compiled.run()
+        finally:
+            self.arena.lock.release()
+        if stopped < len(self.calls):
+            call = self.calls[stopped]
+            raise NonFiniteError(call.what or "a value", f"in layer {call.path!r}" if call.path else "")
+
+    def profile(self) -> Iterator[tuple[int, float]]:
+        """Run the calls one by one, each as a program of its own; yield each one's number and seconds."""
+        self._prepare()
+        for flag in self._flags:
+            flag[0] = 1
+        if self._singles is None:
+            self._singles = [compile_program([call], get_num_threads()) for call in self._written()]
+        for index, single in enumerate(self._singles):
+            begun = perf_counter()
+            single.run()
+            yield index, perf_counter() - begun
+
+    def alive(self, call: int) -> list[Buffer]:
+        """Return the buffers of the arena that are alive at a call."""
+        return [
+            buffer
+            for buffer in self._offsets
+            if buffer.first is not None and buffer.first <= call <= (math.inf if buffer.last is None else buffer.last)
+        ]
+
+    def fullest(self) -> tuple[int, list[Buffer]]:
+        """Return the call at which the most bytes are alive, and the buffers that are."""
+        if not self.calls:
+            return 0, []
+        change = np.zeros(len(self.calls) + 2, dtype=np.int64)
+        for buffer in self._offsets:
+            last = len(self.calls) if buffer.last is None else buffer.last
+            change[max(buffer.first or 0, 0)] += buffer.nbytes
+            change[last + 1] -= buffer.nbytes
+        call = int(np.argmax(np.cumsum(change[: len(self.calls)])))
+        return call, self.alive(call)
+
+    @property
+    def outside(self) -> list[Buffer]:
+        """The buffers that live outside the arena."""
+        return [buffer for buffer in self.buffers if buffer.memory is not None]

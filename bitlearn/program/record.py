@@ -1,0 +1,262 @@
+"""The record of a program: arrays that have a name, a shape and a type but no memory yet, and the calls on them.
+
+What depends on data is computed by kernels, into arrays; nothing between two calls is decided from data. So a record
+holds for every run on inputs of its shapes, and the first and the last call that name an array are all of its life.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bitlearn.ops.dispatch import TABLE
+
+Kernel = str | Callable[..., object]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory that arrays look into.
+
+    Parameters
+    ----------
+    name : str
+        The variable's name, as a memory table shows it.
+    path : str
+        The layer that it belongs to.
+    dtype : dtype
+        Of the array that it was made for.
+    nbytes : int
+    memory : ndarray, optional
+        Where it lives outside a program: parameters, statistics, the state of an optimiser, constants.
+    first, last : int
+        The calls between which it is alive, both among them; -1 before the first call, and None at the end of all.
+    """
+
+    name: str
+    path: str
+    dtype: np.dtype
+    nbytes: int
+    memory: np.ndarray | None = None
+    first: int | None = None
+    last: int | None = -1
+
+    def touch(self, call: int) -> None:
+        """Count a call that names the buffer."""
+        if self.first is None:
+            self.first = call
+        if self.last is not None:
+            self.last = call
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A C-contiguous array in a buffer.
+
+    Parameters
+    ----------
+    buffer : Buffer
+    shape : tuple of int
+    dtype : dtype
+    offset : int
+        Bytes from the start of the buffer.
+    """
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many values it has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it has."""
+        return self.size * self.dtype.itemsize
+
+    def reshape(self, *shape: int) -> Array:
+        """Return the array in another shape of as many values, one of whose sizes may be -1."""
+        if -1 in shape:
+            others = math.prod(size for size in shape if size != -1)
+            shape = tuple(self.size // max(others, 1) if size == -1 else size for size in shape)
+        if math.prod(shape) != self.size:
+            raise ValueError(f"shape must hold {self.size} values, got {shape}")
+        return Array(self.buffer, shape, self.dtype, self.offset)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Return a range of the first axis."""
+        start, stop, _ = rows.indices(self.shape[0])
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        return Array(self.buffer, (max(stop - start, 0), *self.shape[1:]), self.dtype, self.offset + start * row)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def view(self, memory: np.ndarray) -> np.ndarray:
+        """Return the array in the memory of its buffer, given as bytes."""
+        return memory[self.offset : self.offset + self.nbytes].view(self.dtype).reshape(self.shape)
+
+    def outside(self) -> np.ndarray:
+        """Return the array itself where its buffer lives outside a program."""
+        if self.buffer.memory is None:
+            raise ValueError(f"an array must live outside a program to be looked into, got {self.buffer.name!r}")
+        return self.view(self.buffer.memory.reshape(-1).view(np.uint8))
+
+    def rows(self) -> Array:
+        """Return it as a matrix: the first axis, and all others as one."""
+        return self.reshape(self.shape[0], math.prod(self.shape[1:]))
+
+    def pixels(self) -> Array:
+        """Return it as a matrix: the last axis, and all others as one."""
+        return self.reshape(math.prod(self.shape[:-1]), self.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a program.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        A kernel's name, or a Python function that is given the arrays as NumPy's.
+    arguments : tuple
+        Arrays, numbers, and tuples of numbers, as the kernel takes them.
+    path : str
+        The layer that asked for it.
+    check : Array, optional
+        One byte that the call leaves as 1 or sets to 0: then the program stops.
+    what : str
+        What was not finite where the program stops here.
+    phase : str
+        "forward", "backward", "update" or another part of a step.
+    """
+
+    kernel: Kernel
+    arguments: tuple[Any, ...]
+    path: str
+    phase: str
+    check: Array | None = None
+    what: str = ""
+
+
+@dataclass(eq=False)
+class Recorder:
+    """What a program is written into: calls, and the arrays that they name.
+
+    Attributes
+    ----------
+    calls : list of Call
+    buffers : list of Buffer
+    path : str
+        The layer whose calls are being recorded.
+    phase : str
+        The part of a step that is being recorded.
+
+    Examples
+    --------
+    >>> from bitlearn.program import Program
+    >>> recorder = Recorder()
+    >>> x, words = recorder.input("x", (2, 64), np.float32), recorder.output("words", (2, 1), np.uint64)
+    >>> recorder.run("pack", x, recorder.constant(np.zeros(1, np.float32)), words)
+    >>> program = Program(recorder)
+    >>> program[x][...] = 1
+    >>> program.run()
+    >>> hex(int(program[words][1, 0]))
+    '0xffffffffffffffff'
+    """
+
+    calls: list[Call] = field(default_factory=list, init=False)
+    buffers: list[Buffer] = field(default_factory=list, init=False)
+    path: str = field(default="", init=False)
+    phase: str = field(default="forward", init=False)
+    _constants: dict[int, tuple[np.ndarray, Buffer]] = field(default_factory=dict, init=False)
+    _flags: list[Array] = field(default_factory=list, init=False)
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Return an array for a variable, uninitialised, that lives from its first call to its last."""
+        kind = np.dtype(dtype)
+        buffer = Buffer(name, self.path, kind, math.prod(shape) * kind.itemsize)
+        self.buffers.append(buffer)
+        return Array(buffer, tuple(shape), kind)
+
+    def input(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Return an array that is written before each run."""
+        array = self.empty(name, shape, dtype)
+        array.buffer.first = -1
+        return array
+
+    def output(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Return an array that is read after a run."""
+        array = self.empty(name, shape, dtype)
+        array.buffer.last = None
+        return array
+
+    def keep(self, array: Array) -> Array:
+        """Keep an array to the end of a run, so that it can be read then."""
+        array.buffer.last = None
+        return array
+
+    def setting(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Return an array that holds its values from run to run: it may be written at any time between runs."""
+        array = self.input(name, shape, dtype)
+        array.buffer.last = None
+        return array
+
+    def constant(self, values: np.ndarray, name: str = "constants") -> Array:
+        """Return an array that lives outside: the very memory of `values`, which must be C-contiguous."""
+        if not values.flags.c_contiguous:
+            raise ValueError("an array outside a program must be C-contiguous, got one with strides")
+        if id(values) not in self._constants:
+            buffer = Buffer(name, self.path, values.dtype, values.nbytes, values)
+            self.buffers.append(buffer)
+            self._constants[id(values)] = (values, buffer)
+        return Array(self._constants[id(values)][1], values.shape, values.dtype)
+
+    def finite(self) -> Array:
+        """Return a byte, 1 before each run, for a kernel that sets it to 0 where a value is not finite."""
+        flag = self.setting("finite", (1,), np.uint8)
+        self._flags.append(flag)
+        return flag
+
+    @property
+    def flags(self) -> list[Array]:
+        """Every byte that `finite` gave."""
+        return self._flags
+
+    def run(self, kernel: Kernel, *arguments: Any, check: Array | None = None, what: str = "") -> None:
+        """Record a call of a kernel, or of a Python function on the arrays.
+
+        Parameters
+        ----------
+        kernel : str or callable
+        *arguments : Array, number or tuple of numbers
+        check : Array, optional
+            One of the arguments, from `finite`: where the call sets it to 0, the program stops and raises.
+        what : str
+            What is not finite then.
+        """
+        row = TABLE.get(kernel) if isinstance(kernel, str) else None
+        if row is not None and len(arguments) != len(row.parameters):
+            raise TypeError(f"{kernel} must get {', '.join(row.parameters)}, got {len(arguments)} arguments")
+        for argument in arguments:
+            if isinstance(argument, Array):
+                argument.buffer.touch(len(self.calls))
+        self.calls.append(Call(kernel, arguments, self.path, self.phase, check, what))
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Record the calls inside the ``with`` block under a layer's path."""
+        before, self.path = self.path, path
+        try:
+            yield
+        finally:
+            self.path = before

@@ -1,0 +1,18 @@
+"""The streams of random bits, by purpose: no two draw from one, whatever the seed and the step.
+
+A stream is the third number of a `bitlearn.rng.Key`. Layers draw their first weights from the streams from 0 on, by
+their number in the network, and two streams each of their rounding from `ROUNDING` on. The others are ASCII, far from
+small numbers.
+"""
+
+#: The order of examples in an epoch, and what augmentation does to a step's images: "BATC", "AUGM".
+BATCHES, AUGMENTATION = 0x42415443, 0x4155474D
+#: Rounding of gradients: "ROUN".
+ROUNDING = 0x524F554E
+#: Which examples are held out, and the order of a scenario's classes: "SPLT", "CLSS".
+HOLDOUT, CLASS_ORDER = 0x53504C54, 0x434C5353
+#: Inputs and labels on which memory is measured: "CODE", "LABL".
+RANDOM_CODES, RANDOM_LABELS = 0x434F4445, 0x4C41424C
+#: Of continual learning: the order of examples, the examples that a step replays, and those that the memory keeps:
+#: "CBAT", "CSTP", "RSVR".
+TASK_BATCHES, REPLAYED, RESERVOIR = 0x43424154, 0x43535450, 0x52535652

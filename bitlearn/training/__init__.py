@@ -1,0 +1,9 @@
+"""Training: one recorded step, one loop over epochs, and checkpoints."""
+
+from bitlearn.training.hooks import Hook as Hook
+from bitlearn.training.loop import Result as Result
+from bitlearn.training.loop import accuracy as accuracy
+from bitlearn.training.loop import fit as fit
+from bitlearn.training.loop import steps_in_epoch as steps_in_epoch
+from bitlearn.training.options import Options as Options
+from bitlearn.training.step import Trainer as Trainer

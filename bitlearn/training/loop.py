@@ -1,0 +1,283 @@
+"""The loop over epochs and steps: that of `fit`, and that of continual learning for each task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.datasets.augment import augment
+from bitlearn.datasets.batches import batches
+from bitlearn.datasets.preparation import Examples
+from bitlearn.errors import NonFiniteError
+from bitlearn.nn.frozen import Batch, Frozen
+from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
+from bitlearn.nn.model import Model
+from bitlearn.optim import Optimizer, Transform
+from bitlearn.optim.schedules import named
+from bitlearn.rng import Key
+from bitlearn.training import checkpoints
+from bitlearn.training.hooks import Hook, Hooks
+from bitlearn.training.options import Options
+from bitlearn.training.step import Trainer
+
+#: Images are shifted by up to this share of their height.
+_SHIFT = 0.125
+
+
+@dataclass
+class Result:
+    """What training gives.
+
+    Parameters
+    ----------
+    history : list of dict
+        One entry an epoch: ``epoch``, ``loss`` (mean over its steps), ``validation_accuracy`` (None without held-out
+        data) and ``seconds`` of its steps.
+    step_seconds : list of float
+    losses : list of float
+        Of every step.
+    best : Frozen or None
+        The inference form after the epoch of the highest validation accuracy; after the last one without held-out data.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    best: Frozen | None = None
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else {}
+        shown = ", ".join(f"{key}={value:.4g}" for key, value in last.items() if value is not None)
+        return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
+
+
+def accuracy(network: Model | Frozen, examples: Examples, *, batch_size: int = 1000) -> float:
+    """Return the share of examples whose class is predicted, with running statistics.
+
+    Parameters
+    ----------
+    network : Model or Frozen
+    examples : Examples
+    batch_size : int
+        How many examples are worked on at a time; the result does not depend on it.
+
+    Returns
+    -------
+    float
+        0 where there are no examples.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> x = np.zeros((4, 8), dtype=np.uint8)
+    >>> examples = bl.datasets.Examples(x, np.array([0, 0, 0, 0]), bl.datasets.prepare(x))
+    >>> accuracy(bl.models.mlp((8,), 2, hidden=(8,)), examples) in (0.0, 1.0)
+    True
+    """
+    right, frozen = 0, network.freeze() if isinstance(network, Model) else network
+    for start in range(0, len(examples), batch_size):
+        rows = slice(start, start + batch_size)
+        right += int((frozen.predict(examples.codes(rows)) == examples.y[rows]).sum())
+    return right / max(len(examples), 1)
+
+
+def steps_in_epoch(count: int, batch_size: int) -> int:
+    """Return how many steps an epoch has; a last batch of one is left out.
+
+    Parameters
+    ----------
+    count, batch_size : int
+        The examples of an epoch, and of a step.
+
+    Returns
+    -------
+    int
+    """
+    return count // batch_size + (count % batch_size >= 2)
+
+
+def epoch_steps(
+    trainer: Trainer,
+    order: Iterable[np.ndarray],
+    batch: Callable[[np.ndarray, int], tuple[Batch, np.ndarray]],
+    rate: Callable[[int], float],
+    hooks: Hook,
+    *,
+    step: int,
+    steps: int,
+    last: int | None = None,
+) -> Iterator[tuple[float, float]]:
+    """Make the steps of an epoch; yield each one's loss and seconds.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    order : iterable of ndarray of int
+        The examples of each batch.
+    batch : callable
+        ``batch(index, step)`` gives a batch's input and labels.
+    rate : callable
+        The learning rate of a step, counted from 0.
+    hooks : Hook
+    step, steps : int
+        How many steps are behind, and how many there will be, as hooks are told.
+    last : int, optional
+        Stop once so many steps are behind.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the step and the layer.
+    """
+    for index in order:
+        if last is not None and step >= last:
+            return
+        x, y = batch(index, step)
+        hooks.on_batch(trainer, x, y)
+        before = time.perf_counter()
+        try:
+            loss = trainer.step(x, y, rate(step))
+        except NonFiniteError as error:
+            raise error.located(f"at step {step + 1}") from None
+        seconds = time.perf_counter() - before
+        step += 1
+        hooks.on_step(step, steps, loss)
+        yield loss, seconds
+
+
+def fit(
+    model: Model,
+    optimizer: Optimizer,
+    train: Examples,
+    options: Options,
+    *,
+    validation: Examples | None = None,
+    hooks: Hook | Iterable[Hook] | None = None,
+    loss: Loss | None = None,
+    transforms: tuple[Transform, ...] = (),
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    measure: AbstractContextManager[Any] | None = None,
+) -> Result:
+    """Train a model, and keep the inference form of its best epoch.
+
+    Parameters
+    ----------
+    model : Model
+        Changed in place.
+    optimizer : Optimizer
+    train : Examples
+    options : Options
+    validation : Examples, optional
+        Held-out examples by which the best epoch is chosen.
+    hooks : Hook or iterable of Hook, optional
+        Told of batches, steps and epochs.
+    loss : Loss, optional
+        Softmax cross-entropy by default.
+    transforms : tuple of callables
+        What stands between gradients and updates: see `bitlearn.optim.transforms`.
+    checkpoint : path, optional
+        Where to write all state after each epoch, atomically.
+    resume : bool
+        Go on from `checkpoint` where it exists. The result is the same, bit for bit, as without the interruption.
+    measure : context manager, optional
+        Entered around the steps of each epoch, and around nothing else.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the step and the layer; the last checkpoint is kept.
+    ValueError
+        Where the data do not fit the model or the options, or the checkpoint is of another training.
+    """
+    in_epoch = steps_in_epoch(len(train), options.batch_size)
+    steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
+    check_labels(train.y, model.output_shape[-1])
+    schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
+    trainer = Trainer(model, optimizer, options.seed, loss or SoftmaxCrossEntropy(), transforms)
+    training = _description(trainer, train, validation, options)
+    result, start = Result(), 0
+    if resume and path is not None and path.exists():
+        start, result.history, result.best = checkpoints.restore(path, model, trainer, training)
+    last = options.max_steps
+
+    def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
+        return _augmented(train.codes(index), options, step), train.y[index]
+
+    def rate(step: int) -> float:
+        return start_rate * schedule(step / max(steps, 1))
+
+    for epoch in range(start, options.epochs):
+        if last is not None and trainer.steps >= last:
+            break
+        order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
+        begun, first = time.perf_counter(), len(result.losses)
+        shown = steps if last is None else min(steps, last)
+        with measure or nullcontext():
+            made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
+            for step_loss, seconds in made:
+                result.losses.append(step_loss)
+                result.step_seconds.append(seconds)
+        entry: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": float(np.mean(result.losses[first:])),
+            "validation_accuracy": None,
+            "seconds": time.perf_counter() - begun,
+        }
+        if validation is not None:
+            entry["validation_accuracy"] = accuracy(model, validation)
+        _keep_best(model, result, entry)
+        result.history.append(entry)
+        told.on_epoch(entry)
+        # An epoch that `max_steps` cut short is no place to go on from.
+        if path is not None and trainer.steps == (epoch + 1) * in_epoch:
+            assert result.best is not None
+            checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+    return result
+
+
+def _augmented(codes: np.ndarray, options: Options, step: int) -> np.ndarray:
+    if not options.augment:
+        return codes
+    if codes.ndim != 4:
+        raise ValueError(f"augmentation needs images, got examples of shape {codes.shape[1:]}")
+    shift = round(codes.shape[1] * _SHIFT)
+    # What moves in at the edge is black.
+    return augment(codes, Key(options.seed, step, streams.AUGMENTATION), shift=shift, flip=options.mirror, fill=-128)
+
+
+def _keep_best(model: Model, result: Result, entry: dict[str, Any]) -> None:
+    value = entry["validation_accuracy"]
+    earlier = [each["validation_accuracy"] for each in result.history]
+    if value is None or not earlier or value > max(earlier):
+        result.best = model.freeze()
+
+
+def _description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
+    """Return what the steps depend on, as JSON knows it: it may not change between a checkpoint and going on from it.
+
+    How far to go may change, and the shapes of the arrays are compared anyway.
+    """
+    found = asdict(options) | {
+        "schedule": options.schedule if isinstance(options.schedule, str) else "a callable",
+        "precision": trainer.model.precision.setting(),
+        "optimizer": repr(trainer.optimizer),
+        "loss": type(trainer.loss).__name__,
+        "transforms": len(trainer.transforms),
+        "examples": len(train),
+        "validation": None if validation is None else len(validation),
+    }
+    del found["max_steps"]
+    return found

@@ -1,0 +1,61 @@
+"""How to train."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bitlearn.optim.schedules import Schedule, named
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs, batch_size, seed : int
+    learning_rate : float, optional
+        The optimiser's own by default.
+    schedule : {"cosine", "constant", "step"} or callable
+        The factor of the learning rate by the share of the steps that are behind: see `bitlearn.optim.schedules`.
+    max_steps : int, optional
+        Stop after so many steps; the schedule is that of the full training.
+    augment : bool
+        Random shifts by up to an eighth of the height.
+    mirror : bool
+        Whether augmentation mirrors images at random too: right for objects, wrong for digits and letters.
+
+    Raises
+    ------
+    ValueError
+        Where a number is out of its range, or there is no such schedule.
+
+    Examples
+    --------
+    >>> Options(epochs=2, schedule=lambda done: 1 - done).batch_size
+    100
+    """
+
+    epochs: int = 10
+    batch_size: int = 100
+    seed: int = 0
+    learning_rate: float | None = None
+    schedule: str | Schedule = "cosine"
+    max_steps: int | None = None
+    augment: bool = False
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("max_steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_rate(self.learning_rate)
+        named(self.schedule)
+
+
+def check_rate(learning_rate: float | None) -> None:
+    """Raise ValueError where a learning rate that is given is not a finite number above 0."""
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be a finite number above 0, got {learning_rate}")

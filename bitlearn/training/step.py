@@ -1,0 +1,208 @@
+"""A training step as a program: recorded once a batch size, and run as often as there are batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.errors import NonFiniteError
+from bitlearn.nn.frozen import Batch, check_batch
+from bitlearn.nn.gradients import quantized
+from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
+from bitlearn.nn.model import Model
+from bitlearn.nn.step import ParameterGradient, Step, training_key
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.ops.dispatch import chosen
+from bitlearn.optim import Optimizer, transforms
+from bitlearn.optim.rule import STEP, Arrays, Updates
+from bitlearn.program import Array, Program
+from bitlearn.threads import get_num_threads
+
+#: Programs that are kept, one a batch size.
+_MOST_PROGRAMS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A recorded step: the program, and the arrays that are written before a run and read after it."""
+
+    program: Program
+    x: Array
+    labels: Array
+    terms: Array
+    updates: Updates
+    keys: list[tuple[Array, int]]
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A network, an optimiser and their state: `step` makes a step on a batch.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters and running statistics are changed in place.
+    optimizer : Optimizer
+    seed : int
+        Of the random bits by which some policies round gradients.
+    loss : Loss
+        Softmax cross-entropy by default.
+    transforms : sequence of callables
+        What stands between a gradient and its update: see `bitlearn.optim.transforms`.
+    steps : int
+        How many steps have been made before: random bits are those of this number, and never repeat.
+
+    Attributes
+    ----------
+    state : dict of str to ndarray
+        The optimiser's: with parameters, statistics and `steps`, all that a checkpoint has to hold.
+
+    Notes
+    -----
+    A step changes nothing where it fails. Under an integer policy a value can only fail to be finite up to the loss:
+    gradients behind it are integers with a scale that is held below 2**30. So a parameter is updated as soon as its
+    gradient is known, and no two layers' gradients of weights are in memory at once. Under ``standard`` all gradients
+    are kept and checked before the first update.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> trainer = Trainer(bl.models.mlp((4,), 2, hidden=(8,)), bl.optim.adam())
+    >>> x = np.array([[100, -100, 3, 7], [-90, 80, 3, -7]], dtype=np.int8)
+    >>> trainer.step(x, np.array([0, 1]), 0.001) > 0
+    True
+    """
+
+    model: Model
+    optimizer: Optimizer
+    seed: int = 0
+    loss: Loss = field(default_factory=SoftmaxCrossEntropy)
+    transforms: tuple[transforms.Transform, ...] = ()
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.parameters = self.model.parameters()
+        self.state: Arrays = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
+        self._programs: dict[tuple[Any, ...], Recorded] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without programs, which hold addresses."""
+        return self.__dict__ | {"_programs": {}}
+
+    def restart(self) -> None:
+        """Begin with a fresh state of the optimiser; `steps` goes on."""
+        fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
+        for name, array in self.state.items():
+            array[...] = fresh[name]
+
+    def record(self, batch: int) -> Recorded:
+        """Record a step on so many examples: forward, loss, backward, updates."""
+        model, root = self.model, self.model.root
+        spec, precision = root.spec, model.precision
+        kept: list[tuple[str, ParameterGradient]] = []
+        early = precision.integer
+        step = Step(batch, on_gradient=lambda *found: update(*found) if early else kept.append(found), early=early)
+        updates = Updates(step)
+
+        def update(name: str, gradient: ParameterGradient) -> None:
+            parameter, before = self.parameters[name], step.phase
+            step.phase = "update"
+            counted = self.optimizer.attenuation(gradient)
+            gradient = transforms.apply(step, self.transforms, name, gradient, parameter, counted)
+            self.optimizer.record(updates, name, gradient, parameter, self.state)
+            step.phase = before
+
+        x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
+        if spec.kind == "real":  # bits and codes are always finite
+            with step.at(model.names[0]):
+                finite = step.finite()
+                step.run("all_finite", x.rows(), finite, check=finite, what="the input")
+        scores, cache = root.forward(step, Value(step, spec, x))
+        if scores.spec.kind != "real" or len(scores.spec.shape) != 1:
+            raise ValueError(f"a network must end in a row of real values to be trained, got {scores.spec}")
+        step.phase = "loss"
+        grad, terms = self.loss.record(step, scores, labels)
+        step.phase = "backward"
+        bits = precision.gradient_bits
+        root.backward(
+            step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
+        )
+        step.phase = "update"
+        for name, gradient in kept:
+            path, _, parameter = name.rpartition(".")
+            with step.at(path):
+                finite, values = step.finite(), gradient.values
+                rows = values.reshape(1, -1) if len(values.shape) == 1 else values.rows()
+                step.run("all_finite", rows, finite, check=finite, what=f"the gradient of {parameter}")
+        for name, gradient in kept:
+            with step.at(name.rpartition(".")[0]):
+                update(name, gradient)
+        step.finish()
+        return Recorded(Program(step, model.arena), x, labels, terms, updates, step.keys)
+
+    def recorded(self, batch: int) -> Recorded:
+        """Return the recorded step for batches of a size, recorded now where it is new."""
+        key = (batch, chosen(), get_num_threads())
+        found = self._programs.get(key)
+        if found is None:
+            found = self.record(batch)
+            if len(self._programs) >= _MOST_PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            self._programs[key] = found
+        return found
+
+    def step(self, x: Batch, y: np.ndarray, learning_rate: float) -> float:
+        """Make one step on a batch and return its loss.
+
+        Parameters
+        ----------
+        x : ndarray of int8, or Bits, shape (batch, ...)
+            Codes, or the packed bits at which a network was cut.
+        y : ndarray of int, shape (batch,)
+        learning_rate : float
+
+        Returns
+        -------
+        float
+            The mean loss, before the step.
+
+        Raises
+        ------
+        NonFiniteError
+            Where a score, a weight or a gradient is NaN or infinite, naming the layer; all is as before.
+        ValueError
+            Where a label is outside the classes, or the batch does not fit the network.
+        RuntimeError
+            Where another thread is making a step, with this trainer or with one of a network that shares layers.
+        """
+        values = check_batch(x, self.model.root.spec)
+        if y.shape != (len(values),) or y.dtype.kind not in "iu":
+            raise ValueError(f"labels must be integers of shape ({len(values)},), got {y.dtype} {y.shape}")
+        check_labels(y, self.model.output_shape[-1])
+        recorded = self.recorded(len(values))
+        program = recorded.program
+        with program.exclusive():
+            program[recorded.x][...] = values
+            program[recorded.labels][...] = y
+            for key, stream in recorded.keys:
+                key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)
+            recorded.updates.write(int(self.state[STEP]) + 1, learning_rate)
+            try:
+                program.run()
+            except NonFiniteError as error:
+                if error.where:
+                    raise
+                raise error.located(f"in layer {self._first_not_finite()!r}") from None
+            self.state[STEP] += 1
+            self.steps += 1
+            return self.loss.value(program, recorded.terms)
+
+    def _first_not_finite(self) -> str:
+        """Name the first layer that holds a value that is not finite; the last layer where none does."""
+        for path, layer in self.model.items():
+            if any(not np.isfinite(array).all() for _, array in layer.state()):
+                return path
+        return self.model.names[-1]

@@ -1,0 +1,10 @@
+/* Batch norm and pooling with AVX-512. */
+#include "lanes.h"
+
+#ifdef BL_X86_64
+
+#include "../norms.h"
+#include "../norm_gradients.h"
+#include "../pooling.h"
+
+#endif

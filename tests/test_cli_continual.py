@@ -1,0 +1,104 @@
+"""`bitlearn continual`: what it returns and prints, the same for the same seed, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import bitlearn as bl
+from bitlearn import continual
+from bitlearn.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _same_threads_afterwards():
+    before = bl.get_num_threads()
+    yield
+    bl.set_num_threads(before)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Features around a centre for each of six classes."""
+    rng = np.random.default_rng(0)
+    y = np.arange(180) % 6
+    centres = rng.integers(40, 216, size=(6, 20))
+    path = tmp_path / "data.npz"
+    np.savez(path, X=(centres[y] + rng.integers(-30, 30, size=(180, 20))).astype(np.uint8), y=y)
+    return path
+
+
+QUICK = ["--tasks", "3", "--epochs", "1", "--batch-size", "16", "--replay-size", "20"]
+
+
+def learn(capsys, data, *arguments: str) -> dict:
+    code = main(["continual", "--dataset", "npz", "--data", str(data), *QUICK, *arguments, "--json", "-"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert "average accuracy" in err and "classes 2 3" in err
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("method", continual.METHODS)
+def test_keys_and_numbers(capsys, data, method):
+    result = learn(capsys, data, "--method", method)
+    assert result["tasks"] == [[0, 1], [2, 3], [4, 5]] and result["method"] == method
+    for index, row in enumerate(result["accuracy_matrix"]):
+        assert [cell is None for cell in row] == [column > index for column in range(3)]
+    assert set(result) >= {*continual.METRICS, "replay_bytes", "peak_bytes_measured", "seconds", "learning_rate"}
+    assert result["average_accuracy"] == pytest.approx(sum(result["accuracy_matrix"][-1]) / 3)
+    # A bit a value of the 256 at the cut, a label, and how many there have been of each class.
+    assert result["replay_bytes"] == (20 * (32 + 1) + 6 * 8 if method == "latent-replay" else 0)
+
+
+def test_it_is_what_the_library_gives(capsys, data):
+    """With the model, the optimiser and the options that its arguments name."""
+    arguments = ["--precision", "int4", "--seed", "3", "--optimizer", "sgd", "--learning-rate", "0.5", "--cut", "sign2"]
+    found = learn(capsys, data, *arguments)
+    arrays = bl.datasets.load("npz", data, seed=3)
+    scenario = continual.class_incremental(arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test, 3)
+    model = bl.models.mlp((20,), 6, head="real", precision="int4", seed=3)
+    named = {"epochs": 1, "batch_size": 16, "replay_size": 20, "seed": 3, "learning_rate": 0.5, "cut": "sign2"}
+    wanted = continual.run("latent-replay", scenario, model, bl.optim.sgd(), continual.Options(**named))
+    assert found["accuracy_matrix"] == wanted.accuracy_matrix
+
+
+def test_the_same_seed_and_any_threads_give_the_same(capsys, data):
+    def numbers(*arguments):
+        result = learn(capsys, data, *arguments)
+        return result["accuracy_matrix"], result["replay_bytes"]
+
+    assert numbers("--threads", "1") == numbers("--threads", "2") == numbers()
+
+
+BAD = {
+    "unknown method": (["--method", "ewc"], "method must be one of naive, joint, cwr, latent-replay, got 'ewc'"),
+    "planned method": (["--method", "gpm"], "method 'gpm' is not built yet"),
+    "unknown scenario": (["--scenario", "other"], "scenario must be one of class, got 'other'"),
+    "planned scenario": (["--scenario", "permuted"], "scenario 'permuted' is not built yet"),
+    "unknown precision": (["--precision", "nothing"], "precision must be one of"),
+    "unknown model": (["--model", "nothing"], "model must be one of"),
+    "unknown optimizer": (["--optimizer", "nothing"], "optimizer must be one of"),
+    "too many tasks": (["--tasks", "7"], "tasks must be in [1, 6]"),
+    "no epochs": (["--epochs", "0"], "epochs must be at least 1, got 0"),
+    "no memory": (["--replay-size", "0"], "replay_size must be at least 1, got 0"),
+    "small batch": (["--batch-size", "2"], "batch_size must be at least 3"),
+    "no cut": (["--cut", "linear2"], "cut must be a layer that gives packed bits"),
+    "rate": (["--learning-rate", "-1"], "learning_rate must be a finite number above 0"),
+    "features for images": (["--model", "cnv"], "must be images"),
+    "json to nowhere": (["--json", "no/such/file"], "folder of a file to write must exist"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "reason"), BAD.values(), ids=BAD)
+def test_bad_input(capsys, data, tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    assert main(["continual", "--dataset", "npz", "--data", str(data), *QUICK, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("bitlearn continual: error: ") and reason in line
+    assert os.listdir(tmp_path) == ["data.npz"]
