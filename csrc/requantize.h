@@ -116,12 +116,12 @@ BL_INLINE void bl_requantize_loops(const void *x, int x_type, const double *step
 BL_INLINE double bl_at_least_one(double x) { return x > 1 ? x : 1; }
 
 BL_INLINE void bl_requantize_rows_loops(const void *x, int x_type, const double *scale, int each, int32_t limit,
-                                        intptr_t rows, intptr_t n, double *worth, void *out, int out_type)
+                                        intptr_t rows, intptr_t n, double *row_scale, void *out, int out_type)
 {
 #define BL_FROM(name)                                                                                                  \
     for (intptr_t i = 0; i < rows; i++) {                                                                              \
         const double step = bl_at_least_one(bl_row_peak_##name(x, i * n, n) / (double)limit);                          \
-        worth[i] = scale[each ? i : 0] * step;                                                                         \
+        row_scale[i] = scale[each ? i : 0] * step;                                                                     \
         bl_divide_##name(x, step, limit, i * n, n, out, out_type);                                                     \
     }
     if (x_type == BL_INT32)
@@ -131,11 +131,11 @@ BL_INLINE void bl_requantize_rows_loops(const void *x, int x_type, const double 
 #undef BL_FROM
 }
 
-BL_INLINE void bl_equalize_rows_loops(const double *worth, const double *scale, int32_t limit, intptr_t rows,
+BL_INLINE void bl_equalize_rows_loops(const double *row_scale, const double *scale, int32_t limit, intptr_t rows,
                                       intptr_t n, void *codes, int type)
 {
     for (intptr_t i = 0; i < rows; i++) {
-        const double step = bl_at_least_one(*scale / worth[i]);
+        const double step = bl_at_least_one(*scale / row_scale[i]);
         if (type == BL_INT8)
             bl_divide_int8(codes, step, limit, i * n, n, codes, type);
         else
@@ -168,14 +168,14 @@ BL_INLINE void bl_equalize_rows_loops(const double *worth, const double *scale, 
         bl_requantize_loops(x, x_type, step, each, limit, rows, n, out, out_type);                                     \
     }                                                                                                                  \
     target void bl_requantize_rows_##variant(const void *x, int x_type, const double *scale, int each, int32_t limit,  \
-                                             intptr_t rows, intptr_t n, double *worth, void *out, int out_type)        \
+                                             intptr_t rows, intptr_t n, double *row_scale, void *out, int out_type)    \
     {                                                                                                                  \
-        bl_requantize_rows_loops(x, x_type, scale, each, limit, rows, n, worth, out, out_type);                        \
+        bl_requantize_rows_loops(x, x_type, scale, each, limit, rows, n, row_scale, out, out_type);                    \
     }                                                                                                                  \
-    target void bl_equalize_rows_##variant(const double *worth, const double *scale, int32_t limit, intptr_t rows,     \
+    target void bl_equalize_rows_##variant(const double *row_scale, const double *scale, int32_t limit, intptr_t rows, \
                                            intptr_t n, void *codes, int type)                                          \
     {                                                                                                                  \
-        bl_equalize_rows_loops(worth, scale, limit, rows, n, codes, type);                                             \
+        bl_equalize_rows_loops(row_scale, scale, limit, rows, n, codes, type);                                         \
     }
 
 #endif

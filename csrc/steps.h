@@ -235,18 +235,18 @@ void bl_requantize_step(int variant, const double *peaks, intptr_t rows, int32_t
 void bl_requantize(int variant, const void *x, int x_type, const double *step, int step_each, int32_t limit,
                    intptr_t rows, intptr_t n, void *out, int out_type);
 
-/* With step = max(max |x[i]| / limit, 1): out[i] = round(x[i] / step), worth[i] = scale[i] * step. x (rows, n) of
-   x_type BL_INT32 or BL_INT64, scale one or one a row, worth (rows), out (rows, n). */
+/* With step = max(max |x[i]| / limit, 1): out[i] = round(x[i] / step), row_scale[i] = scale[i] * step. x (rows, n) of
+   x_type BL_INT32 or BL_INT64, scale one or one a row, row_scale (rows), out (rows, n). */
 void bl_requantize_rows(int variant, const void *x, int x_type, const double *scale, int scale_each,
-                        int32_t limit, intptr_t rows, intptr_t n, double *worth, void *out, int out_type);
+                        int32_t limit, intptr_t rows, intptr_t n, double *row_scale, void *out, int out_type);
 
-/* *out = max worth, 1 where that is 0, at most 2^30. worth (rows), none below 0. */
-void bl_largest_scale(int variant, const double *worth, intptr_t rows, double *out);
+/* *out = max row_scale, 1 where that is 0, at most 2^30. row_scale (rows), none below 0. */
+void bl_largest_scale(int variant, const double *row_scale, intptr_t rows, double *out);
 
-/* codes[i] = clip(round(codes[i] / max(*scale / worth[i], 1)), -limit, limit), in place. worth (rows), codes (rows, n)
-   of codes_type, BL_INT8 or BL_INT16. */
-void bl_equalize_rows(int variant, const double *worth, const double *scale, int32_t limit, intptr_t rows, intptr_t n,
-                      void *codes, int codes_type);
+/* codes[i] = clip(round(codes[i] / max(*scale / row_scale[i], 1)), -limit, limit), in place. row_scale (rows), codes
+   (rows, n) of codes_type, BL_INT8 or BL_INT16. */
+void bl_equalize_rows(int variant, const double *row_scale, const double *scale, int32_t limit, intptr_t rows,
+                      intptr_t n, void *codes, int codes_type);
 
 /* step[c] = max(max peaks[:, c] / limit, 1), out[c] = *scale * step[c]. peaks (groups, channels), none below 0; step
    and out (channels). */

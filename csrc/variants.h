@@ -160,12 +160,12 @@
       (x, x_type, step, step_each, limit, rows, n, out, out_type))                                                     \
     X(requantize_rows,                                                                                                 \
       (const void *x, int x_type, const double *scale, int scale_each, int32_t limit, intptr_t rows, intptr_t n,       \
-       double *worth, void *out, int out_type),                                                                        \
-      (x, x_type, scale, scale_each, limit, rows, n, worth, out, out_type))                                            \
+       double *row_scale, void *out, int out_type),                                                                    \
+      (x, x_type, scale, scale_each, limit, rows, n, row_scale, out, out_type))                                        \
     X(equalize_rows,                                                                                                   \
-      (const double *worth, const double *scale, int32_t limit, intptr_t rows, intptr_t n, void *codes,                \
+      (const double *row_scale, const double *scale, int32_t limit, intptr_t rows, intptr_t n, void *codes,            \
        int codes_type),                                                                                                \
-      (worth, scale, limit, rows, n, codes, codes_type))                                                               \
+      (row_scale, scale, limit, rows, n, codes, codes_type))                                                           \
     X(narrow,                                                                                                          \
       (const void *x, int x_type, const double *step, int axis, int32_t limit, const uint32_t *key, int64_t first,     \
        int64_t total, intptr_t rows, intptr_t n, void *out, int out_type),                                             \
@@ -181,7 +181,7 @@
       (const double *peaks, intptr_t rows, int32_t limit, const double *scale, intptr_t scales, double *step,          \
        intptr_t steps, double *out),                                                                                   \
       (peaks, rows, limit, scale, scales, step, steps, out))                                                           \
-    X(largest_scale, (const double *worth, intptr_t rows, double *out), (worth, rows, out))                            \
+    X(largest_scale, (const double *row_scale, intptr_t rows, double *out), (row_scale, rows, out))                    \
     X(narrow_step,                                                                                                     \
       (const double *peaks, intptr_t groups, intptr_t channels, int32_t limit, const double *scale, double *step,      \
        double *out),                                                                                                   \

@@ -152,14 +152,14 @@ def input_gradient(
     bits = precision.code_bits
     count = max(1, min(rows, _SUMS_AT_A_TIME // max(int(np.prod(shape[1:])), 1)))
     room = step.empty("dX sums", (count, *shape[1:]), kind)
-    codes, worth, scale = step.empty("dX", shape, code_type(bits)), scale_of(step, rows), scale_of(step)
+    codes, row_scale, scale = step.empty("dX", shape, code_type(bits)), scale_of(step, rows), scale_of(step)
     single = operand.scale.shape[0] == 1
     for start in range(0, rows, count):
         some = slice(start, min(start + count, rows))
         part = room[: some.stop - start]
         product(some, part)
         scales = operand.scale if single else operand.scale[some]
-        step.run("requantize_rows", part.rows(), scales, largest_code(bits), worth[some], codes[some].rows())
-    step.run("largest_scale", worth, scale)
-    step.run("equalize_rows", worth, scale, largest_code(bits), codes.rows())
+        step.run("requantize_rows", part.rows(), scales, largest_code(bits), row_scale[some], codes[some].rows())
+    step.run("largest_scale", row_scale, scale)
+    step.run("equalize_rows", row_scale, scale, largest_code(bits), codes.rows())
     return Gradient(step, codes, scale)

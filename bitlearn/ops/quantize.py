@@ -319,9 +319,3 @@ def _nonzero(scale: np.ndarray) -> np.ndarray:
 def symmetric_scale(largest: np.ndarray, bits: int) -> np.ndarray:
     """Return what a code is worth where the largest magnitude, float32, becomes the largest code of `bits`."""
     return _nonzero(largest / np.float32(2 ** (bits - 1) - 1))
-
-
-def symmetric_step(largest: np.float32, bits: int) -> np.float32:
-    """Return the same for one magnitude: a few times as fast."""
-    scale = largest / np.float32(2 ** (bits - 1) - 1)
-    return max(scale, _SMALLEST) if scale else np.float32(1)

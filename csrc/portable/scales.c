@@ -48,9 +48,9 @@ void bl_requantize_step_portable(const double *peaks, intptr_t rows, int32_t lim
     *out = at_most(worth, LARGEST_SCALE);
 }
 
-void bl_largest_scale_portable(const double *worth, intptr_t rows, double *out)
+void bl_largest_scale_portable(const double *row_scale, intptr_t rows, double *out)
 {
-    const double largest = largest_of(worth, rows);
+    const double largest = largest_of(row_scale, rows);
     *out = at_most(largest == 0 ? 1 : largest, LARGEST_SCALE);
 }
 

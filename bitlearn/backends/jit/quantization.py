@@ -190,29 +190,29 @@ def requantize(x, step, limit, out):
 
 
 @kernel
-def requantize_rows(x, scale, limit, worth, out):
+def requantize_rows(x, scale, limit, row_scale, out):
     """Each row with a step of its own: step = max(max |x[i]| / limit, 1), out[i] = round(x[i] / step), ties to even."""
     words, most = _words(x), np.float64(limit)
     for i in range(x.shape[0]):
         step = max(_as_number(x, _largest(x, words[i])) / most, 1.0)
-        worth[i] = scale[i if scale.size > 1 else 0] * step
+        row_scale[i] = scale[i if scale.size > 1 else 0] * step
         for j in range(x.shape[1]):
             out[i, j] = _divided(x[i, j], step, most)
 
 
 @kernel
-def largest_scale(worth, out):
-    """out = the largest of worth, 1 where that is 0, at most `LARGEST_SCALE`."""
-    found = largest_of(worth)
+def largest_scale(row_scale, out):
+    """out = the largest of row_scale, 1 where that is 0, at most `LARGEST_SCALE`."""
+    found = largest_of(row_scale)
     out[0] = 1.0 if found == 0 else LARGEST_SCALE if found > LARGEST_SCALE else found
 
 
 @kernel
-def equalize_rows(worth, scale, limit, codes):
-    """Give rows of codes one scale: codes[i] = clip(round(codes[i] / (scale / worth[i]))), where that is not 1."""
+def equalize_rows(row_scale, scale, limit, codes):
+    """Give rows of codes one scale: codes[i] = clip(round(codes[i] / (scale / row_scale[i]))), where that is not 1."""
     most = np.float64(limit)
     for i in range(codes.shape[0]):
-        step = max(scale[0] / worth[i], 1.0)
+        step = max(scale[0] / row_scale[i], 1.0)
         for j in range(codes.shape[1]):
             codes[i, j] = _divided(codes[i, j], step, most)
 

@@ -107,36 +107,36 @@ def requantize(x, step, limit, out):
 
 
 @kernel(
-    writes="worth out",
+    writes="row_scale out",
     split="rows",
     x="int32|int64[rows, n]",
     scale="float64[rows|1]",
-    worth="float64[rows]",
+    row_scale="float64[rows]",
     out="int8|int16[rows, n]",
 )
-def requantize_rows(x, scale, limit, worth, out):
+def requantize_rows(x, scale, limit, row_scale, out):
     """Each row with a step of its own, max(max |x[i]| / limit, 1): out[i] = round(x[i] / step), ties to even.
 
-    Magnitudes of x at most 2**53; worth = scale * step, what a code is worth.
+    Magnitudes of x at most 2**53; row_scale = scale * step, what a code is worth.
     """
     step = np.maximum(np.abs(x.astype(np.float64)).max(axis=1, initial=0) / limit, 1)
-    worth[...] = scale * step
+    row_scale[...] = scale * step
     out[...] = np.rint(x.astype(np.float64) / step[:, None])
 
 
-@kernel(worth="float64[rows]", out="float64[1]")
-def largest_scale(worth, out):
-    """out = the largest of worth, 1 where that is 0, at most `LARGEST_SCALE`."""
-    out[0] = min(worth.max(initial=0) or 1, LARGEST_SCALE)
+@kernel(row_scale="float64[rows]", out="float64[1]")
+def largest_scale(row_scale, out):
+    """out = the largest of row_scale, 1 where that is 0, at most `LARGEST_SCALE`."""
+    out[0] = min(row_scale.max(initial=0) or 1, LARGEST_SCALE)
 
 
-@kernel(writes="codes", split="rows", worth="float64[rows]", scale="float64[1]", codes="int8|int16[rows, n]")
-def equalize_rows(worth, scale, limit, codes):
-    """Give rows of codes one scale: codes[i] = clip(round(codes[i] / (scale / worth[i]))), where that is not 1.
+@kernel(writes="codes", split="rows", row_scale="float64[rows]", scale="float64[1]", codes="int8|int16[rows, n]")
+def equalize_rows(row_scale, scale, limit, codes):
+    """Give rows of codes one scale: codes[i] = clip(round(codes[i] / (scale / row_scale[i]))), where that is not 1.
 
-    worth, what a code of each row is worth, is at most scale (or that is `LARGEST_SCALE`); codes are changed in place.
+    row_scale, what a code of each row is worth, is at most scale, or scale is `LARGEST_SCALE`; codes change in place.
     """
-    step = np.maximum(scale[0] / worth, 1)
+    step = np.maximum(scale[0] / row_scale, 1)
     codes[...] = np.clip(np.rint(codes.astype(np.float64) / step[:, None]), -limit, limit)
 
 
