@@ -9,7 +9,7 @@ from bitlearn.backends.table import kernel
 
 @kernel(
     split="k",
-    work=lambda g, codes, *rest: codes.size // 16,
+    work=lambda g, codes, *rest: (len(g) + 64) * codes.shape[1] // 16,
     g="int8|int16[m, channels]",
     codes="int8[m, n]",
     accumulate=(False, True),

@@ -13,6 +13,11 @@ from bitlearn.backends.reference.convolutions import padded_signs, taps
 from bitlearn.backends.table import kernel
 
 
+def _row_work(g, x, n, *rest):
+    """Of a row of weights: to write a sum takes as long as some sixty terms."""
+    return (len(g) + 64) * n // 16
+
+
 def _gradient_work(g, w, n, stride, padding, out):
     return g[:1].size * w.shape[1] * w.shape[2] * n // 16
 
@@ -48,7 +53,7 @@ def grad_input(g, w, n, out):
 
 @kernel(
     split="k",
-    work=lambda g, x, n, *rest: len(g) * n // 16,
+    work=_row_work,
     g="int8|int16|float32[m, channels]",
     x="bits[m, n]",
     accumulate=(True, False),
@@ -64,7 +69,7 @@ def grad_weight(g, x, n, first, accumulate, out):
 
 @kernel(
     split="k",
-    work=lambda g, x, n, *rest: len(g) * n // 16,
+    work=_row_work,
     g="int8|int16|float32[m, channels]",
     x="bits[m, n]",
     threshold="int64|int64|float32[k] by g",

@@ -8,6 +8,8 @@ from bitlearn.panels import to_panels
 
 
 @kernel(
+    split="rows",
+    work=lambda x, threshold, out: 2 * x[:1].size,
     x="bool|int8|float32|float64|float16|int16|int32|int64|uint8|uint16|uint32|uint64[rows, n]",
     threshold="x[n|1]",
     out="bits[rows, n]",
