@@ -4,23 +4,49 @@
 /* The words of a window held at a time, per pixel: 8 KiB for the values of four pixels and 8 KiB for their masks. */
 #define WINDOW 256
 
-/* One output pixel: its image, and the range of taps that fall inside it. */
+/* One output pixel: its image, its place in the output and that of its window, and the range of taps inside the image. */
 typedef struct {
-    intptr_t image, top, left;
+    intptr_t image, row, column, top, left;
     intptr_t i0, i1, j0, j1;
 } pixel;
 
+static void find_rows(const bl_conv2d *shape, pixel *p)
+{
+    p->top = p->row * shape->stride_height - shape->pad_top;
+    p->i0 = bl_max(0, bl_min(shape->kernel_height, -p->top));
+    p->i1 = bl_max(p->i0, bl_min(shape->kernel_height, shape->height - p->top));
+}
+
+static void find_columns(const bl_conv2d *shape, pixel *p)
+{
+    p->left = p->column * shape->stride_width - shape->pad_left;
+    p->j0 = bl_max(0, bl_min(shape->kernel_width, -p->left));
+    p->j1 = bl_max(p->j0, bl_min(shape->kernel_width, shape->width - p->left));
+}
+
 static pixel locate(const bl_conv2d *shape, intptr_t index)
 {
-    pixel p;
-    p.left = index % shape->out_width * shape->stride_width - shape->pad_left;
+    pixel p = {.column = index % shape->out_width};
     index /= shape->out_width;
-    p.top = index % shape->out_height * shape->stride_height - shape->pad_top;
+    p.row = index % shape->out_height;
     p.image = index / shape->out_height;
-    p.i0 = bl_max(0, bl_min(shape->kernel_height, -p.top));
-    p.i1 = bl_max(p.i0, bl_min(shape->kernel_height, shape->height - p.top));
-    p.j0 = bl_max(0, bl_min(shape->kernel_width, -p.left));
-    p.j1 = bl_max(p.j0, bl_min(shape->kernel_width, shape->width - p.left));
+    find_rows(shape, &p);
+    find_columns(shape, &p);
+    return p;
+}
+
+/* The pixel after one: divisions take as long as a window's products with a few channels. */
+static pixel next(const bl_conv2d *shape, pixel p)
+{
+    if (++p.column == shape->out_width) {
+        p.column = 0;
+        if (++p.row == shape->out_height) {
+            p.row = 0;
+            p.image++;
+        }
+        find_rows(shape, &p);
+    }
+    find_columns(shape, &p);
     return p;
 }
 
@@ -123,35 +149,57 @@ typedef struct {
     intptr_t taps, window;
 } panel_taps;
 
-/* counts[c] = set bits of column c of a panel in one tap. */
-static void count_tap(const uint64_t *panel, intptr_t stride, intptr_t words, intptr_t tap, int32_t counts[BL_PANEL])
+/* The parts of the kernel that are inside the image for some rows, or columns, of the output: each range of taps once. */
+#define MOST_RANGES 8
+typedef struct {
+    intptr_t from[MOST_RANGES], to[MOST_RANGES];
+    int count; /* 0 where there are more */
+} tap_ranges;
+
+static int range_of(const tap_ranges *ranges, intptr_t from, intptr_t to)
 {
-    memset(counts, 0, BL_PANEL * sizeof *counts);
-    for (intptr_t p = tap * words; p < (tap + 1) * words; p++)
-        for (intptr_t c = 0; c < stride; c++)
-            counts[c] += (int32_t)popcount64(panel[p * stride + c]);
+    int i = 0;
+    while (i < ranges->count && (ranges->from[i] != from || ranges->to[i] != to))
+        i++;
+    return i;
 }
 
-/* The bases of one pixel for a panel: n for each tap inside, and twice what the taps outside have counted. */
-static void find_bases(const panel_taps *t, const pixel *p, const uint64_t *panel, intptr_t stride,
-                       const int32_t *table, int32_t bases[BL_PANEL])
+static tap_ranges ranges_of(intptr_t size, intptr_t out_size, intptr_t kernel, intptr_t stride, intptr_t pad)
+{
+    tap_ranges ranges = {.count = 0};
+    for (intptr_t o = 0; o < out_size; o++) {
+        const intptr_t from = bl_max(0, bl_min(kernel, pad - o * stride));
+        const intptr_t to = bl_max(from, bl_min(kernel, size + pad - o * stride));
+        const int i = range_of(&ranges, from, to);
+        if (i < ranges.count)
+            continue;
+        if (i == MOST_RANGES)
+            return (tap_ranges){.count = 0};
+        ranges.from[i] = from;
+        ranges.to[i] = to;
+        ranges.count++;
+    }
+    return ranges;
+}
+
+/* The bases of pixels whose taps [i0, i1) x [j0, j1) are inside, for a panel: n for each of them, and twice the set bits
+   of the others, which zeros have counted. */
+static void find_bases(const panel_taps *t, intptr_t i0, intptr_t i1, intptr_t j0, intptr_t j1, const uint64_t *panel,
+                       intptr_t stride, int32_t bases[BL_PANEL])
 {
     const bl_conv2d *shape = t->shape;
-    intptr_t inside = (p->i1 - p->i0) * (p->j1 - p->j0);
+    const intptr_t inside = (i1 - i0) * (j1 - j0);
     for (int c = 0; c < BL_PANEL; c++)
         bases[c] = (int32_t)(shape->n * (shape->pad_value ? t->taps : inside));
-    if (shape->pad_value || inside == t->taps)
+    if (shape->pad_value)
         return;
     for (intptr_t tap = 0; tap < t->taps; tap++) {
-        intptr_t i = tap / shape->kernel_width, j = tap % shape->kernel_width;
-        if (i >= p->i0 && i < p->i1 && j >= p->j0 && j < p->j1)
+        const intptr_t i = tap / shape->kernel_width, j = tap % shape->kernel_width;
+        if (i >= i0 && i < i1 && j >= j0 && j < j1)
             continue;
-        int32_t counts[BL_PANEL];
-        if (!table)
-            count_tap(panel, stride, shape->words, tap, counts);
-        const int32_t *outside = table ? table + tap * BL_PANEL : counts;
-        for (int c = 0; c < BL_PANEL; c++)
-            bases[c] += 2 * outside[c];
+        for (intptr_t p = tap * shape->words; p < (tap + 1) * shape->words; p++)
+            for (intptr_t c = 0; c < stride; c++)
+                bases[c] += 2 * (int32_t)popcount64(panel[p * stride + c]);
     }
 }
 
@@ -165,7 +213,12 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
     intptr_t step = bl_max(1, bl_min(BLOCK_PIXELS, BL_PANEL_WINDOW / bl_max(t.window, 1)));
     if (quads)
         step = bl_min(step, bl_quads_step(t.window)); /* for which there is scratch */
-    intptr_t tabled = shape->pad_value ? 0 : TABLE / (bl_max(t.taps, 1) * columns);
+    const tap_ranges rows =
+        ranges_of(shape->height, shape->out_height, shape->kernel_height, shape->stride_height, shape->pad_top);
+    const tap_ranges lines =
+        ranges_of(shape->width, shape->out_width, shape->kernel_width, shape->stride_width, shape->pad_left);
+    const int kinds = rows.count * lines.count;
+    intptr_t tabled = shape->pad_value || !kinds ? 0 : TABLE / (kinds * columns);
     intptr_t group = columns * bl_max(tabled, shape->pad_value ? k / columns + 1 : 1);
     if (result->kind == BL_SIGNS)
         memset(result->out, 0, (size_t)(pixels * bl_words(k)) * sizeof(uint64_t));
@@ -173,9 +226,11 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
         intptr_t to = bl_min(k, from + group);
         int32_t table[TABLE];
         for (intptr_t j = from; tabled && j < to; j += BL_PANEL)
-            for (intptr_t tap = 0; tap < t.taps; tap++)
-                count_tap(panels + j * t.window, (bl_min(BL_PANEL, k - j) + 7) / 8 * 8, shape->words, tap,
-                          table + ((j - from) * t.taps + tap * BL_PANEL));
+            for (int kind = 0; kind < kinds; kind++) {
+                const int i = kind / lines.count, l = kind % lines.count;
+                find_bases(&t, rows.from[i], rows.to[i], lines.from[l], lines.to[l], panels + j * t.window,
+                           (bl_min(BL_PANEL, k - j) + 7) / 8 * 8, table + kind * group + (j - from));
+            }
         int32_t bases[BLOCK_PIXELS][MOST_COLUMNS];
         /* Pixels away from the borders have one base for all columns: it is written where another stands. */
         int other[BLOCK_PIXELS];
@@ -184,6 +239,7 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
         for (intptr_t first = 0; first < pixels; first += step) {
             uint64_t windows[BL_PANEL_WINDOW];
             pixel at[BLOCK_PIXELS];
+            int kind[BLOCK_PIXELS];
             intptr_t count = bl_min(step, pixels - first), cut = 0;
             bl_xnor_result part = *result;
             if (result->kind == BL_SIGNS)
@@ -191,8 +247,10 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
             else
                 part.out = (char *)result->out + first * k * (result->out_type == BL_INT16 ? 2 : 4);
             for (intptr_t r = 0; r < count; r++) {
-                at[r] = locate(shape, first + r);
+                at[r] = r ? next(shape, at[r - 1]) : locate(shape, first);
                 cut |= (at[r].i1 - at[r].i0) * (at[r].j1 - at[r].j0) < t.taps;
+                if (tabled)
+                    kind[r] = range_of(&rows, at[r].i0, at[r].i1) * lines.count + range_of(&lines, at[r].j0, at[r].j1);
                 gather(shape, x, &at[r], 0, t.window, windows + r * t.window, NULL);
             }
             cut = cut && !shape->pad_value;
@@ -205,11 +263,13 @@ static void convolve_panels(bl_panel_block *block, const bl_quads *quads, const 
                     if (!border && !other[r])
                         continue;
                     /* Later columns of a group are no wider than its first ones, which have filled all that is read. */
-                    for (intptr_t c = 0; c < width; c += BL_PANEL) {
-                        const int32_t *counts = tabled ? table + (j - from + c) * t.taps : NULL;
-                        intptr_t panel_width = (bl_min(BL_PANEL, k - j - c) + 7) / 8 * 8;
-                        find_bases(&t, &at[r], panels + (j + c) * t.window, panel_width, counts, bases[r] + c);
-                    }
+                    if (tabled) /* no memcpy, of which GCC makes a slow instruction */
+                        for (intptr_t c = 0; c < columns; c++)
+                            bases[r][c] = table[kind[r] * group + (j - from) + c];
+                    else
+                        for (intptr_t c = 0; c < width; c += BL_PANEL)
+                            find_bases(&t, at[r].i0, at[r].i1, at[r].j0, at[r].j1, panels + (j + c) * t.window,
+                                       (bl_min(BL_PANEL, k - j - c) + 7) / 8 * 8, bases[r] + c);
                     other[r] = border;
                 }
                 if (quads)
