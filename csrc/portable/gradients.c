@@ -45,6 +45,18 @@ static void reach(product *p, const bl_conv2d *shape, const pixel *pixels, const
     p->at.step = BL_GROUP_BYTES;
 }
 
+/* List rows [base, base + count) of a matrix: what the two functions above find for a line of pixels, with eight divisions
+   each. */
+static void list_rows(product *p, const char *g, intptr_t base, intptr_t count, intptr_t k)
+{
+    for (intptr_t r = 0; r < count; r++) {
+        p->at.at[r] = g + (base + r) * k * p->size;
+        p->at.slot[r] = r;
+    }
+    p->at.count = count;
+    p->at.step = BL_GROUP_BYTES;
+}
+
 /* Copy rows of `count` terms that do not fill their last group, zeros after them. */
 static void copy_rows(product *p, const char *const *from, intptr_t count, intptr_t groups)
 {
@@ -94,11 +106,14 @@ void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g,
     pixel pixels[BL_BLOCK_ROWS];
     start(&p, types, &result);
     intptr_t rows = block_rows(&p, all, shape->out_channels * taps);
+    const int matrix = taps == 1 && shape->height == 1 && shape->batch == 1 && shape->stride_width == 1 &&
+                       shape->out_height == 1 && shape->out_width == shape->width && shape->pad_left == 0 &&
+                       shape->pad_top == 0;
     const int overlaps =
         taps == 1 && shape->out_channels > 0 && bytes >= OVERLAP_BYTES && !p.type->product_expanding;
     for (intptr_t base = 0; base < all; base += rows) {
         intptr_t count = bl_min(rows, all - base);
-        for (intptr_t r = 0; r < count; r++)
+        for (intptr_t r = 0; r < count && !matrix; r++)
             pixels[r] = locate(shape, base + r);
         memset(p.totals, 0, sizeof p.totals);
         for (intptr_t word = 0; word < shape->words; word += BL_BLOCK_WORDS) {
@@ -106,7 +121,10 @@ void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g,
             int only = 0;
             clear(&p, count, bl_min(BL_BLOCK_WORDS, shape->words - word));
             for (intptr_t tap = 0; tap < taps; tap++) {
-                reach(&p, shape, pixels, g, tap / shape->kernel_width, tap % shape->kernel_width);
+                if (matrix)
+                    list_rows(&p, g, base, count, shape->out_channels);
+                else
+                    reach(&p, shape, pixels, g, tap / shape->kernel_width, tap % shape->kernel_width);
                 only = overlaps && p.at.count == count;
                 if (p.at.count)
                     input_tap(&p, shape, w, tap, word, &rest, base, only);
