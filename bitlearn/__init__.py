@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bitlearn.ops.packing import to_packbits as to_packbits
     from bitlearn.ops.packing import transpose_bits as transpose_bits
     from bitlearn.ops.packing import unpack as unpack
-    from bitlearn.ops.quantize import Quantized as Quantized
     from bitlearn.ops.quantize import quantize as quantize
+    from bitlearn.ops.quantized import Quantized as Quantized
     from bitlearn.ops.weights import PackedWeights as PackedWeights
     from bitlearn.ops.weights import pack_weights as pack_weights
     from bitlearn.serialization import load as load
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FUNCTIONS = {
     "Bits": "bits",
     "PackedWeights": "ops.weights",
-    "Quantized": "ops.quantize",
+    "Quantized": "ops.quantized",
     "conv2d_grad_input": "ops.conv_gradients",
     "conv2d_grad_weight": "ops.conv_gradients",
     "from_packbits": "ops.packing",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitlearn.errors import brief
+
 WORD = np.dtype("<u8")
 WORD_BITS = 64
 
@@ -47,10 +49,33 @@ class Bits:
         The packed values.
     n : int
         The number of values in the last axis.
+
+    Raises
+    ------
+    TypeError
+        Where `words` is no array of uint64, or `n` no integer.
+    ValueError
+        Where the last axis is not ``words_for(n)`` words, or a bit past the last value is set.
     """
 
     words: np.ndarray
     n: int
+
+    def __post_init__(self) -> None:
+        words, n = self.words, self.n
+        plain = type(words) is np.ndarray or (
+            isinstance(words, np.ndarray) and not isinstance(words, np.ma.MaskedArray)
+        )
+        if not plain or words.dtype != WORD:
+            raise TypeError(f"words must be an array of dtype uint64, got {brief(words)}")
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+            raise TypeError(f"n must be an integer, got {brief(n)}")
+        if n < 0 or not words.ndim or words.shape[-1] != words_for(n):
+            raise ValueError(
+                f"words must have ceil(n / 64) words in their last axis, got {words.shape} and n={brief(n)}"
+            )
+        if n % WORD_BITS and np.any(words[..., -1] >> np.uint64(n % WORD_BITS)):
+            raise ValueError(f"words must have no bit past n={n} values set, got some")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
+
+_LONGEST = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _LONGEST
+
+
+def brief(value: object) -> str:
+    """Return a value as an error names it: on one line, and short; an array by its shape and dtype.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+        At most 80 characters.
+
+    Examples
+    --------
+    >>> brief("values"), brief(np.zeros((3, 2))), brief(range(100)), brief(np.dtype(np.int8))
+    ("'values'", 'an array of shape (3, 2) and dtype float64', 'range(0, 100)', 'int8')
+    """
+    if isinstance(value, np.dtype):
+        text = str(value)
+    elif isinstance(value, np.ndarray) and value.ndim:
+        kind = "an array" if type(value) is np.ndarray else f"a {type(value).__name__}"
+        text = f"{kind} of shape {value.shape} and dtype {value.dtype}"
+    else:
+        try:
+            text = " ".join(_SHORT.repr(value).split())
+        except Exception:  # of an integer of thousands of digits, or of a class that cannot say
+            text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[str] = ()) -> T:
@@ -38,10 +75,10 @@ def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[st
     ...
     ValueError: head 'complex' is not built yet; there are binary, real
     """
-    if name in planned:
+    if isinstance(name, str) and name in planned:
         raise ValueError(f"{what} {name!r} is not built yet; there are {', '.join(known)}")
-    if name not in known:
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {name!r}")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {brief(name)}")
     return known[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bitlearn.errors import by_name
+from bitlearn.errors import brief, by_name
 
 Scale = Literal["tensor", "row", "channel"]
 
@@ -52,12 +52,11 @@ class Quantization:
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int):
-            raise TypeError(f"bits must be an integer, got {self.bits!r}")
+            raise TypeError(f"bits must be an integer, got {brief(self.bits)}")
         if not 2 <= self.bits <= _MOST:
-            raise ValueError(f"bits must be in [2, {_MOST}], got {self.bits}")
+            raise ValueError(f"bits must be in [2, {_MOST}], got {brief(self.bits)}")
         for name, allowed in (("scale", ("tensor", "row", "channel")), ("rounding", ("nearest", "stochastic"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            by_name(name, getattr(self, name), dict.fromkeys(allowed))
 
     def __str__(self) -> str:
         own = "" if self.scale == "tensor" else f", a scale a {self.scale}"
@@ -125,12 +124,18 @@ class Precision:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise ValueError(f"name must be a string, got {self.name!r}")
-        if self.norm not in ("l1", "l2"):
-            raise ValueError(f"norm must be l1 or l2, got {self.norm!r}")
+            raise ValueError(f"name must be a string, got {brief(self.name)}")
+        if not isinstance(self.norm, str) or self.norm not in ("l1", "l2"):
+            raise ValueError(f"norm must be l1 or l2, got {brief(self.norm)}")
         for flag in ("row_by_row", "sign_weight_gradient"):
             if not isinstance(getattr(self, flag), bool):
-                raise ValueError(f"{flag} must be True or False, got {getattr(self, flag)!r}")
+                raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
+        for kind in ("latent", "statistics", "moments"):
+            if not isinstance(getattr(self, kind), np.dtype) or getattr(self, kind) not in (_FLOAT16, _FLOAT32):
+                raise ValueError(f"{kind} must be the dtype float16 or float32, got {brief(getattr(self, kind))}")
+        for name in ("input_gradient", "weight_gradient"):
+            if not isinstance(getattr(self, name), Quantization | None):
+                raise ValueError(f"{name} must be a Quantization or None, got {brief(getattr(self, name))}")
         if (self.input_gradient is None) != (self.weight_gradient is None):
             raise ValueError(
                 "input_gradient and weight_gradient must both be quantized or both None, "
@@ -245,7 +250,7 @@ def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Where there is none, or a mapping describes none.
 
     Examples
@@ -270,14 +275,19 @@ def _described(setting: Mapping[str, Any]) -> Precision:
     if not required <= set(setting) <= known:
         raise ValueError(
             f"a described precision must have {', '.join(sorted(required))}, and at most {', '.join(sorted(known))}, "
-            f"got {', '.join(map(str, setting))}"
+            f"got {brief(sorted(map(str, setting), key=known.__contains__))}"
         )
     found = dict(setting)
     for name in ("input_gradient", "weight_gradient"):
-        if found[name] is not None:
-            found[name] = Quantization(**found[name])
+        how = found[name]
+        if how is not None:
+            if not isinstance(how, Mapping) or not {"bits"} <= set(how) <= {"bits", "scale", "rounding"}:
+                raise ValueError(
+                    f"{name} of a described precision must have bits, and at most scale and rounding, got {brief(how)}"
+                )
+            found[name] = Quantization(**how)
     for name in {"latent", "statistics", "moments"} & set(found):
         if found[name] not in ("float16", "float32"):
-            raise ValueError(f"{name} of a described precision must be float16 or float32, got {found[name]!r}")
+            raise ValueError(f"{name} of a described precision must be float16 or float32, got {brief(found[name])}")
         found[name] = np.dtype(found[name])
     return Precision(**found)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitlearn.errors import brief
+
 _MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 _WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint32)
 _LOW = np.uint64(0xFFFF_FFFF)
@@ -70,8 +72,9 @@ class Key:
 
     def __post_init__(self) -> None:
         for name, value, limit in (("seed", self.seed, 64), ("step", self.step, 32), ("stream", self.stream, 32)):
-            if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**limit:
-                raise ValueError(f"{name} must be in [0, 2**{limit}), got {value!r}")
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or not 0 <= value < 2**limit:
+                raise ValueError(f"{name} must be in [0, 2**{limit}), got {brief(value)}")
 
     def at(self, stream: int) -> Key:
         """Return the key of another stream, of the same seed and step.

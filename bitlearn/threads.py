@@ -21,6 +21,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from bitlearn.errors import brief
+
 _ENVIRONMENT = "BITLEARN_NUM_THREADS"
 # What joblib and dask set for the processes that they start; other libraries' pools follow it too.
 _WORKERS_SHARE = "OMP_NUM_THREADS"
@@ -39,7 +41,7 @@ _helpers = _lent = _busy = 0
 
 def _positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= MOST_THREADS:
-        raise ValueError(f"{name} must be an integer from 1 to {MOST_THREADS}, got {value!r}")
+        raise ValueError(f"{name} must be an integer from 1 to {MOST_THREADS}, got {brief(value)}")
     return int(value)
 
 

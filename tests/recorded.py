@@ -10,7 +10,7 @@ import bitlearn as bl
 from bitlearn import streams
 from bitlearn.nn import Gradient, Layer, Spec, Step, Value
 from bitlearn.nn.step import training_key
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 from bitlearn.precision import Precision, policy
 from bitlearn.program import Program
 

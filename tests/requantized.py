@@ -6,26 +6,26 @@ import numpy as np
 
 from bitlearn.nn import Step, gradients
 from bitlearn.nn.value import Gradient
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Program
 
 
-def _found(step: Step, grad: Gradient, bits: int, key=None) -> Quantized:
+def _found(step: Step, grad: Gradient, key=None) -> tuple[np.ndarray, np.ndarray]:
     values, scale = step.keep(grad.values), step.keep(grad.scale)
     program = Program(step)
     for array, _ in step.keys:
         array.outside()[...] = key.as_words()
     program.run()
-    return Quantized(program[values].copy(), program[scale].copy(), 0, bits)
+    return program[values].copy(), program[scale].copy()
 
 
 def requantize(sums: np.ndarray, scale, bits: int) -> Quantized:
     """Return exact sums, worth `scale` each, one or one a row, as codes with one scale."""
     step = Step(len(sums))
     worth = step.constant(np.asarray(scale, dtype=np.float64).reshape(-1).copy())
-    found = _found(step, gradients.requantized(step, step.constant(np.ascontiguousarray(sums)), worth, bits), bits)
-    return Quantized(found.values, found.scale[0], 0, bits)
+    values, found = _found(step, gradients.requantized(step, step.constant(np.ascontiguousarray(sums)), worth, bits))
+    return Quantized(values, found[0], 0, bits)
 
 
 def narrow(q: Quantized, bits: int, *, axis: int | None = None, key=None) -> Quantized:
@@ -37,8 +37,8 @@ def narrow(q: Quantized, bits: int, *, axis: int | None = None, key=None) -> Qua
     step = Step(len(q.values))
     grad = Gradient(step, step.constant(q.values), step.constant(np.array([q.scale], dtype=np.float64)))
     operand = gradients.weight_operand if own == "channel" else gradients.input_operand
-    found = _found(step, operand(grad, precision, 0), bits, key)
+    values, scale = _found(step, operand(grad, precision, 0), key)
     along = [1] * q.values.ndim
     if axis is not None:
         along[axis] = -1
-    return Quantized(found.values, found.scale.reshape(along) if axis is not None else found.scale[0], 0, bits)
+    return Quantized(values, scale.reshape(along) if axis is not None else scale[0], 0, bits)

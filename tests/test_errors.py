@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import bitlearn as bl
 from bitlearn import continual, memory, models, optim, precision
 from bitlearn.cli import experiment
 from bitlearn.continual import methods, scenario
-from bitlearn.errors import NonFiniteError, by_name
+from bitlearn.errors import NonFiniteError, brief, by_name
 
 
 def test_a_name_that_is_known():
@@ -73,3 +74,38 @@ def test_integer_gradients_under_a_float_policy():
     assert precision.policy("int8").code_bits == 8 and precision.policy("low-memory").code_bits == 16
     with pytest.raises(ValueError, match="gradients must be float32 under precision 'standard', got integer codes"):
         _ = precision.policy("standard").code_bits
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        ("values", "'values'"),
+        (np.float64(0.5), "np.float64(0.5)"),
+        (np.arange(1000).reshape(10, 100), "an array of shape (10, 100) and dtype int64"),
+        (np.array(7), "array(7)"),
+        ([np.eye(2)], "[array([[1., 0.], [0., 1.]])]"),
+        (None, "None"),
+    ],
+)
+def test_values_in_errors(value, text):
+    assert brief(value) == text
+
+
+class Loud:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+def test_values_in_errors_are_one_short_line():
+    fields = np.zeros(1, [(f"f{i}", "i4") for i in range(99)])
+    for value in (
+        10**5000,
+        "line\n" * 1000,
+        [[list(range(100))] * 100] * 100,
+        fields,
+        fields.dtype,
+        {"a": np.eye(9)},
+        Loud(),
+    ):
+        assert len(brief(value)) <= 80 and "\n" not in brief(value)

@@ -118,6 +118,27 @@ def test_overlaps():
     assert not bits.any()
 
 
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(("dtype", "total", "most"), [(np.int8, np.int32, 128), (np.int16, np.int64, 2**15)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_totals_that_sums_added_to_might_leave_their_type(dtype, total, most, sign):
+    # The least integers with -1, or with +1: the largest sums there are of either sign.
+    g, x = np.full((5, 3), -most, dtype=dtype), bl.pack(np.full((5, 70), -sign))
+    room = np.iinfo(total).max - 5 * most
+    out = np.full((3, 70), sign * room, total)
+    bl.grad_weight(g, x, 70, accumulate=True, out=out)
+    assert (out == sign * np.iinfo(total).max).all()
+    out[...], out[-1, -1] = 7, sign * (room + 1)
+    before, taps = out.copy(), (slice(None), None, None)
+    for call in (
+        lambda: bl.grad_weight(g, x, 70, accumulate=True, out=out),
+        lambda: bl.conv2d_grad_weight(g[taps], x[taps], 70, (1, 1), accumulate=True, out=out[taps]),
+    ):
+        with pytest.raises(ValueError, match=f"out must hold magnitudes of at most {room} where sums of 5 terms are"):
+            call()
+    np.testing.assert_array_equal(out, before)
+
+
 def test_int8_sums_that_might_leave_int32():
     limit = 2**24
     g, empty = np.zeros((1, limit), dtype=np.int8), np.zeros((limit, 0), dtype=WORD)
@@ -125,3 +146,13 @@ def test_int8_sums_that_might_leave_int32():
         with pytest.raises(ValueError, match=f"an int8 g must be summed over fewer than {limit} terms, got {limit}"):
             call(g)
         call(g.astype(np.int16))
+
+
+@pytest.mark.usefixtures("variant")
+def test_sums_of_floats_are_compared_with_the_threshold_itself():
+    """Not with the nearest float32, which 0.7 is above and 0.3 below."""
+    x = bl.pack(np.ones((1, 70)))
+    for threshold in (0.7, 0.3, -0.7, -0.3, 2**24 + 1, 1e300, -1e300):
+        g = np.array([[np.clip(threshold, -1e30, 1e30)]], dtype=np.float32)
+        found = bl.unpack(bl.grad_weight(g, x, 70, output="sign", threshold=threshold), 70)
+        assert (found == (1 if float(g[0, 0]) >= threshold else -1)).all(), threshold

@@ -7,7 +7,7 @@ import pytest
 from requantized import narrow, requantize
 
 import bitlearn as bl
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 from bitlearn.rng import Key
 
 SHAPES = [(7, 65), (3, 2, 5, 9), (1, 1), (0, 4), (4, 0), (64, 129)]

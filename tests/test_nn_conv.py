@@ -8,7 +8,10 @@ import pytest
 from published import check_requantized, sgn
 from recorded import bits, bound, gradient, inferred, passes, real
 
+from bitlearn import nn
 from bitlearn.nn import BinaryConv2d, Spec, conv, weights
+from bitlearn.optim import adam
+from bitlearn.training import Trainer
 
 #: kernel, stride, padding
 WINDOWS = [
@@ -107,6 +110,19 @@ def test_sums_of_many_codes_are_int32(rng):
     assert layer.output.dtype == np.int32
     plain = rng.integers(-128, 128, size=(2, 5, 5, 30)).astype(np.int8)
     np.testing.assert_array_equal(passes(layer, plain).y, oracles.conv2d(plain, sgn(layer.weight), 1, "same"))
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("batch", [1, 5])
+def test_networks_of_one_dimension_learn_in_four_bits(batch, rng):
+    """Maps of one row and a stride, at a batch of any size."""
+    convolutions = [nn.BinaryConv2d(k, kernel=(1, 3), stride=(1, 2)) for k in (8, 70, 9)]
+    layers = [layer for each in convolutions for layer in (each, nn.BatchNormSign())]
+    model = nn.Model([*layers, nn.Flatten(), nn.Linear(4)], Spec.codes((1, 33, 3)), precision="int4", seed=1)
+    trainer = Trainer(model, adam())
+    codes, labels = rng.integers(-128, 128, (batch, 1, 33, 3)).astype(np.int8), rng.integers(0, 4, batch)
+    losses = [trainer.step(codes, labels, 0.01) for _ in range(6)]
+    assert losses[-1] < losses[0] / 2
 
 
 def test_operations_and_stored_arrays():

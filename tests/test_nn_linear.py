@@ -10,7 +10,7 @@ from recorded import bits, bound, gradient, inferred, passes, real
 import bitlearn as bl
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import BinaryLinear, Linear, Spec, weights
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 
 POLICIES = ["standard", "int8", "low-memory"]
 SIZES = [1, 3, 63, 64, 65, 129]

@@ -214,3 +214,12 @@ def test_wrong_input():
     for spec in (Spec.bits((4,)), Spec.codes((4,)), Spec.real((4,))):
         with pytest.raises(ValueError, match="a batch norm must get sums, got "):
             bound(BatchNorm(), spec)
+
+
+def test_channels_are_what_flows_in_and_nothing_else_passes():
+    with pytest.raises(TypeError):
+        BatchNorm(64)  # type: ignore[call-arg]
+    model = bl.nn.Model([BatchNorm()], sums((64,)))
+    assert model.apply(np.ones((4, 64), np.int16)).shape == (4, 64)
+    with pytest.raises(ValueError, match=r"examples must have shape \(64,\), got \(32,\)"):
+        model.apply(np.ones((4, 32), np.int16))

@@ -13,7 +13,7 @@ from bitlearn import optim
 from bitlearn.backends.reference.norms import LARGEST_SCALE
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import BatchNorm, BatchNormSign, BinaryConv2d, BinaryLinear, Linear, Model, Residual, Sign, Spec
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 from bitlearn.training import Trainer
 
 #: The specification's NumPy warns of what is found a few calls later.

@@ -20,6 +20,12 @@ def by_numpy(flags: np.ndarray) -> np.ndarray:
     return packed(np.where(flags, 1, -1))
 
 
+def reaches(x: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Compare as real numbers, which Python's own integers and floats do exactly, and pack."""
+    limits = threshold.tolist()
+    return by_numpy(np.array([[a >= b for a, b in zip(row, limits, strict=True)] for row in x.tolist()]))
+
+
 def values(rng, dtype, *shape):
     if np.dtype(dtype).kind == "f":
         x = rng.normal(size=shape).astype(dtype)
@@ -97,7 +103,7 @@ def test_thresholds_compare_as_numpy_does(dtype, rng):
 
 @pytest.mark.usefixtures("variant")
 @pytest.mark.parametrize("dtype", FLOATS + INTEGERS)
-def test_extreme_thresholds_compare_as_numpy_does(dtype, rng):
+def test_extreme_thresholds_compare_exactly(dtype, rng):
     x = values(rng, dtype, 3, 70)
     if np.dtype(dtype).kind == "f":
         info = np.finfo(dtype)
@@ -108,15 +114,13 @@ def test_extreme_thresholds_compare_as_numpy_does(dtype, rng):
     floats = [np.nan, np.inf, -np.inf, 65519.0, 65520.0, 1e300, -1e300, 1e-300, -1e-300, 2.0**53, 2.0**63, 2.0**64]
     wholes = [-(2**63), 2**63 - 1, -(2**53) - 1, 2**53 + 1, -129, 128, 255, 256, -(2**31), 2**31 - 1, 2**32]
     thresholds = [np.float64(each) for each in floats] + [np.int64(each) for each in wholes] + [np.uint64(2**64 - 1)]
+    thresholds += [np.float16(np.inf), np.float16(-0.5), np.int8(1), np.uint8(200), np.int16(-300), np.uint64(1)]
     for threshold in thresholds:
-        with np.errstate(over="ignore"):
-            expected = by_numpy(x >= threshold)
+        expected = reaches(x, np.full(70, threshold))
         np.testing.assert_array_equal(bl.pack(x, threshold=threshold), expected, f"threshold={threshold!r}")
         array = np.full(70, threshold)
         array[::3] = 0
-        with np.errstate(over="ignore"):
-            expected = by_numpy(x >= array)
-        np.testing.assert_array_equal(bl.pack(x, threshold=array), expected, f"threshold=[{threshold!r}...]")
+        np.testing.assert_array_equal(bl.pack(x, threshold=array), reaches(x, array), f"threshold=[{threshold!r}...]")
 
 
 def test_integers_past_float64_are_compared_exactly():
@@ -125,8 +129,27 @@ def test_integers_past_float64_are_compared_exactly():
     assert bl.pack(x.astype(np.uint64) * 2, threshold=2**64 - 2).tolist() == [0b100]
     assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=1000).tolist() == [0]
     assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=-1000).tolist() == [0b11]
-    # With a float NumPy rounds these to 2**53 and 2**53 + 2 first.
     assert bl.pack(x, threshold=2.0**53 + 2).tolist() == [0b100]
+    assert bl.pack(x - 1, threshold=2.0**53).tolist() == [0b110]
+    assert bl.pack(x.astype(np.float64), threshold=np.int64(2**53 + 1)).tolist() == [0b100]
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float16, np.float64, np.longdouble, ">i4", ">f4"])
+def test_python_numbers_past_every_type(dtype):
+    x = np.array([[0, 1, 100]], dtype=dtype)
+    for threshold, expected in ((2**70, 0), (-(2**70), 7), (2**2000, 0), (-(2**2000), 7), (1e300, 0), (-1e300, 7)):
+        assert bl.pack(x, threshold=threshold).tolist() == [[expected]]
+    if np.dtype(dtype).kind == "f":
+        assert bl.pack(np.array([np.inf, -np.inf, 0], dtype), threshold=2**2000).tolist() == [1]
+
+
+@pytest.mark.usefixtures("variant")
+def test_a_python_number_takes_the_type_of_floats_and_numpys_own_does_not():
+    for dtype in (np.float16, np.float32, ">f4"):
+        x = np.array([0.7], dtype)
+        assert bl.pack(x, threshold=0.7).tolist() == [1]
+        assert bl.pack(x, threshold=np.float64(0.7)).tolist() == [int(float(x[0]) >= 0.7)]
 
 
 @pytest.mark.usefixtures("variant")

@@ -63,6 +63,29 @@ def test_convolutions(way, bits, pad_value, rng):
             np.testing.assert_array_equal(got, reached)
 
 
+@pytest.mark.parametrize("pad_value", [0, 1, -1])
+def test_convolutions_of_one_row_or_column(way, pad_value, rng):
+    """A stride leaves views of a canvas whose pixels do not lie side by side."""
+    for image, kernel, stride in (
+        ((1, 9), (1, 3), (1, 2)),
+        ((9, 1), (3, 1), (2, 1)),
+        ((1, 9), (1, 2), (1, 3)),
+        ((2, 7), (2, 2), (2, 2)),
+        ((7, 2), (3, 2), (3, 1)),
+        ((5, 6), (5, 2), (1, 2)),
+        ((3, 3), (3, 3), (2, 2)),
+    ):
+        for batch in (1, 3, 5):
+            g_size = geometry(image, kernel, stride, 0, 0).out_size
+            g, x = codes(rng, 2, batch, *g_size, 7), packed(signs(rng, batch, *image, 70))
+            options = {"stride": stride, "pad_value": pad_value}
+            with bl.use_backend("reference"):
+                expected = bl.conv2d_grad_weight(g, x, 70, kernel, **options)
+            out = np.full_like(expected, 3)
+            bl.conv2d_grad_weight(g, x, 70, kernel, bits=2, accumulate=True, out=out, **options)
+            np.testing.assert_array_equal(out, expected + 3)
+
+
 def test_a_value_of_more_bits_in_a_convolution(way, rng):
     g = codes(rng, 4, 2, 5, 6, 7)
     g[1, 4, 5, 6] = 8

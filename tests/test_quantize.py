@@ -309,3 +309,29 @@ def test_requantize_keeps_what_fits(rng):
 def test_errors(arguments, options, error, message):
     with pytest.raises(error, match=message):
         bl.quantize(*arguments, **options)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("axis", [None, 0])
+def test_powers_of_two_of_the_smallest_numbers(axis):
+    """The scale is what the formula says, and no code is worth nothing."""
+    g = np.array([[1e-45, -3e-45, 0], [1e-40, 2e-38, -1e-38]], dtype=np.float32)
+    q = bl.quantize(g, 5, axis=axis, scheme="power-of-two")
+    largest = np.abs(g).max(axis=None if axis is None else 1, keepdims=axis is not None).astype(np.float64)
+    np.testing.assert_array_equal(q.scale, 2.0 ** (np.rint(np.log2(largest)) - 16))
+    wide = q.values * q.scale
+    assert (np.sign(wide) == np.where(g < 0, -1, 1)).all()
+    most = np.abs(g) == largest
+    assert (np.abs(wide[most]) >= np.abs(g[most]).astype(np.float64) / 3).all()
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("bits", range(2, 17))
+def test_the_largest_numbers_stay_finite(bits, scheme):
+    most = np.finfo(np.float32).max
+    for g in ([most], [-most], [most, -most], [0, most], [-most, most / 3]):
+        g = np.array(g, dtype=np.float32)
+        q = bl.quantize(g, bits, scheme=scheme)
+        found = q.dequantize().astype(np.float64)
+        assert np.isfinite(found).all()
+        assert (np.abs(found - g) <= float(q.scale)).all()

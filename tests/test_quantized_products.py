@@ -7,7 +7,7 @@ import pytest
 from oracles import ROUNDING, gradients, real
 
 import bitlearn as bl
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 
 
 def close(got, exact, magnitude):

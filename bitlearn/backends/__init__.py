@@ -23,6 +23,7 @@ from functools import cache
 import numpy as np
 
 from bitlearn.backends.reference import KERNELS as _SPECIFICATION
+from bitlearn.errors import brief
 from bitlearn.panels import ROWS_WORTH_PANELS
 
 Kernel = Callable[..., None]
@@ -84,11 +85,11 @@ def check(choice: str) -> str:
     """
     backend = choice.split(":")[0] if isinstance(choice, str) else None
     if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or a variant of them, got {choice!r}")
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or a variant of them, got {brief(choice)}")
     found, reasons = _load(backend)
     if not found or (choice != backend and choice not in found):
         reason = reasons.get(choice) or reasons.get(backend) or f"known here are {', '.join(found)}"
-        raise ValueError(f"backend {choice!r} is not available: {reason}")
+        raise ValueError(f"backend {brief(choice)} is not available: {reason}")
     return choice
 
 
@@ -228,14 +229,16 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     ...     bl.which("xnor_matmul")
     'reference'
     """
-    if kernel not in KERNELS:
-        near = get_close_matches(str(kernel), KERNELS, 3, 0.5)
+    if not isinstance(kernel, str) or kernel not in KERNELS:
+        name = brief(kernel)
+        near = get_close_matches(name.strip("'"), KERNELS, 3, 0.5)
         meant = f"; perhaps {' or '.join(near)}" if near else ""
-        raise ValueError(f"kernel must be the name of a kernel, got {kernel!r}{meant}")
+        raise ValueError(f"kernel must be the name of a kernel, got {name}{meant}")
     if shape is None:
         return _resolve(kernel, current())[0]
-    if len(shape) != 3 or any(size < 0 for size in shape):
-        raise ValueError(f"shape must be three sizes (M, N, n), got {shape!r}")
+    sizes = shape if isinstance(shape, (tuple, list)) else ()
+    if len(sizes) != 3 or not all(isinstance(size, (int, np.integer)) and 0 <= size < 2**63 for size in sizes):
+        raise ValueError(f"shape must be three sizes (M, N, n), got {brief(shape)}")
     # A product of so many rows is run on panels.
     on_panels = f"{kernel}_panels"
     runs = on_panels if shape[0] >= ROWS_WORTH_PANELS and on_panels in KERNELS else kernel

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import WORD, Bits
+from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.nn.layer import Arrays, Layer
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Inference
 from bitlearn.nn.value import Value
+from bitlearn.ops import check
 from bitlearn.ops.dispatch import chosen
 from bitlearn.program import Array, Program
 from bitlearn.threads import get_num_threads
@@ -163,6 +164,8 @@ def check_batch(x: Batch, spec: Spec) -> np.ndarray:
             raise TypeError(f"examples must be Bits, got {type(x).__name__}")
         if x.shape[1:] != spec.shape:
             raise ValueError(f"examples must have shape {spec.shape}, got {x.shape[1:]}")
+        if x.words.shape[-1] != words_for(x.n):  # an array can be given another shape in place
+            raise ValueError(f"examples must have {words_for(x.n)} words in their last axis, got {x.words.shape[-1]}")
         return x.words.astype(WORD, copy=False)
     if not isinstance(x, np.ndarray):
         raise TypeError(f"examples must be an array of {spec.dtype}, got {type(x).__name__}")
@@ -170,4 +173,4 @@ def check_batch(x: Batch, spec: Spec) -> np.ndarray:
         raise ValueError(f"examples must have shape {spec.shape}, got {x.shape[1:]}")
     if x.dtype != spec.dtype:
         raise TypeError(f"examples must be {spec.dtype}, got {x.dtype}")
-    return x
+    return check.array("examples", x)

@@ -19,6 +19,7 @@ from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
+from bitlearn.ops import check
 from bitlearn.program import Array
 
 #: Running statistics keep this share at each step.
@@ -33,8 +34,8 @@ class Normalization(Layer):
     """
 
     def __init__(self, *, norm: str | None = None):
-        if norm not in (None, "l1", "l2"):
-            raise ValueError(f"norm must be 'l1' or 'l2', got {norm!r}")
+        if norm is not None:
+            check.choice("norm", norm, ("l1", "l2"))
         self.norm = norm
 
     def infer(self, spec: Spec) -> Spec:

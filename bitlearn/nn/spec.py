@@ -9,11 +9,19 @@ from typing import Literal
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
+from bitlearn.errors import brief
+from bitlearn.ops import check
 
 #: What one input code is worth: codes of -128 to 127 stand for real numbers in [-1, 1).
 CODE_UNIT = 2.0**-7
 
 Kind = Literal["codes", "bits", "sums", "real"]
+_TYPES: dict[str, tuple[type, ...]] = {
+    "codes": (np.int8,),
+    "bits": (np.uint64,),
+    "sums": (np.int16, np.int32),
+    "real": (np.float32,),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,11 @@ class Spec:
     unit : float
         What 1 stands for, a power of two: 1/128 for input codes and their sums.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Where there is no such type.
+
     Examples
     --------
     >>> Spec.bits((8, 8, 65)).array_shape(2)
@@ -42,20 +55,29 @@ class Spec:
     dtype: np.dtype
     unit: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.shape, (tuple, list)):
+            raise TypeError(f"shape must be a tuple of sizes, got {brief(self.shape)}")
+        object.__setattr__(self, "shape", tuple(check.count("a size", size) for size in self.shape))
+        check.choice("kind", self.kind, tuple(_TYPES))
+        check.dtype(f"the dtype of {self.kind}", self.dtype, _TYPES[self.kind])
+        if not (isinstance(self.unit, float) and 0 < self.unit < math.inf and math.frexp(self.unit)[0] == 0.5):
+            raise ValueError(f"unit must be a power of two, a float, got {brief(self.unit)}")
+
     @classmethod
     def codes(cls, shape: tuple[int, ...]) -> Spec:
         """Return the type of input codes: int8, worth 1/128 each."""
-        return cls(tuple(shape), "codes", np.dtype(np.int8), CODE_UNIT)
+        return cls(shape, "codes", np.dtype(np.int8), CODE_UNIT)
 
     @classmethod
     def bits(cls, shape: tuple[int, ...]) -> Spec:
         """Return the type of packed ±1 values."""
-        return cls(tuple(shape), "bits", np.dtype(WORD))
+        return cls(shape, "bits", np.dtype(WORD))
 
     @classmethod
     def real(cls, shape: tuple[int, ...]) -> Spec:
         """Return the type of float32 values."""
-        return cls(tuple(shape), "real", np.dtype(np.float32))
+        return cls(shape, "real", np.dtype(np.float32))
 
     @property
     def size(self) -> int:
@@ -75,7 +97,7 @@ class Spec:
 
     def reshaped(self, shape: tuple[int, ...]) -> Spec:
         """Return the type of the same values in another shape."""
-        return replace(self, shape=tuple(shape))
+        return replace(self, shape=shape)
 
     def __str__(self) -> str:
         return f"{self.kind} of shape {self.shape}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
+from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.matmul import RESULT_TYPES
@@ -23,10 +24,11 @@ Padding = int | tuple[int, int] | Literal["same"]
 def _pair(name: str, value: object, least: int) -> tuple[int, int]:
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ValueError(f"{name} must be an integer or a pair (height, width), got {value!r}")
-        return check.count(name, value[0], least=least), check.count(name, value[1], least=least)
-    number = check.count(name, value, least=least)
-    return number, number
+            raise ValueError(f"{name} must be an integer or a pair (height, width), got {brief(value)}")
+    else:
+        value = value, value
+    height, width = (check.count(name, each, least=least, most=check.LARGEST_STEP) for each in value)
+    return height, width
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def xnor_conv2d(
     Raises
     ------
     TypeError, ValueError
-        As `xnor_matmul`; and where a stride is below 1, a padding below 0, or the kernel larger than the padded image.
+        As `xnor_matmul`; and where a stride is below 1, a padding below 0, either past ``2**31 - 1``, or the kernel
+        larger than the padded image.
 
     Notes
     -----

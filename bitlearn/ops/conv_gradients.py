@@ -8,27 +8,29 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bitlearn.errors import brief
 from bitlearn.ops import check, planes
 from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
 from bitlearn.ops.conv_planes import WeightPlanes, input_values
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradient_operands import GradientOperand, check_terms, gradient, scaled_product
 from bitlearn.ops.gradients import Output, weight_gradient
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
+from bitlearn.threads import resolve
 
 
 def _spatial(name: str, shape: object, full: tuple[int | None, int | None, int | None, int | None]) -> tuple[int, int]:
     """Return (height, width) of a shape given as those two or as all four sizes, checked against the known ones."""
     if not isinstance(shape, (tuple, list)):
-        raise TypeError(f"{name} must be a tuple of sizes, got {shape!r}")
+        raise TypeError(f"{name} must be a tuple of sizes, got {brief(shape)}")
     sizes = tuple(check.count(name, size) for size in shape)
     if len(sizes) == 2:
         return sizes[0], sizes[1]
     known = tuple(size if size is not None else got for size, got in zip(full, sizes, strict=False))
     if len(sizes) != 4 or sizes != known:
         wanted = tuple("any" if size is None else size for size in full)
-        raise ValueError(f"{name} must be (height, width) or {wanted}, got {sizes}")
+        raise ValueError(f"{name} must be (height, width) or {wanted}, got {brief(sizes)}")
     return sizes[1], sizes[2]
 
 
@@ -100,7 +102,8 @@ def conv2d_grad_input(
     shape = (batch, *size, n)
     terms = math.prod(kernels.shape[:3])
     check_terms(ready, terms)
-    result = check.output(out, shape, ready.result, [ready.source, w])
+    threads = resolve(threads)
+    result = check.output(out, shape, ready.result, [*ready.inputs, w])
     pixels, taps = batch * size[0] * size[1], kernels.shape[1] * kernels.shape[2]
     by_planes: Callable[[np.ndarray], None] | None = None
     if windows.stride == (1, 1) and ready.on_planes(pixels, terms, n, max(taps, 1)):

@@ -72,8 +72,8 @@ def _canvas(x: np.ndarray, n: int, size: tuple[int, int], windows: Geometry) -> 
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
-    """Return (batch, height, width, channels) as (pixels, channels)."""
-    return images.reshape(math.prod(images.shape[:3]), images.shape[3])
+    """Return (batch, height, width, channels) as (pixels, channels), in C order: `reshape` alone may leave a view."""
+    return np.ascontiguousarray(images.reshape(math.prod(images.shape[:3]), images.shape[3]))
 
 
 def _outside(extent: int, tap: int, stride: int, padding: int, size: int) -> list[int]:

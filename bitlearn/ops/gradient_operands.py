@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bitlearn.errors import brief
+from bitlearn.ops import check
 from bitlearn.ops.dispatch import planes_pay, run
 from bitlearn.ops.planes import check_width, width
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantize import channel_magnitudes
+from bitlearn.ops.quantized import Quantized
 from bitlearn.threads import resolve
 
 _RESULT: dict[np.dtype, np.dtype] = {np.dtype(np.int8): np.dtype(np.int32), np.dtype(np.int16): np.dtype(np.int64)}
@@ -26,7 +29,8 @@ class GradientOperand:
     scale: np.ndarray | None
     zero_point: np.ndarray | int
     result: np.dtype
-    source: object
+    #: What it was made of, as it was given.
+    inputs: tuple[object, ...]
     bits: int | None = None
 
     def on_planes(self, rows: int, depth: int, columns: int, taps: int = 1, *, passes: int = 0) -> bool:
@@ -35,9 +39,9 @@ class GradientOperand:
         Raises ValueError where a value needs more bits than was said, whichever way is taken; planes find that as they
         are split.
         """
-        if self.bits is None or self.shifted:
+        if self.bits is None:
             return False
-        if planes_pay(self.bits, rows, depth, columns, taps, passes=passes):
+        if not self.shifted and planes_pay(self.bits, rows, depth, columns, taps, passes=passes):
             return True
         check_width(self.parts[0], self.bits)
         return False
@@ -67,19 +71,19 @@ def _of_axis(name: str, value: object, shape: tuple[int, ...], axis: int) -> np.
 
 def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = None) -> GradientOperand:
     """Check a gradient whose scales, if quantized, may vary along `axis` only, and that needs so many bits."""
+    inputs: tuple[object, ...]
     if isinstance(g, Quantized):
-        source: object = g.values
-        values = np.asarray(source)
+        values, inputs = g.values, (g.values, g.scale, g.zero_point)
         scale = _of_axis("scale", g.scale, values.shape, axis)
         zero = g.zero_point  # mostly an int: `np.any` of one takes longer than the rest of these lines
         shifted = zero != 0 if isinstance(zero, int) else np.any(zero)
         zero_point = _of_axis("zero_point", zero, values.shape, axis) if shifted else 0
         result = FLOAT32
     else:
-        source = g
-        values = np.asarray(g)
+        values, inputs = check.array("g", g), (g,)
         if values.dtype.kind == "f":
-            values = values.astype(np.float32, copy=False)
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float32, copy=False)
         scale, zero_point, result = None, 0, _RESULT.get(values.dtype, FLOAT32)
     if values.ndim != ndim:
         raise ValueError(f"g must have {ndim} dimensions, got shape {values.shape}")
@@ -88,18 +92,28 @@ def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = 
         half = values >> 1
         parts: tuple[np.ndarray, ...] = (half.astype(np.int16), (values - half).astype(np.int16))
     elif values.dtype in (np.int8, np.int16, np.float32):
-        ready = values.flags.c_contiguous and values.flags.aligned  # asked first: `require` takes longer to say so
-        parts = (values if ready else np.require(values, requirements=["C", "A"]),)
+        parts = (check.ready(values, values.dtype),)
     else:
-        raise TypeError(f"g must be int8, int16, floating or quantized, got dtype {values.dtype}")
+        raise TypeError(f"g must be int8, int16, floating or quantized, got dtype {brief(values.dtype)}")
     known = width(bits, g.bits if isinstance(g, Quantized) else None, values.dtype)
-    return GradientOperand(parts, scale, zero_point, result, source, known)
+    return GradientOperand(parts, scale, zero_point, result, inputs, known)
 
 
 def check_terms(g: GradientOperand, terms: int) -> None:
     """Raise where a sum of `terms` int8 products may leave int32."""
     if g.parts[0].dtype == np.int8 and terms >= 2**24:
         raise ValueError(f"an int8 g must be summed over fewer than {2**24} terms, got {terms}: use int16")
+
+
+def check_room(g: GradientOperand, terms: int, out: np.ndarray) -> None:
+    """Raise where sums of `terms` products, added to the integers of `out`, may leave its type."""
+    if out.dtype.kind == "i":
+        added = terms * 2 ** ((g.bits or 8 * g.parts[0].itemsize) - 1)
+        most, found = np.iinfo(out.dtype).max - added, int(channel_magnitudes(out.reshape(1, 1, out.size))[0])
+        if found > most:
+            raise ValueError(
+                f"out must hold magnitudes of at most {most} where sums of {terms} terms are added, got {found}"
+            )
 
 
 def _shaped(factor: np.ndarray, ndim: int) -> np.ndarray:
@@ -132,10 +146,10 @@ _SUMS = 2**18
 
 def scale_sums(sums: np.ndarray, g: GradientOperand, out: np.ndarray, rows: slice, threads: int | None) -> None:
     """Write exact sums, some of a result's rows, times the scale of g to `out`."""
-    scale = np.atleast_1d(np.asarray(g.scale, dtype=np.float64))
+    scale = np.array(g.scale, dtype=np.float64, ndmin=1)
     some = scale[rows] if scale.size > 1 else scale
-    columns = math.prod(sums.shape[1:])
-    run("scale_sums", (sums.reshape(-1, columns), some, out.reshape(-1, columns)), threads=threads)
+    whole = len(sums), math.prod(sums.shape[1:])
+    run("scale_sums", (sums.reshape(whole), some, out.reshape(whole)), threads=threads)
 
 
 def scaled_product(

@@ -16,6 +16,7 @@ from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradient_operands import (
     FLOAT32,
     GradientOperand,
+    check_room,
     check_terms,
     gradient,
     product,
@@ -23,8 +24,10 @@ from bitlearn.ops.gradient_operands import (
     scaled_product,
 )
 from bitlearn.ops.planes import Planes
-from bitlearn.ops.quantize import Quantized
+from bitlearn.ops.quantized import Quantized
+from bitlearn.ops.thresholds import least_float
 from bitlearn.ops.weights import PackedWeights, weight_words
+from bitlearn.threads import resolve
 
 Output = Literal["values", "sign"]
 
@@ -88,7 +91,8 @@ def grad_input(
     if k != len(weights):
         raise ValueError(f"g must have as many columns as w has rows, got shapes {(m, k)} and {weights.shape}")
     check_terms(ready, k)
-    result = check.output(out, (m, n), ready.result, [ready.source, w])
+    threads = resolve(threads)
+    result = check.output(out, (m, n), ready.result, [*ready.inputs, w])
     planes: Planes | None = None
     if ready.on_planes(m, k, n):
         planes = Planes(ready.parts[0], ready.bits or 8, weights, n, columns=False, threads=threads)
@@ -136,15 +140,19 @@ def weight_gradient(
     check.choice("output", output, ("values", "sign"))
     n = shape[-1]
     words_shape = (*shape[:-1], bits.words_for(n))
-    check_terms(g, math.prod(g.parts[0].shape[:-1]))
-    inputs = [g.source, x]
+    accumulate, threshold = check.flag("accumulate", accumulate), check.number("threshold", threshold)
+    threads = resolve(threads)
+    terms = math.prod(g.parts[0].shape[:-1])
+    check_terms(g, terms)
+    inputs = [*g.inputs, x]
     if output == "values":
-        if mask is not None or (threshold if type(threshold) in (int, float) else np.any(threshold)):
+        if mask is not None or threshold:
             raise ValueError("threshold and mask must be left out with output 'values', got one of them")
         if accumulate and out is None:
             raise ValueError("out must be given with accumulate=True, got None")
         result = check.output(out, shape, g.result, inputs)
-
+        if accumulate:
+            check_room(g, terms, result)
         found = planes()
 
         def add(part: np.ndarray, into: np.ndarray, accumulate: bool = True) -> None:
@@ -171,17 +179,15 @@ def weight_gradient(
     kept = bits.ones(shape[:-1], n) if mask is None else check.words("mask", mask, n)
     if kept.shape != words_shape:
         raise ValueError(f"mask must have shape {words_shape}, got {kept.shape}")
-    if np.asarray(threshold).shape != () or not np.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite scalar, got {threshold!r}")
     result = check.output(out, words_shape, WORD, [*inputs, mask])
     if len(g.parts) > 1 or g.shifted:
         raise ValueError("g must be symmetric and linear with output 'sign', got a zero point or powers of two")
-    bounds = np.broadcast_to(np.float64(threshold), shape[:1])
-    if g.scale is not None:
-        bounds = bounds / g.scale
+    bounds = np.full(shape[:1], threshold)
     if g.total == FLOAT32:
-        bounds = np.ascontiguousarray(bounds, dtype=np.float32)
+        bounds = least_float(bounds, FLOAT32)
     else:
+        with np.errstate(over="ignore"):
+            bounds /= 1 if g.scale is None else g.scale
         bounds = np.clip(np.ceil(bounds), -(2.0**62), 2.0**62).astype(np.int64)
     if isinstance(by_planes := planes(), Planes):
         by_planes.signs(n, bounds, kept, result)
@@ -221,7 +227,8 @@ def grad_weight(
     mask : array_like of uint64, shape (N, words), optional
         With "sign": where it is clear, so is the result.
     accumulate : bool
-        Add to `out` instead of overwriting it; not with "sign".
+        Add to `out` instead of overwriting it; not with "sign". Integers that may then pass their type are refused: the
+        largest magnitude in `out`, plus `M` times the largest that a value of `g` can have, must fit.
     out : ndarray, optional
         Of the type and shape below.
     threads : int, optional
@@ -236,10 +243,11 @@ def grad_weight(
     Raises
     ------
     TypeError
-        Where `g` has another type, or `x` or `mask` is not uint64.
+        Where `g` has another type, `x` or `mask` is not uint64, `accumulate` no bool or `threshold` no real number.
     ValueError
         Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`,
-        `accumulate` is without `out` or with "sign", or `threshold` or `mask` is with "values".
+        `accumulate` is without `out`, with an `out` too large to be added to or with "sign", or `threshold` or `mask`
+        is with "values".
 
     Examples
     --------

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, WORD_BITS, words_for
+from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.ops.layout import last, volumes
+from bitlearn.ops.thresholds import limits_of
 
 BitOrder = Literal["little", "big"]
 
@@ -21,46 +23,25 @@ _ZEROS = {
     for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 }
 _TRUE = _ZEROS[np.dtype(bool)]
-# What is compared by NumPy is so many values at a time.
-_COMPARED_VALUES = 2**16
+# What has no kernel is copied so many values at a time.
+_COPIED_VALUES = 2**16
 
 
-def _limits(threshold: ArrayLike, bound: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
-    """Return the least values of `dtype` that NumPy finds ``>= threshold``, or None where there is no such array."""
-    # A Python scalar takes the type of x, as it does in ``x >= threshold``; and what is beyond it is never reached.
-    weak = type(threshold) in (int, float)
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            wanted = bound.astype(np.result_type(dtype, threshold if weak else bound.dtype))
-            limits = wanted.astype(dtype).reshape(-1)
-            low = limits < wanted
-            limits[low] = np.nextafter(limits[low], dtype.type(np.inf))
-        return limits
-    info = np.iinfo(dtype)
-    if bound.dtype.kind == "f":
-        # Integers of 64 bits are rounded before NumPy compares them with a float.
-        reach = 2**53 if dtype.itemsize == 8 else 2**33
-        if not (np.abs(bound) <= reach).all():
-            return None
-        bound = np.ceil(bound).astype(np.int64)
-    if (bound > info.max).any():
-        return None
-    return np.maximum(bound, info.min).astype(dtype).reshape(-1)
-
-
-def _pack_compared(values: np.ndarray, threshold: ArrayLike, bound: np.ndarray, result: np.ndarray) -> None:
-    """Pack what no kernel compares: NumPy does, a block of values at a time."""
-    n = values.shape[-1]
-    columns = min(n, _COMPARED_VALUES)
-    rows = _COMPARED_VALUES // columns if columns == n else 1
+def _pack_copies(values: np.ndarray, limits: np.ndarray, result: np.ndarray) -> None:
+    """Pack what no kernel reads as it lies, by copies of a block of values at a time."""
+    n, kind = values.shape[-1], limits.dtype
+    columns = min(n, _COPIED_VALUES)
+    rows = _COPIED_VALUES // columns if columns == n else 1
     for volume, packed in volumes(values, result, 1):
         for part, words in zip(volume, packed, strict=True):
             for i in range(0, len(part), rows):
                 for j in range(0, n, columns):
-                    limit = bound[j : j + columns] if bound.ndim else threshold
-                    flags = part[i : i + rows, j : j + columns] >= limit
+                    block = part[i : i + rows, j : j + columns].astype(kind, order="C")
+                    limit = limits[j : j + columns] if limits.size > 1 else limits
+                    if kind not in _ZEROS:
+                        block, limit = block >= limit, _TRUE
                     to = words[i : i + rows, j // WORD_BITS : words_for(j + columns)]
-                    run("pack", (flags[None], _TRUE, to[None]))
+                    run("pack", (block[None], limit, to[None]))
 
 
 def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndarray | None = None) -> np.ndarray:
@@ -73,8 +54,8 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     axis : int
         The axis to pack; another axis than the last is moved last first.
     threshold : array_like
-        A scalar, or an array of shape (n,) along the packed axis. Compared as NumPy compares it with `x`. Not for
-        bool, whose bits are the values.
+        A scalar, or an array of shape (n,) along the packed axis. Compared exactly, whatever the two types; but a
+        Python number takes the type of floats first, as in NumPy. Not for bool, whose bits are the values.
     out : ndarray of uint64, shape (..., ceil(n / 64)), optional
         Where to write; C-contiguous and not overlapping `x`.
 
@@ -96,8 +77,8 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     zero-padded to whole words.
 
     Integers of 1 to 8 bytes, float16, float32, float64 and bool are read as they lie, whatever the strides and the
-    axis: one pass over `x`, nothing of it copied. What has no kernel (longdouble, a foreign byte order, a threshold
-    that no value of the type expresses) is compared by NumPy, 65,536 values at a time.
+    axis: one pass over `x`, nothing of it copied. What has no kernel (longdouble, a foreign byte order, an odd address)
+    is copied 65,536 values at a time.
 
     Examples
     --------
@@ -105,42 +86,42 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     >>> bl.pack([0.5, -2.0, 0.0, 3.0])
     array([13], dtype=uint64)
     """
-    values = np.asarray(x)
+    values = check.array("x", x)
     kind = values.dtype
     if kind.kind not in "fiub":
-        raise TypeError(f"x must be real numbers or bool, got dtype {kind}")
+        raise TypeError(f"x must be real numbers or bool, got dtype {brief(kind)}")
     if values.ndim == 0:
         raise ValueError("x must have at least one dimension, got a scalar")
     if type(axis) is not int or axis != -1:
         values = last(values, check.axis("axis", axis, values.ndim))
     n = values.shape[-1]
-    limits = _ZEROS.get(kind)
+    zero = limits = _ZEROS.get(kind)
+    never = None
     given: type = type(threshold)
     plain = given is int and threshold == 0
-    bound = _TRUE
     if not plain:
-        bound = np.asarray(threshold)
-        if bound.dtype.kind not in "fiu":
-            raise TypeError(f"threshold must be real numbers, got dtype {bound.dtype}")
+        bound = check.array("threshold", threshold)
+        if bound.dtype.kind not in "fiu" and given is not int:
+            raise TypeError(f"threshold must be real numbers, got dtype {brief(bound.dtype)}")
         if bound.shape not in ((), (n,)):
             raise ValueError(f"threshold must be a scalar or of shape ({n},), got shape {bound.shape}")
-    result = check.output(out, (*values.shape[:-1], words_for(n)), WORD, (values, threshold))
-    if kind.kind == "b":
-        if not plain and bound.any():
+        if kind.kind == "b" and bound.any():
             raise ValueError("threshold must be 0 for bool, whose bits are the values")
-    elif limits is not None and not plain:
-        limits = _limits(threshold, bound, kind)
+    result = check.output(out, (*values.shape[:-1], words_for(n)), WORD, (x, threshold))
     if not result.size:
         return result
+    if not plain and kind.kind != "b":
+        limits, never = limits_of(threshold, bound, kind.newbyteorder("="))
     flags = values.flags
-    if limits is None or not flags.aligned:
-        _pack_compared(values, 0 if plain else threshold, np.asarray(threshold), result)
-        return result
-    if flags.c_contiguous:
+    if zero is None or not flags.aligned:
+        _pack_copies(values, np.zeros(1, kind.newbyteorder("=")) if limits is None else limits, result)
+    elif flags.c_contiguous:
         lookup("pack")(values, limits, result)
     else:
         for volume, packed in volumes(values, result, 1):
             run("pack", (volume, limits, packed))
+    if never is not None and never.any():
+        result &= pack(np.broadcast_to(~never, n))
     return result
 
 
@@ -174,9 +155,9 @@ def unpack(words: ArrayLike, n: int, *, dtype: DTypeLike = np.int8) -> np.ndarra
     """
     n = check.count("n", n)
     source = check.words("words", words, n)
-    kind = np.dtype(dtype)
-    if kind.kind not in "if":
-        raise TypeError(f"dtype must be a signed integer or floating type, got {kind}")
+    kind = check.kind(dtype)
+    if kind is None or kind.kind not in "if":
+        raise TypeError(f"dtype must be a signed integer or floating type, got {brief(kind or dtype)}")
     known = kind in _ZEROS
     result = np.empty((*source.shape[:-1], n), dtype=kind if known else np.int8)
     if result.size:
@@ -216,9 +197,9 @@ def from_packbits(bytes: ArrayLike, n: int, *, bitorder: BitOrder = "little") ->
     """
     n = check.count("n", n)
     check.choice("bitorder", bitorder, ("little", "big"))
-    source = np.asarray(bytes)
+    source = check.array("bytes", bytes)
     if source.dtype != np.uint8:
-        raise TypeError(f"bytes must have dtype uint8, got {source.dtype}")
+        raise TypeError(f"bytes must have dtype uint8, got {brief(source.dtype)}")
     if source.ndim == 0 or source.shape[-1] != -(-n // 8):
         raise ValueError(f"bytes must have {-(-n // 8)} bytes in its last axis for n={n}, got shape {source.shape}")
     return pack(np.unpackbits(source, axis=-1, count=n, bitorder=bitorder).astype(bool))
@@ -285,9 +266,9 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
     >>> bl.popcount(bl.pack([[1.0, -1.0, 1.0], [-1.0, -1.0, -1.0]]))
     array([2, 0])
     """
-    source = np.asarray(words)
+    source = check.array("words", words)
     if source.dtype != WORD:
-        raise TypeError(f"words must be packed words of dtype uint64, got dtype {source.dtype}")
+        raise TypeError(f"words must be packed words of dtype uint64, got dtype {brief(source.dtype)}")
     if source.ndim == 0:
         raise ValueError(f"words must have at least 1 dimensions, got shape {source.shape}")
     if axis is None:

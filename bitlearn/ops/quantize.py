@@ -1,10 +1,9 @@
-"""Gradients in a few bits: integers, a scale and a zero point."""
+"""From real numbers to a few bits: scales, codes and random rounding."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
@@ -12,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn import threads as threading
+from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
+from bitlearn.ops.quantized import Quantized
 from bitlearn.rng import Key
 
 Scheme = Literal["symmetric", "affine", "power-of-two"]
@@ -28,44 +29,6 @@ _WORK = 2
 _FEW = 2**10
 _SMALLEST = np.finfo(np.float32).tiny
 Piece = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """Integers that stand for real numbers: ``g ≈ (values - zero_point) * scale``.
-
-    Parameters
-    ----------
-    values : ndarray of int8 (2 to 8 bits), int16 (9 to 16 bits) or int32 (powers of two)
-    scale : float or ndarray
-        A scalar, or of a shape that broadcasts against `values` where an axis has its own scales.
-    zero_point : int or ndarray of int64
-        The code of zero, of the shape of `scale`; 0 where the scheme is symmetric.
-    bits : int
-        How many bits a value takes.
-    """
-
-    values: np.ndarray
-    scale: float | np.ndarray
-    zero_point: int | np.ndarray
-    bits: int
-
-    def dequantize(self) -> np.ndarray:
-        """Return the real numbers as float32.
-
-        Returns
-        -------
-        ndarray of float32, shape of `values`
-            ``(values - zero_point) * scale``, computed in float64.
-
-        Examples
-        --------
-        >>> import bitlearn as bl
-        >>> bl.quantize([1.0, -0.5, 0.0], 8).dequantize().round(2).tolist()
-        [1.0, -0.5, 0.0]
-        """
-        shifted = self.values.astype(np.float64) - self.zero_point
-        return (shifted * self.scale).astype(np.float32)
 
 
 def quantize(
@@ -123,11 +86,11 @@ def quantize(
     >>> q.values, q.scale
     (array([[ 0,  2, -7]], dtype=int8), np.float32(0.14285715))
     """
-    x = np.asarray(g)
+    x = check.array("g", g)
     if x.dtype.kind not in "fiub":
-        raise TypeError(f"g must be real numbers, got dtype {x.dtype}")
+        raise TypeError(f"g must be real numbers, got dtype {brief(x.dtype)}")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-        x = np.ascontiguousarray(x, dtype=np.float32).reshape(x.shape)
+        x = check.ready(x, np.dtype(np.float32))
     check.choice("scheme", scheme, ("symmetric", "affine", "power-of-two"))
     check.choice("rounding", rounding, ("nearest", "stochastic"))
     bits = check.count("bits", bits, least=2)
@@ -136,17 +99,17 @@ def quantize(
         raise ValueError(f"bits must be at most {most} for scheme {scheme!r}, got {bits}")
     if axis is not None:
         axis = check.axis("axis", axis, x.ndim) % x.ndim
-    if rounding == "stochastic" and (rng is None or scheme == "power-of-two"):
-        raise ValueError(f"rounding 'stochastic' needs rng and a linear scheme, got rng={rng!r} and scheme {scheme!r}")
+    key = rng if rng is None or isinstance(rng, Key) else Key(check.count("rng", rng, most=2**64 - 1))
+    if rounding == "nearest":
+        key = None
+    elif key is None or scheme == "power-of-two":
+        raise ValueError(f"rounding 'stochastic' needs rng and a linear scheme, got rng={rng} and scheme {scheme!r}")
 
     source = by_channel(x, axis)
     shape = source.shape
     largest = channel_magnitudes(source)
     if not np.isfinite(largest).all():
         raise ValueError("g must be finite in float32, got NaN or infinity")
-    key = None
-    if rounding == "stochastic":
-        key = rng if isinstance(rng, Key) else Key(check.count("rng", rng))
 
     limit = 2 ** (bits - 1) - 1
     zero_point = np.zeros(shape[1], dtype=np.int64)
@@ -307,7 +270,7 @@ def _powers_of_two(x: np.ndarray, largest: np.ndarray, exponents: int) -> tuple[
     mantissa, exponent = np.frexp(largest)
     # The value of code 1: 2**(-half - bias), with bias = half - round(log2(largest)).
     smallest = exponent.astype(np.int64) - (mantissa < np.sqrt(0.5)) - exponents
-    scale = np.where(largest == 0, 1, np.ldexp(1.0, smallest)).astype(np.float32)
+    scale = np.where(largest == 0, 1, np.ldexp(1.0, smallest))  # float64: those of subnormal numbers are below float32
     return np.ascontiguousarray(values.reshape(moved.shape).swapaxes(0, 1)), scale
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bitlearn.bits import WORD
+from bitlearn.bits import WORD, words_for
+from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import bound, run
 from bitlearn.panels import from_panels, panel_words
@@ -32,18 +33,40 @@ class PackedWeights:
         Of the words that it was made from.
     n : int
         How many values the last axis holds.
+
+    Raises
+    ------
+    TypeError
+        Where `panels` is no array of uint64, `shape` no tuple, or a number no integer.
+    ValueError
+        Where they do not fit each other.
     """
 
     __slots__ = ("_kinds", "_products", "chosen", "n", "panels", "shape")
 
     def __init__(self, panels: np.ndarray, shape: tuple[int, ...], n: int) -> None:
-        self.panels = panels
-        self.shape = shape
-        self.n = n
+        n = check.count("n", n)
+        if not isinstance(shape, tuple) or len(shape) < 2:
+            raise TypeError(f"shape must be a tuple of at least two sizes, got {brief(shape)}")
+        shape = tuple(check.count("shape", size) for size in shape)
+        if shape[-1] != words_for(n):
+            raise ValueError(f"shape must end in {words_for(n)} words to hold n={n} values, got {shape}")
+        wanted = panel_words(shape[0], math.prod(shape[1:]))
+        panels = check.words("panels", panels, None, 1)
+        if len(panels) != wanted:
+            raise ValueError(f"panels must be {wanted} words for weights of shape {shape}, got {len(panels)}")
+        # A view is copied: what it is a view of could be given as the `out` of a product.
+        self.panels, self.shape, self.n = panels if panels.flags.owndata else panels.copy(), shape, n
         self._products: dict[Callable, Callable] = {}
         #: The products that small calls run, by the choice in force: two look-ups fewer.
         self.chosen: dict[str | None, Callable] = {}
         self._kinds = {each: kind for each, kind in check.DTYPES.items() if n <= check.longest(kind)}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set what is not set yet: kernels trust the sizes."""
+        if name in ("n", "panels", "shape") and hasattr(self, name):
+            raise AttributeError(f"{name} of packed weights must stay as it is, got {brief(value)}")
+        object.__setattr__(self, name, value)
 
     def fits(self, a: object, n: object, dtype: object, out: object) -> bool:
         """Whether a product's arguments are just as its kernel takes them, as they are in a loop over one `out`.
@@ -64,7 +87,7 @@ class PackedWeights:
             and out.flags.num & _WRITABLE == _WRITABLE
             # Both own their memory, or `a` is a view of what another array owns: they do not overlap.
             and a is not out
-            and ((base := a.base) is None or (type(base) is _ARRAY and base is not out and base.base is None))
+            and ((base := a.base) is None or (type(base) is _ARRAY and base is not out and base.flags.owndata))
         )
 
     def product(self, function: Callable) -> Callable:

@@ -6,13 +6,23 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 
+#: Values that are unpacked at a time: they are computed with in 8 bytes each, where the words take a bit.
+BLOCK_VALUES = 2**16
+
+
+def blocks(count, width):
+    """Yield slices that cover range(count): as many rows of `width` values as make a block, at least one."""
+    step = max(1, BLOCK_VALUES // max(width, 1))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
 
 def to_bool(words, n):
     """(..., words) -> (..., n) bool."""
     if n == 0:
         return np.zeros((*words.shape[:-1], 0), dtype=bool)
     as_bytes = np.ascontiguousarray(words).astype(WORD, copy=False).view(np.uint8)
-    return np.unpackbits(as_bytes, axis=-1, count=n, bitorder="little").astype(bool)
+    return np.unpackbits(as_bytes, axis=-1, count=n, bitorder="little").view(bool)
 
 
 def to_signs(words, n):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference.bits import from_bool, to_signs
+from bitlearn.backends.reference.bits import blocks, from_bool, to_signs
 from bitlearn.backends.table import kernel
 from bitlearn.panels import from_panels
 
@@ -14,32 +14,35 @@ def _convolution_work(x, w, *rest):
     return w.size * rest[-1].shape[1] * rest[-1].shape[2]
 
 
-def padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size):
-    """x (batch, h, w, words) -> (batch, rows, columns, n) int64, padded on all sides as far as the windows reach."""
-    signs = to_signs(x, n)
-    batch, h, w = x.shape[:3]
+def padded_signs(image, n, stride, padding, pad_value, out_size, kernel_size):
+    """image (h, w, words) -> (rows, columns, n) int8, padded on all sides as far as the windows reach."""
+    h, w = image.shape[:2]
     need = [(o - 1) * s + k for o, s, k in zip(out_size, stride, kernel_size, strict=True)]
     top, left = padding
-    canvas = np.full((batch, max(need[0], top + h), max(need[1], left + w), n), pad_value, dtype=np.int64)
-    canvas[:, top : top + h, left : left + w] = signs
+    canvas = np.full((max(need[0], top + h), max(need[1], left + w), n), pad_value, dtype=np.int8)
+    for line, words in zip(canvas[top : top + h, left : left + w], image, strict=True):
+        line[...] = to_signs(words, n)
     return canvas
 
 
 def taps(canvas, stride, out_size, kernel_size):
-    """Yield (i, j, window): window (batch, out_h, out_w, n) holds the values under tap (i, j) of the kernel."""
+    """Yield (i, j, window): window (out_h, out_w, n) holds the values under tap (i, j) of the kernel."""
     for i in range(kernel_size[0]):
         for j in range(kernel_size[1]):
-            yield i, j, canvas[:, i :: stride[0], j :: stride[1]][:, : out_size[0], : out_size[1]]
+            yield i, j, canvas[i :: stride[0], j :: stride[1]][: out_size[0], : out_size[1]]
 
 
 def _conv2d(x, w, n, stride, padding, pad_value, out_size):
+    """Yield the convolution of each image (out_h, out_w, k)."""
     kernel_size = w.shape[1:3]
-    canvas = padded_signs(x, n, stride, padding, pad_value, out_size, kernel_size)
-    signs = to_signs(w, n)
-    y = np.zeros((x.shape[0], *out_size, w.shape[0]), dtype=np.int64)
-    for i, j, window in taps(canvas, stride, out_size, kernel_size):
-        y += window @ signs[:, i, j].T
-    return y
+    for image in x:
+        canvas = padded_signs(image, n, stride, padding, pad_value, out_size, kernel_size)
+        y = np.zeros((*out_size, len(w)), dtype=np.int64)
+        for i, j, window in taps(canvas, stride, out_size, kernel_size):
+            for rows in blocks(out_size[0], out_size[1] * n):
+                for o in blocks(len(w), n):
+                    y[rows, :, o] += window[rows].astype(np.int64) @ to_signs(w[o, i, j], n).T
+        yield y
 
 
 @kernel(
@@ -59,7 +62,8 @@ def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
     size of ``out``. out[b, r, c, o] = sum over taps (i, j) and channels of x[b, r * stride + i - top, ...] * w[o, i,
     j]; a tap outside the image counts ``pad_value`` in every channel.
     """
-    out[...] = _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3])
+    for result, y in zip(out, _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]), strict=True):
+        result[...] = y
 
 
 @kernel(
@@ -75,7 +79,8 @@ def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
 )
 def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
     """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]."""
-    from_bool(_conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]) >= threshold, out)
+    for result, y in zip(out, _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]), strict=True):
+        from_bool(y >= threshold, result)
 
 
 def _kernels(panels, k, kernel, words):

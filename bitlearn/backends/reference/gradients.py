@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
+from bitlearn.backends.reference.bits import blocks, from_bool, to_bool, to_signs
 from bitlearn.backends.reference.convolutions import padded_signs, taps
 from bitlearn.backends.table import kernel
 
@@ -27,15 +27,15 @@ def _kernel_gradient_work(g, x, n, stride, padding, pad_value, first, *rest):
     return g.shape[0] * g.shape[1] * g.shape[2] * rest[-1].shape[1] * rest[-1].shape[2] * n // 16
 
 
-def _wide(g):
+def _total(g):
     """The type in which a product with g is summed."""
-    return g.astype(np.float32 if g.dtype.kind == "f" else np.int64)
+    return np.dtype(np.float32 if g.dtype.kind == "f" else np.int64)
 
 
-def _product(g, signs):
-    """g @ signs in g's type, in which what is too large for float32 becomes infinite: whoever asked looks for that."""
+def _add(g, signs, out):
+    """Add g @ signs to out. What is too large for float32 becomes infinite: whoever asked looks for that."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return g @ signs.astype(g.dtype)
+        out += (g.astype(_total(g)) @ signs.astype(_total(g))).astype(out.dtype)
 
 
 @kernel(
@@ -47,8 +47,11 @@ def _product(g, signs):
 )
 def grad_input(g, w, n, out):
     """out[i, j] = sum over k of g[i, k] * w[k, j]."""
-    g = _wide(g)
-    out[...] = _product(g, to_signs(w, n))
+    out[...] = 0
+    for j in blocks(len(w), n):
+        signs = to_signs(w[j], n)
+        for i in blocks(len(g), n):
+            _add(g[i, j], signs, out[i])
 
 
 @kernel(
@@ -61,10 +64,12 @@ def grad_input(g, w, n, out):
 )
 def grad_weight(g, x, n, first, accumulate, out):
     """out[o, j] = sum over i of g[i, first + o] * x[i, j], added to out with accumulate."""
-    gt = _wide(g[:, first : first + len(out)]).T
     if not accumulate:
         out[...] = 0
-    out += _product(gt, to_signs(x, n)).astype(out.dtype)
+    for i in blocks(len(x), n):
+        signs = to_signs(x[i], n)
+        for o in blocks(len(out), n):
+            _add(g[i, first + o.start : first + o.stop].T, signs, out[o])
 
 
 @kernel(
@@ -78,9 +83,10 @@ def grad_weight(g, x, n, first, accumulate, out):
 )
 def grad_weight_sign(g, x, n, first, threshold, mask, out):
     """bit[o, j] = (sum over i of g[i, first + o] * x[i, j]) >= threshold[o], and clear where mask is."""
-    gt = _wide(g[:, first : first + len(out)]).T
-    values = _product(gt, to_signs(x, n))
-    from_bool((values >= threshold[:, None]) & to_bool(mask, n), out)
+    for o in blocks(len(out), n):
+        values = np.empty((len(out[o]), n), dtype=_total(g))
+        grad_weight(g, x, n, first + o.start, False, values)
+        from_bool((values >= threshold[o, None]) & to_bool(mask[o], n), out[o])
 
 
 @kernel(
@@ -94,30 +100,20 @@ def grad_weight_sign(g, x, n, first, threshold, mask, out):
 )
 def conv2d_grad_input(g, w, n, stride, padding, out):
     """The gradient of xnor_conv2d with respect to x; padded positions have none."""
-    g = _wide(g)
     kh, kw = w.shape[1:3]
     out_h, out_w = g.shape[1:3]
     top, left = padding
     h, width = out.shape[1:3]
     rows = max((out_h - 1) * stride[0] + kh, top + h)
     columns = max((out_w - 1) * stride[1] + kw, left + width)
-    canvas = np.zeros((g.shape[0], rows, columns, n), dtype=g.dtype)
-    signs = to_signs(w, n)
-    for i, j, window in taps(canvas, stride, (out_h, out_w), (kh, kw)):
-        window += _product(g, signs[:, i, j])
-    out[...] = canvas[:, top : top + h, left : left + width]
-
-
-def _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, shape):
-    k, *kernel_size = shape[:3]
-    batch, out_h, out_w = g.shape[:3]
-    gt = _wide(g[..., first : first + k]).reshape(batch * out_h * out_w, k).T
-    canvas = padded_signs(x, n, stride, padding, pad_value, (out_h, out_w), kernel_size)
-    values = np.zeros((k, *kernel_size, n), dtype=gt.dtype)
-    for i, j, window in taps(canvas, stride, (out_h, out_w), kernel_size):
-        rows = np.ascontiguousarray(window).reshape(batch * out_h * out_w, n)
-        values[:, i, j] = _product(gt, rows)
-    return values
+    for image, result in zip(g, out, strict=True):
+        canvas = np.zeros((rows, columns, n), dtype=_total(g))
+        for i, j, window in taps(canvas, stride, (out_h, out_w), (kh, kw)):
+            for o in blocks(len(w), n):
+                signs = to_signs(w[o, i, j], n)
+                for r in blocks(out_h, out_w * n):
+                    _add(image[r, :, o], signs, window[r])
+        result[...] = canvas[top : top + h, left : left + width]
 
 
 @kernel(
@@ -138,7 +134,13 @@ def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, o
     """
     if not accumulate:
         out[...] = 0
-    out += _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, out.shape).astype(out.dtype)
+    out_size, kernel_size = g.shape[1:3], out.shape[1:3]
+    for maps, image in zip(g[..., first : first + len(out)], x, strict=True):
+        canvas = padded_signs(image, n, stride, padding, pad_value, out_size, kernel_size)
+        for i, j, window in taps(canvas, stride, out_size, kernel_size):
+            for r in blocks(out_size[0], out_size[1] * n):
+                pixels = len(maps[r]) * out_size[1]
+                _add(maps[r].reshape(pixels, len(out)).T, window[r].reshape(pixels, n), out[:, i, j])
 
 
 @kernel(
@@ -155,5 +157,7 @@ def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, o
 )
 def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
     """bit = conv2d_grad_weight >= threshold[o], and clear where mask is."""
-    values = _conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, out.shape)
-    from_bool((values >= threshold[:, None, None, None]) & to_bool(mask, n), out)
+    for o in blocks(len(out), out.shape[1] * out.shape[2] * n):
+        values = np.empty((len(out[o]), *out.shape[1:3], n), dtype=_total(g))
+        conv2d_grad_weight(g, x, n, stride, padding, pad_value, first + o.start, False, values)
+        from_bool((values >= threshold[o, None, None, None]) & to_bool(mask[o], n), out[o])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitlearn.backends.reference.bits import from_bool, to_bool, to_signs
+from bitlearn.backends.reference.bits import blocks, from_bool, to_bool, to_signs
 from bitlearn.backends.table import kernel
 from bitlearn.panels import to_panels
 
@@ -26,13 +26,17 @@ def pack(x, threshold, out):
 @kernel(words="bits[rows, n]", out="int8|float32|int16|int32|int64|float16|float64[rows, n]")
 def unpack(words, n, out):
     """out[i, j] = +1 where the bit is set, -1 where it is clear."""
-    out[...] = to_signs(words, n)
+    for i in blocks(len(words), n):
+        out[i] = to_signs(words[i], n)
 
 
 @kernel(words="uint64[outer, rows, words]", out="int64[outer, rows]")
 def popcount(words, out):
     """out[o, i] = number of set bits of row [o, i]; words with any strides."""
-    out[...] = to_bool(words, words.shape[-1] * 64).sum(axis=-1)
+    n = words.shape[-1] * 64
+    for outer, counts in zip(words, out, strict=True):
+        for i in blocks(len(outer), n):
+            counts[i] = to_bool(outer[i], n).sum(axis=-1)
 
 
 @kernel(words="bits[m, n]", out="bits[n, m]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference.bits import from_bool, to_signs
+from bitlearn.backends.reference.bits import blocks, from_bool, to_signs
 from bitlearn.backends.table import kernel
 from bitlearn.panels import from_panels
 
@@ -30,9 +30,10 @@ def split_planes(g, bits, out, outside):
 
     1 <= bits <= 8; outside: 1 where a row holds a value of more bits.
     """
-    planes, more = _planes(g, bits)
-    from_bool(planes, out)
-    outside[...] = more.any(axis=1)
+    for i in blocks(len(g), bits * g.shape[1]):
+        planes, more = _planes(g[i], bits)
+        from_bool(planes, out[i])
+        outside[i] = more.any(axis=1)
 
 
 @kernel(
@@ -48,11 +49,12 @@ def split_columns(g, bits, first, out, outside):
 
     outside: 1 in place 64 * j where one of the columns [64 * j, 64 * j + 64) holds a value of more bits.
     """
-    planes, more = _planes(g[:, first : first + len(out)].T, bits)
-    from_bool(planes, out)
-    outside[...] = 0
-    for start in range(0, len(out), 64):
-        outside[start] = more[start : start + 64].any()
+    columns, outside[...] = g[:, first : first + len(out)].T, 0
+    for i in blocks(len(out), bits * len(g)):
+        planes, more = _planes(columns[i], bits)
+        from_bool(planes, out[i])
+        for column in np.flatnonzero(more.any(axis=1)):
+            outside[(i.start + column) // 64 * 64] = 1
 
 
 @kernel(
@@ -69,14 +71,16 @@ def planes_matmul_panels(planes, panels, n, accumulate, out):
     planes as split_planes has them, b in panels, n < 2**24.
     """
     bits = planes.shape[1]
-    b = to_signs(from_panels(panels, out.shape[1], planes.shape[2]), n)
+    b = from_panels(panels, out.shape[1], planes.shape[2])
     weights = 2 ** np.arange(bits, dtype=np.int64)
     weights[-1] *= -1
-    signs = to_signs(planes, n)
-    values = signs[:, 0] if bits == 1 else np.einsum("p,ipj->ij", weights, (signs + 1) // 2)
     if not accumulate:
         out[...] = 0
-    out += (values @ b.T).astype(np.int32)
+    for i in blocks(len(planes), bits * n):
+        signs = to_signs(planes[i], n)
+        values = signs[:, 0] if bits == 1 else np.einsum("p,ipj->ij", weights, (signs + 1) // 2)
+        for j in blocks(len(b), n):
+            out[i, j] += (values @ to_signs(b[j], n).T).astype(np.int32)
 
 
 @kernel(
