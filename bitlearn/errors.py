@@ -98,6 +98,9 @@ class NonFiniteError(ArithmeticError):
         self.what = what
         self.where = where
 
+    def __reduce__(self) -> tuple[type[NonFiniteError], tuple[str, str]]:
+        return NonFiniteError, (self.what, self.where)
+
     def located(self, where: str) -> NonFiniteError:
         """Return the same error with one more place named.
 

@@ -11,6 +11,10 @@ BATCHES, AUGMENTATION = 0x42415443, 0x4155474D
 ROUNDING = 0x524F554E
 #: Which examples are held out, and the order of a scenario's classes: "SPLT", "CLSS".
 HOLDOUT, CLASS_ORDER = 0x53504C54, 0x434C5353
+#: Of scenarios: which task an example is of, where pixels go, angles, and what comes in a stream, and of which concept:
+#: "INST", "BLUR", "PIXL", "ANGL", "STRM", "DRFT".
+INSTANCES, BLURRY, PIXELS, ANGLES = 0x494E5354, 0x424C5552, 0x5049584C, 0x414E474C
+STREAM_ORDER, DRIFT = 0x5354524D, 0x44524654
 #: Inputs and labels on which memory is measured: "CODE", "LABL".
 RANDOM_CODES, RANDOM_LABELS = 0x434F4445, 0x4C41424C
 #: Of continual learning: the order of examples, the examples that a step replays, and those that the memory keeps:

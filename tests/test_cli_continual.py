@@ -31,6 +31,7 @@ def data(tmp_path):
     return path
 
 
+SCENARIOS = "class, instances, domain, task, permuted, rotated, stream, blurry"
 QUICK = ["--tasks", "3", "--epochs", "1", "--batch-size", "16", "--replay-size", "20"]
 
 
@@ -66,6 +67,52 @@ def test_it_is_what_the_library_gives(capsys, data):
     assert found["accuracy_matrix"] == wanted.accuracy_matrix
 
 
+@pytest.mark.parametrize("scenario", ["instances", "domain", "task", "permuted", "stream", "blurry"])
+def test_every_scenario_by_name(capsys, data, scenario):
+    arguments = ["--scenario", scenario, "--order-seed", "3", "--evaluate-all"]
+    code = main(["continual", "--dataset", "npz", "--data", str(data), *QUICK, *arguments, "--json", "-"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    found = json.loads(out)
+    loaded = bl.datasets.load("npz", data)
+    parts = loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test
+    made = continual.build_scenario(scenario, *parts, 3, seed=3)
+    assert found["tasks"] == [list(task.classes) for task in made.tasks] and found["order_seed"] == 3
+    assert found["class_order"] == list(made.class_order)
+    model = bl.models.mlp((20,), made.classes, head="real", precision="low-memory")
+    options = continual.Options(epochs=1, batch_size=16, replay_size=20)
+    wanted = continual.run("latent-replay", made, model, bl.optim.adam(), options, evaluate_all=True)
+    for name in ("accuracy_matrix", "full_matrix", "initial_accuracy", "operations", "kept_bytes"):
+        assert found[name] == getattr(wanted, name)
+    assert {name: found[name] for name in wanted.metrics} == wanted.metrics
+    assert "forward transfer" in err and f"{wanted.full_matrix[0][2]:.3f}" in err and "nothing" in err
+
+
+def test_options_of_the_method_and_unequal_tasks(capsys, data):
+    arguments = ["--tasks", "1,3,2", "--replay-share", "0.4", "--consolidate", "--schedule", "constant"]
+    code = main(["continual", "--dataset", "npz", "--data", str(data), *QUICK, *arguments, "--json", "-"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0 and found["tasks"] == [[0], [1, 2, 3], [4, 5]]
+    loaded = bl.datasets.load("npz", data)
+    made = continual.class_incremental(loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test, (1, 3, 2))
+    model = bl.models.mlp((20,), 6, head="real", precision="low-memory")
+    settings = {"epochs": 1, "batch_size": 16, "replay_size": 20, "replay_share": 0.4}
+    options = continual.Options(**settings, consolidate=True, schedule="constant")
+    assert (
+        found["accuracy_matrix"]
+        == continual.run("latent-replay", made, model, bl.optim.adam(), options).accuracy_matrix
+    )
+
+
+def test_labels_from_1_add_no_output(capsys, data, tmp_path):
+    arrays = dict(np.load(data))
+    np.savez(tmp_path / "from1.npz", X=arrays["X"], y=arrays["y"] + 1)
+    plain = learn(capsys, data)
+    assert main(["continual", "--dataset", "npz", "--data", str(tmp_path / "from1.npz"), *QUICK, "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tasks"] == [[1, 2], [3, 4], [5, 6]] and found["accuracy_matrix"] == plain["accuracy_matrix"]
+
+
 def test_the_same_seed_and_any_threads_give_the_same(capsys, data):
     def numbers(*arguments):
         result = learn(capsys, data, *arguments)
@@ -77,8 +124,19 @@ def test_the_same_seed_and_any_threads_give_the_same(capsys, data):
 BAD = {
     "unknown method": (["--method", "ewc"], "method must be one of naive, joint, cwr, latent-replay, got 'ewc'"),
     "planned method": (["--method", "gpm"], "method 'gpm' is not built yet"),
-    "unknown scenario": (["--scenario", "other"], "scenario must be one of class, got 'other'"),
-    "planned scenario": (["--scenario", "permuted"], "scenario 'permuted' is not built yet"),
+    "unknown scenario": (["--scenario", "other"], f"scenario must be one of {SCENARIOS}, got 'other'"),
+    "not images": (["--scenario", "rotated"], "examples to turn must be uint8 images"),
+    "unequal": (["--tasks", "3,2"], "tasks must be numbers of classes from 1 on that sum to 6, got [3, 2]"),
+    "tasks of pixels": (["--scenario", "permuted", "--tasks", "3,3"], "tasks must be a number from 1 on, got (3, 3)"),
+    "no tasks": (["--tasks", "3,x"], "argument --tasks: a number of tasks, or their sizes as in 4,2,2,2, was wanted"),
+    "places": (["--scenario", "domain", "--tasks", "4"], "tasks must be a number that divides the 6 classes, got 4"),
+    "share": (["--scenario", "blurry", "--share", "1"], "share must be at least 0 and below 1, got 1.0"),
+    "degrees": (["--scenario", "rotated", "--degrees", "inf"], "degrees must be a finite number, got inf"),
+    "share of what": (["--share", "0.2"], "scenario 'class' must be given settings of its own only, got share"),
+    "stream": (["--scenario", "stream", "--epochs", "2"], "epochs must be 1 where every example is seen once, got 2"),
+    "replay share": (["--replay-share", "1.5"], "replay_share must be above 0 and below 1, got 1.5"),
+    "schedule": (["--schedule", "linear"], "schedule must be one of cosine, constant, step, or a callable"),
+    "order": (["--order-seed", "-1"], "seed must be in [0, 2**64), got -1"),
     "unknown precision": (["--precision", "nothing"], "precision must be one of"),
     "unknown model": (["--model", "nothing"], "model must be one of"),
     "unknown optimizer": (["--optimizer", "nothing"], "optimizer must be one of"),

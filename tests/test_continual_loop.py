@@ -6,11 +6,22 @@ import contextlib
 
 import numpy as np
 import pytest
-from test_continual import OPTIONS, clusters, first_tasks, learned, network
+from test_continual import CLASSES, OPTIONS, clusters, first_tasks, learned, network
 
 import bitlearn as bl
 from bitlearn import nn, streams
-from bitlearn.continual import METHODS, Options, Scenario, class_incremental, methods, run
+from bitlearn.continual import (
+    FORWARD_METRICS,
+    METHODS,
+    METRICS,
+    Options,
+    Scenario,
+    class_incremental,
+    learner,
+    methods,
+    new_instances,
+    run,
+)
 from bitlearn.errors import NonFiniteError
 from bitlearn.rng import Key
 from bitlearn.training import Hook, step
@@ -253,3 +264,53 @@ def test_a_network_whose_body_is_one_layer_of_layers():
             model = nn.Model([("body", body), ("head", nn.Linear(6))], (20,), precision="int8")
             result, arrays = learned(method, scenario, model)
             assert result.accuracy_matrix[1][0] is not None and arrays["head.weight"].any(axis=1).all()
+
+
+# --- all tasks after each ----------------------------------------------------------------------------------------
+
+
+def test_every_task_is_tested_after_each_where_asked(scenario):
+    model = network(scenario, "int8")
+    before = [(model.predict(task.test.codes()) == task.test.y).mean() for task in scenario.tasks]
+    result = run("naive", scenario, model, bl.optim.adam(), OPTIONS, evaluate_all=True)
+    plain, _ = learned("naive", scenario, network(scenario, "int8"))
+    assert result.initial_accuracy == before and result.accuracy_matrix == plain.accuracy_matrix
+    full = result.full_matrix
+    assert full[-1] == [(model.predict(task.test.codes()) == task.test.y).mean() for task in scenario.tasks]
+    assert [row[: i + 1] for i, row in enumerate(full)] == [row[: i + 1] for i, row in enumerate(plain.accuracy_matrix)]
+    # Nothing is said of classes that are yet to come.
+    assert [full[0][1], full[0][2], full[1][2]] == [0, 0, 0]
+    transfer = result.metrics["forward_transfer_mean_of_before_minus_initial"]
+    assert transfer == pytest.approx(-(before[1] + before[2]) / 2)
+    assert result.metrics["forward_transfer_mean_above_diagonal"] == 0
+    assert plain.full_matrix is None and plain.metrics["forward_transfer_mean_above_diagonal"] is None
+    assert set(plain.metrics) == set(result.metrics) == {*METRICS, *FORWARD_METRICS}
+
+
+def test_what_is_kept_and_what_is_worked_is_counted(scenario):
+    """Multiply-adds of the layers that are trained, one a value of a batch norm, for each example of each step."""
+    sizes = [len(task.train) for task in scenario.tasks]
+    below, above = (20 + 1) * 65, (65 + 1) * 64 + (64 + 1) * 33 + 33 * CLASSES
+    for method, operations in (
+        ("naive", 2 * sum(sizes) * (below + above)),
+        ("joint", 2 * (3 * sizes[0] + 2 * sizes[1] + sizes[2]) * (below + above)),
+        ("cwr", 2 * (sizes[0] * (below + above) + (sizes[1] + sizes[2]) * 33 * CLASSES)),
+    ):
+        result, _ = learned(method, scenario)
+        assert result.operations == operations
+        images = 20 * (sizes[0] + sizes[1]) if method == "joint" else 0
+        assert (result.kept_bytes, result.replay_bytes) == (images, 0)
+    replayed, _ = learned("latent-replay", scenario)
+    # 4 of 16 examples are new; a task's 48 make 12 steps an epoch.
+    assert replayed.operations == 2 * (sizes[0] * (below + above) + 2 * 12 * 16 * above)
+    assert replayed.kept_bytes == replayed.replay_bytes > 0
+    assert replayed.class_order == (0, 1, 2, 3, 4, 5)
+
+
+def test_a_test_set_that_tasks_share_is_looked_at_once(monkeypatch):
+    x, y, x_test, y_test = clusters()
+    shared = new_instances(x, y, x_test, y_test, 3)
+    looks = []
+    monkeypatch.setattr(learner, "accuracy", lambda network, examples, **_: looks.append(len(examples)) or 0.5)
+    result, _ = learned("naive", shared, epochs=1)
+    assert looks == [len(y_test)] * 3 and result.accuracy_matrix[2] == [0.5] * 3

@@ -8,7 +8,7 @@ import pytest
 import bitlearn as bl
 from bitlearn import continual, memory, models, optim, precision
 from bitlearn.cli import experiment
-from bitlearn.continual import methods, scenario
+from bitlearn.continual import methods, scenarios
 from bitlearn.errors import NonFiniteError, brief, by_name
 
 
@@ -31,7 +31,7 @@ def test_a_name_that_is_not(name, sentence):
         by_name("letter", name, {"a": 1, "b": 2}, ["c"])
 
 
-def scenarios(name):
+def scenario(name):
     return continual.build_scenario(name, None, None, None, None, 1)
 
 
@@ -41,7 +41,7 @@ def scenarios(name):
         ("model", lambda name: models.build(name, (4,), 2), models.PLANNED, models.MODELS),
         ("precision", precision.policy, precision.PLANNED, precision.POLICIES),
         ("method", lambda name: methods.build(name, None, None, None), methods.PLANNED, methods.METHODS),
-        ("scenario", scenarios, scenario.PLANNED, scenario.SCENARIOS),
+        ("scenario", scenario, (), scenarios.SCENARIOS),
         ("optimizer", experiment.optimizer, (), optim.OPTIMIZERS),
         ("optimizer", lambda name: memory.account("mlp", 100, name), (), optim.OPTIMIZERS),
     ],

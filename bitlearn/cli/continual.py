@@ -13,24 +13,75 @@ from bitlearn.report.units import size
 NAME = "continual"
 HELP = "learn tasks one after the other, and test on all of them"
 
+#: Of the arguments that a scenario takes besides those of all.
+_SETTINGS = ("share", "degrees")
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
+
+def task_sizes(text: str) -> int | tuple[int, ...]:
+    """Return a number of tasks, or the sizes of tasks, as in 4,2,2,2."""
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a number of tasks, or their sizes as in 4,2,2,2, was wanted, got {text}"
+        ) from None
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """Add what `compare` takes too: all but the method and the seed."""
     add_data(parser)
     parser.add_argument(
-        "--scenario", default="class", metavar="NAME", help="class: each task brings new classes, told apart from all"
+        "--scenario",
+        default="class",
+        metavar="NAME",
+        help="class: each task brings new classes, told apart from all; task: from those of its own task; "
+        "domain: by their places in the task; instances: each task has new examples of all classes; "
+        "permuted, rotated: all examples, changed in another way; stream: as class, each example seen once; "
+        "blurry: as class, with some examples in other tasks",
     )
-    parser.add_argument("--tasks", type=int, default=5, metavar="N", help="how many tasks the classes are divided into")
-    parser.add_argument("--method", default="latent-replay", metavar="NAME", help="naive, joint, cwr or latent-replay")
+    parser.add_argument(
+        "--tasks",
+        type=task_sizes,
+        default=5,
+        metavar="N",
+        help="how many tasks, or the sizes of unequal ones, such as 4,2,2,2",
+    )
+    parser.add_argument(
+        "--order-seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="the seed of the scenario: of the order of classes, which is that of their labels without one, and of "
+        "whatever else it draws",
+    )
+    parser.add_argument(
+        "--share", type=float, default=None, metavar="X", help="blurry: the share of a class in other tasks, 0.1 if not"
+    )
+    parser.add_argument(
+        "--degrees", type=float, default=None, metavar="X", help="rotated: the largest angle, 180 if not given"
+    )
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet, with a real head")
     parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over each task's examples")
+    parser.add_argument(
+        "--schedule", default="cosine", metavar="NAME", help="cosine, constant or step: how it falls within a task"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=None,
+        metavar="N",
+        help="passes over each task's examples; by default 10, and 1 in a stream",
+    )
     parser.add_argument(
         "--batch-size", type=int, default=50, metavar="N", help="examples a step, replayed ones included"
     )
     parser.add_argument("--replay-size", type=int, default=300, metavar="N", help="examples in the replay memory")
+    parser.add_argument(
+        "--replay-share", type=float, default=0.72, metavar="X", help="the share of a batch that is replayed"
+    )
     parser.add_argument(
         "--cut",
         default=None,
@@ -38,8 +89,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the layer whose packed bits are replayed, such as sign1; by default the first whose bits are no larger "
         "than the input",
     )
-    add_seed(parser)
+    parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
+    parser.add_argument(
+        "--evaluate-all",
+        action="store_true",
+        help="test on tasks not yet seen too, and before the first, for forward transfer: twice as many tests",
+    )
     add_threads(parser)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--method", default="latent-replay", metavar="NAME", help="naive, joint, cwr or latent-replay")
+    add_learning(parser)
+    add_seed(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -50,10 +113,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from bitlearn.datasets.preparation import prepare
 
     bl.set_num_threads(threads.resolve(arguments.threads))
+    given = vars(arguments)
+    epochs = (1 if arguments.scenario == "stream" else 10) if arguments.epochs is None else arguments.epochs
     names = {field.name for field in fields(continual.Options)}
-    options = continual.Options(**{name: value for name, value in vars(arguments).items() if name in names})
+    options = continual.Options(**{name: value for name, value in given.items() if name in names} | {"epochs": epochs})
     rule = experiment.optimizer(arguments.optimizer)
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    # The scenario's examples are views of the data, which a meter finds in its baseline.
     scenario = continual.build_scenario(
         arguments.scenario,
         data.x_train,
@@ -61,31 +127,43 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         data.x_test,
         data.y_test,
         arguments.tasks,
+        seed=arguments.order_seed,
         preparation=prepare(data.x_train, experiment.image_size(arguments.model)),
+        **{name: given[name] for name in _SETTINGS if given[name] is not None},
     )
-    del data  # the scenario has its own copy, which a meter has to find in its baseline
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}
     experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
-    with progress(f"{arguments.method} on {arguments.dataset}") as hook:
+    with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
         meter = memory.PeakMeter()
         model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
-        found = continual.run(arguments.method, scenario, model, rule, options, hooks=hook, measure=meter)
+        found = continual.run(
+            arguments.method,
+            scenario,
+            model,
+            rule,
+            options,
+            hooks=hook,
+            measure=meter,
+            evaluate_all=arguments.evaluate_all,
+        )
+    shown = ("dataset", "scenario", "method", "model", "precision", "optimizer", "order_seed", "seed")
     return {
-        "dataset": arguments.dataset,
-        "scenario": arguments.scenario,
-        "method": arguments.method,
-        "model": arguments.model,
-        "precision": arguments.precision,
-        "optimizer": arguments.optimizer,
+        **{name: given[name] for name in shown},
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),
-        "epochs": arguments.epochs,
-        "batch_size": arguments.batch_size,
-        "seed": arguments.seed,
+        "schedule": options.schedule,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
         "threads": bl.get_num_threads(),
         "tasks": [list(task.classes) for task in scenario.tasks],
+        "task_titles": [task.title for task in scenario.tasks],
+        "class_order": list(found.class_order),
         "accuracy_matrix": found.accuracy_matrix,
         **found.metrics,
+        "full_matrix": found.full_matrix,
+        "initial_accuracy": found.initial_accuracy,
         "replay_bytes": found.replay_bytes,
+        "kept_bytes": found.kept_bytes,
+        "operations": found.operations,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
         "seconds": found.seconds,
@@ -94,18 +172,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the accuracy matrix and what came of it."""
-    tasks = result["tasks"]
     rows = [
         (f"task {i + 1}", *("" if value is None else f"{value:.3f}" for value in row))
-        for i, row in enumerate(result["accuracy_matrix"])
+        for i, row in enumerate(result["full_matrix"] or result["accuracy_matrix"])
     ]
-    columns = ("after", *(f"classes {' '.join(map(str, classes))}" for classes in tasks))
-    console.print(table("Accuracy on each task's test set, among all classes", columns, rows))
+    if result["initial_accuracy"] is not None:
+        rows.insert(0, ("nothing", *(f"{value:.3f}" for value in result["initial_accuracy"])))
+    among = "its own classes" if result["scenario"] == "task" else "all classes"
+    console.print(table(f"Accuracy on each task's test set, among {among}", ("after", *result["task_titles"]), rows))
     console.print()
     console.print(f"average accuracy  {result['average_accuracy']:.4f} after all tasks")
     forgetting = result["forgetting_mean_of_best_minus_last"]
     if forgetting is not None:
         console.print(f"forgetting        {forgetting:.4f} from each task's best to its last, on average")
+    transfer = result["forward_transfer_mean_of_before_minus_initial"]
+    if transfer is not None:
+        console.print(f"forward transfer  {transfer:.4f} from random weights to just before a task, on average")
     console.print(f"replay memory     {size(result['replay_bytes'])}")
     console.print(f"memory            {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
     console.print(f"time              {result['seconds']:.2f} s of learning")

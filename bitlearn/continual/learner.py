@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,8 @@ from bitlearn.continual.methods import build
 from bitlearn.continual.methods.method import TaskTraining
 from bitlearn.continual.metrics import METRICS
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Scenario, Task
+from bitlearn.continual.scenario import Label, Scenario, Task
+from bitlearn.continual.transfer import FORWARD_METRICS
 from bitlearn.datasets.batches import batches
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.frozen import Batch
@@ -36,13 +37,26 @@ class Result:
     ----------
     method : str
     accuracy_matrix : list of list of (float or None)
-        Row: after task i; column: on the test set of task j, predicting among all classes; None where not yet seen.
+        Row: after task i; column: on the test set of task j, predicting among all classes (among the task's own where
+        the scenario tells the task); None where not yet seen.
     metrics : dict of str to (float or None)
-        ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`.
+        ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`; those of
+        `bitlearn.continual.transfer` are None without ``evaluate_all``.
     replay_bytes : int
         Of the replay memory at capacity: bits, labels and bookkeeping; 0 without one.
     seconds : float
         Of learning, evaluation left out.
+    kept_bytes : int
+        Of all that is kept of earlier tasks' examples: the replay memory, or raw examples.
+    operations : int
+        Multiply-adds of the forward passes of all training steps, through the layers that they train. A backward pass
+        takes up to twice as many.
+    class_order : tuple of int or str
+        The classes in the order in which the tasks brought them.
+    full_matrix : list of list of float, optional
+        The accuracies on all tasks after each, those not yet seen too, with ``evaluate_all``.
+    initial_accuracy : list of float, optional
+        On each task before anything was learned, with ``evaluate_all``.
     """
 
     method: str
@@ -50,6 +64,11 @@ class Result:
     metrics: dict[str, float | None]
     replay_bytes: int
     seconds: float
+    kept_bytes: int = 0
+    operations: int = 0
+    class_order: tuple[Label, ...] = ()
+    full_matrix: list[list[float]] | None = None
+    initial_accuracy: list[float] | None = None
 
 
 def run(
@@ -61,6 +80,7 @@ def run(
     *,
     hooks: Hook | Iterable[Hook] | None = None,
     measure: AbstractContextManager[Any] | None = None,
+    evaluate_all: bool = False,
 ) -> Result:
     """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
 
@@ -79,6 +99,9 @@ def run(
         Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
     measure : context manager, optional
         Entered around the learning of each task, without the evaluation.
+    evaluate_all : bool
+        Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
+        it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
 
     Returns
     -------
@@ -89,7 +112,8 @@ def run(
     NonFiniteError
         Naming the layer, the step and the task.
     ValueError
-        Where there is no such method, or the model does not fit the scenario or the method.
+        Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
+        wanted of a scenario whose examples pass by once.
 
     Notes
     -----
@@ -111,22 +135,46 @@ def run(
     ):
         if wanted != found:
             raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
+    if scenario.single_pass and options.epochs != 1:
+        raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
     learner, told, trainers = build(method, model, scenario, options), Hooks(hooks), list[Trainer]()
     measure = measure or nullcontext()
-    matrix: list[list[float | None]] = []
-    seconds = 0.0
+    rows: list[list[float]] = []
+    initial = _accuracies(model, scenario.tasks) if evaluate_all else None
+    seconds, operations = 0.0, 0
     for task in scenario.tasks:
         begun = time.perf_counter()
         with measure:
             training = learner.training(task)
             trainer = _trainer(trainers, training.network, optimizer, options.seed)
-            _learn(training, trainer, task, options, told)
+            operations += _learn(training, trainer, task, options, told)
             learner.finish(task)
         seconds += time.perf_counter() - begun
-        seen = [accuracy(model, each.test) for each in scenario.tasks[: task.index + 1]]
-        matrix.append([*seen, *[None] * (len(scenario.tasks) - len(seen))])
+        rows.append(_accuracies(model, scenario.tasks[: None if evaluate_all else task.index + 1]))
+    matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
     metrics = {name: function(matrix) for name, function in METRICS.items()}
-    return Result(method, matrix, metrics, learner.replay_bytes, seconds)
+    metrics |= {
+        name: None if initial is None else function(rows, initial) for name, function in FORWARD_METRICS.items()
+    }
+    return Result(
+        method,
+        matrix,
+        metrics,
+        learner.replay_bytes,
+        seconds,
+        learner.kept_bytes,
+        operations,
+        scenario.class_order,
+        rows if evaluate_all else None,
+        initial,
+    )
+
+
+def _accuracies(model: Model, tasks: Sequence[Task]) -> list[float]:
+    """Return the accuracy on each task; on a test set that several share it is found once."""
+    found = {(id(task.test), task.outputs): task for task in tasks}
+    values = {key: accuracy(model, task.test, outputs=task.outputs) for key, task in found.items()}
+    return [values[id(task.test), task.outputs] for task in tasks]
 
 
 def _trainer(trainers: list[Trainer], network: Model, optimizer: Optimizer, seed: int) -> Trainer:
@@ -140,8 +188,9 @@ def _trainer(trainers: list[Trainer], network: Model, optimizer: Optimizer, seed
     return trainers[-1]
 
 
-def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Options, hooks: Hooks) -> None:
-    """Make the steps of a task."""
+def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Options, hooks: Hooks) -> int:
+    """Make the steps of a task, and return the multiply-adds of their forward passes."""
+    examples = 0
     trainer.restart()
     steps = steps_in_epoch(training.count, training.batch_size) * options.epochs
     schedule, start = (
@@ -151,7 +200,10 @@ def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Option
 
     def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
         # Streams of tasks next to each other: a task's steps are not known before it begins.
-        return training.batch(index, Key(options.seed, step, streams.REPLAYED + task.index))
+        nonlocal examples
+        x, y = training.batch(index, Key(options.seed, step, streams.REPLAYED + task.index))
+        examples += len(y)
+        return x, y
 
     def rate(step: int) -> float:
         return start * schedule(step / max(steps, 1))
@@ -173,3 +225,4 @@ def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Option
             "seconds": time.perf_counter() - begun,
         }
         hooks.on_epoch(entry)
+    return examples * sum(sum(layer.operations()) for _, layer in training.network.root.leaves())

@@ -7,7 +7,7 @@ formulas it is ``a[i][j]``, with tasks from 0 to T - 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 Matrix = Sequence[Sequence[float | None]]
 
@@ -76,6 +76,29 @@ def average_of_row_means(matrix: Matrix) -> float:
     return _mean([_mean(row) for row in _seen(matrix)])
 
 
+def average_of_all_seen(matrix: Matrix) -> float:
+    """Return the mean of all accuracies on tasks seen, whenever they were measured.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    ``sum_{j<=i} a[i][j] / (T (T + 1) / 2)``: the accuracy of arXiv 1810.13166.
+
+    Examples
+    --------
+    >>> average_of_all_seen([[0.75, None], [0.25, 0.5]])
+    0.5
+    """
+    return _mean([value for row in _seen(matrix) for value in row])
+
+
 def learning_mean_of_diagonal(matrix: Matrix) -> float:
     """Return the mean accuracy on each task right after it was learned.
 
@@ -127,6 +150,32 @@ def forgetting_mean_of_best_minus_last(matrix: Matrix) -> float | None:
     return _mean(falls) if falls else None
 
 
+def forgetting_mean_of_first_minus_last(matrix: Matrix) -> float | None:
+    """Return how far tasks have fallen since each was learned: the mean over all tasks but the last.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float or None
+        None where there is one task.
+
+    Notes
+    -----
+    ``sum_{j<T-1} (a[j][j] - a[T-1][j]) / (T - 1)``, as the library Avalanche has it (arXiv 2104.00405): backward
+    transfer with the other sign. It is never above the mean of the best minus the last.
+
+    Examples
+    --------
+    >>> forgetting_mean_of_first_minus_last([[0.75, None], [0.25, 1.0]])
+    0.5
+    """
+    change = backward_transfer_mean_of_last_minus_first(matrix)
+    return None if change is None else -change
+
+
 def backward_transfer_mean_of_last_minus_first(matrix: Matrix) -> float | None:
     """Return the change since each task was learned: the mean over all tasks but the last.
 
@@ -153,13 +202,42 @@ def backward_transfer_mean_of_last_minus_first(matrix: Matrix) -> float | None:
     return _mean(changes) if changes else None
 
 
-METRICS = {
+def backward_transfer_mean_of_all_minus_first(matrix: Matrix) -> float | None:
+    """Return the change since each task was learned, the mean over all later rows.
+
+    Parameters
+    ----------
+    matrix : sequence of sequences of float or None, shape (tasks, tasks)
+
+    Returns
+    -------
+    float or None
+        None where there is one task.
+
+    Notes
+    -----
+    ``sum_{j<i} (a[i][j] - a[j][j]) / (T (T - 1) / 2)``: the backward transfer of arXiv 1810.13166.
+
+    Examples
+    --------
+    >>> backward_transfer_mean_of_all_minus_first([[0.75, None], [0.25, 1.0]])
+    -0.5
+    """
+    rows = _seen(matrix)
+    changes = [row[j] - rows[j][j] for i, row in enumerate(rows) for j in range(i)]
+    return _mean(changes) if changes else None
+
+
+METRICS: dict[str, Callable[[Matrix], float | None]] = {
     function.__name__: function
     for function in (
         average_accuracy,
         average_of_row_means,
+        average_of_all_seen,
         learning_mean_of_diagonal,
         forgetting_mean_of_best_minus_last,
+        forgetting_mean_of_first_minus_last,
         backward_transfer_mean_of_last_minus_first,
+        backward_transfer_mean_of_all_minus_first,
     )
 }

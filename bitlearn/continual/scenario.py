@@ -1,18 +1,19 @@
-"""Scenarios: a data set divided into tasks that a learner meets one after the other."""
+"""What a scenario is: tasks that a learner meets one after the other."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bitlearn import streams
-from bitlearn.datasets.preparation import Examples, Preparation, prepare
-from bitlearn.errors import by_name
+from bitlearn.datasets.preparation import Examples
 from bitlearn.rng import Key
 
-#: Names of the contract that a later version brings.
-PLANNED = ("domain", "task", "permuted")
+Label = int | str
+#: Of a task's classes in its title.
+_MOST_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +24,41 @@ class Task:
     ----------
     index : int
         The task's place in the scenario, from 0.
-    classes : tuple of int
-        The classes that occur in it, in the scenario's order.
+    classes : tuple of int or str
+        The classes that it is tested on, in the scenario's order and as they were given.
     train, test : Examples
+        Their ``y`` are outputs of the network: places in the scenario's `labels`.
+    outputs : tuple of int, optional
+        The outputs among which is predicted at test time; all by default.
+    name : str
+        What sets the task apart where that is not its classes: an angle, a domain.
     """
 
     index: int
-    classes: tuple[int, ...]
+    classes: tuple[Label, ...]
     train: Examples
     test: Examples
+    outputs: tuple[int, ...] | None = None
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The task's name, or its classes.
+
+        Examples
+        --------
+        >>> x = np.zeros((2, 4), dtype=np.uint8)
+        >>> examples = Examples(x, np.array([0, 1]), None)
+        >>> Task(0, ("cat", "dog"), examples, examples).title, Task(1, (0, 1), examples, examples, name="night").title
+        ('classes cat dog', 'night')
+        """
+        shown = [str(label) for label in self.classes]
+        shown = shown if len(shown) <= _MOST_SHOWN else [*shown[:2], "…", shown[-1]]
+        return self.name or f"classes {' '.join(shown)}"
+
+    def __repr__(self) -> str:
+        among = "" if self.outputs is None else f", told apart among {len(self.outputs)} outputs"
+        return f"Task({self.index}, {self.title}: {len(self.train)} to learn, {len(self.test)} to test{among})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,140 +70,114 @@ class Scenario:
     name : str
     tasks : tuple of Task
     classes : int
-        Of all tasks together: how many outputs a network needs.
+        How many outputs a network needs.
+    labels : tuple of int or str, optional
+        What each output stands for, as it was given; by default its number.
+    single_pass : bool
+        Whether every example passes by once: `run` then takes one epoch, and only a replay memory brings some back.
     """
 
     name: str
     tasks: tuple[Task, ...]
     classes: int
+    labels: tuple[Label, ...] = ()
+    single_pass: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            object.__setattr__(self, "labels", tuple(range(self.classes)))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example's codes."""
         return self.tasks[0].train.codes(slice(0, 1)).shape[1:]
 
+    @property
+    def class_order(self) -> tuple[Label, ...]:
+        """The classes as given, in the order in which tasks bring them."""
+        return tuple(dict.fromkeys(label for task in self.tasks for label in task.classes))
 
-def class_incremental(
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_test: np.ndarray,
-    y_test: np.ndarray,
-    tasks: int,
-    *,
-    seed: int | None = None,
-    preparation: Preparation | None = None,
-) -> Scenario:
-    """Divide a data set into tasks of different classes; which task an example is of is not told at test time.
+    def once(self) -> Scenario:
+        """Return the same tasks to be learned on-line, in a single pass."""
+        return replace(self, single_pass=True)
 
-    Parameters
-    ----------
-    x_train, x_test : ndarray, shape (count, ...)
-        Raw images or features.
-    y_train, y_test : ndarray of int, shape (count,)
-        Labels from 0; each up to the largest one must occur in both.
-    tasks : int
-        In [1, classes]. Where it does not divide the classes, the first tasks have one class more than the others.
-    seed : int, optional
-        Of a random order of classes; by default they come in the order of their numbers.
-    preparation : Preparation, optional
-        How raw examples become codes; by default fitted on all training data, so that the range of each feature, and
-        nothing else, is known beforehand. For uint8 data there is nothing to fit.
+    def stream(self, *, seed: int = 0) -> Stream:
+        """Return the training examples as a stream: task by task, each once, in a random order inside a task.
 
-    Returns
-    -------
-    Scenario
+        Parameters
+        ----------
+        seed : int
 
-    Raises
-    ------
-    TypeError
-        Where labels are not integers.
-    ValueError
-        Where a class is missing, shapes do not fit, or there are too many tasks.
+        Returns
+        -------
+        Stream
+            Of raw examples and labels as they were given.
+        """
+        orders = [Key(seed, task.index, streams.STREAM_ORDER).permutation(len(task.train)) for task in self.tasks]
+        ends = np.cumsum([len(order) for order in orders])
+        labels = np.array(self.labels)
 
-    Notes
-    -----
-    Class-incremental learning as in arXiv 1904.07734 (three scenarios for continual learning).
+        def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            parts = []
+            for number in np.unique(of := np.searchsorted(ends, index, side="right")):
+                train, order = self.tasks[number].train, orders[number]
+                rows = order[index[of == number] - (ends[number] - len(order))]
+                parts.append((train.x[rows], labels[train.y[rows]]))
+            return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
-    Examples
-    --------
-    >>> x, y = np.zeros((6, 4), dtype=np.uint8), np.array([0, 1, 2, 0, 1, 2])
-    >>> [task.classes for task in class_incremental(x, y, x, y, 2).tasks]
-    [(0, 1), (2,)]
-    """
-    x_train, y_train = _checked("train", x_train, y_train)
-    x_test, y_test = _checked("test", x_test, y_test)
-    classes = int(max(y_train.max(), y_test.max())) + 1
-    for part, y in (("y_train", y_train), ("y_test", y_test)):
-        missing = np.setdiff1d(np.arange(classes), y)
-        if len(missing):
-            raise ValueError(f"each of the {classes} classes must occur in {part}, got none of class {missing[0]}")
-    if not 1 <= tasks <= classes:
-        raise ValueError(f"tasks must be in [1, {classes}], one class a task at least, got {tasks}")
-    preparation = preparation or prepare(x_train)
-    order = np.arange(classes) if seed is None else Key(seed, stream=streams.CLASS_ORDER).permutation(classes)
+        return Stream(self.name, int(ends[-1]), read)
 
-    def task(index: int, members: np.ndarray) -> Task:
-        train, test = np.isin(y_train, members), np.isin(y_test, members)
-        return Task(
-            index,
-            tuple(int(label) for label in members),
-            Examples(x_train[train], y_train[train], preparation),
-            Examples(x_test[test], y_test[test], preparation),
-        )
-
-    parts = np.array_split(order, tasks)
-    return Scenario("class", tuple(task(index, members) for index, members in enumerate(parts)), classes)
+    def __repr__(self) -> str:
+        tasks = "".join(f"\n  {task!r}" for task in self.tasks)
+        once = ", each example once" if self.single_pass else ""
+        return f"Scenario({self.name!r}, {self.classes} outputs, {len(self.tasks)} tasks{once}):{tasks}"
 
 
-def _checked(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(x), np.asarray(y)
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"y_{part} must hold integers, got {y.dtype}")
-    if y.ndim != 1 or len(y) == 0 or x.shape[:1] != y.shape:
-        raise ValueError(f"x_{part} and y_{part} must hold as many examples, at least one, got {x.shape} and {y.shape}")
-    if y.min() < 0:
-        raise ValueError(f"labels must be at least 0, got {y.min()} in y_{part}")
-    return x, y.astype(np.int64)
-
-
-SCENARIOS = {"class": class_incremental}
-
-
-def build(
-    name: str,
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_test: np.ndarray,
-    y_test: np.ndarray,
-    tasks: int,
-    *,
-    seed: int | None = None,
-    preparation: Preparation | None = None,
-) -> Scenario:
-    """Return a scenario by its name.
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Examples in the order in which they come.
 
     Parameters
     ----------
-    name : {"class"}
-    x_train, y_train, x_test, y_test, tasks, seed, preparation
-        As `class_incremental`.
-
-    Returns
-    -------
-    Scenario
-
-    Raises
-    ------
-    ValueError
-        Where there is none of that name, or it is not built yet; and as `class_incremental`.
+    name : str
+    count : int
+        How many there are.
+    read : callable
+        From increasing places in the stream to the examples there and their labels.
 
     Examples
     --------
-    >>> x, y = np.zeros((2, 4), dtype=np.uint8), np.array([0, 1])
-    >>> build("domain", x, y, x, y, 2)
-    Traceback (most recent call last):
-    ...
-    ValueError: scenario 'domain' is not built yet; there are class
+    >>> stream = Stream("squares", 5, lambda index: (index[:, None], index**2))
+    >>> [y.tolist() for _, y in stream.batches(2)]
+    [[0, 1], [4, 9], [16]]
     """
-    divide = by_name("scenario", name, SCENARIOS, PLANNED)
-    return divide(x_train, y_train, x_test, y_test, tasks, seed=seed, preparation=preparation)
+
+    name: str
+    count: int
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield examples and labels, `size` at a time, each read when its turn comes; the last batch may be smaller.
+
+        Parameters
+        ----------
+        size : int
+
+        Yields
+        ------
+        x, y : ndarray
+
+        Raises
+        ------
+        ValueError
+            Where `size` is below 1.
+        """
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        return (self.read(np.arange(at, min(at + size, self.count))) for at in range(0, self.count, size))
+
+    def __repr__(self) -> str:
+        return f"Stream({self.name!r}, {self.count} examples)"

@@ -12,6 +12,7 @@ from bitlearn.datasets import cifar, digits, idx, npz
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
+from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
 from bitlearn.datasets.split import holdout
 
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "Preparation",
+    "Rows",
     "Scaling",
     "augment",
     "batches",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
 
 
@@ -46,13 +47,13 @@ class Examples:
 
     Parameters
     ----------
-    x : ndarray
+    x : ndarray or Rows
         Raw images or features, as a `Dataset` holds them.
     y : ndarray of int64
     preparation : Preparation
     """
 
-    x: np.ndarray
+    x: np.ndarray | Rows
     y: np.ndarray
     preparation: Preparation
 

@@ -100,17 +100,23 @@ def fit_scaling(x: np.ndarray) -> Scaling:
         raise ValueError(f"x must have shape (count, ...) with at least one sample, got shape {x.shape}")
     if x.dtype == np.uint8:
         return Scaling()
-    _check_features(x)
+    _check_type(x)
+    # NaN comes through a minimum, and infinity is one: nothing as large as x is made, which a file may hold.
     low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+    _check_features(np.stack([low, high]))
     return Scaling(((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32))
 
 
 def _check_features(x: np.ndarray) -> None:
     """Raise where features are not finite real numbers."""
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"x must hold real numbers, got {x.dtype}")
+    _check_type(x)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError("features must be finite, got NaN or infinity")
+
+
+def _check_type(x: np.ndarray) -> None:
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"x must hold real numbers, got {x.dtype}")
 
 
 def pad_images(x: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -11,14 +11,19 @@ from bitlearn.files import atomic_write
 EXTRA = "the report needs {name}: pip install 'bitlearn[demo]'"
 
 
-def require() -> None:
-    """Raise ImportError, naming the extra, where the report cannot be made.
+def require(*packages: str) -> None:
+    """Raise ImportError, naming the extra, where a report cannot be made.
+
+    Parameters
+    ----------
+    *packages : str
+        What it is made with.
 
     Examples
     --------
-    >>> require()
+    >>> require("matplotlib")
     """
-    for name in ("jinja2", "matplotlib"):
+    for name in packages:
         try:
             __import__(name)
         except ImportError as error:
@@ -43,7 +48,7 @@ def render(result: dict[str, Any]) -> str:
     ImportError
         Where Jinja or Matplotlib is missing.
     """
-    require()
+    require("jinja2", "matplotlib")
     from jinja2 import Environment, StrictUndefined
 
     from bitlearn.report import plots

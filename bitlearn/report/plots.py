@@ -10,36 +10,24 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bitlearn.report.figures import (
+    FAINT,
+    INK,
+    METHOD_COLOURS,
+    accuracy_matrix,
+    styled,
+    task_axis,
+    with_gaps,
+)
 from bitlearn.report.units import size
 
-# Of Okabe and Ito's colours, which people with any colour vision tell apart; a method keeps its colour in all plots.
-_METHOD_COLOURS = ("#D55E00", "#0072B2", "#5F6B6D", "#009E73", "#CC79A7")
 #: Of what lives on, of what is kept for the backward pass, and of what a moment needs.
 _LIFETIMES = ("#0072B2", "#56A0CC", "#9CC3DD")
-_INK, _FAINT = "#22292F", "#D8DEE4"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "path",  # the page looks the same whatever fonts the reader has
-    "svg.hashsalt": "bitlearn",  # the same numbers give the same bytes
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#8A949E",
-    "axes.labelcolor": _INK,
-    "axes.axisbelow": True,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
 
 
-def _image(figure: Figure) -> str:
+def image(figure: Figure) -> str:
     """Return a figure as a data URI."""
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
@@ -50,19 +38,9 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _matrix(method: dict[str, Any]) -> np.ndarray:
-    """Return the accuracy matrix with NaN where a task has not been seen."""
-    return np.array([[np.nan if cell is None else cell for cell in row] for row in method["accuracy_matrix"]])
-
-
-def _task_axis(axes: Axes, count: int, label: str) -> None:
-    axes.set_xticks(range(count), [str(task + 1) for task in range(count)])
-    axes.set_xlabel(label)
-
-
 def averages(methods: Sequence[dict[str, Any]]) -> str:
     """Plot the average accuracy and the forgetting of each method as bars."""
-    with mpl.rc_context(_STYLE):
+    with styled():
         figure = _figure(8.6, 0.9 + 0.42 * len(methods))
         for axes, key, title in zip(
             figure.subplots(1, 2, sharey=True),
@@ -71,7 +49,7 @@ def averages(methods: Sequence[dict[str, Any]]) -> str:
             strict=True,
         ):
             values = [method[key] for method in methods]
-            bars = axes.barh(range(len(methods)), values, color=_METHOD_COLOURS[: len(methods)], height=0.62)
+            bars = axes.barh(range(len(methods)), values, color=METHOD_COLOURS[: len(methods)], height=0.62)
             axes.bar_label(bars, [f"{100 * value:.1f} %" for value in values], padding=4)
             axes.set_title(title)
             axes.set_yticks(range(len(methods)), [method["name"] for method in methods])
@@ -80,31 +58,31 @@ def averages(methods: Sequence[dict[str, Any]]) -> str:
             axes.tick_params(axis="y", length=0)
             axes.spines["left"].set_visible(False)
         axes.invert_yaxis()
-        return _image(figure)
+        return image(figure)
 
 
 def over_time(methods: Sequence[dict[str, Any]], tasks: Sequence[Sequence[int]]) -> str:
     """Plot how the accuracy on each task goes on as later tasks are learnt, a panel a method."""
-    with mpl.rc_context(_STYLE):
+    with styled():
         figure = _figure(8.6, 3.7)
         # From dark to light, so that the order of the tasks is seen; cividis is made for any colour vision.
         colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.88, len(tasks)))
         for axes, method in zip(np.atleast_1d(figure.subplots(1, len(methods), sharey=True)), methods, strict=True):
-            matrix = _matrix(method)
+            matrix = with_gaps(method["accuracy_matrix"])
             for task, classes in enumerate(tasks):
                 seen = np.flatnonzero(np.isfinite(matrix[:, task]))
                 label = f"task {task + 1}: {_names(classes)}"
                 axes.plot(seen, matrix[seen, task], marker="o", markersize=4.5, color=colours[task], label=label)
-            axes.plot(np.nanmean(matrix, axis=1), color=_INK, linestyle=(0, (4, 2)), label="mean of the tasks seen")
+            axes.plot(np.nanmean(matrix, axis=1), color=INK, linestyle=(0, (4, 2)), label="mean of the tasks seen")
             axes.set_title(method["name"])
             axes.set_xlim(-0.25, len(tasks) - 0.75)
             axes.set_ylim(-0.04, 1.04)
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-            axes.grid(axis="y", color=_FAINT)
-            _task_axis(axes, len(tasks), "after task")
+            axes.grid(axis="y", color=FAINT)
+            task_axis(axes, len(tasks), "after task")
         figure.axes[0].set_ylabel("accuracy on the task")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        return _image(figure)
+        return image(figure)
 
 
 def _names(classes: Sequence[int]) -> str:
@@ -116,31 +94,22 @@ def _names(classes: Sequence[int]) -> str:
 
 def matrices(methods: Sequence[dict[str, Any]]) -> str:
     """Plot the accuracy matrices as heat maps on one scale."""
-    with mpl.rc_context(_STYLE | {"axes.spines.left": False, "axes.spines.bottom": False}):
+    with styled():
         figure = _figure(8.6, 3.2)
         panels = np.atleast_1d(figure.subplots(1, len(methods), sharey=True))
         for axes, method in zip(panels, methods, strict=True):
-            matrix = _matrix(method)
-            count = len(matrix)
-            shown = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-            for row, column in np.argwhere(np.isfinite(matrix)):
-                value = matrix[row, column]
-                colour = "white" if value > 0.6 else _INK
-                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=9)
-            axes.set_title(method["name"])
-            axes.set_yticks(range(count), [str(task + 1) for task in range(count)])
-            axes.tick_params(length=0)
-            _task_axis(axes, count, "accuracy on task")
-        panels[0].set_ylabel("after task")
+            accuracy_matrix(method["accuracy_matrix"], title=method["name"], ax=axes)
+            axes.label_outer()
+        shown = panels[-1].images[0]
         bar = figure.colorbar(shown, ax=list(panels), ticks=[0, 0.5, 1], shrink=0.8, pad=0.02)
         bar.ax.set_yticklabels(["0 %", "50 %", "100 %"])
         bar.outline.set_visible(False)
-        return _image(figure)
+        return image(figure)
 
 
 def memory(rows: Sequence[dict[str, Any]]) -> str:
     """Plot the bytes of each variable at the fullest call of a training step."""
-    with mpl.rc_context(_STYLE):
+    with styled():
         figure = _figure(8.6, 0.9 + 0.3 * len(rows))
         axes = figure.subplots()
         most = max(row["bytes"] for row in rows)
@@ -156,10 +125,10 @@ def memory(rows: Sequence[dict[str, Any]]) -> str:
         ticks = range(0, most + 1, step)
         axes.set_xticks(ticks, [size(tick) for tick in ticks])
         axes.set_xlim(0, 1.15 * most)
-        axes.grid(axis="x", color=_FAINT)
+        axes.grid(axis="x", color=FAINT)
         axes.spines["left"].set_visible(False)
         axes.legend(loc="lower right")
-        return _image(figure)
+        return image(figure)
 
 
 def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -59,7 +59,13 @@ class Result:
         return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
 
 
-def accuracy(network: Model | Frozen, examples: Examples, *, batch_size: int = 1000) -> float:
+def accuracy(
+    network: Model | Frozen,
+    examples: Examples,
+    *,
+    batch_size: int = 1000,
+    outputs: Sequence[int] | None = None,
+) -> float:
     """Return the share of examples whose class is predicted, with running statistics.
 
     Parameters
@@ -68,6 +74,8 @@ def accuracy(network: Model | Frozen, examples: Examples, *, batch_size: int = 1
     examples : Examples
     batch_size : int
         How many examples are worked on at a time; the result does not depend on it.
+    outputs : sequence of int, optional
+        The classes among which is predicted, in increasing order; all by default.
 
     Returns
     -------
@@ -83,9 +91,12 @@ def accuracy(network: Model | Frozen, examples: Examples, *, batch_size: int = 1
     True
     """
     right, frozen = 0, network.freeze() if isinstance(network, Model) else network
+    among = None if outputs is None else np.asarray(outputs)
     for start in range(0, len(examples), batch_size):
         rows = slice(start, start + batch_size)
-        right += int((frozen.predict(examples.codes(rows)) == examples.y[rows]).sum())
+        codes = examples.codes(rows)
+        found = frozen.predict(codes) if among is None else among[frozen.scores(codes)[:, among].argmax(axis=1)]
+        right += int((found == examples.y[rows]).sum())
     return right / max(len(examples), 1)
 
 

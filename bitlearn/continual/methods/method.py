@@ -81,6 +81,11 @@ class Method:
         """The bytes of what is kept of earlier tasks' examples."""
         return 0
 
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of all that has to be at hand of earlier tasks' examples, at most."""
+        return self.replay_bytes
+
     def training(self, task: Task) -> TaskTraining:
         """Return what the steps of a task do; called once a task, before its first step."""
         return training_on(self.model, task.train, self.options)

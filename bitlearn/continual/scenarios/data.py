@@ -1,0 +1,175 @@
+"""What every scenario is made from: arrays that are checked, and labels that are mapped to outputs, at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.scenario import Label, Scenario, Task
+from bitlearn.datasets.preparation import Examples, Preparation, prepare
+from bitlearn.datasets.rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Training and test examples, whose labels are outputs of a network.
+
+    Parameters
+    ----------
+    x_train, x_test : ndarray, shape (count, ...)
+    y_train, y_test : ndarray of int64, shape (count,)
+        Places in `labels`.
+    labels : tuple of int or str
+        The labels as given, sorted.
+    preparation : Preparation
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    labels: tuple[Label, ...]
+    preparation: Preparation
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.labels)
+
+    def task(
+        self,
+        index: int,
+        classes: np.ndarray,
+        train: np.ndarray,
+        test: np.ndarray,
+        *,
+        outputs: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+        name: str = "",
+    ) -> Task:
+        """Return a task whose examples are views of the arrays.
+
+        Parameters
+        ----------
+        index : int
+        classes : ndarray of int
+            Its classes, as outputs.
+        train, test : ndarray of int or of bool
+            Which examples.
+        outputs : ndarray of int, optional
+            The outputs among which is predicted at test time.
+        targets : ndarray of int, optional
+            The output that stands for each class, by default the class itself.
+        name : str
+
+        Returns
+        -------
+        Task
+        """
+        shown = tuple(self.labels[label] for label in classes)
+
+        def examples(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> Examples:
+            rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+            labels = y[rows] if targets is None else targets[y[rows]]
+            return Examples(Rows(x, rows), labels, self.preparation)
+
+        parts = examples(self.x_train, self.y_train, train), examples(self.x_test, self.y_test, test)
+        for part, wanted in zip(parts, ("training", "test"), strict=True):
+            if not len(part):
+                held = name or f"the classes {', '.join(map(str, shown))}"
+                raise ValueError(f"each task must have {wanted} examples, got none of {held} in task {index + 1}")
+        among = None if outputs is None else tuple(sorted(int(output) for output in outputs))
+        return Task(index, shown, *parts, outputs=among, name=name)
+
+    def scenario(self, name: str, tasks: Sequence[Task]) -> Scenario:
+        """Return the scenario of some tasks, with an output for each label."""
+        return Scenario(name, tuple(tasks), self.classes, self.labels)
+
+
+def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: Preparation | None = None) -> Data:
+    """Return arrays as a scenario takes them.
+
+    Parameters
+    ----------
+    x_train, x_test : array_like, shape (count, ...)
+        Raw images or features; arrays that a file holds are not read.
+    y_train, y_test : array_like of int or str, shape (count,)
+        Any labels. Those of the test set must occur in the training set.
+    preparation : Preparation, optional
+        Fitted on all training data by default.
+
+    Returns
+    -------
+    Data
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where labels are none, or the parts do not fit.
+    """
+    x_train, y_train = pair(x_train, y_train, "x_train", "y_train")
+    x_test, y_test = pair(x_test, y_test, "x_test", "y_test")
+    alike("x_train", x_train, "x_test", x_test)
+    labels, train = np.unique(y_train, return_inverse=True)
+    test = places(labels, y_test, "y_test")
+    return Data(x_train, train, x_test, test, tuple(labels.tolist()), preparation or prepare(x_train))
+
+
+def pair(x: Any, y: Any, x_name: str, y_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return examples and labels as arrays, or raise where they are none."""
+    x, y = np.asarray(x), np.asarray(y)
+    if y.dtype.kind in "ST" or (y.dtype.kind == "O" and all(isinstance(label, str) for label in y.ravel())):
+        y = y.astype(str)
+    if y.dtype.kind not in "biuU":
+        raise TypeError(f"{y_name} must hold integers or strings, got {y.dtype}")
+    if y.ndim != 1 or len(y) == 0 or x.shape[:1] != y.shape:
+        raise ValueError(f"{x_name} and {y_name} must hold as many examples, at least one, got {x.shape} and {y.shape}")
+    return x, y
+
+
+def alike(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
+    """Raise where the examples of two parts have not the same shape, or one part alone is uint8."""
+    if x.shape[1:] != other.shape[1:] or (x.dtype == np.uint8) != (other.dtype == np.uint8):
+        raise ValueError(
+            f"{name} and {other_name} must be alike, got {x.dtype} {x.shape[1:]} and {other.dtype} {other.shape[1:]}"
+        )
+
+
+def places(labels: np.ndarray, y: np.ndarray, part: str, what: str = "class") -> np.ndarray:
+    """Return the places of labels among the sorted ones, or raise where one is not there."""
+    if (labels.dtype.kind == "U") != (y.dtype.kind == "U"):
+        raise TypeError(f"{part} must be of the type of what is trained on, {labels.dtype}, got {y.dtype}")
+    found = np.minimum(np.searchsorted(labels, y), len(labels) - 1)
+    strange = y[labels[found] != y]
+    if len(strange):
+        raise ValueError(f"each {what} of {part} must occur in the training set, got none of {what} {strange[0]}")
+    return found
+
+
+def cut(count: int, tasks: int | Sequence[int], what: str = "class") -> np.ndarray:
+    """Return where tasks end among `count` things, of which an int of tasks get as equal a share as can be.
+
+    Parameters
+    ----------
+    count : int
+    tasks : int or sequence of int
+        How many tasks, of which the first have one more where it does not come out even; or how many things each has.
+    what : str
+        What is divided, in errors.
+
+    Returns
+    -------
+    ndarray of int, shape (tasks,)
+    """
+    if isinstance(tasks, (int, np.integer)):
+        if not 1 <= tasks <= count:
+            raise ValueError(f"tasks must be in [1, {count}], one {what} a task at least, got {tasks}")
+        return np.cumsum([len(part) for part in np.array_split(np.arange(count), tasks)])
+    sizes = [int(size) for size in tasks]
+    if min(sizes, default=0) < 1 or sum(sizes) != count:
+        plural = "classes" if what == "class" else f"{what}s"
+        raise ValueError(f"tasks must be numbers of {plural} from 1 on that sum to {count}, got {sizes}")
+    return np.cumsum(sizes)
