@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate lint docs bench claims results tune sweep accuracy clean
+.PHONY: help demo test test-all sanitize emulate lint docs bench claims results tune sweep accuracy analytic clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ sweep: $(STAMPS)/package ## train with 16 to 2 bits in each backward product, in
 
 accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/accuracy; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.accuracy $(ACCURACY)
+
+analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)
 
 clean: ## remove all that these targets made, .venv included
 	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

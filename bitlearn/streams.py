@@ -15,6 +15,8 @@ HOLDOUT, CLASS_ORDER = 0x53504C54, 0x434C5353
 #: "INST", "BLUR", "PIXL", "ANGL", "STRM", "DRFT".
 INSTANCES, BLURRY, PIXELS, ANGLES = 0x494E5354, 0x424C5552, 0x5049584C, 0x414E474C
 STREAM_ORDER, DRIFT = 0x5354524D, 0x44524654
+#: Where the features of a learner without a network look: "FEAT".
+FEATURES = 0x46454154
 #: Inputs and labels on which memory is measured: "CODE", "LABL".
 RANDOM_CODES, RANDOM_LABELS = 0x434F4445, 0x4C41424C
 #: Of continual learning: the order of examples, the examples that a step replays, and those that the memory keeps:

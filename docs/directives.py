@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import accuracy, claims, plots, results, sweep, tables
+from bitlearn.bench import accuracy, analytic, claims, plots, results, sweep, tables
 from bitlearn.precision import POLICIES
 
 
@@ -115,6 +115,24 @@ class Trainings(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
 
 
+class AnalyticCurve(SphinxDirective):
+    """Accuracy against bytes, of learners of exact sums: on the ``test`` set with a plot, or on ``held-out`` data."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        kind = self.arguments[0]
+        for file in sorted(analytic.FOLDER.glob(f"*-{kind}.json")):
+            self.env.note_dependency(str(file))
+        found = analytic.present(analytic.FOLDER, kind)
+        if not found:
+            return self.parse_text_to_nodes("None are kept with this version.")
+        parts = [list_table(analytic.rows(found))]
+        if kind == "test":
+            parts.insert(0, Benchmarks.drawing(analytic.curve(found), "Accuracy against bytes"))
+        return self.parse_text_to_nodes("\n\n".join(parts))
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -151,6 +169,7 @@ class MarkdownFile(SphinxDirective):
 
 
 def setup(app) -> dict[str, bool]:
+    app.add_directive("analytic-curve", AnalyticCurve)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)

@@ -89,6 +89,12 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="the layer whose packed bits are replayed, such as sign1; by default the first whose bits are no larger "
         "than the input",
     )
+    parser.add_argument(
+        "--memory-budget",
+        default=None,
+        metavar="SIZE",
+        help="bytes, or as in '32 KiB', that analytic and prototypes may keep",
+    )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
         "--evaluate-all",
@@ -100,7 +106,12 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--method", default="latent-replay", metavar="NAME", help="naive, joint, cwr or latent-replay")
+    parser.add_argument(
+        "--method",
+        default="latent-replay",
+        metavar="NAME",
+        help="naive, joint, cwr, latent-replay, analytic, nearest-mean, lda or prototypes",
+    )
     add_learning(parser)
     add_seed(parser)
 

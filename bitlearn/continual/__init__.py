@@ -1,5 +1,6 @@
 """Continual learning: scenarios, metrics, replay memory, methods, and the loop that joins them."""
 
+from bitlearn.continual.analytic import AnalyticLearner as AnalyticLearner
 from bitlearn.continual.cwr import CwrHead as CwrHead
 from bitlearn.continual.drift import drift as drift
 from bitlearn.continual.drift import permuted_labels as permuted_labels
@@ -28,3 +29,6 @@ from bitlearn.continual.scenarios.instances import by_domain as by_domain
 from bitlearn.continual.scenarios.instances import custom as custom
 from bitlearn.continual.scenarios.instances import new_instances as new_instances
 from bitlearn.continual.transfer import FORWARD_METRICS as FORWARD_METRICS
+from bitlearn.continual.yardsticks import LDA as LDA
+from bitlearn.continual.yardsticks import ClassPrototypes as ClassPrototypes
+from bitlearn.continual.yardsticks import NearestClassMean as NearestClassMean

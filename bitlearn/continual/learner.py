@@ -43,7 +43,8 @@ class Result:
         ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`; those of
         `bitlearn.continual.transfer` are None without ``evaluate_all``.
     replay_bytes : int
-        Of the replay memory at capacity: bits, labels and bookkeeping; 0 without one.
+        Of all that is kept of earlier examples: a replay memory at capacity with its labels and bookkeeping, or sums;
+        0 where nothing is.
     seconds : float
         Of learning, evaluation left out.
     kept_bytes : int
@@ -146,11 +147,12 @@ def run(
         begun = time.perf_counter()
         with measure:
             training = learner.training(task)
-            trainer = _trainer(trainers, training.network, optimizer, options.seed)
-            operations += _learn(training, trainer, task, options, told)
+            if training is not None:
+                trainer = _trainer(trainers, training.network, optimizer, options.seed)
+                operations += _learn(training, trainer, task, options, told)
             learner.finish(task)
         seconds += time.perf_counter() - begun
-        rows.append(_accuracies(model, scenario.tasks[: None if evaluate_all else task.index + 1]))
+        rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
     matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
     metrics = {name: function(matrix) for name, function in METRICS.items()}
     metrics |= {

@@ -34,6 +34,8 @@ class Options:
         first one whose bits take no more bytes than an example's codes, or else the one with the fewest.
     consolidate : bool
         Whether latent replay keeps a CWR* head.
+    memory_budget : int or str, optional
+        What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
     Raises
     ------
@@ -63,6 +65,7 @@ class Options:
     replay_share: float = 0.72
     cut: str | None = None
     consolidate: bool = False
+    memory_budget: int | str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from bitlearn.continual.methods.analytic import Analytic
 from bitlearn.continual.methods.cwr import Cwr
 from bitlearn.continual.methods.joint import Joint
 from bitlearn.continual.methods.latent_replay import LatentReplay
+from bitlearn.continual.methods.lda import Lda
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.methods.naive import Naive
+from bitlearn.continual.methods.nearest_mean import NearestMean
+from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.options import Options
 from bitlearn.continual.scenario import Scenario
 from bitlearn.errors import by_name
 from bitlearn.nn.model import Model
 
-METHODS: dict[str, type[Method]] = {"naive": Naive, "joint": Joint, "cwr": Cwr, "latent-replay": LatentReplay}
+METHODS: dict[str, type[Method]] = {
+    "naive": Naive,
+    "joint": Joint,
+    "cwr": Cwr,
+    "latent-replay": LatentReplay,
+    "analytic": Analytic,
+    "nearest-mean": NearestMean,
+    "lda": Lda,
+    "prototypes": Prototypes,
+}
 #: Names of the contract that a later version brings.
 PLANNED = ("task-wta", "centre-kernel", "gpm")
 
@@ -22,7 +35,8 @@ def build(name: str, model: Model, scenario: Scenario, options: Options) -> Meth
 
     Parameters
     ----------
-    name : {"naive", "joint", "cwr", "latent-replay"}
+    name : str
+        One of `METHODS`.
     model, scenario, options
         As `Method` takes them.
 

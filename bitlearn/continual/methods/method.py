@@ -78,7 +78,7 @@ class Method:
 
     @property
     def replay_bytes(self) -> int:
-        """The bytes of what is kept of earlier tasks' examples."""
+        """The bytes of what is kept of earlier tasks' examples: themselves, their bits or sums of them."""
         return 0
 
     @property
@@ -86,8 +86,13 @@ class Method:
         """The bytes of all that has to be at hand of earlier tasks' examples, at most."""
         return self.replay_bytes
 
-    def training(self, task: Task) -> TaskTraining:
-        """Return what the steps of a task do; called once a task, before its first step."""
+    @property
+    def predictor(self) -> Any:
+        """What predicts: its ``predict`` takes codes."""
+        return self.model
+
+    def training(self, task: Task) -> TaskTraining | None:
+        """Return what the steps of a task do, None where it has none; called once a task, before its first step."""
         return training_on(self.model, task.train, self.options)
 
     def finish(self, task: Task) -> None:

@@ -1,0 +1,133 @@
+"""Yardsticks: plain learners of exact sums that a method of continual learning has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import Bits
+from bitlearn.continual.analytic import DrawnFeatures
+from bitlearn.continual.features import Inputs, Values
+from bitlearn.continual.gaussian import GaussianLearner, LinearHead
+from bitlearn.continual.incremental import DEFAULT_EXAMPLES, Form, IncrementalLearner
+from bitlearn.continual.statistics import Statistics
+from bitlearn.nn.frozen import Frozen
+from bitlearn.nn.model import Model
+from bitlearn.ops.matmul import hamming
+from bitlearn.ops.packing import pack
+
+
+class _OfTheInput(IncrementalLearner):
+    """A learner whose features are the input itself."""
+
+    def _size(self, form: Form) -> tuple[int, int]:
+        values = Values(*form)
+        return values.count, values.largest
+
+    def _features(self, form: Form) -> Callable[[Inputs], np.ndarray]:
+        return Values(*form)
+
+
+class NearestClassMean(_OfTheInput):
+    """Predict the class whose mean is nearest.
+
+    Parameters
+    ----------
+    examples : int
+        The most examples that it holds at a time; with fewer, its integers are narrower.
+    classes : int, optional
+        The most classes.
+    backbone : Frozen or Model, optional
+        A network that ends in packed bits, which stand for the input.
+
+    Notes
+    -----
+    It keeps exact integer sums of the codes of each class, and predicts ``argmin_c |x - m_c|**2``.
+
+    Examples
+    --------
+    >>> learner = NearestClassMean().partial_fit(np.array([[0, 9], [1, 8], [9, 0]], dtype=np.uint8), ["a", "a", "b"])
+    >>> learner.predict(np.array([[2, 5]], dtype=np.uint8)).tolist()
+    ['a']
+    """
+
+    kind = "nearest class mean"
+
+    def _head(self, statistics: Statistics) -> LinearHead:
+        means = statistics.class_sums() / statistics.counts[:, None]
+        return LinearHead(means.T, -(means**2).sum(axis=1) / 2)
+
+    def _scores(self, head: LinearHead, codes: np.ndarray) -> np.ndarray:
+        return codes @ head.weight + head.bias
+
+
+class LDA(_OfTheInput, GaussianLearner):
+    """Linear discriminant analysis of the input: a mean a class, and one covariance.
+
+    Parameters
+    ----------
+    examples, classes, backbone
+        As `NearestClassMean`.
+
+    Notes
+    -----
+    It keeps exact integer sums of codes by class, and of the products of all pairs of codes. The covariance within
+    classes is shrunk as `bitlearn.continual.gaussian.shrinkage` says.
+
+    Examples
+    --------
+    >>> x = np.array([[10, 90], [20, 99], [90, 10], [99, 30]], dtype=np.uint8)
+    >>> LDA().partial_fit(x, [0, 0, 1, 1]).predict(np.array([[80, 20]], dtype=np.uint8))
+    array([1])
+    """
+
+    kind = "linear discriminant"
+
+
+class ClassPrototypes(DrawnFeatures):
+    """Predict the class whose prototype, the majority of its examples' bits, differs in the fewest bits.
+
+    Parameters
+    ----------
+    features, seed, memory_budget, classes, examples, backbone
+        As `AnalyticLearner`; a feature has one bit.
+
+    Notes
+    -----
+    It keeps for each class how often each bit is set; the prototypes are made from these, ties being 1. Distances are
+    popcounts.
+
+    Examples
+    --------
+    >>> x = np.array([[0, 9, 0, 9], [9, 0, 9, 0]], dtype=np.uint8)
+    >>> ClassPrototypes(64).partial_fit(x, ["a", "b"]).predict(x).tolist()
+    ['a', 'b']
+    """
+
+    kind = "class prototypes"
+
+    def __init__(
+        self,
+        features: int | None = None,
+        *,
+        seed: int = 0,
+        memory_budget: int | str | None = None,
+        classes: int | None = None,
+        examples: int = DEFAULT_EXAMPLES,
+        backbone: Frozen | Model | None = None,
+    ):
+        limits: dict[str, Any] = {"memory_budget": memory_budget, "classes": classes, "examples": examples}
+        super().__init__(features, bits=1, seed=seed, backbone=backbone, **limits)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what it was made with, as a file keeps it; the network apart."""
+        return {name: value for name, value in super().settings().items() if name != "bits"}
+
+    def _head(self, statistics: Statistics) -> Bits:
+        counts = statistics.counts[:, None]
+        return Bits(pack(2 * statistics.class_sums() - counts), statistics.features)
+
+    def _scores(self, head: Bits, codes: np.ndarray) -> np.ndarray:
+        return -hamming(pack(codes.astype(bool)), head.words, head.n).astype(np.float64)
