@@ -18,7 +18,13 @@ class Classifier:
     Parameters
     ----------
     network : Model or Frozen
+        From codes to the scores of classes.
     preparation : Preparation
+
+    Raises
+    ------
+    ValueError
+        Where the network takes or gives something else, or not what the preparation gives.
 
     Examples
     --------
@@ -31,6 +37,20 @@ class Classifier:
 
     network: Model | Frozen
     preparation: Preparation
+
+    def __post_init__(self) -> None:
+        root, size = self.network.root, self.preparation.image_size
+        if root.spec.kind != "codes" or root.output.kind != "real" or len(root.output.shape) != 1:
+            raise ValueError(
+                f"network must take codes and end in a row of real values, got {root.spec} and {root.output}"
+            )
+        if size is not None and (len(root.spec.shape) != 3 or root.spec.shape[:2] != (size, size)):
+            raise ValueError(f"network must take images of {size} x {size} as they are prepared, got {root.spec}")
+        midpoint = self.preparation.scaling.midpoint
+        if midpoint is not None and midpoint.shape != root.spec.shape:
+            raise ValueError(
+                f"network must take features of shape {midpoint.shape} as they are scaled, got {root.spec}"
+            )
 
     @property
     def classes(self) -> int:

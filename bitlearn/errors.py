@@ -114,3 +114,27 @@ class NonFiniteError(ArithmeticError):
         NonFiniteError
         """
         return NonFiniteError(self.what, f"{self.where} {where}".strip())
+
+
+def sentence(error: BaseException | str, most: int = 400) -> str:
+    r"""Return what an error says as one short line that can be printed: a file may have put anything into it.
+
+    Parameters
+    ----------
+    error : exception or str
+    most : int
+        How many characters of it are kept.
+
+    Returns
+    -------
+    str
+        The name of its class where it says nothing.
+
+    Examples
+    --------
+    >>> sentence(ValueError("two\nlines"))
+    'two\\nlines'
+    """
+    text = str(error) or type(error).__name__
+    shown = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)

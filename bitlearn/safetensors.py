@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from bitlearn.files import atomic_write
+from bitlearn.errors import sentence
+from bitlearn.files import LIMITS, atomic_write, check_bytes, most_bytes, open_regular
+
+#: Shape and dtype of arrays, by name.
+Types = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 _DTYPES = {
     "BOOL": np.dtype(np.bool_),
@@ -34,7 +39,8 @@ _DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _METADATA = "__metadata__"
-_MAX_HEADER = 100_000_000  # the limit of the safetensors package
+#: Integers of more digits do not fit 64 bits.
+_MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metada
     TypeError
         Where a name or a metadata value is not a string, or an array has another type.
     ValueError
-        Where an array is called ``"__metadata__"``, or the header would be longer than 100 MB.
+        Where an array is called ``"__metadata__"``, or the header would be longer than `LIMITS` allows.
 
     Notes
     -----
@@ -91,8 +97,8 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metada
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
     encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
-    if len(encoded) > _MAX_HEADER:
-        raise ValueError(f"the names and metadata must take at most {_MAX_HEADER} bytes, got {len(encoded)}")
+    if len(encoded) > LIMITS.header_bytes:
+        raise ValueError(f"the names and metadata must take at most {LIMITS.header_bytes} bytes, got {len(encoded)}")
     with atomic_write(path) as stream:
         stream.write(len(encoded).to_bytes(8, "little"))
         stream.write(encoded)
@@ -113,12 +119,16 @@ def _little_endian(name: str, array: np.ndarray) -> np.ndarray:
     return np.asarray(array, dtype=stored, order="C")
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read(
+    path: str | os.PathLike[str], accept: Callable[[Types, dict[str, str]], None] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read a safetensors file.
 
     Parameters
     ----------
     path : path-like
+    accept : callable, optional
+        ``accept(types, metadata)`` is told what the file says that it holds, and may raise, before any array is made.
 
     Returns
     -------
@@ -129,35 +139,81 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Raises
     ------
     ValueError
-        Where the file breaks the layout in any way: header, types, shapes, offsets, a hole, an overlap, a byte too few
-        or too many, a boolean other than 0 and 1.
+        Where it is no regular file, or breaks the layout in any way: header, types, shapes, offsets, a hole, an
+        overlap, a byte too few or too many, a boolean other than 0 and 1.
 
     Notes
     -----
     The header is checked against the file's size before any array is allocated, so the arrays of a corrupt file never
     take more memory than the file. Types that NumPy lacks (bfloat16, 8-bit floats) are refused.
     """
-    with open(path, "rb") as stream:
-        try:
-            size = os.fstat(stream.fileno()).st_size
-            entries, metadata = _read_header(stream, size)
+    with open_regular(path) as stream:
+        with _damage_named(path):
+            entries, metadata = _read_header(stream, os.fstat(stream.fileno()).st_size)
+        if accept is not None:
+            accept({entry.name: (entry.shape, entry.dtype.newbyteorder("=")) for entry in entries}, metadata)
+        with _damage_named(path):
             return {entry.name: _read_array(stream, entry) for entry in entries}, metadata
-        except (ValueError, OverflowError, RecursionError) as error:  # NumPy's own limits on shapes among them
-            raise ValueError(f"{os.fspath(path)} is not a valid safetensors file: {error}") from error
+
+
+@contextmanager
+def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file of whatever is wrong in it, NumPy's own limits on shapes among that."""
+    try:
+        yield
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a valid safetensors file: {sentence(error)}") from error
+
+
+def strict_json(text: str) -> Any:
+    """Return the value of a JSON text that every reader reads alike.
+
+    Parameters
+    ----------
+    text : str
+
+    Raises
+    ------
+    ValueError
+        Where it is no JSON, gives a name twice, or has a number that is NaN, infinite or an integer past 64 bits.
+
+    Examples
+    --------
+    >>> strict_json('{"a": NaN}')
+    Traceback (most recent call last):
+    ...
+    ValueError: its numbers must be finite, got NaN
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite, parse_int=_integer)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"its numbers must be finite, got {text}")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"its integers must have at most {_MOST_DIGITS} digits, got {len(text)}")
+    return int(text)
 
 
 def _read_header(stream: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, str]]:
     """Read and check everything before the data; the entries come in the order of their data."""
+    check_bytes(size, most_bytes(stream), "it")
     if size < 8:
         raise ValueError(f"it must hold at least 8 bytes, got {size}")
     length = int.from_bytes(stream.read(8), "little")
-    if length > min(size - 8, _MAX_HEADER):
-        raise ValueError(f"its header must take at most {min(size - 8, _MAX_HEADER)} bytes, got a length of {length}")
+    most = min(size - 8, LIMITS.header_bytes)
+    if length > most:
+        raise ValueError(f"its header must take at most {most} bytes, got a length of {length}")
     encoded = stream.read(length)
     if not encoded.startswith(b"{"):
         raise ValueError(f"its header must start with '{{', got {encoded[:1]!r}")
     try:
-        header = json.loads(encoded.decode("utf-8"), object_pairs_hook=_unique)
+        header = strict_json(encoded.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"its header must be JSON in UTF-8 ({error})") from error
     metadata = header.pop(_METADATA, {})

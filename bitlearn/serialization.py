@@ -1,11 +1,15 @@
-"""Saving and loading: a safetensors file whose header says, in JSON, what the arrays are. Nothing in it can run."""
+"""Saving and loading: a safetensors file whose header says, in JSON, what the arrays are. Nothing in it can run.
+
+A file is refused before anything is made of it: first the header is held against the file's size, then the description
+against itself, then what it describes against the header. Only then the arrays are read, and their checksum and values
+are checked.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -14,28 +18,30 @@ from typing import Any
 import numpy as np
 
 from bitlearn import nn, safetensors
+from bitlearn.bits import WORD, words_for
 from bitlearn.classifier import Classifier
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling
-from bitlearn.nn.layer import REGISTERED
+from bitlearn.errors import sentence
+from bitlearn.nn.description import array_types, check_arrays, describe, rebuild
+from bitlearn.nn.layer import check_tail, whole
 from bitlearn.ops.weights import PackedWeights, pack_weights, weight_words
-from bitlearn.precision import policy
+from bitlearn.safetensors import Types
 
 #: Raised when what is written can no longer be read by earlier versions.
 FORMAT_VERSION = 2
 _CONFIG, _CHECKSUM = "bitlearn", "crc32"
-#: A byte of a trained network is at most so many of its inference form, whose rows are padded to words. A description
-#: of more is refused before weights of that size are made.
-_MOST_A_BYTE = 64
 
 Arrays = dict[str, np.ndarray]
 Parts = tuple[Arrays, dict[str, Any]]
+#: What a description asks for: the arrays that the file must hold, and what is made of them.
+Plan = tuple[Types, Callable[[Arrays], Any]]
 
 
 def write(kind: str, path: str | PathLike[str], arrays: Arrays, config: dict[str, Any]) -> None:
     """Write arrays and what they are, atomically."""
     header = {"format_version": FORMAT_VERSION, "kind": kind, "config": config}
-    text = json.dumps(header, sort_keys=True)
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
     safetensors.write(path, arrays, {_CONFIG: text, _CHECKSUM: _checksum(arrays, text)})
 
 
@@ -49,124 +55,142 @@ def _checksum(arrays: Arrays, text: str) -> str:
     return f"{total:08x}"
 
 
-def read(kind: str | None, path: str | PathLike[str]) -> Parts:
-    """Read a file of a kind (of any, with its kind in the configuration, where `kind` is None).
+def read(path: str | PathLike[str], planners: Mapping[str, Callable[[dict[str, Any], Types], Plan]]) -> Any:
+    """Read a file and return what its plan makes of the arrays.
+
+    Parameters
+    ----------
+    path : path-like
+    planners : mapping of str to callable
+        For each kind that is wanted: ``planner(config, types)`` checks a description, and the types of the arrays where
+        it does not say all, and returns a plan.
 
     Raises
     ------
     ValueError
-        Where the file is corrupt, of another kind, or written by a later version.
+        Where the file is corrupt, of another kind, or written by another version.
     FileNotFoundError
         Where there is none.
     """
-    arrays, metadata = safetensors.read(path)
-    try:
-        header, checksum = json.loads(metadata[_CONFIG]), metadata[_CHECKSUM]
-        version, found, config = header["format_version"], header["kind"], header["config"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(f"{path} must be a file that bitlearn saved, got one without its description") from None
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{path} must have format version {FORMAT_VERSION}, got {version!r}")
-    if not isinstance(found, str) or not isinstance(config, dict) or kind not in (None, found):
-        raise ValueError(f"{path} must hold a {kind or 'known object'}, got {found!r}")
-    if checksum != _checksum(arrays, metadata[_CONFIG]):
-        raise ValueError(f"{path} must hold what was written to it, got bytes with another checksum")
-    return arrays, config | {"kind": found} if kind is None else config
+    plan: list[Plan] = []
+
+    def accept(types: Types, metadata: dict[str, str]) -> None:
+        kind, config = _header(metadata)
+        if kind not in planners:
+            wanted = f"{'a' if len(planners) == 1 else 'one of'} {', '.join(planners)}"
+            raise ValueError(f"it must hold {wanted}, got {kind!r}")
+        plan.append(planners[kind](config, types))
+        check(plan[0][0], types)
+
+    with description(path):
+        arrays, metadata = safetensors.read(path, accept)
+        if metadata[_CHECKSUM] != _checksum(arrays, metadata[_CONFIG]):
+            raise ValueError("it must hold what was written to it, got bytes with another checksum")
+        wanted, make = plan[0]
+        return make({name: arrays[name] for name in wanted})
+
+
+def _header(metadata: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return a file's kind and description."""
+    if not {_CONFIG, _CHECKSUM} <= set(metadata):
+        raise ValueError("it must be a file that bitlearn saved, got one without its description")
+    header = safetensors.strict_json(metadata[_CONFIG])
+    wanted = {"format_version", "kind", "config"}
+    if not isinstance(header, dict) or set(header) != wanted:
+        raise ValueError("it must be a file that bitlearn saved, got one without its description")
+    version, kind, config = header["format_version"], header["kind"], header["config"]
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ValueError(f"it must have format version {FORMAT_VERSION}, got {version!r}")
+    if not isinstance(kind, str) or not isinstance(config, dict):
+        raise ValueError(f"it must hold a known object, got {kind!r}")
+    return kind, config
 
 
 @contextmanager
 def description(path: str | PathLike[str]) -> Iterator[None]:
-    """Make a ValueError that names the file of whatever a description raises that does not fit its arrays."""
+    """Make a ValueError in one line that names the file of whatever a description raises."""
     try:
         yield
+    except OSError:
+        raise
     except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{path} must describe its arrays, got a description that fails with {error!r}") from None
+        text = sentence(error, 1000)
+        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    except Exception as error:  # a layer of a user's own may raise anything
+        found = sentence(repr(error))
+        raise ValueError(f"{path} must describe its arrays, got a description that fails with {found}") from None
 
 
-def check(wanted: dict[str, tuple[tuple[int, ...], np.dtype]], arrays: Arrays, path: str | PathLike[str]) -> None:
-    """Raise where an array is missing, or of another shape or dtype than wanted."""
+def check(wanted: Types, found: Types) -> None:
+    """Raise where an array is missing, superfluous, or of another shape or dtype than wanted."""
     for name, (shape, dtype) in wanted.items():
-        found = arrays.get(name)
-        if found is None or found.shape != shape or found.dtype != dtype:
-            got = "none" if found is None else f"{found.dtype} {found.shape}"
-            raise ValueError(f"{path} must hold {name!r} as {dtype} {shape}, got {got}")
+        if found.get(name) != (shape, dtype):
+            got = "none" if name not in found else f"{found[name][1]} {found[name][0]}"
+            raise ValueError(f"it must hold {name!r} as {dtype} {shape}, got {got}")
+    if len(found) > len(wanted):
+        more = next(name for name in found if name not in wanted)
+        raise ValueError(f"it must hold no arrays but those that it describes, got {more!r}")
 
 
-def fill(targets: Arrays, arrays: Arrays, path: str | PathLike[str]) -> None:
-    """Copy loaded arrays into those of the same names, shapes and dtypes; nothing is copied where one differs."""
-    check({name: (target.shape, target.dtype) for name, target in targets.items()}, arrays, path)
-    for name, target in targets.items():
-        target[...] = arrays[name]
+def types_of(arrays: Arrays) -> Types:
+    """Return shape and dtype of arrays, by name."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _check_keys(config: dict[str, Any], *wanted: str) -> None:
+    if set(config) != set(wanted):
+        raise ValueError(f"it must be described by {', '.join(wanted)}, got {', '.join(config) or 'nothing'}")
+
+
+def within(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has a prefix to its name, by the names behind it."""
+    return {name.removeprefix(prefix): each for name, each in named.items() if name.startswith(prefix)}
+
+
+def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: each for name, each in named.items()}
 
 
 # --- the parts of each kind of object --------------------------------------------------------------------------------
 
 
-def _described(layer: nn.Layer) -> dict[str, Any]:
-    """Return what a layer is, and the layers inside it by name."""
-    inside = {name: _described(each) for name, each in getattr(layer, "layers", {}).items()}
-    found = {"type": type(layer).__name__, "settings": layer.settings()}
-    return found | {"layers": [{"name": name, **each} for name, each in inside.items()]} if inside else found
-
-
-def _layer_from(entry: dict[str, Any], path: str | PathLike[str]) -> nn.Layer:
-    if entry["type"] not in REGISTERED:
-        raise ValueError(f"{path} must name known layers, got {entry['type']!r}")
-    inside = [(str(each["name"]), _layer_from(each, path)) for each in entry.get("layers", ())]
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
-    return REGISTERED[entry["type"]].rebuilt(settings, inside)
-
-
-def _network_config(root: nn.Layer) -> dict[str, Any]:
-    spec = {"kind": root.spec.kind, "shape": list(root.spec.shape)}
-    return {"precision": root.precision.setting(), "input": spec, "root": _described(root)}
-
-
-def _root_from(config: dict[str, Any], path: str | PathLike[str]) -> tuple[nn.Layer, nn.Spec]:
-    """Return the layers of a network, not bound yet, and what flows in."""
-    makers = {"codes": nn.Spec.codes, "bits": nn.Spec.bits, "real": nn.Spec.real}
-    kind, shape = config["input"]["kind"], tuple(int(size) for size in config["input"]["shape"])
-    if kind not in makers:
-        raise ValueError(f"{path} must hold a network of codes, bits or real values, got {kind!r}")
-    return _layer_from(config["root"], path), makers[kind](shape)
-
-
-def _inference_types(root: nn.Layer) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Return shape and dtype of the arrays of an inference form, by ``path.name``."""
-    return {f"{path}.{key}": kind for path, leaf in root.leaves() for key, kind in leaf.inference_types().items()}
-
-
 def _model_parts(model: nn.Model) -> Parts:
-    return model.state(), _network_config(model.root)
+    arrays = model.state()
+    check_arrays(model.root, arrays)
+    return arrays, describe(model.root)
 
 
-def _model_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Model:
-    root, spec = _root_from(config, path)
-    root.bind(spec, policy(config["precision"]), 0)
-    described = sum(math.prod(shape) * kind.itemsize for shape, kind in _inference_types(root).values())
-    if described > _MOST_A_BYTE * sum(array.nbytes for array in arrays.values()):
-        raise ValueError(f"{path} must hold the weights that it describes, got far fewer")
-    model = nn.Model(root, spec, precision=config["precision"])
-    fill(model.state(), arrays, path)
-    return model
+def _model_plan(config: dict[str, Any], types: Types) -> Plan:
+    root = rebuild(config)
+
+    def make(arrays: Arrays) -> nn.Model:
+        check_arrays(root, arrays)
+        model = nn.Model(root, root.spec, precision=root.precision)
+        for name, target in model.state().items():
+            target[...] = arrays[name]
+        return model
+
+    return array_types(root, frozen=False), make
 
 
 def frozen_parts(frozen: nn.Frozen) -> Parts:
     """Return the arrays of an inference form, and what they are."""
-    return frozen.arrays, _network_config(frozen.root)
+    check_arrays(frozen.root, frozen.arrays)
+    return frozen.arrays, describe(frozen.root)
 
 
-def frozen_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> nn.Frozen:
-    """Return the inference form that `frozen_parts` took apart."""
-    root, spec = _root_from(config, path)
-    root.bind(spec, policy(config["precision"]), 0)
-    wanted = _inference_types(root)
-    check(wanted, arrays, path)
-    return nn.Frozen(root, {name: arrays[name] for name in wanted})
+def frozen_plan(config: dict[str, Any], types: Types) -> Plan:
+    """Return the plan of the inference form that `frozen_parts` took apart."""
+    root = rebuild(config)
+
+    def make(arrays: Arrays) -> nn.Frozen:
+        check_arrays(root, arrays)
+        return nn.Frozen(root, arrays)
+
+    return array_types(root, frozen=True), make
+
+
+_NETWORKS = {"model": _model_plan, "frozen": frozen_plan}
 
 
 def _classifier_parts(classifier: Classifier) -> Parts:
@@ -174,25 +198,42 @@ def _classifier_parts(classifier: Classifier) -> Parts:
         kind, (arrays, config) = "frozen", frozen_parts(classifier.network)
     else:
         kind, (arrays, config) = "model", _model_parts(classifier.network)
-    arrays = {f"network.{name}": array for name, array in arrays.items()}
-    scaling = classifier.preparation.scaling
-    if scaling.midpoint is not None and scaling.half_range is not None:
-        arrays |= {"scaling.midpoint": scaling.midpoint, "scaling.half_range": scaling.half_range}
+    arrays = _under("network.", arrays) | _under("scaling.", classifier.preparation.scaling.arrays())
     return arrays, {"network": kind, "parts": config, "image_size": classifier.preparation.image_size}
 
 
-def _classifier_from(arrays: Arrays, config: dict[str, Any], path: str | PathLike[str]) -> Classifier:
-    inner = {name.removeprefix("network."): a for name, a in arrays.items() if name.startswith("network.")}
-    if config["network"] == "frozen":
-        network: nn.Model | nn.Frozen = frozen_from(inner, config["parts"], path)
-    else:
-        network = _model_from(inner, config["parts"], path)
-    scaling = Scaling(arrays.get("scaling.midpoint"), arrays.get("scaling.half_range"))
-    return Classifier(network, Preparation(scaling, config["image_size"]))
+def _classifier_plan(config: dict[str, Any], types: Types) -> Plan:
+    _check_keys(config, "network", "parts", "image_size")
+    if not isinstance(config["network"], str) or config["network"] not in _NETWORKS:
+        raise ValueError(f"it must hold {' or '.join(_NETWORKS)} as network, got {config['network']!r}")
+    wanted, make_network = _NETWORKS[config["network"]](config["parts"], types)
+    shape = tuple(config["parts"]["input"]["shape"])
+    scaled = bool(within("scaling.", types))
+    scaling = dict.fromkeys(("scaling.midpoint", "scaling.half_range"), (shape, np.dtype(np.float32))) if scaled else {}
+
+    def make(arrays: Arrays) -> Classifier:
+        preparation = Preparation(Scaling(**within("scaling.", arrays)), config["image_size"])
+        return Classifier(make_network(within("network.", arrays)), preparation)
+
+    return _under("network.", wanted) | scaling, make
 
 
 def _weights_parts(weights: PackedWeights) -> Parts:
     return {"words": weight_words("weights", weights, weights.n, len(weights.shape))}, {"n": weights.n}
+
+
+def _weights_plan(config: dict[str, Any], types: Types) -> Plan:
+    _check_keys(config, "n")
+    n = whole("n", config["n"], least=0)
+    shape = types.get("words", ((), WORD))[0]
+    if len(shape) < 2 or shape[-1] != words_for(n):
+        raise ValueError(f"it must hold 'words' of at least two axes, {words_for(n)} in the last, got shape {shape}")
+
+    def make(arrays: Arrays) -> PackedWeights:
+        check_tail("words", arrays["words"], n)
+        return pack_weights(arrays["words"], n)
+
+    return {"words": (shape, WORD)}, make
 
 
 _SAVERS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
@@ -201,12 +242,7 @@ _SAVERS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
     Classifier: ("classifier", _classifier_parts),
     PackedWeights: ("weights", _weights_parts),
 }
-_LOADERS: dict[str, Callable[[Arrays, dict[str, Any], Any], Any]] = {
-    "model": _model_from,
-    "frozen": frozen_from,
-    "classifier": _classifier_from,
-    "weights": lambda arrays, config, path: pack_weights(arrays["words"], config["n"]),
-}
+_PLANNERS = {**_NETWORKS, "classifier": _classifier_plan, "weights": _weights_plan}
 
 
 def save(obj: nn.Model | nn.Frozen | Classifier | PackedWeights, path: str | PathLike[str]) -> None:
@@ -222,6 +258,8 @@ def save(obj: nn.Model | nn.Frozen | Classifier | PackedWeights, path: str | Pat
     ------
     TypeError
         Where `obj` is anything else.
+    ValueError
+        Where a weight, a bias or a statistic is NaN or infinite.
     OSError
         Where the file cannot be written.
 
@@ -261,7 +299,7 @@ def load(path: str | PathLike[str]) -> Any:
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where it is truncated, corrupt, or not one that `save` wrote.
+        Where it is no regular file, truncated, corrupt, or not one that `save` wrote: any doubt refuses it, at once.
 
     Examples
     --------
@@ -271,9 +309,4 @@ def load(path: str | PathLike[str]) -> Any:
     >>> bl.load(path)
     PackedWeights(shape=(1, 1), n=3)
     """
-    arrays, config = read(None, path)
-    kind = config.pop("kind")
-    if kind not in _LOADERS:
-        raise ValueError(f"{path} must hold one of {', '.join(_LOADERS)}, got {kind!r}")
-    with description(path):
-        return _LOADERS[kind](arrays, config, path)
+    return read(path, _PLANNERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from damage import COMPRESS, at_worst_a_sentence_with
 
 from bitlearn import datasets
-from bitlearn.datasets import idx, npz
+from bitlearn.datasets import compressed, idx, npz
 
 
 def idx_file(array: np.ndarray) -> bytes:
@@ -96,7 +97,7 @@ def test_idx_corrupt_is_one_sentence(tmp_path, suffix):
 )
 def test_idx_is_strict(content):
     with pytest.raises(ValueError, match=r"^labels must"):
-        idx.decode(content, 1, "labels")
+        idx.decode(compressed.Expanded(io.BytesIO(content), 2**33, Path("labels")), 1, "labels")
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
@@ -192,12 +193,12 @@ X, Y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
         ({"X": X, "y": Y * 10**9}, r"labels must lie in \[0, 65536\), got 1000000000"),
         ({"X": X, "y": Y.astype(float)}, "integer labels"),
         ({"X": X, "y": Y[:, None]}, "integer labels"),
-        ({"X": X, "y": np.array(list("abab"))}, "integer labels"),
+        ({"X": X, "y": np.array(list("abab"))}, "must hold numbers, got <U1"),
         ({"X": X * np.nan, "y": Y}, "must be finite"),
         ({"X": X + np.inf, "y": Y}, "must be finite"),
         ({"X": X.astype(float) + 1e300, "y": Y}, "must be finite"),
         ({"X": X.astype(complex), "y": Y}, "real numbers"),
-        ({"X": np.full((4, 2), None), "y": Y}, "allow_pickle=False"),
+        ({"X": np.full((4, 2), None), "y": Y}, "must hold numbers, got object"),
         ({"X": X[0], "y": Y}, "must be features"),
         ({"X": np.zeros((4, 2, 2, 1), np.float32), "y": Y}, "must be features"),
     ],

@@ -90,7 +90,7 @@ POLICIES = ("standard", "int8", "low-memory")
 def registered(monkeypatch):
     """Layers of a test are known by name to the end of it."""
     monkeypatch.setattr("bitlearn.nn.layer.REGISTERED", known := dict(nn.layer.REGISTERED))
-    monkeypatch.setattr("bitlearn.serialization.REGISTERED", known)
+    monkeypatch.setattr("bitlearn.nn.description.REGISTERED", known)
 
 
 def network(precision: str, *inside: nn.Layer) -> nn.Model:

@@ -8,7 +8,7 @@ import pytest
 from recorded import bits, bound, gradient, inferred, passes, sums
 
 import bitlearn as bl
-from bitlearn.nn import BinaryConv2d, MaxPool2d, Sequential, Spec, conv, pool
+from bitlearn.nn import BinaryConv2d, MaxPool2d, Model, Sequential, Spec, conv, pool
 
 #: (window, stride, height, width): windows that fill the map, that do not, that overlap, and that leave gaps.
 WINDOWS = [(2, 2, 6, 4), (2, None, 7, 5), (3, 2, 7, 8), (3, 1, 5, 6), (2, 3, 8, 7), (1, 1, 3, 4), (4, 4, 4, 9)]
@@ -91,9 +91,20 @@ def test_behind_a_convolution_maps_are_pooled_a_few_images_at_a_time(policy, siz
         np.testing.assert_allclose(parts, whole, rtol=1e-5 if policy == "standard" else 0, atol=0)
 
 
+@pytest.mark.parametrize("sizes", WINDOWS)
+def test_a_network_may_end_in_a_pool_of_sums(sizes, rng):
+    """Its result is asked for where it is recorded and where it is read, and is formed once."""
+    window, stride, height, width = sizes
+    model = Model([BinaryConv2d(5), MaxPool2d(window, stride)], Spec.bits((height, width, 9)))
+    plain = published.sgn(rng.normal(size=(4, height, width, 9)))
+    sums = published.oracles.conv2d(plain, published.sgn(model["conv1"].weight), 1, "same")
+    found = model.apply(bits(plain))
+    np.testing.assert_array_equal(found, published.pooled(sums, window, stride or window)[0])
+
+
 def test_wrong_sizes():
     for arguments in ((0,), (2, 0), (-1,)):
-        with pytest.raises(ValueError, match="window and stride must be at least 1"):
+        with pytest.raises(ValueError, match="must be at least 1"):
             MaxPool2d(*arguments)
     for spec in (Spec.bits((1, 5, 3)), Spec.bits((12,)), Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))):
         with pytest.raises(ValueError, match="a max pool must get maps of at least 2x2, sums or bits, got "):

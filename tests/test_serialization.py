@@ -9,7 +9,7 @@ import pytest
 import small
 
 import bitlearn as bl
-from bitlearn import safetensors, serialization
+from bitlearn import safetensors
 from bitlearn.classifier import Classifier
 from bitlearn.datasets.preparation import prepare
 from bitlearn.nn.frozen import Frozen
@@ -233,10 +233,3 @@ def test_writing_is_whole_or_not_at_all(path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         bl.save(model, path)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
-
-
-def test_fill_copies_all_or_nothing(path):
-    targets = {"a": np.zeros(3), "b": np.zeros(2, dtype=np.float16)}
-    with pytest.raises(ValueError, match=r"must hold 'b' as float16 \(2,\), got float32 \(2,\)"):
-        serialization.fill(targets, {"a": np.ones(3), "b": np.ones(2, dtype=np.float32)}, path)
-    assert not targets["a"].any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small
+from damage import rewritten
 from test_serialization import residual
 
 import bitlearn as bl
@@ -19,16 +19,6 @@ from bitlearn import safetensors, serialization
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "saved.safetensors"
-
-
-def changed(path: Path, change) -> None:
-    """Rewrite a saved file with another description: `change` gets the header's JSON and the arrays."""
-    arrays, metadata = safetensors.read(path)
-    header = json.loads(metadata["bitlearn"])
-    change(header, arrays)
-    text = json.dumps(header)
-    metadata = {"bitlearn": text, "crc32": serialization._checksum(arrays, text)}
-    safetensors.write(path, arrays, metadata)
 
 
 def test_a_pickle_is_refused(path):
@@ -49,30 +39,33 @@ def layer(header, at: int) -> dict:
         (lambda h, a: h.update(format_version=3), "must have format version 2, got 3"),
         (lambda h, a: h.update(kind="recipe"), "must hold one of model, frozen, classifier, weights, got 'recipe'"),
         (lambda h, a: h.update(kind="frozen"), "must hold 'linear1.words' as uint64 .*, got none"),
-        (lambda h, a: h.update(kind="weights"), "must describe its arrays"),
+        (lambda h, a: h.update(kind="weights"), "must be described by n, got input, precision, root"),
         (lambda h, a: h.update(kind=3), "must hold a known object, got 3"),
         (lambda h, a: h.update(config=[]), "must hold a known object"),
         (lambda h, a: h.pop("kind"), "without its description"),
         (lambda h, a: layer(h, 1).update(type="Dropout"), "must name known layers, got 'Dropout'"),
         (lambda h, a: layer(h, 1).update(type="os.system"), "must name known layers, got 'os.system'"),
-        (lambda h, a: layer(h, 1).update(type=["Linear"]), "must describe its arrays"),
+        (lambda h, a: layer(h, 1).update(type=["Linear"]), r"must name known layers, got \['Linear'\]"),
         (lambda h, a: layer(h, 1).update(type="Linear"), "a linear head must get rows of bits, got codes of shape"),
         (lambda h, a: layer(h, 2).update(type="Sign", settings={}), "layer 'sign1' cannot stand behind 'linear1'"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=9), r"'linear1.weight' as float16 \(9, 35\), got float16"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=0), "outputs must be at least 1, got 0"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs="many"), "must describe its arrays"),
         (lambda h, a: layer(h, 1)["settings"].update(bias=True), "must describe its arrays"),
-        (lambda h, a: layer(h, 1).pop("settings"), "must describe its arrays"),
+        (lambda h, a: layer(h, 1).pop("settings"), "a layer inside another must be described by"),
         (lambda h, a: layer(h, 1).update(name="sign1"), "layers must have names of their own, got 'sign1' twice"),
         (lambda h, a: layer(h, 1).update(name="other"), "must hold 'other.weight' as float16 .*, got none"),
         (lambda h, a: h["config"].update(precision="float8"), "precision must be one of"),
         (lambda h, a: h["config"].update(precision="standard"), "'linear1.weight' as float32 .*, got float16"),
         (lambda h, a: h["config"]["input"].update(kind="sums"), "codes, bits or real values, got 'sums'"),
         (lambda h, a: h["config"]["input"].update(shape=[7, 6, 1]), r"'linear1.weight' as float16 \(65, 42\), got"),
-        (lambda h, a: h["config"]["input"].update(shape="wide"), "invalid literal"),
-        (lambda h, a: h["config"].pop("input"), "must describe its arrays"),
-        (lambda h, a: h["config"].pop("root"), "must describe its arrays"),
-        (lambda h, a: h["config"]["root"].update(layers=3), "must describe its arrays"),
+        (
+            lambda h, a: h["config"]["input"].update(shape="wide"),
+            "shape must be 1 to 31 integers of at least 1, got 'wide'",
+        ),
+        (lambda h, a: h["config"].pop("input"), "a network must be described by"),
+        (lambda h, a: h["config"].pop("root"), "a network must be described by"),
+        (lambda h, a: h["config"]["root"].update(layers=3), "layers inside another must be a list, got 3"),
         (lambda h, a: a.pop("sign1.bias"), "must hold 'sign1.bias' as float32 .*, got none"),
         (lambda h, a: a.update({"linear1.weight": a["linear1.weight"].astype(np.float64)}), "got float64"),
         (lambda h, a: a.update({"linear1.weight": a["linear1.weight"][1:]}), r"got float16 \(64, 35\)"),
@@ -80,7 +73,7 @@ def layer(header, at: int) -> dict:
 )
 def test_a_description_that_does_not_fit(change, sentence, path):
     bl.save(small.model("mlp", "low-memory"), path)
-    changed(path, change)
+    rewritten(path, change)
     with pytest.raises(ValueError, match=sentence) as error:
         bl.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
@@ -94,7 +87,7 @@ def test_whatever_a_description_makes_fail_names_the_file(error, path):
     assert str(path) in str(found.value) and repr(error("inside")) in str(found.value)
 
 
-@pytest.mark.parametrize("depth", [3000, 300_000])
+@pytest.mark.parametrize("depth", [40, 3000, 30_000])
 def test_layers_in_layers_without_end(depth, path):
     """Deeper than Python or its JSON reader go."""
     head, tail = '"type": "Sequential", "settings": {}, "layers": [{"name": "a", ', "}]"
@@ -121,7 +114,7 @@ def test_layers_in_layers_without_end(depth, path):
 )
 def test_an_inference_form_that_does_not_fit(change, sentence, path):
     bl.save(small.model("mlp", "int8").freeze(), path)
-    changed(path, change)
+    rewritten(path, change)
     with pytest.raises(ValueError, match=sentence) as error:
         bl.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
@@ -140,7 +133,7 @@ def test_an_inference_form_that_does_not_fit(change, sentence, path):
 )
 def test_a_residual_block_that_does_not_fit(change, sentence, path):
     bl.save(residual("int8").freeze(), path)
-    changed(path, lambda header, arrays: change(layer(header, 2)))
+    rewritten(path, lambda header, arrays: change(layer(header, 2)))
     with pytest.raises(ValueError, match=sentence) as error:
         bl.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
@@ -152,7 +145,7 @@ def test_a_description_of_far_more_than_the_file_holds(frozen, size, path):
     """Refused before anything of that size is made."""
     model = small.model("mlp", "int8")
     bl.save(model.freeze() if frozen else model, path)
-    changed(path, lambda header, arrays: [layer(header, at)["settings"].update(outputs=size) for at in (1, 3)])
+    rewritten(path, lambda header, arrays: [layer(header, at)["settings"].update(outputs=size) for at in (1, 3)])
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=path.stem) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from pathlib import Path
 
@@ -19,6 +20,22 @@ def output_file(text: str) -> Path:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"a file that may be written was wanted, got {text}")
     return path
+
+
+def check_apart(**files: Path | None) -> None:
+    """Raise where two files of a command are one, under whatever spelling or link: one would overwrite the other.
+
+    Parameters
+    ----------
+    **files : Path or None
+        By the option that names them; None where it was not given.
+    """
+    given = [(name, path) for name, path in files.items() if path is not None]
+    for (first, one), (second, other) in itertools.combinations(given, 2):
+        same = os.path.samefile(one, other) if one.exists() and other.exists() else False
+        if one.is_char_device() or not (same or os.path.realpath(one) == os.path.realpath(other)):
+            continue
+        raise ValueError(f"--{first} and --{second} must name different files, got {one} and {other}")
 
 
 def output_folder(text: str) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from pathlib import Path
 from typing import Any
 
-from bitlearn.cli.arguments import add_data, add_seed, add_threads, output_file
+from bitlearn.cli.arguments import add_data, add_seed, add_threads, check_apart, output_file
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
@@ -63,6 +64,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume needs --checkpoint FILE, got none")
+    json = None if arguments.json == Path("-") else arguments.json
+    check_apart(data=arguments.data, checkpoint=arguments.checkpoint, save=arguments.save, json=json)
     bl.set_num_threads(threads.resolve(arguments.threads))
     options = training.Options(
         epochs=arguments.epochs,

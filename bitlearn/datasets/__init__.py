@@ -130,13 +130,14 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
     FileNotFoundError
         Where the folder or a file is missing, naming what was looked for and where.
     ValueError
-        Where there is no such name, or a file is truncated, corrupt or does not make sense.
+        Where there is no such name, or a file is truncated, corrupt, expands to too much or does not make sense.
     ImportError
         For ``digits`` without scikit-learn.
 
     Notes
     -----
-    Nothing in a file can run: pickles are read by a reader that knows arrays and nothing else.
+    Nothing in a file can run: pickles are read by a reader that knows arrays and nothing else. What a file may expand
+    to is limited, by `bitlearn.files.LIMITS`.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from bitlearn.datasets.restricted_pickle import read_dict
 _PIXELS = 3 * 32 * 32
 
 #: Gives the content of a file and what to call it in an error.
-_Reader = Callable[[str], tuple[bytes, str]]
+_Reader = Callable[[str], tuple[bytes | bytearray, str]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Version:
     label: int | str
     label_bytes: int
 
-    def decode(self, content: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, content: bytes | bytearray, where: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the images (count, 32, 32, 3) and labels (count,) of one file."""
         if isinstance(self.label, str):
             return decode_python(content, self.label, where)
@@ -68,7 +68,9 @@ _VERSIONS = {
 }
 
 
-def decode_binary(content: bytes, label_bytes: int, label: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+def decode_binary(
+    content: bytes | bytearray, label_bytes: int, label: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of a file of the binary version.
 
     Parameters
@@ -103,7 +105,7 @@ def decode_binary(content: bytes, label_bytes: int, label: int, where: str) -> t
     return _nhwc(records[:, label_bytes:]), records[:, label].astype(np.int64)
 
 
-def decode_python(content: bytes, label: str, where: str) -> tuple[np.ndarray, np.ndarray]:
+def decode_python(content: bytes | bytearray, label: str, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of a file of the Python version, as `decode_binary` does.
 
     Parameters
@@ -186,7 +188,7 @@ def _source(name: str, folder: Path) -> tuple[_Version, _Reader]:
 
 
 def _folder_reader(folder: Path) -> _Reader:
-    def reader(name: str) -> tuple[bytes, str]:
+    def reader(name: str) -> tuple[bytes | bytearray, str]:
         path = compressed.locate([folder], [name])
         return compressed.read(path), str(path)
 
@@ -194,7 +196,7 @@ def _folder_reader(folder: Path) -> _Reader:
 
 
 def _archive_reader(archive: Path, contents: dict[str, bytes]) -> _Reader:
-    def reader(name: str) -> tuple[bytes, str]:
+    def reader(name: str) -> tuple[bytes | bytearray, str]:
         if name not in contents:
             raise FileNotFoundError(f"no file {name} in {archive}")
         return contents[name], f"{name} of {archive}"

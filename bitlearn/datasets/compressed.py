@@ -1,4 +1,7 @@
-"""Files that may be plain or compressed, found in a folder by their name without the compression's suffix."""
+"""Files that may be plain or compressed, found in a folder by their name without the compression's suffix.
+
+What a compressed file expands to is bounded by `bitlearn.files.LIMITS`, and read no further than is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,22 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, Protocol, cast
+
+from bitlearn.errors import sentence
+from bitlearn.files import LIMITS, check_bytes, most_bytes, open_regular
 
 _SUFFIXES = ("", ".gz", ".bz2", ".xz")
 # Imported on use: some builds of Python lack bz2 or lzma.
 _MODULES = {".gz": "gzip", ".tgz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
+_PIECE = 2**20
+
+
+class Reader(Protocol):
+    """What is read from, piece by piece."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, fewer at the end."""
 
 
 def find(folders: Iterable[Path], stems: Sequence[str]) -> Path | None:
@@ -58,22 +72,71 @@ def locate(folders: Sequence[Path], stems: Sequence[str]) -> Path:
     return path
 
 
-def read(path: Path) -> bytes:
-    """Return the expanded content of a file that is plain or compressed, as its suffix says.
+class Expanded:
+    """A file that is read as it expands, and no further than `bitlearn.files.LIMITS` allows.
+
+    Parameters
+    ----------
+    stream : binary file
+    most : int
+        How many bytes may be read.
+    where : path
+    """
+
+    def __init__(self, stream: IO[bytes], most: int, where: Path):
+        self._stream, self._most, self._where, self._read = stream, most, where, 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, fewer at the end."""
+        found = self._stream.read(size)
+        self._read += len(found)
+        self.check(self._read)
+        return found
+
+    def check(self, size: int) -> None:
+        """Raise where so many bytes, from the beginning, are too many."""
+        check_bytes(size, self._most, self._where)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Expanded]:
+    """Open a regular file that is plain or compressed, as its suffix says, to read what it expands to.
 
     Raises
     ------
     ValueError
-        Where the compressed file is truncated or corrupt.
+        Where it is no regular file; and for whatever the block raises that a truncated or corrupt file can cause.
     """
-    with damage_named(path), _open(path) as stream:
-        return stream.read()
+    with open_regular(path) as stream, damage_named(path):
+        module, most = _MODULES.get(path.suffix), most_bytes(stream)
+        if module is None:
+            yield Expanded(stream, most, path)
+            return
+        with importlib.import_module(module).open(stream, "rb") as expanded:
+            yield Expanded(expanded, most, path)
 
 
-def _open(path: Path) -> BinaryIO:
-    """Open a file that is plain or compressed, as its suffix says."""
-    module = _MODULES.get(path.suffix)
-    return importlib.import_module(module).open(path, "rb") if module else path.open("rb")
+def read(path: Path) -> bytearray:
+    """Return all that a file that is plain or compressed expands to.
+
+    Raises
+    ------
+    ValueError
+        Where it is no regular file, a compressed one is truncated or corrupt, or there is more than `LIMITS` allows.
+    """
+    with opened(path) as stream:
+        return exactly(stream, None)
+
+
+def exactly(stream: Reader, size: int | None) -> bytearray:
+    """Return so many bytes, or all where that is None, and fewer where a stream ends before.
+
+    Memory grows with what is there, not with what a header says.
+    """
+    content = bytearray()
+    while piece := stream.read(_PIECE if size is None else min(_PIECE, size - len(content))):
+        content += piece
+    return content
 
 
 def read_archive(path: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -89,17 +152,30 @@ def read_archive(path: Path, names: Iterable[str]) -> dict[str, bytes]:
     Raises
     ------
     ValueError
-        Where the archive is truncated or corrupt.
+        Where the archive is truncated or corrupt, holds or expands to more than `LIMITS` allows, or where one of those
+        names is there twice, or is a link, a sparse file or anything but a regular file.
     """
-    wanted, contents = set(names), {}
-    with damage_named(path), _open(path) as stream:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
+    wanted, contents = set(names), dict[str, bytes]()
+    with opened(path) as stream:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r|") as archive:
+            for count, member in enumerate(archive):
+                if count >= LIMITS.members:
+                    most = f"{LIMITS.members} files, as bitlearn.files.LIMITS says"
+                    raise ValueError(f"{path} must hold at most {most}, got more")
+                # Where the next header is said to be: the reader goes there in small steps, past the end of the file.
+                stream.check(archive.offset)
                 name = member.name.rpartition("/")[2]
-                if member.isfile() and name in wanted:
-                    contents[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+                if name not in wanted or member.isdir():
+                    continue
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+                    raise ValueError(
+                        f"{path} must hold {name} as a regular file, got a link, a sparse file or a device"
+                    )
+                if name in contents:
+                    raise ValueError(f"{path} must hold {name} once, got it twice")
+                contents[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
         # An archive ends before its file does, and the checksum comes last: unread, a damaged pixel would pass.
-        while stream.read(1 << 20):
+        while stream.read(_PIECE):
             pass
     return contents
 
@@ -110,11 +186,13 @@ def damage_named(path: Path) -> Iterator[None]:
 
     The readers of the standard library and of NumPy have their own errors each: EOFError, zlib.error, LZMAError,
     TarError, BadZipFile, MemoryError for a corrupt size... The operating system's errors, which have a number, pass,
-    but for EINVAL: a seek to where a corrupt offset points.
+    but for EINVAL: a seek to where a corrupt offset points. So do our own, which name the file already.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise ValueError(f"{path} is truncated or corrupt: {str(error) or type(error).__name__}") from error
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} is truncated or corrupt: {sentence(error)}") from error

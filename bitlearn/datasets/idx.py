@@ -17,13 +17,13 @@ _FOLDERS = {
 _UNSIGNED_BYTE = 0x08
 
 
-def decode(content: bytes, dimensions: int, where: str) -> np.ndarray:
+def decode(stream: compressed.Expanded, dimensions: int, where: str) -> np.ndarray:
     """Return the array of an IDX file of unsigned bytes.
 
     Parameters
     ----------
-    content : bytes
-        The expanded file.
+    stream : Expanded
+        It is read no further than the header says, and a byte more.
     dimensions : int
         How many dimensions the array must have.
     where : str
@@ -36,7 +36,8 @@ def decode(content: bytes, dimensions: int, where: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        Where the magic number is another one, or the length is not exactly what the header says.
+        Where the magic number is another one, the length is not exactly what the header says, or that is more than
+        `bitlearn.files.LIMITS` allows.
 
     Notes
     -----
@@ -45,22 +46,27 @@ def decode(content: bytes, dimensions: int, where: str) -> np.ndarray:
 
     Examples
     --------
-    >>> decode(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]), 1, "labels")
+    >>> import io
+    >>> stream = io.BytesIO(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+    >>> decode(compressed.Expanded(stream, 100, Path("labels")), 1, "labels")
     array([7, 9], dtype=uint8)
     """
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
-    if content[:4] != magic:
-        got = content[:4].hex() or "an empty file"
+    found = stream.read(4)
+    if found != magic:
+        got = found.hex() or "an empty file"
         raise ValueError(f"{where} must be an IDX file that starts with {magic.hex()}, got {got}")
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise ValueError(f"{where} must have a header of {start} bytes, got {len(content)} bytes")
-    shape = tuple(int(size) for size in np.frombuffer(content, dtype=">u4", count=dimensions, offset=4))
-    expected = start + math.prod(shape)
-    if len(content) != expected:
-        sizes = " x ".join(map(str, shape))
-        raise ValueError(f"{where} must hold {expected} bytes for {sizes} values, got {len(content)}")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()
+    sizes = stream.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise ValueError(f"{where} must have a header of {4 + 4 * dimensions} bytes, got {4 + len(sizes)} bytes")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
+    expected = math.prod(shape)
+    stream.check(4 + 4 * dimensions + expected)
+    content = compressed.exactly(stream, expected)
+    if len(content) < expected or stream.read(1):
+        got = "more" if len(content) == expected else f"{len(content)}"
+        raise ValueError(f"{where} must hold {expected} bytes for {' x '.join(map(str, shape))} values, got {got}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def load(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -89,7 +95,8 @@ def load(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
 
     def array(part: str, what: str, dimensions: int) -> np.ndarray:
         path = compressed.locate([own], _stems(part, what, dimensions))
-        return decode(compressed.read(path), dimensions, str(path))
+        with compressed.opened(path) as stream:
+            return decode(stream, dimensions, str(path))
 
     x_train, x_test = array("train", "images", 3), array("t10k", "images", 3)
     return x_train[..., None], array("train", "labels", 1), x_test[..., None], array("t10k", "labels", 1)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from bitlearn.datasets.compressed import damage_named
+from bitlearn.datasets.compressed import damage_named, exactly
 from bitlearn.datasets.split import holdout
+from bitlearn.files import LIMITS, check_bytes, most_bytes, open_regular
 
 _TEST_FRACTION = 0.2
+_NAMES = ("X", "y", "X_test", "y_test")
+#: The end of a zip archive, with the longest comment; and an entry of its list, with a name of a usual length.
+_END, _ENTRY = 2**16 + 22, 128
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def load(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -69,10 +77,54 @@ def _file(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file by name."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} must be an .npz file, a zip archive, and is truncated or something else")
-    with damage_named(path), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return {name: archive[name] for name in ("X", "y", "X_test", "y_test") if name in archive}
+    with open_regular(path) as stream, damage_named(path):
+        if not zipfile.is_zipfile(stream):
+            raise ValueError(f"{path} must be an .npz file, a zip archive, and is truncated or something else")
+        _check_directory(stream, path)
+        with zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()
+            found = {name: [each for each in members if each.filename == f"{name}.npy"] for name in _NAMES}
+            for name, several in found.items():
+                if len(several) > 1:
+                    raise ValueError(f"{path} must hold an array {name} once, got it {len(several)} times")
+            infos = {name: several[0] for name, several in found.items() if several}
+            check_bytes(sum(info.file_size for info in infos.values()), most_bytes(stream), path)
+            return {name: _member(archive, info, f"{name} of {path}") for name, info in infos.items()}
+
+
+def _check_directory(stream: IO[bytes], path: Path) -> None:
+    """Raise where a zip archive lists more members than `LIMITS` allows, or lists them in a way that may hide it.
+
+    The reader of the standard library makes an object of each before anybody can ask how many there are.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(size - _END, 0))
+    tail = stream.read()
+    at = tail.rfind(b"PK\5\6")
+    listed = int.from_bytes(tail[at + 12 : at + 16], "little")
+    hidden = size < 2**32 and tail[max(at - 20, 0) : at].startswith(b"PK\6\7")  # a second list, for huge archives
+    if at < 0 or hidden or listed > _ENTRY * LIMITS.members:
+        raise ValueError(f"{path} must list at most {LIMITS.members} arrays, as bitlearn.files.LIMITS says, got more")
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> np.ndarray:
+    """Return the array of a member, whose size must be what its header says."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{where} must be stored or deflated, got compression {info.compress_type}")
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"{where} must be of version 1 or 2 of the .npy format, got {version}")
+        shape, fortran_order, dtype = _HEADERS[version](stream)
+        if dtype.kind not in "biufc":
+            raise ValueError(f"{where} must hold numbers, got {dtype}")
+        expected = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or expected != info.file_size - stream.tell():
+            raise ValueError(f"{where} must take {expected} bytes, got {info.file_size - stream.tell()}")
+        content = exactly(stream, expected)
+        if len(content) < expected or stream.read(1):  # at the end the checksum is compared
+            raise ValueError(f"{where} must take {expected} bytes, but its data are others")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
 def _data(x: np.ndarray, name: str, path: Path) -> np.ndarray:

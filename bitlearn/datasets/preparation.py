@@ -24,6 +24,10 @@ class Preparation:
     scaling: Scaling
     image_size: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.image_size is not None and (type(self.image_size) is not int or self.image_size < 1):
+            raise ValueError(f"image_size must be an integer of at least 1 or None, got {self.image_size!r}")
+
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Return int8 codes for raw examples, in the shape that the network takes.
 

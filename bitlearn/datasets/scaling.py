@@ -24,6 +24,25 @@ class Scaling:
     midpoint: np.ndarray | None = None
     half_range: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if self.midpoint is None or self.half_range is None:
+            if self.midpoint is not self.half_range:
+                raise ValueError("midpoint and half_range must both be given or both None, got one of them")
+            return
+        if self.midpoint.shape != self.half_range.shape:
+            got = f"{self.midpoint.shape} and {self.half_range.shape}"
+            raise ValueError(f"midpoint and half_range must have the same shape, got {got}")
+        if not (
+            np.isfinite(self.midpoint).all() and np.isfinite(self.half_range).all() and (self.half_range >= 0).all()
+        ):
+            raise ValueError("midpoint must be finite and half_range at least 0, got other values")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name, none where the data are uint8."""
+        if self.midpoint is None or self.half_range is None:
+            return {}
+        return {"midpoint": self.midpoint, "half_range": self.half_range}
+
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Return the codes of some samples.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
-from bitlearn.nn.layer import Arrays, Layer, register, uniform_weights
+from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
 from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, packed
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
@@ -21,6 +21,7 @@ from bitlearn.ops.conv import Padding, Pair, geometry
 from bitlearn.ops.packing import pack
 from bitlearn.program import Array
 from bitlearn.rng import Key
+from bitlearn.safetensors import Types
 
 
 @register
@@ -64,8 +65,11 @@ class BinaryConv2d(Layer):
         padding: Padding = "same",
         pad_value: int = 0,
     ):
-        self.filters, self.kernel = filters, (int(kernel[0]), int(kernel[1]))
-        self.stride, self.padding, self.pad_value = stride, padding, pad_value
+        rows, columns = kernel
+        self.filters, self.kernel = whole("filters", filters), (whole("kernel", rows), whole("kernel", columns))
+        self.stride: Pair = _sizes("stride", stride, 1)
+        self.padding: Padding = _sizes("padding", padding, 0)
+        self.pad_value = whole("pad_value", pad_value, least=-1)
 
     @property
     def fan_in(self) -> int:
@@ -86,6 +90,12 @@ class BinaryConv2d(Layer):
         if spec.kind == "codes" and self.pad_value != 0:
             raise ValueError(f"a convolution of codes must have pad_value 0, got {self.pad_value}")
         self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
+        sizes = zip(self.windows.padding, self.kernel, spec.shape[:2], strict=True)
+        if any(before > max(size, image) for before, size, image in sizes):
+            raise ValueError(
+                f"padding must be at most the size of kernel {self.kernel} or image {spec.shape[:2]}, "
+                f"got {self.windows.padding}"
+            )
         terms = spec.channels * self.kernel[0] * self.kernel[1]
         kind = code_sum_type(terms) if spec.kind == "codes" else sum_type(terms)
         return Spec((*self.windows.out_size, self.filters), "sums", kind, spec.unit)
@@ -97,6 +107,10 @@ class BinaryConv2d(Layer):
     def parameters(self) -> Arrays:
         """Return the latent kernels, shape (filters, kh, kw, channels)."""
         return {"weight": self.weight}
+
+    def state_types(self) -> Types:
+        """Return the type of the latent kernels."""
+        return {"weight": (self.weight_shape, self.precision.latent)}
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -205,7 +219,13 @@ class BinaryConv2d(Layer):
         """Return the packed signs of the kernels; each as one row where they are for codes."""
         return {"words": pack(self.weight.reshape(self.filters, -1) if self.spec.kind == "codes" else self.weight)}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def check(self, arrays: Arrays) -> None:
+        """Check numbers, and the tails of words."""
+        super().check(arrays)
+        if "words" in arrays:
+            check_tail("words", arrays["words"], self.fan_in if self.spec.kind == "codes" else self.spec.channels)
+
+    def inference_types(self) -> Types:
         """Return the type of the words."""
         if self.spec.kind == "codes":
             return {"words": ((self.filters, words_for(self.fan_in)), np.dtype(WORD))}
@@ -224,3 +244,10 @@ class BinaryConv2d(Layer):
         """Return the multiply-adds of an example."""
         count = self.output.size * self.fan_in
         return (0, count) if self.spec.kind == "codes" else (count, 0)
+
+
+def _sizes(name: str, value: Any, least: int) -> Any:
+    """Return a size, or a pair of them, checked; text is left to `geometry`."""
+    if isinstance(value, tuple | list):
+        return tuple(whole(name, each, least=least) for each in value)
+    return value if isinstance(value, str) else whole(name, value, least=least)

@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bitlearn.bits import tail_mask
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
+from bitlearn.ops import check
 from bitlearn.precision import Precision
 from bitlearn.rng import Key
+from bitlearn.safetensors import Types
 
 Arrays = dict[str, np.ndarray]
 
@@ -97,6 +100,28 @@ class Layer(ABC):
         yield from self.parameters().items()
         yield from self.statistics().items()
 
+    def state_types(self) -> Types:
+        """Return shape and dtype of what `state` gives, of a layer that is bound and need not be built.
+
+        Files are compared with it before anything is made. A layer whose arrays may be large should say it; by default
+        a copy is built to see.
+        """
+        built = copy.copy(self)
+        built.build(0)
+        return {name: (array.shape, array.dtype) for name, array in built.state()}
+
+    def check(self, arrays: Arrays) -> None:
+        """Raise ValueError where arrays of `state` or of `inference`, from a file, hold what they never can.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            By name; of the right shapes and dtypes.
+        """
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON knows them."""
@@ -149,7 +174,7 @@ class Layer(ABC):
         """Return the arrays that prediction needs, by name: copies."""
         return {}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def inference_types(self) -> Types:
         """Return shape and dtype of what `inference` gives, of a layer that is bound alone: files are checked so."""
         return {}
 
@@ -185,6 +210,26 @@ class Layer(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
         return f"{type(self).__name__}({given})"
+
+
+#: Sizes of more do not fit what kernels count with.
+_MOST = 2**31 - 1
+
+
+def whole(name: str, value: object, *, least: int = 1) -> int:
+    """Return a size that a layer is given as an int; TypeError or ValueError where it is none."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    number = check.count(name, value, least=least)
+    if number > _MOST:
+        raise ValueError(f"{name} must be at most {_MOST}, got {number}")
+    return number
+
+
+def check_tail(name: str, words: np.ndarray, n: int) -> None:
+    """Raise ValueError where bits past the last of `n` packed values are set."""
+    if n and words.size and (words[..., -1] & ~tail_mask(n)).any():
+        raise ValueError(f"{name} must hold zeros past its {n} values a row, got bits that are set")
 
 
 def uniform_weights(shape: tuple[int, ...], dtype: np.dtype, key: Key) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn.gradients import input_gradient, input_operand, quantized, requantized, sums_type, weight_operand
-from bitlearn.nn.layer import Arrays, Layer, register, uniform_weights
+from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, packed
 from bitlearn.nn.spec import Spec, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
@@ -17,6 +17,7 @@ from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.packing import pack
 from bitlearn.program import Array
 from bitlearn.rng import Key
+from bitlearn.safetensors import Types
 
 
 class FullyConnected(Layer):
@@ -25,9 +26,7 @@ class FullyConnected(Layer):
     weight: np.ndarray
 
     def __init__(self, outputs: int):
-        if outputs < 1:
-            raise ValueError(f"outputs must be at least 1, got {outputs}")
-        self.outputs = int(outputs)
+        self.outputs = whole("outputs", outputs)
 
     @property
     def inputs(self) -> int:
@@ -42,6 +41,10 @@ class FullyConnected(Layer):
     def parameters(self) -> Arrays:
         """Return the weights, shape (outputs, inputs)."""
         return {"weight": self.weight}
+
+    def state_types(self) -> Types:
+        """Return the type of the weights."""
+        return {"weight": (self.weight_shape, self.precision.latent if self.binary else np.dtype(np.float32))}
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -143,9 +146,15 @@ class BinaryLinear(FullyConnected):
         """Return the packed signs of the weights."""
         return {"words": pack(self.weight)}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def inference_types(self) -> Types:
         """Return the type of the words."""
         return {"words": ((self.outputs, words_for(self.inputs)), np.dtype(WORD))}
+
+    def check(self, arrays: Arrays) -> None:
+        """Check numbers, and the tails of words."""
+        super().check(arrays)
+        if "words" in arrays:
+            check_tail("words", arrays["words"], self.inputs)
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the product."""
@@ -264,7 +273,7 @@ class Linear(FullyConnected):
         """Return the weights."""
         return {"weight": self.weight.copy()}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def inference_types(self) -> Types:
         """Return the type of the weights."""
         return {"weight": ((self.outputs, self.inputs), np.dtype(np.float32))}
 

@@ -21,6 +21,7 @@ from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
 from bitlearn.ops import check
 from bitlearn.program import Array
+from bitlearn.safetensors import Types
 
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
@@ -58,6 +59,16 @@ class Normalization(Layer):
     def statistics(self) -> Arrays:
         """Return the running mean and deviation, float32 (channels,), in units of the real input."""
         return {"running_mean": self.running_mean, "running_std": self.running_std}
+
+    def state_types(self) -> Types:
+        """Return the types of bias and running statistics."""
+        return dict.fromkeys(("bias", "running_mean", "running_std"), ((self.spec.channels,), np.dtype(np.float32)))
+
+    def check(self, arrays: Arrays) -> None:
+        """Check numbers, and that no deviation is negative."""
+        super().check(arrays)
+        if "running_std" in arrays and (arrays["running_std"] < 0).any():
+            raise ValueError(f"running_std must be at least 0, got {arrays['running_std'].min()}")
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -229,7 +240,7 @@ class BatchNormSign(Normalization):
             raise NonFiniteError("bias and running statistics")
         return {"thresholds": np.clip(bound, _INT32.min, _INT32.max).astype(np.int32)}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def inference_types(self) -> Types:
         """Return the type of the thresholds."""
         return {"thresholds": ((self.spec.channels,), np.dtype(np.int32))}
 
@@ -286,10 +297,11 @@ class BatchNorm(Normalization):
     def inference(self) -> Arrays:
         """Return the mean and the inverse deviation, (2, channels), and the bias, float32."""
         inverse = np.zeros_like(self.running_std, dtype=np.float64)
-        np.divide(1.0, self.running_std, out=inverse, where=self.running_std > 0)
+        # A channel that never varies: 0.9 to the power of the steps ends in subnormal numbers, whose inverse is none.
+        np.divide(1.0, self.running_std, out=inverse, where=self.running_std >= np.finfo(np.float32).tiny)
         return {"centre": np.stack([self.running_mean, inverse.astype(np.float32)]), "bias": self.bias.copy()}
 
-    def inference_types(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    def inference_types(self) -> Types:
         """Return the types of the factors and the bias."""
         kind, channels = np.dtype(np.float32), self.spec.channels
         return {"centre": ((2, channels), kind), "bias": ((channels,), kind)}

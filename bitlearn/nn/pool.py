@@ -9,7 +9,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn.gradients import requantized
-from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.layer import Arrays, Layer, register, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import BLOCK_VALUES, Gradient, SpreadGradient, Value
@@ -45,9 +45,8 @@ class MaxPool2d(Layer):
     kind = "pool"
 
     def __init__(self, window: int = 2, stride: int | None = None):
-        self.window, self.stride = window, window if stride is None else stride
-        if window < 1 or self.stride < 1:
-            raise ValueError(f"window and stride must be at least 1, got {window} and {self.stride}")
+        self.window = whole("window", window)
+        self.stride = self.window if stride is None else whole("stride", stride)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -111,14 +110,16 @@ class Pooled(Value):
 
     def __init__(self, step: Step, spec: Spec, x: Value, pool: MaxPool2d):
         self.step, self.spec, self._x, self._pool = step, spec, x, pool
+        self._whole: Array | None = None
 
     @property
     def array(self) -> Array:
         """The pooled sums, formed now."""
-        y = self.step.empty("Y", self.spec.array_shape(self.step.batch), self.spec.dtype)
-        for images, part in self._x.blocks(BLOCK_VALUES):
-            self.step.run("max_pool", part, self._pool.window, self._pool.stride, y[images])
-        return y
+        if self._whole is None:
+            self._whole = self.step.empty("Y", self.spec.array_shape(self.step.batch), self.spec.dtype)
+            for images, part in self._x.blocks(BLOCK_VALUES):
+                self.step.run("max_pool", part, self._pool.window, self._pool.stride, self._whole[images])
+        return self._whole
 
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield the pooled sums as one block."""

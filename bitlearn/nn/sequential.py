@@ -75,6 +75,8 @@ class Sequential(Layer):
                 name, layer = f"{entry.kind}{counts[entry.kind]}", entry
             else:
                 name, layer = entry
+            if not isinstance(name, str) or not name or "." in name:
+                raise ValueError(f"a layer's name must be text without dots, which divide paths, got {name!r}")
             if name in self.layers:
                 raise ValueError(f"layers must have names of their own, got {name!r} twice")
             self.layers[name] = layer

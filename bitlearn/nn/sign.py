@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ class Sign(Layer):
     def __init__(self, estimator: str = "clip", *, clip: float = 1.0):
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        if not clip > 0:
-            raise ValueError(f"clip must be above 0, got {clip}")
+        if not 0 < clip < math.inf:
+            raise ValueError(f"clip must be a finite number above 0, got {clip}")
         self.estimator, self.clip = estimator, float(clip)
 
     def settings(self) -> dict[str, Any]:

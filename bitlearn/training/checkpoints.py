@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bitlearn import serialization
+from bitlearn.nn.description import check_arrays, describe
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.optim.rule import STEP
+from bitlearn.safetensors import Types
 from bitlearn.training.step import Trainer
+
+#: What training tells of an epoch; a hook may add to it.
+_TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
 
 
 def _arrays(model: Model, trainer: Trainer) -> Arrays:
@@ -39,7 +44,7 @@ def store(
 
 
 def restore(
-    path: Path, model: Model, trainer: Trainer, training: dict[str, Any]
+    path: Path, model: Model, trainer: Trainer, training: dict[str, Any], steps_in_epoch: int
 ) -> tuple[int, list[dict[str, Any]], Frozen]:
     """Take up a checkpoint: fill the model and the optimiser's state; return epochs done, history and best network.
 
@@ -48,15 +53,49 @@ def restore(
     ValueError
         Where the file is corrupt or of another training; nothing is changed then.
     """
-    arrays, config = serialization.read("checkpoint", path)
-    with serialization.description(path):
-        found, history, epoch = dict(config["training"]), list(config["history"]), int(config["epoch"])
-        best = {name.removeprefix("best."): array for name, array in arrays.items() if name.startswith("best.")}
-        frozen = serialization.frozen_from(best, config["best"], path)
-    differing = [key for key, value in training.items() if value != found.get(key)]
-    if differing:
-        texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
-        raise ValueError(f"checkpoint {path} must be of the same training, but it has {texts}")
-    serialization.fill(_arrays(model, trainer), arrays, path)
-    trainer.steps = int(trainer.state[STEP])
-    return epoch, history, frozen
+    live = _arrays(model, trainer)
+
+    def plan(config: dict[str, Any], types: Types) -> serialization.Plan:
+        if set(config) != {"training", "epoch", "history", "best"} or not isinstance(config["training"], dict):
+            raise ValueError(f"it must describe its arrays and its training, got {', '.join(config) or 'nothing'}")
+        found, epoch, history = config["training"], config["epoch"], config["history"]
+        differing = [key for key, value in training.items() if value != found.get(key)]
+        if differing:
+            texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
+            raise ValueError(f"checkpoint {path} must be of the same training, but it has {texts}")
+        _check_history(history, epoch, training["epochs"])
+        best, make = serialization.frozen_plan(config["best"], types)
+
+        def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen]:
+            if config["best"] != describe(model.root):
+                raise ValueError("its best network must be of the layers that are trained, got others")
+            if arrays[f"state.{STEP}"] != epoch * steps_in_epoch:
+                got = int(arrays[f"state.{STEP}"])
+                raise ValueError(f"it must be after {epoch * steps_in_epoch} steps, {epoch} epochs, got {got}")
+            parameters = serialization.within("parameters.", arrays) | serialization.within("statistics.", arrays)
+            check_arrays(model.root, parameters)
+            frozen = make(serialization.within("best.", arrays))
+            for name, target in live.items():
+                target[...] = arrays[name]
+            trainer.steps = int(trainer.state[STEP])
+            return epoch, history, frozen
+
+        return serialization.types_of(live) | {f"best.{name}": kind for name, kind in best.items()}, filled
+
+    return serialization.read(path, {"checkpoint": plan})
+
+
+def _check_history(history: Any, epoch: Any, epochs: int) -> None:
+    """Raise where what is told of the epochs is no history of so many."""
+    if type(epoch) is not int or not 1 <= epoch <= epochs or not isinstance(history, list) or len(history) != epoch:
+        raise ValueError(f"it must have a history of 1 to {epochs} epochs, one entry each, got {epoch!r} epochs")
+    for number, entry in enumerate(history, 1):
+        if not isinstance(entry, dict) or not set(entry) >= _TOLD:
+            raise ValueError(f"its history must tell of each epoch alike, got {entry!r} as epoch {number}")
+        value = entry["validation_accuracy"]
+        if (
+            entry["epoch"] != number
+            or not all(isinstance(entry[key], float) for key in ("loss", "seconds"))
+            or not (value is None or (isinstance(value, float) and 0 <= value <= 1))
+        ):
+            raise ValueError(f"its history must hold what training tells of an epoch, got {entry!r} as epoch {number}")

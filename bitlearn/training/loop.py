@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,7 @@ from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples
 from bitlearn.errors import NonFiniteError
+from bitlearn.files import exclusive
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
 from bitlearn.nn.model import Model
@@ -196,9 +198,10 @@ def fit(
     transforms : tuple of callables
         What stands between gradients and updates: see `bitlearn.optim.transforms`.
     checkpoint : path, optional
-        Where to write all state after each epoch, atomically.
+        Where to write all state after each epoch, atomically. No other training may write there meanwhile.
     resume : bool
-        Go on from `checkpoint` where it exists. The result is the same, bit for bit, as without the interruption.
+        Go on from `checkpoint` where it exists, on the same examples. The result is the same, bit for bit, as without
+        the interruption.
     measure : context manager, optional
         Entered around the steps of each epoch, and around nothing else.
 
@@ -212,16 +215,14 @@ def fit(
         Naming the step and the layer; the last checkpoint is kept.
     ValueError
         Where the data do not fit the model or the options, or the checkpoint is of another training.
+    BlockingIOError
+        Where another training, in this process or another, writes to `checkpoint`.
     """
     in_epoch = steps_in_epoch(len(train), options.batch_size)
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
     trainer = Trainer(model, optimizer, options.seed, loss or SoftmaxCrossEntropy(), transforms)
-    training = _description(trainer, train, validation, options)
-    result, start = Result(), 0
-    if resume and path is not None and path.exists():
-        start, result.history, result.best = checkpoints.restore(path, model, trainer, training)
     last = options.max_steps
 
     def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
@@ -230,32 +231,38 @@ def fit(
     def rate(step: int) -> float:
         return start_rate * schedule(step / max(steps, 1))
 
-    for epoch in range(start, options.epochs):
-        if last is not None and trainer.steps >= last:
-            break
-        order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
-        begun, first = time.perf_counter(), len(result.losses)
-        shown = steps if last is None else min(steps, last)
-        with measure or nullcontext():
-            made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
-            for step_loss, seconds in made:
-                result.losses.append(step_loss)
-                result.step_seconds.append(seconds)
-        entry: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "loss": float(np.mean(result.losses[first:])),
-            "validation_accuracy": None,
-            "seconds": time.perf_counter() - begun,
-        }
-        if validation is not None:
-            entry["validation_accuracy"] = accuracy(model, validation)
-        _keep_best(model, result, entry)
-        result.history.append(entry)
-        told.on_epoch(entry)
-        # An epoch that `max_steps` cut short is no place to go on from.
-        if path is not None and trainer.steps == (epoch + 1) * in_epoch:
-            assert result.best is not None
-            checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+    with nullcontext() if path is None else exclusive(path):
+        result, start, training = Result(), 0, dict[str, Any]()
+        if path is not None:
+            training = _description(trainer, train, validation, options)
+            if resume and path.exists():
+                start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
+        for epoch in range(start, options.epochs):
+            if last is not None and trainer.steps >= last:
+                break
+            order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
+            begun, first = time.perf_counter(), len(result.losses)
+            shown = steps if last is None else min(steps, last)
+            with measure or nullcontext():
+                made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
+                for step_loss, seconds in made:
+                    result.losses.append(step_loss)
+                    result.step_seconds.append(seconds)
+            entry: dict[str, Any] = {
+                "epoch": epoch + 1,
+                "loss": float(np.mean(result.losses[first:])),
+                "validation_accuracy": None,
+                "seconds": time.perf_counter() - begun,
+            }
+            if validation is not None:
+                entry["validation_accuracy"] = accuracy(model, validation)
+            _keep_best(model, result, entry)
+            result.history.append(entry)
+            told.on_epoch(entry)
+            # An epoch that `max_steps` cut short is no place to go on from.
+            if path is not None and trainer.steps == (epoch + 1) * in_epoch:
+                assert result.best is not None
+                checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
     return result
 
 
@@ -276,6 +283,18 @@ def _keep_best(model: Model, result: Result, entry: dict[str, Any]) -> None:
         result.best = model.freeze()
 
 
+def _digest(*parts: Examples | None) -> str:
+    """Return the SHA-256 of examples: of raw arrays, labels, and how they become codes."""
+    total = hashlib.sha256()
+    for part in parts:
+        if part is not None:
+            scaling = part.preparation.scaling.arrays()
+            for array in (part.x, part.y, *scaling.values()):
+                total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
+                total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return total.hexdigest()
+
+
 def _description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
     """Return what the steps depend on, as JSON knows it: it may not change between a checkpoint and going on from it.
 
@@ -289,6 +308,7 @@ def _description(trainer: Trainer, train: Examples, validation: Examples | None,
         "transforms": len(trainer.transforms),
         "examples": len(train),
         "validation": None if validation is None else len(validation),
+        "data": _digest(train, validation),
     }
     del found["max_steps"]
     return found
