@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from typing import Any
 
 from bitlearn import serialization
 from bitlearn.continual.statistics import Statistics
 from bitlearn.nn.frozen import Frozen
+from bitlearn.safetensors import Types
 
 _BACKBONE = "backbone."
+_SUMS = ("counts", "sums", "pairs")
 
 
 def network(backbone: Frozen | None) -> Any:
@@ -34,43 +37,46 @@ def save(learner: Any, path: str | PathLike[str]) -> None:
 
 def load(made: Any, path: str | PathLike[str]) -> Any:
     """Read a learner of a class from a file, or raise a ValueError that names it."""
-    arrays, config = serialization.read(made.kind, path)
-    with serialization.description(path):
-        backbone = config["backbone"]
-        if backbone is not None:
-            inner = {name.removeprefix(_BACKBONE): a for name, a in arrays.items() if name.startswith(_BACKBONE)}
-            backbone = serialization.frozen_from(inner, backbone, path)
-        learner = made(**config["settings"], backbone=backbone)
-        if config["form"] is not None:
-            kind, shape = config["form"]
-            learner.form = (kind, tuple(shape))
-            learner.statistics = _statistics(learner, config["labels"], arrays, path)
-    return learner
+
+    def plan(config: dict[str, Any], types: Types) -> serialization.Plan:
+        if set(config) != {"settings", "labels", "form", "backbone"}:
+            raise ValueError(f"it must describe its arrays and its settings, got {', '.join(config) or 'nothing'}")
+        labels, network, wanted = config["labels"], None, {}
+        if config["backbone"] is not None:
+            inner, network = serialization.frozen_plan(config["backbone"], serialization.within(_BACKBONE, types))
+            wanted = {f"{_BACKBONE}{name}": kind for name, kind in inner.items()}
+        sums = None if config["form"] is None else _sums(made(**config["settings"]), config["form"], labels, types)
+
+        def learner(arrays: serialization.Arrays) -> Any:
+            backbone = network and network(serialization.within(_BACKBONE, arrays))
+            found = made(**config["settings"], backbone=backbone)
+            if sums is not None:
+                found.form, found.statistics = (config["form"][0], tuple(config["form"][1])), sums
+                sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(arrays[name] for name in _SUMS)
+                if not labels or not sums.valid() or len(labels) > (found.classes or len(labels)):
+                    raise ValueError("it must hold sums of examples, got labels, counts or sums that no examples have")
+            return found
+
+        return wanted | ({} if sums is None else _types(sums, len(labels))), learner
+
+    return serialization.read(path, {made.kind: plan})
 
 
-def _statistics(learner: Any, labels: list[Any], arrays: serialization.Arrays, path: Any) -> Statistics:
-    """Return the sums in a file, once they are known to be some."""
-    kind, shape = learner.form
+def _sums(learner: Any, form: Any, labels: Any, types: Types) -> Statistics:
+    """Return room for the sums that a file describes, once it is known to hold as many bytes of them."""
+    kind, shape = form
     sizes = all(type(size) is int and size > 0 for size in shape) and len(shape) > 0
     if kind not in ("codes", "bits") or not sizes or not all(type(label) in (int, str) for label in labels):
-        raise ValueError(f"{path} must describe codes or bits, with labels that are integers or strings, got others")
-    wanted, got = (
-        learner.size(learner.form, len(labels)),
-        sum(arrays[name].nbytes for name in ("counts", "sums", "pairs")),
-    )
-    if wanted != got:  # before anything of that size is made
-        raise ValueError(f"{path} must hold {wanted} bytes of sums, as it describes, got {got}")
-    found = learner.empty(learner.form)
-    serialization.check(
-        {
-            "counts": ((len(labels),), found.counts.dtype),
-            "sums": ((len(labels), *found.sums.shape[1:]), found.sums.dtype),
-            "pairs": (found.pairs.shape, found.pairs.dtype),
-        },
-        arrays,
-        path,
-    )
-    found.labels, found.counts, found.sums, found.pairs = labels, arrays["counts"], arrays["sums"], arrays["pairs"]
-    if not labels or not found.valid() or len(labels) > (learner.classes or len(labels)):
-        raise ValueError(f"{path} must hold sums of examples, got labels, counts or sums that no examples have")
-    return found
+        raise ValueError("it must describe codes or bits, with labels that are integers or strings, got others")
+    form = (kind, tuple(shape))
+    wanted = learner.size(form, len(labels))
+    got = sum(math.prod(types[name][0]) * types[name][1].itemsize for name in _SUMS if name in types)
+    if wanted != got:
+        raise ValueError(f"it must hold {wanted} bytes of sums, as it describes, got {got}")
+    return learner.empty(form)
+
+
+def _types(sums: Statistics, classes: int) -> Types:
+    """Return the types of the arrays of sums of so many classes."""
+    shapes = (classes,), (classes, *sums.sums.shape[1:]), sums.pairs.shape
+    return {name: (shape, getattr(sums, name).dtype) for name, shape in zip(_SUMS, shapes, strict=True)}
