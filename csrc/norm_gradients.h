@@ -121,7 +121,12 @@ BL_VARIANT_TARGET BL_INLINE void additions(const void *x, int x_type, const floa
 {
     if (x_type == BL_UINT64)
         choose(((const uint64_t *)x)[i * bl_words(channels) + j / 64], first, second, e);
-    else {
+    else if (x_type == BL_FLOAT32) {
+        float by[LANES];
+        load_floats(x, i * channels + j, width, by);
+        for (int c = 0; c < LANES; c++)
+            e[c] = second[c] - by[c] * first[c];
+    } else {
         int32_t by[LANES];
         load(x, x_type, i * channels + j, width, by);
         for (int c = 0; c < LANES; c++)

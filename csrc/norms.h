@@ -1,4 +1,4 @@
-/* Batch norm on integer sums, forward: the sums of channels, signs, values. Included behind a variant's lanes.h, whose
+/* Batch norm on integer sums, and the last part of that on real values, forward: the sums of channels, signs, values. Included behind a variant's lanes.h, whose
    names (lanes.h lists them) it takes. */
 
 BL_VARIANT_TARGET void BL_VARIANT(channel_sums)(const void *y, int y_type, intptr_t groups, intptr_t rows,
@@ -77,12 +77,15 @@ BL_VARIANT_TARGET void BL_VARIANT(norm_signs)(const void *y, int y_type, const i
     }
 NORM_VALUES(int16_t)
 NORM_VALUES(int32_t)
+NORM_VALUES(float)
 
 BL_VARIANT_TARGET void BL_VARIANT(norm_values)(const void *y, int y_type, double scale, const float *centre,
                                                const float *bias, intptr_t rows, intptr_t channels, float *out)
 {
     if (y_type == BL_INT16)
         int16_t_norm_values(y, (float)scale, centre, bias, rows, channels, out);
+    else if (y_type == BL_FLOAT32)
+        float_norm_values(y, (float)scale, centre, bias, rows, channels, out);
     else
         int32_t_norm_values(y, (float)scale, centre, bias, rows, channels, out);
 }

@@ -1,5 +1,31 @@
 /* Max pooling: passes over windows. Included behind a variant's lanes.h, whose names (lanes.h lists them) it takes. */
 
+/* Whether tap t of window (r, s) is cut off: it lies below the image, or on its right. */
+static inline int outside(const bl_pool2d *shape, intptr_t r, intptr_t s, intptr_t t)
+{
+    return r * shape->stride + t / shape->window >= shape->height || s * shape->stride + t % shape->window >= shape->width;
+}
+
+/* The bits of floats as integers of the same order, and back: those of a negative one are turned over. */
+BL_VARIANT_TARGET BL_INLINE void turn(int32_t v[LANES])
+{
+    for (int c = 0; c < LANES; c++)
+        v[c] ^= (v[c] >> 31) & 0x7fffffff;
+}
+
+BL_VARIANT_TARGET BL_INLINE void load_ordered(const void *x, int x_type, intptr_t at, intptr_t width, int32_t v[LANES])
+{
+    load(x, bits_type(x_type), at, width, v);
+    if (x_type == BL_FLOAT32) {
+        float real[LANES];
+        memcpy(real, v, sizeof real);
+        for (int c = 0; c < LANES; c++)
+            real[c] += 0.0f; /* -0 becomes +0 */
+        memcpy(v, real, sizeof real);
+        turn(v);
+    }
+}
+
 /* The largest values of the windows, or the bits of the first place that holds each; the other is NULL. */
 BL_VARIANT_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d *shape, void *out, uint64_t *places)
 {
@@ -12,9 +38,12 @@ BL_VARIANT_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d
         {
             int32_t best[LANES], v[LANES];
             uint64_t place[BL_POOL_PLANES] = {0};
-            load(x, x_type, corner + j, width, best);
+            load_ordered(x, x_type, corner + j, width, best);
             for (intptr_t t = 1; t < shape->window * shape->window; t++) {
-                load(x, x_type, corner + t / shape->window * row + t % shape->window * channels + j, width, v);
+                if (outside(shape, r, s, t))
+                    continue;
+                const intptr_t at = corner + t / shape->window * row + t % shape->window * channels + j;
+                load_ordered(x, x_type, at, width, v);
                 if (places) {
                     uint64_t larger = ~reached(best, v);
                     for (int bit = 0; bit < shape->planes; bit++)
@@ -23,9 +52,11 @@ BL_VARIANT_TARGET BL_INLINE void pool(const void *x, int x_type, const bl_pool2d
                 for (int c = 0; c < LANES; c++)
                     best[c] = best[c] > v[c] ? best[c] : v[c];
             }
-            if (out)
-                store(out, x_type, p * channels + j, width, best);
-            else
+            if (out) {
+                if (x_type == BL_FLOAT32)
+                    turn(best);
+                store(out, bits_type(x_type), p * channels + j, width, best);
+            } else
                 for (int bit = 0; bit < shape->planes; bit++)
                     places[(p * shape->planes + bit) * words + j / 64] = place[bit];
         }
@@ -58,6 +89,8 @@ BL_VARIANT_TARGET void BL_VARIANT(max_pool_gradient)(const void *d, int d_type, 
             /* A float that is kept or not is an integer to this pass, until windows overlap and add up. */
             load(d, bits_type(d_type), p * channels + j, width, v);
             for (intptr_t t = 0; t < shape->window * shape->window; t++) {
+                if (outside(shape, r, s, t))
+                    continue;
                 uint64_t here = ~UINT64_C(0);
                 for (int bit = 0; bit < shape->planes; bit++) {
                     uint64_t plane = places[(p * shape->planes + bit) * words + j / 64];

@@ -4,7 +4,8 @@
    becomes 0 where that is said, and else stays as it is. */
 
 /* --- Batch norm -------------------------------------------------------------------------------------------------
-   On integer sums y and x, of y_type or x_type BL_INT16 or BL_INT32; x may be packed signs too, of BL_UINT64. d is a
+   On integer sums y and x, of y_type or x_type BL_INT16 or BL_INT32; x may be packed signs too, of BL_UINT64, and where
+   that is said y or x real values, of BL_FLOAT32. d is a
    gradient of d_type BL_INT8, BL_INT16 or BL_FLOAT32, zeroed where its bit in mask is clear; mask NULL: nowhere.
    `words` = ceil(channels / 64). Integer sums are exact; float operations are single, one at a time in the order
    given, where no double is named. */
@@ -23,8 +24,8 @@ void bl_channel_sums_above(int variant, const void *y, int y_type, const int32_t
 void bl_norm_signs(int variant, const void *y, int y_type, const int32_t *bounds, intptr_t rows, intptr_t channels,
                    uint64_t *signs, uint64_t *mask);
 
-/* out = (y * (float)scale - centre[0, c]) * centre[1, c] + bias[c]. y and out (rows, channels), centre (2, channels) as
-   mean_inverse has it, bias (channels). */
+/* out = (y * (float)scale - centre[0, c]) * centre[1, c] + bias[c]. y, which may be real, and out (rows, channels),
+   centre (2, channels) as mean_inverse has it, bias (channels). */
 void bl_norm_values(int variant, const void *y, int y_type, double scale, const float *centre, const float *bias,
                     intptr_t rows, intptr_t channels, float *out);
 
@@ -35,7 +36,7 @@ void bl_gradient_sums(int variant, const void *d, int d_type, const uint64_t *ma
                       intptr_t groups, intptr_t rows, intptr_t channels, void *out);
 
 /* The gradient dy = (e + d) * factors[2, c], with e = factors[1, c] - x * factors[0, c], or where x_type is BL_UINT64
-   e = factors[0, c] where the bit of x is set, else factors[1, c]. factors (3, channels).
+   e = factors[0, c] where the bit of x is set, else factors[1, c]. x may be real. factors (3, channels).
    out[g] = the largest |dy[g]|, 0 of nothing, not finite where one is not; d_type BL_INT8 or BL_INT16. */
 void bl_norm_gradient_peak(int variant, const void *d, int d_type, const uint64_t *mask, const void *x, int x_type,
                            const float *factors, intptr_t groups, intptr_t rows, intptr_t channels, float *out);
@@ -115,9 +116,38 @@ void bl_l1_exact_factors(int variant, const void *sums, int sums_type, intptr_t 
 void bl_norm_step(int variant, const float *peaks, intptr_t groups, int32_t limit, const double *scale, float *step,
                   double *out);
 
+/* --- Batch norm of real values ----------------------------------------------------------------------------------
+   x (groups, rows, channels). Sums are in double, row by row, as everything here that is not said to be float. */
+
+/* out[g, 0, c] = sum of d[g, :, c], out[g, 1, c] = sum of d * x. d, of d_type BL_INT8, BL_INT16 or BL_FLOAT32, is of the
+   size of x, and may be x. out (groups, 2, channels). */
+void bl_real_sums(int variant, const void *d, int d_type, const float *x, intptr_t groups, intptr_t rows,
+                  intptr_t channels, double *out);
+
+/* out[g, c] = sum of |x[g, :, c] - centre[c]|. centre (channels), out (groups, channels). */
+void bl_absolute_sums(int variant, const float *x, const double *centre, intptr_t groups, intptr_t rows,
+                      intptr_t channels, double *out);
+
+/* With sums (groups, 2, channels) of x and x, added up over the groups in their order: out[0] = sums[0] / count,
+   out[1] = sqrt(max(0, sums[1] / count - out[0]^2)), rounded to float16 where `half`, else to float32. out (2, channels);
+   count > 0. */
+void bl_real_statistics(int variant, const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels,
+                        double *out);
+
+/* out[c] = sums / count, rounded as above; sums (groups, channels), added up over the groups. */
+void bl_absolute_mean(int variant, const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels,
+                      double *out);
+
+/* out[0] = mean * (float)momentum + (float)(statistics[0] * (1 - momentum)), the last product in double, the rest in
+   single; out[1] the same of std and statistics[1]. *finite = 0 where one of these is not finite. statistics and out
+   (2, channels), mean and std (channels) the running ones. */
+void bl_moved_statistics(int variant, const double *statistics, double momentum, const float *mean, const float *std,
+                         intptr_t channels, float *out, uint8_t *finite);
+
 /* --- Pooling ----------------------------------------------------------------------------------------------------
-   The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, all inside. The
-   place of a tap in its window, row by row, has `planes` bits: as many as window * window - 1 has. */
+   The sizes of max pooling, images NHWC: windows of window x window, out_height x out_width of them, that all begin
+   inside and are cut off at the lower and the right edge. The place of a tap in its window, row by row, has `planes`
+   bits: as many as window * window - 1 has. */
 #define BL_POOL_PLANES 16
 typedef struct {
     intptr_t batch, height, width, channels;
@@ -126,8 +156,9 @@ typedef struct {
     int planes;
 } bl_pool2d;
 
-/* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels) of x_type BL_INT16 or BL_INT32,
-   out (batch, out_height, out_width, channels) of the same type. */
+/* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels) of x_type BL_INT16, BL_INT32 or
+   BL_FLOAT32, out (batch, out_height, out_width, channels) of the same type. Of floats -0 counts as +0, and none is
+   NaN. */
 void bl_max_pool(int variant, const void *x, int x_type, const bl_pool2d *shape, void *out);
 
 /* Bit p of the first place of the window that holds the largest value. out (batch, out_height, out_width, planes,
@@ -146,6 +177,16 @@ void bl_bit_pool(int variant, const uint64_t *x, const bl_pool2d *shape, uint64_
 /* Bit p of the first place of the window that has the bit set, 0 where none has.
    out (batch, out_height, out_width, planes, channels); at most BL_POOL_PLANES planes. */
 void bl_bit_pool_places(int variant, const uint64_t *x, const bl_pool2d *shape, uint64_t *out);
+
+/* out[b, r, s, c] = (float)(the sum of the window's x, row by row in double, / (height * width)). Windows of height x
+   width lie side by side, all inside. x (batch, h, w, c), out (batch, out_h, out_w, c). */
+void bl_average_pool(int variant, const float *x, intptr_t height, intptr_t width, intptr_t batch, intptr_t h,
+                     intptr_t w, intptr_t c, intptr_t out_h, intptr_t out_w, float *out);
+
+/* out = d of each window at all its places, 0 outside; of a float32 d, d / (float)(height * width). d (batch, out_h,
+   out_w, c) of d_type BL_INT8, BL_INT16 or BL_FLOAT32, out (batch, h, w, c) of the same type. */
+void bl_average_pool_gradient(int variant, const void *d, int d_type, intptr_t height, intptr_t width, intptr_t batch,
+                              intptr_t h, intptr_t w, intptr_t c, intptr_t out_h, intptr_t out_w, void *out);
 
 /* --- Whole arrays -----------------------------------------------------------------------------------------------
    (rows, n) where no other shape is said; `words` = ceil(n / 64). A d, an a or a b is of BL_INT8, BL_INT16 or
@@ -167,6 +208,16 @@ void bl_multiply_scales(int variant, const double *a, const double *b, intptr_t 
 
 /* *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16. */
 void bl_all_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite);
+
+/* With step = max |x[i]| / (float)limit, at least the smallest normal float, 1 where that is 0: out[i] = clip(round(x[i] /
+   step), -limit, limit), ties to even, row_scale[i] = step. x, which is finite, and out (rows, n), row_scale (rows),
+   out_type BL_INT8 or BL_INT16, which limit > 0 fits. */
+void bl_quantize_rows(int variant, const float *x, int32_t limit, intptr_t rows, intptr_t n, double *row_scale, void *out,
+                      int out_type);
+
+/* out[i] = (float)(the sum of |x[i]|, value by value in double, / n), 0 of nothing. x of x_type BL_FLOAT32 or BL_FLOAT16,
+   out (rows). */
+void bl_mean_magnitudes(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, float *out);
 
 /* out = a * *scale_a + b * *scale_b. */
 void bl_add_scaled(int variant, const void *a, int a_type, const double *scale_a, const void *b, int b_type,

@@ -320,11 +320,41 @@
        float *out, uint8_t *finite),                                                                                   \
       (labels, scores, rows, classes, powers, terms, out, finite))
 
+#define BL_REAL_KERNELS(X)                                                                                             \
+    X(real_sums,                                                                                                       \
+      (const void *d, int d_type, const float *x, intptr_t groups, intptr_t rows, intptr_t channels, double *out),     \
+      (d, d_type, x, groups, rows, channels, out))                                                                     \
+    X(absolute_sums,                                                                                                   \
+      (const float *x, const double *centre, intptr_t groups, intptr_t rows, intptr_t channels, double *out),          \
+      (x, centre, groups, rows, channels, out))                                                                        \
+    X(real_statistics,                                                                                                 \
+      (const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels, double *out),                  \
+      (sums, groups, count, half, channels, out))                                                                      \
+    X(absolute_mean, (const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels, double *out),   \
+      (sums, groups, count, half, channels, out))                                                                      \
+    X(moved_statistics,                                                                                                \
+      (const double *statistics, double momentum, const float *mean, const float *std, intptr_t channels, float *out,  \
+       uint8_t *finite),                                                                                               \
+      (statistics, momentum, mean, std, channels, out, finite))                                                        \
+    X(average_pool,                                                                                                    \
+      (const float *x, intptr_t height, intptr_t width, intptr_t batch, intptr_t h, intptr_t w, intptr_t c,            \
+       intptr_t out_h, intptr_t out_w, float *out),                                                                    \
+      (x, height, width, batch, h, w, c, out_h, out_w, out))                                                           \
+    X(average_pool_gradient,                                                                                           \
+      (const void *d, int d_type, intptr_t height, intptr_t width, intptr_t batch, intptr_t h, intptr_t w, intptr_t c, \
+       intptr_t out_h, intptr_t out_w, void *out),                                                                     \
+      (d, d_type, height, width, batch, h, w, c, out_h, out_w, out))                                                   \
+    X(quantize_rows,                                                                                                   \
+      (const float *x, int32_t limit, intptr_t rows, intptr_t n, double *row_scale, void *out, int out_type),          \
+      (x, limit, rows, n, row_scale, out, out_type))                                                                   \
+    X(mean_magnitudes, (const void *x, int x_type, intptr_t rows, intptr_t n, float *out), (x, x_type, rows, n, out))
+
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
     BL_NORM_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)                \
-    BL_POOL_KERNELS(X) BL_BIT_POOL_KERNELS(X) BL_ARRAY_KERNELS(X) BL_COPY_KERNELS(X) BL_SCALE_KERNELS(X)
+    BL_POOL_KERNELS(X) BL_BIT_POOL_KERNELS(X) BL_ARRAY_KERNELS(X) BL_COPY_KERNELS(X) BL_SCALE_KERNELS(X)               \
+    BL_REAL_KERNELS(X)
 
 /* Those and what a variant has for itself. */
 #define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_RECODED_KERNELS(X)

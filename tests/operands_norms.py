@@ -16,7 +16,7 @@ SUM_TYPES = (np.int16, np.int32)
 GRADIENTS = tuple(
     (kind, x, masked)
     for kind in (np.int8, np.int16, np.float32)
-    for x in (*SUM_TYPES, WORD)
+    for x in (*SUM_TYPES, np.float32, WORD)
     for masked in (True, False)
 )
 INTEGER_GRADIENTS = tuple(each for each in GRADIENTS if each[0] != np.float32)
@@ -63,10 +63,12 @@ def _gradient(rng, size, dtype) -> tuple:
     else:
         d = integers(rng, kind, *size)
     mask = bits(rng, *size) if masked else np.empty((0, *size[1:-1], words_for(size[-1])), WORD)
+    if x == np.float32:
+        return d, mask, _reals(rng, *size)
     return d, mask, bits(rng, *size) if x == WORD else near_zero(rng, x, *size)
 
 
-@operands(SIZES, GRADIENTS)
+@operands(SIZES, tuple(each for each in GRADIENTS if each[1] != np.float32))
 def gradient_sums(rng, size, dtype):
     wide = np.float64 if dtype[0] == np.float32 else np.int64
     return *_gradient(rng, size, dtype), filled((size[0], 2, size[2]), wide)

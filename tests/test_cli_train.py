@@ -129,6 +129,19 @@ def test_a_network_for_32_pixels_takes_smaller_images(capsys, data, tmp_path, mo
     assert main(["predict", "--model", str(path), "--dataset", "npz", "--data", str(data)]) == 0
 
 
+@pytest.mark.parametrize(("name", "side", "padded"), [("resnete18", 8, 8), ("birealnet18", 9, 16)])
+def test_a_residual_network_takes_sides_that_can_be_halved(capsys, data, tmp_path, monkeypatch, name, side, padded):
+    found = np.load(data)
+    np.savez(data, X=np.pad(found["X"], ((0, 0), (0, side - 8), (0, 0), (0, 0))), y=found["y"])
+    whole = bl.models.MODELS[name]
+    monkeypatch.setitem(bl.models.MODELS, name, lambda *shape, **options: whole(*shape, **({"width": 8} | options)))
+    path = tmp_path / "residual"
+    result = train(capsys, data, "--model", name, "--max-steps", "2", "--save", str(path))
+    assert result["model"] == name and result["peak_bytes_predicted"] > 0
+    assert bl.load(path).network.input_shape == (padded, padded, 1)
+    assert main(["predict", "--model", str(path), "--dataset", "npz", "--data", str(data)]) == 0
+
+
 def test_saved_classifier_predicts_the_same(capsys, data, tmp_path):
     path = tmp_path / "model"
     trained = train(capsys, data, "--save", str(path))

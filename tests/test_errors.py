@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import bitlearn as bl
 from bitlearn import continual, memory, models, optim, precision
 from bitlearn.cli import experiment
 from bitlearn.continual import methods, scenarios
@@ -38,7 +37,7 @@ def scenario(name):
 @pytest.mark.parametrize(
     ("what", "look_up", "planned", "known"),
     [
-        ("model", lambda name: models.build(name, (4,), 2), models.PLANNED, models.MODELS),
+        ("model", lambda name: models.build(name, (4,), 2), (), models.MODELS),
         ("precision", precision.policy, precision.PLANNED, precision.POLICIES),
         ("method", lambda name: methods.build(name, None, None, None), methods.PLANNED, methods.METHODS),
         ("scenario", scenario, (), scenarios.SCENARIOS),
@@ -53,14 +52,6 @@ def test_everything_that_is_asked_for_by_name(what, look_up, planned, known):
             look_up(name)
     with pytest.raises(ValueError, match=f"^{what} must be one of {', '.join(known)}, got 'nothing'$"):
         look_up("nothing")
-
-
-def test_planned_networks_are_no_attributes():
-    for name in models.PLANNED:
-        with pytest.raises(AttributeError, match=f"model '{name}' is not built yet; there are mlp, cnv, binarynet"):
-            getattr(bl.models, name)
-    with pytest.raises(AttributeError, match=r"module 'bitlearn.models' has no attribute 'alexnet'"):
-        _ = bl.models.alexnet
 
 
 def test_places_are_added_on_the_way_up():

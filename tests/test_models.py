@@ -88,8 +88,10 @@ def test_examples_must_have_the_shape_of_the_input(rng):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: bl.models.build("lenet", (8,), 2), "model must be one of mlp, cnv, binarynet, got 'lenet'"),
-        (lambda: bl.models.build("resnete18", (8,), 2), "model 'resnete18' is not built yet"),
+        (
+            lambda: bl.models.build("lenet", (8,), 2),
+            "model must be one of mlp, cnv, binarynet, resnete18, .*got 'lenet'",
+        ),
         (lambda: bl.models.mlp((8,), 2, precision="int3"), "precision must be one of standard, int8, int4, low-memory"),
         (lambda: bl.models.mlp((8,), 2, precision="low-memory-5bit"), "'low-memory-5bit' is not built yet"),
         (lambda: bl.models.mlp((8,), 2, head="none"), "head must be 'binary' or 'real', got 'none'"),
@@ -100,8 +102,3 @@ def test_examples_must_have_the_shape_of_the_input(rng):
 def test_wrong_arguments(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
-
-
-def test_a_network_that_is_not_built_yet_says_so():
-    with pytest.raises(AttributeError, match="'birealnet18' is not built yet"):
-        bl.models.birealnet18  # noqa: B018

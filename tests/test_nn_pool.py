@@ -106,6 +106,8 @@ def test_wrong_sizes():
     for arguments in ((0,), (2, 0), (-1,)):
         with pytest.raises(ValueError, match="must be at least 1"):
             MaxPool2d(*arguments)
-    for spec in (Spec.bits((1, 5, 3)), Spec.bits((12,)), Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))):
-        with pytest.raises(ValueError, match="a max pool must get maps of at least 2x2, sums or bits, got "):
+    for spec in (Spec.bits((1, 5, 3)), Spec.bits((12,)), Spec.real((4, 1, 3)), Spec.codes((4, 4, 3))):
+        with pytest.raises(
+            ValueError, match="a max pool must get maps of at least 2x2, sums, real values or bits, got"
+        ):
             bound(MaxPool2d(2), spec)

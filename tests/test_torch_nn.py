@@ -9,14 +9,17 @@ from test_nn_step import disturbed, network
 
 import bitlearn as bl
 from bitlearn.nn import (
+    AveragePool2d,
     BatchNorm,
     BatchNormSign,
     BinaryConv2d,
     BinaryLinear,
+    Conv2d,
     Flatten,
     Layer,
     Linear,
     MaxPool2d,
+    ReLU,
     Residual,
     Sequential,
     Sign,
@@ -61,15 +64,24 @@ def their_norm(x, layer, bias):
     return centred / torch.sqrt((centred**2).mean(dim=axes)) + bias
 
 
-def their_conv(x, weight, layer):
+def binary(weight, layer):
+    """The signs of latent weights, times the mean magnitude of each row, through which no gradient flows."""
+    signs = Clipped.apply(weight, 1.0)
+    return (
+        signs * weight.abs().flatten(1).mean(1).reshape(-1, *[1] * (weight.ndim - 1)).detach()
+        if layer.scaled
+        else signs
+    )
+
+
+def their_conv(x, kernels, layer, pad_value=0):
     """NHWC, padded by hand: TensorFlow's "same" is not PyTorch's where windows are apart."""
     (top, left), (height, width) = layer.windows.padding, layer.windows.out_size
     (sh, sw), (kh, kw) = layer.windows.stride, layer.kernel
     bottom = max((height - 1) * sh + kh - top - x.shape[1], 0)
     right = max((width - 1) * sw + kw - left - x.shape[2], 0)
-    x = functional.pad(x, (0, 0, left, right, top, bottom), value=float(layer.pad_value))
-    kernels = Clipped.apply(weight, 1.0).permute(0, 3, 1, 2)
-    y = functional.conv2d(x.permute(0, 3, 1, 2), kernels, stride=(sh, sw)).permute(0, 2, 3, 1)
+    x = functional.pad(x, (0, 0, left, right, top, bottom), value=float(pad_value))
+    y = functional.conv2d(x.permute(0, 3, 1, 2), kernels.permute(0, 3, 1, 2), stride=(sh, sw)).permute(0, 2, 3, 1)
     return y[:, :height, :width]
 
 
@@ -91,7 +103,13 @@ def theirs(layer: Layer, parameters: dict, x, path: str = ""):
         case Flatten():
             return x.reshape(len(x), -1)
         case MaxPool2d():
-            return functional.max_pool2d(x.permute(0, 3, 1, 2), layer.window, layer.stride).permute(0, 2, 3, 1)
+            x = x.permute(0, 3, 1, 2)
+            return functional.max_pool2d(x, layer.window, layer.stride, ceil_mode=layer.ceil_mode).permute(0, 2, 3, 1)
+        case AveragePool2d():
+            maps = functional.avg_pool2d(x.permute(0, 3, 1, 2), layer.window or x.shape[1:3]).permute(0, 2, 3, 1)
+            return maps if layer.window else maps.flatten(1)
+        case ReLU():
+            return functional.relu(x)
         case Sign():
             return approximate(x) if layer.estimator == "approximate" else Clipped.apply(x, layer.clip)
         case BatchNorm():
@@ -99,11 +117,15 @@ def theirs(layer: Layer, parameters: dict, x, path: str = ""):
         case BatchNormSign():
             return Clipped.apply(their_norm(x, layer, parameters[below("bias")]), 1.0)
         case BinaryLinear():
-            return x @ Clipped.apply(parameters[below("weight")], 1.0).T
+            unit = layer.spec.unit if layer.scaled else 1.0
+            return unit * x @ binary(parameters[below("weight")], layer).T
         case Linear():
             return x @ parameters[below("weight")].T
         case BinaryConv2d():
-            return their_conv(x, parameters[below("weight")], layer)
+            unit = layer.spec.unit if layer.scaled else 1.0
+            return unit * their_conv(x, binary(parameters[below("weight")], layer), layer, layer.pad_value)
+        case Conv2d():
+            return layer.spec.unit * their_conv(x, parameters[below("weight")], layer)
     raise AssertionError(f"no form of {layer!r} in PyTorch")
 
 
@@ -150,6 +172,21 @@ LAYERS = {
         [Residual([Sign(), BinaryLinear(65), BatchNorm()]), Residual([Sign(), BinaryLinear(65), BatchNorm()]), Sign()],
         Spec.real((65,)),
     ),
+    "head of real values": ([Linear(5)], Spec.real((70,))),
+    "scaled linear": ([BinaryLinear(65, scaled=True)], Spec.bits((70,))),
+    "scaled linear of codes": ([BinaryLinear(65, scaled=True)], Spec.codes((70,))),
+    "scaled conv": ([BinaryConv2d(5, stride=2, scaled=True)], Spec.bits((6, 8, 66))),
+    "scaled conv of codes": ([BinaryConv2d(5, scaled=True)], Spec.codes((6, 5, 3))),
+    "real conv": ([Conv2d(5, kernel=(3, 2), stride=2)], Spec.codes((6, 7, 3))),
+    "real conv of real values": ([Conv2d(5, kernel=(1, 1))], Spec.real((3, 4, 65))),
+    "average": ([AveragePool2d(2)], Spec.real((6, 5, 65))),
+    "average of a map": ([AveragePool2d()], Spec.real((3, 5, 65))),
+    "relu": ([ReLU()], Spec.real((3, 65))),
+    "pool of real values": ([MaxPool2d(2)], Spec.real((6, 5, 65))),
+    "pool of real values with cut windows": ([MaxPool2d(3, 2, ceil_mode=True)], Spec.real((6, 8, 5))),
+    "pool of bits with cut windows": ([MaxPool2d(2, ceil_mode=True)], Spec.bits((5, 7, 65))),
+    "norm l1 of real values": ([BatchNorm(norm="l1")], Spec.real((3, 65))),
+    "norm l2 of real values": ([BatchNorm(norm="l2")], Spec.real((65,))),
     "sign, pool": ([Sign(), MaxPool2d(2), BinaryConv2d(3)], Spec.real((6, 4, 5))),
 }
 
@@ -189,7 +226,7 @@ def test_each_layer(name, rng):
     y = bl.unpack(found.y.words, found.y.n) if isinstance(found.y, bl.Bits) else found.y
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
     assert found.parameters.keys() == parameters.keys()
-    unit = spec.unit if spec.kind == "codes" else 1.0
+    unit = spec.unit if spec.kind == "codes" and layer.output.kind == "sums" else 1.0
     for key, each in found.parameters.items():
         theirs_now = parameters[key].grad.numpy() * unit
         leaf_path, _, parameter = key.rpartition(".")
@@ -206,7 +243,7 @@ def test_each_layer(name, rng):
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-@pytest.mark.parametrize("name", ["mlp", "real", "cnv", "binarynet", "residual"])
+@pytest.mark.parametrize("name", ["mlp", "real", "cnv", "binarynet", "residual", "resnete18", "birealnet18"])
 def test_losses_and_every_gradient(name, norm, rng):
     model = disturbed(network(name, "standard", norm), rng)
     codes = rng.integers(-128, 128, size=(13, 8, 8, 3)).astype(np.int8)

@@ -61,7 +61,9 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--degrees", type=float, default=None, metavar="X", help="rotated: the largest angle, 180 if not given"
     )
-    parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet, with a real head")
+    parser.add_argument(
+        "--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18, with a real head"
+    )
     parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
@@ -139,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         data.y_test,
         arguments.tasks,
         seed=arguments.order_seed,
-        preparation=prepare(data.x_train, experiment.image_size(arguments.model)),
+        preparation=prepare(data.x_train, experiment.image_size(arguments.model, data.x_train.shape[1:])),
         **{name: given[name] for name in _SETTINGS if given[name] is not None},
     )
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}

@@ -18,12 +18,16 @@ _TINY: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (8, 8)},
     "cnv": {"filters": (8, 8), "dense": (8,)},
     "binarynet": {"filters": (8, 8), "dense": (8,)},
+    "resnete18": {"width": 8, "blocks": (1, 1)},
+    "birealnet18": {"width": 8, "blocks": (1, 1)},
 }
 
 
-def image_size(model: str) -> int | None:
-    """Return the side to which images are padded for a network, None where it takes any."""
-    return models.IMAGE_SIZE if model in ("cnv", "binarynet") else None
+def image_size(model: str, shape: tuple[int, ...]) -> int | None:
+    """Return the side to which examples of a shape are padded for a network, None where it takes them as they are."""
+    if model in ("cnv", "binarynet"):
+        return models.IMAGE_SIZE
+    return models.padded_side(shape) if model in ("resnete18", "birealnet18") and len(shape) == 3 else None
 
 
 def optimizer(name: str) -> Optimizer:

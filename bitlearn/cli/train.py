@@ -22,7 +22,7 @@ _MIRRORED = ("cifar10", "cifar100")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_data(parser)
-    parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv or binarynet")
+    parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
     parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
     kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
     x_train = data.x_train[kept]
-    preparation = prepare(x_train, experiment.image_size(arguments.model))
+    preparation = prepare(x_train, experiment.image_size(arguments.model, x_train.shape[1:]))
     train = Examples(x_train, data.y_train[kept], preparation)
     validation = Examples(data.x_train[held_out], data.y_train[held_out], preparation)
     test = Examples(data.x_test, data.y_test, preparation)

@@ -18,8 +18,9 @@ def account(
 
     Parameters
     ----------
-    model_name : {"mlp", "cnv", "binarynet"}
-        On images of 28x28 (mlp) or 32x32x3 and 10 classes, with a binary head.
+    model_name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18"}
+        On images of 28x28 (mlp) or 32x32x3 and 10 classes, with a binary head; the last two on images of 224x224x3 and
+        1000 classes.
     batch_size : int
         At least 1; at least 2 for "honest".
     optimizer : {"adam", "sgd", "bop"}

@@ -12,6 +12,11 @@ all of them, the network's own input included::
     beta     C                             float32 -> float16
     masks    B * inputs of max pools       float32 -> 1 bit (final version only)
 
+Of residual networks (ResNetE-18, Bi-Real Net 18), whose shortcuts, stem and head are real, the inputs of binary layers
+are bits on both sides, their outputs are kept too (float32 -> 1 bit), and all other activations and the real weights'
+gradients are float32 -> float16; ``dY`` is as large as the largest output of any layer, and has 16 bits in the first
+version too.
+
 The totals count one vector of ``C``, not the four that there are (mu, psi, beta, dbeta), and the network's input at one
 bit. Neither the bits of the straight-through mask nor temporaries are in it: see `bitlearn.memory.recorded`.
 """
@@ -25,9 +30,15 @@ from functools import cache
 from bitlearn import models, nn, optim
 from bitlearn.memory.rows import AccountRow
 
-#: The inputs of the published experiments: MNIST for the multilayer perceptron, CIFAR-10 and SVHN for the others.
-INPUT_SHAPES = {"mlp": (28, 28, 1), "cnv": (32, 32, 3), "binarynet": (32, 32, 3)}
-CLASSES = 10
+#: The inputs and the classes of the published experiments: MNIST for the multilayer perceptron, CIFAR-10 and SVHN for
+#: CNV and BinaryNet, ImageNet for the residual networks.
+PUBLISHED = {
+    "mlp": ((28, 28, 1), 10),
+    "cnv": ((32, 32, 3), 10),
+    "binarynet": ((32, 32, 3), 10),
+    "resnete18": ((224, 224, 3), 1000),
+    "birealnet18": ((224, 224, 3), 1000),
+}
 
 _NAMES = {1: "bool", 5: "power of two, 5 bits", 16: "float16", 32: "float32"}
 
@@ -37,14 +48,22 @@ def bytes_of(count: int, bits: int) -> int:
     return -(-count * bits // 8)
 
 
+def build(model_name: str, precision: str = "standard") -> nn.Model:
+    """Return a network for the inputs of its published experiment."""
+    shape, classes = PUBLISHED.get(model_name, ((1,), 1))  # `models.build` says which names it knows
+    return models.build(model_name, shape, classes, precision=precision)
+
+
 @dataclass(frozen=True)
 class Layout:
     """The counts that the model is made of, the activations for one example.
 
     Parameters
     ----------
-    weights, channels : int
-        Of all layers.
+    weights, real_weights : int
+        Of all layers, and those that are not binarised.
+    channels : int
+        The outputs of all weight layers.
     inputs : int
         The inputs of all weight layers and the network's output.
     largest : int
@@ -53,14 +72,25 @@ class Layout:
         The inputs of all max pools.
     before_pools : int
         The inputs of the last weight layer before each max pool.
+    binary_inputs, binary_outputs, others : int
+        The inputs and the outputs of the binary layers, and all other activations: the network's input, what real
+        weights give, and the means of pools.
+    largest_binary_input, largest_output : int
+        Of binary layers, and of all weight layers.
     """
 
     weights: int
+    real_weights: int
     channels: int
     inputs: int
     largest: int
     pooled: int
     before_pools: int
+    binary_inputs: int
+    binary_outputs: int
+    others: int
+    largest_binary_input: int
+    largest_output: int
 
 
 @cache
@@ -69,28 +99,35 @@ def layout(model_name: str) -> Layout:
 
     Examples
     --------
-    >>> layout("mlp")
-    Layout(weights=399872, channels=1034, inputs=1818, largest=784, pooled=0, before_pools=0)
+    >>> found = layout("mlp")
+    >>> found.weights, found.channels, found.inputs, found.largest
+    (399872, 1034, 1818, 784)
     """
-    # A name without an input shape is unknown or not built yet: `build` says which.
-    shape: tuple[int, ...] = INPUT_SHAPES.get(model_name, (1,))
-    model = models.build(model_name, shape, CLASSES)
-    weights: list[int] = []
-    channels: list[int] = []
-    inputs: list[int] = []
-    pooled: list[int] = []
-    before_pools: list[int] = []
-    for _, layer in model.items():
-        size, parameters = layer.spec.size, layer.parameters()
-        if "bias" in parameters:
-            channels.append(parameters["bias"].size)
-        if "weight" in parameters:
-            weights.append(parameters["weight"].size)
-            inputs.append(size)
-        if layer.kind == nn.MaxPool2d.kind:
-            pooled.append(size)
-            before_pools.append(inputs[-1])
-    return Layout(sum(weights), sum(channels), sum(inputs) + CLASSES, max(inputs), sum(pooled), sum(before_pools))
+    model = build(model_name)
+    leaves = [layer for _, layer in model.items()]
+    weighted = [layer for layer in leaves if "weight" in layer.parameters()]
+    binary, real = ([each for each in weighted if bool(each.binary) == of] for of in (True, False))
+    pools = [at for at, layer in enumerate(leaves) if layer.kind == nn.MaxPool2d.kind]
+    before = [next(each for each in reversed(leaves[:at]) if each in weighted) for at in pools]
+    means = [layer.output.size for layer in leaves if layer.kind == nn.AveragePool2d.kind]
+
+    def weights(layers: list[nn.Layer]) -> int:
+        return sum(each.parameters()["weight"].size for each in layers)
+
+    return Layout(
+        weights=weights(weighted),
+        real_weights=weights(real),
+        channels=sum(each.output.channels for each in weighted),
+        inputs=sum(each.spec.size for each in weighted) + model.root.output.size,
+        largest=max(each.spec.size for each in weighted),
+        pooled=sum(leaves[at].spec.size for at in pools),
+        before_pools=sum(each.spec.size for each in before),
+        binary_inputs=sum(each.spec.size for each in binary),
+        binary_outputs=sum(each.output.size for each in binary),
+        others=model.root.spec.size + sum(each.output.size for each in real) + sum(means),
+        largest_binary_input=max(each.spec.size for each in binary),
+        largest_output=max(each.output.size for each in weighted),
+    )
 
 
 def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accounting: str) -> tuple[AccountRow, ...]:
@@ -101,7 +138,8 @@ def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accountin
     The published 4.17 of ``cnv`` comes out only with an asymmetric bookkeeping, found by fitting: the standard side
     pays for float32 masks of the size of the inputs of the convolutions before the pools (30x30x64 and 12x12x128),
     the low-memory side for none. It is reproduced here under a name that says so; the pools' own inputs on both sides
-    would give 3.92.
+    would give 3.92. So does the 3.78 of the residual networks: with float32 masks of the stem's pool on the standard
+    side alone; those of both sides would give 3.70.
 
     Examples
     --------
@@ -111,29 +149,42 @@ def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accountin
     """
     found = layout(model_name)
     final = accounting == "paper-final"
-    latent = 0 if isinstance(optimizer, optim.Bop) else found.weights
-    table = [
-        ("X", "forward to backward", batch_size * found.inputs, 1),
-        ("dX, Y", "transient", batch_size * found.largest, 16),
-        ("dY", "transient", batch_size * found.largest, 16 if final else 5),
-        ("W", "persistent", latent, 16),
-        ("dW", "step", found.weights, 1),
-        ("momenta", "persistent", len(optimizer.moments) * found.weights, 16),
-        ("beta", "persistent", found.channels, 16),
+    if found.real_weights:
+        activations = [
+            ("X of binary layers", "forward to backward", found.binary_inputs, 1, 1),
+            ("Y of binary layers", "forward to backward", found.binary_outputs, 32, 1),
+            ("other activations", "forward to backward", found.others, 32, 16),
+            ("dX", "transient", found.largest_binary_input, 32, 16),
+            ("dY", "transient", found.largest_output, 32, 16),
+        ]
+    else:
+        activations = [
+            ("X", "forward to backward", found.inputs, 32, 1),
+            ("dX, Y", "transient", found.largest, 32, 16),
+            ("dY", "transient", found.largest, 32, 16 if final else 5),
+        ]
+    binary = found.weights - found.real_weights
+    parameters = [
+        ("W", "persistent", 0 if isinstance(optimizer, optim.Bop) else found.weights, 32, 16),
+        ("dW", "step", binary, 32, 1),
+        ("dW of real weights", "step", found.real_weights, 32, 16),
+        ("momenta", "persistent", len(optimizer.moments) * found.weights, 32, 16),
+        ("beta", "persistent", found.channels, 32, 16),
     ]
+    table = [(name, life, batch_size * count, wide, narrow) for name, life, count, wide, narrow in activations]
     result = [
-        AccountRow(name, lifetime, _NAMES[32], bytes_of(count, 32), _NAMES[bits], bytes_of(count, bits))
-        for name, lifetime, count, bits in table
+        AccountRow(name, lifetime, _NAMES[wide], bytes_of(count, wide), _NAMES[narrow], bytes_of(count, narrow))
+        for name, lifetime, count, wide, narrow in [*table, *parameters]
+        if count or name == "W"
     ]
     return (*result, *(_masks(model_name, batch_size, found) if final else ()))
 
 
 def _masks(model_name: str, batch_size: int, found: Layout) -> Iterator[AccountRow]:
-    if model_name == "cnv":
-        name = "pool masks (standard side only, as published)"
-        yield AccountRow(name, "forward to backward", _NAMES[32], bytes_of(batch_size * found.before_pools, 32), "", 0)
-    elif found.pooled:
-        count = batch_size * found.pooled
-        yield AccountRow(
-            "pool masks", "forward to backward", _NAMES[32], bytes_of(count, 32), _NAMES[1], bytes_of(count, 1)
-        )
+    name, lifetime, count = "pool masks", "forward to backward", batch_size * found.pooled
+    if model_name == "cnv" or found.real_weights:
+        count = batch_size * (found.before_pools if model_name == "cnv" else found.pooled)
+        name = f"{name} (standard side only, as published)"
+        yield AccountRow(name, lifetime, _NAMES[32], bytes_of(count, 32), "", 0)
+    elif count:
+        yield AccountRow(name, lifetime, _NAMES[32], bytes_of(count, 32), _NAMES[1], bytes_of(count, 1))

@@ -11,8 +11,7 @@ import copy
 from collections import Counter
 from dataclasses import dataclass
 
-from bitlearn import models
-from bitlearn.memory.paper import CLASSES, INPUT_SHAPES
+from bitlearn.memory.paper import build
 from bitlearn.memory.rows import AccountRow
 from bitlearn.nn import Model
 from bitlearn.ops.dispatch import attribute, which
@@ -160,7 +159,7 @@ def rows(model_name: str, batch_size: int, optimizer: Optimizer) -> tuple[Accoun
     """Return this library's own step with a published network, under ``standard`` and ``low-memory``."""
     sides = []
     for precision in ("standard", "low-memory"):
-        model = models.build(model_name, INPUT_SHAPES.get(model_name, (1,)), CLASSES, precision=precision)
+        model = build(model_name, precision)
         sides.append({(row.variable, row.lifetime): row for row in predict(model, optimizer, batch_size)})
     standard, low_memory = sides
     keys = sorted(standard | low_memory, key=lambda key: _LIFETIMES.index(key[1]))

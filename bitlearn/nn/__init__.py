@@ -1,5 +1,6 @@
 """Layers of binary networks, one file a family, forward beside backward; and the networks made of them."""
 
+from bitlearn.nn.average import AveragePool2d as AveragePool2d
 from bitlearn.nn.conv import BinaryConv2d as BinaryConv2d
 from bitlearn.nn.flatten import Flatten as Flatten
 from bitlearn.nn.frozen import Frozen as Frozen
@@ -14,6 +15,8 @@ from bitlearn.nn.model import Model as Model
 from bitlearn.nn.norm import BatchNorm as BatchNorm
 from bitlearn.nn.norm import BatchNormSign as BatchNormSign
 from bitlearn.nn.pool import MaxPool2d as MaxPool2d
+from bitlearn.nn.real_conv import Conv2d as Conv2d
+from bitlearn.nn.relu import ReLU as ReLU
 from bitlearn.nn.sequential import Residual as Residual
 from bitlearn.nn.sequential import Sequential as Sequential
 from bitlearn.nn.sign import Sign as Sign

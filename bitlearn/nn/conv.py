@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
+from bitlearn.nn import magnitude
 from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
-from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
+from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, packed
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
@@ -35,6 +36,8 @@ class BinaryConv2d(Layer):
     kernel : (int, int)
     stride, padding, pad_value
         As `bitlearn.xnor_conv2d` takes them; by default maps keep their size. Codes are padded with 0, mid-grey.
+    scaled : bool
+        As `BinaryLinear` takes it: multiply each channel by the mean magnitude of its latent kernel.
 
     Notes
     -----
@@ -64,11 +67,13 @@ class BinaryConv2d(Layer):
         stride: Pair = 1,
         padding: Padding = "same",
         pad_value: int = 0,
+        scaled: bool = False,
     ):
+        self.scaled = bool(scaled)
         rows, columns = kernel
         self.filters, self.kernel = whole("filters", filters), (whole("kernel", rows), whole("kernel", columns))
-        self.stride: Pair = _sizes("stride", stride, 1)
-        self.padding: Padding = _sizes("padding", padding, 0)
+        self.stride: Pair = sizes("stride", stride, least=1)
+        self.padding: Padding = sizes("padding", padding, least=0)
         self.pad_value = whole("pad_value", pad_value, least=-1)
 
     @property
@@ -82,7 +87,7 @@ class BinaryConv2d(Layer):
         return self.filters, *self.kernel, self.spec.channels
 
     def infer(self, spec: Spec) -> Spec:
-        """Return sums of shape ``(out_h, out_w, filters)``."""
+        """Return sums of shape ``(out_h, out_w, filters)``, or real values where these are scaled."""
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 3:
             raise ValueError(
                 f"a binary convolution must get maps (height, width, channels) of bits or codes, got {spec}"
@@ -90,15 +95,16 @@ class BinaryConv2d(Layer):
         if spec.kind == "codes" and self.pad_value != 0:
             raise ValueError(f"a convolution of codes must have pad_value 0, got {self.pad_value}")
         self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
-        sizes = zip(self.windows.padding, self.kernel, spec.shape[:2], strict=True)
-        if any(before > max(size, image) for before, size, image in sizes):
+        given = zip(self.windows.padding, self.kernel, spec.shape[:2], strict=True)
+        if any(before > max(size, image) for before, size, image in given):
             raise ValueError(
                 f"padding must be at most the size of kernel {self.kernel} or image {spec.shape[:2]}, "
                 f"got {self.windows.padding}"
             )
         terms = spec.channels * self.kernel[0] * self.kernel[1]
         kind = code_sum_type(terms) if spec.kind == "codes" else sum_type(terms)
-        return Spec((*self.windows.out_size, self.filters), "sums", kind, spec.unit)
+        self.sums = Spec((*self.windows.out_size, self.filters), "sums", kind, spec.unit)
+        return Spec.real(self.sums.shape) if self.scaled else self.sums
 
     def build(self, seed: int) -> None:
         """Draw the latent kernels."""
@@ -120,7 +126,7 @@ class BinaryConv2d(Layer):
             "stride": self.stride,
             "padding": self.padding,
             "pad_value": self.pad_value,
-        }
+        } | ({"scaled": True} if self.scaled else {})
 
     @property
     def _words(self) -> int:
@@ -141,7 +147,7 @@ class BinaryConv2d(Layer):
             rest = (thresholds,)
             operand.conv2d(x, self.kernel, self.spec.channels, self._options(), rest, out, pixels=pixels)
 
-        return Product(step, self.output, write, write_signs)
+        return Product(step, self.sums, write, write_signs)
 
     def _product_of_codes(self, step: Step, x: Array, words: Array) -> Value:
         turned_shape = (self.fan_in, words_for(self.filters))
@@ -157,7 +163,7 @@ class BinaryConv2d(Layer):
                 step.run("grad_input", windows, turned, self.filters, wide)
                 step.run("cast", wide, part)
 
-        return Product(step, self.output, write)
+        return Product(step, self.sums, write)
 
     def _unfolded(self, step: Step, x: Array) -> Iterator[tuple[slice, Array]]:
         """Yield the windows of a few images of codes at a time, as rows, in the same memory."""
@@ -172,15 +178,19 @@ class BinaryConv2d(Layer):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the convolution with the signs of the kernels."""
-        if self.spec.kind == "codes":
-            words = packed(step, self.weight, self.filters)
-            return self._product_of_codes(step, x.array, words), (x.array, words)
-        words = packed(step, self.weight, self.weight.size // self.spec.channels)
-        return self._product(step, x.array, words), (x.array, words)
+        codes, inputs = self.spec.kind == "codes", x.array
+        words = packed(step, self.weight, self.filters if codes else self.weight.size // self.spec.channels)
+        y = self._product_of_codes(step, inputs, words) if codes else self._product(step, inputs, words)
+        if not self.scaled:
+            return y, (inputs, words, None)
+        factors = magnitude.scale_factors(step, self.weight)
+        return magnitude.scaled(step, y, self.output, factors), (inputs, words, factors)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""
-        (x, words), shape, stream, n = cache, self.weight.shape, 2 * self.index, self.spec.channels
+        (x, words, factors), shape, stream, n = cache, self.weight.shape, 2 * self.index, self.spec.channels
+        if factors is not None:
+            grad = magnitude.gradient_of_sums(step, grad, factors, self.precision)
         operand = weight_operand(grad, self.precision, stream)
         if self.spec.kind == "codes":
             step.gradient("weight", self._code_gradient(step, operand, x))
@@ -216,8 +226,9 @@ class BinaryConv2d(Layer):
         return code_weight_gradient(step, operand, self.weight.shape, self.precision, self.spec.unit, product)
 
     def inference(self) -> Arrays:
-        """Return the packed signs of the kernels; each as one row where they are for codes."""
-        return {"words": pack(self.weight.reshape(self.filters, -1) if self.spec.kind == "codes" else self.weight)}
+        """Return the packed signs of the kernels, each as one row where they are for codes; and any scales."""
+        words = {"words": pack(self.weight.reshape(self.filters, -1) if self.spec.kind == "codes" else self.weight)}
+        return words | (magnitude.scales(self.weight) if self.scaled else {})
 
     def check(self, arrays: Arrays) -> None:
         """Check numbers, and the tails of words."""
@@ -226,28 +237,18 @@ class BinaryConv2d(Layer):
             check_tail("words", arrays["words"], self.fan_in if self.spec.kind == "codes" else self.spec.channels)
 
     def inference_types(self) -> Types:
-        """Return the type of the words."""
-        if self.spec.kind == "codes":
-            return {"words": ((self.filters, words_for(self.fan_in)), np.dtype(WORD))}
-        return {"words": ((self.filters, *self.kernel, words_for(self.spec.channels)), np.dtype(WORD))}
+        """Return the type of the words, and of the scales."""
+        rows = (words_for(self.fan_in),) if self.spec.kind == "codes" else (*self.kernel, words_for(self.spec.channels))
+        types = {"words": ((self.filters, *rows), np.dtype(WORD))}
+        return types | (magnitude.scale_types(self.filters) if self.scaled else {})
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the convolution."""
-        words = step.constant(arrays["words"], "packed W")
-        return (
-            self._product_of_codes(step, x.array, words)
-            if self.spec.kind == "codes"
-            else self._product(step, x.array, words)
-        )
+        words, codes = step.constant(arrays["words"], "packed W"), self.spec.kind == "codes"
+        y = self._product_of_codes(step, x.array, words) if codes else self._product(step, x.array, words)
+        return magnitude.predicted(step, y, self.output, arrays) if self.scaled else y
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""
         count = self.output.size * self.fan_in
         return (0, count) if self.spec.kind == "codes" else (count, 0)
-
-
-def _sizes(name: str, value: Any, least: int) -> Any:
-    """Return a size, or a pair of them, checked; text is left to `geometry`."""
-    if isinstance(value, tuple | list):
-        return tuple(whole(name, each, least=least) for each in value)
-    return value if isinstance(value, str) else whole(name, value, least=least)

@@ -35,9 +35,10 @@ class Frozen:
     Notes
     -----
     Weights take one bit, and between layers only bits flow: ``sign((y - mean) / std + bias)`` is ``y >= threshold``
-    with one integer a channel. A max pool before the batch norm is taken behind it, as an OR of bits: the comparison is
-    monotone. Predictions equal the trained network's. The calls of an inference are recorded once a batch size, and
-    weights laid out for the kernels once; several threads may predict at the same time.
+    with one integer a channel. (Real weights stay real, and so does what flows round a shortcut.) A max pool before the
+    batch norm is taken behind it, as an OR of bits: the comparison is monotone. Predictions equal the trained
+    network's. The calls of an inference are recorded once a batch size, and weights laid out for the kernels once;
+    several threads may predict at the same time.
     """
 
     def __init__(self, root: Layer, arrays: Arrays):

@@ -32,7 +32,7 @@ def largest_code(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def quantized(step: Step, real: Array, bits: int, what: str = "the gradient") -> Gradient:
+def quantized(step: Step, real: Array, bits: int, what: str = "the gradient", *, name: str = "dX") -> Gradient:
     """Return float32 values as codes with one scale: the largest magnitude gets the largest code.
 
     Parameters
@@ -43,13 +43,15 @@ def quantized(step: Step, real: Array, bits: int, what: str = "the gradient") ->
         8 or fewer give int8 codes, more give int16.
     what : str
         What an error calls the values where one of them is NaN or infinite.
+    name : str
+        What a memory table calls the codes.
 
     Returns
     -------
     Gradient
     """
     peaks, scale, finite = step.empty("scales", (len(real),), np.float64), scale_of(step), step.finite()
-    codes = step.empty("dX", real.shape, code_type(bits))
+    codes = step.empty(name, real.shape, code_type(bits))
     step.run("peaks", real.rows(), peaks)
     step.run("quantize_step", peaks, largest_code(bits), scale, finite, check=finite, what=what)
     step.run("quantize", real.rows(), scale, largest_code(bits), codes.rows())

@@ -226,6 +226,13 @@ def whole(name: str, value: object, *, least: int = 1) -> int:
     return number
 
 
+def sizes(name: str, value: Any, *, least: int) -> Any:
+    """Return a size, or a pair of them, checked; text is left to `bitlearn.ops.conv.geometry`."""
+    if isinstance(value, tuple | list):
+        return tuple(whole(name, each, least=least) for each in value)
+    return value if isinstance(value, str) else whole(name, value, least=least)
+
+
 def check_tail(name: str, words: np.ndarray, n: int) -> None:
     """Raise ValueError where bits past the last of `n` packed values are set."""
     if n and words.size and (words[..., -1] & ~tail_mask(n)).any():

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn.gradients import input_gradient, input_operand, quantized, requantized, sums_type, weight_operand
+from bitlearn.nn import magnitude, reals
+from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, packed
 from bitlearn.nn.spec import Spec, sum_type
@@ -58,6 +59,9 @@ class BinaryLinear(FullyConnected):
     Parameters
     ----------
     outputs : int
+    scaled : bool
+        Multiply each output by the mean magnitude of its latent weights (arXiv 1603.05279): real values, not sums. The
+        gradient passes the scale as a constant (arXiv 1808.00278).
 
     Notes
     -----
@@ -77,18 +81,27 @@ class BinaryLinear(FullyConnected):
     kind = "linear"
     binary = ("weight",)
 
+    def __init__(self, outputs: int, *, scaled: bool = False):
+        super().__init__(outputs)
+        self.scaled = bool(scaled)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().settings() | ({"scaled": True} if self.scaled else {})
+
     def infer(self, spec: Spec) -> Spec:
-        """Return sums of shape ``(outputs,)``."""
+        """Return sums of shape ``(outputs,)``, or real values where these are scaled."""
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 1:
             raise ValueError(f"a binary linear layer must get rows of bits or codes, got {spec}")
         kind = np.dtype(np.int32) if spec.kind == "codes" else sum_type(spec.shape[0])
-        return Spec((self.outputs,), "sums", kind, spec.unit)
+        self.sums = Spec((self.outputs,), "sums", kind, spec.unit)
+        return Spec.real(self.sums.shape) if self.scaled else self.sums
 
     def build(self, seed: int) -> None:
         """Draw the latent weights."""
         self.weight = uniform_weights(self.weight_shape, self.precision.latent, Key(seed, stream=self.index))
 
-    def _product(self, step: Step, x: Array, words: Array) -> tuple[Value, Operand]:
+    def _product(self, step: Step, x: Array, words: Array) -> Value:
         operand, n = Operand(step, words), self.inputs
         if self.spec.kind == "codes":
             turned = step.prepared("transpose_bits", "packed W", (n, words_for(self.outputs)), WORD, words, n)
@@ -96,7 +109,7 @@ class BinaryLinear(FullyConnected):
             def of_codes(some: slice, out: Array) -> None:
                 step.run("grad_input", x[some], turned, self.outputs, out)
 
-            return Product(step, self.output, of_codes), operand
+            return Product(step, self.sums, of_codes)
 
         def write(some: slice, out: Array) -> None:
             operand.matmul(x[some], n, (), out)
@@ -104,17 +117,23 @@ class BinaryLinear(FullyConnected):
         def write_signs(thresholds: Array, out: Array) -> None:
             operand.matmul(x, n, (thresholds,), out)
 
-        return Product(step, self.output, write, write_signs), operand
+        return Product(step, self.sums, write, write_signs)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the product with the signs of the weights."""
         words = packed(step, self.weight, self.outputs)
         inputs = x.array
-        return self._product(step, inputs, words)[0], (inputs, words)
+        y = self._product(step, inputs, words)
+        if not self.scaled:
+            return y, (inputs, words, None)
+        factors = magnitude.scale_factors(step, self.weight)
+        return magnitude.scaled(step, y, self.output, factors), (inputs, words, factors)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""
-        (x, words), shape, stream = cache, self.weight.shape, 2 * self.index
+        (x, words, factors), shape, stream = cache, self.weight.shape, 2 * self.index
+        if factors is not None:
+            grad = magnitude.gradient_of_sums(step, grad, factors, self.precision)
         operand = weight_operand(grad, self.precision, stream)
         if self.spec.kind == "codes":
 
@@ -143,12 +162,13 @@ class BinaryLinear(FullyConnected):
         return input_gradient(operand, (step.batch, self.inputs), self.precision, product)
 
     def inference(self) -> Arrays:
-        """Return the packed signs of the weights."""
-        return {"words": pack(self.weight)}
+        """Return the packed signs of the weights, and their scales where there are any."""
+        return {"words": pack(self.weight)} | (magnitude.scales(self.weight) if self.scaled else {})
 
     def inference_types(self) -> Types:
-        """Return the type of the words."""
-        return {"words": ((self.outputs, words_for(self.inputs)), np.dtype(WORD))}
+        """Return the type of the words, and of the scales."""
+        words = {"words": ((self.outputs, words_for(self.inputs)), np.dtype(WORD))}
+        return words | (magnitude.scale_types(self.outputs) if self.scaled else {})
 
     def check(self, arrays: Arrays) -> None:
         """Check numbers, and the tails of words."""
@@ -158,7 +178,8 @@ class BinaryLinear(FullyConnected):
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the product."""
-        return self._product(step, x.array, step.constant(arrays["words"], "packed W"))[0]
+        y = self._product(step, x.array, step.constant(arrays["words"], "packed W"))
+        return magnitude.predicted(step, y, self.output, arrays) if self.scaled else y
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""
@@ -187,13 +208,13 @@ def _float_product(
 ) -> None:
     """The same in float32, by NumPy's BLAS."""
     real[...] = codes
-    _matmul(grad[:, first : first + len(out)].T, real, more)
+    reals.matmul(grad[:, first : first + len(out)].T, real, more)
     np.add(out, more, out=out) if accumulate else np.copyto(out, more)
 
 
 @register
 class Linear(FullyConnected):
-    """A real-weighted classifier on packed ±1 inputs, without bias and starting at zero.
+    """A real-weighted classifier on packed ±1 inputs or real values, without bias and starting at zero.
 
     Parameters
     ----------
@@ -202,7 +223,8 @@ class Linear(FullyConnected):
     Notes
     -----
     The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32. Under an
-    integer policy the weights are quantized for both products, as wide as the gradient between the layers.
+    integer policy the weights are quantized for both products, as wide as the gradient between the layers, and real
+    values to 8 bits, with a scale an example.
 
     Examples
     --------
@@ -217,57 +239,56 @@ class Linear(FullyConnected):
 
     def infer(self, spec: Spec) -> Spec:
         """Return real values of shape ``(outputs,)``."""
-        if spec.kind != "bits" or len(spec.shape) != 1:
-            raise ValueError(f"a linear head must get rows of bits, got {spec}")
+        if spec.kind not in ("bits", "real") or len(spec.shape) != 1:
+            raise ValueError(f"a linear head must get rows of bits or real values, got {spec}")
         return Spec.real((self.outputs,))
 
     def build(self, seed: int) -> None:
         """Begin at zero, float32 under every policy."""
         self.weight = np.zeros((self.outputs, self.inputs), dtype=np.float32)
 
-    def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Gradient]:
-        bits = self.precision.gradient_bits
-        if bits is None:
-            operand = Gradient(step, weight, None)
-        else:
-            operand = quantized(step, weight, bits, "the weights")
+    def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
+        """Record the scores; return them, and the values or bits that they come from."""
+        y = step.empty("Y", (step.batch, self.outputs), np.float32)
+        if self.spec.kind == "real":
+            values = reals.activations(step, x, self.spec, self.precision)
+            reals.product(step, values, reals.real_weights(step, reals.transposed(step, weight), self.precision), y)
+            return Value(step, self.output, y), values
+        operand = reals.real_weights(step, weight, self.precision)
         # The bits are packed along the axis that is summed over, so the product is that of the weights with their
         # transpose: (outputs, inputs) times (inputs, batch).
         turned = step.empty("scratch", (self.inputs, words_for(step.batch)), WORD)
         sums = step.empty("Y", (self.outputs, step.batch), sums_type(operand.dtype))
-        y = step.empty("Y", (step.batch, self.outputs), np.float32)
         step.run("transpose_bits", x, self.inputs, turned)
         step.run("grad_input", operand.values, turned, step.batch, sums)
         step.run("scaled_transpose", sums, operand.scale, y)
-        return Value(step, self.output, y), operand
+        return Value(step, self.output, y), x
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the scores."""
-        y, weight = self._forward(step, x.array, step.constant(self.weight, "W"))
-        return y, (x.array, weight)
+        y, inputs = self._forward(step, x.array, step.constant(self.weight, "W"))
+        return y, reals.with_one_scale(step, inputs) if self.spec.kind == "real" else inputs
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the full dW, and dX."""
-        (x, weight), stream = cache, 2 * self.index
+        x, stream = cache, 2 * self.index
         operand = weight_operand(grad, self.precision, stream)
-        sums = step.empty("dW", self.weight.shape, sums_type(operand.dtype))
-        step.run("grad_weight", operand.values, x, self.inputs, 0, False, sums)
-        scale = None if operand.is_real else operand.scale
+        if self.spec.kind == "real":
+            sums = step.empty("dW", self.weight.shape, np.float32 if operand.is_real else np.int64)
+            reals.weight_product(step, operand.values, x, False, sums)
+            found = reals.weight_gradient(step, sums, operand, x, self.inputs)
+        else:
+            sums = step.empty("dW", self.weight.shape, sums_type(operand.dtype))
+            step.run("grad_weight", operand.values, x, self.inputs, 0, False, sums)
+            found = ParameterGradient(sums, None if operand.is_real else operand.scale, fan_in=self.inputs)
         # The update changes the weights, so the gradient of the input comes first.
-        result = self._input_gradient(step, input_operand(grad, self.precision, stream), weight) if wanted else None
-        step.gradient("weight", ParameterGradient(sums, scale, fan_in=self.inputs))
+        shape, result = (step.batch, self.inputs), None
+        if wanted:
+            weight = reals.real_weights(step, step.constant(self.weight, "W"), self.precision)
+            grad = input_operand(grad, self.precision, stream)
+            result = reals.input_gradient(step, grad, weight, shape, self.precision)
+        step.gradient("weight", found)
         return result
-
-    def _input_gradient(self, step: Step, grad: Gradient, weight: Gradient) -> Gradient:
-        shape = (step.batch, self.inputs)
-        if grad.is_real:
-            dx = step.empty("dX", shape, np.float32)
-            step.run(_matmul, grad.values, weight.values, dx)
-            return Gradient(step, dx, None)
-        sums, scale = step.empty("dX sums", shape, np.int64), step.empty("scales", grad.scale.shape, np.float64)
-        step.run("integer_product", grad.values, weight.values, sums)
-        step.run("multiply_scales", grad.scale, weight.scale, scale)
-        return requantized(step, sums, scale, self.precision.code_bits)
 
     def inference(self) -> Arrays:
         """Return the weights."""
@@ -284,8 +305,3 @@ class Linear(FullyConnected):
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""
         return 0, self.outputs * self.inputs
-
-
-def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found before it can change anything
-        np.matmul(a, b, out=out)

@@ -1,9 +1,9 @@
 """Batch norm over channels: followed by a sign, giving packed bits, or on its own, giving float32.
 
-Sums are integers, so their statistics are exact, and normalising and taking the sign is one comparison. With
-``t = mean - bias * std``, ``x = (y - mean) / std + bias >= 0`` is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <=
-1`` and the mean of ``|x|`` follow from sums of integers too. So the order of a reduction cannot show, and no float is
-kept for an activation.
+Of real values the statistics are those of `real_norm`. Sums are integers, so their statistics are exact, and
+normalising and taking the sign is one comparison. With ``t = mean - bias * std``, ``x = (y - mean) / std + bias >= 0``
+is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <= 1`` and the mean of ``|x|`` follow from sums of integers too. So
+the order of a reduction cannot show, and no float is kept for an activation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bitlearn.bits import WORD
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.gradients import groups_of, largest_code, scale_of
 from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
@@ -38,12 +39,6 @@ class Normalization(Layer):
         if norm is not None:
             check.choice("norm", norm, ("l1", "l2"))
         self.norm = norm
-
-    def infer(self, spec: Spec) -> Spec:
-        """Return the same shape."""
-        if spec.kind != "sums" or not spec.shape:
-            raise ValueError(f"a batch norm must get sums, got {spec}")
-        return spec
 
     def build(self, seed: int) -> None:
         """Begin with no bias, a mean of 0 and a deviation of 1."""
@@ -82,11 +77,13 @@ class Normalization(Layer):
     def _half(self) -> bool:
         return self.precision.statistics == np.float16
 
+    def _running(self, step: Step) -> tuple[Array, Array]:
+        name = "running statistics"
+        return step.constant(self.running_mean, name), step.constant(self.running_std, name)
+
     def _statistics(self, step: Step, y: Array) -> tuple[Array, Array, Array, Array]:
         """Record the statistics of sums (rows, channels): the batch's, the running ones after it, the sums, bounds."""
         rows, channels = y.shape
-        if rows < 2:
-            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {rows}")
         groups, name = groups_of(rows), "mu, psi"
         parts = y.reshape(groups, rows // groups, channels)
         sums, above = step.empty("sums", (groups, 2, channels), np.int64), step.constant(_nothing(channels))
@@ -97,15 +94,18 @@ class Normalization(Layer):
             step.run("mean_bounds", sums, rows, bound)
             step.run("channel_sums_above", parts, bound, above)
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
-        running = (
-            step.constant(self.running_mean, "running statistics"),
-            step.constant(self.running_std, "running statistics"),
-        )
         finite = step.finite()
         options = (rows, self.spec.unit, MOMENTUM, self._half)
         outputs = (found, moved, finite)
         step.run(
-            "batch_statistics", sums, above, *options, *running, *outputs, check=finite, what="the running statistics"
+            "batch_statistics",
+            sums,
+            above,
+            *options,
+            *self._running(step),
+            *outputs,
+            check=finite,
+            what="the running statistics",
         )
         bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
         bias = step.constant(self.bias, "beta")
@@ -142,9 +142,13 @@ class Normalization(Layer):
             mask.reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
             x.reshape(groups, size, x.shape[1]),
         )
-        sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real else np.int64)
+        of_reals = x.dtype == np.float32
+        sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
-        step.run("gradient_sums", *parts, sums)
+        if of_reals:
+            step.run("real_sums", parts[0], parts[2], sums)
+        else:
+            step.run("gradient_sums", *parts, sums)
         step.run("bias_gradient", sums, grad.scale, bias)
         if magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
@@ -167,6 +171,10 @@ class Normalization(Layer):
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
         """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
+        if y.dtype == np.float32:
+            signs, above = centred_signs(step, y, found)
+            step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
+            return signs
         channels, words = y.shape[1], step.ones(1, y.shape[1]).shape[1]
         bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
         step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
@@ -176,6 +184,14 @@ class Normalization(Layer):
         step.run("channel_sums_above", y.reshape(1, rows, channels), bounds[:1].reshape(-1), above)
         step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
         return signs
+
+    @staticmethod
+    def _rows(x: Value) -> Array:
+        """Return what flows in, (rows, channels); a single row has no deviation."""
+        y = x.array.pixels()
+        if len(y) < 2:
+            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(y)}")
+        return y
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example: one a value."""
@@ -215,11 +231,13 @@ class BatchNormSign(Normalization):
 
     def infer(self, spec: Spec) -> Spec:
         """Return bits of the same shape."""
-        return Spec.bits(super().infer(spec).shape)
+        if spec.kind != "sums" or not spec.shape:
+            raise ValueError(f"a batch norm with a sign must get sums, got {spec}")
+        return Spec.bits(spec.shape)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the signs."""
-        y = x.array.pixels()
+        y = self._rows(x)
         found, moved, sums, bounds = self._statistics(step, y)
         out = step.empty("X", self.output.array_shape(step.batch), WORD)
         mask = step.empty("STE mask", out.pixels().shape, WORD)
@@ -251,7 +269,7 @@ class BatchNormSign(Normalization):
 
 @register
 class BatchNorm(Normalization):
-    """Batch norm alone: sums in, float32 out. The published networks end in one, before the softmax.
+    """Batch norm alone: sums or real values in, float32 out. The published networks end in one, before the softmax.
 
     Parameters
     ----------
@@ -270,7 +288,9 @@ class BatchNorm(Normalization):
 
     def infer(self, spec: Spec) -> Spec:
         """Return real values of the same shape."""
-        return Spec.real(super().infer(spec).shape)
+        if spec.kind not in ("sums", "real") or not spec.shape:
+            raise ValueError(f"a batch norm must get sums or real values, got {spec}")
+        return Spec.real(spec.shape)
 
     def _values(self, step: Step, y: Array, unit: float, centre: Array, bias: Array) -> Value:
         out = step.empty("Y", self.output.array_shape(step.batch), np.float32)
@@ -279,16 +299,29 @@ class BatchNorm(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the normalised values."""
-        y = x.array.pixels()
+        y = self._rows(x)
+        if self.spec.kind == "real":
+            return self._forward_of_reals(step, y)
         found, moved, sums, bounds = self._statistics(step, y)
-        centre = step.empty("factors", found.shape, np.float32)
-        step.run("mean_inverse", found, centre)
-        result = self._values(step, y, 1.0, centre, step.constant(self.bias, "beta"))
-        signs = y
+        result, signs = self._normalized(step, y, found), y
         if self._l1 and self.precision.integer:
             signs, unused = (step.empty("X", (len(y), step.ones(1, y.shape[1]).shape[1]), WORD) for _ in range(2))
             step.run("norm_signs", y, bounds, signs, unused)
         return result, self._kept(step, y, signs, found, moved, sums, bounds)
+
+    def _normalized(self, step: Step, y: Array, found: Array) -> Value:
+        centre = step.empty("factors", found.shape, np.float32)
+        step.run("mean_inverse", found, centre)
+        return self._values(step, y, 1.0, centre, step.constant(self.bias, "beta"))
+
+    def _forward_of_reals(self, step: Step, y: Array) -> tuple[Value, Any]:
+        found, moved = real_statistics(step, y, self._running(step), MOMENTUM, self._half, self._l1)
+        result = self._normalized(step, y, found)
+        if not (self._l1 and self.precision.integer):
+            return result, (y, None, found, moved)
+        x, magnitude = result.array.pixels(), step.empty("mu, psi", (y.shape[1],), np.float64)
+        absolute_mean(step, x, step.constant(np.zeros(y.shape[1])), self._half, magnitude)
+        return result, (signs_of(step, x), magnitude, found, moved)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the gradients of the sums and of the bias."""

@@ -1,4 +1,4 @@
-"""Max pooling of integer sums and of packed bits."""
+"""Max pooling of integer sums, real values and packed bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bitlearn.program import Array
 
 @register
 class MaxPool2d(Layer):
-    """The largest value of each window, NHWC: of sums before a batch norm, or of ±1 bits behind a sign (their OR).
+    """The largest value of each window, NHWC: of sums before a batch norm, of real values, or of ±1 bits (their OR).
 
     Parameters
     ----------
@@ -26,6 +26,9 @@ class MaxPool2d(Layer):
         Rows and columns of a window.
     stride : int, optional
         Rows and columns between windows; the window's size by default. What does not fill a window is left out.
+    ceil_mode : bool
+        Take what is left over in a smaller window, cut off at the lower or the right edge. So windows of 3 that are 2
+        apart halve maps of an even size, as they do with TensorFlow's padding "same".
 
     Notes
     -----
@@ -44,21 +47,25 @@ class MaxPool2d(Layer):
 
     kind = "pool"
 
-    def __init__(self, window: int = 2, stride: int | None = None):
-        self.window = whole("window", window)
+    def __init__(self, window: int = 2, stride: int | None = None, *, ceil_mode: bool = False):
+        self.window, self.ceil_mode = whole("window", window), bool(ceil_mode)
         self.stride = self.window if stride is None else whole("stride", stride)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"window": self.window, "stride": self.stride}
+        return {"window": self.window, "stride": self.stride} | ({"ceil_mode": True} if self.ceil_mode else {})
 
     def infer(self, spec: Spec) -> Spec:
         """Return maps of ``(out_h, out_w, channels)``."""
-        if spec.kind not in ("sums", "bits") or len(spec.shape) != 3 or min(spec.shape[:2]) < self.window:
+        if spec.kind == "codes" or len(spec.shape) != 3 or min(spec.shape[:2]) < self.window:
             size = f"{self.window}x{self.window}"
-            raise ValueError(f"a max pool must get maps of at least {size}, sums or bits, got {spec}")
-        height, width = ((size - self.window) // self.stride + 1 for size in spec.shape[:2])
-        return spec.reshaped((height, width, spec.channels))
+            raise ValueError(f"a max pool must get maps of at least {size}, sums, real values or bits, got {spec}")
+        return spec.reshaped((*(self._windows(size) for size in spec.shape[:2]), spec.channels))
+
+    def _windows(self, size: int) -> int:
+        """How many windows there are along an axis; each begins inside."""
+        whole, rest = divmod(size - self.window, self.stride)
+        return whole + 1 + (self.ceil_mode and rest > 0 and (whole + 1) * self.stride < size)
 
     @property
     def _planes(self) -> int:
@@ -96,7 +103,10 @@ class MaxPool2d(Layer):
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the pool, behind the sign where one follows: a comparison is monotone."""
-        return Pooled(step, self.output, x, self) if self.spec.kind == "sums" else self._bits(step, x)
+        if self.spec.kind == "bits":
+            return self._bits(step, x)
+        pooled = Pooled(step, self.output, x, self)
+        return pooled if self.spec.kind == "sums" else Value(step, self.output, pooled.array)
 
     def _bits(self, step: Step, x: Value) -> Value:
         spec = Spec.bits(self.output.shape)

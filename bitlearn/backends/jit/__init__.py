@@ -23,6 +23,7 @@ from bitlearn.backends.jit import (
     pooling,
     products,
     quantization,
+    reals,
     updates,
 )
 from bitlearn.backends.jit.compilation import UNCACHED
@@ -46,6 +47,7 @@ _FILES = (
     elementwise,
     losses,
     quantization,
+    reals,
     updates,
 )
 #: What the files have under a kernel's name.

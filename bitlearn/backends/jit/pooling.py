@@ -1,4 +1,4 @@
-"""Max pooling of integer sums and of packed bits."""
+"""Max pooling of integer sums, real values and packed bits; windows are cut off at the lower and the right edge."""
 
 from __future__ import annotations
 
@@ -13,18 +13,28 @@ def is_set(words, c):
     return (words[c >> 6] >> np.uint64(c & 63)) & np.uint64(1) != np.uint64(0)
 
 
+@helper
+def reach(place, stride, window, size):
+    """The first index of a window along an axis, and the first behind it."""
+    return place * stride, min(place * stride + window, size)
+
+
 @kernel
 def max_pool(x, window, stride, out):
-    """out = the largest value of each window."""
+    """out = the largest value of each window, +0 for -0."""
+    zero = x.dtype.type(0)
     for b in range(out.shape[0]):
         for r in range(out.shape[1]):
+            top, bottom = reach(r, stride, window, x.shape[1])
             for s in range(out.shape[2]):
+                left, right = reach(s, stride, window, x.shape[2])
                 best = out[b, r, s]
-                best[:] = x[b, r * stride, s * stride]
-                for t in range(1, window * window):
-                    tap = x[b, r * stride + t // window, s * stride + t % window]
-                    for c in range(best.size):
-                        best[c] = max(best[c], tap[c])
+                best[:] = x[b, top, left]
+                for i in range(top, bottom):
+                    for j in range(left, right):
+                        tap = x[b, i, j]
+                        for c in range(best.size):
+                            best[c] = max(best[c], tap[c]) + zero
 
 
 @kernel
@@ -33,13 +43,15 @@ def max_pool_places(x, window, stride, out):
     out[:] = 0
     for b in range(out.shape[0]):
         for r in range(out.shape[1]):
+            top, bottom = reach(r, stride, window, x.shape[1])
             for s in range(out.shape[2]):
+                left, right = reach(s, stride, window, x.shape[2])
                 for c in range(x.shape[3]):
-                    place, best = 0, x[b, r * stride, s * stride, c]
-                    for t in range(1, window * window):
-                        value = x[b, r * stride + t // window, s * stride + t % window, c]
-                        if value > best:
-                            place, best = t, value
+                    place, best = 0, x[b, top, left, c]
+                    for i in range(top, bottom):
+                        for j in range(left, right):
+                            if x[b, i, j, c] > best:
+                                place, best = (i - top) * window + j - left, x[b, i, j, c]
                     for p in range(out.shape[3]):
                         out[b, r, s, p, c >> 6] |= np.uint64(place >> p & 1) << np.uint64(c & 63)
 
@@ -63,13 +75,16 @@ def bit_pool(x, window, stride, out):
     """out = the OR of each window's words."""
     for b in range(out.shape[0]):
         for r in range(out.shape[1]):
+            top, bottom = reach(r, stride, window, x.shape[1])
             for s in range(out.shape[2]):
+                left, right = reach(s, stride, window, x.shape[2])
                 found = out[b, r, s]
-                found[:] = x[b, r * stride, s * stride]
-                for t in range(1, window * window):
-                    tap = x[b, r * stride + t // window, s * stride + t % window]
-                    for w in range(found.size):
-                        found[w] |= tap[w]
+                found[:] = x[b, top, left]
+                for i in range(top, bottom):
+                    for j in range(left, right):
+                        tap = x[b, i, j]
+                        for w in range(found.size):
+                            found[w] |= tap[w]
 
 
 @kernel
@@ -80,12 +95,15 @@ def bit_pool_places(x, window, stride, out):
         return
     for b in range(out.shape[0]):
         for r in range(out.shape[1]):
+            top, bottom = reach(r, stride, window, x.shape[1])
             for s in range(out.shape[2]):
+                left, right = reach(s, stride, window, x.shape[2])
                 for w in range(x.shape[3]):
                     seen = np.uint64(0)
-                    for t in range(window * window):
-                        tap = x[b, r * stride + t // window, s * stride + t % window, w]
-                        for p in range(out.shape[3]):
-                            if t >> p & 1:
-                                out[b, r, s, p, w] |= tap & ~seen
-                        seen |= tap
+                    for i in range(top, bottom):
+                        for j in range(left, right):
+                            first = x[b, i, j, w] & ~seen
+                            for p in range(out.shape[3]):
+                                if ((i - top) * window + j - left) >> p & 1:
+                                    out[b, r, s, p, w] |= first
+                            seen |= first

@@ -14,6 +14,7 @@ import numpy as np
 from bitlearn.backends.table import TABLE, Kernel
 
 _BEHIND_NORM = {"d": "int8 int8 int16", "x": "int16 int32 bits"}
+_BEHIND_ANY_NORM = {"d": "int8 int8 int16 int8", "x": "int16 int32 bits float32"}
 _OF_UPDATE = {"g": "float32 int32 bits", "weight": "float32 float32 uint16"}
 #: What goes together in kernels whose types are seldom all used, or used in another order.
 _USUAL = {
@@ -30,8 +31,8 @@ _USUAL = {
     "integer_product": {"g": "int8 int16", "w": "int8"},
     "max_pool_gradient": {"out": "int8 int16 float32"},
     "gradient_sums": _BEHIND_NORM,
-    "norm_gradient_peak": _BEHIND_NORM,
-    "norm_gradient": _BEHIND_NORM,
+    "norm_gradient_peak": _BEHIND_ANY_NORM,
+    "norm_gradient": _BEHIND_ANY_NORM,
     "adam_update": _OF_UPDATE | {"mean": "float32"},
     "sgd_update": _OF_UPDATE | {"moment": "float32"},
     "bop_update": _OF_UPDATE | {"moment": "float32"},

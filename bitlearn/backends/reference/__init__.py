@@ -26,6 +26,7 @@ from bitlearn.backends.reference import (
     pooling,
     products,
     quantization,
+    reals,
     updates,
 )
 from bitlearn.backends.table import TABLE
@@ -46,6 +47,7 @@ __all__ = [
     "pooling",
     "products",
     "quantization",
+    "reals",
     "updates",
 ]
 

@@ -1,10 +1,10 @@
 """Batch norm on integer sums: its statistics, its sign and its gradient, in plain NumPy.
 
-``y`` and ``x`` are int16 or int32 sums, or packed signs where that is said; ``d`` is a gradient, int8, int16 or
-float32. ``statistics`` (2, c) float64 are a batch's mean and standard (or mean absolute) deviation, in units of y.
-``sums`` (groups, 2, c) are parts of a channel's sums, to be added up. A ``mask`` without rows passes everything. Sums
-of integers are exact, those of float32 are in float64, row by row; other floats are float32 where nothing else is
-said, one operation at a time in the order written.
+``y`` and ``x`` are int16 or int32 sums, or where that is said real values (see `reals`) or packed signs; ``d`` is a
+gradient, int8, int16 or float32. ``statistics`` (2, c) float64 are a batch's mean and standard (or mean absolute)
+deviation, in units of y. ``sums`` (groups, 2, c) are parts of a channel's sums, to be added up. A ``mask`` without rows
+passes everything. Sums of integers are exact, those of float32 are in float64, row by row; other floats are float32
+where nothing else is said, one operation at a time in the order written.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def mean_inverse(statistics, out):
 
 @kernel(
     split="rows",
-    y="int16|int32[rows, channels]",
+    y="int16|int32|float32[rows, channels]",
     scale=(1.0, 0.1, 2.0**-7),
     centre="float32[2, channels]",
     bias="float32[channels]",
@@ -197,10 +197,10 @@ def gradient_sums(d, mask, x, out):
 @kernel(sums="int64|float64[groups, 2, channels]", scale="float64[1]", out="float32[channels]")
 def bias_gradient(sums, scale, out):
     """out = the sum of the gradient times `scale`; sums as gradient_sums gives them."""
-    out[...] = (_added(sums)[0] * scale[0]).astype(np.float32)
+    out[...] = (added(sums)[0] * scale[0]).astype(np.float32)
 
 
-def _added(sums):
+def added(sums):
     """Parts of sums, added one by one."""
     total = np.zeros(sums.shape[1:], dtype=sums.dtype)
     for part in sums:
@@ -220,7 +220,7 @@ def l2_factors(sums, statistics, count, scale, out):
     ``slope = (products - mean * total) / count / std**2`` and ``offset = mean * slope - total / count``; sums as
     gradient_sums gives them with the sums as x.
     """
-    (total, products), (mean, std) = _added(sums), statistics
+    (total, products), (mean, std) = added(sums), statistics
     inverse = _inverse(std).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         slope = (products - mean * total) / count * (inverse * inverse)
@@ -241,7 +241,7 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
     ``dy = v - mean(v) - s * mean(v * s) * magnitude`` with the stored signs s times the mean magnitude in the place of
     the real x. sums as gradient_sums gives them with the signs as x.
     """
-    total, upper = _added(sums)
+    total, upper = added(sums)
     correction = (2 * upper - total) * magnitude
     out[0] = -(total + correction) / count
     out[1] = -(total - correction) / count
@@ -261,7 +261,7 @@ def l1_exact_factors(sums, above, statistics, count, scale, out):
     ``dy = v - mean(v) - (s - mean(s)) * mean(v * x)`` with s the sign of y - mean. sums as gradient_sums gives them
     with the sums as x; above as channel_sums_above gives them of the bound of s.
     """
-    (total, products), (mean, std) = _added(sums), statistics
+    (total, products), (mean, std) = added(sums), statistics
     share = (2 * above.sum(axis=0)[1] - count) / count
     slope = (products - mean * total) / count * _inverse(std).astype(np.float64)
     out[0] = -total / count - (1 - share) * slope
@@ -283,7 +283,7 @@ def _norm_gradient(d, mask, x, factors):
     split="groups",
     d="int8|int16[groups, rows, channels]",
     mask="bits[groups, rows, channels]?",
-    x="int16|int32|bits[groups, rows, channels]",
+    x="int16|int32|float32|bits[groups, rows, channels]",
     factors="float32[3, channels]",
     out="float32[groups]",
 )
@@ -311,7 +311,7 @@ def norm_step(peaks, limit, scale, step, out):
     split="rows",
     d="int8|int16|float32[rows, channels]",
     mask="bits[rows, channels]?",
-    x="int16|int32|bits[rows, channels]",
+    x="int16|int32|float32|bits[rows, channels]",
     factors="float32[3, channels]",
     step="float32[1]",
     out="d[rows, channels]",

@@ -104,6 +104,8 @@ def real_head(model: Model, method: str) -> Any:
     name = model.names[-1]
     if model[name].kind != Linear.kind:
         raise ValueError(f"{method} must have a model with a real head, got one that ends in {name!r}")
+    if model[name].spec.kind != "bits":
+        raise ValueError(f"{method} must have a model whose head takes bits, got one that takes {model[name].spec}")
     return model[name]
 
 

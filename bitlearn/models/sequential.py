@@ -1,16 +1,12 @@
-"""The published networks."""
+"""The published networks whose layers stand in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from bitlearn import nn
-from bitlearn.errors import by_name
 from bitlearn.precision import Precision
 
-#: Names of the contract that a later version brings.
-PLANNED = ("resnete18", "birealnet18")
 #: The side of the images that `cnv` and `binarynet` were made for.
 IMAGE_SIZE = 32
 
@@ -186,44 +182,3 @@ def binarynet(
     return _convolutional(
         input_shape, classes, filters, dense, padding="same", pool_first=True, head=head, precision=precision, seed=seed
     )
-
-
-MODELS: dict[str, Callable[..., nn.Model]] = {"mlp": mlp, "cnv": cnv, "binarynet": binarynet}
-
-
-def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:
-    """Return a network by its name.
-
-    Parameters
-    ----------
-    name : {"mlp", "cnv", "binarynet"}
-    input_shape : tuple of int
-        The shape of one example of int8 codes.
-    classes : int
-    **options
-        As the function of that name takes them.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ValueError
-        Where there is none, or it is not built yet.
-
-    Examples
-    --------
-    >>> build("mlp", (4,), 2, hidden=(8,)).output_shape
-    (2,)
-    """
-    return by_name("model", name, MODELS, PLANNED)(input_shape, classes, **options)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in PLANNED:
-        raise AttributeError(f"module 'bitlearn.models' has no attribute {name!r}")
-    try:
-        return by_name("model", name, MODELS, PLANNED)
-    except ValueError as error:
-        raise AttributeError(str(error)) from None

@@ -1,0 +1,53 @@
+"""The published networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bitlearn import nn
+from bitlearn.errors import by_name
+from bitlearn.models.residual import birealnet18 as birealnet18
+from bitlearn.models.residual import padded_side as padded_side
+from bitlearn.models.residual import resnete18 as resnete18
+from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
+from bitlearn.models.sequential import binarynet as binarynet
+from bitlearn.models.sequential import cnv as cnv
+from bitlearn.models.sequential import mlp as mlp
+
+MODELS: dict[str, Callable[..., nn.Model]] = {
+    "mlp": mlp,
+    "cnv": cnv,
+    "binarynet": binarynet,
+    "resnete18": resnete18,
+    "birealnet18": birealnet18,
+}
+
+
+def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:
+    """Return a network by its name.
+
+    Parameters
+    ----------
+    name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18"}
+    input_shape : tuple of int
+        The shape of one example of int8 codes.
+    classes : int
+    **options
+        As the function of that name takes them.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        Where there is none.
+
+    Examples
+    --------
+    >>> build("mlp", (4,), 2, hidden=(8,)).output_shape
+    (2,)
+    """
+    return by_name("model", name, MODELS)(input_shape, classes, **options)
