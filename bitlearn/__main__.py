@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from bitlearn.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from bitlearn.cli import main
+
+        status = main()
+    except KeyboardInterrupt:  # before there is a sub-command that could say so
+        status = 130
+    sys.exit(status)

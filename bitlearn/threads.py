@@ -1,11 +1,14 @@
-"""Row ranges over a few Python threads: the kernels release the GIL, so OpenMP is not needed.
+"""How many threads a call uses, and row ranges over Python threads for kernels that are not in C.
 
-To wake such a thread takes as long as many a kernel, since it has to be given the GIL first. Short kernels cut their
-rows in C (csrc/pool.h), and have the threads that they use counted here.
+Calls of kernels in C share the pool of csrc/pool.c, where a thread that waits takes up a part within a microsecond.
+Numba's and NumPy's kernels release the GIL too; a call of theirs starts threads and ends them. No OpenMP is needed.
 
-The threads of a process that are inside split calls are counted, and a call borrows only as many helpers as there are
-processors left. So callers in a thread pool (joblib's, dask's, a web server's) do not start k threads each. The cut
-into ranges never depends on that, and neither does a result.
+A call starts no more threads than there are processors, and those of all such calls keep to the processors but one. So
+callers in a thread pool (joblib's, dask's, a web server's) do not have k threads each. The cut into ranges never
+depends on that, and neither does a result.
+
+A signal's handler may raise in the main thread between any two calls there. Whatever has to be counted or taken is
+therefore counted and taken in the helping threads themselves.
 """
 
 from __future__ import annotations
@@ -13,30 +16,32 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import cache, partial
-from queue import SimpleQueue
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
 from bitlearn.errors import brief
 
+T = TypeVar("T")
+
 _ENVIRONMENT = "BITLEARN_NUM_THREADS"
 # What joblib and dask set for the processes that they start; other libraries' pools follow it too.
 _WORKERS_SHARE = "OMP_NUM_THREADS"
 MOST_THREADS = 256
-#: The least work for a thread of its own, in operations on a word: about twice what waking one and its answer take.
+#: The least work for a thread of its own, in operations on a word: a few times what starting one takes.
 WORK_PER_THREAD = 2**21
-#: The same of a kernel that has its own threads (csrc/pool.h).
+#: The same of a kernel in C (csrc/pool.h).
 WORK_PER_WAITING_THREAD = 2**18
 
 _num_threads: int | None = None
-_tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]] = SimpleQueue()
 _lock = threading.Lock()
-# Helper threads there are; of them, lent to calls; threads inside split calls, callers and helpers.
-_helpers = _lent = _busy = 0
+#: Threads that help callers of `over_ranges` now.
+_helping = 0
 
 
 def _positive(name: str, value: object) -> int:
@@ -106,9 +111,9 @@ def resolve(threads: int | None) -> int:
 
 
 def _forget_helpers() -> None:
-    """A forked child has what is known of the helpers, but none of their threads: it makes its own."""
-    global _tasks, _lock, _helpers, _lent, _busy
-    _tasks, _lock, _helpers, _lent, _busy = SimpleQueue(), threading.Lock(), 0, 0, 0
+    """A forked child has none of the threads, and a lock that one of them may have held."""
+    global _lock, _helping
+    _lock, _helping = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -116,51 +121,64 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def _processors() -> int:
-    """The processors that this process may use."""
+def processors() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _help(tasks: SimpleQueue[tuple[Callable[[], None], threading.Lock]]) -> None:
-    """Do what is wanted, for ever: a `ThreadPoolExecutor` spends more time on a call than many a product takes."""
-    while True:
-        work, done = tasks.get()
+def _help(work: Callable[[], None], working: list[LockType], ended: LockType) -> None:
+    """Do work of a call in a thread of its own."""
+    working.append(ended)  # before any work is taken: whoever stops the call waits for what has been taken
+    try:
         work()
-        del work  # and with it the call's arrays, while this waits for the next
-        done.release()
+    finally:
+        ended.release()
 
 
-def acquire(wanted: int) -> int:
-    """Count the caller and at most `wanted` helpers as busy; return how many helpers there are for it."""
-    global _busy
-    with _lock:
-        helpers = max(0, min(wanted, _processors() - 1 - _busy))
-        _busy += 1 + helpers
-        return helpers
+def _wait(helpers: list[LockType]) -> None:
+    """Wait until all have ended, whatever is raised meanwhile."""
+    try:
+        for ended in helpers:
+            with ended:
+                pass
+    except BaseException:
+        _wait(helpers)
+        raise
 
 
-def release(helpers: int) -> None:
-    """Count the caller of `acquire` and its helpers as busy no more."""
-    global _busy
-    with _lock:
-        _busy -= 1 + helpers
+def _helped(count: int, help: Callable[[], None], work: Callable[[], None], left: deque) -> None:
+    """Have so many threads help with what is `left`, or as many as are to be had, while the caller works; wait for all.
 
-
-def _lend(helpers: int) -> None:
-    """Have so many threads more for calls, or fewer; those that have been started stay."""
-    global _lent, _helpers
-    with _lock:
-        _lent += helpers
-        while _helpers < _lent:
-            threading.Thread(target=_help, args=(_tasks,), name="bitlearn", daemon=True).start()
-            _helpers += 1
+    Where a signal's handler raises in the caller, what nobody has begun is left out, and what has begun is waited for.
+    The threads are plain ones: to start one of `threading` takes locks, which a handler's exception can leave taken.
+    """
+    started: list[LockType] = []
+    working: list[LockType] = []
+    try:
+        for _ in range(count):
+            ended = allocate_lock()
+            ended.acquire()
+            # In the caller's context, whose backend and workspace are the work's. Each thread needs a copy of its own.
+            given = _help, help, working, ended
+            try:
+                start_new_thread(copy_context().run, given)
+            except RuntimeError:  # the process may have no more
+                break
+            started.append(ended)
+        work()
+        _wait(started)
+    except BaseException:
+        left.clear()
+        _wait(working)
+        raise
 
 
 def over_ranges(function: Callable[[int, int], None], count: int, threads: int) -> None:
     """Call ``function(start, stop)`` for contiguous ranges that cover ``range(count)``, as many as threads.
 
     The ranges depend on `count` and `threads` alone; the caller takes them one after the other, and so does each
-    helper that is to be had. Where ranges fail, all are tried, and the first one's exception is raised.
+    helper that is to be had. Where ranges fail, all are tried, and the first one's exception is raised. What a signal's
+    handler raises in the caller is raised once every range that has begun has ended; the others are left out.
     """
     threads = max(1, min(threads, count))
     if threads == 1:
@@ -168,7 +186,7 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
         return
     bounds = [count * i // threads for i in range(threads + 1)]
     left = deque(range(threads))
-    failures: dict[int, BaseException] = {}
+    failures: dict[int, Exception] = {}
 
     def work() -> None:
         while left:
@@ -178,22 +196,46 @@ def over_ranges(function: Callable[[int, int], None], count: int, threads: int) 
                 return
             try:
                 function(bounds[i], bounds[i + 1])
-            except BaseException as error:
+            except Exception as error:
                 failures[i] = error
 
-    helpers = acquire(threads - 1)
-    try:
-        _lend(helpers)
-        ended = [threading.Lock() for _ in range(helpers)]
-        for done in ended:
-            done.acquire()
-            # In the caller's context, whose backend and workspace are the work's. Each thread needs a copy of its own.
-            _tasks.put((partial(copy_context().run, work), done))
-        work()
-        for done in ended:
-            done.acquire()
-    finally:
-        _lend(-helpers)
-        release(helpers)
+    def help() -> None:
+        """Work where a processor is left for it."""
+        global _helping
+        with _lock:
+            if _helping >= processors() - 1:
+                return
+            _helping += 1
+        try:
+            work()
+        finally:
+            with _lock:
+                _helping -= 1
+
+    _helped(min(threads, processors()) - 1, help, work, left)
     if failures:
         raise failures[min(failures)]
+
+
+def uninterrupted(function: Callable[[], T]) -> T:
+    """Call a function where no signal's handler can raise: from the main thread, in another one.
+
+    What a handler raises meanwhile is raised when the function has ended, or before it has begun. Where the process may
+    have no other thread, the main thread calls it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    left, found, failures = deque([function]), [], []
+
+    def work() -> None:
+        try:
+            found.append(left.popleft()())
+        except BaseException as error:
+            failures.append(error)
+
+    _helped(1, work, lambda: None, left)
+    if left:
+        work()
+    if failures:
+        raise failures[0]
+    return found[0]

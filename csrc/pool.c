@@ -2,7 +2,9 @@
    claimed one by one from a single word that holds the call's number, how many parts it has and the next one; before, a
    thread takes one of the call's seats, from a word with that number too. So a thread that comes late finds either a
    part of the call that is going on, or nothing, and a call has no more threads than it wants. What a call is stays as
-   it is until all its parts have ended. */
+   it is until all its parts have ended.
+
+   Nothing of this is known to Python: an exception of a signal's handler finds a call that has not begun or has ended. */
 #define _POSIX_C_SOURCE 200809L /* before any header: threads, signal masks */
 #include "pool.h"
 
@@ -14,8 +16,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 
 #define MOST_PARTS 1024
+#define MOST_HELPERS 255
+/* Kernels use up to half a megabyte, which is all that macOS gives a thread, and four times what musl does. Memory is
+   taken as it is touched. */
+#define STACK_BYTES ((size_t)4 << 20)
 /* How long a thread looks for work before it sleeps, in nanoseconds: the time between two calls of a training step that
    are cut. A look takes a few nanoseconds on one processor and fifty on another, so the clock is asked too, every so many
    looks. */
@@ -28,13 +37,16 @@ static struct {
     pthread_mutex_t calls; /* held by the program that has the threads */
     pthread_mutex_t sleep;
     pthread_cond_t wake;
+    pthread_t helpers[MOST_HELPERS];
     int started, asleep, ended, threads;
+    int callers;    /* programs that are running and want more than one thread */
+    int stopping;   /* the threads are to end */
     uint64_t work;  /* number of the call << 32 | its parts << 16 | the next part */
     uint64_t seats; /* number of the call << 32 | seats that are free */
     intptr_t count;
     bl_part *part;
     const void *call;
-} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0, 0, 0, 0, NULL, NULL};
+} pool = {.calls = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static int parts_of(uint64_t work) { return (int)(work >> 16 & 0xffff); }
 static int next_of(uint64_t work) { return (int)(work & 0xffff); }
@@ -109,13 +121,18 @@ static int look(void)
     return 0;
 }
 
+static int stopping(void) { return __atomic_load_n(&pool.stopping, __ATOMIC_SEQ_CST); }
+
 static void *help(void *unused)
 {
-    for (;;) {
+#if defined(__linux__)
+    prctl(PR_SET_NAME, "bitlearn");
+#endif
+    while (!stopping()) {
         if (!look()) {
             pthread_mutex_lock(&pool.sleep);
             __atomic_add_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
-            if (!wanted())
+            if (!wanted() && !stopping())
                 pthread_cond_wait(&pool.wake, &pool.sleep);
             __atomic_sub_fetch(&pool.asleep, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool.sleep);
@@ -131,27 +148,38 @@ static void forget(void)
     pthread_mutex_init(&pool.calls, NULL);
     pthread_mutex_init(&pool.sleep, NULL);
     pthread_cond_init(&pool.wake, NULL);
-    pool.started = pool.asleep = pool.ended = 0;
+    pool.started = pool.asleep = pool.ended = pool.callers = pool.stopping = 0;
     pool.work = pool.seats = 0;
 }
 
-/* Start threads until there are so many, or no more are to be had. Signals are for the program's own threads. */
+/* Block the signals that are for the program's own threads. Those of an instruction that fails come to the thread that
+   runs it: where they are blocked, the process ends before any handler can say why. */
+static void block_signals(sigset_t *before)
+{
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigset_t others;
+    sigfillset(&others);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&others, own[i]);
+    pthread_sigmask(SIG_SETMASK, &others, before);
+}
+
+/* Start threads until there are so many, or no more are to be had: the call's parts are then run by fewer. */
 static void start(int threads)
 {
     static int watched;
     if (!watched)
         watched = pthread_atfork(NULL, NULL, forget) == 0;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (watched && pool.started < threads) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, help, NULL) != 0)
-            break;
-        pthread_detach(thread);
-        pool.started++;
-    }
+    pthread_attr_t attributes;
+    if (!watched || pthread_attr_init(&attributes) != 0)
+        return;
+    sigset_t before;
+    block_signals(&before);
+    if (pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0)
+        while (pool.started < threads && pthread_create(&pool.helpers[pool.started], &attributes, help, NULL) == 0)
+            pool.started++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
 }
 
 /* Have so many others look for work: those that do not sleep do so at least once more. */
@@ -167,8 +195,10 @@ static void wake(int others)
     pthread_mutex_unlock(&pool.sleep);
 }
 
-int bl_take_threads(int threads, int ahead)
+int bl_take_threads(int threads, int processors, int ahead)
 {
+    const int others = __atomic_fetch_add(&pool.callers, 1, __ATOMIC_SEQ_CST);
+    threads = (int)bl_min(bl_min(threads, processors - others), MOST_HELPERS + 1);
     if (threads <= 1 || pthread_mutex_trylock(&pool.calls) != 0)
         return 1;
     if (pool.started < threads - 1)
@@ -178,7 +208,33 @@ int bl_take_threads(int threads, int ahead)
     return threads;
 }
 
-void bl_give_threads(void) { pthread_mutex_unlock(&pool.calls); }
+void bl_give_threads(int taken)
+{
+    if (taken > 1)
+        pthread_mutex_unlock(&pool.calls);
+    __atomic_sub_fetch(&pool.callers, 1, __ATOMIC_SEQ_CST);
+}
+
+int bl_threads_started(void)
+{
+    pthread_mutex_lock(&pool.calls);
+    const int started = pool.started;
+    pthread_mutex_unlock(&pool.calls);
+    return started;
+}
+
+void bl_stop_threads(void)
+{
+    pthread_mutex_lock(&pool.calls);
+    pthread_mutex_lock(&pool.sleep);
+    __atomic_store_n(&pool.stopping, 1, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.sleep);
+    while (pool.started > 0)
+        pthread_join(pool.helpers[--pool.started], NULL);
+    __atomic_store_n(&pool.stopping, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&pool.calls);
+}
 
 void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {
@@ -209,14 +265,19 @@ int bl_has_threads(void) { return 1; }
 
 #else
 
-int bl_take_threads(int threads, int ahead)
+int bl_take_threads(int threads, int processors, int ahead)
 {
     (void)threads;
+    (void)processors;
     (void)ahead;
     return 1;
 }
 
-void bl_give_threads(void) {}
+void bl_give_threads(int taken) { (void)taken; }
+
+int bl_threads_started(void) { return 0; }
+
+void bl_stop_threads(void) {}
 
 void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {

@@ -1,4 +1,4 @@
-/* The loop that runs a program, and the split of a call's rows. */
+/* The loops that run a program, and the split of a call's rows. */
 #include "slots.h"
 
 #include "pool.h"
@@ -53,20 +53,43 @@ static void run_part(const void *call, int thread, intptr_t start, intptr_t stop
     callers[c->kernel].call(bl_kernels_of(c->variant), slots);
 }
 
-intptr_t bl_run(const bl_call *calls, intptr_t count, int threads)
+static void run_whole(const bl_call *c) { callers[c->kernel].call(bl_kernels_of(c->variant), c->slots); }
+
+intptr_t bl_run(const bl_call *calls, intptr_t count, int threads, int processors)
 {
-    const int taken = bl_take_threads(threads, count > 1);
+    const int taken = threads > 1 ? bl_take_threads(threads, processors, count > 1) : 1;
     intptr_t i = 0;
     for (; i < count; i++) {
         const bl_call *c = calls + i;
         if (taken > 1 && c->parts > 1)
             bl_over_parts(taken, c->parts, c->rows, run_part, c);
         else
-            callers[c->kernel].call(bl_kernels_of(c->variant), c->slots);
+            run_whole(c);
         if (c->check && !*c->check)
             break;
     }
-    if (taken > 1)
-        bl_give_threads();
+    if (threads > 1)
+        bl_give_threads(taken);
     return i;
+}
+
+typedef struct {
+    const bl_call *calls;
+    const intptr_t *starts;
+} call_groups;
+
+static void run_some_groups(const void *all, int thread, intptr_t start, intptr_t stop)
+{
+    const call_groups *g = all;
+    (void)thread;
+    for (intptr_t i = g->starts[start]; i < g->starts[stop]; i++)
+        run_whole(g->calls + i);
+}
+
+void bl_run_groups(const bl_call *calls, const intptr_t *starts, intptr_t groups, int threads, int processors)
+{
+    const call_groups all = {calls, starts};
+    const int taken = bl_take_threads(threads, processors, 0);
+    bl_over_parts(taken, groups, groups, run_some_groups, &all);
+    bl_give_threads(taken);
 }

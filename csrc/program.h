@@ -5,6 +5,12 @@
 /* 1 where this build has threads of its own, else 0: then one thread does all. */
 int bl_has_threads(void);
 
+/* How many have been started, and wait for work. */
+int bl_threads_started(void);
+
+/* Wait for a run that has them, and end them. The next run that wants some starts others. */
+void bl_stop_threads(void);
+
 /* The number of a kernel, or -1 where there is none of that name. */
 int bl_kernel_number(const char *kernel);
 
@@ -34,8 +40,13 @@ typedef struct {
 } bl_call;
 
 /* Run calls in order, on this thread and at most threads - 1 others; on this one alone where another program has these,
-   with the same results. Stops behind the first call whose check fails, and returns its index, else `count`. */
-intptr_t bl_run(const bl_call *calls, intptr_t count, int threads);
+   with the same results. All programs that run at the same time share so many processors. Stops behind the first call
+   whose check fails, and returns its index, else `count`. */
+intptr_t bl_run(const bl_call *calls, intptr_t count, int threads, int processors);
+
+/* Run groups of calls beside each other, those of a group in order on one thread: group g is the calls from starts[g] up
+   to starts[g + 1]. Their parts and checks are passed over. */
+void bl_run_groups(const bl_call *calls, const intptr_t *starts, intptr_t groups, int threads, int processors);
 
 /* --- The form of the right operand of a product of bits with bits ----------------------------------------------- */
 

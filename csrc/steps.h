@@ -294,6 +294,9 @@ void bl_requantize_rows(int variant, const void *x, int x_type, const double *sc
 /* *out = max row_scale, 1 where that is 0, at most 2^30. row_scale (rows), none below 0. */
 void bl_largest_scale(int variant, const double *row_scale, intptr_t rows, double *out);
 
+/* counts[i] += 1. The number of a step changes in the run that changes all else. counts (n). */
+void bl_count_step(int variant, intptr_t n, int64_t *counts);
+
 /* codes[i] = clip(round(codes[i] / max(*scale / row_scale[i], 1)), -limit, limit), in place. row_scale (rows), codes
    (rows, n) of codes_type, BL_INT8 or BL_INT16. */
 void bl_equalize_rows(int variant, const double *row_scale, const double *scale, int32_t limit, intptr_t rows,

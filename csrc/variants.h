@@ -173,7 +173,7 @@
     X(random_words, (const uint32_t *key, int64_t start, int64_t stride, intptr_t rows, intptr_t n, uint32_t *out),    \
       (key, start, stride, rows, n, out))
 
-/* What a code is worth: a few operations a peak. */
+/* What a code is worth, and how many steps were made: a few operations. */
 #define BL_SCALE_KERNELS(X)                                                                                            \
     X(quantize_step, (const double *peaks, intptr_t groups, int32_t limit, double *out, uint8_t *finite),              \
       (peaks, groups, limit, out, finite))                                                                             \
@@ -185,7 +185,8 @@
     X(narrow_step,                                                                                                     \
       (const double *peaks, intptr_t groups, intptr_t channels, int32_t limit, const double *scale, double *step,      \
        double *out),                                                                                                   \
-      (peaks, groups, channels, limit, scale, step, out))
+      (peaks, groups, channels, limit, scale, step, out))\
+    X(count_step, (intptr_t n, int64_t *counts), (n, counts))
 
 #define BL_UPDATE_KERNELS(X)                                                                                           \
     X(adam_update,                                                                                                     \

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,8 +44,9 @@ def after(kernel, arguments, run):
 
 
 @pytest.mark.parametrize(("variant", "kernel"), CASES)
-def test_parts_give_the_same_bits(variant, kernel, rng):
+def test_parts_give_the_same_bits(variant, kernel, rng, monkeypatch):
     """More threads than rows, and than processors, too."""
+    monkeypatch.setattr(threads, "processors", lambda: 7)
     function, operands = cext.VARIANTS[variant][kernel], OPERANDS[kernel]
     for sizes in operands.sizes:
         for dtype in operands.dtypes:
@@ -80,11 +85,11 @@ def test_parts_of_a_product_of_recoded_columns(variant, dtype, parts, rng):
     assert np.array_equal(found, expected)
 
 
-def large(rng):
-    """Return a product that is worth two threads, and its result on one."""
+def large(rng, threads=2):
+    """Return a product that is worth some threads, and its result on one."""
     g = rng.integers(-127, 128, size=(200, 256)).astype(np.int8)
     words = bl.pack(rng.choice([-1, 1], size=(256, 256)))
-    return (lambda: bl.grad_input(g, words, 256, threads=2)), bl.grad_input(g, words, 256, threads=1)
+    return (lambda: bl.grad_input(g, words, 256, threads=threads)), bl.grad_input(g, words, 256, threads=1)
 
 
 def test_many_callers_at_once(rng):
@@ -128,29 +133,73 @@ def test_a_child_makes_its_own_threads(rng):
     assert np.array_equal(product(), expected)
 
 
-def test_a_call_counts_its_threads(monkeypatch):
-    """As many as are to be had, among all callers; all are free again when it fails."""
-    monkeypatch.setattr(threads, "_processors", lambda: 3)
-    asked = []
+@pytest.mark.parametrize(("processors", "helpers"), [(1, 0), (2, 1), (3, 2), (9, 4)])
+def test_a_call_has_no_more_threads_than_processors(processors, helpers, rng, monkeypatch):
+    product, expected = large(rng, threads=5)
+    cext.stop_threads()
+    assert cext.lib.bl_threads_started() == 0
+    monkeypatch.setattr(threads, "processors", lambda: processors)
+    assert np.array_equal(product(), expected)
+    assert cext.lib.bl_threads_started() == helpers
 
-    class Program:
-        threads = 4
 
-        def run(self, threads):
-            asked.append(threads)
-            if len(asked) == 3:
-                raise ZeroDivisionError
+def test_threads_end_and_begin_again(rng):
+    product, expected = large(rng)
+    for _ in range(50):
+        assert np.array_equal(product(), expected)
+        cext.stop_threads()
+        assert cext.lib.bl_threads_started() == 0
 
-    program = Program()
-    helpers = threads.acquire(1)
-    dispatch.run_in_c(program)
-    threads.release(helpers)
-    dispatch.run_in_c(program)
-    with pytest.raises(ZeroDivisionError):
-        dispatch.run_in_c(program)
-    program.threads = 2
-    dispatch.run_in_c(program)
-    assert asked == [1, 3, 3, 2]
+
+def test_threads_end_while_many_call(rng):
+    product, expected = large(rng)
+    with ThreadPoolExecutor(4) as callers:
+        done = [callers.submit(lambda: all(np.array_equal(product(), expected) for _ in range(50))) for _ in range(3)]
+        while not all(each.done() for each in done):
+            cext.stop_threads()
+        assert all(each.result() for each in done)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the threads of a process are listed on Linux alone")
+def test_threads_take_the_signals_of_their_own_faults(rng, monkeypatch):
+    """SIGSEGV and the like come to the thread that caused them; all others are the program's own."""
+    monkeypatch.setattr(threads, "processors", lambda: 4)
+    large(rng, threads=4)[0]()
+    ours = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "bitlearn\n"]
+    assert len(ours) == cext.lib.bl_threads_started() >= 3
+    for task in ours:
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        blocked = int(status["SigBlk"], 16)
+        for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"):
+            assert not blocked >> signal.Signals[name] - 1 & 1
+        for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGCHLD", "SIGUSR1", "SIGPROF", "SIGHUP"):
+            assert blocked >> signal.Signals[name] - 1 & 1
+
+
+FEWER_THREADS = """
+import resource, numpy as np, bitlearn as bl
+from bitlearn import threads
+from bitlearn.backends import cext
+rng = np.random.default_rng(1)
+g = rng.integers(-127, 128, size=(400, 512)).astype(np.int8)
+words = bl.pack(rng.choice([-1, 1], size=(512, 512)))
+expected = bl.grad_input(g, words, 512)
+out = np.empty_like(expected)
+threads.processors = lambda: 9
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + {room} * 2**20, -1))
+bl.grad_input(g, words, 512, threads=9, out=out)
+assert np.array_equal(out, expected)
+assert {least} <= cext.lib.bl_threads_started() <= {most}
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs limits of memory as Linux has them")
+@pytest.mark.parametrize(("room", "least", "most"), [(3, 0, 0), (13, 1, 3)])
+def test_where_the_process_may_have_no_more_threads_fewer_do_it(room, least, most):
+    code = FEWER_THREADS.format(room=room, least=least, most=most)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_build_without_threads_uses_those_of_python(rng, monkeypatch):

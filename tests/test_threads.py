@@ -95,9 +95,34 @@ def test_exceptions_reach_the_caller_after_all_ranges_end(failing):
     assert sorted(ended) == [start for start in range(3) if start != failing]
 
 
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_where_the_process_may_have_no_more_threads_fewer_do_it(started, monkeypatch):
+    start, left, done = threads.start_new_thread, [None] * started, []
+
+    def few(function, arguments):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(function, arguments)
+
+    monkeypatch.setattr(threads, "processors", lambda: 9)
+    monkeypatch.setattr(threads, "start_new_thread", few)
+    threads.over_ranges(lambda start, stop: done.append((start, stop)), 64, 9)
+    assert len(done) == 9 and not left
+    assert threads.uninterrupted(lambda: 5) == 5
+
+
+def test_uninterrupted_calls_pass_on_results_exceptions_and_the_choice_of_a_backend():
+    assert threads.uninterrupted(lambda: (1, "two")) == (1, "two")
+    with bl.use_backend("reference"):
+        assert threads.uninterrupted(lambda: bl.which("pack")) == "reference"
+    with pytest.raises(ZeroDivisionError):
+        threads.uninterrupted(lambda: 1 // 0)
+
+
 def running_together(callers: int, wanted: int, monkeypatch, processors: int) -> int:
     """The most threads that were inside ranges at a time, of so many callers that ask for `wanted` threads each."""
-    monkeypatch.setattr(threads, "_processors", lambda: processors)
+    monkeypatch.setattr(threads, "processors", lambda: processors)
     most, inside, lock, ready = 0, 0, threading.Lock(), threading.Barrier(callers)
 
     def part(start, stop):
@@ -125,7 +150,7 @@ def test_a_call_takes_no_more_threads_than_processors(monkeypatch):
 def test_callers_in_a_thread_pool_share_the_processors(monkeypatch):
     """Each caller runs; helpers there are only for processors that are left: at most 4 - 1 for the first of 4."""
     assert running_together(4, 16, monkeypatch, processors=4) <= 4 + 3
-    assert threads._busy == 0
+    assert threads._helping == 0
     assert running_together(4, 16, monkeypatch, processors=1) <= 4
 
 

@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 def _write_json(result: dict[str, Any] | list[Any], path: Path) -> None:
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     if path == Path("-"):
+        if sys.stdout is None:
+            raise OSError("standard output must be open for --json -, got it closed")
         sys.stdout.write(text)
         sys.stdout.flush()
         return
@@ -104,27 +106,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success; 2 on bad arguments or input, with one line on standard error; 130 where it was interrupted.
+        0 on success; 2 on bad arguments or input, 1 where memory does not last, with one line on standard error; 130
+        where it was interrupted.
 
     Examples
     --------
     >>> main(["train", "--dataset", "digits", "--batch-size", "1"])
     2
     """
+    name = "bitlearn"
     try:
         arguments = _parser().parse_args(argv)
+        name = f"bitlearn {arguments.module.NAME}"
+        _run(arguments)
+        if sys.stdout is not None:  # as where it was closed before
+            sys.stdout.flush()
     except SystemExit as stop:  # argparse has printed the help, or the reason
         return int(stop.code or 0)
-    name = f"bitlearn {arguments.module.NAME}"
-    try:
-        _run(arguments)
-        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has stopped. Python flushes again at exit, which must not raise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        print(f"{name}: error: not enough memory{f': {_one_line(str(error))}' if str(error) else ''}", file=sys.stderr)
         return 1
     except _BAD_INPUT as error:
         # Python names the module of an import that fails; our sentences about a missing extra do not.

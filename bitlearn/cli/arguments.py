@@ -7,10 +7,62 @@ import itertools
 import os
 from pathlib import Path
 
+#: The most examples of a step or a memory, and passes over the data, that an argument may name.
+_MOST_EXAMPLES, _MOST = 2**20, 2**31 - 1
+_SHOWN = 40
+
+
+def shown(text: str) -> str:
+    """Return a text as an error shows it: not all of a long one."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def _integer(text: str, most: int) -> int:
+    """Return an integer of a size that can be worked with; whoever uses it says which ones make sense."""
+    try:
+        value = int(text)
+    except ValueError:  # also of more digits than Python converts
+        value = most + 1
+    if abs(value) > most:
+        raise argparse.ArgumentTypeError(f"an integer up to {most} was wanted, got {shown(text)}")
+    return value
+
+
+def count(text: str) -> int:
+    """Return a number of passes, steps, tasks."""
+    return _integer(text, _MOST)
+
+
+def seed(text: str) -> int:
+    """Return a seed of what is random."""
+    return _integer(text, 2**64 - 1)
+
+
+def examples(text: str) -> int:
+    """Return a number of examples that are in memory at a time."""
+    return _integer(text, _MOST_EXAMPLES)
+
+
+def _path(text: str, what: str) -> Path:
+    """Return a path that the system can look for."""
+    try:
+        os.stat(text or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise argparse.ArgumentTypeError(f"{what} was wanted, got {shown(text)}: {reason}") from None
+    return Path(text)
+
+
+def input_path(text: str) -> Path:
+    """Return the path of a file or folder to read."""
+    return _path(text, "a path")
+
 
 def output_file(text: str) -> Path:
     """Return the path of a file to write later, once it is clear that its folder can take it; ``-`` stays as it is."""
-    path = Path(text)
+    path = _path(text, "a file to write")
     if text == "-":
         return path
     if path.is_dir():
@@ -40,7 +92,7 @@ def check_apart(**files: Path | None) -> None:
 
 def output_folder(text: str) -> Path:
     """Return the path of a folder to write to, which exists or whose parent does."""
-    path = Path(text)
+    path = _path(text, "a folder to write to")
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"a folder was wanted, got the file {text}")
     if not path.is_dir() and not path.absolute().parent.is_dir():
@@ -59,17 +111,21 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or npz for your own arrays X and y",
     )
     parser.add_argument(
-        "--data", type=Path, default=None, metavar="DIR", help="the folder that holds its files (digits needs none)"
+        "--data",
+        type=input_path,
+        default=None,
+        metavar="DIR",
+        help="the folder that holds its files (digits needs none)",
     )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument(
-        "--threads", type=int, default=None, metavar="N", help="threads of the kernels; the results are the same"
+        "--threads", type=count, default=None, metavar="N", help="threads of the kernels; the results are the same"
     )
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``."""
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of everything random")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the seed of everything random")

@@ -8,7 +8,7 @@ from dataclasses import fields
 from itertools import count
 from typing import Any
 
-from bitlearn.cli.arguments import add_threads, output_file
+from bitlearn.cli.arguments import add_threads, examples, output_file
 from bitlearn.cli.progress import Console, table
 
 NAME = "bench"
@@ -223,7 +223,7 @@ def _counts(text: str) -> list[int]:
     names = _names(text)
     if not all(name.isdecimal() for name in names):
         raise argparse.ArgumentTypeError(f"whole numbers with commas between were wanted, got {text!r}")
-    return [int(name) for name in names]
+    return [examples(name) for name in names]
 
 
 def _seconds(text: str) -> float:

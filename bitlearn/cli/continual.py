@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from bitlearn.cli.arguments import add_data, add_seed, add_threads
+from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, seed, shown
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
@@ -20,10 +20,10 @@ _SETTINGS = ("share", "degrees")
 def task_sizes(text: str) -> int | tuple[int, ...]:
     """Return a number of tasks, or the sizes of tasks, as in 4,2,2,2."""
     try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
+        sizes = tuple(count(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"a number of tasks, or their sizes as in 4,2,2,2, was wanted, got {text}"
+            f"a number of tasks, or their sizes as in 4,2,2,2, was wanted, got {shown(text)}"
         ) from None
     return sizes[0] if len(sizes) == 1 else sizes
 
@@ -49,7 +49,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--order-seed",
-        type=int,
+        type=seed,
         default=None,
         metavar="N",
         help="the seed of the scenario: of the order of classes, which is that of their labels without one, and of "
@@ -72,15 +72,15 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--epochs",
-        type=int,
+        type=count,
         default=None,
         metavar="N",
         help="passes over each task's examples; by default 10, and 1 in a stream",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=50, metavar="N", help="examples a step, replayed ones included"
+        "--batch-size", type=examples, default=50, metavar="N", help="examples a step, replayed ones included"
     )
-    parser.add_argument("--replay-size", type=int, default=300, metavar="N", help="examples in the replay memory")
+    parser.add_argument("--replay-size", type=examples, default=300, metavar="N", help="examples in the replay memory")
     parser.add_argument(
         "--replay-share", type=float, default=0.72, metavar="X", help="the share of a batch that is replayed"
     )

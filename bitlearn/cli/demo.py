@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitlearn.cli.arguments import add_seed, add_threads, output_folder
+from bitlearn.cli.arguments import add_seed, add_threads, count, output_folder
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=output_folder, default=Path("out"), metavar="DIR", help="the folder for the report"
     )
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over each task's images")
+    parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over each task's images")
     add_seed(parser)
     add_threads(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bitlearn.cli.arguments import examples
 from bitlearn.cli.progress import Console, table
 from bitlearn.report.units import size
 
@@ -21,7 +22,7 @@ _MEANINGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the network, the batch, the optimiser and the accounting."""
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
-    parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="examples in a step")
+    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples in a step")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="adam, sgd or bop")
     parser.add_argument(
         "--accounting",

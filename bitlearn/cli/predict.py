@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from bitlearn.cli.arguments import add_data, add_threads
+from bitlearn.cli.arguments import add_data, add_threads, input_path
 from bitlearn.cli.progress import Console
 
 NAME = "predict"
@@ -15,7 +14,9 @@ HELP = "predict the classes of a data set's test examples with a saved classifie
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="what `bitlearn train --save` wrote")
+    parser.add_argument(
+        "--model", type=input_path, required=True, metavar="FILE", help="what `bitlearn train --save` wrote"
+    )
     add_data(parser)
     add_threads(parser)
 

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from bitlearn.cli.arguments import add_data, add_seed, add_threads, check_apart, output_file
+from bitlearn.cli.arguments import add_data, add_seed, add_threads, check_apart, count, examples, output_file
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over the training data")
-    parser.add_argument("--batch-size", type=int, default=100, metavar="N", help="examples a step")
+    parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over the training data")
+    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples a step")
     parser.add_argument(
-        "--max-steps", type=int, default=None, metavar="N", help="stop after so many steps; the schedule stays"
+        "--max-steps", type=count, default=None, metavar="N", help="stop after so many steps; the schedule stays"
     )
     parser.add_argument(
         "--augment", action="store_true", help="shift images at random; those of CIFAR are mirrored too"

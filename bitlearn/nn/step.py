@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from bitlearn.bits import ones
 from bitlearn.ops.dispatch import run
-from bitlearn.program import Array, Recorder
+from bitlearn.program import Array, Kernel, Recorder
 from bitlearn.rng import Key
 
 
@@ -54,6 +54,8 @@ class Step(Recorder):
         the parameter's update at once. Without it they are kept to the end, in `gradients`.
     early : bool
         Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
+    guarded : bool
+        Whether what Python functions make of gradients is looked at as they return: real values must be finite.
 
     Attributes
     ----------
@@ -67,13 +69,19 @@ class Step(Recorder):
     lasting = False
 
     def __init__(
-        self, batch: int, *, on_gradient: Callable[[str, ParameterGradient], None] | None = None, early: bool = True
+        self,
+        batch: int,
+        *,
+        on_gradient: Callable[[str, ParameterGradient], None] | None = None,
+        early: bool = True,
+        guarded: bool = False,
     ):
         super().__init__()
         self.batch = batch
         self.on_gradient = on_gradient
         self.early = early
-        self._late: list[tuple[str, tuple[Any, ...]]] = []
+        self.guarded = guarded
+        self._late: list[tuple[Kernel, tuple[Any, ...]]] = []
         self.gradients: dict[str, ParameterGradient] = {}
         self.keys: list[tuple[Array, int]] = []
         self._ones: dict[int, np.ndarray] = {}
@@ -102,10 +110,32 @@ class Step(Recorder):
         else:
             self.on_gradient(full, gradient)
 
-    def commit(self, kernel: str, *arguments: Any) -> None:
-        """Record a call that changes what lasts: now, or with `finish`."""
+    def run(self, kernel: Kernel, *arguments: Any, check: Array | None = None, what: str = "") -> None:
+        """Record a call: see `Recorder.run`."""
+        if callable(kernel) and check is None and self.guarded and self.phase == "backward":
+            check, what = self.finite(), "the gradient"
+            loss = next((at for at, call in enumerate(self.calls) if call.phase == "loss"), 0)
+            kernel = _guarded(kernel, [at for at, each in enumerate(arguments) if _is_gradient(each, loss)])
+            arguments = (*arguments, check)
+        super().run(kernel, *arguments, check=check, what=what)
+
+    def commit(self, kernel: Kernel, *arguments: Any) -> None:
+        """Record a call that changes its last argument, which lasts: now, or with `finish`.
+
+        A Python function may fail half way: it is given a copy, which takes the place of what lasts where all has gone
+        well.
+        """
+        if callable(kernel):
+            *given, lasting = arguments
+            changed = self.empty(lasting.buffer.name, lasting.shape, lasting.dtype)
+            flat = lasting.reshape(1, -1), changed.reshape(1, -1)
+            self.run("copy", *flat)
+            self.run(kernel, *given, changed)
+            kernel, arguments = "copy", flat[::-1]
         if self.early:
+            before, self.phase = self.phase, "update"
             self.run(kernel, *arguments)
+            self.phase = before
         else:
             self._late.append((kernel, arguments))
 
@@ -120,6 +150,24 @@ class Step(Recorder):
         out = self.empty(name, shape, dtype)
         self.run(kernel, *inputs, out)
         return out
+
+
+def _is_gradient(argument: Any, loss: int) -> bool:
+    """Whether an argument is an array of real values that came into being behind the scores."""
+    if not isinstance(argument, Array) or argument.dtype.kind != "f" or argument.buffer.memory is not None:
+        return False
+    return argument.buffer.first is None or argument.buffer.first >= loss
+
+
+def _guarded(function: Callable[..., object], positions: list[int]) -> Callable[..., None]:
+    """Return a function that clears its last argument where others, at those positions, are not finite behind it."""
+
+    def guarded(*given: Any) -> None:
+        *arguments, finite = given
+        function(*arguments)
+        finite[0] = all(np.isfinite(arguments[position]).all() for position in positions)
+
+    return guarded
 
 
 class Inference(Step):

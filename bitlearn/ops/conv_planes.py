@@ -10,10 +10,11 @@ import numpy as np
 from bitlearn.bits import WORD, ones, words_for
 from bitlearn.ops import planes
 from bitlearn.ops.conv import Geometry
-from bitlearn.ops.dispatch import bound, lookup, over_rows, run
+from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.weights import panels_of
+from bitlearn.threads import resolve
 
-#: Words of the windows that are gathered at a time: 256 KiB.
+#: Words of the windows that are gathered at a time: 256 KiB a thread.
 _WINDOWS = 2**15
 
 
@@ -41,18 +42,18 @@ def input_values(
     depth = kh * kw * words_for(channels)
     product = bound(lookup("planes_matmul_panels"), panels_of(flipped.reshape(n, depth)), bits * batch * height * width)
     padding = kh - 1 - windows.padding[0], kw - 1 - windows.padding[1]
-    step = max(16, _WINDOWS // (bits * max(depth, 1)) // 16 * 16)
+    step = max(16, _WINDOWS * resolve(threads) // (bits * max(depth, 1)) // 16 * 16)
 
-    def part(first: int, out: np.ndarray) -> None:
+    def write(out: np.ndarray) -> None:
         size, pixels = out.shape[1:3], out.reshape(math.prod(out.shape[:3]), n)
         gathered = np.empty((min(step, len(pixels)), bits, depth), dtype=WORD)
         for start in range(0, len(pixels), step):
             into = pixels[start : start + step]
             rows = gathered[: len(into)]
-            run("plane_windows", (image, (kh, kw), padding, first * size[0] * size[1] + start, size, rows))
-            product(rows, kh * kw * channels, False, into)
+            run("plane_windows", (image, (kh, kw), padding, start, size, rows), threads=threads)
+            run(product, (rows, kh * kw * channels, False, into), threads=threads)
 
-    return lambda out: over_rows(part, (0, out), (1,), 0, threads=threads)
+    return write
 
 
 def _canvas(x: np.ndarray, n: int, size: tuple[int, int], windows: Geometry) -> np.ndarray:
@@ -117,8 +118,8 @@ class WeightPlanes:
                 for j in range(kw):
                     seen = canvas[:, i : i + down * out_h : down, j : j + right * out_w : right]
                     seen = _pixels(seen[:, :out_h, :out_w])
-                    product = planes.product_with(seen, self.n, chunk.shape[0] * chunk.shape[1])
-                    over_rows(product, (chunk, False, sums), (0, 2), threads=self.threads)
+                    rows = chunk.shape[0] * chunk.shape[1]
+                    planes.product_with(seen, self.n, rows, self.threads)(chunk, False, sums)
                     if index == 0 and given_back is not None:
                         sums += given_back[i, j][:, None]
                     if accumulate or index > 0:

@@ -67,7 +67,7 @@ def row_of(function: Kernel) -> Row:
 def run(kernel: str | Kernel, arguments: tuple, *, threads: int | None = 1) -> None:
     """Run a kernel on validated arguments, its rows split over threads where the table says which they are.
 
-    Kernels in C are split in C, on threads that wait for it (csrc/pool.h).
+    Kernels in C are split in C, on threads that wait for it (csrc/pool.h), others over threads of Python.
 
     Parameters
     ----------
@@ -100,24 +100,13 @@ def split(function: Kernel, arguments: tuple, threads: int) -> None:
         if program is None:
             function(*arguments)
         else:
-            run_in_c(program)
+            program.run()
         return
     row = row_of(function)
     if row.rows:
         over_rows(function, arguments, row.rows, row.first, threads=_thread_count(row, arguments, threads))
     else:
         function(*arguments)
-
-
-def run_in_c(program: Any) -> int:
-    """Run a program in C on as many of its threads as are to be had, counted as busy; return what it returns."""
-    if program.threads == 1:
-        return program.run()
-    helpers = threading.acquire(program.threads - 1)
-    try:
-        return program.run(1 + helpers)
-    finally:
-        threading.release(helpers)
 
 
 def _rows(arguments: tuple, positions: tuple[int, ...]) -> int:
@@ -133,7 +122,7 @@ def _thread_count(row: Row, arguments: tuple, threads: int) -> int:
 def over_rows(
     function: Callable, arguments: tuple, rows: tuple[int, ...], first: int | None = None, *, threads: int | None
 ) -> None:
-    """Call a function on ranges of rows, on Python's threads, whatever the work.
+    """Call a kernel that is not in C on ranges of rows, on Python's threads, whatever the work.
 
     Parameters
     ----------

@@ -12,12 +12,13 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import bound, lookup, over_rows, run
+from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.weights import panels_of
+from bitlearn.threads import resolve
 
 #: Terms of a product that are taken at a time: their bits are kept transposed and recoded, four times the operand.
 TERMS = 8192
-#: Values of the int32 sums that the packed signs are made from at a time: 256 KiB.
+#: Values of the int32 sums that the packed signs are made from at a time: 256 KiB a thread.
 _SUMS = 2**16
 
 
@@ -62,12 +63,14 @@ def split(g: np.ndarray, bits: int, *, columns: bool, threads: int | None) -> np
     return planes
 
 
-def product_with(words: np.ndarray, n: int, rows: int) -> Callable[[np.ndarray, bool, np.ndarray], None]:
+def product_with(
+    words: np.ndarray, n: int, rows: int, threads: int | None
+) -> Callable[[np.ndarray, bool, np.ndarray], None]:
     """Return the product of planes with words (terms, ceil(n / 64)): called with planes, whether to add, and out."""
     transposed = np.empty((n, words_for(len(words))), dtype=WORD)
     run("transpose_bits", (words, n, transposed))
     product = bound(lookup("planes_matmul_panels"), panels_of(transposed), rows)
-    return lambda planes, accumulate, out: product(planes, len(words), accumulate, out)
+    return lambda planes, accumulate, out: run(product, (planes, len(words), accumulate, out), threads=threads)
 
 
 class Planes:
@@ -84,7 +87,7 @@ class Planes:
         self.chunks = [
             split(g[each] if columns else g[:, each], bits, columns=columns, threads=threads) for each in ranges
         ]
-        self.products = [product_with(words[each], n, rows * bits) for each in ranges]
+        self.products = [product_with(words[each], n, rows * bits, threads) for each in ranges]
 
     def _add(self, accumulate: bool, chunks: Sequence[np.ndarray], out: np.ndarray) -> None:
         for index, (planes, product) in enumerate(zip(chunks, self.products, strict=True)):
@@ -92,11 +95,7 @@ class Planes:
 
     def values(self, accumulate: bool, out: np.ndarray) -> None:
         """Write the sums to `out` (rows, n) int32, or add them."""
-
-        def part(out: np.ndarray, *chunks: np.ndarray) -> None:
-            self._add(accumulate, chunks, out)
-
-        over_rows(part, (out, *self.chunks), tuple(range(1 + len(self.chunks))), threads=self.threads)
+        self._add(accumulate, self.chunks, out)
 
     def signs(self, n: int, threshold: np.ndarray, mask: np.ndarray, out: np.ndarray) -> None:
         """Write the packed signs of the sums against a threshold a row, cleared where the mask is.
@@ -105,17 +104,12 @@ class Planes:
         """
         limits = np.iinfo(np.int32)
         bounds = np.clip(threshold, limits.min, limits.max).astype(np.int32)
-        step = max(16, _SUMS // max(n, 1) // 16 * 16)
-
-        def part(bounds: np.ndarray, mask: np.ndarray, out: np.ndarray, *chunks: np.ndarray) -> None:
-            sums = np.empty((min(step, len(out)), n), dtype=np.int32)
-            for start in range(0, len(out), step):
-                here = slice(start, start + step)
-                into = sums[: len(out[here])]
-                self._add(False, [planes[here] for planes in chunks], into)
-                flags = into >= bounds[here, None]
-                run("pack", (flags[None], np.ones(1, dtype=bool), out[None, here]))
-                out[here] &= mask[here]
-
-        rows = tuple(range(3 + len(self.chunks)))
-        over_rows(part, (bounds, mask, out, *self.chunks), rows, threads=self.threads)
+        step = max(16, _SUMS * resolve(self.threads) // max(n, 1) // 16 * 16)
+        sums = np.empty((min(step, len(out)), n), dtype=np.int32)
+        for start in range(0, len(out), step):
+            here = slice(start, start + step)
+            into = sums[: len(out[here])]
+            self._add(False, [planes[here] for planes in self.chunks], into)
+            flags = into >= bounds[here, None]
+            run("pack", (flags[None], np.ones(1, dtype=bool), out[None, here]))
+            out[here] &= mask[here]

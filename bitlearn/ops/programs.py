@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Protocol
 
 import numpy as np
 
 from bitlearn import threads as threading
-from bitlearn.ops.dispatch import attribute, in_c, lookup, run_in_c, split
+from bitlearn.ops.dispatch import attribute, in_c, lookup, split
 
 #: A kernel's name, or any callable; its arguments; and a byte that must not be 0 after the call, or None.
 Call = tuple[str | Callable, tuple, np.ndarray | None]
@@ -32,7 +32,7 @@ class _InC:
         return len(self.program)
 
     def run(self) -> int:
-        return run_in_c(self.program)
+        return self.program.run()
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,38 @@ class _InPython:
         return len(self.calls)
 
 
+def _run(segments: Sequence[_Segment]) -> int:
+    """Run segments up to the first call whose check fails, and return its index, or else the number of calls."""
+    done = 0
+    for segment in segments:
+        ran = segment.run()
+        done += ran
+        if ran < len(segment):
+            break
+    return done
+
+
 class Program:
     """Calls in order, resolved for the choice of a backend that was in force when it was made.
 
     The memory of the arrays is the caller's to keep. A program is run by one thread at a time.
     """
 
-    __slots__ = ("_segments",)
+    __slots__ = ("_segments", "_whole")
 
-    def __init__(self, segments: list[_Segment]) -> None:
-        self._segments = segments
+    def __init__(self, segments: list[_Segment], whole: int) -> None:
+        self._segments, self._whole = segments, whole
 
     def __len__(self) -> int:
         return sum(map(len, self._segments))
 
     def run(self) -> int:
         """Run the calls up to the first whose check fails, and return its index, or else their number."""
-        done = 0
-        for segment in self._segments:
-            ran = segment.run()
-            done += ran
-            if ran < len(segment):
-                break
-        return done
+        before, whole = self._segments[: self._whole], self._segments[self._whole :]
+        done = _run(before)
+        if done < sum(map(len, before)):
+            return done
+        return done + (threading.uninterrupted(lambda: _run(whole)) if whole else 0)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def _resolved(kernel: str | Callable, arguments: tuple, check: np.ndarray | None
     return _Resolved(function, arguments, check, True, in_c(function))
 
 
-def compile_program(calls: Iterable[Call], threads: int | None = None) -> Program:
+def compile_program(calls: Iterable[Call], threads: int | None = None, *, whole: bool = False) -> Program:
     """Write calls down as a program.
 
     Parameters
@@ -112,6 +121,8 @@ def compile_program(calls: Iterable[Call], threads: int | None = None) -> Progra
         an array of one byte that must not be 0 after the call, or None.
     threads : int, optional
         How many threads share the rows of each kernel that has the work; None for the process's default.
+    whole : bool
+        Whether a signal's handler that raises must not part the kernels behind the last callable.
 
     Returns
     -------
@@ -119,10 +130,28 @@ def compile_program(calls: Iterable[Call], threads: int | None = None) -> Progra
     """
     threads = threading.resolve(threads)
     segments: list[_Segment] = []
-    for of_c, group in groupby((_resolved(*call) for call in calls), key=lambda call: call.in_c):
+    interruptible = 0
+    resolved = (_resolved(*call) for call in calls)
+    for (of_c, is_kernel), group in groupby(resolved, key=lambda call: (call.in_c, call.is_kernel)):
         if of_c:
             written = [(call.function, call.arguments, call.check) for call in group]
             segments.append(_InC(attribute("cext", "compile")(written, threads)))  # type: ignore[operator]
         else:
             segments.append(_InPython([(call.in_python(threads), call.check) for call in group]))
-    return Program(segments)
+        interruptible = interruptible if is_kernel else len(segments)
+    in_one_call = len(segments) - interruptible == 1 and isinstance(segments[-1], _InC)
+    return Program(segments, len(segments) if in_one_call or not whole else interruptible)
+
+
+def run_beside(groups: Sequence[Sequence[tuple[str, tuple]]], threads: int) -> None:
+    """Run groups of calls of kernels on so many threads, beside each other; those of a group in order."""
+    resolved = [[(lookup(kernel), arguments) for kernel, arguments in group] for group in groups]
+    if all(in_c(function) for group in resolved for function, _ in group) and attribute("cext", "HAS_THREADS"):
+        attribute("cext", "run_groups")(resolved, threads)  # type: ignore[operator]
+        return
+
+    def work(start: int, stop: int) -> None:
+        for function, arguments in chain.from_iterable(resolved[start:stop]):
+            function(*arguments)
+
+    threading.over_ranges(work, len(resolved), threads)

@@ -14,6 +14,7 @@ from bitlearn import threads as threading
 from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
+from bitlearn.ops.programs import run_beside
 from bitlearn.ops.quantized import Quantized
 from bitlearn.rng import Key
 
@@ -21,8 +22,8 @@ Scheme = Literal["symmetric", "affine", "power-of-two"]
 Rounding = Literal["nearest", "stochastic"]
 
 _NO_NOISE = np.empty((0, 0, 0), dtype=np.uint32)
-#: Random words that are formed at a time: 128 KiB.
-NOISE_WORDS = 2**15
+#: Random words that a thread forms at a time: 256 KiB, for which a call is written down in a fraction of its time.
+NOISE_WORDS = 2**16
 #: What a value costs, in operations on a word.
 _WORK = 2
 #: Of so many floats NumPy finds the largest sooner than a kernel is called.
@@ -160,36 +161,28 @@ def on_one_thread(size: int) -> bool:
     return _threads(size) == 1
 
 
-def _over_pieces(function: Callable[[Piece], None], shape: tuple[int, ...]) -> None:
-    """Call a function for the contiguous pieces of an array (outer, channels, inner), on the process's threads."""
+def _over_pieces(calls: Callable[[Piece], list[tuple[str, tuple]]], shape: tuple[int, ...]) -> None:
+    """Run the calls for the contiguous pieces of an array (outer, channels, inner), on the process's threads."""
     size = math.prod(shape)
     threads = _threads(size)
-    pieces = _pieces(shape, max(1, -(-size // threads)))
-
-    def work(start: int, stop: int) -> None:
-        for piece in pieces[start:stop]:
-            function(piece)
-
-    threading.over_ranges(work, len(pieces), threads)
+    run_beside([calls(piece) for piece in _pieces(shape, max(1, -(-size // threads)))], threads)
 
 
 def channel_magnitudes(x: np.ndarray) -> np.ndarray:
     """Return the largest magnitude of each channel of x (outer, channels, inner); of integers unsigned."""
-    kernel = lookup("largest_magnitude")
     kind = np.dtype(f"u{x.itemsize}") if x.dtype.kind == "i" else x.dtype
     if on_one_thread(x.size):
         largest = np.empty(x.shape[1], dtype=kind)
-        kernel(x, largest)
+        lookup("largest_magnitude")(x, largest)
         return largest
     found: list[tuple[slice, np.ndarray]] = []
 
-    def work(piece: Piece) -> None:
+    def calls(piece: Piece) -> list[tuple[str, tuple]]:
         part = x[piece]
-        result = np.empty(part.shape[1], dtype=kind)
-        kernel(part, result)
-        found.append((piece[1], result))
+        found.append((piece[1], np.empty(part.shape[1], dtype=kind)))
+        return [("largest_magnitude", (part, found[-1][1]))]
 
-    _over_pieces(work, x.shape)
+    _over_pieces(calls, x.shape)
     largest = np.zeros(x.shape[1], dtype=kind)
     for channels, result in found:
         np.maximum(largest[channels], result, out=largest[channels])
@@ -227,34 +220,33 @@ def linear_codes(
     A word's place in the stream is that of its value where the channels are moved first: it does not depend on threads.
     """
     values = np.empty(x.shape, np.int8 if high <= 127 else np.int16) if out is None else out
-    kernel, random = lookup("quantize_linear"), lookup("random_words")
 
-    def quantized(piece: Piece, noise: np.ndarray) -> None:
+    def quantized(piece: Piece, noise: np.ndarray) -> tuple[str, tuple]:
         channels = piece[1]
-        kernel(x[piece], scale[channels], zero_point[channels], low, high, noise, values[piece])
-
-    def rounded_to_nearest(piece: Piece) -> None:
-        quantized(piece, _NO_NOISE)
+        given = x[piece], scale[channels], zero_point[channels], low, high, noise, values[piece]
+        return "quantize_linear", given
 
     if key is None and on_one_thread(x.size):
-        kernel(x, scale, zero_point, low, high, _NO_NOISE, values)
+        lookup("quantize_linear")(x, scale, zero_point, low, high, _NO_NOISE, values)
         return values
     if key is None:
-        _over_pieces(rounded_to_nearest, x.shape)
+        _over_pieces(lambda piece: [quantized(piece, _NO_NOISE)], x.shape)
         return values
-    words = key.as_words()
-    outer, _, inner = x.shape
+    words, outer, inner = key.as_words(), x.shape[0], x.shape[2]
 
-    def rounded_at_random(piece: Piece) -> None:
-        shape = tuple(each.stop - each.start for each in piece)
+    def rounded_at_random(piece: Piece) -> list[tuple[str, tuple]]:
+        shape, calls = tuple(each.stop - each.start for each in piece), []
+        noise = np.empty(min(NOISE_WORDS, math.prod(shape)), dtype=np.uint32)
         for block in _pieces(shape, NOISE_WORDS):
             o, c, i = (
                 slice(part.start + at.start, part.start + at.stop) for part, at in zip(piece, block, strict=True)
             )
-            noise = np.empty((c.stop - c.start, o.stop - o.start, i.stop - i.start), dtype=np.uint32)
+            sizes = c.stop - c.start, o.stop - o.start, i.stop - i.start
+            some = noise[: math.prod(sizes)].reshape(sizes)
             first = (c.start * outer + o.start) * inner + i.start
-            random(words, first, outer * inner, noise.reshape(len(noise), -1))
-            quantized((o, c, i), noise)
+            calls.append(("random_words", (words, first, outer * inner, some.reshape(len(some), -1))))
+            calls.append(quantized((o, c, i), some))
+        return calls
 
     _over_pieces(rounded_at_random, x.shape)
     return values

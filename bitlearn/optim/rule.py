@@ -101,15 +101,16 @@ class Optimizer(ABC):
             Where a gradient has another shape than its parameter; nothing is changed.
         """
         updates = Updates(Step(1))
+        updates.step.phase = "update"
         for name, values in gradients.items():
             if np.shape(values) != parameters[name].shape:
                 wanted = parameters[name].shape
                 raise ValueError(f"the gradient of {name!r} must have shape {wanted}, got {np.shape(values)}")
             real = np.ascontiguousarray(values, dtype=np.float32)
             self.record(updates, name, ParameterGradient(updates.step.constant(real)), parameters[name], state)
+        updates.count(state[STEP])
         program = Program(updates.step)  # which makes the memory that `write` fills
-        state[STEP] += 1
-        updates.write(int(state[STEP]), learning_rate)
+        updates.write(int(state[STEP]) + 1, learning_rate)
         program.run()
 
     def record(
@@ -171,6 +172,11 @@ class Updates:
             count = len(rule.numbers(1, 0.0, factor))
             self._numbers[key] = (rule, factor, self.step.setting("coefficients", (count,), np.float32))
         return self._numbers[key][2]
+
+    def count(self, *counts: np.ndarray) -> None:
+        """Record that these count a step."""
+        for each in counts:
+            self.step.run("count_step", self.step.constant(each).reshape(1))
 
     def write(self, step: int, learning_rate: float) -> None:
         """Write the coefficients of a step, counted from 1, into memory that holds them from run to run."""

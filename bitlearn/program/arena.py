@@ -81,8 +81,8 @@ class Arena:
     def __init__(self) -> None:
         self.generation = 0
         self.nbytes = 0
-        #: Held by the thread that uses one of the programs.
-        self.lock = threading.RLock()
+        #: Held by the thread that uses one of the programs, and its number, else 0.
+        self.lock, self.user = threading.RLock(), 0
         self._block = np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple[type[Arena], tuple[()]]:
@@ -90,17 +90,25 @@ class Arena:
         return Arena, ()
 
     def reserve(self, nbytes: int) -> np.ndarray:
-        """Return the block, of at least so many bytes, aligned to a cache line; its contents are anything."""
+        """Return the block, of at least so many bytes, aligned to a cache line; its contents are anything.
+
+        Raises
+        ------
+        MemoryError
+            Where there is no room for a larger one; then the block has no bytes.
+        """
         if nbytes > self.nbytes or not self.generation:
-            self._block = np.empty(0, dtype=np.uint8)  # the old one goes first
+            # The old one goes first, and is nobody's from now on, whatever happens.
+            self.nbytes, self.generation = 0, self.generation + 1
+            self._block = np.empty(0, dtype=np.uint8)
             size = max(_aligned(nbytes), mmap.PAGESIZE)
-            # A forked child must have a copy of its own, not the same pages.
-            pages = (
-                mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) if _PRIVATE else mmap.mmap(-1, size)
-            )
+            try:
+                # A forked child must have a copy of its own, not the same pages.
+                private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if _PRIVATE else {}
+                pages = mmap.mmap(-1, size, **private)
+            except (OSError, OverflowError):
+                raise MemoryError(f"the arrays of a program must have {nbytes} bytes, got no room for them") from None
             if nbytes >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
                 pages.madvise(mmap.MADV_HUGEPAGE)
-            self._block = np.frombuffer(pages, dtype=np.uint8)
-            self.nbytes = nbytes
-            self.generation += 1
+            self._block, self.nbytes = np.frombuffer(pages, dtype=np.uint8), nbytes
         return self._block[: self.nbytes]

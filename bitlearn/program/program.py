@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from bitlearn.ops.programs import compile_program
 from bitlearn.program.arena import Arena, place
 from bitlearn.program.record import Array, Buffer, Recorder
 from bitlearn.threads import get_num_threads
+
+T = TypeVar("T")
 
 
 class Program:
@@ -61,10 +63,12 @@ class Program:
         wanted = (chosen(), threads, self.arena.generation)
         if self._ready == wanted and self.arena.nbytes >= self.nbytes:
             return
+        self._ready = ()  # where this is interrupted, it begins anew
         self._block = self.arena.reserve(self.nbytes)
         self._views.clear()
         self._singles = None
-        self._compiled = compile_program(self._written(), threads)
+        lasting = any(call.phase == "update" for call in self.calls)
+        self._compiled = compile_program(self._written(), threads, whole=lasting)
         self._ready = (chosen(), threads, self.arena.generation)
 
     def _written(self) -> list[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
@@ -86,24 +90,38 @@ class Program:
             found = self._views[array] = self._view(array)
         return found
 
-    def _enter(self) -> None:
-        if not self.arena.lock.acquire(blocking=False):
-            raise RuntimeError("a program must be run by one thread at a time, got a second one")
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Call a function that writes the inputs, runs and reads the results, and refuse other threads meanwhile.
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Refuse other threads inside the ``with`` block, from writing the inputs to reading the results.
+        Parameters
+        ----------
+        work : callable
+
+        Returns
+        -------
+        object
+            What it returns.
 
         Raises
         ------
         RuntimeError
             Where another thread is using a program of the same arena.
         """
-        self._enter()
-        try:
-            yield
-        finally:
-            self.arena.lock.release()
+        arena, thread = self.arena, threading.get_ident()
+        if arena.user not in (0, thread):
+            raise RuntimeError("a program must be run by one thread at a time, got a second one")
+        with arena.lock:  # a thread that comes between the two waits
+            before, arena.user = arena.user, thread
+            try:
+                return work()
+            finally:
+                arena.user = before
+
+    def _run(self) -> int:
+        self._prepare()
+        for flag in self._flags:
+            flag[0] = 1
+        return self._compiled.run()
 
     def run(self) -> None:
         """Run all calls.
@@ -112,17 +130,17 @@ class Program:
         ------
         NonFiniteError
             Where a call found a value that is NaN or infinite, naming the layer; the calls after it have not run.
+        MemoryError
+            Where there is no room for the arrays; no call has run.
         RuntimeError
             Where another thread is running a program of the same arena.
+
+        Notes
+        -----
+        Calls in the phase "update" change what lasts. Those of kernels that follow the last Python function are run to
+        their end, whatever a signal's handler raises meanwhile.
         """
-        self._enter()
-        try:
-            self._prepare()
-            for flag in self._flags:
-                flag[0] = 1
-            stopped = self._compiled.run()
-        finally:
-            self.arena.lock.release()
+        stopped = self.exclusively(self._run)
         if stopped < len(self.calls):
             call = self.calls[stopped]
             raise NonFiniteError(call.what or "a value", f"in layer {call.path!r}" if call.path else "")

@@ -137,7 +137,7 @@ class Call:
     what : str
         What was not finite where the program stops here.
     phase : str
-        "forward", "backward", "update" or another part of a step.
+        "forward", "loss" or "backward"; "update" of what changes what lasts, and what decides whether it may.
     """
 
     kernel: Kernel

@@ -12,6 +12,7 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.optim.rule import STEP
 from bitlearn.safetensors import Types
+from bitlearn.threads import uninterrupted
 from bitlearn.training.step import Trainer
 
 #: What training tells of an epoch; a hook may add to it.
@@ -75,9 +76,13 @@ def restore(
             parameters = serialization.within("parameters.", arrays) | serialization.within("statistics.", arrays)
             check_arrays(model.root, parameters)
             frozen = make(serialization.within("best.", arrays))
-            for name, target in live.items():
-                target[...] = arrays[name]
-            trainer.steps = int(trainer.state[STEP])
+
+            def take_up() -> None:
+                for name, target in live.items():
+                    target[...] = arrays[name]
+                trainer.steps = int(trainer.state[STEP])
+
+            uninterrupted(take_up)
             return epoch, history, frozen
 
         return serialization.types_of(live) | {f"best.{name}": kind for name, kind in best.items()}, filled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from bitlearn.nn.model import Model
 from bitlearn.nn.step import ParameterGradient, Step, training_key
 from bitlearn.nn.value import Gradient, Value
 from bitlearn.ops.dispatch import chosen
-from bitlearn.optim import Optimizer, transforms
+from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
 from bitlearn.program import Array, Program
-from bitlearn.threads import get_num_threads
+from bitlearn.threads import get_num_threads, uninterrupted
 
 #: Programs that are kept, one a batch size.
 _MOST_PROGRAMS = 4
@@ -37,7 +37,6 @@ class Recorded:
     keys: list[tuple[Array, int]]
 
 
-@dataclass(eq=False)
 class Trainer:
     """A network, an optimiser and their state: `step` makes a step on a batch.
 
@@ -64,8 +63,12 @@ class Trainer:
     -----
     A step changes nothing where it fails. Under an integer policy a value can only fail to be finite up to the loss:
     gradients behind it are integers with a scale that is held below 2**30. So a parameter is updated as soon as its
-    gradient is known, and no two layers' gradients of weights are in memory at once. Under ``standard`` all gradients
-    are kept and checked before the first update.
+    gradient is known, and no two layers' gradients of weights are in memory at once. Under ``standard``, and where a
+    Python function takes part behind the loss (in a layer, or a transform), all gradients are kept and checked before
+    the first update.
+
+    Nor does an exception of a signal's handler, such as that of Ctrl-C, leave a step half made: it is as if it had come
+    before the step or after it.
 
     Examples
     --------
@@ -76,43 +79,68 @@ class Trainer:
     True
     """
 
-    model: Model
-    optimizer: Optimizer
-    seed: int = 0
-    loss: Loss = field(default_factory=SoftmaxCrossEntropy)
-    transforms: tuple[transforms.Transform, ...] = ()
-    steps: int = 0
-
-    def __post_init__(self) -> None:
-        self.parameters = self.model.parameters()
-        self.state: Arrays = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        seed: int = 0,
+        loss: Loss | None = None,
+        transforms: tuple[Transform, ...] = (),
+        steps: int = 0,
+    ) -> None:
+        self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
+        self.loss = SoftmaxCrossEntropy() if loss is None else loss
+        self.parameters = model.parameters()
+        self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
+        self._steps = np.array([steps], dtype=np.int64)
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without programs, which hold addresses."""
         return self.__dict__ | {"_programs": {}}
 
+    @property
+    def steps(self) -> int:
+        """How many steps have been made, those before the trainer's own among them."""
+        return int(self._steps[0])
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps[0] = steps
+
     def restart(self) -> None:
         """Begin with a fresh state of the optimiser; `steps` goes on."""
         fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
-        for name, array in self.state.items():
-            array[...] = fresh[name]
+
+        def begin() -> None:
+            for name, array in self.state.items():
+                array[...] = fresh[name]
+
+        uninterrupted(begin)
 
     def record(self, batch: int) -> Recorded:
         """Record a step on so many examples: forward, loss, backward, updates."""
+        if not self.model.precision.integer or self.transforms:
+            return self._record(batch, early=False)
+        recorded = self._record(batch, early=True)
+        calls = recorded.program.calls
+        first = next(at for at, call in enumerate(calls) if call.phase == "update")
+        # A Python function may fail in any way: nothing that lasts may have changed by then.
+        may_fail = any(callable(call.kernel) for call in calls[first:])
+        return self._record(batch, early=False) if may_fail else recorded
+
+    def _record(self, batch: int, early: bool) -> Recorded:
+        """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
         model, root = self.model, self.model.root
         spec, precision = root.spec, model.precision
         kept: list[tuple[str, ParameterGradient]] = []
-        early = precision.integer
-        step = Step(batch, on_gradient=lambda *found: update(*found) if early else kept.append(found), early=early)
+        on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
+        step = Step(batch, on_gradient=on_gradient, early=early, guarded=precision.integer)
         updates = Updates(step)
 
         def update(name: str, gradient: ParameterGradient) -> None:
-            parameter, before = self.parameters[name], step.phase
-            step.phase = "update"
-            counted = self.optimizer.attenuation(gradient)
-            gradient = transforms.apply(step, self.transforms, name, gradient, parameter, counted)
-            self.optimizer.record(updates, name, gradient, parameter, self.state)
+            before, step.phase = step.phase, "update"
+            self.optimizer.record(updates, name, gradient, self.parameters[name], self.state)
             step.phase = before
 
         x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
@@ -131,17 +159,34 @@ class Trainer:
             step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
         )
         step.phase = "update"
-        for name, gradient in kept:
-            path, _, parameter = name.rpartition(".")
-            with step.at(path):
-                finite, values = step.finite(), gradient.values
-                rows = values.reshape(1, -1) if len(values.shape) == 1 else values.rows()
-                step.run("all_finite", rows, finite, check=finite, what=f"the gradient of {parameter}")
-        for name, gradient in kept:
+        checked = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
+        step.finish()
+        for name, gradient in checked:
             with step.at(name.rpartition(".")[0]):
                 update(name, gradient)
-        step.finish()
+        updates.count(self.state[STEP], self._steps)
         return Recorded(Program(step, model.arena), x, labels, terms, updates, step.keys)
+
+    def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
+        """Record the checks and transforms of a gradient that is kept; return what the update takes."""
+        path, _, parameter = name.rpartition(".")
+
+        def check(values: Array, what: str) -> None:
+            finite, rows = step.finite(), values.reshape(1, -1) if len(values.shape) == 1 else values.rows()
+            step.run("all_finite", rows, finite, check=finite, what=what)
+
+        with step.at(path):
+            if gradient.scale is not None:
+                finite = step.finite()
+                arrays = gradient.values, gradient.scale, finite
+                step.run(_is_finite, *arrays, check=finite, what=f"the gradient of {parameter}")
+            elif not gradient.is_signs:
+                check(gradient.values, f"the gradient of {parameter}")
+            if self.transforms:
+                counted = self.optimizer.attenuation(gradient)
+                gradient = transforms.apply(step, self.transforms, name, gradient, self.parameters[name], counted)
+                check(gradient.values, f"what the transforms make of the gradient of {parameter}")
+        return gradient
 
     def recorded(self, batch: int) -> Recorded:
         """Return the recorded step for batches of a size, recorded now where it is new."""
@@ -175,6 +220,8 @@ class Trainer:
             Where a score, a weight or a gradient is NaN or infinite, naming the layer; all is as before.
         ValueError
             Where a label is outside the classes, or the batch does not fit the network.
+        MemoryError
+            Where there is no room for the arrays of a step; all is as before.
         RuntimeError
             Where another thread is making a step, with this trainer or with one of a network that shares layers.
         """
@@ -184,7 +231,8 @@ class Trainer:
         check_labels(y, self.model.output_shape[-1])
         recorded = self.recorded(len(values))
         program = recorded.program
-        with program.exclusive():
+
+        def make() -> float:
             program[recorded.x][...] = values
             program[recorded.labels][...] = y
             for key, stream in recorded.keys:
@@ -196,9 +244,9 @@ class Trainer:
                 if error.where:
                     raise
                 raise error.located(f"in layer {self._first_not_finite()!r}") from None
-            self.state[STEP] += 1
-            self.steps += 1
             return self.loss.value(program, recorded.terms)
+
+        return program.exclusively(make)
 
     def _first_not_finite(self) -> str:
         """Name the first layer that holds a value that is not finite; the last layer where none does."""
@@ -206,3 +254,10 @@ class Trainer:
             if any(not np.isfinite(array).all() for _, array in layer.state()):
                 return path
         return self.model.names[-1]
+
+
+def _is_finite(sums: np.ndarray, scale: np.ndarray, finite: np.ndarray) -> None:
+    """Clear `finite` where integer sums with a scale that a Python function had a part in are none as float32."""
+    largest = max(int(sums.max(initial=0)), -int(sums.min(initial=0)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite[0] = np.isfinite((largest * scale).astype(np.float32)).all()

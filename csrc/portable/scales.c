@@ -67,3 +67,9 @@ void bl_narrow_step_portable(const double *peaks, intptr_t groups, intptr_t chan
         out[c] = *scale * step[c];
     }
 }
+
+void bl_count_step_portable(intptr_t n, int64_t *counts)
+{
+    for (intptr_t i = 0; i < n; i++)
+        counts[i]++;
+}

@@ -7,6 +7,7 @@ program (`bitlearn.backends.cext.program`) alike. The global interpreter lock is
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from functools import partial
 
@@ -90,7 +91,10 @@ CHOOSING = _choosing()
 EXTRA = quads.EXTRA
 #: Whether this build has threads of its own for the rows of calls in a program.
 HAS_THREADS = bool(lib.bl_has_threads())
-compile, of_one_call, row_of = program.compile, program.of_one_call, program.row_of
+compile, of_one_call, run_groups, row_of = program.compile, program.of_one_call, program.run_groups, program.row_of
+#: End the threads: they are started again where they are wanted.
+stop_threads = lib.bl_stop_threads
+atexit.register(stop_threads)
 planes_pay = lib.bl_planes_pay
 product_form, recoded_bytes, recoded_scratch = quads.product_form, quads.recoded_bytes, quads.recoded_scratch
 threadpools.register()  # from now on it can find the extension

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from bitlearn.backends.cext.arrays import StandIn, ffi, lib
 from bitlearn.backends.table import TABLE
 
 _SLOTS, _CHANGES, _CALLS = (ffi.typeof(name) for name in ("uint64_t[]", "bl_change[]", "bl_call[]"))
-_INTEGER, _INTEGERS = ffi.typeof("intptr_t"), ffi.typeof("intptr_t *")
+_INTEGER, _INTEGERS, _SIZES = ffi.typeof("intptr_t"), ffi.typeof("intptr_t *"), ffi.typeof("intptr_t[]")
 _OPAQUE = type(ffi.NULL)
 
 
@@ -143,7 +144,7 @@ class Program:
         ffi.memmove(memory, content, len(content))
         changes = ffi.new(_CHANGES, [change for each in calls for change in each.changes])
         self._kept = [memory, changes, [each.kept for each in calls if each.kept]]
-        self.threads = min(threads, max((each.parts for each in calls), default=1))
+        self.threads = threads
         slot = change = 0
         for place, each in zip(self._calls, calls, strict=True):
             place.slots, place.changes = memory + slot, changes + change
@@ -156,9 +157,14 @@ class Program:
     def __len__(self):
         return self._count
 
-    def run(self, threads=None):
-        """Run the calls on so many threads, and return the index of the one that failed its check, or their number."""
-        return lib.bl_run(self._calls, self._count, self.threads if threads is None else min(threads, self.threads))
+    def run(self):
+        """Run the calls, and return the index of the one that failed its check, or their number."""
+        return lib.bl_run(self._calls, self._count, self.threads, threading.processors())
+
+    def run_groups(self, sizes):
+        """Run groups of so many calls beside each other, those of a group in order."""
+        starts = ffi.new(_SIZES, [0, *accumulate(sizes)])
+        lib.bl_run_groups(self._calls, starts, len(sizes), self.threads, threading.processors())
 
 
 def compile(calls, threads):
@@ -170,7 +176,14 @@ def compile(calls, threads):
         A kernel of a variant in C, its arguments, and one byte that must not be 0 after the call.
     threads : int
     """
-    return Program([_Call(*call, threads, threading.WORK_PER_WAITING_THREAD) for call in calls], threads)
+    written = [_Call(*call, threads, threading.WORK_PER_WAITING_THREAD) for call in calls]
+    return Program(written, min(threads, max((each.parts for each in written), default=1)))
+
+
+def run_groups(groups, threads):
+    """Run groups of calls (kernel, tuple) beside each other, those of a group in order on one thread."""
+    written = [_Call(*call, None, 1, 1) for group in groups for call in group]
+    Program(written, threads).run_groups([len(group) for group in groups])
 
 
 def of_one_call(function, arguments, threads):
@@ -179,6 +192,5 @@ def of_one_call(function, arguments, threads):
     To write it down takes some fifteen microseconds, which its parts must be worth too.
     """
     worth = 2 * threading.WORK_PER_WAITING_THREAD
-    if parts(row_of(function.kernel), arguments, threads, worth)[1] == 1:
-        return None
-    return Program([_Call(function, arguments, None, threads, worth)], threads)
+    count = parts(row_of(function.kernel), arguments, threads, worth)[1]
+    return None if count == 1 else Program([_Call(function, arguments, None, threads, worth)], min(threads, count))

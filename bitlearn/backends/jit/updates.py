@@ -106,3 +106,10 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
             # The sign bit turned over: LLVM makes a branch of a choice.
             flips = np.uint32(old * mean > threshold)
             _store(weight, i, j, float_of(np.uint32(bits_of(old) ^ flips << 31)))
+
+
+@kernel
+def count_step(counts):
+    """counts += 1."""
+    for i in range(counts.size):
+        counts[i] += 1

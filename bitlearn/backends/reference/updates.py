@@ -99,3 +99,9 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
     old = _real(weight)
     _store(moment, mean)
     _store(weight, np.where(old * mean > threshold, -old, old))
+
+
+@kernel(writes="counts", counts="int64[n]")
+def count_step(counts):
+    """counts += 1: the number of a step changes with what the step changes."""
+    counts += 1
