@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate lint docs bench claims results tune sweep accuracy analytic clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,75 @@ $(EMULATED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
 	@rm -f $(EMULATED)/source/bitlearn/backends/_cext*
 	@BITLEARN_EMULATE_TILES=1 $(PIP) --no-deps --target $(EMULATED)/site $(EMULATED)/source
 	@touch $@
+
+# Another copy, by Clang, and the tests of the kernels that take seconds.
+CLANG := build/clang
+clang: $(STAMPS)/test $(CLANG)/built ## run some tests of the C kernels as Clang compiles them
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(CLANG)/site:$(CURDIR)/tests \
+	$(BIN)/python -m pytest -q -p no:cacheprovider -k cext $(CLANG_TESTS)
+
+CLANG_TESTS := $(addprefix tests/test_,$(addsuffix .py,cext fuzz kernels kernels_conv kernels_gradients kernels_panels \
+	kernels_quantize))
+
+$(CLANG)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
+	@echo "Compiling the C extension with Clang in $(CLANG)"
+	@rm -rf $(CLANG) && mkdir -p $(CLANG)/source
+	@cp -R bitlearn bench csrc pyproject.toml setup.py README.md LICENSE $(CLANG)/source
+	@rm -f $(CLANG)/source/bitlearn/backends/_cext*
+	@CC=clang $(PIP) --no-deps --target $(CLANG)/site $(CLANG)/source
+	@grep -q 'Clang ' $(CLANG)/site/bitlearn/backends/_cext*
+	@touch $@
+
+# Compiled and linked, for there is no Windows to run them: the portable kernels alone, as MinGW compiles them unless it
+# is told to move vectors unaligned (csrc/common.h), and all, in which no aligned move to memory may be left.
+MINGW := x86_64-w64-mingw32-
+MINGW_FLAGS := -std=c11 -O3 -ffp-contract=off -fno-math-errno -Wall -Wextra -Werror -I csrc
+MINGW_OBJECTS := $(patsubst csrc/%.c,%.o,$(wildcard csrc/*.c csrc/*/*.c))
+windows: build/windows/portable.dll build/windows/all.dll ## compile the C kernels for Windows (MinGW)
+	@! $(MINGW)objdump -d build/windows/all.dll | grep -E 'vmov(dqa|aps|apd)[0-9]*[[:space:]].*\(%r'
+	@! $(MINGW)objdump -d build/windows/portable.dll | grep -E '%[yz]mm'
+
+build/windows/portable.dll: $(addprefix build/windows/portable/,$(MINGW_OBJECTS))
+build/windows/all.dll: $(addprefix build/windows/all/,$(MINGW_OBJECTS))
+build/windows/%.dll:
+	@$(MINGW)gcc -shared $^ -o $@
+
+build/windows/portable/%.o: csrc/%.c $(wildcard csrc/*.h csrc/*/*.h)
+	@mkdir -p $(@D)
+	@$(MINGW)gcc $(MINGW_FLAGS) -c $< -o $@
+
+build/windows/all/%.o: csrc/%.c $(wildcard csrc/*.h csrc/*/*.h)
+	@mkdir -p $(@D)
+	@$(MINGW)gcc $(MINGW_FLAGS) -Wa,-muse-unaligned-vector-move -DBL_UNALIGNED_MOVES -c $< -o $@
+
+# ThreadSanitizer does not work inside Python: the pool of threads has a program of its own.
+campaign: $(STAMPS)/test $(SANITIZED)/built build/campaign/pool ## random calls, damaged files, kills and faults; CAMPAIGN='--hours 8'
+	PYTHONPATH=tests $(BIN)/python -m campaign $(CAMPAIGN)
+
+build/campaign/pool: tests/campaign/pool.c $(SOURCES)
+	@echo "Compiling the kernels with ThreadSanitizer"
+	@mkdir -p $(@D)
+	@gcc -std=c11 -O1 -g1 -fsanitize=thread -ffp-contract=off -pthread -I csrc $< $(wildcard csrc/*.c csrc/*/*.c) -lm -o $@
+
+# A fuzzer for each file of tests/fuzz, which goes on from its earlier findings in build/fuzz/corpus.
+FUZZ := -max_total_time=60
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+FUZZED := -std=c11 -O1 -g1 -ffp-contract=off -fno-sanitize-recover=all -I csrc
+fuzz: $(FUZZERS:%=build/fuzz/%) ## run the fuzzers of the C kernels (Clang) one after the other, each as FUZZ says
+	@for each in $(FUZZERS); do echo "Fuzzing $$each"; mkdir -p build/fuzz/corpus/$$each out/fuzz; \
+		build/fuzz/$$each -artifact_prefix=out/fuzz/$$each- -verbosity=0 -print_final_stats=1 $(FUZZ) \
+		build/fuzz/corpus/$$each tests/fuzz/corpus/$$each || exit 1; done
+
+FUZZED_OBJECTS := $(patsubst csrc/%.c,build/fuzz/objects/%.o,$(wildcard csrc/*.c csrc/*/*.c))
+build/fuzz/objects/%.o: csrc/%.c $(wildcard csrc/*.h csrc/*/*.h)
+	@mkdir -p $(@D)
+	@clang $(FUZZED) -fsanitize=fuzzer-no-link,address,undefined -c $< -o $@
+
+build/fuzz/kernels.a: $(FUZZED_OBJECTS)
+	@ar rcs $@ $^
+
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h build/fuzz/kernels.a
+	@clang $(FUZZED) -Wall -Wextra -fsanitize=fuzzer,address,undefined $< build/fuzz/kernels.a -lm -pthread -o $@
 
 lint: $(STAMPS)/lint ## check style and types
 	$(BIN)/ruff check

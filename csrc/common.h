@@ -7,7 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) || defined(_M_X64)
+/* GCC for Windows keeps the stack at multiples of 16 bytes and moves what it spills of wider vectors as if it lay at
+   multiples of 32 or 64 (GCC bug 54412): half of all calls would crash. So it compiles portable C alone, unless its
+   assembler makes these moves unaligned ones: -Wa,-muse-unaligned-vector-move -DBL_UNALIGNED_MOVES (binutils 2.38). */
+#if defined(_WIN32) && defined(__GNUC__) && !defined(__clang__) && !defined(BL_UNALIGNED_MOVES)
+#define BL_X86_64_LEFT_OUT 1
+#endif
+
+#if (defined(__x86_64__) || defined(_M_X64)) && !defined(BL_X86_64_LEFT_OUT)
 #define BL_X86_64 1
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define BL_AARCH64 1

@@ -16,7 +16,7 @@ from bitlearn import backends, threads
 from bitlearn.backends import variants
 
 #: A script for Linux and a plugin that switches Numba off: not to be imported in a search for examples.
-collect_ignore = ["guard_pages.py", "sanitized.py"]
+collect_ignore = ["campaign", "guard_pages.py", "sanitized.py"]
 
 settings.register_profile("bitlearn", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("bitlearn")

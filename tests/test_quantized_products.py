@@ -83,3 +83,22 @@ def test_a_users_own_quantized_gradient():
     q = Quantized(np.array([[3, -4]], dtype=np.int8), 0.5, 0, 8)
     got = bl.grad_input(q, bl.pack([[1, -1, 1], [1, 1, -1]]), 3)
     np.testing.assert_array_equal(got, np.array([[-0.5, -3.5, 3.5]], dtype=np.float32), strict=True)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(("bits", "scheme"), [(5, "power-of-two"), (8, "affine")])
+def test_a_quantized_gradient_with_strides(bits, scheme, rng):
+    q = bl.quantize(gradients(rng, 6, 9), bits, scheme=scheme)
+    turned = Quantized(np.asfortranarray(q.values), q.scale, q.zero_point, bits)
+    w, x = bl.pack(gradients(rng, 9, 70)), bl.pack(gradients(rng, 6, 70))
+    np.testing.assert_array_equal(bl.grad_input(turned, w, 70), bl.grad_input(q, w, 70))
+    np.testing.assert_array_equal(bl.grad_weight(turned, x, 70), bl.grad_weight(q, x, 70))
+
+
+@pytest.mark.usefixtures("variant")
+def test_a_quantized_gradient_of_rows_without_values():
+    q = bl.quantize(np.ones((6, 9)), 8)
+    assert bl.grad_input(q, bl.pack(np.ones((9, 0))), 0).shape == (6, 0)
+    assert bl.grad_weight(q, bl.pack(np.ones((6, 0))), 0).shape == (9, 0)
+    images = bl.quantize(np.ones((2, 3, 3, 4)), 8)
+    assert bl.conv2d_grad_input(images, bl.pack(np.ones((4, 1, 1, 0))), 0, (3, 3)).shape == (2, 3, 3, 0)

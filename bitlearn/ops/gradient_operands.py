@@ -89,6 +89,7 @@ def gradient(g: ArrayLike | Quantized, ndim: int, axis: int, bits: int | None = 
         raise ValueError(f"g must have {ndim} dimensions, got shape {values.shape}")
     if values.dtype == np.int32 and isinstance(g, Quantized):
         # Powers of two reach 2**15, one past int16: two halves that fit, added exactly.
+        values = np.ascontiguousarray(values)
         half = values >> 1
         parts: tuple[np.ndarray, ...] = (half.astype(np.int16), (values - half).astype(np.int16))
     elif values.dtype in (np.int8, np.int16, np.float32):

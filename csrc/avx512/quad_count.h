@@ -20,7 +20,15 @@ struct eight_rows {
    intrinsics, and then runs out of registers. */
 BL_TARGET_QUADS BL_INLINE __m512i form(__m512i columns, const uint8_t *row)
 {
-#if defined(__GNUC__) || defined(__clang__)
+#if defined(__clang__)
+    /* Clang before 20 encodes an offset to a broadcast operand of this instruction eight times too large (LLVM pull request
+       120340): it is left none. */
+    __m512i parities;
+    __asm__("vgf2p8affineqb $0, (%2)%{1to8%}, %1, %0"
+            : "=v"(parities)
+            : "v"(columns), "r"(row), "m"(*(const struct eight_rows *)(const void *)row));
+    return parities;
+#elif defined(__GNUC__)
     __m512i parities;
     __asm__("vgf2p8affineqb $0, %2%{1to8%}, %1, %0"
             : "=v"(parities)
