@@ -35,7 +35,7 @@ def ours(case: Case, variants: Sequence[str] | None = None) -> tuple[list[Conten
     Only those of `variants`, where it is given; a backend's name there means all of its variants.
     """
     found, reasons = [], {}
-    for variant in implementing(case.runs):
+    for variant in implementing(case.kernel):
         if variants is not None and not {variant, variant.split(":")[0]} & set(variants):
             continue
         if variant == "reference" and case.operations > REFERENCE_OPERATIONS:

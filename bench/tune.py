@@ -18,10 +18,10 @@ from typing import Any
 
 import bitlearn as bl
 from bitlearn.files import atomic_write
-from bitlearn.ops.dispatch import unavailable, variants
+from bitlearn.ops.dispatch import TABLE, unavailable, variants
 
 from . import harness, kernels, records, results, rules, runner
-from .cases import Shape, runs
+from .cases import Shape
 from .kernels import Place
 from .rules import Key, Point, Rule, Sizes
 
@@ -32,7 +32,7 @@ PRODUCTS = tuple(name for name in kernels.TIMED if name.startswith(("hamming", "
 #: The forms that are timed, and the C name of the type of the left operand.
 TYPES = {"prepared": "UINT64", "int8": "INT8", "int16": "INT16"}
 #: What is chosen for as for another kernel: it does the same on operands of another kind.
-ALIKE = {"codes_grad_weight": "grad_weight", "hamming_panels": "xnor_matmul_panels"}
+ALIKE = {"codes_grad_weight": "grad_weight"}
 GRIDS: dict[str, dict[int, tuple[Shape, ...]]] = {
     # Products by their three sizes, convolutions by their six.
     "full": {
@@ -92,10 +92,10 @@ def time(where: Iterable[Place], fast: str, slow: str, seconds: float) -> Iterat
 
 
 def points(record: Record) -> dict[Key, list[Point]]:
-    """Return the times of a record, by kernel of the registry and type."""
+    """Return the times of a record, by function of C and type."""
     found: dict[Key, list[Point]] = {}
     for entry in record["points"]:
-        key = runs(entry["kernel"], entry["form"]), TYPES[entry["form"]]
+        key = TABLE[entry["kernel"]].function, TYPES[entry["form"]]
         fast, slow = (entry["seconds"][record[name]] for name in ("fast", "slow"))
         found.setdefault(key, []).append(Point(sizes(tuple(entry["shape"])), fast, slow))
     return found

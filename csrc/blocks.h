@@ -19,21 +19,49 @@ typedef void bl_xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *con
                            intptr_t b_stride, intptr_t columns, intptr_t words,
                            int32_t counts[BL_ROWS][BL_COLUMNS]);
 
-/* What becomes of the sums of bit products: dots of a type, mismatches (for hamming) of a type, or bits. */
-enum { BL_DOTS, BL_MISMATCHES, BL_SIGNS };
+/* What becomes of the sums of bit products: dots of a type, or bits; and mismatches of a type. */
+enum { BL_AS_INT16, BL_AS_INT32, BL_AS_FLOAT32, BL_AS_BITS };
 typedef struct {
-    int kind, out_type;
+    int form, mismatches;
     const int32_t *threshold;
     void *out;
     intptr_t columns;
 } bl_xnor_result;
 
-/* Finish columns [column, column + width) of a row. The dot is base - 2 * count; base < 2^31. */
-void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, int32_t base,
+/* The result of a kernel, as its arguments say. */
+static inline bl_xnor_result bl_result_of(int mismatches, const int32_t *threshold, void *out, int out_type,
+                                          intptr_t columns)
+{
+    int form = out_type == BL_INT16 ? BL_AS_INT16
+               : out_type == BL_INT32 ? BL_AS_INT32
+               : out_type == BL_UINT64 ? BL_AS_BITS
+                                       : BL_AS_FLOAT32;
+    return (bl_xnor_result){form, mismatches, threshold, out, columns};
+}
+
+/* The same from a row on. */
+static inline bl_xnor_result bl_result_from(const bl_xnor_result *result, intptr_t row)
+{
+    bl_xnor_result part = *result;
+    intptr_t bytes = result->form == BL_AS_BITS ? 8 * bl_words(result->columns)
+                                                : result->columns * (result->form == BL_AS_INT16 ? 2 : 4);
+    part.out = (char *)result->out + row * bytes;
+    return part;
+}
+
+/* Finish columns [column, column + width) of a row, 64 at most. The dot of each is its base - 2 * count; bits are added to
+   those that are there, so they are clear before. */
+void bl_xnor_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
                     const int32_t *counts);
 
 /* Columns of a full panel. */
 #define BL_PANEL 32
+
+/* The columns that the first panel of so many stores: rounded up to 8. */
+static inline intptr_t bl_panel_width(intptr_t columns) { return (bl_min(BL_PANEL, columns) + 7) / 8 * 8; }
+
+/* counts[c] = set bits of column c in words [from, to) of a panel that stores `stride` columns. */
+void bl_count_panel(const uint64_t *panel, intptr_t stride, intptr_t from, intptr_t to, int32_t counts[BL_PANEL]);
 
 /* Products of m rows of a with the columns [column, column + width) in one panel, finished: the dot of row i and column
    c is bases[i * bases_stride + c - column] - 2 * count. bases_stride is 0 where all rows have the same. */
@@ -51,12 +79,20 @@ void bl_panel_block_of_tiles(bl_panel_tile *tile, const uint64_t *a, const uint6
                              intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
                              const bl_xnor_result *result);
 
-/* As bl_xnor_finish for the columns of a panel; the bits of a result are clear before. */
-void bl_panel_finish(const bl_xnor_result *result, intptr_t row, intptr_t column, intptr_t width, const int32_t *base,
-                     const int32_t counts[BL_PANEL]);
-
 /* Columns of a panel of quads (avx512/quads.h). */
 #define BL_QUAD_PANEL 64
+
+/* The same on rows and columns that a variant has recoded; bases are 64 a row, or 64 in all. */
+typedef void bl_quad_block(const uint8_t *rows, const uint8_t *columns, intptr_t m, intptr_t words, intptr_t column,
+                           intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result);
+
+/* What a variant has for products of bits: on words as they lie, on panels, and on recoded ones or NULL. */
+typedef struct {
+    bl_xnor_block *words;
+    bl_panel_block *panel;
+    bl_quad_block *quads;
+    void (*recode_rows)(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out);
+} bl_product_blocks;
 
 /* Bytes of k columns, and of 8 rows, of so many words. */
 static inline intptr_t bl_quads_of_columns(intptr_t k, intptr_t words)
@@ -68,17 +104,37 @@ static inline intptr_t bl_quads_of_rows(intptr_t words) { return words * 256 + 6
 /* So many bytes of recoded rows are passed by all panels before the next ones: they stay in the second-level cache. */
 #define BL_QUADS_BLOCK (96 * 1024)
 
-/* Rows that are recoded at a time: a multiple of 16. */
-static inline intptr_t bl_quads_step(intptr_t words)
-{
-    return bl_max(16, BL_QUADS_BLOCK / bl_quads_of_rows(words) / 2 * 16);
-}
-
-/* Rows of integers whose planes are recoded at a time: a multiple of 16. */
-static inline intptr_t bl_planes_step(int bits, intptr_t words)
+/* Rows of integers of so many planes (1 for rows of bits) that are recoded at a time: a multiple of 16. */
+static inline intptr_t bl_quads_step(int bits, intptr_t words)
 {
     return bl_max(16, BL_QUADS_BLOCK / (bits * bl_quads_of_rows(words)) / 2 * 16);
 }
+
+/* The right operand of a product: columns in panels, or recoded, with room for rows that are. */
+typedef struct {
+    const bl_product_blocks *blocks;
+    const uint64_t *panels;
+    const uint8_t *recoded;
+    uint8_t *scratch;
+    intptr_t words;
+} bl_columns;
+
+static inline intptr_t bl_columns_at_once(const bl_columns *b) { return b->recoded ? BL_QUAD_PANEL : BL_PANEL; }
+
+/* Multiply m rows, or those that are recoded in the scratch, with the columns of the panel that begins with `column`. */
+static inline void bl_multiply_panel(const bl_columns *b, const uint64_t *rows, intptr_t m, intptr_t column,
+                                     const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result)
+{
+    const intptr_t width = bl_min(bl_columns_at_once(b), result->columns - column);
+    if (b->recoded)
+        b->blocks->quads(b->scratch, b->recoded + bl_quads_of_columns(column, b->words), m, b->words, column, width,
+                         bases, bases_stride, result);
+    else
+        b->blocks->panel(rows, b->panels + column * b->words, m, b->words, column, width, bases, bases_stride, result);
+}
+
+/* Multiply m rows with all columns, one base for all dots. */
+void bl_multiply_panels(bl_columns b, const uint64_t *a, intptr_t m, int32_t base, const bl_xnor_result *result);
 
 /* Products of gradients with bits. A group is four bytes of a gradient, 4 int8, 2 int16 or 1 float32 terms; a block is
    at most BL_BLOCK_ROWS rows by BL_BLOCK_GROUPS groups by BL_BLOCK_WORDS words of bits. The bits of a word and a block
@@ -97,20 +153,6 @@ typedef struct {
     intptr_t slot[BL_BLOCK_ROWS];
     intptr_t count, step;
 } bl_gradient_rows;
-
-/* Columns recoded by a variant, room for rows that it recodes, and its functions: recode rows; and as a bl_panel_block on
-   recoded rows and columns, whose bases are 64 a row, or 64 in all. */
-typedef struct {
-    const uint8_t *columns;
-    uint8_t *scratch;
-    void (*recode)(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out);
-    void (*block)(const uint8_t *rows, const uint8_t *columns, intptr_t m, intptr_t words, intptr_t column,
-                  intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result);
-} bl_quads;
-
-/* The convolution on panels with its products on quads. */
-void bl_conv2d_quads_blocked(const bl_quads *quads, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                             const bl_xnor_result *result);
 
 /* What becomes of the sums of gradients. BL_STREAM is BL_STORE of a result that no cache holds: a variant that has stores
    past the caches may use them, for whole lines are written, and would be read for nothing first. threshold has one entry
@@ -172,12 +214,8 @@ void bl_interleave_float32(const char *const *terms, intptr_t groups, intptr_t c
                            bl_gradient_rows *rows, int32_t *totals);
 
 #define BL_DECLARE_XNOR_DRIVER(name, parameters, arguments)                                                            \
-    void bl_##name##_blocked(bl_xnor_block *block, BL_UNWRAP parameters);
+    void bl_##name##_blocked(const bl_product_blocks *blocks, BL_UNWRAP parameters);
 BL_XNOR_KERNELS(BL_DECLARE_XNOR_DRIVER)
-
-#define BL_DECLARE_PANEL_DRIVER(name, parameters, arguments)                                                           \
-    void bl_##name##_blocked(bl_panel_block *block, BL_UNWRAP parameters);
-BL_PANEL_KERNELS(BL_DECLARE_PANEL_DRIVER)
 
 #define BL_DECLARE_GRADIENT_DRIVER(name, parameters, arguments)                                                        \
     void bl_##name##_blocked(const bl_gradient_types *types, BL_UNWRAP parameters);

@@ -11,6 +11,8 @@
    MADD(sum, x, g)                    add the products of two int16 a lane;
    DOT(sum, x, g)                     where there is such an instruction, of four uint8 (x) with four int8 (g). */
 
+#include "windows.h"
+
 #define PRODUCT_OF_GROUPS codes_product_of_pairs
 #define GROUP 2
 #define GROUP_DOT MADD
@@ -56,21 +58,20 @@ void BL_CODES(unfold_codes)(const int8_t *x, const bl_conv2d *shape, int8_t *out
     for (intptr_t image = 0; image < shape->batch; image++, x += shape->height * shape->width * channels)
         for (intptr_t line = 0; line < shape->out_height; line++)
             for (intptr_t place = 0; place < shape->out_width; place++) {
-                const intptr_t left = place * shape->stride_width - shape->pad_left;
-                const intptr_t j0 = bl_min(bl_max(-left, 0), shape->kernel_width);
-                const intptr_t j1 = bl_max(j0, bl_min(shape->kernel_width, shape->width - left));
+                const intptr_t left = place * shape->stride_width - shape->padding_left;
+                const bl_taps inside = bl_taps_inside(left, shape->kernel_width, shape->width);
                 for (intptr_t i = 0; i < shape->kernel_height; i++, out += row_bytes) {
-                    const intptr_t row = line * shape->stride_height + i - shape->pad_top;
+                    const intptr_t row = line * shape->stride_height + i - shape->padding_top;
                     if (row < 0 || row >= shape->height) {
                         memset(out, 0, (size_t)row_bytes);
                         continue;
                     }
-                    if (j0 > 0)
-                        memset(out, 0, (size_t)(j0 * channels));
-                    codes_copy(out + j0 * channels, x + (row * shape->width + left + j0) * channels,
-                               (j1 - j0) * channels);
-                    if (j1 < shape->kernel_width)
-                        memset(out + j1 * channels, 0, (size_t)((shape->kernel_width - j1) * channels));
+                    if (inside.from > 0)
+                        memset(out, 0, (size_t)(inside.from * channels));
+                    codes_copy(out + inside.from * channels, x + (row * shape->width + left + inside.from) * channels,
+                               (inside.to - inside.from) * channels);
+                    if (inside.to < shape->kernel_width)
+                        memset(out + inside.to * channels, 0, (size_t)((shape->kernel_width - inside.to) * channels));
                 }
             }
 }

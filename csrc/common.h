@@ -86,11 +86,12 @@ static inline int64_t bl_sum_bytes(uint64_t x)
 
 static inline int64_t popcount64(uint64_t x) { return bl_sum_bytes(bl_popcount_bytes(x)); }
 
-/* Bit j of the result = flags[j], each 0 or 1. The product gathers the lowest bits of eight bytes in the top byte. */
-static inline uint64_t bl_pack_flags(const uint8_t flags[64])
+/* Bit j of the result = flags[j], each 0 or 1, j < count. The product gathers the lowest bits of eight bytes in the top
+   byte. */
+static inline uint64_t bl_pack_flags(const uint8_t *flags, int count)
 {
     uint64_t word = 0;
-    for (int byte = 0; byte < 8; byte++) {
+    for (int byte = 0; byte < count / 8; byte++) {
         uint64_t eight = 0;
         for (int j = 0; j < 8; j++)
             eight |= (uint64_t)flags[8 * byte + j] << (8 * j);

@@ -9,36 +9,17 @@
 #define ROWS_RECODED 8
 #define ROWS_RECODED_ONCE 128
 
-#define FORM(kernel, most_words) {#kernel, #kernel "_panels", #kernel "_recoded", most_words}
-static const struct {
-    const char *kernel, *panels, *recoded;
-    intptr_t most_words; /* of its panels */
-} forms[] = {
-    FORM(xnor_matmul, INTPTR_MAX),
-    FORM(xnor_matmul_sign, INTPTR_MAX),
-    FORM(planes_matmul, INTPTR_MAX),
-    FORM(xnor_conv2d, BL_PANEL_WINDOW),
-    FORM(xnor_conv2d_sign, BL_PANEL_WINDOW),
-};
-
 int bl_product_form(int variant, const char *kernel, int64_t rows, int64_t k, intptr_t words, int64_t n, int once)
 {
-    if (once && rows < BL_ROWS_WORTH_PANELS)
+    if ((once && rows < BL_ROWS_WORTH_PANELS) || (strcmp(kernel, "xnor_conv2d") == 0 && words > BL_PANEL_WINDOW))
         return BL_AS_WORDS;
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        if (strcmp(forms[i].kernel, kernel) != 0)
-            continue;
-        if (words > forms[i].most_words)
-            return BL_AS_WORDS;
-        if (rows < (once ? ROWS_RECODED_ONCE : ROWS_RECODED) || words < 1 || words > BL_QUADS_WORDS)
-            return BL_AS_PANELS;
-        /* What chooses between tiles and counted bits recodes for the second variant, and for that alone. */
-        const int chooses = variant == BL_CHOICE;
-        if (chooses && bl_tiles_pay(forms[i].panels, BL_UINT64, rows, k, n) == 1)
-            return BL_AS_PANELS;
-        return bl_variant_implements(chooses ? 1 : variant, forms[i].recoded) ? BL_RECODED : BL_AS_PANELS;
-    }
-    return BL_AS_PANELS;
+    if (rows < (once ? ROWS_RECODED_ONCE : ROWS_RECODED) || words < 1 || words > BL_QUADS_WORDS)
+        return BL_AS_PANELS;
+    /* What chooses between tiles and counted bits recodes for the second variant, and for that alone. */
+    const int chooses = variant == BL_CHOICE;
+    if (chooses && bl_tiles_pay(kernel, BL_UINT64, rows, k, n) == 1)
+        return BL_AS_PANELS;
+    return bl_variant_implements(chooses ? 1 : variant, "recode_panels") ? BL_RECODED : BL_AS_PANELS;
 }
 
 /* Seconds that a word of a sum's depth takes, of a plane and of int8, measured on Zen 4. A variant that is not named has

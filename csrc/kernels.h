@@ -113,50 +113,34 @@ void bl_popcount(int variant, const uint64_t *x, intptr_t outer, intptr_t rows, 
 /* out bit [j, i] = words bit [i, j]. words (m, ceil(n / 64)), out (n, ceil(m / 64)). */
 void bl_transpose_bits(int variant, const uint64_t *words, intptr_t m, int64_t n, uint64_t *out);
 
-/* --- Products of bits with bits --------------------------------------------------------------------------------- */
+/* --- Products of bits with bits ---------------------------------------------------------------------------------
+   The right operand of a product is b, k rows of `words` words: as they lie, or, where b_panels is not 0, in column
+   panels. Those may be given a second time, recoded in the variant's own way, which is then what is read; else `recoded`
+   is NULL, and so may scratch be. bl_product_form says which form is the fastest.
 
-/* out[i, j] = number of values in which row i of a and row j of b differ = popcount(a[i] ^ b[j]).
-   Zero tails cancel in the xor, so n is not needed. a (m, words), b (k, words), out (m, k) of out_type, with the limits
-   of xnor_matmul. */
-void bl_hamming(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, void *out,
-                int out_type);
-
-/* out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]), since each differing pair counts -1, not +1.
-   out (m, k) of out_type: BL_INT16 (n <= 32767), BL_INT32 (n < 2^31) or BL_FLOAT32 (exact for n <= 2^24). */
-void bl_xnor_matmul(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
-                    int64_t n, void *out, int out_type);
-
-/* bit[i, j] = dot(i, j) >= threshold[j], in one pass with no integer matrix in between.
-   threshold (k), out (m, ceil(k / 64)). */
-void bl_xnor_matmul_sign(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words,
-                         int64_t n, const int32_t *threshold, uint64_t *out);
+   What becomes of the sums is said by the type of the result. dot(i, j) = sum of a[i, :] * b[j, :] = n - 2 *
+   popcount(a[i] ^ b[j]), since each differing pair counts -1, not +1; zero tails cancel in the xor. out (m, k) of
+   out_type BL_INT16 (n <= 32767), BL_INT32 (n < 2^31) or BL_FLOAT32 (exact for n <= 2^24) holds dots, or where
+   `mismatches` is not 0 the counts alone; out (m, ceil(k / 64)) of BL_UINT64 holds bits, dot(i, j) >= threshold[j], with
+   no integer matrix in between. threshold (k), or NULL. */
 
 /* Column panels: the rows of b laid out so that a kernel's lanes are columns of the product. Rows are cut into groups of
    32; a group is stored word by word, for each word its columns side by side. The last group is as wide as it has
    columns, rounded up to 8, the rest zero: in all, words * (k rounded up to 8) words. b (k, words). */
 void bl_pack_panels(int variant, const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out);
 
-/* hamming, xnor_matmul and xnor_matmul_sign with b in panels: the same results and limits. */
-void bl_hamming_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                       void *out, int out_type);
-void bl_xnor_matmul_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
-                           intptr_t words, int64_t n, void *out, int out_type);
-void bl_xnor_matmul_sign_panels(int variant, const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k,
-                                intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out);
-
-/* Panels recoded in a variant's own way, two bits a value: bl_quads_bytes(k, words) bytes. Only for a variant that
-   implements them, and at most BL_QUADS_WORDS words. */
+/* Panels recoded, two bits a value: bl_quads_bytes(k, words) bytes. Only for a variant that implements it, and at most
+   BL_QUADS_WORDS words. */
 #define BL_QUADS_WORDS 1023
 intptr_t bl_quads_bytes(intptr_t k, intptr_t words);
 void bl_recode_panels(int variant, const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out);
 
-/* xnor_matmul and xnor_matmul_sign with b recoded: the same results and limits. scratch has bl_quads_scratch(m, words)
-   bytes, at most 96 KiB, or what 16 rows take where that is more. */
+/* a (m, words). With recoded columns scratch has bl_quads_scratch(m, words) bytes, at most 96 KiB, or what 16 rows take
+   where that is more. */
 intptr_t bl_quads_scratch(intptr_t m, intptr_t words);
-void bl_xnor_matmul_recoded(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
-                            intptr_t words, int64_t n, void *out, int out_type, uint8_t *scratch);
-void bl_xnor_matmul_sign_recoded(int variant, const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k,
-                                 intptr_t words, int64_t n, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
+void bl_xnor_matmul(int variant, const uint64_t *a, const uint64_t *b, int b_panels, const uint8_t *recoded, intptr_t m,
+                    intptr_t k, intptr_t words, int64_t n, int mismatches, const int32_t *threshold, void *out,
+                    int out_type, uint8_t *scratch);
 
 /* --- Products of few-bit integers with bits ---------------------------------------------------------------------
    An integer of `bits` bits, 1 <= bits <= 8, is so many bit planes: of two's complement, -2^(bits-1) to 2^(bits-1) - 1,
@@ -174,19 +158,14 @@ void bl_split_columns(int variant, const int8_t *g, intptr_t m, intptr_t channel
                       uint64_t *out, uint8_t *outside);
 
 /* out[i, j] = sum over t < n of v[i, t] * b[j, t], added to out where accumulate is not 0, with the planes of v and b in
-   panels. planes (m, bits, words), out (m, k); n < 2^24. */
-void bl_planes_matmul_panels(int variant, const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m,
-                             intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out);
-
-/* The same with the panels recoded too; scratch has bl_planes_scratch(m, bits, words) bytes, at most 96 KiB, or what 16
-   rows take where that is more. */
+   panels. planes (m, bits, words), out (m, k); n < 2^24. Where the panels are recoded too, scratch has
+   bl_planes_scratch(m, bits, words) bytes, with the limit of bl_quads_scratch. */
 intptr_t bl_planes_scratch(intptr_t m, int bits, intptr_t words);
-void bl_planes_matmul_recoded(int variant, const uint64_t *planes, int bits, const uint64_t *panels,
-                            const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate,
-                            int32_t *out, uint8_t *scratch);
+void bl_planes_matmul(int variant, const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *recoded,
+                      intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch);
 
 /* The sizes of a two-dimensional convolution, images NHWC. Output position (r, c) sees through tap (i, j) the input
-   position (r * stride_height + i - pad_top, c * stride_width + j - pad_left); outside the image it counts pad_value
+   position (r * stride_height + i - padding_top, c * stride_width + j - padding_left); outside the image it counts pad_value
    (0, +1 or -1) in each of the n channels. The padding at the bottom and on the right follows from out_height and
    out_width; a window may lie wholly outside. `words` = ceil(n / 64). */
 typedef struct {
@@ -194,7 +173,7 @@ typedef struct {
     intptr_t out_height, out_width, out_channels;
     intptr_t kernel_height, kernel_width;
     intptr_t stride_height, stride_width;
-    intptr_t pad_top, pad_left;
+    intptr_t padding_top, padding_left;
     int64_t n;
     int pad_value;
 } bl_conv2d;
@@ -205,33 +184,17 @@ typedef struct {
 void bl_plane_windows(int variant, const uint64_t *planes, int bits, const bl_conv2d *shape, intptr_t first,
                       intptr_t count, uint64_t *out);
 
-/* out[b, r, c, o] = sum over taps and channels of x[b, position(r, i), position(c, j), :] * w[o, i, j, :].
-   x (batch, height, width, words), w (out_channels, kernel_height, kernel_width, words),
-   out (batch, out_height, out_width, out_channels) of out_type as for xnor_matmul. With t taps inside the image it is
-   n * t - 2 * (number of differing values), so the limits of xnor_matmul hold for n * kernel_height * kernel_width. */
-void bl_xnor_conv2d(int variant, const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, void *out,
-                    int out_type);
-
-/* bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]; threshold (out_channels),
-   out (batch, out_height, out_width, ceil(out_channels / 64)). */
-void bl_xnor_conv2d_sign(int variant, const uint64_t *x, const uint64_t *w, const bl_conv2d *shape,
-                         const int32_t *threshold, uint64_t *out);
-
-/* xnor_conv2d and xnor_conv2d_sign with the kernels in panels, each kernel (kernel_height * kernel_width * words) a row
-   of b. A window of at most BL_PANEL_WINDOW words. */
+/* The product whose rows are the windows of images, with kernels as rows of b: out[b, r, c, o] = sum over taps and
+   channels of x[b, position(r, i), position(c, j), :] * w[o, i, j, :], or its sign, as xnor_matmul has them.
+   x (batch, height, width, words), w (out_channels, kernel_height * kernel_width * words), out (batch, out_height,
+   out_width, out_channels) or its bits. With t taps inside the image a sum is n * t - 2 * (number of differing values),
+   so the limits of xnor_matmul hold for n * kernel_height * kernel_width. Panels take windows of at most BL_PANEL_WINDOW
+   words; with recoded ones, of at most BL_QUADS_WORDS, scratch has bl_quads_scratch(BL_QUADS_PIXELS, words of a window)
+   bytes. */
 #define BL_PANEL_WINDOW 4096
-void bl_xnor_conv2d_panels(int variant, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
-                           int out_type);
-void bl_xnor_conv2d_sign_panels(int variant, const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                                const int32_t *threshold, uint64_t *out);
-
-/* The same with the panels recoded too, each window a row of at most BL_QUADS_WORDS words; scratch has
-   bl_quads_scratch(BL_QUADS_PIXELS, words of a window) bytes. */
 #define BL_QUADS_PIXELS 48
-void bl_xnor_conv2d_recoded(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
-                          const bl_conv2d *shape, void *out, int out_type, uint8_t *scratch);
-void bl_xnor_conv2d_sign_recoded(int variant, const uint64_t *x, const uint64_t *panels, const uint8_t *columns,
-                               const bl_conv2d *shape, const int32_t *threshold, uint64_t *out, uint8_t *scratch);
+void bl_xnor_conv2d(int variant, const uint64_t *x, const uint64_t *w, int w_panels, const uint8_t *recoded,
+                    const bl_conv2d *shape, const int32_t *threshold, void *out, int out_type, uint8_t *scratch);
 
 /* --- Products of gradients with bits ----------------------------------------------------------------------------
    All six sum gradients with the signs of bits: sum of g[t] * s[t], s = +1 or -1. g_type names the type of the gradient

@@ -58,9 +58,9 @@ void bl_run_groups(const bl_call *calls, const intptr_t *starts, intptr_t groups
 #define BL_RECODED 2
 
 /* The fastest form for a product of `rows` rows and k columns, n values or `words` words long, with the kernels of a
-   variant (or the one that chooses): of `hamming`, `xnor_matmul`, `xnor_matmul_sign`; of `xnor_conv2d` and
-   `xnor_conv2d_sign` its pixels, kernels and the values and words of a window; of `planes_matmul` the rows times their
-   planes. `once` is not 0 where the operand is laid out for one product alone. */
+   variant (or the one that chooses): of "xnor_matmul"; of "xnor_conv2d" its pixels, kernels and the values and words of a
+   window; of "planes_matmul" the rows times their planes. `once` is not 0 where the operand is laid out for one product
+   alone. */
 int bl_product_form(int variant, const char *kernel, int64_t rows, int64_t k, intptr_t words, int64_t n, int once);
 
 /* Whether a product of `rows` rows of int8 values of so many bits with `columns` columns of bits, `depth` terms a sum, is

@@ -28,6 +28,10 @@
 #define BL_LAYOUT_KERNELS(X)                                                                                           \
     X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))
 
+/* What only a variant has that recodes operands for itself: NULL in the others. */
+#define BL_RECODING_KERNELS(X)                                                                                         \
+    X(recode_panels, (const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out), (panels, k, words, out))
+
 #define BL_SPLIT_KERNELS(X)                                                                                            \
     X(split_planes, (const int8_t *g, intptr_t m, intptr_t k, int bits, uint64_t *out, uint8_t *outside),              \
       (g, m, k, bits, out, outside))                                                                                   \
@@ -41,79 +45,26 @@
       (const uint64_t *planes, int bits, const bl_conv2d *shape, intptr_t first, intptr_t count, uint64_t *out),       \
       (planes, bits, shape, first, count, out))
 
-#define BL_XNOR_KERNELS(X)                                                                                             \
-    X(hamming,                                                                                                         \
-      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),         \
-      (a, b, m, k, words, out, out_type))                                                                              \
+#define BL_MATMUL_KERNELS(X)                                                                                           \
     X(xnor_matmul,                                                                                                     \
-      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,             \
-       int out_type),                                                                                                  \
-      (a, b, m, k, words, n, out, out_type))                                                                           \
-    X(xnor_matmul_sign,                                                                                                \
-      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n,                        \
-       const int32_t *threshold, uint64_t *out),                                                                       \
-      (a, b, m, k, words, n, threshold, out))                                                                          \
-    X(xnor_conv2d, (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, void *out, int out_type),            \
-      (x, w, shape, out, out_type))                                                                                    \
-    X(xnor_conv2d_sign,                                                                                                \
-      (const uint64_t *x, const uint64_t *w, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),         \
-      (x, w, shape, threshold, out))
+      (const uint64_t *a, const uint64_t *b, int b_panels, const uint8_t *recoded, intptr_t m, intptr_t k,             \
+       intptr_t words, int64_t n, int mismatches, const int32_t *threshold, void *out, int out_type,                   \
+       uint8_t *scratch),                                                                                              \
+      (a, b, b_panels, recoded, m, k, words, n, mismatches, threshold, out, out_type, scratch))
 
-#define BL_HAMMING_PANEL_KERNELS(X)                                                                                    \
-    X(hamming_panels,                                                                                                  \
-      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, void *out, int out_type),    \
-      (a, panels, m, k, words, out, out_type))
+#define BL_CONV2D_KERNELS(X)                                                                                           \
+    X(xnor_conv2d,                                                                                                     \
+      (const uint64_t *x, const uint64_t *w, int w_panels, const uint8_t *recoded, const bl_conv2d *shape,             \
+       const int32_t *threshold, void *out, int out_type, uint8_t *scratch),                                           \
+      (x, w, w_panels, recoded, shape, threshold, out, out_type, scratch))
 
-#define BL_PLANES_PANEL_KERNELS(X)                                                                                     \
-    X(planes_matmul_panels,                                                                                            \
-      (const uint64_t *planes, int bits, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,    \
-       int accumulate, int32_t *out),                                                                                  \
-      (planes, bits, panels, m, k, words, n, accumulate, out))
-
-#define BL_PRODUCT_PANEL_KERNELS(X)                                                                                    \
-    X(xnor_matmul_panels,                                                                                              \
-      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
-       int out_type),                                                                                                  \
-      (a, panels, m, k, words, n, out, out_type))                                                                      \
-    X(xnor_matmul_sign_panels,                                                                                         \
-      (const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
-       const int32_t *threshold, uint64_t *out),                                                                       \
-      (a, panels, m, k, words, n, threshold, out))
-
-#define BL_CONV2D_PANEL_KERNELS(X)                                                                                     \
-    X(xnor_conv2d_panels,                                                                                              \
-      (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out, int out_type),                    \
-      (x, panels, shape, out, out_type))                                                                               \
-    X(xnor_conv2d_sign_panels,                                                                                         \
-      (const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const int32_t *threshold, uint64_t *out),    \
-      (x, panels, shape, threshold, out))
-
-#define BL_PANEL_KERNELS(X)                                                                                            \
-    BL_HAMMING_PANEL_KERNELS(X) BL_PLANES_PANEL_KERNELS(X) BL_PRODUCT_PANEL_KERNELS(X) BL_CONV2D_PANEL_KERNELS(X)
-
-/* Products on operands recoded by a variant for itself: NULL in the others. */
-#define BL_RECODED_KERNELS(X)                                                                                          \
-    X(recode_panels, (const uint64_t *panels, intptr_t k, intptr_t words, uint8_t *out), (panels, k, words, out))      \
-    X(xnor_matmul_recoded,                                                                                             \
-      (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n, void *out,        \
-       int out_type, uint8_t *scratch),                                                                                \
-      (a, columns, m, k, words, n, out, out_type, scratch))                                                            \
-    X(xnor_matmul_sign_recoded,                                                                                        \
-      (const uint64_t *a, const uint8_t *columns, intptr_t m, intptr_t k, intptr_t words, int64_t n,                   \
-       const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
-      (a, columns, m, k, words, n, threshold, out, scratch))                                                           \
-    X(planes_matmul_recoded,                                                                                           \
-      (const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns, intptr_t m, intptr_t k,       \
+#define BL_PLANES_KERNELS(X)                                                                                           \
+    X(planes_matmul,                                                                                                   \
+      (const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *recoded, intptr_t m, intptr_t k,       \
        intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch),                                     \
-      (planes, bits, panels, columns, m, k, words, n, accumulate, out, scratch))                                       \
-    X(xnor_conv2d_recoded,                                                                                             \
-      (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape, void *out,           \
-       int out_type, uint8_t *scratch),                                                                                \
-      (x, panels, columns, shape, out, out_type, scratch))                                                             \
-    X(xnor_conv2d_sign_recoded,                                                                                        \
-      (const uint64_t *x, const uint64_t *panels, const uint8_t *columns, const bl_conv2d *shape,                      \
-       const int32_t *threshold, uint64_t *out, uint8_t *scratch),                                                     \
-      (x, panels, columns, shape, threshold, out, scratch))
+      (planes, bits, panels, recoded, m, k, words, n, accumulate, out, scratch))
+
+#define BL_XNOR_KERNELS(X) BL_MATMUL_KERNELS(X) BL_CONV2D_KERNELS(X) BL_PLANES_KERNELS(X)
 
 #define BL_PRODUCT_GRADIENT_KERNELS(X)                                                                                 \
     X(grad_input, (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),        \
@@ -352,13 +303,13 @@
 
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
-    BL_XNOR_KERNELS(X) BL_PANEL_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                               \
+    BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                                                   \
     BL_NORM_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)                \
     BL_POOL_KERNELS(X) BL_BIT_POOL_KERNELS(X) BL_ARRAY_KERNELS(X) BL_COPY_KERNELS(X) BL_SCALE_KERNELS(X)               \
     BL_REAL_KERNELS(X)
 
 /* Those and what a variant has for itself. */
-#define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_RECODED_KERNELS(X)
+#define BL_ALL_KERNELS(X) BL_KERNELS(X) BL_RECODING_KERNELS(X)
 
 #define BL_UNWRAP(...) __VA_ARGS__
 

@@ -115,7 +115,8 @@ class Machine:
         slots, pointers = program.slots(kernel, found), list(_pointed_at(found))
         written = [arguments[position] for position in TABLE[kernel].writes]
         results = []
-        message = [struct.pack("<q", len(kernel)), kernel.encode()]
+        function = TABLE[kernel].function.encode()
+        message = [struct.pack("<q", len(function)), function]
         message += [struct.pack("<qqq", self.names.index(variant), len(slots) // 8, len(pointers)), slots]
         for slot, memory, first, array in pointers:
             is_result = any(array is each for each in written)

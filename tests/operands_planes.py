@@ -52,7 +52,7 @@ def split_columns(rng, size, dtype):
 
 
 @operands(PRODUCTS, WIDTHS)
-def planes_matmul_panels(rng, size, dtype):
+def planes_matmul(rng, size, dtype):
     m, k, n = size
     g, b = codes(rng, dtype, m, n), words(rng, k, n)
     g[rng.random(m) < 0.1] = g.min(initial=0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
+
 import numpy as np
 from cases import CONVOLUTIONS, PRODUCTS, Conv, bits, thresholds
 from guards import filled
@@ -9,19 +12,20 @@ from making import operands, panels
 
 from bitlearn.bits import WORD, words_for
 
-_SUMS = (np.int16, np.int32, np.float32)
+#: Whether the right operand is laid out as panels.
+_LAYOUTS = (False, True)
 
 
-@operands(PRODUCTS)
+def laid_out(words: np.ndarray, in_panels: bool) -> np.ndarray:
+    """Return rows or kernels as the right operand of a product."""
+    return panels(words) if in_panels else words.reshape(len(words), math.prod(words.shape[1:]))
+
+
+@operands(PRODUCTS, _LAYOUTS)
 def xnor_matmul_sign(rng, size, dtype):
     m, k, n = size
-    return bits(rng, m, n), bits(rng, k, n), n, thresholds(rng, k), filled((m, words_for(k)), WORD)
-
-
-@operands(PRODUCTS)
-def xnor_matmul_sign_panels(rng, size, dtype):
-    a, b, *rest = xnor_matmul_sign(rng, size, dtype)
-    return a, panels(b), *rest
+    b = laid_out(bits(rng, k, n), dtype)
+    return bits(rng, m, n), b, n, thresholds(rng, k), filled((m, words_for(k)), WORD)
 
 
 def images(rng, case: Conv) -> np.ndarray:
@@ -36,25 +40,13 @@ def geometry(rng, case: Conv) -> tuple:
     return case.n, case.stride, case.padding, int(rng.integers(-1, 2))
 
 
-@operands(CONVOLUTIONS, _SUMS)
+@operands(CONVOLUTIONS, tuple(product(_LAYOUTS, (np.int16, np.int32, np.float32))))
 def xnor_conv2d(rng, case, dtype):
-    out = filled((case.batch, *case.out, case.k), dtype)
-    return images(rng, case), kernels(rng, case), *geometry(rng, case), out
+    out = filled((case.batch, *case.out, case.k), dtype[1])
+    return images(rng, case), laid_out(kernels(rng, case), dtype[0]), case.kernel, *geometry(rng, case), out
 
 
-@operands(CONVOLUTIONS)
+@operands(CONVOLUTIONS, _LAYOUTS)
 def xnor_conv2d_sign(rng, case, dtype):
-    out = filled((case.batch, *case.out, words_for(case.k)), WORD)
-    return images(rng, case), kernels(rng, case), *geometry(rng, case), thresholds(rng, case.k), out
-
-
-@operands(CONVOLUTIONS, _SUMS)
-def xnor_conv2d_panels(rng, case, dtype):
-    x, w, *rest = xnor_conv2d(rng, case, dtype)
-    return x, panels(w), case.kernel, *rest
-
-
-@operands(CONVOLUTIONS)
-def xnor_conv2d_sign_panels(rng, case, dtype):
-    x, w, *rest = xnor_conv2d_sign(rng, case, dtype)
-    return x, panels(w), case.kernel, *rest
+    w, out = laid_out(kernels(rng, case), dtype), filled((case.batch, *case.out, words_for(case.k)), WORD)
+    return images(rng, case), w, case.kernel, *geometry(rng, case), thresholds(rng, case.k), out

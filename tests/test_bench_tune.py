@@ -66,7 +66,7 @@ def test_what_a_rule_loses():
 
 
 def test_a_header_is_read_as_it_was_written():
-    found = {("grad_input", "INT8"): Rule(16, 32, 64, 2**22), ("xnor_matmul_panels", "UINT64"): Rule(NEVER, 0, 0, 0)}
+    found = {("grad_input", "INT8"): Rule(16, 32, 64, 2**22), ("xnor_matmul", "UINT64"): Rule(NEVER, 0, 0, 0)}
     source = "Measured on a processor, " + "at length, " * 20 + "and well."
     text = rules.write(found, source)
     assert rules.read(text) == (found, source)

@@ -67,10 +67,10 @@ def test_a_kernel_that_does_not_choose():
 
 def test_every_kernel_on_tiles_chooses():
     for kernel in KERNELS:
-        on_tiles = lib.bl_variant_implements(0, kernel.encode())
-        assert lib.bl_variant_implements(lib.BL_CHOICE, kernel.encode()) == on_tiles
+        on_tiles, function = cext.implements(0, kernel), cext.row_of(kernel).function
+        assert cext.implements(lib.BL_CHOICE, kernel) == on_tiles
         if on_tiles:
-            assert any(name == kernel for name, _ in RULES) or not RULES
+            assert any(name == function for name, _ in RULES) or not RULES
     assert cext._names()[:2] == [TILES, BITS]
 
 
@@ -104,18 +104,12 @@ def test_without_tiles_nothing_chooses():
             assert lookup(kernel) is cext.VARIANTS[TILES][kernel]
 
 
-def test_products_of_many_rows_are_asked_for_on_panels():
-    for kernel in ("xnor_matmul", "xnor_matmul_sign", "xnor_conv2d", "xnor_conv2d_sign", "hamming"):
-        for rows, runs in ((15, kernel), (16, f"{kernel}_panels")):
-            assert bl.which(kernel, shape=(rows, 64, 64)) == bl.which(runs, shape=(rows, 64, 64))
-
-
 @needs_tiles
 @pytest.mark.parametrize("kernel", cext.CHOOSING)
 def test_which_with_a_shape(kernel):
-    kind = "UINT64" if kernel.endswith("_panels") else "INT8"
+    kind, function = "UINT64" if kernel in cext.PRODUCTS else "INT8", cext.row_of(kernel).function
     for sizes in (SMALL, LARGE, (1, 1024, 1024)):
-        expected = TILES if RULES[kernel, kind].pays(sizes) else BITS
+        expected = TILES if RULES[function, kind].pays(sizes) else BITS
         assert bl.which(kernel, shape=sizes) == expected
     assert bl.which(kernel) == TILES
     for variant in (TILES, BITS, "reference"):
@@ -158,7 +152,7 @@ def test_the_results_are_those_of_either_variant(sizes, rng):
 
 
 @needs_tiles
-@pytest.mark.skipif("xnor_matmul_panels" not in cext.CHOOSING, reason="products of bits have no tiles")
+@pytest.mark.skipif("xnor_matmul" not in cext.CHOOSING, reason="products of bits have no tiles")
 def test_columns_are_recoded_for_counted_bits_alone(rng):
     def words(rows, n):
         return bl.pack(rng.normal(size=(rows, n)))

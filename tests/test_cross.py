@@ -27,6 +27,8 @@ import test_kernels_quantize
 import test_kernels_updates
 from machines import CSRC, SUPPORTED, TARGETS, Machine
 
+from bitlearn.backends.table import TABLE
+
 MODULES = (
     test_kernels,
     test_kernels_arrays,
@@ -77,7 +79,7 @@ def cases():
         for name, function in vars(module).items()
         if name.startswith("test_")
         for kernel, arguments in combinations(function)
-        if f"void bl_{kernel}(" in CONTRACT and not is_repeated(arguments)
+        if f"void bl_{TABLE[kernel].function}(" in CONTRACT and not is_repeated(arguments)
     ]
 
 
@@ -101,7 +103,7 @@ def test_kernel(machine, function, kernel, arguments, rng, monkeypatch):
     if "rng" in inspect.signature(function).parameters:
         arguments = {**arguments, "rng": rng}
     variants = ON_ARM if machine.on_arm else EMULATED
-    having = [variant for variant in variants if kernel in machine.kernels.get(variant, [])]
+    having = [variant for variant in variants if TABLE[kernel].function in machine.kernels.get(variant, [])]
     if not having:
         pytest.skip(f"{' and '.join(variants)} leave it to others, or want another processor")
     for variant in having:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from cases import CONVOLUTIONS, tails_are_zero, words
 from guards import around, check_exactly, filled, rivals, specified
+from operands_products import laid_out
 
 from bitlearn.bits import WORD, words_for
 
 
 def operands(rng, case):
     x, w = words(rng, case.batch, *case.image, case.n), words(rng, case.k, *case.kernel, case.n)
-    return (x, w, case.n, case.stride, case.padding)
+    return (x, laid_out(w, False), case.kernel, case.n, case.stride, case.padding)
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d"))

@@ -45,7 +45,7 @@ def test_pack_panels(kernel, variant, rng):
             check_exactly(kernel, variant, (b, filled((panel_words(k, words_for(n)),), WORD)))
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming_panels", "xnor_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming", "xnor_matmul"))
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
 def test_products(kernel, variant, dtype, rng):
     for m, k, n in SHAPES:
@@ -53,13 +53,13 @@ def test_products(kernel, variant, dtype, rng):
         check_exactly(kernel, variant, (a, panels(b), n, filled((m, k), dtype)))
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming_panels", "xnor_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("hamming", "xnor_matmul"))
 def test_more_than_stays_in_a_cache(kernel, variant, rng):
     for m, k, n in STRIPS:
         check_exactly(kernel, variant, (words(rng, m, n), panels(words(rng, k, n)), n, filled((m, k), np.int32)))
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_sign"))
 def test_xnor_matmul_sign_panels(kernel, variant, rng):
     for m, k, n in [*SHAPES, *STRIPS[:2]]:
         a, b = signs(rng, m, n), signs(rng, k, n)
@@ -68,7 +68,7 @@ def test_xnor_matmul_sign_panels(kernel, variant, rng):
         assert tails_are_zero(check_exactly(kernel, variant, arguments), k)
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_matmul"))
 @pytest.mark.parametrize(("dtype", "n"), [(np.int16, 2**15 - 1), (np.int32, 2**18 + 1), (np.float32, 2**18 + 1)])
 def test_longest_rows(kernel, variant, dtype, n, rng):
     # All equal and all different give the largest magnitudes that a result and its partial sums can have.
@@ -77,11 +77,11 @@ def test_longest_rows(kernel, variant, dtype, n, rng):
     b = np.stack([a[0], -a[0], a[1], -a[1]])
     out = check_exactly(kernel, variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
     assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([n, -n], [n, -n])
-    out = check_exactly("hamming_panels", variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
+    out = check_exactly("hamming", variant, (packed(a), panels(packed(b)), n, filled((3, 4), dtype)))
     assert (out[0, :2].tolist(), out[1, 2:].tolist()) == ([0, n], [0, n])
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d_panels", "xnor_conv2d_sign_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("xnor_conv2d", "xnor_conv2d_sign"))
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_convolutions(kernel, variant, pad_value, rng):
     for number, case in enumerate([*CONVOLUTIONS, *LARGER, *WINDOWS]):
@@ -89,11 +89,11 @@ def test_convolutions(kernel, variant, pad_value, rng):
         fixed = (x, panels(w.reshape(case.k, -1) if case.k else w.reshape(0, int(np.prod(w.shape[1:])))), case.kernel)
         fixed = (*fixed, case.n, case.stride, case.padding, pad_value)
         shape = (case.batch, *case.out)
-        if kernel == "xnor_conv2d_panels":
+        if kernel == "xnor_conv2d":
             dtype = (np.int16, np.int32, np.float32)[number % 3]
             check_exactly(kernel, variant, (*fixed, filled((*shape, case.k), dtype)))
         else:
             dots = np.zeros((*shape, case.k), dtype=np.int64)
-            (dots,) = specified("xnor_conv2d_panels", (*fixed, dots))
+            (dots,) = specified("xnor_conv2d", (*fixed, dots))
             out = filled((*shape, words_for(case.k)), WORD)
             assert tails_are_zero(check_exactly(kernel, variant, (*fixed, around(dots), out)), case.k)

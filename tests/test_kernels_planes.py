@@ -37,16 +37,16 @@ def test_every_value(kernel, variant, bits):
     np.testing.assert_array_equal(outside == 0, inside)
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("planes_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("planes_matmul"))
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_products(kernel, variant, bits, accumulate, rng):
     for size in [*PRODUCTS, *TILES, (18, 5, 64 * 65)]:
-        *inputs, _, start = operands.planes_matmul_panels(rng, size, bits)
+        *inputs, _, start = operands.planes_matmul(rng, size, bits)
         check_exactly(kernel, variant, (*inputs, accumulate, start))
 
 
-@pytest.mark.parametrize(("kernel", "variant"), rivals("planes_matmul_panels"))
+@pytest.mark.parametrize(("kernel", "variant"), rivals("planes_matmul"))
 @pytest.mark.parametrize("bits", [1, 4, 8])
 @pytest.mark.parametrize("n", [64 * 63, 64 * 64, 64 * 64 + 1, 64 * 1023, 64 * 1023 + 1])
 def test_largest_sums(kernel, variant, bits, n, rng):

@@ -75,7 +75,7 @@ def test_parts_of_a_product_of_recoded_columns(variant, dtype, parts, rng):
     a, b = (rng.integers(0, 2**64, size=(rows, 3), dtype=np.uint64) for rows in (135, 33))
     a[:, 2] &= np.uint64(1)
     b[:, 2] &= np.uint64(1)
-    product = bl.pack_weights(b, 129).product(cext.VARIANTS[variant]["xnor_matmul_panels"])
+    product = bl.pack_weights(b, 129).product(cext.VARIANTS[variant]["xnor_matmul"])
     found, expected = np.empty((135, 33), dtype), np.empty((135, 33), dtype)
     function, arguments = product.call((a, 129, found), parts)
     assert function.kernel == "xnor_matmul_recoded"

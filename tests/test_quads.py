@@ -32,26 +32,27 @@ def recoding(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.parametrize("kernel", ["hamming", "xnor_matmul"])
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
-def test_products(recoding, dtype, rng):
-    panels.test_products("xnor_matmul_panels", recoding, dtype, rng)
+def test_products(recoding, kernel, dtype, rng):
+    panels.test_products(kernel, recoding, dtype, rng)
 
 
 def test_signs(recoding, rng):
-    panels.test_xnor_matmul_sign_panels("xnor_matmul_sign_panels", recoding, rng)
+    panels.test_xnor_matmul_sign_panels("xnor_matmul_sign", recoding, rng)
 
 
 @pytest.mark.parametrize("n", [64 * 63, 64 * 63 + 1, 64 * 64 + 5, 2**15 - 1, 64 * 1023, 64 * 1023 + 1])
 def test_long_rows_and_those_past_the_limit(recoding, n, rng):
-    panels.test_longest_rows("xnor_matmul_panels", recoding, np.int32, n, rng)
+    panels.test_longest_rows("xnor_matmul", recoding, np.int32, n, rng)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_planes(recoding, bits, rng):
-    planes.test_products("planes_matmul_panels", recoding, bits, True, rng)
+    planes.test_products("planes_matmul", recoding, bits, True, rng)
 
 
-@pytest.mark.parametrize("kernel", ["xnor_conv2d_panels", "xnor_conv2d_sign_panels"])
+@pytest.mark.parametrize("kernel", ["xnor_conv2d", "xnor_conv2d_sign"])
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_convolutions(recoding, kernel, pad_value, rng):
     panels.test_convolutions(kernel, recoding, pad_value, rng)
@@ -87,13 +88,12 @@ def test_the_form_of_a_product():
     assert cext.lib.BL_ROWS_WORTH_PANELS == ROWS_WORTH_PANELS
     for variant in VARIANTS:
         with bl.use_backend(variant):
-            for kernel in ("xnor_matmul", "xnor_matmul_sign", "planes_matmul", "xnor_conv2d", "xnor_conv2d_sign"):
+            for kernel in cext.PRODUCTS:
                 assert forms(kernel, 3, True) == [*once, "recoded"]
                 assert forms(kernel, 3, False) == kept + ["recoded"] * 5
                 assert forms(kernel, 1023, True)[-1] == "recoded"
                 assert forms(kernel, 1024, True)[-1] == "panels"
                 assert forms(kernel, 4097, True)[-1] == ("words" if "conv2d" in kernel else "panels")
-            assert forms("hamming", 3, False) == ["panels"] * 6
     for backend in ("cext:portable", "reference"):
         with bl.use_backend(backend):
             assert forms("xnor_matmul", 3, True) == [*once, "panels"]

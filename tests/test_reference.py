@@ -39,7 +39,7 @@ def products(rng, n=2**13):
         "grad_input": (g, b, n, np.empty((48, n), np.int32)),
         "grad_weight": (g, a, n, 0, False, np.empty((40, n), np.int32)),
         "grad_weight_sign": (g, a, n, 0, np.zeros(40, np.int64), b, np.empty_like(b)),
-        "planes_matmul_panels": (planes, panels(b), n, False, np.empty((48, 40), np.int32)),
+        "planes_matmul": (planes, panels(b), n, False, np.empty((48, 40), np.int32)),
         "unpack": (a, n, np.empty((48, n), np.int8)),
         "popcount": (a[None], np.empty((1, 48), np.int64)),
         "split_planes": (
@@ -54,10 +54,10 @@ def products(rng, n=2**13):
 def convolutions(rng, batch=200, n=70, k=9):
     x, w = words(rng, batch, 8, 8, n), words(rng, k, 3, 3, n)
     g = rng.integers(-9, 9, size=(batch, 6, 6, k)).astype(np.int8)
-    fixed, maps = (n, (1, 1), (0, 0), 0), (batch, 6, 6)
+    fixed, maps, kernels = (n, (1, 1), (0, 0), 0), (batch, 6, 6), (w.reshape(k, -1), (3, 3))
     return {
-        "xnor_conv2d": (x, w, *fixed, np.empty((*maps, k), np.int32)),
-        "xnor_conv2d_sign": (x, w, *fixed, np.zeros(k, np.int32), np.empty((*maps, words_for(k)), np.uint64)),
+        "xnor_conv2d": (x, *kernels, *fixed, np.empty((*maps, k), np.int32)),
+        "xnor_conv2d_sign": (x, *kernels, *fixed, np.zeros(k, np.int32), np.empty((*maps, words_for(k)), np.uint64)),
         "conv2d_grad_input": (g, w, *fixed[:3], np.empty((batch, 8, 8, n), np.int32)),
         "conv2d_grad_weight": (g, x, *fixed, 0, False, np.empty((k, 3, 3, n), np.int32)),
         "conv2d_grad_weight_sign": (g, x, *fixed, 0, np.zeros(k, np.int64), w, np.empty_like(w)),
@@ -74,7 +74,7 @@ def test_memory(made, rng, monkeypatch):
         tracemalloc.stop()
         # A sum of gradients is formed beside its result, in 8 bytes a value.
         more = 3 * arguments[-1].nbytes if "grad" in kernel else 0
-        more += sum(each.nbytes for each in arguments if kernel.endswith("panels") and isinstance(each, np.ndarray))
+        more += sum(each.nbytes for each in arguments if kernel == "planes_matmul" and isinstance(each, np.ndarray))
         assert peak < MOST + more, (kernel, peak)
 
 

@@ -37,20 +37,10 @@ class Case:
     operands: dict[str, np.ndarray] = field(repr=False)
     read: Callable[[Any], np.ndarray] = np.asarray
 
-    @property
-    def runs(self) -> str:
-        """The kernel of the registry that does the work."""
-        return runs(self.kernel, self.form)
-
     def answered_by(self, answer: object) -> bool:
         """Say whether an answer of ours is right in every bit."""
         found = self.read(answer)
         return found.dtype == self.expected.dtype and np.array_equal(found, self.expected)
-
-
-def runs(kernel: str, form: str) -> str:
-    """Return the kernel of the registry that does the work of a public one on operands in a form."""
-    return f"{kernel}_panels" if form == "prepared" else kernel
 
 
 def signs(rng: np.random.Generator, *shape: int) -> np.ndarray:

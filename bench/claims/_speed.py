@@ -45,11 +45,11 @@ def ours(case: Case, backend: str, name: str | None = None) -> Contender:
     """
     try:
         with bl.use_backend(backend):
-            variant = bl.which(case.runs)
+            variant = bl.which(case.kernel)
     except ValueError as error:
         raise NotHere(str(error)) from error
     if variant != backend and variant.split(":")[0] != backend:
-        raise NotHere(f"{case.runs} has no version of its own on {backend} here")
+        raise NotHere(f"{case.kernel} has no version of its own on {backend} here")
     (contender,), _ = runner.ours(case, [variant])
     return replace(contender, name=name or f"{case.kernel} on {backend}", within=partial(bl.use_backend, backend))
 

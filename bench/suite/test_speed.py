@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import bitlearn as bl
 from bitlearn.bench import harness, kernels, rivals, runner
-from bitlearn.bench.cases import Case, runs
+from bitlearn.bench.cases import Case
 from bitlearn.bench.kernels import Place
 from bitlearn.ops.dispatch import implementing
 
@@ -29,7 +29,7 @@ case_at = lru_cache(maxsize=1)(kernels.case)
 def contenders() -> Iterator[object]:
     """Yield the place and the name of each contender, without making operands."""
     for place in kernels.places(shapes=SHAPES):
-        names = implementing(runs(place.kernel, place.form))
+        names = implementing(place.kernel)
         names += [rival.NAME for rival in rivals.load() if runner.does(rival, place.kernel, place.form)]
         for name in names:
             yield pytest.param(place, name, id=f"{place.kernel}-{place.form}-{'x'.join(map(str, place.shape))}-{name}")

@@ -24,7 +24,6 @@ import numpy as np
 
 from bitlearn.backends.reference import KERNELS as _SPECIFICATION
 from bitlearn.errors import brief
-from bitlearn.panels import ROWS_WORTH_PANELS
 
 Kernel = Callable[..., None]
 
@@ -161,7 +160,7 @@ def forget() -> None:
 
 
 class Bound:
-    """A kernel on panels with its panels bound: called with the arguments around them.
+    """A product with the panels of its right operand bound: called with the arguments around them.
 
     Parameters
     ----------
@@ -184,14 +183,14 @@ class Bound:
         return self.function, (left, self.panels, *rest)
 
 
-def bound(function: Kernel, panels: np.ndarray, rows: int | None = None) -> Kernel:
-    """Return a kernel on panels with its panels bound: a function of the arguments around them.
+def bound(function: Kernel, panels: np.ndarray, once: bool = False) -> Kernel:
+    """Return a product with the panels of its right operand bound: a function of the arguments around them.
 
     A backend whose kernels look at an array before they use it, or lay it out their own way, offers
-    ``function.bind(panels, rows)``: for products of `rows` rows in all, or for as many as may come. Its result has
-    ``nbytes()``, the bytes that it keeps beside the panels, and `Bound`'s ``call``.
+    ``function.bind(panels, once)``: for one product, or for as many as may come. Its result has ``nbytes()``, the bytes
+    that it keeps beside the panels, and `Bound`'s ``call``.
     """
-    return function.bind(panels, rows) if hasattr(function, "bind") else Bound(function, panels)
+    return function.bind(panels, once) if hasattr(function, "bind") else Bound(function, panels)
 
 
 def implementing(kernel: str) -> list[str]:
@@ -239,10 +238,7 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     sizes = shape if isinstance(shape, (tuple, list)) else ()
     if len(sizes) != 3 or not all(isinstance(size, (int, np.integer)) and 0 <= size < 2**63 for size in sizes):
         raise ValueError(f"shape must be three sizes (M, N, n), got {brief(shape)}")
-    # A product of so many rows is run on panels.
-    on_panels = f"{kernel}_panels"
-    runs = on_panels if shape[0] >= ROWS_WORTH_PANELS and on_panels in KERNELS else kernel
-    variant, function = _resolve(runs, current())
+    variant, function = _resolve(kernel, current())
     return function.at(shape) if hasattr(function, "at") else variant
 
 

@@ -21,7 +21,7 @@ An array is declared by its types, and by its shape in named sizes that all of a
 ``"int32|int64|float32[m, n] by g"``
     of the type that stands where g has its own;
 ``"panels[k, n]"``
-    k rows of n values as column panels (`bitlearn.panels`).
+    k rows of n values as column panels (`bitlearn.panels`): one axis, where ``"bits|panels[k, n]"`` has two or one.
 
 Any other argument is a number or a tuple of them. One that has the name of a size is that size; of one that is not, the
 values may be given by which it is tried and compiled ahead, as in ``half=(False, True)``.
@@ -132,6 +132,14 @@ class Kernel:
         The position of the number of the first row, where the kernel is told: a range's is counted from it.
     work : callable
         ``work(*arguments)``: operations on a word, about, that a row takes.
+    function : str
+        What its function in C is called, behind ``bl_``.
+    fixed : dict of str to int or tuple
+        Arguments of that function which are always the same.
+    scratch : int or None
+        The position of an array (threads, bytes) of which each thread takes a row.
+    parts_a_thread : int
+        Into how many parts the rows are cut for each thread.
     """
 
     name: str
@@ -143,6 +151,10 @@ class Kernel:
     rows: tuple[int, ...]
     first: int | None
     work: Callable[..., int]
+    function: str
+    fixed: dict[str, Any]
+    scratch: int | None = None
+    parts_a_thread: int = 1
 
     @cached_property
     def sizes(self) -> tuple[str, ...]:
@@ -154,45 +166,14 @@ class Kernel:
 TABLE: dict[str, Kernel] = {}
 
 
-def described(
-    name: str,
-    specification: Callable[..., None] | None,
-    parameters: tuple[str, ...],
-    writes: str,
-    split: str | None,
-    work: Callable[..., int] | None,
-    arguments: dict[str, str | tuple],
-    row: type[Kernel] = Kernel,
-    **more: Any,
-) -> Any:
-    """Return a row as `kernel` enters it in the table, of the class `row`."""
-    arrays = _declared(arguments, parameters)
-    if unknown := arguments.keys() - set(parameters):
-        raise TypeError(f"{name} has no argument {', '.join(sorted(unknown))}")
-    rows = tuple(
-        position for position, each in enumerate(parameters) if each in arrays and split in arrays[each].axes[0]
-    )
-
-    def passes_over_a_row(*given: Any) -> int:
-        array = given[rows[0]]
-        return WORK_OF_A_VALUE * array[:1].size
-
-    return row(
-        name,
-        specification,
-        parameters,
-        arrays,
-        {each: values for each, values in arguments.items() if isinstance(values, tuple)},
-        tuple(parameters.index(each) for each in writes.split()),
-        rows,
-        parameters.index("first") if "first" in parameters and rows else None,
-        work or passes_over_a_row,
-        **more,
-    )
-
-
 def kernel(
-    *, writes: str = "out", split: str | None = None, work: Callable[..., int] | None = None, **arguments: Any
+    *,
+    writes: str = "out",
+    split: str | None = None,
+    work: Callable[..., int] | None = None,
+    function: str | None = None,
+    fixed: dict[str, Any] | None = None,
+    **arguments: Any,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that enters a kernel's specification in the table.
 
@@ -205,6 +186,10 @@ def kernel(
         is called `first`, it is the number of their first row.
     work : callable, optional
         By default four operations for each value in a row of the first array that is split.
+    function : str, optional
+        The function of C that it is one use of, by default its namesake's.
+    fixed : dict, optional
+        What that function is given for arguments which the kernel has not.
     **arguments : str or tuple
         The declaration of each array, and values of other arguments.
 
@@ -214,9 +199,31 @@ def kernel(
         It enters a function in `TABLE`, and returns it as it is.
     """
 
-    def enter(function: Callable[..., None]) -> Callable[..., None]:
-        parameters = tuple(inspect.signature(function).parameters)
-        TABLE[function.__name__] = described(function.__name__, function, parameters, writes, split, work, arguments)
-        return function
+    def enter(specification: Callable[..., None]) -> Callable[..., None]:
+        name, parameters = specification.__name__, tuple(inspect.signature(specification).parameters)
+        arrays = _declared(arguments, parameters)
+        if unknown := arguments.keys() - set(parameters):
+            raise TypeError(f"{name} has no argument {', '.join(sorted(unknown))}")
+        rows = tuple(
+            position for position, each in enumerate(parameters) if each in arrays and split in arrays[each].axes[0]
+        )
+
+        def passes_over_a_row(*given: Any) -> int:
+            return WORK_OF_A_VALUE * given[rows[0]][:1].size
+
+        TABLE[name] = Kernel(
+            name,
+            specification,
+            parameters,
+            arrays,
+            {each: values for each, values in arguments.items() if isinstance(values, tuple)},
+            tuple(parameters.index(each) for each in writes.split()),
+            rows,
+            parameters.index("first") if "first" in parameters and rows else None,
+            work or passes_over_a_row,
+            function or name,
+            fixed or {},
+        )
+        return specification
 
     return enter

@@ -116,7 +116,7 @@ def rows_of(program: Program) -> list[Row]:
 
 def _kept_by_kernels() -> int:
     """Return the bytes that the threads keep for large products, where those run on the tile unit."""
-    if which("xnor_matmul_panels", shape=(4096, 4096, 4096)) != "cext:amx":
+    if which("xnor_matmul", shape=(4096, 4096, 4096)) != "cext:amx":
         return 0
     each = attribute("cext", "TILES_SCRATCH")
     assert isinstance(each, int)

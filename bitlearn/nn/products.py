@@ -17,8 +17,6 @@ from bitlearn.threads import get_num_threads
 
 #: Windows of first-layer images are formed for so many values at a time, which bounds the scratch of a step.
 WINDOW_VALUES = 2**18
-#: So many pixels of a convolution are worked on at a time where its kernels are recoded (BL_QUADS_PIXELS).
-_PIXELS = 48
 
 
 def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
@@ -66,25 +64,20 @@ class Operand:
             self._recoded = self.step.prepared("recode_panels", "packed W", shape, np.uint8, panels, k, words)
         return self._recoded
 
-    def _form(self, kernel: str, rows: int, n: int) -> str:
-        """The form for products of so many rows in all."""
+    def _run(self, kernel: str, left: Array, rest: tuple, rows: int, n: int) -> None:
+        """Record a product of so many rows in all, of n values, with the weights in the form that is the fastest."""
         k, words = self.words.shape
-        return product_form(kernel, rows, k, words, n, once=not self.step.lasting)
-
-    def _scratch(self, rows: int, words: int) -> Array:
-        return self.step.empty("scratch", (get_num_threads(), recoded_scratch(rows, words)), np.uint8)
+        form = product_form(kernel, rows, k, words, n, once=not self.step.lasting)
+        if form == "recoded":
+            room = recoded_scratch(0 if "conv2d" in kernel else rows, words)
+            scratch = self.step.empty("scratch", (get_num_threads(), room), np.uint8)
+            self.step.run(f"{kernel}_recoded", left, self.panels, self.recoded, *rest[:-1], scratch, rest[-1])
+        else:
+            self.step.run(kernel, left, self.words if form == "words" else self.panels, *rest)
 
     def matmul(self, x: Array, n: int, rest: Sequence[Any], out: Array) -> None:
         """Record the product of rows of bits with the weights; `rest` are thresholds where its signs are wanted."""
-        kernel = "xnor_matmul_sign" if rest else "xnor_matmul"
-        form = self._form(kernel, len(x), n)
-        if form == "words":
-            self.step.run(kernel, x, self.words, n, *rest, out)
-        elif form == "panels":
-            self.step.run(f"{kernel}_panels", x, self.panels, n, *rest, out)
-        else:
-            scratch = self._scratch(len(x), x.shape[1])
-            self.step.run(f"{kernel}_recoded", x, self.recoded, n, *rest, scratch, out)
+        self._run("xnor_matmul_sign" if rest else "xnor_matmul", x, (n, *rest, out), len(x), n)
 
     def conv2d(
         self,
@@ -99,14 +92,4 @@ class Operand:
     ) -> None:
         """Record the convolution of images of bits; `windows` are stride, padding and pad value."""
         kernel = "xnor_conv2d_sign" if rest else "xnor_conv2d"
-        k, words = self.words.shape
-        form = self._form(kernel, pixels, n * math.prod(kernel_size))
-        if form == "words":
-            w = self.words.reshape(k, *kernel_size, words // max(math.prod(kernel_size), 1))
-            self.step.run(kernel, x, w, n, *windows, *rest, out)
-        elif form == "panels":
-            self.step.run(f"{kernel}_panels", x, self.panels, kernel_size, n, *windows, *rest, out)
-        else:
-            scratch = self._scratch(_PIXELS, words)
-            operands = (x, self.panels, self.recoded, kernel_size, n, *windows)
-            self.step.run(f"{kernel}_recoded", *operands, *rest, scratch, out)
+        self._run(kernel, x, (kernel_size, n, *windows, *rest, out), pixels, n * math.prod(kernel_size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +11,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import bound, lookup, run
 from bitlearn.ops.matmul import RESULT_TYPES
-from bitlearn.ops.weights import PackedWeights, operand, panels_of
-from bitlearn.panels import ROWS_WORTH_PANELS, WINDOW_WORDS
+from bitlearn.ops.weights import PackedWeights, multiply, operand
 
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | Literal["same"]
@@ -81,20 +78,10 @@ def _convolve(
     rest: tuple,
     threads: int | None,
 ) -> None:
-    """Run a kernel on panels where they fit and pay, else on the words as they lie; `rest` ends in the result."""
-    fixed = (n, windows.stride, windows.padding, windows.pad_value, *rest)
+    """Convolve; `rest` ends in the result."""
+    geometry = (n, windows.stride, windows.padding, windows.pad_value)
     pixels = len(images) * windows.out_size[0] * windows.out_size[1]
-    if math.prod(kernels.shape[1:]) <= WINDOW_WORDS:
-        function = None
-        if isinstance(kernels, PackedWeights):
-            function = kernels.product(lookup(f"{kernel}_panels"))
-        elif pixels >= ROWS_WORTH_PANELS:
-            function = bound(lookup(f"{kernel}_panels"), panels_of(kernels), pixels)
-        if function:
-            run(function, (images, kernels.shape[1:3], *fixed), threads=threads)
-            return
-    words = kernels.words() if isinstance(kernels, PackedWeights) else kernels
-    run(kernel, (images, words, *fixed), threads=threads)
+    multiply(kernel, images, kernels, (kernels.shape[1:3], *geometry, *rest), pixels, threads)
 
 
 def xnor_conv2d(

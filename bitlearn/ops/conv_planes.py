@@ -40,7 +40,7 @@ def input_values(
             run("transpose_bits", (np.ascontiguousarray(kernels[:, i, j]), n, tap))
             flipped[:, kh - 1 - i, kw - 1 - j] = tap
     depth = kh * kw * words_for(channels)
-    product = bound(lookup("planes_matmul_panels"), panels_of(flipped.reshape(n, depth)), bits * batch * height * width)
+    product = bound(lookup("planes_matmul"), panels_of(flipped.reshape(n, depth)), once=True)
     padding = kh - 1 - windows.padding[0], kw - 1 - windows.padding[1]
     step = max(16, _WINDOWS * resolve(threads) // (bits * max(depth, 1)) // 16 * 16)
 
@@ -118,8 +118,7 @@ class WeightPlanes:
                 for j in range(kw):
                     seen = canvas[:, i : i + down * out_h : down, j : j + right * out_w : right]
                     seen = _pixels(seen[:, :out_h, :out_w])
-                    rows = chunk.shape[0] * chunk.shape[1]
-                    planes.product_with(seen, self.n, rows, self.threads)(chunk, False, sums)
+                    planes.product_with(seen, self.n, self.threads)(chunk, False, sums)
                     if index == 0 and given_back is not None:
                         sums += given_back[i, j][:, None]
                     if accumulate or index > 0:

@@ -159,14 +159,13 @@ def product_form(kernel: str, rows: int, k: int, words: int, n: int, once: bool)
     Parameters
     ----------
     kernel : str
-        Such as `xnor_matmul`, without what names a form.
     rows, k, words, n : int
         The rows of the product, its columns, and the words and values that a row holds; of a convolution its pixels,
         kernels, and the words and values of a window.
     once : bool
         Whether the operand is laid out for this product alone.
     """
-    function = lookup(f"{kernel}_panels")
+    function = lookup(kernel)
     if in_c(function):
         return _of_c("product_form")(function.variant, kernel, rows, k, words, n, once)  # type: ignore[attr-defined]
     fits = "conv2d" not in kernel or words <= WINDOW_WORDS
@@ -186,7 +185,7 @@ def planes_pay(bits: int, rows: int, depth: int, columns: int, taps: int = 1, *,
     passes : int
         How often the sums are passed over after their product.
     """
-    function = lookup("planes_matmul_panels")
+    function = lookup("planes_matmul")
     if not in_c(function):
         return False
     return bool(_of_c("planes_pay")(function.variant, bits, rows, depth, columns, taps, passes))  # type: ignore[attr-defined]
@@ -198,5 +197,8 @@ def recoded_bytes(k: int, words: int) -> int:
 
 
 def recoded_scratch(rows: int, words: int) -> int:
-    """Return the bytes of scratch that a thread needs in a product of so many rows with recoded columns."""
+    """Return the bytes of scratch that a thread needs in a product of so many rows with recoded columns.
+
+    A convolution, which works on some pixels at a time, has 0 rows here.
+    """
     return _of_c("recoded_scratch")(rows, words)

@@ -9,31 +9,21 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import bound, chosen, lookup, run
-from bitlearn.ops.weights import PackedWeights, operand, panels_of
-from bitlearn.panels import ROWS_WORTH_PANELS
+from bitlearn.ops.dispatch import chosen, lookup
+from bitlearn.ops.weights import PackedWeights, multiply, operand
 from bitlearn.threads import resolve
 
 RESULT_TYPES = (np.int16, np.int32, np.float32)
-
-_ON_PANELS = {kernel: f"{kernel}_panels" for kernel in ("hamming", "xnor_matmul", "xnor_matmul_sign")}
 
 
 def _product(
     kernel: str, a: np.ndarray, b: np.ndarray | PackedWeights, rest: tuple, out: np.ndarray, threads: int | None
 ) -> None:
-    """Run a kernel on panels where there are some, or where they pay; else on the words as they lie."""
+    """Multiply the rows of a stack of matrices as those of one."""
     if a.ndim != 2:
         rows = math.prod(a.shape[:-1])
         a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
-    if isinstance(b, PackedWeights):
-        function = b.product(lookup(_ON_PANELS[kernel]))
-    elif len(a) >= ROWS_WORTH_PANELS:
-        function = bound(lookup(_ON_PANELS[kernel]), panels_of(b), len(a))
-    else:
-        run(kernel, (a, b, *rest, out), threads=threads)
-        return
-    run(function, (a, *rest, out), threads=threads)
+    multiply(kernel, a, b, (*rest, out), len(a), threads)
 
 
 def xnor_matmul(
@@ -91,7 +81,7 @@ def xnor_matmul(
         if (threads is None and len(a) == 1) or resolve(threads) == 1:  # type: ignore[arg-type]
             product = b.chosen.get(chosen())
             if product is None:
-                product = b.chosen[chosen()] = b.product(lookup("xnor_matmul_panels"))
+                product = b.chosen[chosen()] = b.product(lookup("xnor_matmul"))
             product(a, n, out)
         else:
             _product("xnor_matmul", a, b, (n,), out, threads)  # type: ignore[arg-type]

@@ -63,13 +63,11 @@ def split(g: np.ndarray, bits: int, *, columns: bool, threads: int | None) -> np
     return planes
 
 
-def product_with(
-    words: np.ndarray, n: int, rows: int, threads: int | None
-) -> Callable[[np.ndarray, bool, np.ndarray], None]:
+def product_with(words: np.ndarray, n: int, threads: int | None) -> Callable[[np.ndarray, bool, np.ndarray], None]:
     """Return the product of planes with words (terms, ceil(n / 64)): called with planes, whether to add, and out."""
     transposed = np.empty((n, words_for(len(words))), dtype=WORD)
     run("transpose_bits", (words, n, transposed))
-    product = bound(lookup("planes_matmul_panels"), panels_of(transposed), rows)
+    product = bound(lookup("planes_matmul"), panels_of(transposed), once=True)
     return lambda planes, accumulate, out: run(product, (planes, len(words), accumulate, out), threads=threads)
 
 
@@ -81,13 +79,13 @@ class Planes:
     """
 
     def __init__(self, g: np.ndarray, bits: int, words: np.ndarray, n: int, *, columns: bool, threads: int | None):
-        depth, rows = g.shape if columns else g.shape[::-1]
+        depth = g.shape[0 if columns else 1]
         ranges = [slice(start, min(start + TERMS, depth)) for start in range(0, max(depth, 1), TERMS)]
         self.threads = threads
         self.chunks = [
             split(g[each] if columns else g[:, each], bits, columns=columns, threads=threads) for each in ranges
         ]
-        self.products = [product_with(words[each], n, rows * bits, threads) for each in ranges]
+        self.products = [product_with(words[each], n, threads) for each in ranges]
 
     def _add(self, accumulate: bool, chunks: Sequence[np.ndarray], out: np.ndarray) -> None:
         for index, (planes, product) in enumerate(zip(chunks, self.products, strict=True)):

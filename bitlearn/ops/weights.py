@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
-from bitlearn.ops.dispatch import bound, run
-from bitlearn.panels import from_panels, panel_words
+from bitlearn.ops.dispatch import bound, lookup, run
+from bitlearn.panels import ROWS_WORTH_PANELS, WINDOW_WORDS, from_panels, panel_words
 
 _ARRAY = np.ndarray
 # Bits of `flags.num`: C-contiguous and aligned; writeable and the owner of its memory besides.
@@ -91,7 +91,7 @@ class PackedWeights:
         )
 
     def product(self, function: Callable) -> Callable:
-        """Return a kernel on panels with these panels bound, called with (a, n, out)."""
+        """Return a product with these panels bound, called with the arguments around them."""
         try:
             return self._products[function]
         except KeyError:
@@ -123,6 +123,26 @@ def panels_of(words: np.ndarray) -> np.ndarray:
     panels = np.empty(panel_words(*rows.shape), dtype=WORD)
     run("pack_panels", (rows, panels))
     return panels
+
+
+def multiply(
+    kernel: str, left: np.ndarray, right: np.ndarray | PackedWeights, rest: tuple, rows: int, threads: int | None
+) -> None:
+    """Run a product of so many rows, or pixels, with weights (k, ..., words); `rest` is what follows them.
+
+    It runs on panels where there are some, or where they pay; else on the words as they lie.
+    """
+    prepared = isinstance(right, PackedWeights)
+    shape = right.shape[0], math.prod(right.shape[1:])
+    if (not prepared and rows < ROWS_WORTH_PANELS) or ("conv2d" in kernel and shape[1] > WINDOW_WORDS):
+        words = right.words() if isinstance(right, PackedWeights) else right
+        run(kernel, (left, words.reshape(shape), *rest), threads=threads)
+        return
+    function = lookup(kernel)
+    if isinstance(right, PackedWeights):
+        run(right.product(function), (left, *rest), threads=threads)
+    else:
+        run(bound(function, panels_of(right), once=True), (left, *rest), threads=threads)
 
 
 def pack_weights(words: ArrayLike, n: int) -> PackedWeights:

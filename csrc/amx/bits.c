@@ -25,7 +25,7 @@ bl_bit_rows bl_rows_of_bits(const uint64_t *bits, intptr_t count, intptr_t words
 /* The columns that a strip has in its panel: 32, or of the last one those that there are, rounded up to 8. */
 static inline intptr_t panel_width(const bl_bit_columns *columns, intptr_t strip)
 {
-    return (bl_min(BL_STRIP, columns->base.count - strip * BL_STRIP) + 7) / 8 * 8;
+    return bl_panel_width(columns->base.count - strip * BL_STRIP);
 }
 
 /* Line r of a tile has values 4 r to 4 r + 3 of 16 columns: of the low halves of their words where r < 8, else of the
@@ -63,18 +63,10 @@ bl_bit_columns bl_columns_of_panels(const uint64_t *panels, intptr_t count, intp
     return (bl_bit_columns){.base = {.count = count, .expand = expand_columns}, .panels = panels, .words = words};
 }
 
-BL_TARGET_AMX void bl_count_panel(const bl_bit_columns *columns, intptr_t strip, intptr_t from, intptr_t to,
-                                  int32_t counts[BL_STRIP])
+void bl_count_strip(const bl_bit_columns *columns, intptr_t strip, intptr_t from, intptr_t to, int32_t counts[BL_STRIP])
 {
-    intptr_t width = panel_width(columns, strip);
-    const uint64_t *panel = columns->panels + strip * BL_STRIP * columns->words;
-    for (intptr_t c = 0; c < width; c += 8) {
-        __m512i sum = _mm512_setzero_si512();
-        for (intptr_t p = from; p < to; p++)
-            sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(_mm512_loadu_si512(panel + p * width + c)));
-        __m256i *at = (__m256i *)(void *)(counts + c);
-        _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), _mm512_cvtepi64_epi32(sum)));
-    }
+    const intptr_t first = strip * BL_STRIP;
+    bl_add_counts_avx512(columns->panels + first * columns->words, panel_width(columns, strip), from, to, counts);
 }
 
 #endif

@@ -44,8 +44,6 @@ extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
 #define PIXELS (shape->batch * shape->out_height * shape->out_width)
 #define WINDOW (shape->kernel_height * shape->kernel_width * shape->n)
 
-#define OF_WORDS(name, parameters, arguments)                                                                          \
-    static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, 64 * words, arguments); }
 #define OF_BITS(name, parameters, arguments)                                                                           \
     static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, n, arguments); }
 #define OF_IMAGES(name, parameters, arguments)                                                                         \
@@ -57,14 +55,13 @@ extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
 #define OF_MAPS(name, parameters, arguments)                                                                           \
     static void name parameters { RUN(name, RULE_OF(name), PIXELS, shape->out_channels, WINDOW, arguments); }
 
-BL_HAMMING_PANEL_KERNELS(OF_WORDS)
-BL_PRODUCT_PANEL_KERNELS(OF_BITS)
-BL_CONV2D_PANEL_KERNELS(OF_IMAGES)
+BL_MATMUL_KERNELS(OF_BITS)
+BL_CONV2D_KERNELS(OF_IMAGES)
 BL_PRODUCT_GRADIENT_KERNELS(OF_GRADIENTS)
 BL_CONV2D_GRADIENT_KERNELS(OF_MAPS)
 BL_CODE_PRODUCT_KERNELS(OF_GRADIENTS)
 
 #define ENTRY(name, parameters, arguments) .name = name,
 const bl_kernels bl_kernels_choice = {
-    BL_HAMMING_PANEL_KERNELS(ENTRY) BL_PRODUCT_PANEL_KERNELS(ENTRY) BL_CONV2D_PANEL_KERNELS(ENTRY)
+    BL_MATMUL_KERNELS(ENTRY) BL_CONV2D_KERNELS(ENTRY)
     BL_PRODUCT_GRADIENT_KERNELS(ENTRY) BL_CONV2D_GRADIENT_KERNELS(ENTRY) BL_CODE_PRODUCT_KERNELS(ENTRY)};

@@ -8,7 +8,7 @@
 
 typedef struct {
     bl_product base;
-    bl_windows windows;
+    bl_tile_windows windows;
     bl_bit_columns columns;
     intptr_t first; /* strip */
     int32_t terms[TERM_STRIPS][BL_STRIP];
@@ -20,17 +20,17 @@ static void count_strips(bl_product *product, intptr_t from, intptr_t to)
     convolution *p = (convolution *)product;
     const bl_conv2d *shape = p->windows.shape;
     int classes = shape->pad_value ? 1 : bl_classes(&p->windows);
-    bl_range all_lines = {0, (int32_t)shape->kernel_height}, all_columns = {0, (int32_t)shape->kernel_width};
+    bl_taps all_lines = {0, shape->kernel_height}, all_columns = {0, shape->kernel_width};
     p->first = from;
     for (intptr_t j = from; j < to; j++)
         for (int c = 0; c < classes; c++) {
-            bl_range lines = shape->pad_value ? all_lines : p->windows.lines[c / p->windows.column_ranges];
-            bl_range columns = shape->pad_value ? all_columns : p->windows.columns[c % p->windows.column_ranges];
+            bl_taps lines = shape->pad_value ? all_lines : p->windows.lines[c / p->windows.column_ranges];
+            bl_taps columns = shape->pad_value ? all_columns : p->windows.columns[c % p->windows.column_ranges];
             int32_t *terms = p->terms[(j - from) * classes + c];
             memset(terms, 0, sizeof p->terms[0]);
             for (intptr_t i = lines.from; i < lines.to; i++) {
                 intptr_t row = i * shape->kernel_width * shape->words;
-                bl_count_panel(&p->columns, j, row + columns.from * shape->words, row + columns.to * shape->words,
+                bl_count_strip(&p->columns, j, row + columns.from * shape->words, row + columns.to * shape->words,
                                terms);
             }
             int64_t n = shape->n * (lines.to - lines.from) * (columns.to - columns.from);
@@ -49,16 +49,21 @@ static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip,
         terms[r] = p->terms[(column_strip - p->first) * classes + (padded ? 0 : p->windows.class_of[r])];
 }
 
-static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, const bl_xnor_result *result)
+/* Windows that are cut in too many ways, as those of kernels as large as the images, are no work for tiles. */
+void bl_xnor_conv2d_amx(const uint64_t *x, const uint64_t *w, int w_panels, const uint8_t *recoded,
+                        const bl_conv2d *shape, const int32_t *threshold, void *out, int out_type, uint8_t *scratch)
 {
-    intptr_t window = shape->kernel_height * shape->kernel_width * shape->words;
+    const bl_xnor_result result = bl_result_of(0, threshold, out, out_type, shape->out_channels);
+    const intptr_t window = shape->kernel_height * shape->kernel_width * shape->words;
     convolution p;
-    if (!bl_windows_of(x, shape, &p.windows))
-        return 0;
-    p.columns = bl_columns_of_panels(panels, shape->out_channels, window);
+    if (!w_panels || !bl_windows_of(x, shape, &p.windows)) {
+        bl_xnor_conv2d_avx512(x, w, w_panels, recoded, shape, threshold, out, out_type, scratch);
+        return;
+    }
+    p.columns = bl_columns_of_panels(w, shape->out_channels, window);
     p.base = (bl_product){.rows = &p.windows.base,
                           .columns = &p.columns.base,
-                          .result = result,
+                          .result = &result,
                           .steps = window,
                           .most = TERM_STRIPS / bl_max(1, shape->pad_value ? 1 : bl_classes(&p.windows)),
                           .rows_move = 1,
@@ -67,25 +72,6 @@ static int convolve(const uint64_t *x, const uint64_t *panels, const bl_conv2d *
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);
     BL_TILES_RELEASE();
-    return 1;
-}
-
-/* Windows that are cut in too many ways, as those of kernels as large as the images, are no work for tiles. */
-void bl_xnor_conv2d_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape, void *out,
-                               int out_type)
-{
-    bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = shape->out_channels};
-    if (!convolve(x, panels, shape, &result))
-        bl_xnor_conv2d_panels_avx512(x, panels, shape, out, out_type);
-}
-
-void bl_xnor_conv2d_sign_panels_amx(const uint64_t *x, const uint64_t *panels, const bl_conv2d *shape,
-                                    const int32_t *threshold, uint64_t *out)
-{
-    bl_xnor_result result = {
-        .kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = shape->out_channels};
-    if (!convolve(x, panels, shape, &result))
-        bl_xnor_conv2d_sign_panels_avx512(x, panels, shape, threshold, out);
 }
 
 #endif

@@ -69,7 +69,7 @@ typedef struct {
 bl_bit_columns bl_columns_of_panels(const uint64_t *panels, intptr_t count, intptr_t words);
 
 /* counts[c] += set bits of column c of a strip in words [from, to). */
-void bl_count_panel(const bl_bit_columns *columns, intptr_t strip, intptr_t from, intptr_t to,
+void bl_count_strip(const bl_bit_columns *columns, intptr_t strip, intptr_t from, intptr_t to,
                     int32_t counts[BL_STRIP]);
 
 /* Write the dots terms[r] + 2 * sums, their bits, or the mismatches terms[r] - sums, of `rows` rows from `row` on: in

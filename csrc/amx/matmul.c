@@ -22,8 +22,8 @@ static void count_strips(bl_product *product, intptr_t from, intptr_t to)
     for (intptr_t j = from; j < to; j++) {
         int32_t *terms = p->terms[j % TERM_STRIPS];
         memset(terms, 0, sizeof p->terms[0]);
-        bl_count_panel(&p->columns, j, 0, product->steps, terms);
-        for (int c = 0; c < BL_STRIP && product->result->kind != BL_MISMATCHES; c++)
+        bl_count_strip(&p->columns, j, 0, product->steps, terms);
+        for (int c = 0; c < BL_STRIP && !product->result->mismatches; c++)
             terms[c] = (int32_t)((uint32_t)p->n - 2 * (uint32_t)terms[c]);
     }
 }
@@ -40,19 +40,26 @@ static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip,
         terms[r] = p->terms[column_strip % TERM_STRIPS];
 }
 
-static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t words, int64_t n,
-                     const bl_xnor_result *result)
+/* Tiles take panels; what is recoded is for others. */
+void bl_xnor_matmul_amx(const uint64_t *a, const uint64_t *b, int b_panels, const uint8_t *recoded, intptr_t m,
+                        intptr_t k, intptr_t words, int64_t n, int mismatches, const int32_t *threshold, void *out,
+                        int out_type, uint8_t *scratch)
 {
+    if (!b_panels) {
+        bl_xnor_matmul_avx512(a, b, 0, recoded, m, k, words, n, mismatches, threshold, out, out_type, scratch);
+        return;
+    }
+    const bl_xnor_result result = bl_result_of(mismatches, threshold, out, out_type, k);
     matrix_product p = {.rows = bl_rows_of_bits(a, m, words),
-                        .columns = bl_columns_of_panels(panels, result->columns, words),
+                        .columns = bl_columns_of_panels(b, k, words),
                         .n = n,
                         .counted = -1};
     p.base = (bl_product){.rows = &p.rows.base,
                           .columns = &p.columns.base,
-                          .result = result,
+                          .result = &result,
                           .steps = words,
                           .most = TERM_STRIPS,
-                          .rows_move = m >= result->columns,
+                          .rows_move = m >= k,
                           .find = find};
     /* The operand that stays is written to the second-level cache, which takes longer than the first. */
     if (p.base.rows_move)
@@ -60,27 +67,6 @@ static void multiply(const uint64_t *a, const uint64_t *panels, intptr_t m, intp
     BL_TILES_CONFIGURE();
     bl_multiply_strips(&p.base);
     BL_TILES_RELEASE();
-}
-
-void bl_hamming_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                           void *out, int out_type)
-{
-    bl_xnor_result result = {.kind = BL_MISMATCHES, .out_type = out_type, .out = out, .columns = k};
-    multiply(a, panels, m, words, 0, &result);
-}
-
-void bl_xnor_matmul_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                               int64_t n, void *out, int out_type)
-{
-    bl_xnor_result result = {.kind = BL_DOTS, .out_type = out_type, .out = out, .columns = k};
-    multiply(a, panels, m, words, n, &result);
-}
-
-void bl_xnor_matmul_sign_panels_amx(const uint64_t *a, const uint64_t *panels, intptr_t m, intptr_t k, intptr_t words,
-                                    int64_t n, const int32_t *threshold, uint64_t *out)
-{
-    bl_xnor_result result = {.kind = BL_SIGNS, .threshold = threshold, .out = out, .columns = k};
-    multiply(a, panels, m, words, n, &result);
 }
 
 #endif

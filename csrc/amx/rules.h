@@ -14,11 +14,8 @@
 #define BL_RULES_H
 
 #define BL_TILE_RULES(X)                                                                                               \
-    X(hamming_panels, UINT64, 96, 128, 512, 67108864)                                                                  \
-    X(xnor_matmul_panels, UINT64, 96, 128, 512, 67108864)                                                              \
-    X(xnor_matmul_sign_panels, UINT64, 96, 128, 512, 67108864)                                                         \
-    X(xnor_conv2d_panels, UINT64, 96, 128, 512, 67108864)                                                              \
-    X(xnor_conv2d_sign_panels, UINT64, 96, 128, 512, 67108864)                                                         \
+    X(xnor_matmul, UINT64, 96, 128, 512, 67108864)                                                                     \
+    X(xnor_conv2d, UINT64, 96, 128, 512, 67108864)                                                                     \
     X(grad_input, INT8, 32, 32, 64, 4194304)                                                                           \
     X(grad_input, INT16, 64, 64, 64, 8388608)                                                                          \
     X(grad_weight, INT8, 32, 32, 64, 4194304)                                                                          \

@@ -3,9 +3,8 @@
 
 #ifdef BL_TILES
 #define ENTRY(name, parameters, arguments) .name = bl_##name##_amx,
-const bl_kernels bl_kernels_amx = {BL_HAMMING_PANEL_KERNELS(ENTRY) BL_PRODUCT_PANEL_KERNELS(ENTRY)
-                                       BL_CONV2D_PANEL_KERNELS(ENTRY) BL_GRADIENT_KERNELS(ENTRY)
-                                           BL_CODE_PRODUCT_KERNELS(ENTRY)};
+const bl_kernels bl_kernels_amx = {BL_MATMUL_KERNELS(ENTRY) BL_CONV2D_KERNELS(ENTRY)
+                                       BL_GRADIENT_KERNELS(ENTRY) BL_CODE_PRODUCT_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_amx = {.pack = NULL};
 #endif

@@ -3,14 +3,7 @@
 
 #ifdef BL_TILES
 
-/* The taps inside of a window that begins at `start`. */
-static inline bl_range inside(intptr_t start, intptr_t kernel, intptr_t size)
-{
-    intptr_t from = bl_min(bl_max(-start, 0), kernel);
-    return (bl_range){(int32_t)from, (int32_t)bl_max(from, bl_min(kernel, size - start))};
-}
-
-static int find_range(const bl_range *ranges, int count, bl_range range)
+static int find_range(const bl_taps *ranges, int count, bl_taps range)
 {
     int i = 0;
     while (i < count && (ranges[i].from != range.from || ranges[i].to != range.to))
@@ -20,11 +13,11 @@ static int find_range(const bl_range *ranges, int count, bl_range range)
 
 /* How many ranges there are; BL_RANGES + 1 where they are too many. */
 static int list_ranges(intptr_t positions, intptr_t stride, intptr_t pad, intptr_t kernel, intptr_t size,
-                       bl_range ranges[BL_RANGES])
+                       bl_taps ranges[BL_RANGES])
 {
     int count = 0;
     for (intptr_t i = 0; i < positions; i++) {
-        bl_range range = inside(i * stride - pad, kernel, size);
+        bl_taps range = bl_taps_inside(i * stride - pad, kernel, size);
         if (find_range(ranges, count, range) < count)
             continue;
         if (count == BL_RANGES)
@@ -37,7 +30,7 @@ static int list_ranges(intptr_t positions, intptr_t stride, intptr_t pad, intptr
 /* The windows of 32 pixels, numbered line by line and image after image. */
 static void open_windows(bl_operand *operand, intptr_t strip)
 {
-    bl_windows *w = (bl_windows *)operand;
+    bl_tile_windows *w = (bl_tile_windows *)operand;
     const bl_conv2d *shape = w->shape;
     intptr_t first = strip * BL_STRIP, count = bl_min(BL_STRIP, operand->count - first);
     intptr_t column = first % shape->out_width, line = first / shape->out_width % shape->out_height;
@@ -45,11 +38,11 @@ static void open_windows(bl_operand *operand, intptr_t strip)
     int line_range = -1, last_column_range = 0;
     w->cut = 0;
     for (intptr_t r = 0; r < count; r++) {
-        intptr_t top = line * shape->stride_height - shape->pad_top;
-        intptr_t left = column * shape->stride_width - shape->pad_left;
+        intptr_t top = line * shape->stride_height - shape->padding_top;
+        intptr_t left = column * shape->stride_width - shape->padding_left;
         w->at[r] = ((image * shape->height + top) * shape->width + left) * shape->words;
-        w->inside_lines[r] = inside(top, shape->kernel_height, shape->height);
-        w->inside_columns[r] = inside(left, shape->kernel_width, shape->width);
+        w->inside_lines[r] = bl_taps_inside(top, shape->kernel_height, shape->height);
+        w->inside_columns[r] = bl_taps_inside(left, shape->kernel_width, shape->width);
         /* Neighbours mostly have the same range. */
         if (line_range < 0)
             line_range = find_range(w->lines, w->line_ranges, w->inside_lines[r]);
@@ -71,7 +64,7 @@ static void open_windows(bl_operand *operand, intptr_t strip)
 
 BL_TARGET_AMX static void expand_windows(const bl_operand *operand, intptr_t strip, intptr_t step, char *to)
 {
-    const bl_windows *w = (const bl_windows *)operand;
+    const bl_tile_windows *w = (const bl_tile_windows *)operand;
     const bl_conv2d *shape = w->shape;
     intptr_t count = bl_min(BL_STRIP, operand->count - strip * BL_STRIP);
     /* A window has at most BL_PANEL_WINDOW words; short divisions are faster. */
@@ -89,23 +82,23 @@ BL_TARGET_AMX static void expand_windows(const bl_operand *operand, intptr_t str
     uint64_t ones = (intptr_t)word + 1 < shape->words ? ~UINT64_C(0) : bl_tail_mask(shape->n);
     uint64_t pad = shape->pad_value > 0 ? ones : 0;
     for (intptr_t r = 0; r < count; r++, to += BL_TILE_BYTES) {
-        bl_range lines = w->inside_lines[r], columns = w->inside_columns[r];
+        bl_taps lines = w->inside_lines[r], columns = w->inside_columns[r];
         int in = line >= lines.from && line < lines.to && column >= columns.from && column < columns.to;
         const uint64_t *at = in ? from + (w->at[r] + offset) : &pad;
         _mm512_store_si512(to, _mm512_maskz_mov_epi8(*at, one));
     }
 }
 
-int bl_windows_of(const uint64_t *images, const bl_conv2d *shape, bl_windows *windows)
+int bl_windows_of(const uint64_t *images, const bl_conv2d *shape, bl_tile_windows *windows)
 {
     windows->base = (bl_operand){.count = shape->batch * shape->out_height * shape->out_width,
                                  .open = open_windows,
                                  .expand = expand_windows};
     windows->images = images;
     windows->shape = shape;
-    windows->line_ranges = list_ranges(shape->out_height, shape->stride_height, shape->pad_top, shape->kernel_height,
+    windows->line_ranges = list_ranges(shape->out_height, shape->stride_height, shape->padding_top, shape->kernel_height,
                                        shape->height, windows->lines);
-    windows->column_ranges = list_ranges(shape->out_width, shape->stride_width, shape->pad_left, shape->kernel_width,
+    windows->column_ranges = list_ranges(shape->out_width, shape->stride_width, shape->padding_left, shape->kernel_width,
                                          shape->width, windows->columns);
     return windows->line_ranges <= BL_RANGES && windows->column_ranges <= BL_RANGES;
 }

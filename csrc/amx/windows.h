@@ -1,7 +1,8 @@
 /* The windows of a convolution as rows of bits, expanded from the images as they lie. */
-#ifndef BL_WINDOWS_H
-#define BL_WINDOWS_H
+#ifndef BL_AMX_WINDOWS_H
+#define BL_AMX_WINDOWS_H
 
+#include "../windows.h"
 #include "engine.h"
 
 #ifdef BL_TILES
@@ -11,27 +12,23 @@
 #define BL_RANGES 16
 #define BL_CLASSES (BL_RANGES * BL_RANGES)
 typedef struct {
-    int32_t from, to;
-} bl_range;
-
-typedef struct {
     bl_operand base;
     const uint64_t *images;
     const bl_conv2d *shape;
-    bl_range lines[BL_RANGES], columns[BL_RANGES];
+    bl_taps lines[BL_RANGES], columns[BL_RANGES];
     int line_ranges, column_ranges;
     /* Of the strip that is open: of each window where its first tap lies, in words from the first image, its ranges and
        its class; and whether any has taps outside. */
     intptr_t at[BL_STRIP];
-    bl_range inside_lines[BL_STRIP], inside_columns[BL_STRIP];
+    bl_taps inside_lines[BL_STRIP], inside_columns[BL_STRIP];
     int16_t class_of[BL_STRIP];
     int cut;
-} bl_windows;
+} bl_tile_windows;
 
 /* 0 where there are more ranges than there is room for. */
-int bl_windows_of(const uint64_t *images, const bl_conv2d *shape, bl_windows *windows);
+int bl_windows_of(const uint64_t *images, const bl_conv2d *shape, bl_tile_windows *windows);
 
-static inline int bl_classes(const bl_windows *windows) { return windows->line_ranges * windows->column_ranges; }
+static inline int bl_classes(const bl_tile_windows *windows) { return windows->line_ranges * windows->column_ranges; }
 
 #endif
 #endif

@@ -3,12 +3,15 @@
 #ifndef BL_AVX512_H
 #define BL_AVX512_H
 
-#include "../blocks.h"
+#include "../avx512bw/avx512bw.h"
 
 #define BL_DECLARE_AVX512(name, parameters, arguments) void bl_##name##_avx512 parameters;
 BL_ALL_KERNELS(BL_DECLARE_AVX512)
 
 bl_gradient_finish_row bl_finish_int8_avx512, bl_finish_int16_avx512, bl_finish_float32_avx512;
+
+/* counts[c] += set bits of column c in words [from, to) of a panel that stores `stride` columns. */
+void bl_add_counts_avx512(const uint64_t *panel, intptr_t stride, intptr_t from, intptr_t to, int32_t *counts);
 
 /* The expand and the total of int8 gradients (blocks.h). */
 void bl_expand_int8_avx512(const uint64_t *bits, intptr_t groups, void *panel);

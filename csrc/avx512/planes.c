@@ -104,27 +104,19 @@ BL_TARGET_QUADS static void count_block(const block *b, int accumulate)
 }
 
 /* bases[c] for 64 columns of panels: n, or of more bits minus the set bits, and what the flipped sign plane counts. */
-BL_TARGET_AVX512 static void find_bases(const block *b, const uint64_t *panels, intptr_t column, int64_t n,
-                                        int32_t bases[BL_QUAD_PANEL])
+static void find_bases(const block *b, const uint64_t *panels, intptr_t column, int64_t n, int32_t bases[BL_QUAD_PANEL])
 {
-    for (int half = 0; half < 2; half++) {
-        intptr_t first = column + half * BL_PANEL, width = (bl_min(BL_PANEL, b->k - first) + 7) / 8 * 8;
-        for (int q = 0; q < 4; q++) {
-            __m512i ones = _mm512_setzero_si512();
-            for (intptr_t p = 0; 8 * q < width && b->bits > 1 && p < b->words; p++)
-                ones = _mm512_add_epi64(
-                    ones, _mm512_popcnt_epi64(_mm512_loadu_si512(panels + first * b->words + p * width + 8 * q)));
-            __m256i base = _mm256_sub_epi32(_mm256_set1_epi32((int32_t)n), _mm512_cvtepi64_epi32(ones));
-            _mm256_storeu_si256((__m256i *)(void *)(bases + half * BL_PANEL + 8 * q), base);
-        }
-    }
+    int32_t ones[BL_QUAD_PANEL] = {0};
+    for (intptr_t j = column; b->bits > 1 && j < bl_min(column + BL_QUAD_PANEL, b->k); j += BL_PANEL)
+        bl_add_counts_avx512(panels + j * b->words, bl_panel_width(b->k - j), 0, b->words, ones + (j - column));
+    for (int c = 0; c < BL_QUAD_PANEL; c++)
+        bases[c] = (int32_t)n - ones[c];
 }
 
-void bl_planes_matmul_recoded_avx512(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns,
-                                   intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out,
-                                   uint8_t *scratch)
+void bl_multiply_planes(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns, intptr_t m,
+                        intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch)
 {
-    intptr_t step = bl_planes_step(bits, words), one = bl_quads_of_rows(words);
+    intptr_t step = bl_quads_step(bits, words), one = bl_quads_of_rows(words);
     int32_t bases[BL_QUAD_PANEL];
     for (intptr_t i = 0; i < m; i += step) {
         intptr_t rows = bl_min(step, m - i);

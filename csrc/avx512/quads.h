@@ -31,6 +31,12 @@ void bl_recode_rows(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out)
 /* Recode rows [0, m) of 8, `stride` words apart, the words exclusive-or `flip`. */
 void bl_recode_eight(const uint64_t *a, intptr_t stride, intptr_t m, intptr_t words, uint64_t flip, uint8_t *out);
 
+bl_quad_block bl_multiply_quads;
+
+/* planes_matmul with recoded columns. */
+void bl_multiply_planes(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *columns, intptr_t m,
+                        intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch);
+
 #endif
 
 #endif

@@ -37,6 +37,47 @@ BL_TARGET_AVX512BW BL_INLINE __m512i bl_add_bytes(__m512i bytes, __m512i x, __m5
     return _mm512_add_epi8(bytes, _mm512_add_epi8(low, high));
 }
 
+/* Write sixteen sums in the form that a result has, at place `at` of it, or those in the mask; or return the bits of the
+   columns from `column` on. form and full, which says that all are wanted, are constants where it is inlined. Whole stores
+   where that is known: masked ones cost more. */
+BL_TARGET_AVX512BW BL_INLINE uint32_t bl_finish16(const bl_xnor_result *result, int form, int full, intptr_t at,
+                                                  intptr_t column, __mmask16 in, __m512i sums)
+{
+    if (form == BL_AS_BITS) {
+        __m512i threshold = full ? _mm512_loadu_si512(result->threshold + column)
+                                 : _mm512_maskz_loadu_epi32(in, result->threshold + column);
+        return _mm512_mask_cmpge_epi32_mask(in, sums, threshold);
+    }
+    if (form == BL_AS_INT16) {
+        if (full)
+            _mm256_storeu_si256((__m256i *)(void *)((int16_t *)result->out + at), _mm512_cvtepi32_epi16(sums));
+        else
+            _mm512_mask_cvtepi32_storeu_epi16((int16_t *)result->out + at, in, sums);
+        return 0;
+    }
+    const __m512i value = form == BL_AS_FLOAT32 ? _mm512_castps_si512(_mm512_cvtepi32_ps(sums)) : sums;
+    if (full)
+        _mm512_storeu_si512((int32_t *)result->out + at, value);
+    else
+        _mm512_mask_storeu_epi32((int32_t *)result->out + at, in, value);
+    return 0;
+}
+
+/* Write the bits of 32 columns of a row, half a word. */
+BL_INLINE void bl_store_half_word(const bl_xnor_result *result, intptr_t row, intptr_t column, uint32_t bits)
+{
+    memcpy((uint32_t *)result->out + row * 2 * bl_words(result->columns) + column / 32, &bits, sizeof bits);
+}
+
+/* Clear the words that the 32 columns from `column` on are the only half of, in rows [row, row + count). */
+static inline void bl_clear_second_half(const bl_xnor_result *result, intptr_t row, intptr_t count, intptr_t column)
+{
+    const intptr_t words = bl_words(result->columns);
+    if (column % 64 == 0 && column + 32 >= result->columns)
+        for (intptr_t i = row; i < row + count; i++)
+            ((uint64_t *)result->out)[i * words + column / 64] = 0;
+}
+
 #endif
 
 #endif

@@ -1,11 +1,10 @@
 /* Dots of 4 rows with 4 columns in vectors of 512 bits, eight words a step, a masked last step: all but the counting of
-   bits, in nothing but AVX-512 F, BW, VL and DQ. A file that includes it defines before:
-
-   TARGET     the target attribute of its functions;
-   popcount   the number of set bits of each word: __m512i popcount(__m512i x) */
+   bits, in nothing but AVX-512 F, BW, VL and DQ. */
+/* The number of set bits of each word. Functions are constants where they are inlined, as are numbers. */
+typedef __m512i bl_popcount512(__m512i x);
 
 /* The sums of four vectors of 64-bit counts, as four 32-bit ones. */
-TARGET static inline __m128i reduce4(const __m512i v[4])
+BL_TARGET_AVX512BW static inline __m128i reduce4(const __m512i v[4])
 {
     __m512i v01 = _mm512_add_epi64(_mm512_unpacklo_epi64(v[0], v[1]), _mm512_unpackhi_epi64(v[0], v[1]));
     __m512i v23 = _mm512_add_epi64(_mm512_unpacklo_epi64(v[2], v[3]), _mm512_unpackhi_epi64(v[2], v[3]));
@@ -17,8 +16,9 @@ TARGET static inline __m128i reduce4(const __m512i v[4])
 }
 
 /* acc[r][c] += popcount((a[r] ^ b[c]) & valid[r]) of words [p, p + 8), or of those in `in`. */
-TARGET BL_INLINE void step(const uint64_t *const a[4], const uint64_t *const valid[4],
-                           const uint64_t *const b[4], intptr_t p, __mmask8 in, __m512i acc[4][4])
+BL_TARGET_AVX512BW BL_INLINE void step(bl_popcount512 *popcount, const uint64_t *const a[4],
+                                       const uint64_t *const valid[4], const uint64_t *const b[4], intptr_t p,
+                                       __mmask8 in, __m512i acc[4][4])
 {
     __m512i column[4];
     for (int c = 0; c < 4; c++)
@@ -35,8 +35,9 @@ TARGET BL_INLINE void step(const uint64_t *const a[4], const uint64_t *const val
     }
 }
 
-TARGET BL_INLINE void dot_tile(const uint64_t *const a[4], const uint64_t *const valid[4], const uint64_t *const b[4],
-                               intptr_t words, int32_t counts[BL_ROWS][BL_COLUMNS], intptr_t c)
+BL_TARGET_AVX512BW BL_INLINE void dot_tile(bl_popcount512 *popcount, const uint64_t *const a[4],
+                                           const uint64_t *const valid[4], const uint64_t *const b[4], intptr_t words,
+                                           int32_t counts[BL_ROWS][BL_COLUMNS], intptr_t c)
 {
     __m512i acc[4][4];
     intptr_t p = 0;
@@ -44,26 +45,27 @@ TARGET BL_INLINE void dot_tile(const uint64_t *const a[4], const uint64_t *const
         for (int q = 0; q < 4; q++)
             acc[r][q] = _mm512_setzero_si512();
     for (; p + 8 <= words; p += 8)
-        step(a, valid, b, p, 0xff, acc);
+        step(popcount, a, valid, b, p, 0xff, acc);
     if (p < words)
-        step(a, valid, b, p, (__mmask8)(0xff >> (8 - (words - p))), acc);
+        step(popcount, a, valid, b, p, (__mmask8)(0xff >> (8 - (words - p))), acc);
     for (int r = 0; r < 4; r++) {
         __m128i *to = (__m128i *)(counts[r] + c);
         _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), reduce4(acc[r])));
     }
 }
 
-TARGET static void xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *const valid[BL_ROWS],
-                              const uint64_t *b, intptr_t b_stride, intptr_t columns, intptr_t words,
-                              int32_t counts[BL_ROWS][BL_COLUMNS])
+BL_TARGET_AVX512BW BL_INLINE void bl_xnor_block512(bl_popcount512 *popcount, const uint64_t *const a[BL_ROWS],
+                                                   const uint64_t *const valid[BL_ROWS], const uint64_t *b,
+                                                   intptr_t b_stride, intptr_t columns, intptr_t words,
+                                                   int32_t counts[BL_ROWS][BL_COLUMNS])
 {
     for (intptr_t c = 0; c < columns; c += 4) {
         const uint64_t *four[4];
         for (int q = 0; q < 4; q++)
             four[q] = b + bl_min(c + q, columns - 1) * b_stride;
         if (valid)
-            dot_tile(a, valid, four, words, counts, c);
+            dot_tile(popcount, a, valid, four, words, counts, c);
         else
-            dot_tile(a, NULL, four, words, counts, c);
+            dot_tile(popcount, a, NULL, four, words, counts, c);
     }
 }

@@ -7,7 +7,7 @@ const bl_kernels bl_kernels_avx512bw = {.pack = bl_pack_avx512bw,
                                         .unpack = bl_unpack_avx512bw,
                                         .transpose_bits = bl_transpose_bits_avx512bw,
                                         BL_SPLIT_KERNELS(ENTRY)
-                                        BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
+                                        BL_XNOR_KERNELS(ENTRY)
                                         BL_CHANNEL_KERNELS(ENTRY) BL_NORM_KERNELS(ENTRY) BL_POOL_KERNELS(ENTRY)
                                         BL_ARRAY_KERNELS(ENTRY) BL_QUANTIZE_KERNELS(ENTRY) BL_UPDATE_KERNELS(ENTRY)
                                         BL_CODE_KERNELS(ENTRY)};

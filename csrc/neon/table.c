@@ -6,7 +6,7 @@
 const bl_kernels bl_kernels_neon = {.pack = bl_pack_neon,
                                     .unpack = bl_unpack_neon,
                                     .popcount = bl_popcount_neon,
-                                    BL_XNOR_KERNELS(ENTRY) BL_PANEL_KERNELS(ENTRY)
+                                    BL_XNOR_KERNELS(ENTRY)
                                     BL_GRADIENT_KERNELS(ENTRY) BL_CODE_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_neon = {.pack = NULL};

@@ -28,7 +28,7 @@ static void finish_bits(const bl_gradient_result *result, intptr_t row, intptr_t
             flags[c] = ((const int32_t *)sums)[c] + (before ? before[c] : 0) >= threshold;
     }
     /* The mask's zero tail clears the columns past n. */
-    ((uint64_t *)result->out)[at] = bl_pack_flags(flags) & result->mask[at];
+    ((uint64_t *)result->out)[at] = bl_pack_flags(flags, 64) & result->mask[at];
 }
 
 /* out[c] = value, or out[c] += value: two loops that compile to vector code, the second for a last narrow word. */

@@ -16,8 +16,8 @@ typedef struct {
 
 static pixel locate(const bl_conv2d *shape, intptr_t index)
 {
-    intptr_t column = index % shape->width + shape->pad_left, line = index / shape->width;
-    intptr_t row = line % shape->height + shape->pad_top;
+    intptr_t column = index % shape->width + shape->padding_left, line = index / shape->width;
+    intptr_t row = line % shape->height + shape->padding_top;
     return (pixel){.image = line / shape->height,
                    .row = row / shape->stride_height,
                    .row_rest = row % shape->stride_height,
@@ -107,8 +107,8 @@ void bl_conv2d_grad_input_blocked(const bl_gradient_types *types, const void *g,
     start(&p, types, &result);
     intptr_t rows = block_rows(&p, all, shape->out_channels * taps);
     const int matrix = taps == 1 && shape->height == 1 && shape->batch == 1 && shape->stride_width == 1 &&
-                       shape->out_height == 1 && shape->out_width == shape->width && shape->pad_left == 0 &&
-                       shape->pad_top == 0;
+                       shape->out_height == 1 && shape->out_width == shape->width && shape->padding_left == 0 &&
+                       shape->padding_top == 0;
     const int overlaps =
         taps == 1 && shape->out_channels > 0 && bytes >= OVERLAP_BYTES && !p.type->product_expanding;
     for (intptr_t base = 0; base < all; base += rows) {

@@ -14,7 +14,7 @@ BL_INLINE uint64_t reached(const int32_t a[64], const int32_t b[64])
     uint8_t flags[64];
     for (int c = 0; c < 64; c++)
         flags[c] = a[c] >= b[c];
-    return bl_pack_flags(flags);
+    return bl_pack_flags(flags, 64);
 }
 
 /* v[c] stays where bit c is set, and becomes 0 elsewhere. */

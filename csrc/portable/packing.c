@@ -10,7 +10,7 @@
         uint8_t flags[64];                                                                                             \
         for (int j = 0; j < 64; j++)                                                                                   \
             flags[j] = GREATER_EQUAL_##name(x[j], threshold[each ? j : 0]);                                            \
-        return bl_pack_flags(flags);                                                                                   \
+        return bl_pack_flags(flags, 64);                                                                               \
     }                                                                                                                  \
     BL_ROWS_OF_WORDS(, name, type)
 #define GREATER_EQUAL_int8(a, b) (a >= b)

@@ -7,6 +7,7 @@
 static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride);
 
 #include "../planes.h"
+#include "../windows.h"
 
 static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
 {
@@ -17,7 +18,7 @@ static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
             high |= values[j] != 1 && values[j] != -1;
             flags[j] = values[j] == 1;
         }
-        *out = bl_pack_flags(flags);
+        *out = bl_pack_flags(flags, 64);
         return high;
     }
     for (int j = 0; j < 64; j++)
@@ -25,7 +26,7 @@ static int split(const int8_t *values, int bits, uint64_t *out, intptr_t stride)
     for (int p = 0; p < bits; p++) {
         for (int j = 0; j < 64; j++)
             flags[j] = (uint8_t)values[j] >> p & 1;
-        out[p * stride] = bl_pack_flags(flags);
+        out[p * stride] = bl_pack_flags(flags, 64);
     }
     return high != 0;
 }
@@ -46,16 +47,13 @@ void bl_plane_windows_portable(const uint64_t *planes, int bits, const bl_conv2d
 {
     intptr_t words = shape->words, window = shape->kernel_height * shape->kernel_width * words;
     for (intptr_t index = first; index < first + count; index++, out += bits * window) {
-        intptr_t line = index / shape->out_width, image = line / shape->out_height;
-        intptr_t top = line % shape->out_height * shape->stride_height - shape->pad_top;
-        intptr_t left = index % shape->out_width * shape->stride_width - shape->pad_left;
+        const bl_window at = bl_window_of(shape, index);
         uint64_t *to = out;
         for (intptr_t i = 0; i < shape->kernel_height; i++)
             for (intptr_t j = 0; j < shape->kernel_width; j++, to += words) {
-                intptr_t y = top + i, x = left + j;
-                int inside = y >= 0 && y < shape->height && x >= 0 && x < shape->width;
-                const uint64_t *from =
-                    inside ? planes + ((image * shape->height + y) * shape->width + x) * bits * words : NULL;
+                const int inside = bl_is_inside(&at, i, j);
+                const intptr_t line = at.image * shape->height + at.top + i;
+                const uint64_t *from = inside ? planes + (line * shape->width + at.left + j) * bits * words : NULL;
                 /* A few words each: loops, which compile to less than calls of memcpy. */
                 for (intptr_t p = 0; p < bits; p++)
                     for (intptr_t t = 0; t < words; t++)

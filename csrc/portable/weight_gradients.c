@@ -51,13 +51,13 @@ static intptr_t first_at(intptr_t edge, intptr_t origin, intptr_t stride, intptr
 static void weight_tap(collector *all, const char *g, const uint64_t *x, const bl_conv2d *shape, intptr_t i,
                        intptr_t j)
 {
-    intptr_t origin = j - shape->pad_left, step = shape->stride_width * shape->words;
+    intptr_t origin = j - shape->padding_left, step = shape->stride_width * shape->words;
     intptr_t from = first_at(0, origin, shape->stride_width, shape->out_width);
     intptr_t to = bl_max(from, first_at(shape->width, origin, shape->stride_width, shape->out_width));
     intptr_t channels = shape->out_channels * all->p->size;
     for (intptr_t image = 0; image < shape->batch; image++)
         for (intptr_t line = 0; line < shape->out_height; line++, g += shape->out_width * channels) {
-            intptr_t row = line * shape->stride_height + i - shape->pad_top;
+            intptr_t row = line * shape->stride_height + i - shape->padding_top;
             intptr_t inside = row >= 0 && row < shape->height ? to : from;
             if (shape->pad_value)
                 collect(all, from, g, channels, NULL, 0);

@@ -33,22 +33,23 @@ static void prepare(work *w, unsigned seed, int parts)
         w->b[i] = (seed = seed * 1664525u + 1013904223u) * UINT64_C(0xc2b2ae3d27d4eb4f);
     }
     memset(w->threshold, 0, sizeof w->threshold);
-    const uint64_t first[] = {word_of(w->a), word_of(w->b), ROWS, ROWS, WORDS, 64 * WORDS, word_of(w->threshold),
-                              word_of(w->bits)};
-    const uint64_t second[] = {word_of(w->bits), word_of(w->bits), ROWS, ROWS, 1, ROWS, word_of(w->out), BL_INT32};
+    /* As bl_xnor_matmul has its arguments. */
+    const uint64_t first[] = {word_of(w->a), word_of(w->b), 0, 0, ROWS, ROWS, WORDS, 64 * WORDS, 0,
+                              word_of(w->threshold), word_of(w->bits), BL_UINT64, 0};
+    const uint64_t second[] = {word_of(w->bits), word_of(w->bits), 0, 0, ROWS, ROWS, 1, ROWS, 0, 0, word_of(w->out),
+                               BL_INT32, 0};
     memcpy(w->slots[0], first, sizeof first);
     memcpy(w->slots[1], second, sizeof second);
     const bl_change changes[2][3] = {
-        {{0, BL_MOVES, 8 * WORDS}, {2, BL_COUNTS, 1}, {7, BL_MOVES, 8}},
-        {{0, BL_MOVES, 8}, {2, BL_COUNTS, 1}, {6, BL_MOVES, 4 * ROWS}},
+        {{0, BL_MOVES, 8 * WORDS}, {4, BL_COUNTS, 1}, {10, BL_MOVES, 8}},
+        {{0, BL_MOVES, 8}, {4, BL_COUNTS, 1}, {10, BL_MOVES, 4 * ROWS}},
     };
     memcpy(w->changes, changes, sizeof changes);
-    const char *names[] = {"xnor_matmul_sign", "xnor_matmul"};
     for (int i = 0; i < 2; i++)
         w->calls[i] = (bl_call){.slots = w->slots[i],
                                 .changes = w->changes[i],
                                 .rows = ROWS,
-                                .kernel = bl_kernel_number(names[i]),
+                                .kernel = bl_kernel_number("xnor_matmul"),
                                 .variant = variant,
                                 .parts = parts,
                                 .change_count = 3};
@@ -61,11 +62,11 @@ static void *call(void *argument)
     if (!alone || !w)
         abort();
     prepare(alone, seed, 1);
-    bl_run(alone->calls, 2, 1);
+    bl_run(alone->calls, 2, 1, 1);
     prepare(w, seed, 1 + (int)(seed % 9));
     for (int i = 0; i < rounds; i++) {
         memset(w->out, 0x55, sizeof w->out);
-        bl_run(w->calls, 2, 1 + (i + (int)seed) % 4);
+        bl_run(w->calls, 2, 1 + (i + (int)seed) % 4, 4 * CALLERS);
         if (memcmp(w->out, alone->out, sizeof w->out) != 0) {
             fprintf(stderr, "%s: another result on several threads\n", bl_variant_name(variant));
             exit(1);

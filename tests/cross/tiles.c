@@ -86,9 +86,9 @@ static void run(int asked, results *r)
     int portable = variant_named("portable");
 #define V(kernel) (has(asked, #kernel) ? asked : portable)
     memset(r, 0, sizeof *r);
-    bl_xnor_matmul_panels(V(xnor_matmul_panels), left, panels, M, K, WORDS, N, r->dots, BL_INT32);
-    bl_xnor_matmul_sign_panels(V(xnor_matmul_sign_panels), left, panels, M, K, WORDS, N, thresholds, r->signs);
-    bl_xnor_conv2d_panels(V(xnor_conv2d_panels), image, kernel_panels, &shape, r->images, BL_INT32);
+    bl_xnor_matmul(V(xnor_matmul), left, panels, 1, NULL, M, K, WORDS, N, 0, NULL, r->dots, BL_INT32, NULL);
+    bl_xnor_matmul(V(xnor_matmul), left, panels, 1, NULL, M, K, WORDS, N, 0, thresholds, r->signs, BL_UINT64, NULL);
+    bl_xnor_conv2d(V(xnor_conv2d), image, kernel_panels, 1, NULL, &shape, NULL, r->images, BL_INT32, NULL);
     bl_grad_input(V(grad_input), narrow_gradient, BL_INT8, right, M, K, N, r->input);
     bl_grad_input(V(grad_input), wide_gradient, BL_INT16, right, M, K, N, r->wide);
     bl_grad_weight(V(grad_weight), narrow_gradient, BL_INT8, left, M, K, N, 0, K, 0, r->weight);

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.out_channels = number(&in, 0, 70);
     s.kernel_height = number(&in, 1, 4), s.kernel_width = number(&in, 1, 4);
     s.stride_height = number(&in, 1, 3), s.stride_width = number(&in, 1, 3);
-    s.pad_top = number(&in, 0, 4), s.pad_left = number(&in, 0, 4);
+    s.padding_top = number(&in, 0, 4), s.padding_left = number(&in, 0, 4);
     s.pad_value = (int)number(&in, -1, 1);
     static const int types[] = {BL_INT16, BL_INT32, BL_FLOAT32};
     const int type = types[number(&in, 0, 2)], g_type = (int[]){BL_INT8, BL_INT16, BL_FLOAT32}[number(&in, 0, 2)];
@@ -28,19 +28,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t *panels = empty(&in, (size_t)(window * ((s.out_channels + 7) / 8 * 8)) * 8);
     bl_pack_panels(PORTABLE, w, s.out_channels, window, panels);
 
-    COMPARE("xnor_conv2d", &in, values, bl_xnor_conv2d(v, x, w, &s, to, type));
-    COMPARE("xnor_conv2d_panels", &in, values, bl_xnor_conv2d_panels(v, x, panels, &s, to, type));
-    COMPARE("xnor_conv2d_sign", &in, signs, bl_xnor_conv2d_sign(v, x, w, &s, threshold, (void *)to));
-    COMPARE("xnor_conv2d_sign_panels", &in, signs, bl_xnor_conv2d_sign_panels(v, x, panels, &s, threshold, (void *)to));
+    for (int on_panels = 0; on_panels < 2; on_panels++) {
+        const uint64_t *right = on_panels ? panels : w;
+        COMPARE("xnor_conv2d", &in, values, bl_xnor_conv2d(v, x, right, on_panels, NULL, &s, NULL, to, type, NULL));
+        COMPARE("xnor_conv2d_sign", &in, signs,
+                bl_xnor_conv2d(v, x, right, on_panels, NULL, &s, threshold, to, BL_UINT64, NULL));
+    }
     for (int v = 0; v < PORTABLE; v++)
-        if (has(v, "xnor_conv2d_recoded") && window <= BL_QUADS_WORDS) {
+        if (has(v, "recode_panels") && window <= BL_QUADS_WORDS) {
             uint8_t *columns = empty(&in, (size_t)bl_quads_bytes(s.out_channels, window)), *out = empty(&in, values);
             uint8_t *scratch = empty(&in, (size_t)bl_quads_scratch(BL_QUADS_PIXELS, window));
             uint8_t *wanted = empty(&in, values);
             bl_recode_panels(v, panels, s.out_channels, window, columns);
-            bl_xnor_conv2d_recoded(v, x, panels, columns, &s, out, type, scratch);
-            bl_xnor_conv2d(PORTABLE, x, w, &s, wanted, type);
-            same("xnor_conv2d_recoded", v, out, wanted, values);
+            bl_xnor_conv2d(v, x, panels, 1, columns, &s, NULL, out, type, scratch);
+            bl_xnor_conv2d(PORTABLE, x, w, 0, NULL, &s, NULL, wanted, type, NULL);
+            same("xnor_conv2d, recoded", v, out, wanted, values);
         }
 
     const int64_t count = pixels * s.out_channels, result = g_type == BL_INT16 ? 8 : 4;

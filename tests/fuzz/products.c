@@ -14,26 +14,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     COMPARE("pack_panels", &in, (size_t)(words * ((k + 7) / 8 * 8)) * 8, bl_pack_panels(v, b, k, words, (void *)to));
     bl_pack_panels(PORTABLE, b, k, words, panels);
-    COMPARE("hamming", &in, values, bl_hamming(v, a, b, m, k, words, to, type));
-    COMPARE("hamming_panels", &in, values, bl_hamming_panels(v, a, panels, m, k, words, to, type));
-    COMPARE("xnor_matmul", &in, values, bl_xnor_matmul(v, a, b, m, k, words, n, to, type));
-    COMPARE("xnor_matmul_panels", &in, values, bl_xnor_matmul_panels(v, a, panels, m, k, words, n, to, type));
-    COMPARE("xnor_matmul_sign", &in, signs, bl_xnor_matmul_sign(v, a, b, m, k, words, n, threshold, (void *)to));
-    COMPARE("xnor_matmul_sign_panels", &in, signs,
-            bl_xnor_matmul_sign_panels(v, a, panels, m, k, words, n, threshold, (void *)to));
+    for (int on_panels = 0; on_panels < 2; on_panels++) {
+        const uint64_t *right = on_panels ? panels : b;
+        for (int mismatches = 0; mismatches < 2; mismatches++)
+            COMPARE("xnor_matmul", &in, values,
+                    bl_xnor_matmul(v, a, right, on_panels, NULL, m, k, words, n, mismatches, NULL, to, type, NULL));
+        COMPARE("xnor_matmul_sign", &in, signs,
+                bl_xnor_matmul(v, a, right, on_panels, NULL, m, k, words, n, 0, threshold, to, BL_UINT64, NULL));
+    }
 
     for (int v = 0; v < PORTABLE; v++)
-        if (has(v, "xnor_matmul_recoded")) {
+        if (has(v, "recode_panels")) {
             uint8_t *columns = empty(&in, (size_t)bl_quads_bytes(k, words)), *out = empty(&in, values);
             uint8_t *wanted = empty(&in, values), *scratch = empty(&in, (size_t)bl_quads_scratch(m, words));
-            uint64_t *bits = empty(&in, signs), *wanted_bits = empty(&in, signs);
+            uint8_t *bits = empty(&in, signs), *wanted_bits = empty(&in, signs);
             bl_recode_panels(v, panels, k, words, columns);
-            bl_xnor_matmul_recoded(v, a, columns, m, k, words, n, out, type, scratch);
-            bl_xnor_matmul(PORTABLE, a, b, m, k, words, n, wanted, type);
-            same("xnor_matmul_recoded", v, out, wanted, values);
-            bl_xnor_matmul_sign_recoded(v, a, columns, m, k, words, n, threshold, bits, scratch);
-            bl_xnor_matmul_sign(PORTABLE, a, b, m, k, words, n, threshold, wanted_bits);
-            same("xnor_matmul_sign_recoded", v, bits, wanted_bits, signs);
+            bl_xnor_matmul(v, a, panels, 1, columns, m, k, words, n, 0, NULL, out, type, scratch);
+            bl_xnor_matmul(PORTABLE, a, b, 0, NULL, m, k, words, n, 0, NULL, wanted, type, NULL);
+            same("xnor_matmul, recoded", v, out, wanted, values);
+            bl_xnor_matmul(v, a, panels, 1, columns, m, k, words, n, 0, threshold, bits, BL_UINT64, scratch);
+            bl_xnor_matmul(PORTABLE, a, b, 0, NULL, m, k, words, n, 0, threshold, wanted_bits, BL_UINT64, NULL);
+            same("xnor_matmul_sign, recoded", v, bits, wanted_bits, signs);
         }
     done(&in);
     return 0;

@@ -13,27 +13,29 @@ from functools import partial
 
 from bitlearn import threadpools
 from bitlearn.backends.cext import packing, program, quads
-from bitlearn.backends.cext.arguments import of_table
 from bitlearn.backends.cext.arrays import ffi, lib
-from bitlearn.backends.cext.kernel import called, described
+from bitlearn.backends.cext.kernel import ARGUMENTS, EXTRA, PRODUCTS, called, described, implements, row_of
 
-#: For each kernel: from its arguments to those of its function in C after `variant`.
-ARGUMENTS = of_table() | quads.ARGUMENTS
+__all__ = ["ARGUMENTS", "EXTRA", "REASONS", "VARIANTS", "row_of"]
 
 
 def _kernel(name: str, index: int) -> Callable[..., None]:
-    """Return a kernel of a variant, one with a binder as a product of its panels once."""
+    """Return a kernel of a variant; one of a product has its panels bound for it."""
     if name == "pack":
-        return described(partial(packing.pack_at_once, index), name, index, ARGUMENTS[name])
-    if name not in quads.BINDERS:
-        return called(name, index, ARGUMENTS[name])
-    bind = partial(quads.BINDERS[name], index)
+        return described(partial(packing.pack_at_once, index), name, index)
+    plain = called(name, index)
+    if name not in PRODUCTS:
+        return plain
+    bind = partial(quads.bind, name, index)
 
-    def product(left, panels, *rest):
-        bind(panels, len(left))(left, *rest)
+    def product(left, right, *rest):
+        if right.ndim == 1:
+            bind(right, True)(left, *rest)
+        else:
+            plain(left, right, *rest)
 
     product.bind = bind  # type: ignore[attr-defined]
-    return described(product, name, index, ARGUMENTS[name])
+    return described(product, name, index)
 
 
 def _names() -> list[str]:
@@ -44,8 +46,8 @@ def _names() -> list[str]:
 
 def _variant_at(name: str, shape: tuple[int, int, int]) -> str:
     """The variant that a kernel which chooses takes for a product: the first or the second."""
-    kind = lib.BL_UINT64 if name.endswith("_panels") else lib.BL_INT8
-    return _names()[not lib.bl_tiles_pay(name.encode(), kind, *shape)]
+    kind = lib.BL_UINT64 if name in PRODUCTS else lib.BL_INT8
+    return _names()[not lib.bl_tiles_pay(row_of(name).function.encode(), kind, *shape)]
 
 
 def _missing(variant: int) -> list[str]:
@@ -65,11 +67,7 @@ def _tables() -> tuple[dict[str, dict[str, Callable[..., None]]], dict[str, str]
         elif (refused := lib.bl_variant_refused(index)) != ffi.NULL:
             reasons[name] = ffi.string(refused).decode()
         else:
-            variants[name] = {
-                kernel: _kernel(kernel, index)
-                for kernel in ARGUMENTS
-                if lib.bl_variant_implements(index, kernel.encode())
-            }
+            variants[name] = {kernel: _kernel(kernel, index) for kernel in ARGUMENTS if implements(index, kernel)}
     return variants, reasons
 
 
@@ -79,7 +77,7 @@ def _choosing() -> dict[str, Callable[..., None]]:
     found = {}
     if not _missing(index) and lib.bl_variant_refused(index) == ffi.NULL:
         for name in ARGUMENTS:
-            if lib.bl_variant_implements(index, name.encode()):
+            if implements(index, name):
                 found[name] = _kernel(name, index)
                 found[name].at = partial(_variant_at, name)
     return found
@@ -87,11 +85,9 @@ def _choosing() -> dict[str, Callable[..., None]]:
 
 VARIANTS, REASONS = _tables()
 CHOOSING = _choosing()
-#: Kernels that some variants have beside those of the reference.
-EXTRA = quads.EXTRA
 #: Whether this build has threads of its own for the rows of calls in a program.
 HAS_THREADS = bool(lib.bl_has_threads())
-compile, of_one_call, run_groups, row_of = program.compile, program.of_one_call, program.run_groups, program.row_of
+compile, of_one_call, run_groups = program.compile, program.of_one_call, program.run_groups
 #: End the threads: they are started again where they are wanted.
 stop_threads = lib.bl_stop_threads
 atexit.register(stop_threads)

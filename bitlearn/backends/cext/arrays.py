@@ -91,17 +91,3 @@ def address(array):
 
 def code(array):
     return CODES[array.dtype]
-
-
-def conv2d(n, x_shape, kernel_size, out_shape, words, stride, padding, pad_value=0):
-    """The sizes of a convolution: x_shape (batch, h, w, ...), out_shape (batch, out_h, out_w, out_channels)."""
-    batch, height, width = x_shape[:3]
-    return ffi.new(
-        "bl_conv2d *",
-        (batch, height, width, words, *out_shape[1:], *kernel_size, *stride, *padding, n, pad_value),
-    )
-
-
-def pool2d(x_shape, window, stride, out_size):
-    """The sizes of a max pooling; the bits of a place are those of the largest place's number."""
-    return ffi.new("bl_pool2d *", (*x_shape, *out_size, window, stride, (window * window - 1).bit_length()))

@@ -15,9 +15,8 @@ from itertools import accumulate
 import numpy as np
 
 from bitlearn import threads as threading
-from bitlearn.backends.cext import quads
 from bitlearn.backends.cext.arrays import StandIn, ffi, lib
-from bitlearn.backends.table import TABLE
+from bitlearn.backends.cext.kernel import row_of
 
 _SLOTS, _CHANGES, _CALLS = (ffi.typeof(name) for name in ("uint64_t[]", "bl_change[]", "bl_call[]"))
 _INTEGER, _INTEGERS, _SIZES = ffi.typeof("intptr_t"), ffi.typeof("intptr_t *"), ffi.typeof("intptr_t[]")
@@ -31,10 +30,13 @@ class _First(int):
 @cache
 def _form(name):
     """Return a kernel's number, and how its arguments are laid out as slots."""
-    types = ffi.typeof(getattr(lib, f"bl_{name}")).args[1:]
+    function = row_of(name).function
+    types = ffi.typeof(getattr(lib, f"bl_{function}")).args[1:]
     assert len(types) <= lib.BL_CALL_SLOTS
     layout = {"double": "d", "float": "f4x"}
-    return lib.bl_kernel_number(name.encode()), struct.Struct("<" + "".join(layout.get(t.cname, "q") for t in types))
+    return lib.bl_kernel_number(function.encode()), struct.Struct(
+        "<" + "".join(layout.get(t.cname, "q") for t in types)
+    )
 
 
 def parts(row, arguments, threads, worth):
@@ -42,13 +44,8 @@ def parts(row, arguments, threads, worth):
     if threads == 1 or not row.rows:
         return 0, 1
     rows = max(len(arguments[position]) for position in row.rows)
-    most = threads * getattr(row, "parts_a_thread", 1)
+    most = threads * row.parts_a_thread
     return rows, max(1, min(most, rows, 1 + rows * row.work(*arguments) // worth))
-
-
-def row_of(name):
-    """Return a kernel's row in the table, or in that of the kernels which are here alone."""
-    return TABLE.get(name) or quads.EXTRA[name]
 
 
 class _Call:
@@ -85,10 +82,11 @@ class _Call:
             each.split(lib.BL_MOVES)
         if row.first is not None:
             given[row.first] = _First(given[row.first])
-        if (scratch := getattr(row, "scratch", None)) is not None:
-            if given[scratch].shape[0] < threads:
-                raise ValueError(f"scratch must have a row for each of {threads} threads, got {given[scratch].shape}")
-            given[scratch].split(lib.BL_SCRATCH)
+        if row.scratch is not None:
+            scratch = given[row.scratch]
+            if scratch.shape[0] < threads:
+                raise ValueError(f"scratch must have a row for each of {threads} threads, got {scratch.shape}")
+            scratch.split(lib.BL_SCRATCH)
         return cut
 
     def _changes(self, found, grown):

@@ -6,14 +6,8 @@ import numpy as np
 
 from bitlearn.backends.jit.compilation import helper, kernel, popcount_word
 from bitlearn.backends.jit.packing import pack_row
+from bitlearn.backends.jit.panel_convolutions import convolve, taps_inside
 from bitlearn.backends.jit.products import add_mismatches
-
-
-@helper
-def taps_inside(first, taps, size):
-    """Return the range of taps inside an axis of `size` pixels, for a window whose first tap is at pixel `first`."""
-    start = min(taps, max(0, -first))
-    return start, max(start, min(taps, size - first))
 
 
 @helper
@@ -52,32 +46,35 @@ def convolve_pixel(image, kernels, n, words, width, kernel_size, top, left, pad_
 
 
 @kernel
-def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
+def xnor_conv2d(x, w, kernel, n, stride, padding, pad_value, out):
     """Cross-correlation of ±1 images with ±1 kernels, NHWC."""
-    batch, h, width, words = x.shape
-    k, kh, kw = w.shape[:3]
-    images = x.reshape(batch, h, width * words)
-    kernels = w.reshape(k, kh * kw * words)
-    for b in range(batch):
-        for r in range(out.shape[1]):
-            top = r * stride[0] - padding[0]
-            for c in range(out.shape[2]):
-                left = c * stride[1] - padding[1]
-                convolve_pixel(images[b], kernels, n, words, width, (kh, kw), top, left, pad_value, out[b, r, c])
+    if w.ndim == 1:
+        convolve(x, w, kernel, n, stride, padding, pad_value, out.shape[3], None, out)
+    else:
+        batch, h, width, words = x.shape
+        images = x.reshape(batch, h, width * words)
+        for b in range(batch):
+            for r in range(out.shape[1]):
+                top = r * stride[0] - padding[0]
+                for c in range(out.shape[2]):
+                    left = c * stride[1] - padding[1]
+                    convolve_pixel(images[b], w, n, words, width, kernel, top, left, pad_value, out[b, r, c])
 
 
 @kernel
-def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
-    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o], a pixel at a time."""
-    batch, h, width, words = x.shape
-    k, kh, kw = w.shape[:3]
-    images = x.reshape(batch, h, width * words)
-    kernels = w.reshape(k, kh * kw * words)
-    values = np.empty(k, np.int32)  # one pixel, allocated once a call
-    for b in range(batch):
-        for r in range(out.shape[1]):
-            top = r * stride[0] - padding[0]
-            for c in range(out.shape[2]):
-                left = c * stride[1] - padding[1]
-                convolve_pixel(images[b], kernels, n, words, width, (kh, kw), top, left, pad_value, values)
-                pack_row(values, threshold, out[b, r, c])
+def xnor_conv2d_sign(x, w, kernel, n, stride, padding, pad_value, threshold, out):
+    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o], of words as they lie a pixel at a time."""
+    if w.ndim == 1:
+        out[:] = 0
+        convolve(x, w, kernel, n, stride, padding, pad_value, threshold.size, threshold, out)
+    else:
+        batch, h, width, words = x.shape
+        images = x.reshape(batch, h, width * words)
+        values = np.empty(threshold.size, np.int32)  # one pixel, allocated once a call
+        for b in range(batch):
+            for r in range(out.shape[1]):
+                top = r * stride[0] - padding[0]
+                for c in range(out.shape[2]):
+                    left = c * stride[1] - padding[1]
+                    convolve_pixel(images[b], w, n, words, width, kernel, top, left, pad_value, values)
+                    pack_row(values, threshold, out[b, r, c])

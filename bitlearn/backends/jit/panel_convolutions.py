@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.jit.compilation import helper, inlined, kernel, popcount_word
-from bitlearn.backends.jit.convolutions import taps_inside
+from bitlearn.backends.jit.compilation import helper, inlined, popcount_word
 from bitlearn.backends.jit.panels import PANEL, TILE_ROWS, multiply_panel, panel_at
 
 # Pixels whose windows are held at a time, and words of all of them: what stays in the cache.
 _PIXELS, _WINDOW_WORDS = 48, 4096
+
+
+@helper
+def taps_inside(first, taps, size):
+    """Return the range of taps inside an axis of `size` pixels, for a window whose first tap is at pixel `first`."""
+    start = min(taps, max(0, -first))
+    return start, max(start, min(taps, size - first))
 
 
 @helper
@@ -101,16 +107,3 @@ def convolve(x, panels, kernel, n, stride, padding, pad_value, columns, threshol
                     find_base(inside, n, kernel, popcounts, start, count, bases, r)
             part = results[first : first + held]
             multiply_panel(windows[:held], panel, width, bases, counts, start, count, threshold, part)
-
-
-@kernel
-def xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
-    """xnor_conv2d with w in panels."""
-    convolve(x, panels, kernel, n, stride, padding, pad_value, out.shape[3], None, out)
-
-
-@kernel
-def xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
-    """xnor_conv2d_sign with w in panels."""
-    out[:] = 0
-    convolve(x, panels, kernel, n, stride, padding, pad_value, threshold.size, threshold, out)

@@ -80,22 +80,3 @@ def multiply(a, panels, bases, columns, threshold, out):
     for start in range(0, columns, PANEL):
         panel, width, count = panel_at(panels, start, columns, a.shape[1])
         multiply_panel(a, panel, width, bases, counts, start, count, threshold, out)
-
-
-@kernel
-def hamming_panels(a, panels, n, out):
-    """hamming with b in panels."""
-    multiply(a, panels, None, out.shape[1], None, out)
-
-
-@kernel
-def xnor_matmul_panels(a, panels, n, out):
-    """xnor_matmul with b in panels."""
-    multiply(a, panels, np.full((1, PANEL), n, np.int32), out.shape[1], None, out)
-
-
-@kernel
-def xnor_matmul_sign_panels(a, panels, n, threshold, out):
-    """xnor_matmul_sign with b in panels."""
-    out[:] = 0
-    multiply(a, panels, np.full((1, PANEL), n, np.int32), threshold.size, threshold, out)

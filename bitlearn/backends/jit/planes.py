@@ -77,7 +77,7 @@ def add_counts(counts, r, bits, p, sums):
 
 
 @kernel
-def planes_matmul_panels(planes, panels, n, accumulate, out):
+def planes_matmul(planes, panels, n, accumulate, out):
     """out[i, j] = sum over t of v[i, t] * b[j, t], added to out with accumulate."""
     m, bits, words = planes.shape
     rows = planes.reshape(m * bits, words)

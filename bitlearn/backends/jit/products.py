@@ -1,4 +1,7 @@
-"""Products of bits with bits: the sum of a[t] * b[t] over n values is n - 2 * popcount(a ^ b)."""
+"""Products of bits with bits: the sum of a[t] * b[t] over n values is n - 2 * popcount(a ^ b).
+
+How many axes b has, two of words as they lie or one of panels, decides when a kernel is compiled.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from bitlearn.backends.jit.compilation import helper, kernel, popcount_word
 from bitlearn.backends.jit.packing import pack_row
+from bitlearn.backends.jit.panels import PANEL, multiply
 
 
 @helper
@@ -50,24 +54,34 @@ def add_mismatches(a, b, start, scale, out):
 @kernel
 def hamming(a, b, n, out):
     """out[i, j] = popcount(a[i] ^ b[j])."""
-    for i in range(a.shape[0]):
-        out[i] = 0
-        add_mismatches(a[i], b, 0, 1, out[i])
+    if b.ndim == 1:
+        multiply(a, b, None, out.shape[1], None, out)
+    else:
+        for i in range(a.shape[0]):
+            out[i] = 0
+            add_mismatches(a[i], b, 0, 1, out[i])
 
 
 @kernel
 def xnor_matmul(a, b, n, out):
     """out[i, j] = n - 2 * popcount(a[i] ^ b[j])."""
-    for i in range(a.shape[0]):
-        out[i] = n
-        add_mismatches(a[i], b, 0, -2, out[i])
+    if b.ndim == 1:
+        multiply(a, b, np.full((1, PANEL), n, np.int32), out.shape[1], None, out)
+    else:
+        for i in range(a.shape[0]):
+            out[i] = n
+            add_mismatches(a[i], b, 0, -2, out[i])
 
 
 @kernel
 def xnor_matmul_sign(a, b, n, threshold, out):
-    """bit[i, j] = n - 2 * popcount(a[i] ^ b[j]) >= threshold[j], a row at a time."""
-    dots = np.empty(b.shape[0], np.int32)  # one row, allocated once a call
-    for i in range(a.shape[0]):
-        dots[:] = n
-        add_mismatches(a[i], b, 0, -2, dots)
-        pack_row(dots, threshold, out[i])
+    """bit[i, j] = n - 2 * popcount(a[i] ^ b[j]) >= threshold[j], of words as they lie a row at a time."""
+    if b.ndim == 1:
+        out[:] = 0
+        multiply(a, b, np.full((1, PANEL), n, np.int32), threshold.size, threshold, out)
+    else:
+        dots = np.empty(b.shape[0], np.int32)  # one row, allocated once a call
+        for i in range(a.shape[0]):
+            dots[:] = n
+            add_mismatches(a[i], b, 0, -2, dots)
+            pack_row(dots, threshold, out[i])

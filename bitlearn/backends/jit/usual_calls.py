@@ -15,11 +15,16 @@ from bitlearn.backends.table import TABLE, Kernel
 
 _BEHIND_NORM = {"d": "int8 int8 int16", "x": "int16 int32 bits"}
 _BEHIND_ANY_NORM = {"d": "int8 int8 int16 int8", "x": "int16 int32 bits float32"}
+_SUMS = "int16 int32 float32 int16 int32 float32"
+_LAYOUTS = "bits bits bits panels panels panels"
 _OF_UPDATE = {"g": "float32 int32 bits", "weight": "float32 float32 uint16"}
 #: What goes together in kernels whose types are seldom all used, or used in another order.
 _USUAL = {
     "pack": {"x": "bool int8 float32 float64"},
     "unpack": {"out": "int8 float32"},
+    "hamming": {"b": _LAYOUTS, "out": _SUMS},
+    "xnor_matmul": {"b": _LAYOUTS, "out": _SUMS},
+    "xnor_conv2d": {"w": _LAYOUTS, "out": _SUMS},
     "copy": {"x": "int8 int16 float32"},
     "all_finite": {"x": "float32"},
     "largest_magnitude": {"x": "float32 int8 int16 int32 int64"},

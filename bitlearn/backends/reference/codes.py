@@ -29,10 +29,10 @@ def codes_grad_weight(g, codes, first, accumulate, out):
 @kernel(
     split="batch",
     work=lambda x, stride, padding, out: out[:1].size // 8,
-    x="int8[batch, h, w, channels]",
+    x="int8[batch, height, width, n]",
     stride=((1, 1),),
     padding=((0, 0),),
-    out="int8[batch, out_h, out_w, kh, kw, channels]",
+    out="int8[batch, out_height, out_width, kernel_height, kernel_width, n]",
 )
 def unfold_codes(x, stride, padding, out):
     """out[b, r, c, i, j] = the pixel of x that tap (i, j) of window (r, c) sees, 0 outside the image."""

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.reference.bits import blocks, from_bool, to_signs
+from bitlearn.backends.reference.products import rows_of
 from bitlearn.backends.table import kernel
-from bitlearn.panels import from_panels
-
-
-def _convolution_work(x, w, *rest):
-    """Words of weights times the positions of a result."""
-    return w.size * rest[-1].shape[1] * rest[-1].shape[2]
 
 
 def padded_signs(image, n, stride, padding, pad_value, out_size, kernel_size):
@@ -32,91 +27,54 @@ def taps(canvas, stride, out_size, kernel_size):
             yield i, j, canvas[i :: stride[0], j :: stride[1]][: out_size[0], : out_size[1]]
 
 
-def _conv2d(x, w, n, stride, padding, pad_value, out_size):
+def _conv2d(x, w, kernel_size, n, stride, padding, pad_value, k, out_size):
     """Yield the convolution of each image (out_h, out_w, k)."""
-    kernel_size = w.shape[1:3]
+    words = rows_of(w, k, kernel_size[0] * kernel_size[1] * x.shape[3]).reshape(k, *kernel_size, x.shape[3])
     for image in x:
         canvas = padded_signs(image, n, stride, padding, pad_value, out_size, kernel_size)
-        y = np.zeros((*out_size, len(w)), dtype=np.int64)
+        y = np.zeros((*out_size, k), dtype=np.int64)
         for i, j, window in taps(canvas, stride, out_size, kernel_size):
             for rows in blocks(out_size[0], out_size[1] * n):
-                for o in blocks(len(w), n):
-                    y[rows, :, o] += window[rows].astype(np.int64) @ to_signs(w[o, i, j], n).T
+                for o in blocks(k, n):
+                    y[rows, :, o] += window[rows].astype(np.int64) @ to_signs(words[o, i, j], n).T
         yield y
 
 
-@kernel(
-    split="batch",
-    work=_convolution_work,
-    x="bits[batch, h, w, n]",
-    w="bits[k, kh, kw, n]",
-    stride=((1, 1),),
-    padding=((0, 0),),
-    pad_value=(0, 1, -1),
-    out="int16|int32|float32[batch, out_h, out_w, k]",
-)
-def xnor_conv2d(x, w, n, stride, padding, pad_value, out):
+def _work(x, w, *rest):
+    """Words of weights times the positions of a result."""
+    return w.size * rest[-1].shape[1] * rest[-1].shape[2]
+
+
+_OPERANDS = {
+    "split": "batch",
+    "work": _work,
+    "function": "xnor_conv2d",
+    "x": "bits[batch, height, width, n]",
+    "w": "bits|panels[out_channels, window]",
+    "kernel": ((1, 1),),
+    "stride": ((1, 1),),
+    "padding": ((0, 0),),
+    "pad_value": (0, 1, -1),
+}
+
+
+@kernel(**_OPERANDS, out="int16|int32|float32[batch, out_height, out_width, out_channels]")
+def xnor_conv2d(x, w, kernel, n, stride, padding, pad_value, out):
     """Cross-correlation of ±1 images with ±1 kernels, NHWC.
 
-    stride (rows, columns), padding (top, left), pad_value 0, +1 or -1. The bottom and right padding follow from the
-    size of ``out``. out[b, r, c, o] = sum over taps (i, j) and channels of x[b, r * stride + i - top, ...] * w[o, i,
-    j]; a tap outside the image counts ``pad_value`` in every channel.
+    w has a row for each kernel, (k, kh * kw * words), as it lies or in column panels; kernel (kh, kw), stride (rows,
+    columns), padding (top, left), pad_value 0, +1 or -1. The bottom and right padding follow from the size of ``out``.
+    out[b, r, c, o] = sum over taps (i, j) and channels of x[b, r * stride + i - top, ...] * w[o, i, j]; a tap outside
+    the image counts ``pad_value`` in every channel.
     """
-    for result, y in zip(out, _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]), strict=True):
+    found = _conv2d(x, w, kernel, n, stride, padding, pad_value, out.shape[3], out.shape[1:3])
+    for result, y in zip(out, found, strict=True):
         result[...] = y
 
 
-@kernel(
-    split="batch",
-    work=_convolution_work,
-    x="bits[batch, h, w, n]",
-    w="bits[k, kh, kw, n]",
-    stride=((1, 1),),
-    padding=((0, 0),),
-    pad_value=(0, 1, -1),
-    threshold="int32[k]",
-    out="bits[batch, out_h, out_w, k]",
-)
-def xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out):
+@kernel(**_OPERANDS, threshold="int32[out_channels]", out="bits[batch, out_height, out_width, out_channels]")
+def xnor_conv2d_sign(x, w, kernel, n, stride, padding, pad_value, threshold, out):
     """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]."""
-    for result, y in zip(out, _conv2d(x, w, n, stride, padding, pad_value, out.shape[1:3]), strict=True):
+    found = _conv2d(x, w, kernel, n, stride, padding, pad_value, len(threshold), out.shape[1:3])
+    for result, y in zip(out, found, strict=True):
         from_bool(y >= threshold, result)
-
-
-def _kernels(panels, k, kernel, words):
-    return from_panels(panels, k, kernel[0] * kernel[1] * words).reshape(k, *kernel, words)
-
-
-@kernel(
-    split="batch",
-    work=_convolution_work,
-    x="bits[batch, h, w, n]",
-    panels="panels[k, window]",
-    kernel=((1, 1),),
-    stride=((1, 1),),
-    padding=((0, 0),),
-    pad_value=(0, 1, -1),
-    out="int16|int32|float32[batch, out_h, out_w, k]",
-)
-def xnor_conv2d_panels(x, panels, kernel, n, stride, padding, pad_value, out):
-    """xnor_conv2d with w in panels, each of its kernels a row; kernel (kh, kw)."""
-    w = _kernels(panels, out.shape[3], kernel, x.shape[3])
-    xnor_conv2d(x, w, n, stride, padding, pad_value, out)
-
-
-@kernel(
-    split="batch",
-    work=_convolution_work,
-    x="bits[batch, h, w, n]",
-    panels="panels[k, window]",
-    kernel=((1, 1),),
-    stride=((1, 1),),
-    padding=((0, 0),),
-    pad_value=(0, 1, -1),
-    threshold="int32[k]",
-    out="bits[batch, out_h, out_w, k]",
-)
-def xnor_conv2d_sign_panels(x, panels, kernel, n, stride, padding, pad_value, threshold, out):
-    """xnor_conv2d_sign with w in panels."""
-    w = _kernels(panels, len(threshold), kernel, x.shape[3])
-    xnor_conv2d_sign(x, w, n, stride, padding, pad_value, threshold, out)

@@ -92,11 +92,11 @@ def grad_weight_sign(g, x, n, first, threshold, mask, out):
 @kernel(
     split="batch",
     work=_gradient_work,
-    g="int8|int16|float32[batch, out_h, out_w, k]",
-    w="bits[k, kh, kw, n]",
+    g="int8|int16|float32[batch, out_height, out_width, out_channels]",
+    w="bits[out_channels, kernel_height, kernel_width, n]",
     stride=((1, 1),),
     padding=((0, 0),),
-    out="int32|int64|float32[batch, h, w, n] by g",
+    out="int32|int64|float32[batch, height, width, n] by g",
 )
 def conv2d_grad_input(g, w, n, stride, padding, out):
     """The gradient of xnor_conv2d with respect to x; padded positions have none."""
@@ -119,13 +119,13 @@ def conv2d_grad_input(g, w, n, stride, padding, out):
 @kernel(
     split="k",
     work=_kernel_gradient_work,
-    g="int8|int16|float32[batch, out_h, out_w, channels]",
-    x="bits[batch, h, w, n]",
+    g="int8|int16|float32[batch, out_height, out_width, out_channels]",
+    x="bits[batch, height, width, n]",
     stride=((1, 1),),
     padding=((0, 0),),
     pad_value=(0, 1, -1),
     accumulate=(True, False),
-    out="int32|int64|float32[k, kh, kw, n] by g",
+    out="int32|int64|float32[k, kernel_height, kernel_width, n] by g",
 )
 def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, out):
     """The gradient of xnor_conv2d with respect to w, of the kernels from the first on, added to out with accumulate.
@@ -146,14 +146,14 @@ def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, o
 @kernel(
     split="k",
     work=_kernel_gradient_work,
-    g="int8|int16|float32[batch, out_h, out_w, channels]",
-    x="bits[batch, h, w, n]",
+    g="int8|int16|float32[batch, out_height, out_width, out_channels]",
+    x="bits[batch, height, width, n]",
     stride=((1, 1),),
     padding=((0, 0),),
     pad_value=(0, 1, -1),
     threshold="int64|int64|float32[k] by g",
-    mask="bits[k, kh, kw, n]",
-    out="bits[k, kh, kw, n]",
+    mask="bits[k, kernel_height, kernel_width, n]",
+    out="bits[k, kernel_height, kernel_width, n]",
 )
 def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
     """bit = conv2d_grad_weight >= threshold[o], and clear where mask is."""

@@ -65,7 +65,7 @@ def split_columns(g, bits, first, out, outside):
     accumulate=(False, True),
     out="int32[m, k]",
 )
-def planes_matmul_panels(planes, panels, n, accumulate, out):
+def planes_matmul(planes, panels, n, accumulate, out):
     """out[i, j] = sum over t of v[i, t] * b[j, t], added to out with accumulate, v the integers of the planes.
 
     planes as split_planes has them, b in panels, n < 2**24.
@@ -85,7 +85,8 @@ def planes_matmul_panels(planes, panels, n, accumulate, out):
 
 @kernel(
     split="count",
-    planes="uint64[batch, h, w, bits, words]",
+    fixed={"stride": (1, 1)},
+    planes="uint64[batch, height, width, bits, words]",
     kernel=((1, 1),),
     padding=((0, 0),),
     out_size=((1, 1),),

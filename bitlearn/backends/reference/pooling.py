@@ -26,13 +26,21 @@ def _values(x, window, stride, out):
     return _taps(x, window, stride, *out.shape[1:3], least) + x.dtype.type(0)
 
 
-@kernel(split="batch", x="int16|int32|float32[batch, h, w, c]", out="x[batch, out_h, out_w, c]")
+@kernel(
+    split="batch",
+    x="int16|int32|float32[batch, height, width, channels]",
+    out="x[batch, out_height, out_width, channels]",
+)
 def max_pool(x, window, stride, out):
     """out = the largest value of each window, +0 for -0; no x is NaN."""
     out[...] = _values(x, window, stride, out).max(axis=0)
 
 
-@kernel(split="batch", x="int16|int32|float32[batch, h, w, c]", out="bits[batch, out_h, out_w, p, c]")
+@kernel(
+    split="batch",
+    x="int16|int32|float32[batch, height, width, channels]",
+    out="bits[batch, out_height, out_width, planes, channels]",
+)
 def max_pool_places(x, window, stride, out):
     """Bit plane p of the first place of each window that holds the largest value; no x is NaN."""
     first = _values(x, window, stride, out).argmax(axis=0)
@@ -42,9 +50,9 @@ def max_pool_places(x, window, stride, out):
 
 @kernel(
     split="batch",
-    d="int8|int16|float32[batch, out_h, out_w, c]",
-    places="bits[batch, out_h, out_w, p, c]",
-    out="int8|int16|float32|int32[batch, h, w, c]",
+    d="int8|int16|float32[batch, out_height, out_width, channels]",
+    places="bits[batch, out_height, out_width, planes, channels]",
+    out="int8|int16|float32|int32[batch, height, width, channels]",
 )
 def max_pool_gradient(d, places, window, stride, out):
     """out = d of each window at its place, added up where windows overlap, in int32 for integers; 0 elsewhere."""
@@ -59,13 +67,17 @@ def max_pool_gradient(d, places, window, stride, out):
         view += np.where(first == index, d, 0).astype(out.dtype)[:, : view.shape[1], : view.shape[2]]
 
 
-@kernel(split="batch", x="bits[batch, h, w, c]", out="bits[batch, out_h, out_w, c]")
+@kernel(split="batch", x="uint64[batch, height, width, channels]", out="uint64[batch, out_height, out_width, channels]")
 def bit_pool(x, window, stride, out):
     """out = the OR of each window's words."""
     out[...] = np.bitwise_or.reduce(_taps(x, window, stride, *out.shape[1:3], 0), axis=0)
 
 
-@kernel(split="batch", x="bits[batch, h, w, c]", out="bits[batch, out_h, out_w, p, c]")
+@kernel(
+    split="batch",
+    x="uint64[batch, height, width, channels]",
+    out="uint64[batch, out_height, out_width, planes, channels]",
+)
 def bit_pool_places(x, window, stride, out):
     """Bit plane p of the first place of each window that has the bit set, 0 where none has."""
     seen = np.zeros_like(out[:, :, :, 0]) if out.shape[3] else None

@@ -9,12 +9,9 @@ from bitlearn.backends.table import kernel
 from bitlearn.panels import from_panels
 
 
-def _product_work(a, b, *rest):
-    return b.size
-
-
-def _panels_work(a, panels, *rest):
-    return panels.size
+def rows_of(b, k, words):
+    """Return the right operand of a product, (k, words): b as it lies, or out of column panels."""
+    return from_panels(b, k, words) if b.ndim == 1 else b
 
 
 def _dots(a, b, n):
@@ -24,46 +21,37 @@ def _dots(a, b, n):
             yield i, j, to_signs(a[i], n) @ to_signs(b[j], n).T
 
 
-@kernel(split="m", work=_product_work, a="bits[m, n]", b="bits[k, n]", out="int16|int32|float32[m, k]")
+def _work(a, b, *rest):
+    return b.size
+
+
+_OPERANDS = {"split": "m", "work": _work, "a": "bits[m, n]", "b": "bits|panels[k, n]"}
+_SUMS = _OPERANDS | {"function": "xnor_matmul", "out": "int16|int32|float32[m, k]"}
+
+
+@kernel(**_SUMS, fixed={"mismatches": 1})
 def hamming(a, b, n, out):
     """out[i, j] = number of values in which row i of a and row j of b differ; n as for xnor_matmul."""
-    for i, j, dots in _dots(a, b, n):
+    for i, j, dots in _dots(a, rows_of(b, out.shape[1], a.shape[1]), n):
         out[i, j] = (n - dots) // 2
 
 
-@kernel(split="m", work=_product_work, a="bits[m, n]", b="bits[k, n]", out="int16|int32|float32[m, k]")
+@kernel(**_SUMS, fixed={"mismatches": 0})
 def xnor_matmul(a, b, n, out):
     """out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]).
 
-    n <= 32767 for int16, n < 2**24 for float32.
+    b as it lies, or in column panels. n <= 32767 for int16, n < 2**24 for float32.
     """
-    for i, j, dots in _dots(a, b, n):
+    for i, j, dots in _dots(a, rows_of(b, out.shape[1], a.shape[1]), n):
         out[i, j] = dots
 
 
-@kernel(split="m", work=_product_work, a="bits[m, n]", b="bits[k, n]", threshold="int32[k]", out="bits[m, k]")
+@kernel(**_OPERANDS, function="xnor_matmul", fixed={"mismatches": 0}, threshold="int32[k]", out="bits[m, k]")
 def xnor_matmul_sign(a, b, n, threshold, out):
     """bit[i, j] = dot(i, j) >= threshold[j]."""
-    for rows in blocks(len(a), len(b)):
-        flags = np.empty((len(a[rows]), len(b)), dtype=bool)
-        for i, j, dots in _dots(a[rows], b, n):
+    columns = rows_of(b, len(threshold), a.shape[1])
+    for rows in blocks(len(a), len(columns)):
+        flags = np.empty((len(a[rows]), len(columns)), dtype=bool)
+        for i, j, dots in _dots(a[rows], columns, n):
             flags[i, j] = dots >= threshold[j]
         from_bool(flags, out[rows])
-
-
-@kernel(split="m", work=_panels_work, a="bits[m, n]", panels="panels[k, n]", out="int16|int32|float32[m, k]")
-def hamming_panels(a, panels, n, out):
-    """hamming with b in panels."""
-    hamming(a, from_panels(panels, out.shape[1], a.shape[1]), n, out)
-
-
-@kernel(split="m", work=_panels_work, a="bits[m, n]", panels="panels[k, n]", out="int16|int32|float32[m, k]")
-def xnor_matmul_panels(a, panels, n, out):
-    """xnor_matmul with b in panels."""
-    xnor_matmul(a, from_panels(panels, out.shape[1], a.shape[1]), n, out)
-
-
-@kernel(split="m", work=_panels_work, a="bits[m, n]", panels="panels[k, n]", threshold="int32[k]", out="bits[m, k]")
-def xnor_matmul_sign_panels(a, panels, n, threshold, out):
-    """xnor_matmul_sign with b in panels."""
-    xnor_matmul_sign(a, from_panels(panels, len(threshold), a.shape[1]), n, threshold, out)

@@ -1,13 +1,32 @@
-/* Products with column panels without VPOPCNTDQ: the ones, twos and fours of 4 rows and 8 columns in registers, and
-   byte counts of their eights. */
+/* Products of bits with bits: counts of half bytes looked up, and summed by vpsadbw. What limits them on Intel's
+   processors of this kind is the one port for both, twice as wide as with AVX2; with half-wide units (Zen 4) they are
+   as fast as there, and kept for the others. */
 #include "avx512bw.h"
 
 #ifdef BL_X86_64
 
-#define ROWS 4
-#define TARGET BL_TARGET_AVX512BW
+#include "matmul.h"
+#include "panels.h"
 
-TARGET BL_INLINE __m512i differing(__m512i column, uint64_t word)
+BL_TARGET_AVX512BW BL_INLINE __m512i popcount(__m512i x)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    return _mm512_sad_epu8(bl_add_bytes(zero, x, bl_half_byte_counts()), zero);
+}
+
+BL_TARGET_AVX512BW static void xnor_block(const uint64_t *const a[BL_ROWS], const uint64_t *const valid[BL_ROWS],
+                                          const uint64_t *b, intptr_t b_stride, intptr_t columns, intptr_t words,
+                                          int32_t counts[BL_ROWS][BL_COLUMNS])
+{
+    bl_xnor_block512(popcount, a, valid, b, b_stride, columns, words, counts);
+}
+
+/* Products with column panels without VPOPCNTDQ: the ones, twos and fours of 4 rows and 8 columns in registers, and
+   byte counts of their eights. */
+
+#define ROWS 4
+
+BL_TARGET_AVX512BW BL_INLINE __m512i differing(__m512i column, uint64_t word)
 {
     return _mm512_xor_si512(column, _mm512_set1_epi64((long long)word));
 }
@@ -20,7 +39,8 @@ typedef struct {
 } columns;
 
 /* ones += the differing bits of words p and p + 1; the carries. */
-TARGET BL_INLINE void add_two_words(int rows, const columns *c, intptr_t p, __m512i ones[ROWS], __m512i carries[ROWS])
+BL_TARGET_AVX512BW BL_INLINE void add_two_words(int rows, const columns *c, intptr_t p, __m512i ones[ROWS],
+                                                __m512i carries[ROWS])
 {
     __m512i first = _mm512_loadu_si512(c->panel + p * c->stride);
     __m512i second = _mm512_loadu_si512(c->panel + (p + 1) * c->stride);
@@ -29,7 +49,7 @@ TARGET BL_INLINE void add_two_words(int rows, const columns *c, intptr_t p, __m5
 }
 
 /* total[r] = counts of row r in the columns. rows is a constant where it is inlined. */
-TARGET BL_INLINE void count_columns(int rows, const columns *c, intptr_t words, __m512i total[ROWS])
+BL_TARGET_AVX512BW BL_INLINE void count_columns(int rows, const columns *c, intptr_t words, __m512i total[ROWS])
 {
     const __m512i table = bl_half_byte_counts();
     const __m512i zero = _mm512_setzero_si512();
@@ -75,8 +95,8 @@ TARGET BL_INLINE void count_columns(int rows, const columns *c, intptr_t words, 
         total[r] = _mm512_add_epi64(total[r], _mm512_sad_epu8(bytes[r], zero));
 }
 
-TARGET BL_INLINE void count_panel(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
-                                  intptr_t words, __m512i acc[ROWS][4])
+BL_TARGET_AVX512BW BL_INLINE void count_panel(int rows, int vectors, const uint64_t *const a[ROWS],
+                                              const uint64_t *panel, intptr_t words, __m512i acc[ROWS][4])
 {
     for (int q = 0; q < vectors; q++) {
         const columns c = {a, panel + 8 * q, 8 * vectors};
@@ -89,8 +109,8 @@ TARGET BL_INLINE void count_panel(int rows, int vectors, const uint64_t *const a
 
 /* Called, not inlined into each form of result, because it is long; the stride of a full panel is a constant. */
 #define COUNT_ROWS(rows)                                                                                               \
-    TARGET static void count_##rows(int vectors, const uint64_t *const a[ROWS], const uint64_t *panel, intptr_t words, \
-                                    __m512i acc[ROWS][4])                                                              \
+    BL_TARGET_AVX512BW static void count_##rows(int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,     \
+                                                intptr_t words, __m512i acc[ROWS][4])                                  \
     {                                                                                                                  \
         if (vectors == 4)                                                                                              \
             count_panel(rows, 4, a, panel, words, acc);                                                                \
@@ -101,16 +121,23 @@ COUNT_ROWS(1)
 COUNT_ROWS(2)
 COUNT_ROWS(4)
 
-TARGET BL_INLINE void panel_tile(int rows, int vectors, const uint64_t *const a[ROWS], const uint64_t *panel,
-                                 intptr_t words, __m512i acc[ROWS][4])
+BL_TARGET_AVX512BW BL_INLINE void panel_tile(int rows, int vectors, const uint64_t *const *a, const uint64_t *panel,
+                                             intptr_t words, __m512i (*acc)[4])
 {
     (rows == 4 ? count_4 : rows == 2 ? count_2 : count_1)(vectors, a, panel, words, acc);
 }
 
-#include "panels.h"
+BL_TARGET_AVX512BW static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, intptr_t words,
+                                           intptr_t column, intptr_t width, const int32_t *bases, intptr_t bases_stride,
+                                           const bl_xnor_result *result)
+{
+    bl_panel_block512(panel_tile, ROWS, a, panel, m, words, column, width, bases, bases_stride, result);
+}
+
+static const bl_product_blocks blocks = {.words = xnor_block, .panel = panel_block};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_avx512bw parameters { bl_##name##_blocked(panel_block, BL_UNWRAP arguments); }
-BL_PANEL_KERNELS(KERNEL)
+    void bl_##name##_avx512bw parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }
+BL_XNOR_KERNELS(KERNEL)
 
 #endif
