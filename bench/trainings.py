@@ -73,7 +73,7 @@ def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
     train.add_arguments(parser)
     folder = str(data / _FOLDERS[training.dataset])
     arguments = parser.parse_args([*training.options(), "--data", folder, "--threads", "1", *options])
-    arguments.precision = training.precision
+    arguments.precision, arguments.json = training.precision, None
     before = bl.get_num_threads()
     try:
         return train.run(arguments)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Collection, Mapping
-from typing import TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,12 +28,14 @@ def brief(value: object) -> str:
 
     Examples
     --------
+    >>> import numpy as np
     >>> brief("values"), brief(np.zeros((3, 2))), brief(range(100)), brief(np.dtype(np.int8))
     ("'values'", 'an array of shape (3, 2) and dtype float64', 'range(0, 100)', 'int8')
     """
-    if isinstance(value, np.dtype):
+    np: Any = sys.modules.get("numpy")  # where it is not loaded, nothing can be its
+    if np is not None and isinstance(value, np.dtype):
         text = str(value)
-    elif isinstance(value, np.ndarray) and value.ndim:
+    elif np is not None and isinstance(value, np.ndarray) and value.ndim:
         kind = "an array" if type(value) is np.ndarray else f"a {type(value).__name__}"
         text = f"{kind} of shape {value.shape} and dtype {value.dtype}"
     else:

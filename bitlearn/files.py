@@ -258,11 +258,16 @@ def _temporary(folder: Path) -> tuple[BinaryIO, Path]:
         # Opened by name and exclusively: tempfile would give the permissions 0600 whatever the umask says.
         temporary = folder / f".bitlearn-{secrets.token_hex(8)}.tmp"
         stream: BinaryIO = temporary.open("xb")
-        if _POSIX:
-            with suppress(OSError):  # no locks here: then nobody removes orphans either
-                fcntl.flock(stream, fcntl.LOCK_EX)
-        if temporary.exists():
-            return stream, temporary
+        try:
+            if _POSIX:
+                with suppress(OSError):  # no locks here: then nobody removes orphans either
+                    fcntl.flock(stream, fcntl.LOCK_EX)
+            if temporary.exists():
+                return stream, temporary
+        except BaseException:
+            stream.close()
+            temporary.unlink(missing_ok=True)
+            raise
         stream.close()  # taken for an orphan before it was locked
 
 

@@ -174,7 +174,7 @@ BL_VARIANT_TARGET void BL_VARIANT(l2_factors)(const void *sums, int sums_type, i
     for (intptr_t c = 0; c < channels; c++) {
         const double total = sum_of(sums, sums_type, groups, 0, channels, c);
         const double products = sum_of(sums, sums_type, groups, 1, channels, c);
-        const double mean = statistics[c], std = statistics[channels + c], by = inverse(std);
+        const double mean = statistics[c], std = statistics[channels + c], by = (double)inverse(std);
         const double slope = (products - mean * total) / rows * (by * by);
         out[c] = (float)slope;
         out[channels + c] = (float)(mean * slope - total / rows);

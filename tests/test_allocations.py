@@ -100,7 +100,7 @@ codes = data.codes()
 trainer.step(codes[:8], data.y[:8], 0.01)
 before = small.everything(trainer.model, trainer.state)
 in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**20, -1))
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**22, -1))
 try:
     trainer.step(codes, data.y, 0.01)
 except MemoryError as error:

@@ -90,6 +90,7 @@ def test_the_portable_variant_has_every_kernel_of_the_contract():
     declared -= {"has_threads", "kernel_number", "kernel_arguments", "run", "product_form", "planes_pay"}
     # What a variant recodes for itself.
     declared -= {"quads_bytes", "quads_scratch", "planes_scratch", "recode_panels"}
+    declared -= {"run_groups", "threads_started", "stop_threads"}
     assert {cext.row_of(name).function for name in cext.VARIANTS["cext:portable"]} == declared
 
 

@@ -62,6 +62,10 @@ WRONG = {
             "--cut": NAMES[1:],
         },
     ),
+    "compare": (
+        ["--epochs=1"],
+        {"--seeds": ["0", *INTEGERS], "--methods": [*NAMES, "naive,naive"], "--tasks": INTEGERS, "--out": FILES[:3]},
+    ),
     "memory": ([], {"--batch-size": INTEGERS, "--model": NAMES, "--optimizer": NAMES, "--accounting": NAMES}),
     "bench": (
         ["--rivals=none", "--seconds=0.001"],

@@ -73,7 +73,7 @@ def test_fitting_a_scale_makes_nothing_as_large_as_the_data(monkeypatch):
     largest, finite = [], np.isfinite
     monkeypatch.setattr(np, "isfinite", lambda a: largest.append(np.shape(a)) or finite(a))
     scaling = fit_scaling(x)
-    assert scaling.midpoint.tolist() == [5, 5] and largest == [(2, 2)]
+    assert scaling.midpoint.tolist() == [5, 5] and max(map(np.prod, largest)) == 4 < x.size
 
 
 # --- classes in other ways -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bitlearn.cli import continual
-from bitlearn.cli.arguments import output_file, output_folder
+from bitlearn.cli.arguments import count, output_file, output_folder, shown
 from bitlearn.cli.progress import Console, table
 from bitlearn.files import atomic_write
 from bitlearn.report.units import size
@@ -25,14 +25,14 @@ HELP = "compare methods of continual learning over several seeds"
 def _methods(text: str) -> list[str]:
     names = [name for name in re.split(r"[,\s]+", text) if name]
     if not names or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"different methods with commas between them were wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"different methods with commas between them were wanted, got {shown(text)}")
     return names
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number of seeds from 1 on was wanted, got {text}")
-    return int(text)
+    if (seeds := count(text)) < 1:
+        raise argparse.ArgumentTypeError(f"a number of seeds from 1 on was wanted, got {seeds}")
+    return seeds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_methods,
         default=["naive", "latent-replay", "joint"],
         metavar="A,B",
-        help="what to compare: naive, joint, cwr, latent-replay",
+        help="what to compare: naive, joint, cwr, latent-replay, analytic, nearest-mean, lda, prototypes",
     )
     parser.add_argument(
         "--seeds",

@@ -196,9 +196,9 @@ BL_TARGET_AVX2 static void interleave_int8(const char *const *terms, intptr_t gr
 }
 
 static const bl_gradient_types types = {
-    .int8 = {expand_int8, interleave_int8, total, product_int8, bl_gradient_finish},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
+    .int8 = {expand_int8, interleave_int8, total, product_int8, bl_gradient_finish, NULL},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish, NULL},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish, NULL},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

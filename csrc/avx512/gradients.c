@@ -246,9 +246,9 @@ BL_TARGET_AVX512 static void interleave_int8(const char *const *terms, intptr_t 
 }
 
 static const bl_gradient_types types = {
-    .int8 = {bl_expand_int8_avx512, interleave_int8, bl_total_int8_avx512, product_int8, bl_finish_int8_avx512},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_finish_int16_avx512},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_finish_float32_avx512},
+    .int8 = {bl_expand_int8_avx512, interleave_int8, bl_total_int8_avx512, product_int8, bl_finish_int8_avx512, NULL},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_finish_int16_avx512, NULL},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_finish_float32_avx512, NULL},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

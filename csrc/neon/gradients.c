@@ -151,9 +151,9 @@ static void expand_float32(const uint64_t *bits, intptr_t groups, void *panel)
 }
 
 const bl_gradient_types bl_gradient_types_neon = {
-    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
+    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish, NULL},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish, NULL},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish, NULL},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

@@ -191,9 +191,9 @@ static void product_float32(const bl_gradient_rows *rows, const void *panel, int
 }
 
 static const bl_gradient_types types = {
-    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish},
-    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish},
-    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish},
+    .int8 = {expand_int8, bl_interleave_int8, NULL, product_int8, bl_gradient_finish, NULL},
+    .int16 = {expand_int16, bl_interleave_int16, NULL, product_int16, bl_gradient_finish, NULL},
+    .float32 = {expand_float32, bl_interleave_float32, NULL, product_float32, bl_gradient_finish, NULL},
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \

@@ -9,7 +9,7 @@
     {                                                                                                                  \
         uint8_t flags[64];                                                                                             \
         for (int j = 0; j < 64; j++)                                                                                   \
-            flags[j] = GREATER_EQUAL_##name(x[j], threshold[each ? j : 0]);                                            \
+            flags[j] = (uint8_t)GREATER_EQUAL_##name(x[j], threshold[each ? j : 0]);                                   \
         return bl_pack_flags(flags, 64);                                                                               \
     }                                                                                                                  \
     BL_ROWS_OF_WORDS(, name, type)
@@ -24,7 +24,7 @@
 #define GREATER_EQUAL_float32(a, b) (a >= b)
 #define GREATER_EQUAL_float64(a, b) (a >= b)
 #define GREATER_EQUAL_float16(a, b)                                                                                    \
-    ((bl_half_key(a) >= bl_half_key(b)) & !bl_half_is_nan(a) & !bl_half_is_nan(b))
+    ((int)(bl_half_key(a) >= bl_half_key(b)) & (int)!bl_half_is_nan(a) & (int)!bl_half_is_nan(b))
 BL_PACK_TYPES(WORD)
 
 static void pack_adjacent(const char *x, int x_type, intptr_t row_stride, const void *threshold, int each,

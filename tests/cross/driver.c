@@ -81,7 +81,7 @@ static void run(const bl_call *call)
 #ifdef BL_EMULATE_TILES
     bl_emulate_other_user();
 #endif
-    bl_run(call, 1, 1);
+    bl_run(call, 1, 1, 1);
 #ifdef BL_EMULATE_TILES
     if (bl_emulate_unit()->user == BL_KERNEL)
         fail("a kernel that keeps its configuration of tiles");
