@@ -166,9 +166,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     path = _in_a_folder(path)
     _remove_orphans(path.parent)
-    stream, temporary = _temporary(path.parent)
+    temporary = path.parent / f".bitlearn-{secrets.token_hex(8)}.tmp"
     try:
-        with stream:
+        with _opened(temporary) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -252,23 +252,21 @@ def _in_a_folder(path: Path) -> Path:
     return path
 
 
-def _temporary(folder: Path) -> tuple[BinaryIO, Path]:
+def _opened(temporary: Path) -> BinaryIO:
     """Make a temporary file and lock it."""
     while True:
-        # Opened by name and exclusively: tempfile would give the permissions 0600 whatever the umask says.
-        temporary = folder / f".bitlearn-{secrets.token_hex(8)}.tmp"
+        # By name and exclusively: tempfile would give the permissions 0600 whatever the umask says.
         stream: BinaryIO = temporary.open("xb")
         try:
             if _POSIX:
                 with suppress(OSError):  # no locks here: then nobody removes orphans either
                     fcntl.flock(stream, fcntl.LOCK_EX)
             if temporary.exists():
-                return stream, temporary
+                return stream
+            stream.close()  # taken for an orphan before it was locked
         except BaseException:
             stream.close()
-            temporary.unlink(missing_ok=True)
             raise
-        stream.close()  # taken for an orphan before it was locked
 
 
 def _remove_orphans(folder: Path) -> None:

@@ -72,16 +72,16 @@ WRONG = [
     (
         [BatchNormSign()],
         ROWS,
-        "layer 'sign1' cannot stand behind the input: a batch norm must get sums, got bits of sha",
+        "layer 'sign1' cannot stand behind the input: a batch norm with a sign must get sums, got",
     ),
-    ([BatchNorm()], REAL, "layer 'norm1' cannot stand behind the input: a batch norm must get sums, got real of shape"),
+    ([BatchNorm()], ROWS, "layer 'norm1' cannot stand behind the input: a batch norm must get sums or real values, go"),
     (
         [BinaryLinear(4)],
         REAL,
         "layer 'linear1' cannot stand behind the input: a binary linear layer must get rows of b",
     ),
     ([BinaryLinear(4)], IMAGES, "layer 'linear1' cannot stand behind the input: a binary linear layer must get rows"),
-    ([Linear(4)], CODES, "layer 'head1' cannot stand behind the input: a linear head must get rows of bits, got codes"),
+    ([Linear(4)], CODES, "layer 'head1' cannot stand behind the input: a linear head must get rows of bits or real va"),
     (
         [Flatten(), BinaryConv2d(3)],
         IMAGES,
@@ -96,7 +96,7 @@ WRONG = [
     ([MaxPool2d(3), MaxPool2d(2)], IMAGES, "layer 'pool2' cannot stand behind 'pool1': a max pool must get maps of at"),
     ([BinaryConv2d(3, padding=0, kernel=(5, 5))], IMAGES, "layer 'conv1' cannot stand behind the input: "),
     ([BinaryConv2d(3, pad_value=1)], Spec.codes((4, 4, 3)), "layer 'conv1' cannot stand behind the input: a convoluti"),
-    ([("a", Linear(4)), ("b", Linear(2))], ROWS, "layer 'b' cannot stand behind 'a': a linear head must get rows of"),
+    ([("a", Linear(4)), ("b", BinaryLinear(2))], ROWS, "layer 'b' cannot stand behind 'a': a binary linear layer must"),
     (
         [BinaryLinear(4), BatchNorm(), Residual([Sign(), BinaryLinear(5), BatchNorm()])],
         ROWS,

@@ -46,7 +46,10 @@ def layer(header, at: int) -> dict:
         (lambda h, a: layer(h, 1).update(type="Dropout"), "must name known layers, got 'Dropout'"),
         (lambda h, a: layer(h, 1).update(type="os.system"), "must name known layers, got 'os.system'"),
         (lambda h, a: layer(h, 1).update(type=["Linear"]), r"must name known layers, got \['Linear'\]"),
-        (lambda h, a: layer(h, 1).update(type="Linear"), "a linear head must get rows of bits, got codes of shape"),
+        (
+            lambda h, a: layer(h, 1).update(type="Linear"),
+            "a linear head must get rows of bits or real values",
+        ),
         (lambda h, a: layer(h, 2).update(type="Sign", settings={}), "layer 'sign1' cannot stand behind 'linear1'"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=9), r"'linear1.weight' as float16 \(9, 35\), got float16"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=0), "outputs must be at least 1, got 0"),

@@ -99,12 +99,12 @@ SIGNED = network(layer("Sign", "sign1", estimator="clip", clip=1.0), kind="real"
         (network(FLAT, shape=(True,)), "shape must be 1 to 31 integers of at least 1"),
         (network(FLAT, shape=(4.0,)), "shape must be 1 to 31 integers of at least 1"),
         (network(FLAT, shape=(2**40,)), "an example must have at most 67108864 values"),
-        (network(FLAT, shape=(2**18,) * 31), "an example must have at most 67108864 values"),
+        (network(FLAT, shape=(2**18,) * 31), "a size must be at most"),
         (network(layer("BinaryLinear", "a", outputs=True)), "outputs must be an integer, got True"),
         (network(layer("BinaryLinear", "a", outputs=2.0)), "outputs must be an integer, got 2.0"),
         (network(layer("BinaryLinear", "a", outputs=-1)), "outputs must be at least 1, got -1"),
         (network(layer("BinaryLinear", "a", outputs=2**40)), "outputs must be at most 2147483647"),
-        (SIGNED | {"precision": ["int8"]}, "unhashable"),
+        (SIGNED | {"precision": ["int8"]}, "precision must be one of"),
         (network(layer("Sign", "a", estimator="clip", clip=True), kind="real"), "Sign must have clip 1.0, got True"),
         (network(layer("Sign", "a", estimator="clip", clip=-1.0), kind="real"), "clip must be a finite number above 0"),
         (network(layer("Sign", "a", estimator=["clip"], clip=1.0), kind="real"), "estimator must be one of"),
@@ -138,7 +138,7 @@ def test_a_description_of_no_network(path, config, sentence):
         ({"kernel": [2.7, 1]}, "kernel must be an integer, got 2.7"),
         ({"kernel": [3]}, "not enough values"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
-        ({"stride": 10**19}, "stride must be at most 2147483647"),
+        ({"stride": 10**19}, "stride must be at most"),
         ({"stride": [1, 1, 1]}, r"stride must be an integer or a pair"),
         ({"padding": -1}, "padding must be at least 0, got -1"),
         ({"padding": 10**9}, "padding must be at most the size of kernel"),
@@ -314,7 +314,9 @@ def test_types_are_those_of_the_layers_that_are_built(rng):
         nn.BatchNorm(),
     ]
     images += [nn.Sign(), nn.Flatten(), nn.Linear(3)]
-    for each in (model, nn.Model(images, (8, 9, 3), precision="low-memory"), small.model("mlp", "standard")):
+    reals = [nn.Conv2d(4), nn.BatchNorm(), nn.ReLU(), nn.AveragePool2d(), nn.Linear(3)]
+    networks = [nn.Model(layers, (8, 9, 3), precision="low-memory") for layers in (images, reals)]
+    for each in (model, *networks, small.model("mlp", "standard")):
         rebuilt = rebuild(serialization.describe(each.root))
         assert array_types(rebuilt, frozen=False) == serialization.types_of(each.state())
         assert array_types(rebuilt, frozen=True) == serialization.types_of(each.freeze().arrays)

@@ -31,6 +31,7 @@ _METHODS = {
     "joint": "After each task a fresh network learns from all images so far: what unlimited memory would give.",
 }
 _MEANINGS = {
+    "W codes": "real weights as integers for the products",
     "W": "weights, latent ones of binary layers",
     "packed W": "signs of the weights, one bit each, as the products take them",
     "momenta": "the optimiser's moments",

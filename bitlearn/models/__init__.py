@@ -8,7 +8,6 @@ from typing import Any
 from bitlearn import nn
 from bitlearn.errors import by_name
 from bitlearn.models.residual import birealnet18 as birealnet18
-from bitlearn.models.residual import padded_side as padded_side
 from bitlearn.models.residual import resnete18 as resnete18
 from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
 from bitlearn.models.sequential import binarynet as binarynet
