@@ -46,9 +46,9 @@ def shrinkage(covariance: np.ndarray, count: int) -> float:
     """
     p = len(covariance)
     trace, squares = np.trace(covariance), (covariance * covariance).sum()
-    spread = (count + 1 - 2 / p) * (squares - trace**2 / p)
-    wanted = (1 - 2 / p) * squares + trace**2
-    return 1.0 if spread <= wanted else float(wanted / spread)
+    denominator = (count + 1 - 2 / p) * (squares - trace**2 / p)
+    numerator = (1 - 2 / p) * squares + trace**2
+    return 1.0 if denominator <= numerator else float(numerator / denominator)
 
 
 def discriminant(statistics: Statistics) -> LinearHead:

@@ -86,8 +86,8 @@ class Quantized:
                 f"got {values.shape}, {scale.shape} and {zero.shape}"
             )
         with np.errstate(over="ignore", under="ignore"):
-            worth = scale.astype(np.float64)
-        if not np.all((worth > 0) & (worth < np.inf)):
+            scales = scale.astype(np.float64)
+        if not np.all((scales > 0) & (scales < np.inf)):
             raise ValueError(f"scale must be finite and positive, got {brief(self.scale)}")
         if np.any((zero < low) | (zero > high)) or (widest > 16 and zero.any()):
             raise ValueError(f"zero_point must be a code of {bits} bits, and 0 for int32, got {brief(self.zero_point)}")

@@ -39,13 +39,13 @@ def _form(name):
     )
 
 
-def parts(row, arguments, threads, worth):
+def parts(row, arguments, threads, least):
     """Return how many rows a call has and into how many parts they are cut: none has less work than is worth it."""
     if threads == 1 or not row.rows:
         return 0, 1
     rows = max(len(arguments[position]) for position in row.rows)
     most = threads * row.parts_a_thread
-    return rows, max(1, min(most, rows, 1 + rows * row.work(*arguments) // worth))
+    return rows, max(1, min(most, rows, 1 + rows * row.work(*arguments) // least))
 
 
 class _Call:
@@ -53,10 +53,10 @@ class _Call:
 
     __slots__ = ("changes", "check", "kept", "number", "parts", "rows", "slots", "variant")
 
-    def __init__(self, function, arguments, check, threads, worth):
+    def __init__(self, function, arguments, check, threads, least):
         row = row_of(function.kernel)
         self.variant, self.check = function.variant, check
-        self.rows, self.parts = parts(row, arguments, threads, worth)
+        self.rows, self.parts = parts(row, arguments, threads, least)
         self.number = _form(function.kernel)[0]
         given = [StandIn(each) if isinstance(each, np.ndarray) else each for each in arguments]
         cut = self._cut(row, given, threads) if self.parts > 1 else []
@@ -189,6 +189,6 @@ def of_one_call(function, arguments, threads):
 
     To write it down takes some fifteen microseconds, which its parts must be worth too.
     """
-    worth = 2 * threading.WORK_PER_WAITING_THREAD
-    count = parts(row_of(function.kernel), arguments, threads, worth)[1]
-    return None if count == 1 else Program([_Call(function, arguments, None, threads, worth)], min(threads, count))
+    least = 2 * threading.WORK_PER_WAITING_THREAD
+    count = parts(row_of(function.kernel), arguments, threads, least)[1]
+    return None if count == 1 else Program([_Call(function, arguments, None, threads, least)], min(threads, count))

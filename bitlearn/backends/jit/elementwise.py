@@ -105,12 +105,12 @@ def sign_values(x, clip, signs, mask):
 @kernel
 def approximate_sign_gradient(d, scale, x, out):
     """out = d * scale * max(2 - 2 |x|, 0) in float32: the derivative of a piecewise quadratic sign."""
-    worth, two, zero = np.float32(scale[0]), np.float32(2), np.float32(0)
+    by, two, zero = np.float32(scale[0]), np.float32(2), np.float32(0)
     for i in range(d.shape[0]):
         for j in range(d.shape[1]):
             slope = two - two * abs(x[i, j])
             # NaN is not below 0, and stays.
-            out[i, j] = (np.float32(d[i, j]) * worth) * (zero if slope < zero else slope)
+            out[i, j] = (np.float32(d[i, j]) * by) * (zero if slope < zero else slope)
 
 
 @kernel
@@ -137,9 +137,9 @@ def integer_product(g, w, out):
 def scale_sums(x, scale, out):
     """out[i] = x[i] * scale[i] in float64, rounded to float32."""
     for i in range(x.shape[0]):
-        worth = scale[i] if scale.size > 1 else scale[0]
+        by = scale[i] if scale.size > 1 else scale[0]
         for j in range(x.shape[1]):
-            out[i, j] = np.float32(np.float64(x[i, j]) * worth)
+            out[i, j] = np.float32(np.float64(x[i, j]) * by)
 
 
 @kernel

@@ -129,8 +129,8 @@ def norm_step(peaks, limit, scale, step, out):
     elif found < _SMALLEST:
         found = _SMALLEST
     step[0] = found
-    worth = scale[0] * np.float64(found)
-    out[0] = worth if worth <= LARGEST_SCALE else LARGEST_SCALE
+    wanted = scale[0] * np.float64(found)
+    out[0] = wanted if wanted <= LARGEST_SCALE else LARGEST_SCALE
 
 
 def code(value, step, limit, out):

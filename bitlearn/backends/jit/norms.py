@@ -153,10 +153,10 @@ def mean_inverse(statistics, out):
 @kernel
 def norm_values(y, scale, centre, bias, out):
     """out = (y * scale - centre[0]) * centre[1] + bias."""
-    worth, mean, factor = np.float32(scale), centre[0], centre[1]
+    by, mean, factor = np.float32(scale), centre[0], centre[1]
     for i in range(y.shape[0]):
         for c in range(y.shape[1]):
-            out[i, c] = (np.float32(y[i, c]) * worth - mean[c]) * factor[c] + bias[c]
+            out[i, c] = (np.float32(y[i, c]) * by - mean[c]) * factor[c] + bias[c]
 
 
 @kernel

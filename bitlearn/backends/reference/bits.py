@@ -37,6 +37,3 @@ def from_bool(flags, out):
     packed = np.packbits(flags, axis=-1, bitorder="little")
     padded[..., : packed.shape[-1]] = packed
     out[...] = padded.view(WORD)
-
-
-# --- the packed format -----------------------------------------------------------------------------------------------
