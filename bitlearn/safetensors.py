@@ -161,7 +161,7 @@ def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Name the file of whatever is wrong in it, NumPy's own limits on shapes among that."""
     try:
         yield
-    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)} is not a valid safetensors file: {sentence(error)}") from error
 
 

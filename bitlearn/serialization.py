@@ -111,7 +111,7 @@ def description(path: str | PathLike[str]) -> Iterator[None]:
     """Make a ValueError in one line that names the file of whatever a description raises."""
     try:
         yield
-    except OSError:
+    except (OSError, MemoryError):  # sizes were checked before: it is the machine that has no room
         raise
     except ValueError as error:
         text = sentence(error, 1000)

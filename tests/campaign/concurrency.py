@@ -25,13 +25,13 @@ def start() -> Callable[[np.random.Generator], int]:
         failures: list[Exception] = []
         over = threading.Event()
 
-        def once(call: calls.Call, own: np.random.Generator) -> None:
+        def once(call: calls.Call, own: np.random.Generator, variant: str | None = None) -> None:
             given = dict(call.arrays) | call.settings
             if call.has_threads and own.random() < 0.7:
                 given["threads"] = int(own.integers(1, 5))
             if call.before is not None:
                 given["out"] = call.before.copy()
-            with bl.use_backend(everything[own.integers(len(everything))]):
+            with bl.use_backend(variant or everything[own.integers(len(everything))]):
                 got = getattr(bl, call.function)(**given)
             assert call.same(got, call.wanted), f"{call.function} gives other values | {calls.shapes(call)}"
 
@@ -52,6 +52,8 @@ def start() -> Callable[[np.random.Generator], int]:
         # Whoever forks while a thread imports, or Numba compiles, leaves the child a lock that nobody opens.
         for call in made:
             calls.check(call, rng, everything)
+            for each in everything:
+                once(call, rng, each)
         with calls.cut_finely(2):
             seeds = rng.integers(2**32, size=_THREADS + 1)
             workers = [threading.Thread(target=work, args=(int(seed),)) for seed in seeds[1:]]

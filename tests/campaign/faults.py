@@ -271,11 +271,8 @@ def start() -> Callable[[np.random.Generator], int]:
             except right[kind]:
                 raised = kind
             except BaseException as error:
-                # Of a file whose description asks for too much nothing else is known.
-                raised = kind if kind == "memory" and "MemoryError" in str(error) else None
                 text = f"{type(subject).__name__}, {kind}: {type(error).__name__}: {error}"
-                if not raised:
-                    raise AssertionError(f"{text} | {what}") from error
+                raise AssertionError(f"{text} | {what}") from error
             assert _at_work() == at_work, f"{type(subject).__name__}, {kind}: threads stay busy | {what}"
             try:
                 if raised:
