@@ -156,3 +156,12 @@ def test_sums_of_floats_are_compared_with_the_threshold_itself():
         g = np.array([[np.clip(threshold, -1e30, 1e30)]], dtype=np.float32)
         found = bl.unpack(bl.grad_weight(g, x, 70, output="sign", threshold=threshold), 70)
         assert (found == (1 if float(g[0, 0]) >= threshold else -1)).all(), threshold
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_values_of_more_bits_are_refused_whatever_the_stride(stride):
+    g, w = np.array([[[[-8, 64]]]], dtype=np.int8), bl.pack(np.ones((2, stride, stride, 5)))
+    given = {"input_shape": (1, stride, stride, 5), "stride": stride}
+    assert bl.conv2d_grad_input(g, w, 5, bits=8, **given).shape == (1, stride, stride, 5)
+    with pytest.raises(ValueError, match="g must hold values of 7 bits, -64 to 63, got others"):
+        bl.conv2d_grad_input(g, w, 5, bits=7, **given)

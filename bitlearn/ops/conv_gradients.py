@@ -106,7 +106,9 @@ def conv2d_grad_input(
     result = check.output(out, shape, ready.result, [*ready.inputs, w])
     pixels, taps = batch * size[0] * size[1], kernels.shape[1] * kernels.shape[2]
     by_planes: Callable[[np.ndarray], None] | None = None
-    if windows.stride == (1, 1) and ready.on_planes(pixels, terms, n, max(taps, 1)):
+    if windows.stride != (1, 1):  # without planes, and what is accepted is the same
+        planes.check_width(ready.parts[0], ready.bits or 8)
+    elif ready.on_planes(pixels, terms, n, max(taps, 1)):
         by_planes = input_values(ready.parts[0], ready.bits or 8, kernels, n, windows, threads)
 
     def kernel(part: np.ndarray, into: np.ndarray) -> None:
