@@ -165,7 +165,10 @@ def test_threads_take_the_signals_of_their_own_faults(rng, monkeypatch):
     """SIGSEGV and the like come to the thread that caused them; all others are the program's own."""
     monkeypatch.setattr(threads, "processors", lambda: 4)
     large(rng, threads=4)[0]()
-    ours = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "bitlearn\n"]
+    ours: list[Path] = []
+    end = time.monotonic() + 10
+    while len(ours) < cext.lib.bl_threads_started() and time.monotonic() < end:  # a thread names itself as it begins
+        ours = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "bitlearn\n"]
     assert len(ours) == cext.lib.bl_threads_started() >= 3
     for task in ours:
         status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
