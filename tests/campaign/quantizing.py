@@ -90,7 +90,7 @@ def check(rng: np.random.Generator, variants: list[str]) -> int:
             wanted = "i4" if scheme == "power-of-two" else "i1" if bits <= 8 else "i2"
             assert q.values.dtype == np.dtype(wanted), f"dtype {q.values.dtype}{what}"
             got = _by_channel(q.values, axis)
-            assert same_bits(np.asarray(q.scale).reshape(-1), scale), f"other scales{what}: {q.scale}, not {scale}"
+            assert np.array_equal(np.ravel(q.scale), scale), f"other scales{what}: {q.scale}, not {scale}"
             assert np.array_equal(np.broadcast_to(np.asarray(q.zero_point).reshape(-1), scale.shape), zero), (
                 f"other zero points{what}: {q.zero_point}, not {zero}"
             )
