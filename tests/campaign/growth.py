@@ -70,6 +70,7 @@ def _steps(rng: np.random.Generator) -> Callable[[], None]:
     for size in (4, 5, 6, 7, 8):
         examples = small.examples("mlp", size)
         data[size] = examples.codes(), examples.y
+        trainer.step(*data[size], 0.001)  # recorded: of the last few sizes the programs are kept
     sizes = iter(int(each) for each in np.repeat(rng.integers(4, 9, 10 * _STEPS), 50))
 
     def block() -> None:
