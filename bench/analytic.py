@@ -44,7 +44,7 @@ def learners(dataset: str, choose: bool) -> Iterator[tuple[Entry, IncrementalLea
             for bits in BITS if choose else BITS[-1:]:
                 learner = AnalyticLearner(memory_budget=budget, bits=bits, seed=seed, **limits)
                 yield {"method": "analytic", "budget": budget, "bits": bits, "seed": seed}, learner
-            # A megabyte of prototypes is tens of thousands of features, and no better.
+            # A megabyte of prototypes is tens of thousands of features.
             if not choose and budget != BUDGETS[-1]:
                 yield (
                     {"method": "prototypes", "budget": budget, "seed": seed},
@@ -63,10 +63,10 @@ def measure(dataset: str, data: Path | None, choose: bool) -> list[Entry]:
         kept, held = bl.datasets.holdout(y, _HELD_OUT, seed=0)
         x, y, x_test, y_test = x[kept], y[kept], x[held], y[held]
     scenario, entries = class_incremental(x, y, x_test, y_test, _TASKS), []
+    codes = scenario.tasks[0].test.preparation.codes(x_test)
     for entry, learner in learners(dataset, choose):
         for task in scenario.tasks:
             learner.partial_fit(task.train.codes(), task.train.y)
-        codes = scenario.tasks[0].test.preparation.codes(x_test)
         entries.append(entry | {"bytes": learner.nbytes, "accuracy": learner.score(codes, y_test)})
         print(dataset, entries[-1], file=sys.stderr, flush=True)
     return entries

@@ -1,4 +1,4 @@
-/* How the products are cut into blocks, so that a variant brings two or three short functions, not eleven kernels.
+/* How the products are cut into blocks, so that a variant brings two or three short functions, not nine kernels.
 
    A driver (bl_<kernel>_blocked, in portable/) walks over the shapes, gathers windows, looks after edges and
    padding and writes the results; a block does the arithmetic for BL_ROWS rows and up to 64 columns. The drivers

@@ -35,9 +35,6 @@ BL_INLINE int64_t floor_of(int64_t total, int64_t count, int64_t *rest)
     return near + more;
 }
 
-/* A double as it is stored: rounded once, to float16 or to float32. */
-BL_INLINE double rounded(double x, int half) { return half ? bl_rounded_to_float16(x) : (double)(float)x; }
-
 BL_VARIANT_TARGET void BL_VARIANT(mean_bounds)(const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels,
                                                int32_t *out)
 {
@@ -45,12 +42,6 @@ BL_VARIANT_TARGET void BL_VARIANT(mean_bounds)(const int64_t *sums, intptr_t gro
         int64_t rest;
         out[c] = (int32_t)(floor_of(integer_sum(sums, groups, 0, channels, c), count, &rest) + 1);
     }
-}
-
-/* The running statistic after a batch's. */
-BL_INLINE float moved_by(float running, double value, double momentum)
-{
-    return running * (float)momentum + (float)(value * (1 - momentum));
 }
 
 /* Those of channels [at, at + width). */
@@ -97,9 +88,9 @@ BL_VARIANT_TARGET void BL_VARIANT(batch_statistics)(const int64_t *sums, intptr_
             }
         }
         for (intptr_t c = 0; c < width; c++) {
-            const double kept = rounded(deviation[c] * scale, half), middle = (double)total[c] / rows;
-            const float new_mean = moved_by(mean[j + c], middle * scale, momentum);
-            const float new_std = moved_by(std[j + c], kept, momentum);
+            const double kept = bl_rounded(deviation[c] * scale, half), middle = (double)total[c] / rows;
+            const float new_mean = bl_moved(mean[j + c], middle * scale, momentum);
+            const float new_std = bl_moved(std[j + c], kept, momentum);
             infinite |= !isfinite(new_mean) | !isfinite(new_std);
             out[j + c] = middle;
             out[channels + j + c] = kept / scale;
@@ -145,7 +136,7 @@ BL_VARIANT_TARGET void BL_VARIANT(mean_magnitude)(const int64_t *sums, intptr_t 
         const int64_t terms = integer_sum(above, above_groups, 1, channels, c);
         const double std = statistics[channels + c], bound = statistics[c] - (double)bias[c] * std;
         const double magnitude = (double)(2 * upper - total) - bound * (double)(2 * terms - count);
-        out[c] = rounded(std > 0 ? magnitude / ((double)count * std) : 1, half);
+        out[c] = bl_rounded(std > 0 ? magnitude / ((double)count * std) : 1, half);
     }
 }
 

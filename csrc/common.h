@@ -135,4 +135,13 @@ static inline double bl_rounded_to_float16(double x)
     return copysign((fabs(x) + rounding) - rounding, x);
 }
 
+/* A double as it is stored: rounded once, to float16 or to float32. */
+BL_INLINE double bl_rounded(double x, int half) { return half ? bl_rounded_to_float16(x) : (double)(float)x; }
+
+/* The running statistic after a batch's. */
+BL_INLINE float bl_moved(float running, double value, double momentum)
+{
+    return running * (float)momentum + (float)(value * (1 - momentum));
+}
+
 #endif

@@ -1,8 +1,9 @@
 /* 64 values of a row at a time, those of a word of bits: what the passes over arrays are made of.
 
    Plain loops over 64 values, which every compiler turns into vector code. What is made of these is written once, in
-   norms.h, norm_gradients.h, pooling.h and arrays.h, and compiled for each instruction set. It waits for memory more than
-   for arithmetic. A variant's lanes.h, which includes this file, and with it stands before those four, defines before:
+   channels.h, norms.h, norm_gradients.h, pooling.h and arrays.h, and compiled for each instruction set. It waits for memory
+   more than for arithmetic. A variant's lanes.h, which includes this file, and with it stands before those five, defines
+   before:
 
    BL_VARIANT(name)    bl_<name>_<variant>;
    BL_VARIANT_TARGET   the target attribute of its functions;

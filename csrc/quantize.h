@@ -155,14 +155,15 @@ BL_DEFINE_CODES(double, 6755399441055744.0)
 
 BL_INLINE void bl_store_codes(const int32_t *restrict code, intptr_t count, intptr_t first, void *out, int out_type)
 {
-    int8_t *bytes = (int8_t *)out + first;
-    int16_t *shorts = (int16_t *)out + first;
-    if (out_type == BL_INT8)
+    if (out_type == BL_INT8) {
+        int8_t *bytes = (int8_t *)out + first;
         for (intptr_t j = 0; j < count; j++)
             bytes[j] = (int8_t)code[j];
-    else
+    } else {
+        int16_t *shorts = (int16_t *)out + first;
         for (intptr_t j = 0; j < count; j++)
             shorts[j] = (int16_t)code[j];
+    }
 }
 
 /* Rows of channels shorter than a block are taken several at a time; of longer ones, the same part of each row is taken

@@ -111,7 +111,8 @@ void bl_l1_exact_factors(int variant, const void *sums, int sums_type, intptr_t 
                          intptr_t channels, float *out);
 
 /* *step = the largest of peaks (groups) / limit in single, at least the smallest normal float, 1 where it is 0;
-   *out = *scale * *step, BL_LARGEST_SCALE where that is larger, or no number. */
+   *out = *scale * *step, BL_LARGEST_SCALE where that is larger, or no number: sums of codes of the largest scale, and their
+   squares, stay finite in float. */
 #define BL_LARGEST_SCALE 1073741824
 void bl_norm_step(int variant, const float *peaks, intptr_t groups, int32_t limit, const double *scale, float *step,
                   double *out);

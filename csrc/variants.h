@@ -136,7 +136,7 @@
     X(narrow_step,                                                                                                     \
       (const double *peaks, intptr_t groups, intptr_t channels, int32_t limit, const double *scale, double *step,      \
        double *out),                                                                                                   \
-      (peaks, groups, channels, limit, scale, step, out))\
+      (peaks, groups, channels, limit, scale, step, out))                                                              \
     X(count_step, (intptr_t n, int64_t *counts), (n, counts))
 
 #define BL_UPDATE_KERNELS(X)                                                                                           \

@@ -16,6 +16,32 @@ static inline bl_taps bl_taps_inside(intptr_t start, intptr_t kernel, intptr_t s
     return (bl_taps){from, bl_max(from, bl_min(kernel, size - start))};
 }
 
+/* Which of `count` ranges of taps one is; count where it is none of them. */
+static inline int bl_find_range(const bl_taps *ranges, int count, bl_taps taps)
+{
+    int i = 0;
+    while (i < count && (ranges[i].from != taps.from || ranges[i].to != taps.to))
+        i++;
+    return i;
+}
+
+/* The taps inside of each line, or column, of an output: each range of taps once. Returns how many there are; most + 1
+   where they are more than `most`. */
+static inline int bl_list_ranges(intptr_t positions, intptr_t stride, intptr_t padding, intptr_t kernel, intptr_t size,
+                                 int most, bl_taps *ranges)
+{
+    int count = 0;
+    for (intptr_t i = 0; i < positions; i++) {
+        const bl_taps taps = bl_taps_inside(i * stride - padding, kernel, size);
+        if (bl_find_range(ranges, count, taps) < count)
+            continue;
+        if (count == most)
+            return most + 1;
+        ranges[count++] = taps;
+    }
+    return count;
+}
+
 /* The window of one output pixel: its image, its place in the output, the position of its first tap, and the taps
    inside. */
 typedef struct {

@@ -66,7 +66,7 @@ def convolutions(rng, batch=200, n=70, k=9):
 
 @pytest.mark.parametrize("made", [products, convolutions])
 def test_memory(made, rng, monkeypatch):
-    monkeypatch.setattr(bits, "BLOCK_VALUES", 2**14, raising=False)
+    monkeypatch.setattr(bits, "BLOCK_VALUES", 2**14)
     for kernel, arguments in made(rng).items():
         tracemalloc.start()
         KERNELS[kernel](*arguments)

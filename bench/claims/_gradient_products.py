@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bitlearn.ops.dispatch import unavailable, variants
 
-from .. import probe
+from .. import kernels, probe
 from ..cases import Case, Shape
 from . import Measured, NotHere, _speed, _tiles
 
@@ -47,7 +47,7 @@ def needs_vnni() -> None:
 
 def product(kernel: str, shape: Shape) -> Case:
     """Return the case of a product of 8-bit gradients."""
-    return _speed.case(kernel, shape, "int8")
+    return kernels.case(kernel, "int8", shape)
 
 
 def product_shape(shape: Shape) -> Shape:

@@ -102,8 +102,3 @@ def speed_up(ours: Contender, theirs: Contender) -> Measured:
     """Return how many times as fast the first is as the second."""
     seconds = race([ours, theirs])
     return Measured(seconds[theirs.name] / seconds[ours.name], {"seconds": seconds})
-
-
-def case(kernel: str, shape: Shape, form: str = "prepared") -> Case:
-    """Return a case, with a prepared operand by default."""
-    return kernels.case(kernel, form, shape)

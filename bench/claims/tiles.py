@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from .. import probe
+from .. import kernels, probe
 from ..cases import Case, Shape
 from . import Claim, Measured, NotHere, _bit_products, _gradient_products, _speed, _tiles
 from ._gradient_products import CUBE, INT_MM
@@ -45,7 +45,7 @@ def _race(kernel: str, shape: Shape, rival: str) -> tuple[dict[str, float], str]
 
 
 def _case(kernel: str, shape: Shape) -> Case:
-    return _speed.prepared(kernel, shape) if kernel == "xnor_matmul" else _speed.case(kernel, shape, "int8")
+    return _speed.prepared(kernel, shape) if kernel == "xnor_matmul" else kernels.case(kernel, "int8", shape)
 
 
 def _over(kernel: str, shape: Shape, rival: str) -> Measured:

@@ -126,7 +126,7 @@ class Kernel:
     writes : tuple of int
         The positions of the arrays that it writes.
     rows : tuple of int
-        The positions of the arrays whose first axes are its rows: any range of them may be computed on its own. None
+        The positions of the arrays whose first axes are its rows: any range of them may be computed on its own. Empty
         where a kernel is not split.
     first : int or None
         The position of the number of the first row, where the kernel is told: a range's is counted from it.

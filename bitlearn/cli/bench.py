@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
+from importlib import import_module
 from itertools import count
 from typing import Any
 
@@ -91,44 +93,29 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
     if arguments.plot is not None and arguments.profile is None:
         raise ValueError("--plot needs --profile NETWORK, got none")
     if arguments.steps is not None:
-        return _steps(arguments)
+        return _ways(arguments, "steps", arguments.steps, _BATCH_SIZES, _STEP_SECONDS)
     if arguments.predict is not None:
-        return _predictions(arguments)
+        return _ways(arguments, "predictions", arguments.predict, (1,), _PREDICTION_SECONDS)
     return _kernels(arguments) if arguments.profile is None else _profile(arguments)
 
 
-def _steps(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _ways(
+    arguments: argparse.Namespace, kind: str, names: Sequence[str], sizes: Sequence[int], seconds: float
+) -> list[dict[str, Any]]:
+    """Race the ways of whole steps or predictions, for each network and batch size."""
     from bitlearn import threads
-    from bitlearn.bench import records, steps
-    from bitlearn.bench.steps import race
+    from bitlearn.bench import records
 
+    package, race = import_module(f"bitlearn.bench.{kind}"), import_module(f"bitlearn.bench.{kind}.race").race
     count = threads.resolve(arguments.threads)
     races = [
-        [steps.Task(name, way, size, count) for way in arguments.ways or steps.WAYS]
-        for name in arguments.steps
-        for size in arguments.batch_size or _BATCH_SIZES
+        [package.Task(name, way, size, count) for way in arguments.ways or package.WAYS]
+        for name in names
+        for size in arguments.batch_size or sizes
     ]
     entries = []
     for tasks in races:
-        entries += race.race(tasks, arguments.seconds or _STEP_SECONDS, _progress)
-    machine = records.machine()
-    return [entry | {"machine": machine} for entry in entries]
-
-
-def _predictions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from bitlearn import threads
-    from bitlearn.bench import predictions, records
-    from bitlearn.bench.predictions import race
-
-    count = threads.resolve(arguments.threads)
-    races = [
-        [predictions.Task(name, way, size, count) for way in arguments.ways or predictions.WAYS]
-        for name in arguments.predict
-        for size in arguments.batch_size or (1,)
-    ]
-    entries = []
-    for tasks in races:
-        entries += race.race(tasks, arguments.seconds or _PREDICTION_SECONDS, _progress)
+        entries += race(tasks, arguments.seconds or seconds, _progress)
     machine = records.machine()
     return [entry | {"machine": machine} for entry in entries]
 

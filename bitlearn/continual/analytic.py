@@ -113,7 +113,7 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
 
     The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698),
     in float64 and when a prediction is first asked for; its last bits are those of the machine's LAPACK. Work memory:
-    the sums once more while a batch is learned, and two matrices of float64 (features x features) for the head.
+    the sums once more while a batch is learned, and three matrices of float64 (features x features) for the head.
 
     Examples
     --------

@@ -129,7 +129,7 @@ class Boxes:
 
     def __init__(self, shape: tuple[int, ...], count: int, bits: int, seed: int):
         height, width, channels = (*shape, 1)[:3]
-        self.count, self.bits, self.largest, self.shape = count, bits, 2**bits - 1, (height, width, channels)
+        self.count, self.bits, self.shape = count, bits, (height, width, channels)
         words = Key(seed, stream=streams.FEATURES).words(_WORDS * count).reshape(count, _WORDS).T.astype(np.uint64)
 
         def drawn(word: int, limit: int | np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ class Signs:
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int):
-        self.count, self.bits, self.largest = count, bits, 2**bits - 1
+        self.count, self.bits = count, bits
         self.depth, self.n = (255 if kind == "codes" else 1), math.prod(shape)
         used = ones((), self.n) if kind == "codes" else ones(shape[:-1], shape[-1]).reshape(-1)
         self.words = (

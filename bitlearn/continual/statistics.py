@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 from bitlearn.continual.features import overlaps, planes
@@ -124,7 +126,7 @@ class Statistics:
     def _rows(self, labels: list[Label]) -> list[int]:
         """Return the rows of some classes, with room made for those that are new."""
         for label in sorted(set(labels) - set(self.labels)):
-            at = sum(each < label for each in self.labels)  # type: ignore[operator]
+            at = bisect_left(self.labels, label)
             self.labels.insert(at, label)
             self.counts = np.insert(self.counts, at, 0)
             self.sums = np.insert(self.sums, at, 0, axis=0)
@@ -162,7 +164,10 @@ class Statistics:
         rows = self._rows(other.labels)
         self.counts[rows] += other.counts
         self.sums[rows] = narrowed(widened(self.sums[rows]) + widened(other.sums), self.sums.shape[-1])
-        self.pairs = narrowed(widened(self.pairs) + widened(other.pairs), self.pairs.shape[-1]).copy()
+        # Some rows at a time: whole, the sums would be 8 bytes each, three times over.
+        for first in range(0, len(self.pairs), _ROWS * self.features):
+            place = slice(first, first + _ROWS * self.features)
+            self.pairs[place] = narrowed(widened(self.pairs[place]) + widened(other.pairs[place]), self.pairs.shape[-1])
 
     def without(self, other: Statistics) -> Statistics:
         """Return these statistics less others.

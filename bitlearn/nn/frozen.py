@@ -113,6 +113,8 @@ class Frozen:
         ------
         TypeError, ValueError
             Where the examples have another type or shape.
+        NonFiniteError
+            Where a real value inside is NaN or infinite, naming the layer.
         """
         spec, output = self.root.spec, self.root.output
         values = check_batch(x, spec)

@@ -165,3 +165,23 @@ def input_gradient(
     step.run("largest_scale", row_scale, scale)
     step.run("equalize_rows", row_scale, scale, largest_code(bits), codes.rows())
     return Gradient(step, codes, scale)
+
+
+def norm_gradient(
+    step: Step, d: Array, mask: Array, x: Array, factors: Array, grad: Gradient, bits: int | None
+) -> Array | None:
+    """Record a batch norm's gradient of its sums, in the place of d (rows, channels); return the codes' new scale."""
+    rows, channels = d.shape
+    groups, limit = groups_of(rows), largest_code(bits or 8)
+    size, scale = step.empty("scales", (1,), np.float32), None
+    if not grad.is_real:
+        peaks, scale = step.empty("scales", (groups,), np.float32), scale_of(step)
+        parts = (
+            d.reshape(groups, rows // groups, channels),
+            mask.reshape(groups, rows // groups, -1) if len(mask) else mask.reshape(0, 1, 1),
+            x.reshape(groups, rows // groups, x.shape[1]),
+        )
+        step.run("norm_gradient_peak", *parts, factors, peaks)
+        step.run("norm_step", peaks, limit, grad.scale, size, scale)
+    step.run("norm_gradient", d, mask, x, factors, size, limit, d)
+    return scale

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.nn.gradients import groups_of, largest_code, scale_of
+from bitlearn.nn.gradients import norm_gradient
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import BLOCK_VALUES, Gradient, Value
@@ -57,15 +57,7 @@ def scaled(step: Step, sums: Value, output: Spec, factors: Array) -> Value:
 def gradient_of_sums(step: Step, grad: Gradient, factors: Array, precision: Precision) -> Gradient:
     """Record the gradient of the sums from that of what `scaled` made of them; codes get a scale anew."""
     d = grad.values.pixels()
-    rows, k = d.shape
-    groups, limit = groups_of(rows), largest_code(precision.gradient_bits or 8)
     # In the place of a batch norm's sums: its factors of them are 0.
-    anything, size, scale = step.ones(rows, k), step.empty("scales", (1,), np.float32), None
-    mask = step.constant(np.empty((0, 1), dtype=np.uint64))
-    if not grad.is_real:
-        peaks, scale = step.empty("scales", (groups,), np.float32), scale_of(step)
-        values, others = (each.reshape(groups, rows // groups, each.shape[1]) for each in (d, anything))
-        step.run("norm_gradient_peak", values, mask.reshape(0, 1, 1), others, factors, peaks)
-        step.run("norm_step", peaks, limit, grad.scale, size, scale)
-    step.run("norm_gradient", d, mask, anything, factors, size, limit, d)
+    anything, mask = step.ones(*d.shape), step.constant(np.empty((0, 1), dtype=np.uint64))
+    scale = norm_gradient(step, d, mask, anything, factors, grad, precision.gradient_bits)
     return Gradient(step, d.reshape(*grad.shape), scale)

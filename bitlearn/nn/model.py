@@ -153,6 +153,15 @@ class Model:
         """Return the inference form, a copy: packed weights, batch norm and sign folded into integer thresholds.
 
         Its predictions are the same.
+
+        Returns
+        -------
+        Frozen
+
+        Raises
+        ------
+        NonFiniteError
+            Where a running statistic or a bias is NaN or infinite.
         """
         arrays = {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.inference().items()}
         return Frozen(self.root.without_arrays(), arrays)

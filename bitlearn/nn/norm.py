@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import WORD
+from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn.gradients import groups_of, largest_code, scale_of
+from bitlearn.nn.gradients import groups_of, norm_gradient
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.spec import Spec
@@ -86,13 +86,15 @@ class Normalization(Layer):
         rows, channels = y.shape
         groups, name = groups_of(rows), "mu, psi"
         parts = y.reshape(groups, rows // groups, channels)
-        sums, above = step.empty("sums", (groups, 2, channels), np.int64), step.constant(_nothing(channels))
+        sums = step.empty("sums", (groups, 2, channels), np.int64)
         step.run("channel_sums", parts, sums)
         if self._l1:
             bound = step.empty("bounds", (channels,), np.int32)
             above = step.empty("sums", (groups, 2, channels), np.int64)
             step.run("mean_bounds", sums, rows, bound)
             step.run("channel_sums_above", parts, bound, above)
+        else:
+            above = step.constant(_nothing(channels))
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
         finite = step.finite()
         options = (rows, self.spec.unit, MOMENTUM, self._half)
@@ -156,14 +158,7 @@ class Normalization(Layer):
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, unit, factors)
-        scale, size_of_a_code = None, step.empty("scales", (1,), np.float32)
-        limit = largest_code(self.precision.gradient_bits or 8)
-        if not grad.is_real:
-            peaks, scale = step.empty("scales", (groups,), np.float32), scale_of(step)
-            x_parts = x.reshape(groups, size, x.shape[1])
-            step.run("norm_gradient_peak", *parts[:2], x_parts, factors, peaks)
-            step.run("norm_step", peaks, limit, grad.scale, size_of_a_code, scale)
-        step.run("norm_gradient", d, mask, x, factors, size_of_a_code, limit, d)
+        scale = norm_gradient(step, d, mask, x, factors, grad, self.precision.gradient_bits)
         for row, running in enumerate((self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape)))
@@ -175,7 +170,7 @@ class Normalization(Layer):
             signs, above = centred_signs(step, y, found)
             step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
             return signs
-        channels, words = y.shape[1], step.ones(1, y.shape[1]).shape[1]
+        channels, words = y.shape[1], words_for(y.shape[1])
         bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
         step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
         signs, unused = (step.empty("scratch", (rows, words), WORD) for _ in range(2))
@@ -305,7 +300,7 @@ class BatchNorm(Normalization):
         found, moved, sums, bounds = self._statistics(step, y)
         result, signs = self._normalized(step, y, found), y
         if self._l1 and self.precision.integer:
-            signs, unused = (step.empty("X", (len(y), step.ones(1, y.shape[1]).shape[1]), WORD) for _ in range(2))
+            signs, unused = (step.empty("X", (len(y), words_for(y.shape[1])), WORD) for _ in range(2))
             step.run("norm_signs", y, bounds, signs, unused)
         return result, self._kept(step, y, signs, found, moved, sums, bounds)
 

@@ -55,9 +55,7 @@ def real_weights(step: Step, weight: Array, precision: Precision) -> Gradient:
 
 def transposed(step: Step, weight: Array) -> Array:
     """Return float32 weights (k, n) as (n, k)."""
-    turned = step.empty("scratch", weight.shape[::-1], np.float32)
-    step.run("scaled_transpose", weight, step.constant(_ONE), turned)
-    return turned
+    return step.prepared("scaled_transpose", "scratch", weight.shape[::-1], np.float32, weight, step.constant(_ONE))
 
 
 def product(step: Step, x: Gradient, turned: Gradient, out: Array) -> None:

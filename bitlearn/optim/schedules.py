@@ -1,4 +1,4 @@
-"""Learning rates over the steps. Any callable from the step to a factor of the rate serves."""
+"""Learning rates over the steps: any callable from the share of them that is done to a factor of the rate serves."""
 
 from __future__ import annotations
 

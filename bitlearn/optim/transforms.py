@@ -31,8 +31,6 @@ def apply(
 
     `attenuation` is what the update counts a packed sign as, and so what the transforms see of it.
     """
-    if not transforms:
-        return gradient
     real = step.empty("dW real", parameter.shape, np.float32)
     scale = [] if gradient.scale is None else [gradient.scale]
     step.run(_real(gradient.clip, attenuation), step.constant(parameter), real, gradient.values, *scale)

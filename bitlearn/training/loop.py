@@ -20,7 +20,7 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.errors import NonFiniteError
 from bitlearn.files import exclusive
 from bitlearn.nn.frozen import Batch, Frozen
-from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
+from bitlearn.nn.losses import Loss, check_labels
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.schedules import named
@@ -222,7 +222,7 @@ def fit(
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
-    trainer = Trainer(model, optimizer, options.seed, loss or SoftmaxCrossEntropy(), transforms)
+    trainer = Trainer(model, optimizer, options.seed, loss, transforms)
     last = options.max_steps
 
     def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
@@ -291,7 +291,8 @@ def _digest(*parts: Examples | None) -> str:
             scaling = part.preparation.scaling.arrays()
             for array in (part.x, part.y, *scaling.values()):
                 total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
-                total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+                for start in range(0, len(array), 1000):  # of a file that is mapped, never all of it
+                    total.update(np.ascontiguousarray(array[start : start + 1000]).reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

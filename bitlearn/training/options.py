@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from bitlearn.optim.rule import positive
 from bitlearn.optim.schedules import Schedule, named
 
 
@@ -57,5 +57,5 @@ class Options:
 
 def check_rate(learning_rate: float | None) -> None:
     """Raise ValueError where a learning rate that is given is not a finite number above 0."""
-    if learning_rate is not None and not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a finite number above 0, got {learning_rate}")
+    if learning_rate is not None:
+        positive("learning_rate", learning_rate)

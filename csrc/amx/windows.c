@@ -3,30 +3,6 @@
 
 #ifdef BL_TILES
 
-static int find_range(const bl_taps *ranges, int count, bl_taps range)
-{
-    int i = 0;
-    while (i < count && (ranges[i].from != range.from || ranges[i].to != range.to))
-        i++;
-    return i;
-}
-
-/* How many ranges there are; BL_RANGES + 1 where they are too many. */
-static int list_ranges(intptr_t positions, intptr_t stride, intptr_t pad, intptr_t kernel, intptr_t size,
-                       bl_taps ranges[BL_RANGES])
-{
-    int count = 0;
-    for (intptr_t i = 0; i < positions; i++) {
-        bl_taps range = bl_taps_inside(i * stride - pad, kernel, size);
-        if (find_range(ranges, count, range) < count)
-            continue;
-        if (count == BL_RANGES)
-            return BL_RANGES + 1;
-        ranges[count++] = range;
-    }
-    return count;
-}
-
 /* The windows of 32 pixels, numbered line by line and image after image. */
 static void open_windows(bl_operand *operand, intptr_t strip)
 {
@@ -45,9 +21,9 @@ static void open_windows(bl_operand *operand, intptr_t strip)
         w->inside_columns[r] = bl_taps_inside(left, shape->kernel_width, shape->width);
         /* Neighbours mostly have the same range. */
         if (line_range < 0)
-            line_range = find_range(w->lines, w->line_ranges, w->inside_lines[r]);
-        if (find_range(&w->columns[last_column_range], 1, w->inside_columns[r]))
-            last_column_range = find_range(w->columns, w->column_ranges, w->inside_columns[r]);
+            line_range = bl_find_range(w->lines, w->line_ranges, w->inside_lines[r]);
+        if (bl_find_range(&w->columns[last_column_range], 1, w->inside_columns[r]))
+            last_column_range = bl_find_range(w->columns, w->column_ranges, w->inside_columns[r]);
         w->class_of[r] = (int16_t)(line_range * w->column_ranges + last_column_range);
         w->cut |= w->inside_lines[r].to - w->inside_lines[r].from < shape->kernel_height;
         w->cut |= w->inside_columns[r].to - w->inside_columns[r].from < shape->kernel_width;
@@ -96,10 +72,10 @@ int bl_windows_of(const uint64_t *images, const bl_conv2d *shape, bl_tile_window
                                  .expand = expand_windows};
     windows->images = images;
     windows->shape = shape;
-    windows->line_ranges = list_ranges(shape->out_height, shape->stride_height, shape->padding_top, shape->kernel_height,
-                                       shape->height, windows->lines);
-    windows->column_ranges = list_ranges(shape->out_width, shape->stride_width, shape->padding_left, shape->kernel_width,
-                                         shape->width, windows->columns);
+    windows->line_ranges = bl_list_ranges(shape->out_height, shape->stride_height, shape->padding_top,
+                                          shape->kernel_height, shape->height, BL_RANGES, windows->lines);
+    windows->column_ranges = bl_list_ranges(shape->out_width, shape->stride_width, shape->padding_left,
+                                            shape->kernel_width, shape->width, BL_RANGES, windows->columns);
     return windows->line_ranges <= BL_RANGES && windows->column_ranges <= BL_RANGES;
 }
 

@@ -10,7 +10,6 @@
 /* Windows that reach over the borders of an image in the same way have the same taps inside. The ranges of lines, and
    of columns, of taps that are inside, each once: a class of windows is one of both. */
 #define BL_RANGES 16
-#define BL_CLASSES (BL_RANGES * BL_RANGES)
 typedef struct {
     bl_operand base;
     const uint64_t *images;

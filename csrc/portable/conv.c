@@ -91,35 +91,8 @@ typedef struct {
     intptr_t taps, window;
 } panel_taps;
 
-/* The taps inside of each line, or column, of the output: each range of taps once. */
+/* So many kinds of lines, and of columns, have their bases in a table. */
 #define MOST_RANGES 8
-typedef struct {
-    bl_taps taps[MOST_RANGES];
-    int count; /* 0 where there are more */
-} tap_ranges;
-
-static int range_of(const tap_ranges *ranges, bl_taps taps)
-{
-    int i = 0;
-    while (i < ranges->count && (ranges->taps[i].from != taps.from || ranges->taps[i].to != taps.to))
-        i++;
-    return i;
-}
-
-static tap_ranges ranges_of(intptr_t size, intptr_t out_size, intptr_t kernel, intptr_t stride, intptr_t padding)
-{
-    tap_ranges ranges = {.count = 0};
-    for (intptr_t o = 0; o < out_size; o++) {
-        const bl_taps taps = bl_taps_inside(o * stride - padding, kernel, size);
-        const int i = range_of(&ranges, taps);
-        if (i < ranges.count)
-            continue;
-        if (i == MOST_RANGES)
-            return (tap_ranges){.count = 0};
-        ranges.taps[ranges.count++] = taps;
-    }
-    return ranges;
-}
 
 /* The bases of a pixel for a panel: n for each tap inside, and twice the set bits of the others, which zeros have counted. */
 static void find_bases(const panel_taps *t, const bl_window *w, const uint64_t *panel, intptr_t stride,
@@ -146,11 +119,12 @@ static void multiply_panels(const bl_columns *b, const uint64_t *x, const bl_con
     intptr_t step = bl_max(1, bl_min(BLOCK_PIXELS, BL_PANEL_WINDOW / bl_max(t.window, 1)));
     if (b->recoded)
         step = bl_min(step, bl_quads_step(1, t.window)); /* for which there is scratch */
-    const tap_ranges lines =
-        ranges_of(shape->height, shape->out_height, shape->kernel_height, shape->stride_height, shape->padding_top);
-    const tap_ranges places =
-        ranges_of(shape->width, shape->out_width, shape->kernel_width, shape->stride_width, shape->padding_left);
-    const int kinds = lines.count * places.count;
+    bl_taps lines[MOST_RANGES], places[MOST_RANGES];
+    const int line_kinds = bl_list_ranges(shape->out_height, shape->stride_height, shape->padding_top,
+                                          shape->kernel_height, shape->height, MOST_RANGES, lines);
+    const int place_kinds = bl_list_ranges(shape->out_width, shape->stride_width, shape->padding_left,
+                                           shape->kernel_width, shape->width, MOST_RANGES, places);
+    const int kinds = line_kinds > MOST_RANGES || place_kinds > MOST_RANGES ? 0 : line_kinds * place_kinds;
     intptr_t tabled = shape->pad_value || !kinds ? 0 : TABLE / (kinds * columns);
     intptr_t group = columns * bl_max(tabled, shape->pad_value ? k / columns + 1 : 1);
     for (intptr_t from = 0; from < k; from += group) {
@@ -158,8 +132,7 @@ static void multiply_panels(const bl_columns *b, const uint64_t *x, const bl_con
         int32_t table[TABLE];
         for (intptr_t j = from; tabled && j < to; j += BL_PANEL)
             for (int kind = 0; kind < kinds; kind++) {
-                const bl_window w = {.lines = lines.taps[kind / places.count],
-                                     .columns = places.taps[kind % places.count]};
+                const bl_window w = {.lines = lines[kind / place_kinds], .columns = places[kind % place_kinds]};
                 find_bases(&t, &w, b->panels + j * t.window, bl_panel_width(k - j), table + kind * group + (j - from));
             }
         int32_t bases[BLOCK_PIXELS][MOST_COLUMNS];
@@ -176,7 +149,8 @@ static void multiply_panels(const bl_columns *b, const uint64_t *x, const bl_con
             for (intptr_t r = 0; r < count; r++) {
                 at[r] = r ? bl_next_window(shape, at[r - 1]) : bl_window_of(shape, first);
                 if (tabled)
-                    kind[r] = range_of(&lines, at[r].lines) * places.count + range_of(&places, at[r].columns);
+                    kind[r] = bl_find_range(lines, line_kinds, at[r].lines) * place_kinds +
+                              bl_find_range(places, place_kinds, at[r].columns);
                 cut |= bl_count_inside(&at[r]) < t.taps;
                 gather(shape, x, &at[r], 0, t.window, windows + r * t.window, NULL);
             }

@@ -1,4 +1,4 @@
-/* Products with column panels: the layout, the portable block, and the driver that all variants share. */
+/* Products with column panels: the layout, and the drivers that all variants share. */
 #include "portable.h"
 
 void bl_pack_panels_portable(const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out)

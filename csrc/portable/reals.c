@@ -4,6 +4,7 @@
 
 #include "portable.h"
 
+#include "../requantize.h"
 #include "../updates.h"
 
 /* Channels whose sums are in the first-level cache. */
@@ -63,7 +64,6 @@ static double sum_of(const double *sums, intptr_t groups, int each, int which, i
 }
 
 /* A double as it is stored: rounded once, to float16 or to float32. */
-static double rounded(double x, int half) { return half ? bl_rounded_to_float16(x) : (double)(float)x; }
 
 void bl_real_statistics_portable(const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels,
                                  double *out)
@@ -73,7 +73,7 @@ void bl_real_statistics_portable(const double *sums, intptr_t groups, int64_t co
         const double mean = sum_of(sums, groups, 2, 0, channels, c) / rows;
         const double variance = sum_of(sums, groups, 2, 1, channels, c) / rows - mean * mean;
         out[c] = mean;
-        out[channels + c] = rounded(sqrt(variance < 0 ? 0 : variance), half);
+        out[channels + c] = bl_rounded(sqrt(variance < 0 ? 0 : variance), half);
     }
 }
 
@@ -81,15 +81,15 @@ void bl_absolute_mean_portable(const double *sums, intptr_t groups, int64_t coun
                                double *out)
 {
     for (intptr_t c = 0; c < channels; c++)
-        out[c] = rounded(sum_of(sums, groups, 1, 0, channels, c) / (double)count, half);
+        out[c] = bl_rounded(sum_of(sums, groups, 1, 0, channels, c) / (double)count, half);
 }
 
 void bl_moved_statistics_portable(const double *statistics, double momentum, const float *mean, const float *std,
                                   intptr_t channels, float *out, uint8_t *finite)
 {
     for (intptr_t c = 0; c < channels; c++) {
-        out[c] = mean[c] * (float)momentum + (float)(statistics[c] * (1 - momentum));
-        out[channels + c] = std[c] * (float)momentum + (float)(statistics[channels + c] * (1 - momentum));
+        out[c] = bl_moved(mean[c], statistics[c], momentum);
+        out[channels + c] = bl_moved(std[c], statistics[channels + c], momentum);
         if (!isfinite(out[c]) || !isfinite(out[channels + c]))
             *finite = 0;
     }
@@ -150,23 +150,10 @@ void bl_mean_magnitudes_portable(const void *x, int x_type, intptr_t rows, intpt
 void bl_quantize_rows_portable(const float *x, int32_t limit, intptr_t rows, intptr_t n, double *row_scale, void *out,
                                int out_type)
 {
-    /* Adding 1.5 * 2^23 to a float below 2^22 rounds it to an integer, ties to even. */
-    const float most = (float)limit, rounding = 12582912.0f;
-    for (intptr_t i = 0; i < rows; i++, x += n) {
-        float peak = 0;
-        for (intptr_t j = 0; j < n; j++)
-            peak = fabsf(x[j]) > peak ? fabsf(x[j]) : peak;
-        const float found = peak / most, step = found > 0 ? (found < FLT_MIN ? FLT_MIN : found) : 1;
+    for (intptr_t i = 0; i < rows; i++) {
+        const float found = (float)bl_row_peak_float32(x, i * n, n) / (float)limit;
+        const float step = found > 0 ? (found < FLT_MIN ? FLT_MIN : found) : 1;
         row_scale[i] = (double)step;
-        for (intptr_t j = 0; j < n; j++) {
-            float value = x[j] / step;
-            value = value > -most ? value : -most; /* NaN too, which no integer is */
-            value = value < most ? value : most;
-            const int32_t code = (int32_t)((value + rounding) - rounding);
-            if (out_type == BL_INT8)
-                ((int8_t *)out)[i * n + j] = (int8_t)code;
-            else
-                ((int16_t *)out)[i * n + j] = (int16_t)code;
-        }
+        bl_divide_float32(x, step, limit, i * n, n, out, out_type);
     }
 }

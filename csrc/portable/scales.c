@@ -4,9 +4,6 @@
 
 #include "portable.h"
 
-/* The largest scale of a gradient between the layers: sums of its codes, and their squares, stay finite in float. */
-#define LARGEST_SCALE 0x1p30
-
 static double larger(double x, double largest) { return x > largest || x != x ? x : largest; }
 static double at_most(double x, double limit) { return limit < x ? limit : x; }
 static double at_least_one(double x) { return x < 1 ? 1 : x; }
@@ -45,13 +42,13 @@ void bl_requantize_step_portable(const double *peaks, intptr_t rows, int32_t lim
         for (intptr_t i = 0; i < steps; i++)
             step[i] = worth / scale[i];
     }
-    *out = at_most(worth, LARGEST_SCALE);
+    *out = at_most(worth, BL_LARGEST_SCALE);
 }
 
 void bl_largest_scale_portable(const double *row_scale, intptr_t rows, double *out)
 {
     const double largest = largest_of(row_scale, rows);
-    *out = at_most(largest == 0 ? 1 : largest, LARGEST_SCALE);
+    *out = at_most(largest == 0 ? 1 : largest, BL_LARGEST_SCALE);
 }
 
 void bl_narrow_step_portable(const double *peaks, intptr_t groups, intptr_t channels, int32_t limit,

@@ -107,7 +107,7 @@ def report(states: list[State]) -> None:
             print(f"{each.part:<14}{each.cases:>10}{each.calls:>12}{each.seconds:>9.0f}{len(each.findings):>10}")
     for each in states:
         for number, text in sorted(each.findings.items()):
-            again = f"python -m campaign {each.part} --seed {each.seed} --case {number}"
+            again = f"PYTHONPATH=tests .venv/bin/python -m campaign {each.part} --seed {each.seed} --case {number}"
             print(f"\n{each.part}, case {number} (again: {again})\n  {text}")
 
 

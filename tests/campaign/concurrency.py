@@ -62,7 +62,8 @@ def start() -> Callable[[np.random.Generator], int]:
                 each.start()
             try:
                 for _ in range(3):
-                    forked.run(lambda: [once(each, np.random.default_rng(int(seeds[0]))) for each in made])
+                    _, ended = forked.run(lambda: [once(each, np.random.default_rng(int(seeds[0]))) for each in made])
+                    assert not ended, f"a forked process was ended by signal {ended}"
             finally:
                 for each in workers:
                     each.join()

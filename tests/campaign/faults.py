@@ -45,7 +45,10 @@ def built() -> bool:
 
 
 class Subject:
-    """A call that may fail on the way."""
+    """A call that may fail on the way, in one of some ways."""
+
+    #: The ways, and the one of the next call.
+    ways, way = 1, 0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,19 +103,20 @@ class Convolution(Subject):
 class TrainingStep(Subject):
     """A step of training: all of it, or nothing."""
 
+    ways = 6
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.data, self.count = small.examples("mlp", 8), 0
+        self.data = small.examples("mlp", 8)
 
     def fresh(self) -> None:
-        """Begin a training; every other time the step has been recorded before."""
-        policy = ("int8", "low-memory", "standard")[self.count // 2 % 3]
+        """Begin a training under a policy; in half of the ways the step has been recorded before."""
+        policy = ("int8", "low-memory", "standard")[self.way // 2]
         self.trainer = Trainer(small.model("mlp", policy), bl.optim.adam(), seed=3)
         self.codes = self.data.codes()
-        if self.count % 2:
+        if self.way % 2:
             self.trainer.recorded(8)
         self.before = self._everything()
-        self.count += 1
 
     def _everything(self) -> Any:
         return small.everything(self.trainer.model, self.trainer.state), self.trainer.steps
@@ -173,7 +177,7 @@ class Resuming(Subject):
         self.whole = self.run()
 
     def fresh(self) -> None:
-        """Begin a training, or go on behind its first epoch."""
+        """Begin a training."""
         self.path.unlink(missing_ok=True)
 
     def run(self) -> Any:
@@ -205,8 +209,8 @@ class Shim:
     def __init__(self) -> None:
         library = ctypes.CDLL(str(SHIM))
         library.campaign_arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_size_t, ctypes.c_int]
-        library.campaign_seen.restype = library.campaign_failed.restype = ctypes.c_long
-        self._arm, self.seen, self.failed = library.campaign_arm, library.campaign_seen, library.campaign_failed
+        library.campaign_seen.restype = ctypes.c_long
+        self._arm, self.seen = library.campaign_arm, library.campaign_seen
 
     @contextlib.contextmanager
     def failing(self, kind: int, number: int, stays: bool) -> Iterator[None]:
@@ -232,7 +236,8 @@ def start() -> Callable[[np.random.Generator], int]:
         folder = inside / kind.__name__
         folder.mkdir()
         subjects.append(kind(folder))
-    counts: dict[tuple[int, str], int] = {}
+    counts: dict[tuple[int, str, int], int] = {}
+    wanted: dict[tuple[int, str, int], Any] = {}
 
     @contextlib.contextmanager
     def fault(kind: str, number: int, stays: bool) -> Iterator[Callable[[], int]]:
@@ -252,22 +257,25 @@ def start() -> Callable[[np.random.Generator], int]:
         which = int(rng.integers(len(subjects)))
         subject = subjects[which]
         kind = ("memory", "signal", "write")[rng.integers(3 if isinstance(subject, (Saving, Resuming)) else 2)]
+        subject.way = int(rng.integers(subject.ways))
+        key = which, kind, subject.way
         with cut_finely(2):
-            if (which, kind) not in counts:
+            if key not in counts:
                 subject.fresh()
                 subject.run()  # what is only done once is done
                 subject.fresh()
                 with fault(kind, -1, False) as seen:
-                    subject.run()
-                    counts[which, kind] = seen()
-            number, stays = int(rng.integers(counts[which, kind] + 1)), rng.random() < 0.3
-            what = f"{type(subject).__name__}, {kind} {number} of {counts[which, kind]}{' and on' * stays}"
+                    wanted[key] = subject.run()
+                    counts[key] = seen()
+            number, stays = int(rng.integers(counts[key] + 1)), rng.random() < 0.3
+            what = f"{type(subject).__name__}, way {subject.way}, {kind} {number} of {counts[key]}{' and on' * stays}"
             subject.fresh()
             at_work = _at_work()
             raised = None
             try:
                 with fault(kind, number, stays):
-                    subject.run()
+                    found = subject.run()
+                assert found == wanted[key], f"{kind} that nobody heard of changed the result"
             except right[kind]:
                 raised = kind
             except BaseException as error:
@@ -278,7 +286,7 @@ def start() -> Callable[[np.random.Generator], int]:
                 if raised:
                     subject.after_failure()
                 subject.fresh()
-                subject.run()
+                assert subject.run() == wanted[key], "another result behind a failure"
             except BaseException as error:
                 text = f"{type(subject).__name__}, after {kind}: {type(error).__name__}: {error}"
                 raise AssertionError(f"{text} | {what}") from error

@@ -21,6 +21,7 @@ import small
 import bitlearn as bl
 from bitlearn import datasets, safetensors, serialization
 from bitlearn.classifier import Classifier
+from bitlearn.continual import AnalyticLearner
 from bitlearn.training import Options, fit
 from campaign.damages import changed, damaged
 
@@ -43,17 +44,22 @@ class Format:
     covered: bool
 
 
-def _saved(obj: Any, folder: Path) -> Format:
-    """Return the format of what `bitlearn.save` writes."""
+def _saved(
+    obj: Any,
+    folder: Path,
+    save: Callable[[Any, Path], None] = bl.save,
+    load: Callable[[Path], Any] = bl.load,
+) -> Format:
+    """Return the format of what `bitlearn.save`, or an object's own function, writes."""
     path = folder / "saved.safetensors"
-    bl.save(obj, path)
+    save(obj, path)
 
-    def load(path: Path) -> bytes:
+    def content(path: Path) -> bytes:
         again = folder / "again"
-        bl.save(bl.load(path), again)
+        save(load(path), again)
         return again.read_bytes()
 
-    return Format(path, load, _described(folder), covered=True)
+    return Format(path, content, _described(folder), covered=True)
 
 
 def _described(folder: Path) -> Damage:
@@ -240,11 +246,13 @@ def formats(folder: Path) -> dict[str, Format]:
         return made
 
     data = small.examples("mlp", 20)
+    learner = AnalyticLearner(9, bits=2).partial_fit(data.codes(), data.y)
     return {
         "model": _saved(small.model("mlp", "int8"), place("model")),
         "convolutions": _saved(small.model("cnv", "low-memory"), place("convolutions")),
         "frozen": _saved(small.model("mlp", "low-memory").freeze(), place("frozen")),
         "classifier": _saved(Classifier(small.model("mlp", "int8").freeze(), data.preparation), place("classifier")),
+        "learner": _saved(learner, place("learner"), AnalyticLearner.save, AnalyticLearner.load),
         "weights": _saved(bl.pack_weights(bl.pack(np.ones((33, 70))), 70), place("weights")),
         "checkpoint": _checkpoint(place("checkpoint")),
         "safetensors": _layout(place("safetensors")),

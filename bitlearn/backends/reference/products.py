@@ -40,7 +40,7 @@ def hamming(a, b, n, out):
 def xnor_matmul(a, b, n, out):
     """out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]).
 
-    b as it lies, or in column panels. n <= 32767 for int16, n < 2**24 for float32.
+    b as it lies, or in column panels. n <= 32767 for int16, n <= 2**24 for float32.
     """
     for i, j, dots in _dots(a, rows_of(b, out.shape[1], a.shape[1]), n):
         out[i, j] = dots

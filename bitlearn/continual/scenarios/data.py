@@ -149,16 +149,14 @@ def places(labels: np.ndarray, y: np.ndarray, part: str, what: str = "class") ->
     return found
 
 
-def cut(count: int, tasks: int | Sequence[int], what: str = "class") -> np.ndarray:
-    """Return where tasks end among `count` things, of which an int of tasks get as equal a share as can be.
+def cut(count: int, tasks: int | Sequence[int]) -> np.ndarray:
+    """Return where tasks end among `count` classes, of which an int of tasks get as equal a share as can be.
 
     Parameters
     ----------
     count : int
     tasks : int or sequence of int
-        How many tasks, of which the first have one more where it does not come out even; or how many things each has.
-    what : str
-        What is divided, in errors.
+        How many tasks, of which the first have one more where it does not come out even; or how many classes each has.
 
     Returns
     -------
@@ -166,10 +164,9 @@ def cut(count: int, tasks: int | Sequence[int], what: str = "class") -> np.ndarr
     """
     if isinstance(tasks, (int, np.integer)):
         if not 1 <= tasks <= count:
-            raise ValueError(f"tasks must be in [1, {count}], one {what} a task at least, got {tasks}")
+            raise ValueError(f"tasks must be in [1, {count}], one class a task at least, got {tasks}")
         return np.cumsum([len(part) for part in np.array_split(np.arange(count), tasks)])
     sizes = [int(size) for size in tasks]
     if min(sizes, default=0) < 1 or sum(sizes) != count:
-        plural = "classes" if what == "class" else f"{what}s"
-        raise ValueError(f"tasks must be numbers of {plural} from 1 on that sum to {count}, got {sizes}")
+        raise ValueError(f"tasks must be numbers of classes from 1 on that sum to {count}, got {sizes}")
     return np.cumsum(sizes)
