@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from bitlearn.ops.quantized import Quantized as Quantized
     from bitlearn.ops.weights import PackedWeights as PackedWeights
     from bitlearn.ops.weights import pack_weights as pack_weights
-    from bitlearn.serialization import load as load
-    from bitlearn.serialization import save as save
+    from bitlearn.saving import load as load
+    from bitlearn.saving import save as save
     from bitlearn.threads import get_num_threads as get_num_threads
     from bitlearn.threads import set_num_threads as set_num_threads
 
@@ -45,12 +45,12 @@ _FUNCTIONS = {
     "grad_input": "ops.gradients",
     "grad_weight": "ops.gradients",
     "hamming": "ops.matmul",
-    "load": "serialization",
+    "load": "saving",
     "pack": "ops.packing",
     "pack_weights": "ops.weights",
     "popcount": "ops.packing",
     "quantize": "ops.quantize",
-    "save": "serialization",
+    "save": "saving",
     "set_num_threads": "threads",
     "show_config": "config",
     "to_packbits": "ops.packing",

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,7 +136,8 @@ def types_of(arrays: Arrays) -> Types:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _check_keys(config: dict[str, Any], *wanted: str) -> None:
+def check_keys(config: dict[str, Any], *wanted: str) -> None:
+    """Raise where a description has other keys than those that are wanted."""
     if set(config) != set(wanted):
         raise ValueError(f"it must be described by {', '.join(wanted)}, got {', '.join(config) or 'nothing'}")
 
@@ -147,25 +147,28 @@ def within(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): each for name, each in named.items() if name.startswith(prefix)}
 
 
-def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+def under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `within` takes apart: everything by its name behind a prefix."""
     return {prefix + name: each for name, each in named.items()}
 
 
 # --- the parts of each kind of object --------------------------------------------------------------------------------
 
 
-def _model_parts(model: nn.Model) -> Parts:
+def model_parts(model: nn.Model) -> Parts:
+    """Return the arrays of a network, and what they are."""
     arrays = model.state()
     check_arrays(model.root, arrays)
     return arrays, describe(model.root)
 
 
-def _model_plan(config: dict[str, Any], types: Types) -> Plan:
+def model_plan(config: dict[str, Any], types: Types) -> Plan:
+    """Return the plan of the network that `model_parts` took apart."""
     root = rebuild(config)
 
     def make(arrays: Arrays) -> nn.Model:
         check_arrays(root, arrays)
-        model = nn.Model(root, root.spec, precision=root.precision)
+        model = nn.Model(root, root.spec, precision=root.precision, index=root.index)
         for name, target in model.state().items():
             target[...] = arrays[name]
         return model
@@ -190,20 +193,20 @@ def frozen_plan(config: dict[str, Any], types: Types) -> Plan:
     return array_types(root, frozen=True), make
 
 
-_NETWORKS = {"model": _model_plan, "frozen": frozen_plan}
+_NETWORKS = {"model": model_plan, "frozen": frozen_plan}
 
 
 def _classifier_parts(classifier: Classifier) -> Parts:
     if isinstance(classifier.network, nn.Frozen):
         kind, (arrays, config) = "frozen", frozen_parts(classifier.network)
     else:
-        kind, (arrays, config) = "model", _model_parts(classifier.network)
-    arrays = _under("network.", arrays) | _under("scaling.", classifier.preparation.scaling.arrays())
+        kind, (arrays, config) = "model", model_parts(classifier.network)
+    arrays = under("network.", arrays) | under("scaling.", classifier.preparation.scaling.arrays())
     return arrays, {"network": kind, "parts": config, "image_size": classifier.preparation.image_size}
 
 
 def _classifier_plan(config: dict[str, Any], types: Types) -> Plan:
-    _check_keys(config, "network", "parts", "image_size")
+    check_keys(config, "network", "parts", "image_size")
     if not isinstance(config["network"], str) or config["network"] not in _NETWORKS:
         raise ValueError(f"it must hold {' or '.join(_NETWORKS)} as network, got {config['network']!r}")
     wanted, make_network = _NETWORKS[config["network"]](config["parts"], types)
@@ -215,7 +218,7 @@ def _classifier_plan(config: dict[str, Any], types: Types) -> Plan:
         preparation = Preparation(Scaling(**within("scaling.", arrays)), config["image_size"])
         return Classifier(make_network(within("network.", arrays)), preparation)
 
-    return _under("network.", wanted) | scaling, make
+    return under("network.", wanted) | scaling, make
 
 
 def _weights_parts(weights: PackedWeights) -> Parts:
@@ -223,7 +226,7 @@ def _weights_parts(weights: PackedWeights) -> Parts:
 
 
 def _weights_plan(config: dict[str, Any], types: Types) -> Plan:
-    _check_keys(config, "n")
+    check_keys(config, "n")
     n = whole("n", config["n"], least=0)
     shape = types.get("words", ((), WORD))[0]
     if len(shape) < 2 or shape[-1] != words_for(n):
@@ -236,77 +239,16 @@ def _weights_plan(config: dict[str, Any], types: Types) -> Plan:
     return {"words": (shape, WORD)}, make
 
 
-_SAVERS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
-    nn.Model: ("model", _model_parts),
+#: By class: what a file of it says that it holds, and what takes it apart.
+PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
+    nn.Model: ("model", model_parts),
     nn.Frozen: ("frozen", frozen_parts),
     Classifier: ("classifier", _classifier_parts),
     PackedWeights: ("weights", _weights_parts),
 }
-_PLANNERS = {**_NETWORKS, "classifier": _classifier_plan, "weights": _weights_plan}
-
-
-def save(obj: nn.Model | nn.Frozen | Classifier | PackedWeights, path: str | PathLike[str]) -> None:
-    """Save a network, its inference form, a classifier or packed weights to one file.
-
-    Parameters
-    ----------
-    obj : Model, Frozen, Classifier or PackedWeights
-    path : path-like
-        The file appears whole or not at all.
-
-    Raises
-    ------
-    TypeError
-        Where `obj` is anything else.
-    ValueError
-        Where a weight, a bias or a statistic is NaN or infinite.
-    OSError
-        Where the file cannot be written.
-
-    Notes
-    -----
-    The layout of safetensors: the length of a JSON header, the header, then the arrays. What the arrays are is in the
-    header's metadata, again in JSON, with a checksum of all. Optimiser state and progress are in training
-    checkpoints, which `bitlearn.training.fit` writes.
-
-    Examples
-    --------
-    >>> import bitlearn as bl, tempfile, pathlib
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
-    >>> bl.save(bl.models.mlp((4,), 2, hidden=(8,)), path)
-    >>> bl.load(path).names
-    ['linear1', 'sign1', 'linear2', 'norm1']
-    """
-    if type(obj) not in _SAVERS:
-        raise TypeError(f"obj must be a {', '.join(each.__name__ for each in _SAVERS)}, got {type(obj).__name__}")
-    kind, parts = _SAVERS[type(obj)]
-    write(kind, Path(path), *parts(obj))
-
-
-def load(path: str | PathLike[str]) -> Any:
-    """Load what `save` wrote.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Model, Frozen, Classifier or PackedWeights
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no such file.
-    ValueError
-        Where it is no regular file, truncated, corrupt, or not one that `save` wrote: any doubt refuses it, at once.
-
-    Examples
-    --------
-    >>> import bitlearn as bl, tempfile, pathlib
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.safetensors"
-    >>> bl.save(bl.pack_weights(bl.pack([[1, -1, 1]]), 3), path)
-    >>> bl.load(path)
-    PackedWeights(shape=(1, 1), n=3)
-    """
-    return read(path, _PLANNERS)
+#: By what a file says that it holds: what plans how it is made again.
+PLANS: dict[str, Callable[[dict[str, Any], Types], Plan]] = {
+    **_NETWORKS,
+    "classifier": _classifier_plan,
+    "weights": _weights_plan,
+}

@@ -10,8 +10,8 @@ import pytest
 import bitlearn as bl
 from bitlearn import nn
 from bitlearn.backends import variants
-from bitlearn.continual import CwrHead, Options, Scenario, class_incremental, methods, run
-from bitlearn.continual.methods.method import packed_layers
+from bitlearn.continual import CwrHead, Options, Scenario, class_incremental, methods, run, runner
+from bitlearn.continual.networks import Networks, packed_layers
 from bitlearn.rng import Key
 from bitlearn.training import Hook
 
@@ -158,6 +158,7 @@ def test_bits_of_examples_are_computed_a_few_at_a_time_and_once_a_task(scenario,
 
     large = class_incremental(*clusters(each=60), 3)
     monkeypatch.setattr(nn.Frozen, "apply", noted)
+    monkeypatch.setattr(runner, "accuracy", lambda *_, **how: 0.5)  # predictions have bits as well
     learned(method, large)
     tasks = [len(task.train) for task in large.tasks]
     assert max(sizes) <= 50 < min(tasks)
@@ -168,21 +169,19 @@ def test_bits_of_examples_are_computed_a_few_at_a_time_and_once_a_task(scenario,
 def test_a_batch_joins_new_bits_with_replayed_ones(scenario):
     model = network(scenario)
     options = Options(batch_size=10, replay_size=9, replay_share=0.7)
-    method = methods.build("latent-replay", model, scenario, options)
-    first, second = scenario.tasks[:2]
-    method.training(first)
-    method.finish(first)
-    training = method.training(second)
-    assert training.batch_size == 3 and training.count == len(second.train) and training.network.names[0] == "linear2"
+    method = methods.build("latent-replay", Networks(model), options)
+    first, second = (task.train for task in scenario.tasks[:2])
+    method.training(0, first)
+    method.finish(0, first)
+    training = method.training(1, second)
+    assert training.batch_size == 3 and training.count == len(second) and training.network.names[0] == "linear2"
     bits, labels = training.batch(np.array([5, 0, 2]), Key(0))
-    expected = model.split("sign1")[0].packed_output(second.train.codes(np.array([5, 0, 2])))
+    expected = model.split("sign1")[0].packed_output(second.codes(np.array([5, 0, 2])))
     assert bits.shape == (10, 65)
-    assert np.array_equal(bits.words[:3], expected.words) and np.array_equal(labels[:3], second.train.y[[5, 0, 2]])
+    assert np.array_equal(bits.words[:3], expected.words) and np.array_equal(labels[:3], second.y[[5, 0, 2]])
     # The memory holds what the frozen part makes of the first task's examples, under their labels.
-    known = model.split("sign1")[0].packed_output(first.train.codes())
-    possible = {
-        (tuple(words), label) for words, label in zip(known.words.tolist(), first.train.y.tolist(), strict=True)
-    }
+    known = model.split("sign1")[0].packed_output(first.codes())
+    possible = {(tuple(words), label) for words, label in zip(known.words.tolist(), first.y.tolist(), strict=True)}
     replayed = {
         (tuple(words), label) for words, label in zip(bits.words[3:].tolist(), labels[3:].tolist(), strict=True)
     }
@@ -209,9 +208,9 @@ def test_the_default_cut_of_a_convolutional_network_stores_no_more_than_the_imag
     assert sizes["sign1"] == 30 * 30 * 8 and sizes["pool1"] == 14 * 14 * 8 and sizes["sign6"] == 1 * 1 * 32
     images = class_incremental(*clusters((32, 32, 1), 4, 6), 2)
     small = bl.models.cnv((32, 32, 1), 4, filters=(8, 8, 8, 8), dense=(16,), head="real", precision="low-memory")
-    method = methods.build("latent-replay", small, images, Options())
+    method = methods.build("latent-replay", Networks(small), Options())
     # 8 channels take a word a pixel: 12 * 12 * 8 bytes at sign3 are more than 32 * 32 codes, 10 * 10 * 8 are fewer.
-    assert method.lower.names[-1] == "sign4" and method.memory.shape == (10, 10, 8)
+    assert method.cut == "sign4" and method.memory.shape == (10, 10, 8)
     result, _ = learned("latent-replay", images, small, epochs=1, batch_size=6)
     assert result.accuracy_matrix[1][0] is not None
 

@@ -17,12 +17,13 @@ from bitlearn.continual import (
     Options,
     Scenario,
     class_incremental,
-    learner,
     methods,
     new_instances,
     run,
+    runner,
 )
 from bitlearn.continual.methods.summing import Summing
+from bitlearn.continual.networks import Networks
 from bitlearn.errors import NonFiniteError
 from bitlearn.rng import Key
 from bitlearn.training import Hook, step
@@ -61,10 +62,12 @@ def test_predictions_are_among_all_classes(scenario):
 def test_joint_training_starts_again_from_the_same_weights_with_all_examples(scenario):
     model = network(scenario)
     fresh = {name: array.copy() for name, array in model.state().items()}
-    method = methods.build("joint", model, scenario, Options())
+    method = methods.build("joint", Networks(model), Options())
     for array in model.state().values():
         array += 1
-    training = method.training(scenario.tasks[1])
+    for task in scenario.tasks[:2]:
+        method.begin(task.index, task.train)
+    training = method.training(1, scenario.tasks[1].train)
     assert all(np.array_equal(array, fresh[name]) for name, array in model.state().items())
     sizes = [len(task.train) for task in scenario.tasks]
     assert training.count == sizes[0] + sizes[1] and training.network is model
@@ -316,6 +319,6 @@ def test_a_test_set_that_tasks_share_is_looked_at_once(monkeypatch):
     x, y, x_test, y_test = clusters()
     shared = new_instances(x, y, x_test, y_test, 3)
     looks = []
-    monkeypatch.setattr(learner, "accuracy", lambda network, examples, **_: looks.append(len(examples)) or 0.5)
+    monkeypatch.setattr(runner, "accuracy", lambda network, examples, **_: looks.append(len(examples)) or 0.5)
     result, _ = learned("naive", shared, epochs=1)
     assert looks == [len(y_test)] * 3 and result.accuracy_matrix[2] == [0.5] * 3

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 import bitlearn as bl
 from bitlearn import continual
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.scenarios.inputs import Rotated
 from bitlearn.datasets import Rows, fit_scaling, prepare
 
@@ -202,8 +203,10 @@ def test_joint_training_takes_each_tasks_inputs_in_its_own_way(rng):
     x, y = rng.normal(size=(30, 6)).astype(np.float32) * np.arange(1, 7, dtype=np.float32), np.arange(30) % 3
     scenario = continual.permuted(x, y, x, y, 3, seed=4)
     model = bl.models.mlp((6,), 3, hidden=(8,), head="real", precision="int8")
-    method = continual.methods.build("joint", model, scenario, continual.Options())
-    training = method.training(scenario.tasks[2])
+    method = continual.methods.build("joint", Networks(model), continual.Options())
+    for task in scenario.tasks:
+        method.begin(task.index, task.train)
+    training = method.training(2, scenario.tasks[2].train)
     index = rng.permutation(90)[:40]
     codes, labels = training.batch(index, None)
     assert training.count == 90

@@ -39,7 +39,7 @@ def scenario(name):
     [
         ("model", lambda name: models.build(name, (4,), 2), (), models.MODELS),
         ("precision", precision.policy, precision.PLANNED, precision.POLICIES),
-        ("method", lambda name: methods.build(name, None, None, None), methods.PLANNED, methods.METHODS),
+        ("method", lambda name: methods.build(name, None, None), methods.PLANNED, methods.METHODS),
         ("scenario", scenario, (), scenarios.SCENARIOS),
         ("optimizer", experiment.optimizer, (), optim.OPTIMIZERS),
         ("optimizer", lambda name: memory.account("mlp", 100, name), (), optim.OPTIMIZERS),

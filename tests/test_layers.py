@@ -22,6 +22,7 @@ LEVELS = (
     {"optim", "models"},
     {"classifier", "serialization", "training", "memory"},
     {"continual"},
+    {"saving"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
     {"cli", "report", "demo", "bench", "integrations", "__main__"},
 )

@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         data.y_test,
         arguments.tasks,
         seed=arguments.order_seed,
-        preparation=prepare(data.x_train, experiment.image_size(arguments.model, data.x_train.shape[1:])),
+        preparation=prepare(data.x_train, models.image_size(arguments.model, data.x_train.shape[1:])),
         **{name: given[name] for name in _SETTINGS if given[name] is not None},
     )
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}

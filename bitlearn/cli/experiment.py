@@ -23,13 +23,6 @@ _TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def image_size(model: str, shape: tuple[int, ...]) -> int | None:
-    """Return the side to which examples of a shape are padded for a network, None where it takes them as they are."""
-    if model in ("cnv", "binarynet"):
-        return models.IMAGE_SIZE
-    return models.residual.padded_side(shape) if model in ("resnete18", "birealnet18") and len(shape) == 3 else None
-
-
 def optimizer(name: str) -> Optimizer:
     """Return an optimiser by its name.
 

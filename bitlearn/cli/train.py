@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
     kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
     x_train = data.x_train[kept]
-    preparation = prepare(x_train, experiment.image_size(arguments.model, x_train.shape[1:]))
+    preparation = prepare(x_train, models.image_size(arguments.model, x_train.shape[1:]))
     train = Examples(x_train, data.y_train[kept], preparation)
     validation = Examples(data.x_train[held_out], data.y_train[held_out], preparation)
     test = Examples(data.x_test, data.y_test, preparation)

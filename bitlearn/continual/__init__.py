@@ -5,14 +5,15 @@ from bitlearn.continual.cwr import CwrHead as CwrHead
 from bitlearn.continual.drift import drift as drift
 from bitlearn.continual.drift import permuted_labels as permuted_labels
 from bitlearn.continual.interval import mean_and_interval as mean_and_interval
-from bitlearn.continual.learner import Result as Result
-from bitlearn.continual.learner import run as run
+from bitlearn.continual.learner import ContinualLearner as ContinualLearner
 from bitlearn.continual.methods import METHODS as METHODS
 from bitlearn.continual.metrics import METRICS as METRICS
 from bitlearn.continual.options import Options as Options
 from bitlearn.continual.prequential import Prequential as Prequential
 from bitlearn.continual.prequential import prequential as prequential
 from bitlearn.continual.replay import ReplayBuffer as ReplayBuffer
+from bitlearn.continual.runner import Result as Result
+from bitlearn.continual.runner import run as run
 from bitlearn.continual.scenario import Scenario as Scenario
 from bitlearn.continual.scenario import Stream as Stream
 from bitlearn.continual.scenario import Task as Task

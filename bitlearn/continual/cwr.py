@@ -45,6 +45,16 @@ class CwrHead:
         self.consolidated = np.zeros_like(weight)
         self.past = np.zeros(len(weight), dtype=np.int64)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the live arrays, all that a checkpoint has to hold besides the weights: filling them restores it."""
+        return {"consolidated": self.consolidated, "past": self.past}
+
+    def grow(self, weight: np.ndarray) -> None:
+        """Go on with the weights of a layer that has more classes now, of which there were no examples yet."""
+        consolidated, past = np.zeros_like(weight), np.zeros(len(weight), dtype=np.int64)
+        consolidated[: len(self.past)], past[: len(self.past)] = self.consolidated, self.past
+        self.weight, self.consolidated, self.past = weight, consolidated, past
+
     def begin(self, counts: np.ndarray) -> None:
         """Prepare the weights for a task that has `counts` examples of each class, replayed ones among them."""
         self.weight[...] = 0

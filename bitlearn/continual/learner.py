@@ -1,230 +1,393 @@
-"""The loop of continual learning: each task in turn, then the accuracy on all that was seen."""
+"""The continual learner: batches of any size, classes at any time, under a number of bytes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from os import PathLike
+from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bitlearn import streams
-from bitlearn.continual.methods import build
-from bitlearn.continual.methods.method import TaskTraining
-from bitlearn.continual.metrics import METRICS
+from bitlearn import models
+from bitlearn.continual import backbones, files
+from bitlearn.continual.inputs import Form, Inputs
+from bitlearn.continual.labels import Labels, array_of
+from bitlearn.continual.methods import METHODS, build
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Label, Scenario, Task
-from bitlearn.continual.transfer import FORWARD_METRICS
-from bitlearn.datasets.batches import batches
-from bitlearn.errors import NonFiniteError
-from bitlearn.nn.frozen import Batch
+from bitlearn.continual.runner import learn_task
+from bitlearn.continual.scenario import Label
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.preparation import Examples, Preparation
+from bitlearn.errors import by_name
 from bitlearn.nn.model import Model
-from bitlearn.optim import Optimizer
-from bitlearn.optim.schedules import named
-from bitlearn.rng import Key
+from bitlearn.optim import Optimizer, adam
+from bitlearn.precision import Precision
 from bitlearn.training.hooks import Hook, Hooks
-from bitlearn.training.loop import accuracy, epoch_steps, steps_in_epoch
-from bitlearn.training.step import Trainer
+
+#: Examples that are predicted at a time.
+_AT_A_TIME = 1000
 
 
-@dataclass(frozen=True)
-class Result:
-    """What continual learning gives.
-
-    Parameters
-    ----------
-    method : str
-    accuracy_matrix : list of list of (float or None)
-        Row: after task i; column: on the test set of task j, predicting among all classes (among the task's own where
-        the scenario tells the task); None where not yet seen.
-    metrics : dict of str to (float or None)
-        ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`; those of
-        `bitlearn.continual.transfer` are None without ``evaluate_all``.
-    replay_bytes : int
-        Of all that is kept of earlier examples: a replay memory at capacity with its labels and bookkeeping, or sums;
-        0 where nothing is.
-    seconds : float
-        Of learning, evaluation left out.
-    kept_bytes : int
-        Of all that is kept of earlier tasks' examples: the replay memory, or raw examples.
-    operations : int
-        Multiply-adds of the forward passes of all training steps, through the layers that they train. A backward pass
-        takes up to twice as many.
-    class_order : tuple of int or str
-        The classes in the order in which the tasks brought them.
-    full_matrix : list of list of float, optional
-        The accuracies on all tasks after each, those not yet seen too, with ``evaluate_all``.
-    initial_accuracy : list of float, optional
-        On each task before anything was learned, with ``evaluate_all``.
-    """
-
-    method: str
-    accuracy_matrix: list[list[float | None]]
-    metrics: dict[str, float | None]
-    replay_bytes: int
-    seconds: float
-    kept_bytes: int = 0
-    operations: int = 0
-    class_order: tuple[Label, ...] = ()
-    full_matrix: list[list[float]] | None = None
-    initial_accuracy: list[float] | None = None
-
-
-def run(
-    method: str,
-    scenario: Scenario,
-    model: Model,
-    optimizer: Optimizer,
-    options: Options,
-    *,
-    hooks: Hook | Iterable[Hook] | None = None,
-    measure: AbstractContextManager[Any] | None = None,
-    evaluate_all: bool = False,
-) -> Result:
-    """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
+class ContinualLearner:
+    """Learn from a stream of examples, whatever classes come and whenever, and predict at any time.
 
     Parameters
     ----------
     method : str
-        A name of `bitlearn.continual.METHODS`.
-    scenario : Scenario
-    model : Model
-        Changed in place; its outputs are all classes of the scenario. Models of the same seed start alike, so that
-        methods can be compared.
-    optimizer : Optimizer
-        It starts anew with each task.
-    options : Options
+        A name of `bitlearn.continual.METHODS`. The default forgets nothing and needs no network.
+    model : Model or str, optional
+        The network of a method that trains one, with a real head; or the name of one in `bitlearn.models`, which is
+        made when the first examples come. ``"mlp"`` by default.
+    backbone : Model, Frozen, Classifier or path, optional
+        A network that was trained before, on other classes or data. It is copied, cut at ``cut``, and frozen up to
+        there; a fresh head takes the place of its own. Without one, the first `fit_task` trains everything, and a
+        stream that begins with `partial_fit` finds the lower layers as they were drawn.
+    labels : iterable of int or str
+        Labels that are known beforehand: they have the first outputs of `model`, in this order.
+    optimizer : Optimizer, optional
+        `bitlearn.optim.adam` by default.
+    precision : str or Precision
+        The policy of a network that is made by its name.
+    preparation : Preparation, optional
+        How raw examples become codes: `bitlearn.datasets.prepare` of some typical ones. uint8, int8, bool and packed
+        bits need none.
     hooks : Hook or iterable of Hook, optional
-        Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
-    measure : context manager, optional
-        Entered around the learning of each task, without the evaluation.
-    evaluate_all : bool
-        Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
-        it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
-
-    Returns
-    -------
-    Result
+        Told of batches, steps and epochs. They are not saved.
+    **settings
+        Those of `Options <bitlearn.continual.Options>`: ``memory_budget``, ``replay_size``, ``epochs``, ``seed``...
 
     Raises
     ------
-    NonFiniteError
-        Naming the layer, the step and the task.
-    ValueError
-        Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
-        wanted of a scenario whose examples pass by once.
+    TypeError, ValueError
+        Where there is no such method, model or setting, or they do not fit.
 
     Notes
     -----
-    Under an integer policy model and memory are the same, bit for bit, from every backend and any number of threads.
+    Labels are integers or strings. A class that was never seen gets one more output of the head, which begins at 0.
+    Predictions are among the classes that were seen.
+
+    Under an integer policy all that is learned depends on the seed and on what came, in which batches; not on the
+    backend or the number of threads, nor on how often the learner was saved and loaded.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> x, y = np.eye(4, dtype=np.uint8).repeat(8, axis=0) * 255, np.arange(4).repeat(8)
-    >>> scenario = bl.continual.class_incremental(x, y, x, y, 2)
-    >>> model = bl.models.mlp((4,), 4, hidden=(64, 64), head="real", precision="low-memory")
-    >>> result = run("latent-replay", scenario, model, bl.optim.adam(), Options(epochs=5, batch_size=8, replay_size=8))
-    >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
-    (True, 104)
+    >>> digits = bl.datasets.load("digits")
+    >>> learner = ContinualLearner(memory_budget="32 KiB")
+    >>> for start in range(0, 1400, 100):
+    ...     rows = slice(start, start + 100)
+    ...     _ = learner.partial_fit(digits.x_train[rows], digits.y_train[rows])
+    >>> learner.evaluate(digits.x_test, digits.y_test) > 0.94
+    True
     """
-    for name, wanted, found in (
-        ("outputs", (scenario.classes,), model.output_shape),
-        ("inputs", scenario.input_shape, model.input_shape),
+
+    def __init__(
+        self,
+        method: str = "analytic",
+        model: Model | str | None = None,
+        *,
+        backbone: backbones.Backbone | None = None,
+        labels: Iterable[Label] = (),
+        optimizer: Optimizer | None = None,
+        precision: str | Precision = "low-memory",
+        preparation: Preparation | None = None,
+        hooks: Hook | Iterable[Hook] | None = None,
+        **settings: Any,
     ):
-        if wanted != found:
-            raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
-    if scenario.single_pass and options.epochs != 1:
-        raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
-    learner, told, trainers = build(method, model, scenario, options), Hooks(hooks), list[Trainer]()
-    measure = measure or nullcontext()
-    rows: list[list[float]] = []
-    initial = _accuracies(model, scenario.tasks) if evaluate_all else None
-    seconds, operations = 0.0, 0
-    for task in scenario.tasks:
-        begun = time.perf_counter()
-        with measure:
-            training = learner.training(task)
-            if training is not None:
-                trainer = _trainer(trainers, training.network, optimizer, options.seed)
-                operations += _learn(training, trainer, task, options, told)
-            learner.finish(task)
-        seconds += time.perf_counter() - begun
-        rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
-    matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
-    metrics = {name: function(matrix) for name, function in METRICS.items()}
-    metrics |= {
-        name: None if initial is None else function(rows, initial) for name, function in FORWARD_METRICS.items()
-    }
-    return Result(
-        method,
-        matrix,
-        metrics,
-        learner.replay_bytes,
-        seconds,
-        learner.kept_bytes,
-        operations,
-        scenario.class_order,
-        rows if evaluate_all else None,
-        initial,
-    )
+        self.kind = by_name("method", method, METHODS)
+        self.name, self.options = method, Options(**settings)
+        if model is not None and backbone is not None and not isinstance(model, str):
+            raise ValueError("model and backbone must not both be networks, got two")
+        if isinstance(model, str):
+            by_name("model", model, models.MODELS)
+        self._model, self._precision = model, precision
+        self._backbone = None
+        if backbone is not None:
+            self._backbone, found = backbones.opened(backbone)
+            preparation = preparation or found
+        self._labels = Labels(labels)
+        self.inputs = Inputs(preparation)
+        self.steps = Steps(optimizer or adam(), self.options, Hooks(hooks))
+        self.method: Method | None = None
+        self.tasks, self.batches, self.examples = 0, 0, 0
+        #: Of a task that was begun and not ended: how many epochs are done, and what its examples are.
+        self.epochs, self.task_digest = 0, ""
+        self._predictor: Any = None
+        if isinstance(model, Model) and len(self._labels) > model.output_shape[-1]:
+            raise ValueError(
+                f"labels must be at most the {model.output_shape[-1]} outputs of model, got {len(self._labels)}"
+            )
 
+    # --- what it is made of ---
 
-def _accuracies(model: Model, tasks: Sequence[Task]) -> list[float]:
-    """Return the accuracy on each task; on a test set that several share it is found once."""
-    found = {(id(task.test), task.outputs): task for task in tasks}
-    values = {key: accuracy(model, task.test, outputs=task.outputs) for key, task in found.items()}
-    return [values[id(task.test), task.outputs] for task in tasks]
+    def _networks(self, x: Any, form: Form, outputs: int) -> Networks | None:
+        if self._backbone is not None:
+            return backbones.networks(self._backbone, self.options.cut, outputs)
+        if isinstance(self._model, Model):
+            return Networks(self._model)
+        if self._model is None and not self.kind.trains and self.options.cut is None:
+            return None
+        if form[0] == "bits":
+            raise ValueError("a network that takes bits must be given as a model, got its name or none")
+        name, shape = self._model or "mlp", form[1]
+        if self.inputs.preparation is not None:
+            shape = tuple(self.inputs.codes(x[:1]).shape[1:])
+        elif name != "mlp":
+            shape = (*shape, 1) if len(shape) == 2 else shape
+            size = models.image_size(name, shape)
+            shape = shape if size is None else (size, size, shape[-1])
+        settings = {"head": "real", "precision": self._precision, "seed": self.options.seed}
+        return Networks(models.build(name, shape, outputs, **settings))
 
+    def begun(self, networks: Networks | None) -> Method:
+        """Take up a network, or none where the method has none; what was to become one is let go."""
+        method = build(self.name, networks, self.options)
+        if networks is None:
+            method.grow(len(self._labels))
+        self.steps.loss, self.steps.transforms = method.loss, method.transforms
+        self.method, self._model, self._backbone = method, None, None
+        return method
 
-def _trainer(trainers: list[Trainer], network: Model, optimizer: Optimizer, seed: int) -> Trainer:
-    """Return the trainer of a network; its random bits go on from where the last one's ended."""
-    steps = max((each.steps for each in trainers), default=0)
-    for trainer in trainers:
-        if trainer.model is network:
-            trainer.steps = steps
-            return trainer
-    trainers.append(Trainer(network, optimizer, seed, steps=steps))
-    return trainers[-1]
+    def _start(self, x: Any, form: Form, outputs: int) -> Method:
+        """Return the method, now that an example is there, and bring examples to what its network takes."""
+        networks = self._networks(x, form, outputs)
+        shape = None if networks is None else self.inputs.fits(form, networks.input_shape)
+        method = self.begun(networks)
+        self.inputs.shape = shape
+        return method
 
-
-def _learn(training: TaskTraining, trainer: Trainer, task: Task, options: Options, hooks: Hooks) -> int:
-    """Make the steps of a task, and return the multiply-adds of their forward passes."""
-    examples = 0
-    trainer.restart()
-    steps = steps_in_epoch(training.count, training.batch_size) * options.epochs
-    schedule, start = (
-        named(options.schedule),
-        options.learning_rate or trainer.optimizer.rate(training.network.precision),
-    )
-
-    def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
-        # Streams of tasks next to each other: a task's steps are not known before it begins.
-        nonlocal examples
-        x, y = training.batch(index, Key(options.seed, step, streams.REPLAYED + task.index))
-        examples += len(y)
-        return x, y
-
-    def rate(step: int) -> float:
-        return start * schedule(step / max(steps, 1))
-
-    step = 0
-    for epoch in range(options.epochs):
-        begun = time.perf_counter()
-        key = Key(options.seed, task.index * options.epochs + epoch, streams.TASK_BATCHES)
-        order = batches(training.count, training.batch_size, key)
+    def _taken(self, x: Any, y: ArrayLike) -> tuple[Any, np.ndarray, Method]:
+        """Return examples and outputs that are fit to be learned; nothing is changed where they are not."""
+        labels = array_of(y)
+        x, form = self.inputs.read(x)
+        if labels.shape != (len(x),):
+            raise ValueError(f"y must hold a label for each of the {len(x)} examples, got shape {labels.shape}")
+        before = len(self.labels)
+        outputs = self._labels.outputs(labels)
         try:
-            losses = [loss for loss, _ in epoch_steps(trainer, order, batch, rate, hooks, step=step, steps=steps)]
-        except NonFiniteError as error:
-            raise error.located(f"of task {task.index + 1}") from None
-        step += len(losses)
-        entry = {
-            "task": task.index + 1,
-            "epoch": epoch + 1,
-            "loss": float(np.mean(losses)),
-            "seconds": time.perf_counter() - begun,
-        }
-        hooks.on_epoch(entry)
-    return examples * sum(sum(layer.operations()) for _, layer in training.network.root.leaves())
+            known = len(self.labels)
+            method = self.method or self._start(x, form, known)
+            if known > method.outputs:
+                method.grow(known)
+                if method.networks is not None:
+                    self.steps.grown(method.networks.model)
+        except BaseException:
+            self._labels.drop(before)
+            raise
+        self.inputs.form, self._predictor = form, None
+        return x, outputs, method
+
+    @property
+    def labels(self) -> list[Label]:
+        """The classes that it knows, in the order of its outputs: that in which they came."""
+        return list(self._labels.names)
+
+    @property
+    def replay_bytes(self) -> int:
+        """The bytes of what is kept of earlier examples: a replay memory at capacity, or sums; 0 before the first."""
+        return 0 if self.method is None else self.method.replay_bytes
+
+    # --- learning ---
+
+    def partial_fit(self, x: Any, y: ArrayLike) -> Self:
+        """Learn a batch of a stream, each example once.
+
+        Parameters
+        ----------
+        x : array_like or Bits, shape (count, ...)
+            Raw examples, alike in every call: uint8, int8 or bool; packed bits; or what `preparation` takes. One is
+            enough.
+        y : array_like of int or str, shape (count,)
+            Labels, of classes that were never seen too.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where examples or labels are of another type or shape than those before, or the method is for tasks; nothing
+            is changed then.
+        NonFiniteError
+            Where what is learned is no number any more, naming the layer.
+        """
+        before = len(self._labels)
+        x, outputs, method = self._taken(x, y)
+        if len(outputs):
+            try:
+                method.learn(self.steps, self.inputs.codes(x), outputs, self.batches)
+            except BaseException:
+                self._labels.drop(before)
+                raise
+            self.batches += 1
+            self.examples += len(outputs)
+        return self
+
+    def fit_task(self, x: Any, y: ArrayLike, *, checkpoint: str | PathLike[str] | None = None) -> Self:
+        """Learn a task: ``epochs`` passes over examples that are at hand together.
+
+        Parameters
+        ----------
+        x : array_like or Bits, shape (count, ...)
+            As `partial_fit`. An array that a file holds (``numpy.load(path, mmap_mode="r")``) is read batch by batch.
+        y : array_like of int or str, shape (count,)
+        checkpoint : path-like, optional
+            Where to save the learner after each epoch. One that is loaded from there goes on with the task, when it is
+            given the same examples, as if it had never stopped.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `partial_fit`; and where there are fewer than two examples, or others than those of a task to go on with.
+        """
+        x, outputs, method = self._taken(x, y)
+        if len(outputs) < 2 and method.trains:
+            raise ValueError(f"a task must have at least 2 examples, got {len(outputs)}")
+        train = Examples(x, outputs, cast(Any, self.inputs))  # it has `codes`, which is all that is asked of it
+        digest = files.digest(x, outputs) if checkpoint is not None or self.epochs else ""
+        if self.epochs and digest != self.task_digest:
+            raise ValueError("x and y must be the examples of the task that is gone on with, got others")
+        self.task_digest = digest
+
+        def told(epochs: int) -> None:
+            self.epochs = epochs
+            if checkpoint is not None and epochs < self.options.epochs:
+                self.save(checkpoint)
+
+        learn_task(method, self.steps, self.tasks, train, self.epochs, told)
+        self.epochs, self.task_digest = 0, ""
+        self.tasks += 1
+        self.examples += len(outputs)
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return self
+
+    # --- predicting ---
+
+    def scores(self, x: Any) -> np.ndarray:
+        """Return a score for each class that is known, the larger the likelier.
+
+        Parameters
+        ----------
+        x
+            As `partial_fit`.
+
+        Returns
+        -------
+        ndarray of float, shape (count, classes)
+            In the order of `labels`.
+
+        Raises
+        ------
+        ValueError
+            Where nothing was learned yet; and as `partial_fit`.
+        """
+        if self.method is None or not self.examples:
+            raise ValueError("a learner must have learned an example before it predicts, got none")
+        x, _ = self.inputs.read(x)
+        if self._predictor is None:
+            self._predictor = self.method.predictor
+        starts = range(0, max(len(x), 1), _AT_A_TIME)
+        parts = [self._predictor.scores(self.inputs.codes(x[start : start + _AT_A_TIME])) for start in starts]
+        return np.concatenate(parts)[:, : len(self.labels)]
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the label of the class with the largest score for each example.
+
+        Parameters
+        ----------
+        x
+            As `partial_fit`.
+
+        Returns
+        -------
+        ndarray of int64 or str, shape (count,)
+        """
+        return self._labels.at(self.scores(x).argmax(axis=1))
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return the softmax of the scores: probabilities, as far as the method takes them for such.
+
+        Parameters
+        ----------
+        x
+            As `partial_fit`.
+
+        Returns
+        -------
+        ndarray of float64, shape (count, classes)
+            In the order of `labels`; rows sum to 1.
+        """
+        scores = self.scores(x).astype(np.float64)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def evaluate(self, x: Any, y: ArrayLike) -> float:
+        """Return the share of examples whose label is predicted; one that was never seen is never predicted.
+
+        Parameters
+        ----------
+        x, y
+            As `partial_fit`.
+
+        Returns
+        -------
+        float
+            0 where there are no examples.
+        """
+        labels = array_of(y)
+        self._labels.check(labels)
+        if labels.shape != (len(x),):
+            raise ValueError(f"y must hold a label for each of the {len(x)} examples, got shape {labels.shape}")
+        right = int((self._labels.known(labels) == self.scores(x).argmax(axis=1)).sum()) if len(labels) else 0
+        return right / max(len(labels), 1)
+
+    # --- files ---
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save all that it knows to one file, whole or not at all; `bitlearn.save` does the same.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        ValueError
+            Where the method keeps what is not its own (``joint``), or a schedule is a function of yours.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, hooks: Hook | Iterable[Hook] | None = None) -> ContinualLearner:
+        """Load what `save` wrote; it goes on as if it had never stopped, bit for bit.
+
+        Parameters
+        ----------
+        path : path-like
+        hooks : Hook or iterable of Hook, optional
+
+        Returns
+        -------
+        ContinualLearner
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no such file.
+        ValueError
+            Where it is corrupt, or holds something else.
+        """
+        return files.load(cls, path, hooks)
+
+    def __repr__(self) -> str:
+        known = f"{len(self.labels)} classes, {self.examples} examples, {self.replay_bytes} bytes kept of them"
+        return f"ContinualLearner({self.name!r}: {known})"

@@ -102,6 +102,12 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return min(self.capacity, int(self.seen.sum()))
 
+    def grow(self, classes: int) -> None:
+        """Take more classes, of which nothing was seen yet."""
+        seen = np.full(classes, 0, dtype=np.int64)
+        seen[: len(self.seen)] = self.seen
+        self.seen, self.labels = seen, self.labels.astype(np.min_scalar_type(classes - 1))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the live arrays, all that a checkpoint has to hold: filling them restores the memory."""
         return {"words": self.words, "labels": self.labels, "seen": self.seen}

@@ -23,8 +23,8 @@ def network(backbone: Frozen | None) -> Any:
     return config, {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
-def save(learner: Any, path: str | PathLike[str]) -> None:
-    """Write a learner to a file, whole or not at all."""
+def parts(learner: Any) -> serialization.Parts:
+    """Return the arrays of a learner, and what they are."""
     arrays = {} if learner.statistics is None else dict(learner.statistics.arrays())
     config: dict[str, Any] = {"settings": learner.settings(), "labels": learner.labels, "form": None, "backbone": None}
     if learner.form is not None:
@@ -32,34 +32,40 @@ def save(learner: Any, path: str | PathLike[str]) -> None:
     if learner.backbone is not None:
         inner, config["backbone"] = serialization.frozen_parts(learner.backbone)
         arrays |= {f"{_BACKBONE}{name}": array for name, array in inner.items()}
-    serialization.write(learner.kind, path, arrays, config)
+    return arrays, config
+
+
+def save(learner: Any, path: str | PathLike[str]) -> None:
+    """Write a learner to a file, whole or not at all."""
+    serialization.write(learner.kind, path, *parts(learner))
+
+
+def plan(made: Any, config: dict[str, Any], types: Types) -> serialization.Plan:
+    """Return the plan of a learner of a class that `parts` took apart."""
+    if set(config) != {"settings", "labels", "form", "backbone"}:
+        raise ValueError(f"it must describe its arrays and its settings, got {', '.join(config) or 'nothing'}")
+    labels, network, wanted = config["labels"], None, {}
+    if config["backbone"] is not None:
+        inner, network = serialization.frozen_plan(config["backbone"], serialization.within(_BACKBONE, types))
+        wanted = {f"{_BACKBONE}{name}": kind for name, kind in inner.items()}
+    sums = None if config["form"] is None else _sums(made(**config["settings"]), config["form"], labels, types)
+
+    def learner(arrays: serialization.Arrays) -> Any:
+        backbone = network and network(serialization.within(_BACKBONE, arrays))
+        found = made(**config["settings"], backbone=backbone)
+        if sums is not None:
+            found.form, found.statistics = (config["form"][0], tuple(config["form"][1])), sums
+            sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(arrays[name] for name in _SUMS)
+            if not labels or not sums.valid() or len(labels) > (found.classes or len(labels)):
+                raise ValueError("it must hold sums of examples, got labels, counts or sums that no examples have")
+        return found
+
+    return wanted | ({} if sums is None else _types(sums, len(labels))), learner
 
 
 def load(made: Any, path: str | PathLike[str]) -> Any:
     """Read a learner of a class from a file, or raise a ValueError that names it."""
-
-    def plan(config: dict[str, Any], types: Types) -> serialization.Plan:
-        if set(config) != {"settings", "labels", "form", "backbone"}:
-            raise ValueError(f"it must describe its arrays and its settings, got {', '.join(config) or 'nothing'}")
-        labels, network, wanted = config["labels"], None, {}
-        if config["backbone"] is not None:
-            inner, network = serialization.frozen_plan(config["backbone"], serialization.within(_BACKBONE, types))
-            wanted = {f"{_BACKBONE}{name}": kind for name, kind in inner.items()}
-        sums = None if config["form"] is None else _sums(made(**config["settings"]), config["form"], labels, types)
-
-        def learner(arrays: serialization.Arrays) -> Any:
-            backbone = network and network(serialization.within(_BACKBONE, arrays))
-            found = made(**config["settings"], backbone=backbone)
-            if sums is not None:
-                found.form, found.statistics = (config["form"][0], tuple(config["form"][1])), sums
-                sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(arrays[name] for name in _SUMS)
-                if not labels or not sums.valid() or len(labels) > (found.classes or len(labels)):
-                    raise ValueError("it must hold sums of examples, got labels, counts or sums that no examples have")
-            return found
-
-        return wanted | ({} if sums is None else _types(sums, len(labels))), learner
-
-    return serialization.read(path, {made.kind: plan})
+    return serialization.read(path, {made.kind: lambda config, types: plan(made, config, types)})
 
 
 def _sums(learner: Any, form: Any, labels: Any, types: Types) -> Statistics:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bitlearn import nn
 from bitlearn.errors import by_name
+from bitlearn.models import residual as residual
 from bitlearn.models.residual import birealnet18 as birealnet18
 from bitlearn.models.residual import resnete18 as resnete18
 from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
@@ -21,6 +22,30 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "resnete18": resnete18,
     "birealnet18": birealnet18,
 }
+
+
+def image_size(name: str, shape: tuple[int, ...]) -> int | None:
+    """Return the side to which examples of a shape are padded for a network, None where it takes them as they are.
+
+    Parameters
+    ----------
+    name : str
+        As `build` takes it.
+    shape : tuple of int
+        Of one example.
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> image_size("cnv", (28, 28, 1)), image_size("mlp", (28, 28, 1))
+    (32, None)
+    """
+    if name in ("cnv", "binarynet"):
+        return IMAGE_SIZE
+    return residual.padded_side(shape) if name in ("resnete18", "birealnet18") and len(shape) == 3 else None
 
 
 def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:

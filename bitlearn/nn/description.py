@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from bitlearn.files import LIMITS
-from bitlearn.nn.layer import REGISTERED, Arrays, Layer
+from bitlearn.nn.layer import REGISTERED, Arrays, Layer, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.precision import policy
 from bitlearn.safetensors import Types
@@ -27,10 +27,12 @@ def describe(root: Layer) -> dict[str, Any]:
     Returns
     -------
     dict
-        As JSON knows it: ``precision``, ``input`` and ``root``, a tree of ``type``, ``settings`` and named ``layers``.
+        As JSON knows it: ``precision``, ``input`` and ``root``, a tree of ``type``, ``settings`` and named ``layers``;
+        ``index``, the number of the first layer, where it is the upper part of a network.
     """
     spec = {"kind": root.spec.kind, "shape": list(root.spec.shape)}
-    return {"precision": root.precision.setting(), "input": spec, "root": _entry(root)}
+    found = {"precision": root.precision.setting(), "input": spec, "root": _entry(root)}
+    return found | ({"index": root.index} if root.index else {})
 
 
 def _entry(layer: Layer) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def rebuild(config: Any) -> Layer:
     >>> rebuild(describe(bl.models.mlp((4,), 2, hidden=(8,)).root))
     Sequential([BinaryLinear(outputs=8), BatchNormSign(norm=None), BinaryLinear(outputs=2), BatchNorm(norm=None)])
     """
-    _check_keys("a network", config, {"precision", "input", "root"})
+    _check_keys("a network", config, {"precision", "input", "root"}, frozenset({"index"}))
     _check_keys("the input of a network", config["input"], {"kind", "shape"})
     kind, shape = config["input"]["kind"], config["input"]["shape"]
     if not isinstance(kind, str) or kind not in _INPUTS:
@@ -74,7 +76,8 @@ def rebuild(config: Any) -> Layer:
     root = _layer(config["root"])
     if all(leaf is root for _, leaf in root.leaves()):
         raise ValueError(f"a network must hold layers, got {config['root']['type']} without any")
-    root.bind(_INPUTS[kind](tuple(shape)), policy(config["precision"]), 0)
+    index = whole("index", config.get("index", 0), least=0)
+    root.bind(_INPUTS[kind](tuple(shape)), policy(config["precision"]), index)
     for path, leaf in root.leaves():
         for spec in (leaf.spec, leaf.output):
             if math.prod(spec.shape) > LIMITS.values:

@@ -247,6 +247,14 @@ class Linear(FullyConnected):
         """Begin at zero, float32 under every policy."""
         self.weight = np.zeros((self.outputs, self.inputs), dtype=np.float32)
 
+    def grow(self, outputs: int) -> None:
+        """Take more outputs, whose weights are 0: see `Model.grow <bitlearn.nn.Model.grow>`."""
+        if outputs < self.outputs:
+            raise ValueError(f"outputs must be at least the {self.outputs} that a head has, got {outputs}")
+        weight = np.zeros((outputs, self.inputs), dtype=np.float32)
+        weight[: self.outputs] = self.weight
+        self.outputs, self.weight = outputs, weight
+
     def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
         """Record the scores; return them, and the values or bits that they come from."""
         y = step.empty("Y", (step.batch, self.outputs), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ class Model:
         The policy of all layers.
     seed : int
         Of the weights to begin with: each layer has a stream of random bits of its own.
+    index : int
+        The number of the first layer, which its streams of random bits go by. Those of the upper part of a network go
+        on from the lower part's.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Model:
         *,
         precision: str | Precision = "standard",
         seed: int = 0,
+        index: int = 0,
     ):
         self.root = _root(layers)
         for path, leaf in self.root.leaves():
@@ -62,7 +66,7 @@ class Model:
                 raise ValueError(f"layers must belong to no other network, got {path!r} of one that is built")
         self.precision = policy(precision)
         self.arena = Arena()
-        self.root.bind(spec if isinstance(spec, Spec) else Spec.codes(spec), self.precision, 0)
+        self.root.bind(spec if isinstance(spec, Spec) else Spec.codes(spec), self.precision, index)
         for _, leaf in self.root.leaves():
             leaf.build(seed)
             leaf.is_built = True
@@ -72,7 +76,8 @@ class Model:
         """Return a network of layers that are bound already; it shares the arena of the whole."""
         part = cls.__new__(cls)
         part.root, part.precision, part.arena = Sequential(list(layers.items())), whole.precision, whole.arena
-        part.root.spec, part.root.precision, part.root.index = spec, whole.precision, 0
+        part.root.spec, part.root.precision = spec, whole.precision
+        part.root.index = next(iter(layers.values())).index
         part.root.output = list(layers.values())[-1].output
         return part
 
@@ -148,6 +153,38 @@ class Model:
         upper = {each: layers[each] for each in names[at:]}
         output = layers[name].output
         return Model._part(lower, self.root.spec, self), Model._part(upper, output, self)
+
+    def grow(self, outputs: int) -> None:
+        """Give a real head more outputs, in place. Their weights are 0, as those of a new head; the others stay.
+
+        Parameters
+        ----------
+        outputs : int
+            How many there will be.
+
+        Raises
+        ------
+        ValueError
+            Where the network does not end in a real head, or has more outputs already.
+
+        Notes
+        -----
+        A `Trainer` of the network, and one that shares layers with it, have to be made anew.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> model = bl.models.mlp((4,), 2, hidden=(8,), head="real")
+        >>> model.grow(3)
+        >>> model.output_shape, model["head1"].weight.shape
+        ((3,), (3, 8))
+        """
+        path, head = list(self.items())[-1]
+        grow: Callable[[int], None] | None = getattr(head, "grow", None)
+        if grow is None:
+            raise ValueError(f"a network must end in a real head to grow, got one that ends in {path!r}")
+        grow(outputs)
+        self.root.bind(self.root.spec, self.precision, self.root.index)
 
     def freeze(self) -> Frozen:
         """Return the inference form, a copy: packed weights, batch norm and sign folded into integer thresholds.

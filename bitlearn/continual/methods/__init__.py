@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bitlearn.continual.methods.analytic import Analytic
 from bitlearn.continual.methods.cwr import Cwr
 from bitlearn.continual.methods.joint import Joint
@@ -11,10 +13,9 @@ from bitlearn.continual.methods.method import Method
 from bitlearn.continual.methods.naive import Naive
 from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Scenario
 from bitlearn.errors import by_name
-from bitlearn.nn.model import Model
 
 METHODS: dict[str, type[Method]] = {
     "naive": Naive,
@@ -30,14 +31,23 @@ METHODS: dict[str, type[Method]] = {
 PLANNED = ("task-wta", "centre-kernel", "gpm")
 
 
-def build(name: str, model: Model, scenario: Scenario, options: Options) -> Method:
+def build(
+    name: str,
+    networks: Networks | None,
+    options: Options,
+    *,
+    classes: int | None = None,
+    examples: int | None = None,
+) -> Method:
     """Return a method by its name, ready for the first task.
 
     Parameters
     ----------
     name : str
         One of `METHODS`.
-    model, scenario, options
+    networks : Networks or None
+        None where a method has no network.
+    options, classes, examples
         As `Method` takes them.
 
     Returns
@@ -47,6 +57,9 @@ def build(name: str, model: Model, scenario: Scenario, options: Options) -> Meth
     Raises
     ------
     ValueError
-        Where there is none of that name, it is not built yet, or the model does not fit it.
+        Where there is none of that name, it is not built yet, or the network does not fit it.
     """
-    return by_name("method", name, METHODS, PLANNED)(model, scenario, options)
+    made: Any = by_name("method", name, METHODS, PLANNED)
+    if networks is None and made.trains:
+        raise ValueError(f"{name} must have a model to train, got none")
+    return made(networks, options, classes=classes, examples=examples)

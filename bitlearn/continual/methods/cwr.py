@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bitlearn.continual.cwr import CwrHead
-from bitlearn.continual.methods.method import Method, TaskTraining, packed_bits, packed_layers, real_head, training_on
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks, packed_layers, real_head
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Scenario, Task
-from bitlearn.nn.model import Model
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
 
 
 class Cwr(Method):
     """Learn the backbone from the first task, and of the others the head alone (arXiv 2308.15308).
 
     The bits of a task's examples behind the backbone are computed once a task and kept while it is learned: one bit a
-    value, less than the examples themselves wherever a layer is narrower than 8 times the input.
+    value, less than the examples themselves wherever a layer is narrower than 8 times the input. Of a stream the head
+    alone is learned, and consolidated after each batch.
     """
 
-    def __init__(self, model: Model, scenario: Scenario, options: Options):
-        super().__init__(model, scenario, options)
-        self.cwr = CwrHead(real_head(model, "cwr").weight)
-        # A real head takes bits, so they come from the layer before it.
-        self.backbone, self.head = model.split(list(packed_layers(model))[-1])
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        self.head = CwrHead(real_head(networks.model, "cwr").weight)
+        # A real head takes bits, so they come from the layer before it, or from what is frozen already.
+        self.cut = list(packed_layers(networks.model) or [None])[-1]
 
-    def _counts(self, task: Task) -> np.ndarray:
-        return np.bincount(task.train.y, minlength=self.scenario.classes)
+    def _counts(self, y: np.ndarray) -> np.ndarray:
+        return np.bincount(y, minlength=self.networks.outputs)
 
-    def training(self, task: Task) -> TaskTraining:
-        """Train everything at first, then the head on the backbone's bits."""
-        self.cwr.begin(self._counts(task))
-        if task.index == 0:
-            return training_on(self.model, task.train, self.options)
-        bits, labels = packed_bits(self.backbone, task.train), task.train.y
-        return TaskTraining(
-            self.head, len(labels), self.options.batch_size, lambda index, key: (bits[index], labels[index])
-        )
+    def begin(self, index: int, train: Examples) -> None:
+        """Take up the rows of the task's classes."""
+        self.head.begin(self._counts(train.y))
 
-    def finish(self, task: Task) -> None:
+    def finish(self, index: int, train: Examples) -> None:
         """Consolidate the head."""
-        self.cwr.consolidate(self._counts(task))
+        super().finish(index, train)
+        self.head.consolidate(self._counts(train.y))
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Take up the rows of a batch's classes, train the head, consolidate."""
+        self.head.begin(self._counts(y))
+        super().learn(steps, codes, y, number)
+        self.head.consolidate(self._counts(y))
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs, of which nothing is known yet."""
+        super().grow(outputs)
+        self.head.grow(real_head(self.networks.model, "cwr").weight)
+
+    def arrays(self) -> Arrays:
+        """Return the consolidated rows and the numbers of examples."""
+        return self.head.arrays()

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from bitlearn.continual.methods.method import Method, TaskTraining
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Scenario, Task
-from bitlearn.nn.model import Model
+from bitlearn.continual.steps import Steps, TaskTraining
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
 from bitlearn.rng import Key
 
 
 class Joint(Method):
     """Train on all tasks seen so far, from the same fresh weights each time, for as many epochs.
 
-    What it keeps of earlier tasks is their raw examples, all of them; the scenario holds these, so none are counted as
-    replay memory. They are read from there batch by batch.
+    What it keeps of earlier tasks is their raw examples, all of them; whoever gave them holds these, so none are
+    counted as replay memory. They are read from there batch by batch.
     """
 
-    def __init__(self, model: Model, scenario: Scenario, options: Options):
-        super().__init__(model, scenario, options)
-        self._live = model.state()
-        self._fresh = {name: array.copy() for name, array in self._live.items()}
+    lasts = False
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        self._fresh = {name: array.copy() for name, array in networks.model.state().items()}
+        self._seen: list[Examples] = []
 
     @property
     def kept_bytes(self) -> int:
         """The bytes of the raw examples of all tasks but the last."""
-        return sum(task.train.x.nbytes for task in self.scenario.tasks[:-1])
+        return sum(examples.x.nbytes for examples in self._seen[:-1])
 
-    def training(self, task: Task) -> TaskTraining:
-        """Return to the fresh weights, and train on all examples so far."""
-        for name, array in self._live.items():
-            array[...] = self._fresh[name]
-        seen = [each.train for each in self.scenario.tasks[: task.index + 1]]
+    def begin(self, index: int, train: Examples) -> None:
+        """Return to the fresh weights, those of outputs that came later being 0."""
+        for name, array in self.networks.model.state().items():
+            old = self._fresh[name]
+            array[...] = 0
+            array[tuple(slice(size) for size in old.shape)] = old
+        self._seen.append(train)
+
+    def training(self, index: int, train: Examples) -> TaskTraining:
+        """Train on all examples so far."""
+        seen, lower = self._seen, self.networks.lower
         y, ends = np.concatenate([part.y for part in seen]), np.cumsum([len(part) for part in seen])
 
-        def batch(index: np.ndarray, key: Key) -> tuple[np.ndarray, np.ndarray]:
-            codes = np.empty((len(index), *self.model.input_shape), dtype=np.int8)
+        def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
+            codes = np.empty((len(index), *self.networks.input_shape), dtype=np.int8)
             # Each task's examples become codes in its own way, as those of permuted inputs.
             for number in np.unique(of := np.searchsorted(ends, index, side="right")):
                 part, here = seen[number], of == number
                 codes[here] = part.codes(index[here] - (ends[number] - len(part)))
-            return codes, y[index]
+            return codes if lower is None else lower.apply(codes), y[index]
 
-        return TaskTraining(self.model, len(y), self.options.batch_size, batch)
+        return TaskTraining(self.networks.model, len(y), self.options.batch_size, batch)
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Raise: it is for tasks."""
+        raise ValueError("joint must have whole tasks, as fit_task takes them, got a batch of a stream")

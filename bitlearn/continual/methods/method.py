@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import WORD, Bits, words_for
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.scenario import Scenario, Task
+from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
-from bitlearn.nn.linear import Linear
-from bitlearn.nn.model import Model
-from bitlearn.rng import Key
-
-#: Examples that are run through a frozen part at a time.
-_AT_A_TIME = 50
-
-
-@dataclass(frozen=True)
-class TaskTraining:
-    """What the steps of one task train, and on what.
-
-    Parameters
-    ----------
-    network : Model
-        The layers that are trained.
-    count : int
-        How many examples an epoch goes through.
-    batch_size : int
-        How many of them a step takes.
-    batch : callable
-        From indices of examples, and a key of this step, to the step's inputs and labels.
-    """
-
-    network: Model
-    count: int
-    batch_size: int
-    batch: Callable[[np.ndarray, Key], tuple[Batch, np.ndarray]]
-
-
-def training_on(network: Model, examples: Examples, options: Options) -> TaskTraining:
-    """Return the plain training of a network on the codes of some examples.
-
-    Parameters
-    ----------
-    network : Model
-    examples : Examples
-    options : Options
-
-    Returns
-    -------
-    TaskTraining
-    """
-    return TaskTraining(
-        network, len(examples), options.batch_size, lambda index, key: (examples.codes(index), examples.y[index])
-    )
+from bitlearn.nn.layer import Arrays
+from bitlearn.nn.losses import Loss
+from bitlearn.optim import Transform
 
 
 class Method:
@@ -66,15 +22,40 @@ class Method:
 
     Parameters
     ----------
-    model : Model
-        The network to learn with, changed in place.
-    scenario : Scenario
-        Of which the method may use the number of classes, and no task before its turn.
+    networks : Networks
+        What is trained, changed in place.
     options : Options
+    classes, examples : int, optional
+        The most classes and examples that there will be, where that is known.
+
+    Attributes
+    ----------
+    cut : str or None
+        The layer after which the network is cut, and up to which it is frozen, after the first task or before the first
+        batch of a stream; None where everything is trained.
     """
 
-    def __init__(self, model: Model, scenario: Scenario, options: Options):
-        self.model, self.scenario, self.options = model, scenario, options
+    #: Whether it learns by steps of a network.
+    trains = True
+    #: Whether it may be saved: all it keeps is its own.
+    lasts = True
+    #: Whether it has a memory of `Options.replay_size` examples.
+    replays = False
+    #: What is trained for; softmax cross-entropy by default.
+    loss: Loss | None = None
+    #: What stands between gradients and updates.
+    transforms: tuple[Transform, ...] = ()
+
+    def __init__(
+        self, networks: Networks, options: Options, *, classes: int | None = None, examples: int | None = None
+    ):
+        self.networks, self.options, self.classes, self.examples = networks, options, classes, examples
+        self.cut: str | None = None
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+        return self.networks.outputs
 
     @property
     def replay_bytes(self) -> int:
@@ -88,72 +69,84 @@ class Method:
 
     @property
     def predictor(self) -> Any:
-        """What predicts: its ``predict`` takes codes."""
-        return self.model
+        """What predicts as things are now: its ``scores`` and ``predict`` take codes."""
+        return self.networks.predictor()
 
-    def training(self, task: Task) -> TaskTraining | None:
-        """Return what the steps of a task do, None where it has none; called once a task, before its first step."""
-        return training_on(self.model, task.train, self.options)
+    # --- tasks ---
 
-    def finish(self, task: Task) -> None:
+    def begin(self, index: int, train: Examples) -> None:
+        """Do what is to be done before the first step of a task."""
+
+    def training(self, index: int, train: Examples) -> TaskTraining | None:
+        """Return what the steps of a task do, None where it has none.
+
+        It changes nothing that lasts: it is asked again where a task is gone on with after an interruption.
+        """
+        return self.plain_training(train)
+
+    def finish(self, index: int, train: Examples) -> None:
         """Do what is to be done after the last step of a task."""
+        self.networks.freeze(self.cut)
+
+    def plain_training(self, train: Examples) -> TaskTraining:
+        """Return the training of the network on some examples alone; from a frozen part, their bits are kept for it."""
+        x = None if self.networks.lower is None else self.networks.bits(train)
+
+        def batch(index: np.ndarray, key: Any) -> tuple[Batch, np.ndarray]:
+            return (train.codes(index) if x is None else x[index]), train.y[index]
+
+        return TaskTraining(self.networks.model, len(train), self.options.batch_size, batch)
+
+    # --- streams ---
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Learn a batch of a stream, of any size, as it comes by.
+
+        Parameters
+        ----------
+        steps : Steps
+        codes : ndarray or Bits, shape (count, ...)
+            What the whole network takes.
+        y : ndarray of int64, shape (count,)
+            Outputs.
+        number : int
+            How many batches came before.
+        """
+        self.networks.freeze(self.cut)
+        x = self.networks.inputs(codes)
+        for rows in pieces(len(y), self.options.batch_size):
+            part, labels = at_least_two(x[rows], y[rows])
+            steps.once(self.networks.model, part, labels)
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs."""
+        self.networks.model.grow(outputs)
+
+    # --- files ---
+
+    def arrays(self) -> Arrays:
+        """Return the live arrays of what it keeps besides its networks: filling them restores it."""
+        return {}
 
 
-def real_head(model: Model, method: str) -> Any:
-    """Return the model's last layer, which has to be a real head."""
-    name = model.names[-1]
-    if model[name].kind != Linear.kind:
-        raise ValueError(f"{method} must have a model with a real head, got one that ends in {name!r}")
-    if model[name].spec.kind != "bits":
-        raise ValueError(f"{method} must have a model whose head takes bits, got one that takes {model[name].spec}")
-    return model[name]
+def pieces(count: int, size: int) -> Iterator[slice]:
+    """Yield the rows of steps: of `size` each as long as there are so many, then of powers of two.
 
-
-def packed_layers(model: Model) -> dict[str, int]:
-    """Return the layers that give packed bits, where a network can be cut, and the bytes of an example's bits.
-
-    Parameters
-    ----------
-    model : Model
-
-    Returns
-    -------
-    dict of str to int
-        In the order of the layers.
+    A program is recorded for each size that occurs, so there must be few.
 
     Examples
     --------
-    >>> import bitlearn as bl
-    >>> packed_layers(bl.models.mlp((4,), 2, hidden=(100, 8), head="real"))
-    {'sign1': 16, 'sign2': 8}
+    >>> [(rows.start, rows.stop) for rows in pieces(31, 10)]
+    [(0, 10), (10, 20), (20, 30), (30, 31)]
     """
-    found: dict[str, int] = {}
-    for name, layer in getattr(model.root, "layers", {}).items():
-        if layer.output.kind == "bits":
-            *rows, n = layer.output.shape
-            found[name] = int(np.prod(rows)) * words_for(n) * WORD.itemsize
-    return found
+    start = 0
+    while start < count:
+        left = count - start
+        taken = size if left >= size else 1 << (left.bit_length() - 1)
+        yield slice(start, start + taken)
+        start += taken
 
 
-def packed_bits(lower: Model, examples: Examples) -> Bits:
-    """Return the bits that a frozen part gives for some examples, with running statistics, a few examples at a time.
-
-    Parameters
-    ----------
-    lower : Model
-        Ends in a layer that gives packed bits.
-    examples : Examples
-
-    Returns
-    -------
-    Bits, shape (count, ...)
-    """
-    frozen, output = lower.freeze(), lower.root.output
-    words = np.empty(output.array_shape(len(examples)), dtype=WORD)
-    for start in range(0, len(examples), _AT_A_TIME):
-        rows = slice(start, start + _AT_A_TIME)
-        part = frozen.apply(examples.codes(rows))
-        if not isinstance(part, Bits):
-            raise ValueError(f"the lower part of a network must end in bits, got {output}")
-        words[rows] = part.words
-    return Bits(words, output.channels)
+def at_least_two(x: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Return a batch as it is; one of a lone example with that twice, since a batch norm needs two."""
+    return (x, y) if len(y) > 1 else (x[[0, 0]], y[[0, 0]])

@@ -1,0 +1,122 @@
+"""Networks that were trained before: the part that is kept, and a fresh head for what is to be learned."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from bitlearn import nn
+from bitlearn.classifier import Classifier
+from bitlearn.continual.networks import Networks
+from bitlearn.datasets.preparation import Preparation
+from bitlearn.errors import brief
+from bitlearn.nn.description import describe, rebuild
+from bitlearn.nn.frozen import Frozen
+from bitlearn.nn.model import Model
+from bitlearn.serialization import PLANS, read
+
+#: What a backbone may be given as.
+Backbone = Model | Frozen | Classifier | str | PathLike[str]
+
+
+def opened(backbone: Backbone) -> tuple[Model | Frozen, Preparation | None]:
+    """Return a network, from its file where it is a path, and how its input is prepared where it says so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it is no network.
+    """
+    found: Any = read(backbone, PLANS) if isinstance(backbone, (str, PathLike)) else backbone
+    preparation = None
+    if isinstance(found, Classifier):
+        found, preparation = found.network, found.preparation
+    if not isinstance(found, Model | Frozen):
+        raise TypeError(f"backbone must be a network or the file of one, got {brief(found)}")
+    return found, preparation
+
+
+def cuts(network: Model | Frozen) -> list[str]:
+    """Return the layers that give packed bits, in order: where a network can be cut."""
+    layers: dict[str, nn.Layer] = getattr(network.root, "layers", {})
+    return [name for name, layer in layers.items() if layer.output.kind == "bits"]
+
+
+def _lower(network: Model | Frozen, cut: str) -> Frozen:
+    """Return the frozen layers up to and with a cut."""
+    if isinstance(network, Model):
+        return network.split(cut)[0].freeze()
+    layers: dict[str, nn.Layer] = getattr(network.root, "layers", {})
+    kept = list(layers)[: list(layers).index(cut) + 1]
+    root = nn.Sequential([(name, layers[name]) for name in kept])
+    root.bind(network.root.spec, network.root.precision, network.root.index)
+    arrays = {path: array for path, array in network.arrays.items() if path.split(".")[0] in kept}
+    return Frozen(root, arrays)
+
+
+def _upper(network: Model | Frozen, cut: str | None, lower: Frozen, outputs: int) -> Model:
+    """Return what is trained behind the frozen part: the other layers but the last classifier, and a new head."""
+    inside: list[dict[str, Any]] = []
+    rest = network.split(cut)[1] if isinstance(network, Model) and cut is not None else None
+    if rest is not None:
+        inside = describe(rest.root)["root"]["layers"]
+        kept = [i for i, entry in enumerate(inside) if rest[entry["name"]].output.kind == "bits"]
+        inside = inside[: kept[-1] + 1 if kept else 0]
+    spec = rest[inside[-1]["name"]].output if rest is not None and inside else lower.root.output
+    if len(spec.shape) > 1:
+        flatten = rest is not None and "flatten1" in rest.names and inside and "flatten1" in [e["name"] for e in inside]
+        inside = [*inside, {"name": "flatten" if flatten else "flatten1", "type": "Flatten", "settings": {}}]
+    inside = [*inside, {"name": "head1", "type": "Linear", "settings": {"outputs": outputs}}]
+    whole = describe(network.root)
+    output = lower.root.output
+    config = {
+        "precision": whole["precision"],
+        "input": {"kind": "bits", "shape": list(output.shape)},
+        "root": {"type": "Sequential", "settings": {}, "layers": inside},
+        "index": rest.root.index if rest is not None else sum(1 for _ in lower.root.leaves()),
+    }
+    root = rebuild(config)
+    model = Model(root, root.spec, precision=root.precision, index=root.index)
+    before = {} if rest is None else rest.state()
+    for name, array in model.state().items():
+        if not name.startswith("head1.") and name in before:
+            array[...] = before[name]
+    return model
+
+
+def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks:
+    """Return a network whose layers up to a cut are frozen, with a fresh head.
+
+    Parameters
+    ----------
+    network : Model or Frozen
+        Copied. Of a `Model` the layers behind the cut are trained on; of a `Frozen` one none are left but the head.
+    cut : str or None
+        One of `cuts`; by default the whole network where it ends in bits, else the last one of a `Frozen` network and
+        the first one of a `Model` whose bits are no more bytes than an example's codes.
+    outputs : int
+        Of the head.
+
+    Returns
+    -------
+    Networks
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be cut there.
+    """
+    found = cuts(network)
+    if not found:
+        raise ValueError("backbone must have a layer that gives packed bits, got a network without one")
+    if cut is not None and cut not in found:
+        raise ValueError(f"cut must be a layer that gives packed bits, one of {', '.join(found)}, got {cut!r}")
+    if cut is None and network.root.output.kind == "bits":
+        lower = network.freeze() if isinstance(network, Model) else network
+        return Networks(_upper(network, None, lower, outputs), lower)
+    if cut is None:
+        from bitlearn.continual.methods.latent_replay import default_cut
+
+        cut = default_cut(network, None) if isinstance(network, Model) else found[-1]
+    lower = _lower(network, cut)
+    return Networks(_upper(network, cut, lower, outputs), lower)

@@ -1,0 +1,187 @@
+"""Files of a continual learner: all that it goes on from, checked whole before anything is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from bitlearn import serialization
+from bitlearn.bits import Bits
+from bitlearn.continual import storage
+from bitlearn.continual.methods import METHODS
+from bitlearn.continual.methods.summing import Summing
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.datasets.preparation import Preparation
+from bitlearn.datasets.scaling import Scaling
+from bitlearn.errors import by_name
+from bitlearn.optim import OPTIMIZERS
+from bitlearn.safetensors import Types
+from bitlearn.serialization import Arrays, Parts, Plan, check_keys, under, within
+from bitlearn.training.hooks import Hook
+
+KIND = "continual learner"
+_COUNTS = ("tasks", "batches", "examples", "epochs", "steps", "operations")
+
+
+def digest(x: Any, y: np.ndarray) -> str:
+    """Return the SHA-256 of examples and their outputs, read a part at a time where a file holds them."""
+    total = hashlib.sha256()
+    for array in (x.words if isinstance(x, Bits) else x, y):
+        total.update(f"{array.dtype.str} {array.shape} ".encode())
+        for start in range(0, len(array), 1000):
+            total.update(np.ascontiguousarray(array[start : start + 1000]).reshape(-1).view(np.uint8))
+    return total.hexdigest()
+
+
+def parts(learner: Any) -> Parts:
+    """Return the arrays of a learner, and what they are."""
+    method, options, optimizer = learner.method, asdict(learner.options), learner.steps.optimizer
+    if method is None:
+        raise ValueError("a learner must have learned an example before it is saved, got one that has not")
+    if not method.lasts:
+        raise ValueError(f"{learner.name} must be run anew, not saved: it keeps the examples that it was given")
+    if not isinstance(options["schedule"], str):
+        raise ValueError("schedule must be a name for a learner that is saved, got a function")
+    names = [name for name, make in OPTIMIZERS.items() if type(make()) is type(optimizer)]
+    if not names:
+        raise ValueError(
+            f"optimizer must be one of {', '.join(OPTIMIZERS)} for a learner that is saved, got {optimizer}"
+        )
+    preparation = learner.inputs.preparation
+    arrays = {} if preparation is None else under("scaling.", preparation.scaling.arrays())
+    networks: dict[str, Any] = {"lower": None, "model": None}
+    sums = None
+    if isinstance(method, Summing) and method.learner is not None:
+        inner, sums = storage.parts(method.learner)
+        arrays |= under("sums.", inner)
+    else:
+        trained = method.networks
+        if trained.lower is not None:
+            inner, networks["lower"] = serialization.frozen_parts(trained.lower)
+            arrays |= under("lower.", inner)
+        inner, networks["model"] = serialization.model_parts(trained.model)
+        arrays |= under("model.", inner) | under("method.", method.arrays())
+        arrays |= under("state.", learner.steps.trainer(trained.model).state)
+    config = {
+        "method": learner.name,
+        "options": options,
+        "optimizer": {"name": names[0], "settings": asdict(optimizer)},
+        "labels": learner.labels,
+        "inputs": {
+            "form": learner.inputs.form,
+            "shape": learner.inputs.shape,
+            "image_size": None if preparation is None else preparation.image_size,
+            "prepared": preparation is not None,
+        },
+        "counts": {
+            "tasks": learner.tasks,
+            "batches": learner.batches,
+            "examples": learner.examples,
+            "epochs": learner.epochs,
+            "steps": learner.steps.made,
+            "operations": learner.steps.operations,
+        },
+        "task": learner.task_digest,
+        "networks": networks,
+        "sums": sums,
+    }
+    return arrays, config
+
+
+def save(learner: Any, path: str | PathLike[str]) -> None:
+    """Write a learner to a file, whole or not at all."""
+    serialization.write(KIND, path, *parts(learner))
+
+
+def load(made: Any, path: str | PathLike[str], hooks: Hook | Iterable[Hook] | None = None) -> Any:
+    """Read what `save` wrote, as the class that is given, or raise a ValueError that names the file."""
+    return serialization.read(path, {KIND: lambda config, types: plan(made, config, types, hooks)})
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    if value is not None and (not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value)):
+        raise ValueError(f"a shape must be a list of sizes, got {value!r}")
+    return None if value is None else tuple(value)
+
+
+def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable[Hook] | None = None) -> Plan:
+    """Return the plan of a learner that `parts` took apart."""
+    wanted_keys = ("method", "options", "optimizer", "labels", "inputs", "counts", "task", "networks", "sums")
+    check_keys(config, *wanted_keys)
+    check_keys(config["inputs"], "form", "shape", "image_size", "prepared")
+    check_keys(config["counts"], *_COUNTS)
+    check_keys(config["networks"], "lower", "model")
+    check_keys(config["optimizer"], "name", "settings")
+    kind, counts, labels = by_name("method", config["method"], METHODS), config["counts"], config["labels"]
+    if not all(type(value) is int and value >= 0 for value in counts.values()):
+        raise ValueError(f"counts must be integers of at least 0, got {counts}")
+    if not isinstance(labels, list) or not all(type(label) in (int, str) for label in labels):
+        raise ValueError("labels must be integers or strings, got others")
+    if len({type(label) for label in labels}) > 1 or len(set(labels)) < len(labels):
+        raise ValueError("labels must be different and of one type, got others")
+    options = Options(**config["options"])
+    optimizer = by_name("optimizer", config["optimizer"]["name"], OPTIMIZERS)(**config["optimizer"]["settings"])
+    if (
+        not kind.lasts
+        or (config["sums"] is None) != (config["networks"]["model"] is not None)
+        or (config["sums"] is not None and not issubclass(kind, Summing))
+    ):
+        raise ValueError(f"it must hold what {config['method']} keeps, got something else")
+    if counts["epochs"] >= options.epochs:
+        raise ValueError(f"a task to go on with must have epochs left of {options.epochs}, got {counts['epochs']} done")
+    form, shape = config["inputs"]["form"], _shape(config["inputs"]["shape"])
+    if not isinstance(form, list) or len(form) != 2 or not isinstance(form[0], str) or _shape(form[1]) is None:
+        raise ValueError(f"a form must be a type and a shape, got {form!r}")
+    wanted, makers = dict[str, Any](), dict[str, Any]()
+    for name, planner in (("lower", serialization.frozen_plan), ("model", serialization.model_plan)):
+        if config["networks"][name] is not None:
+            inner, makers[name] = planner(config["networks"][name], within(f"{name}.", types))
+            wanted |= under(f"{name}.", inner)
+    if config["sums"] is not None:
+        assert issubclass(kind, Summing)
+        inner, makers["sums"] = storage.plan(kind.makes, config["sums"], within("sums.", types))
+        wanted |= under("sums.", inner)
+    # What the rest takes is known by now: it is compared with the file before any of it is made.
+    serialization.check(wanted, {name: found for name, found in types.items() if name in wanted})
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in types.values())
+    if kind.replays and options.replay_size > size:
+        raise ValueError(f"replay_size must fit the file's {size} bytes, got {options.replay_size}")
+    rest = {name: found for name, found in types.items() if name.partition(".")[0] in ("state", "method", "scaling")}
+
+    def make(arrays: Arrays) -> Any:
+        settings = config["options"]
+        scaling = Scaling(**within("scaling.", arrays))
+        preparation = Preparation(scaling, config["inputs"]["image_size"]) if config["inputs"]["prepared"] else None
+        learner = made(
+            config["method"], labels=labels, optimizer=optimizer, preparation=preparation, hooks=hooks, **settings
+        )
+        learner.inputs.form, learner.inputs.shape = (form[0], tuple(form[1])), shape
+        learner.tasks, learner.batches, learner.examples = counts["tasks"], counts["batches"], counts["examples"]
+        learner.epochs, learner.task_digest = counts["epochs"], config["task"]
+        learner.steps.made, learner.steps.operations = counts["steps"], counts["operations"]
+        networks = None
+        if "model" in makers:
+            lower = makers["lower"](within("lower.", arrays)) if "lower" in makers else None
+            networks = Networks(makers["model"](within("model.", arrays)), lower)
+        method: Any = learner.begun(networks)
+        live: Arrays = {}
+        if "sums" in makers:
+            method.learner = makers["sums"](within("sums.", arrays))
+        elif networks is not None:
+            live = under("method.", method.arrays()) | under("state.", learner.steps.trainer(networks.model).state)
+        if networks is not None and networks.outputs < len(labels):
+            raise ValueError(f"it must hold an output for each of {len(labels)} labels, got {networks.outputs}")
+        found = {name: each for name, each in serialization.types_of(arrays).items() if not name.startswith("scaling.")}
+        serialization.check(serialization.types_of(live), {name: found[name] for name in rest if name in found})
+        for name, target in live.items():
+            target[...] = arrays[name]
+        return learner
+
+    return wanted | rest, make

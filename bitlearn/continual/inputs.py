@@ -1,0 +1,98 @@
+"""What a learner is given, as a network takes it: checked against what came before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import Bits
+from bitlearn.datasets.preparation import Preparation
+from bitlearn.datasets.scaling import Scaling, pad_images
+from bitlearn.nn.frozen import Batch
+
+#: A type, or "bits", and the shape of one example.
+Form = tuple[str, tuple[int, ...]]
+
+
+class Inputs:
+    """From raw examples to codes or bits.
+
+    Parameters
+    ----------
+    preparation : Preparation, optional
+        How they become codes; uint8, int8, bool and packed bits need none.
+
+    Attributes
+    ----------
+    form : (str, tuple of int) or None
+        What came first: a type, or "bits", and the shape of an example. What comes later must be like it.
+    shape : tuple of int or None
+        What a network takes where that is no raw example's shape: images get a channel, and are padded.
+    """
+
+    def __init__(self, preparation: Preparation | None = None):
+        self.preparation = preparation
+        self.form: Form | None = None
+        self.shape: tuple[int, ...] | None = None
+
+    def read(self, x: Any) -> tuple[Any, Form]:
+        """Return examples as an array or bits, and their form; nothing is remembered.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where they are of another type or shape than those before, or of a type that needs a preparation.
+        """
+        if not isinstance(x, Bits):
+            x = np.asarray(x)
+        if len(x.shape) < 2 or 0 in x.shape[1:]:
+            raise ValueError(
+                f"x must have shape (count, ...) with at least one value an example, got shape {tuple(x.shape)}"
+            )
+        kind = "bits" if isinstance(x, Bits) else "bool" if x.dtype == bool else x.dtype.name
+        if kind not in ("bits", "bool", "uint8", "int8") and self.preparation is None:
+            raise TypeError(
+                f"x must be uint8, int8, bool or Bits, or come with preparation=bitlearn.datasets.prepare(examples), "
+                f"got {x.dtype}"
+            )
+        if self.preparation is not None and self.preparation.scaling.midpoint is not None:
+            kind = "features" if kind != "bits" else kind
+        form = kind, tuple(x.shape[1:])
+        if self.form not in (None, form):
+            wanted, got = self.form, form
+            assert wanted is not None
+            raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} an example, got {got[0]} of {got[1]}")
+        return x, form
+
+    def codes(self, x: Any) -> Batch:
+        """Return the codes of examples that were read: int8, or bits."""
+        if isinstance(x, Bits):
+            return x
+        if self.preparation is not None:
+            return self.preparation.codes(x)
+        if x.dtype == bool:
+            x = x.astype(np.uint8) * np.uint8(255)
+        if self.shape is not None and len(self.shape) == 3 and x.shape[1:] != self.shape:
+            x = x[..., None] if x.ndim == 3 else x
+            if x.dtype == np.uint8:
+                x = pad_images(x, *self.shape[:2])
+        return x if x.dtype == np.int8 else Scaling().codes(x)
+
+    def fits(self, form: Form, wanted: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape to which examples are brought for a network; None where it takes them as they are.
+
+        Raises
+        ------
+        ValueError
+            Where it takes others.
+        """
+        kind, shape = form
+        if shape == wanted or self.preparation is not None:
+            return None
+        image = (*shape, 1) if len(shape) == 2 else shape
+        if len(image) == len(wanted) == 3 and image[2] == wanted[2]:
+            smaller = kind in ("uint8", "bool") and image[0] <= wanted[0] and image[1] <= wanted[1]
+            if smaller or image == wanted:
+                return wanted
+        raise ValueError(f"x must have the shape {wanted} an example for this network, got {shape}")

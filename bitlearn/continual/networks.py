@@ -1,0 +1,145 @@
+"""A network whose lower part may be frozen: its bits are computed once, and the rest is trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import WORD, Bits, words_for
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch, Frozen
+from bitlearn.nn.model import Model
+
+#: Examples that are run through a frozen part at a time.
+AT_A_TIME = 50
+
+
+def packed_layers(model: Model) -> dict[str, int]:
+    """Return the layers that give packed bits, where a network can be cut, and the bytes of an example's bits.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict of str to int
+        In the order of the layers.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> packed_layers(bl.models.mlp((4,), 2, hidden=(100, 8), head="real"))
+    {'sign1': 16, 'sign2': 8}
+    """
+    found: dict[str, int] = {}
+    for name, layer in getattr(model.root, "layers", {}).items():
+        if layer.output.kind == "bits":
+            *rows, n = layer.output.shape
+            found[name] = int(np.prod(rows)) * words_for(n) * WORD.itemsize
+    return found
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The inference form of a network whose lower part may be frozen already.
+
+    Parameters
+    ----------
+    lower : Frozen or None
+    upper : Frozen
+    """
+
+    lower: Frozen | None
+    upper: Frozen
+
+    def scores(self, x: Batch) -> np.ndarray:
+        """Return the scores of the outputs, (count, outputs) of float32."""
+        return self.upper.scores(x if self.lower is None else self.lower.apply(x))
+
+    def predict(self, x: Batch) -> np.ndarray:
+        """Return the output with the largest score for each example, (count,) of int64."""
+        return self.scores(x).argmax(axis=1)
+
+
+class Networks:
+    """What a method trains: a whole network, or the part of it after a cut.
+
+    Parameters
+    ----------
+    model : Model
+        What is trained: the whole network, or its upper part.
+    lower : Frozen, optional
+        The part before it, which ends in packed bits.
+
+    Raises
+    ------
+    ValueError
+        Where the upper part does not take what the lower one gives.
+    """
+
+    def __init__(self, model: Model, lower: Frozen | None = None):
+        if lower is not None and (lower.root.output.kind != "bits" or lower.root.output != model.root.spec):
+            raise ValueError(
+                f"a network must take what comes before it, {lower.root.output}, got one of {model.root.spec}"
+            )
+        self.model, self.lower = model, lower
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+        return self.model.output_shape[-1]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.model.input_shape if self.lower is None else self.lower.input_shape
+
+    def freeze(self, cut: str | None) -> None:
+        """Freeze the layers up to and with `cut`, unless some are frozen already; train those after it from now on.
+
+        Weights of the frozen part are one bit each from here on: the latent ones are let go.
+        """
+        if self.lower is None and cut is not None:
+            lower, self.model = self.model.split(cut)
+            self.lower = lower.freeze()
+
+    def predictor(self) -> Predictor:
+        """Return the inference form as it is now."""
+        return Predictor(self.lower, self.model.freeze())
+
+    def inputs(self, codes: Batch) -> Batch:
+        """Return what the trained part takes, from what the whole network takes."""
+        return codes if self.lower is None else self.lower.apply(codes, batch_size=AT_A_TIME)
+
+    def bits(self, examples: Examples) -> Bits:
+        """Return the bits that the frozen part gives for some examples, worked on a few at a time.
+
+        Parameters
+        ----------
+        examples : Examples
+
+        Returns
+        -------
+        Bits, shape (count, ...)
+        """
+        assert self.lower is not None
+        output = self.lower.root.output
+        words = np.empty(output.array_shape(len(examples)), dtype=WORD)
+        for start in range(0, len(examples), AT_A_TIME):
+            rows = slice(start, start + AT_A_TIME)
+            part: Any = self.lower.apply(examples.codes(rows))
+            words[rows] = part.words
+        return Bits(words, output.channels)
+
+
+def real_head(model: Model, method: str) -> Any:
+    """Return the model's last layer, which has to be a real head on bits."""
+    name = model.names[-1]
+    if model[name].kind != "head":
+        raise ValueError(f"{method} must have a model with a real head, got one that ends in {name!r}")
+    if model[name].spec.kind != "bits":
+        raise ValueError(f"{method} must have a model whose head takes bits, got one that takes {model[name].spec}")
+    return model[name]

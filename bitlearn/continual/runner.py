@@ -1,0 +1,196 @@
+"""A scenario from its first task to its last: each task in turn, then the accuracy on all that was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from bitlearn.continual.methods import build
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.metrics import METRICS
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.scenario import Label, Scenario, Task
+from bitlearn.continual.steps import Steps
+from bitlearn.continual.transfer import FORWARD_METRICS
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.model import Model
+from bitlearn.optim import Optimizer
+from bitlearn.training.hooks import Hook, Hooks
+from bitlearn.training.loop import accuracy
+
+
+@dataclass(frozen=True)
+class Result:
+    """What continual learning gives.
+
+    Parameters
+    ----------
+    method : str
+    accuracy_matrix : list of list of (float or None)
+        Row: after task i; column: on the test set of task j, predicting among all classes (among the task's own where
+        the scenario tells the task); None where not yet seen.
+    metrics : dict of str to (float or None)
+        ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`; those of
+        `bitlearn.continual.transfer` are None without ``evaluate_all``.
+    replay_bytes : int
+        Of all that is kept of earlier examples: a replay memory at capacity with its labels and bookkeeping, or sums;
+        0 where nothing is.
+    seconds : float
+        Of learning, evaluation left out.
+    kept_bytes : int
+        Of all that is kept of earlier tasks' examples: the replay memory, or raw examples.
+    operations : int
+        Multiply-adds of the forward passes of all training steps, through the layers that they train. A backward pass
+        takes up to twice as many.
+    class_order : tuple of int or str
+        The classes in the order in which the tasks brought them.
+    full_matrix : list of list of float, optional
+        The accuracies on all tasks after each, those not yet seen too, with ``evaluate_all``.
+    initial_accuracy : list of float, optional
+        On each task before anything was learned, with ``evaluate_all``.
+    """
+
+    method: str
+    accuracy_matrix: list[list[float | None]]
+    metrics: dict[str, float | None]
+    replay_bytes: int
+    seconds: float
+    kept_bytes: int = 0
+    operations: int = 0
+    class_order: tuple[Label, ...] = ()
+    full_matrix: list[list[float]] | None = None
+    initial_accuracy: list[float] | None = None
+
+
+def run(
+    method: str,
+    scenario: Scenario,
+    model: Model,
+    optimizer: Optimizer,
+    options: Options,
+    *,
+    hooks: Hook | Iterable[Hook] | None = None,
+    measure: AbstractContextManager[Any] | None = None,
+    evaluate_all: bool = False,
+) -> Result:
+    """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
+
+    Parameters
+    ----------
+    method : str
+        A name of `bitlearn.continual.METHODS`.
+    scenario : Scenario
+    model : Model
+        Changed in place; its outputs are all classes of the scenario. Models of the same seed start alike, so that
+        methods can be compared.
+    optimizer : Optimizer
+        It starts anew with each task.
+    options : Options
+    hooks : Hook or iterable of Hook, optional
+        Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
+    measure : context manager, optional
+        Entered around the learning of each task, without the evaluation.
+    evaluate_all : bool
+        Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
+        it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the layer, the step and the task.
+    ValueError
+        Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
+        wanted of a scenario whose examples pass by once.
+
+    Notes
+    -----
+    Under an integer policy model and memory are the same, bit for bit, from every backend and any number of threads.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> x, y = np.eye(4, dtype=np.uint8).repeat(8, axis=0) * 255, np.arange(4).repeat(8)
+    >>> scenario = bl.continual.class_incremental(x, y, x, y, 2)
+    >>> model = bl.models.mlp((4,), 4, hidden=(64, 64), head="real", precision="low-memory")
+    >>> result = run("latent-replay", scenario, model, bl.optim.adam(), Options(epochs=5, batch_size=8, replay_size=8))
+    >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
+    (True, 104)
+    """
+    for name, wanted, found in (
+        ("outputs", (scenario.classes,), model.output_shape),
+        ("inputs", scenario.input_shape, model.input_shape),
+    ):
+        if wanted != found:
+            raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
+    if scenario.single_pass and options.epochs != 1:
+        raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
+    examples = sum(len(task.train) for task in scenario.tasks)
+    learner = build(method, Networks(model), options, classes=scenario.classes, examples=examples)
+    steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
+    measure = measure or nullcontext()
+    rows: list[list[float]] = []
+    initial = _accuracies(model, scenario.tasks) if evaluate_all else None
+    seconds = 0.0
+    for task in scenario.tasks:
+        begun = time.perf_counter()
+        with measure:
+            learn_task(learner, steps, task.index, task.train)
+        seconds += time.perf_counter() - begun
+        rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
+    matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
+    metrics = {name: function(matrix) for name, function in METRICS.items()}
+    metrics |= {
+        name: None if initial is None else function(rows, initial) for name, function in FORWARD_METRICS.items()
+    }
+    return Result(
+        method,
+        matrix,
+        metrics,
+        learner.replay_bytes,
+        seconds,
+        learner.kept_bytes,
+        steps.operations,
+        scenario.class_order,
+        rows if evaluate_all else None,
+        initial,
+    )
+
+
+def learn_task(
+    method: Method, steps: Steps, index: int, train: Examples, first: int = 0, told: Callable[[int], None] | None = None
+) -> None:
+    """Learn a task: what comes before its steps, its steps, and what comes after.
+
+    Parameters
+    ----------
+    method : Method
+    steps : Steps
+    index : int
+        The task's number.
+    train : Examples
+    first : int
+        The epoch to begin with, where a task is gone on with.
+    told : callable, optional
+        Called with the number of epochs that are done, after each.
+    """
+    if first == 0:
+        method.begin(index, train)
+    training = method.training(index, train)
+    if training is not None:
+        steps.task(training, index, first, told)
+    method.finish(index, train)
+
+
+def _accuracies(model: Any, tasks: Sequence[Task]) -> list[float]:
+    """Return the accuracy on each task; on a test set that several share it is found once."""
+    found = {(id(task.test), task.outputs): task for task in tasks}
+    values = {key: accuracy(model, task.test, outputs=task.outputs) for key, task in found.items()}
+    return [values[id(task.test), task.outputs] for task in tasks]

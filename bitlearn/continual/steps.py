@@ -1,0 +1,168 @@
+"""The steps of a learner: those of a task, epoch by epoch, and single ones as a stream's batches come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.continual.options import Options
+from bitlearn.datasets.batches import batches
+from bitlearn.errors import NonFiniteError
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.losses import Loss
+from bitlearn.nn.model import Model
+from bitlearn.optim import Optimizer, Transform
+from bitlearn.optim.schedules import named
+from bitlearn.rng import Key
+from bitlearn.training.hooks import Hook
+from bitlearn.training.loop import epoch_steps, steps_in_epoch
+from bitlearn.training.step import Trainer
+
+
+@dataclass(frozen=True)
+class TaskTraining:
+    """What the steps of one task train, and on what.
+
+    Parameters
+    ----------
+    network : Model
+        The layers that are trained.
+    count : int
+        How many examples an epoch goes through.
+    batch_size : int
+        How many of them a step takes.
+    batch : callable
+        From indices of examples, and a key of this step, to the step's inputs and labels.
+    """
+
+    network: Model
+    count: int
+    batch_size: int
+    batch: Callable[[np.ndarray, Key], tuple[Batch, np.ndarray]]
+
+
+class Steps:
+    """The trainer of a learner's network, and how many multiply-adds its steps had.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    options : Options
+    hooks : Hook
+        Told of each batch, step and epoch.
+    loss : Loss, optional
+        Softmax cross-entropy by default.
+    transforms : tuple of callables
+        What stands between gradients and updates: see `bitlearn.optim.transforms`.
+
+    Attributes
+    ----------
+    made : int
+        Steps so far, of all networks: random bits go by this number, and never repeat.
+    operations : int
+        Multiply-adds of the forward passes of these steps, through the layers that are trained.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        options: Options,
+        hooks: Hook,
+        loss: Loss | None = None,
+        transforms: tuple[Transform, ...] = (),
+    ):
+        self.optimizer, self.options, self.hooks = optimizer, options, hooks
+        self.loss, self.transforms = loss, transforms
+        self.made, self.operations = 0, 0
+        self._trainer: Trainer | None = None
+
+    def trainer(self, network: Model) -> Trainer:
+        """Return the trainer of a network. Its optimiser begins anew where the last step was another network's."""
+        if self._trainer is None or self._trainer.model is not network:
+            self._trainer = Trainer(network, self.optimizer, self.options.seed, self.loss, self.transforms)
+        self._trainer.steps = self.made
+        return self._trainer
+
+    def grown(self, network: Model) -> None:
+        """Go on with a network whose head has grown; what the optimiser knows of other outputs stays."""
+        if self._trainer is None or self._trainer.model is not network:
+            return
+        before, self._trainer = self._trainer.state, None
+        for name, array in self.trainer(network).state.items():
+            old = before[name]
+            array[tuple(slice(size) for size in old.shape)] = old
+
+    def _rate(self, network: Model) -> float:
+        return self.options.learning_rate or self.optimizer.rate(network.precision)
+
+    def _count(self, network: Model, examples: int) -> None:
+        self.operations += examples * sum(sum(layer.operations()) for _, layer in network.root.leaves())
+
+    def once(self, network: Model, x: Batch, y: np.ndarray) -> float:
+        """Make a step on a batch of a stream, at the rate that tasks begin with, and return its loss."""
+        trainer = self.trainer(network)
+        self.hooks.on_batch(trainer, x, y)
+        loss = trainer.step(x, y, self._rate(network))
+        self.made = trainer.steps
+        self._count(network, len(y))
+        self.hooks.on_step(self.made, self.made, loss)
+        return loss
+
+    def task(
+        self, training: TaskTraining, index: int, first: int = 0, told: Callable[[int], None] | None = None
+    ) -> None:
+        """Make the steps of a task.
+
+        Parameters
+        ----------
+        training : TaskTraining
+        index : int
+            The task's number.
+        first : int
+            The epoch to begin with: those before it were made, and the optimiser is as they left it.
+        told : callable, optional
+            Called with the number of epochs that are done, after each.
+        """
+        options, trainer = self.options, self.trainer(training.network)
+        if first == 0:
+            trainer.restart()
+        in_epoch = steps_in_epoch(training.count, training.batch_size)
+        steps, start = in_epoch * options.epochs, self._rate(training.network)
+        schedule = named(options.schedule)
+
+        def batch(index_of: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
+            # Streams of tasks next to each other: a task's steps are not known before it begins.
+            x, y = training.batch(index_of, Key(options.seed, step, streams.REPLAYED + index))
+            self._count(training.network, len(y))
+            return x, y
+
+        def rate(step: int) -> float:
+            return start * schedule(step / max(steps, 1))
+
+        for epoch in range(first, options.epochs):
+            begun = time.perf_counter()
+            order = batches(
+                training.count,
+                training.batch_size,
+                Key(options.seed, index * options.epochs + epoch, streams.TASK_BATCHES),
+            )
+            made = epoch_steps(trainer, order, batch, rate, self.hooks, step=epoch * in_epoch, steps=steps)
+            try:
+                losses = [loss for loss, _ in made]
+            except NonFiniteError as error:
+                raise error.located(f"of task {index + 1}") from None
+            finally:
+                self.made = trainer.steps
+            entry = {
+                "task": index + 1,
+                "epoch": epoch + 1,
+                "loss": float(np.mean(losses)),
+                "seconds": time.perf_counter() - begun,
+            }
+            self.hooks.on_epoch(entry)
+            if told is not None:
+                told(epoch + 1)

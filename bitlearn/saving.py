@@ -1,0 +1,95 @@
+"""Saving and loading of all that can be: networks, weights and learners, each as its own file says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bitlearn.continual import LDA, AnalyticLearner, ClassPrototypes, ContinualLearner, NearestClassMean, files, storage
+from bitlearn.safetensors import Types
+from bitlearn.serialization import PARTS, PLANS, Parts, Plan, read, write
+
+#: Learners of exact sums.
+_SUMMING = (AnalyticLearner, NearestClassMean, LDA, ClassPrototypes)
+_PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
+    **PARTS,
+    ContinualLearner: (files.KIND, files.parts),
+    **{made: (made.kind, storage.parts) for made in _SUMMING},
+}
+
+
+_PLANS: dict[str, Callable[[dict[str, Any], Types], Plan]] = {
+    **PLANS,
+    files.KIND: partial(files.plan, ContinualLearner),
+    **{made.kind: partial(storage.plan, made) for made in _SUMMING},
+}
+
+
+def save(obj: Any, path: str | PathLike[str]) -> None:
+    """Save a network, its inference form, a classifier, packed weights or a learner to one file.
+
+    Parameters
+    ----------
+    obj : Model, Frozen, Classifier, PackedWeights, or a learner of `bitlearn.continual`
+    path : path-like
+        The file appears whole or not at all.
+
+    Raises
+    ------
+    TypeError
+        Where `obj` is anything else.
+    ValueError
+        Where a weight, a bias or a statistic is NaN or infinite.
+    OSError
+        Where the file cannot be written.
+
+    Notes
+    -----
+    The layout of safetensors: the length of a JSON header, the header, then the arrays. What the arrays are is in the
+    header's metadata, again in JSON, with a checksum of all. Optimiser state and progress are in training
+    checkpoints, which `bitlearn.training.fit` writes.
+
+    Examples
+    --------
+    >>> import bitlearn as bl, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> bl.save(bl.models.mlp((4,), 2, hidden=(8,)), path)
+    >>> bl.load(path).names
+    ['linear1', 'sign1', 'linear2', 'norm1']
+    """
+    if type(obj) not in _PARTS:
+        raise TypeError(f"obj must be a {', '.join(each.__name__ for each in _PARTS)}, got {type(obj).__name__}")
+    kind, parts = _PARTS[type(obj)]
+    write(kind, Path(path), *parts(obj))
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Load what `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Model, Frozen, Classifier, PackedWeights or a learner
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where it is no regular file, truncated, corrupt, or not one that `save` wrote: any doubt refuses it, at once.
+
+    Examples
+    --------
+    >>> import bitlearn as bl, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.safetensors"
+    >>> bl.save(bl.pack_weights(bl.pack([[1, -1, 1]]), 3), path)
+    >>> bl.load(path)
+    PackedWeights(shape=(1, 1), n=3)
+    """
+    return read(path, _PLANS)
