@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,8 @@ class Networks:
         What is trained: the whole network, or its upper part.
     lower : Frozen, optional
         The part before it, which ends in packed bits.
+    cut : str, optional
+        The layer after which they were cut apart, where it has a name.
 
     Raises
     ------
@@ -80,12 +83,13 @@ class Networks:
         Where the upper part does not take what the lower one gives.
     """
 
-    def __init__(self, model: Model, lower: Frozen | None = None):
+    def __init__(self, model: Model, lower: Frozen | None = None, cut: str | None = None):
         if lower is not None and (lower.root.output.kind != "bits" or lower.root.output != model.root.spec):
             raise ValueError(
                 f"a network must take what comes before it, {lower.root.output}, got one of {model.root.spec}"
             )
-        self.model, self.lower = model, lower
+        self.model, self.lower, self.cut = model, lower, cut
+        self._predictor: Predictor | None = None
 
     @property
     def outputs(self) -> int:
@@ -104,15 +108,35 @@ class Networks:
         """
         if self.lower is None and cut is not None:
             lower, self.model = self.model.split(cut)
-            self.lower = lower.freeze()
+            self.lower, self.cut = lower.freeze(), cut
 
     def predictor(self) -> Predictor:
-        """Return the inference form as it is now."""
-        return Predictor(self.lower, self.model.freeze())
+        """Return the inference form as it is now; the one that was returned before is brought up to date."""
+        before, arrays = self._predictor, self.model.inference()
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if before is None or before.lower is not self.lower or before.upper.shapes != shapes:
+            before = self._predictor = Predictor(self.lower, self.model.freeze())
+        else:
+            before.upper.refresh(arrays)
+        return before
 
     def inputs(self, codes: Batch) -> Batch:
         """Return what the trained part takes, from what the whole network takes."""
         return codes if self.lower is None else self.lower.apply(codes, batch_size=AT_A_TIME)
+
+    def source(self, examples: Examples, keep: bool) -> Callable[[np.ndarray], Batch]:
+        """Return what gives the trained part's input for some of a task's examples, by their numbers.
+
+        Parameters
+        ----------
+        examples : Examples
+        keep : bool
+            Whether bits of a frozen part are computed once, and kept as long as the task lasts.
+        """
+        if self.lower is None or not keep:
+            return lambda index: self.inputs(examples.codes(index))
+        bits = self.bits(examples)
+        return lambda index: bits[index]
 
     def bits(self, examples: Examples) -> Bits:
         """Return the bits that the frozen part gives for some examples, worked on a few at a time.

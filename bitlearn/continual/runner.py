@@ -17,6 +17,7 @@ from bitlearn.continual.scenario import Label, Scenario, Task
 from bitlearn.continual.steps import Steps
 from bitlearn.continual.transfer import FORWARD_METRICS
 from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer
 from bitlearn.training.hooks import Hook, Hooks
@@ -76,6 +77,8 @@ def run(
     hooks: Hook | Iterable[Hook] | None = None,
     measure: AbstractContextManager[Any] | None = None,
     evaluate_all: bool = False,
+    pretrained: bool = False,
+    backbone: Frozen | None = None,
 ) -> Result:
     """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
 
@@ -97,6 +100,11 @@ def run(
     evaluate_all : bool
         Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
         it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
+    pretrained : bool
+        Whether the model has learned the first task already. Its steps are left out, so that methods can go on from one
+        training of it; what comes before and after them (freezing, storing, consolidation) is not.
+    backbone : Frozen, optional
+        What comes before `model`, which then takes its bits: a part of a network that was trained on other data.
 
     Returns
     -------
@@ -124,25 +132,27 @@ def run(
     >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
     (True, 104)
     """
+    networks = Networks(model, backbone)
     for name, wanted, found in (
         ("outputs", (scenario.classes,), model.output_shape),
-        ("inputs", scenario.input_shape, model.input_shape),
+        ("inputs", scenario.input_shape, networks.input_shape),
     ):
         if wanted != found:
             raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
     if scenario.single_pass and options.epochs != 1:
         raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
     examples = sum(len(task.train) for task in scenario.tasks)
-    learner = build(method, Networks(model), options, classes=scenario.classes, examples=examples)
+    learner = build(method, networks, options, classes=scenario.classes, examples=examples)
     steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
     measure = measure or nullcontext()
     rows: list[list[float]] = []
-    initial = _accuracies(model, scenario.tasks) if evaluate_all else None
+    initial = _accuracies(networks.predictor(), scenario.tasks) if evaluate_all else None
     seconds = 0.0
     for task in scenario.tasks:
         begun = time.perf_counter()
         with measure:
-            learn_task(learner, steps, task.index, task.train)
+            known = pretrained and task.index == 0
+            learn_task(learner, steps, task.index, task.train, options.epochs if known else 0)
         seconds += time.perf_counter() - begun
         rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
     matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]

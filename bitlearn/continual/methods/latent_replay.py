@@ -10,7 +10,7 @@ from bitlearn import streams
 from bitlearn.bits import Bits
 from bitlearn.continual.cwr import CwrHead
 from bitlearn.continual.methods.method import Method, at_least_two, pieces
-from bitlearn.continual.networks import Networks, packed_layers, real_head
+from bitlearn.continual.networks import AT_A_TIME, Networks, packed_layers, real_head
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.steps import Steps, TaskTraining
@@ -70,8 +70,18 @@ class LatentReplay(Method):
         else:
             shape = model.input_shape
         self.memory = ReplayBuffer(options.replay_size, shape, networks.outputs)
-        self.replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
-        self._bits: Bits | None = None
+
+    @classmethod
+    def at_once(cls, options: Options) -> int:
+        """Return how many examples of a step are new where the others are replayed."""
+        replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
+        return options.batch_size - replayed
+
+    @classmethod
+    def step_size(cls, new: int, options: Options) -> int:
+        """Return how many examples a step has that takes so many new ones: the others are replayed, in proportion."""
+        most = cls.at_once(options)
+        return new + max(round(new * (options.batch_size - most) / most), 1)
 
     @property
     def replay_bytes(self) -> int:
@@ -89,20 +99,18 @@ class LatentReplay(Method):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train everything at first, then the upper part on mixed batches."""
-        if self.networks.lower is None:
+        if self.networks.lower is None or not len(self.memory):
             return self.plain_training(train)
-        bits, labels = self.networks.bits(train), train.y
-        self._bits = bits
-        size, replayed = self.options.batch_size, self.replayed
-        if not len(self.memory):
-            replayed = 0
+        source = self.source = self.networks.source(train, keep=self.options.memory_budget is None)
+        new = self.at_once(self.options)
+        replayed = self.options.batch_size - new
 
         def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
-            return self._mixed(bits[index], labels[index], replayed, key)
+            return self._mixed(source(index), train.y[index], replayed, key)
 
-        return TaskTraining(self.networks.model, len(labels), size - replayed, batch)
+        return TaskTraining(self.networks.model, len(train), new, batch)
 
-    def _mixed(self, bits: Bits, labels: np.ndarray, replayed: int, key: Key) -> tuple[Bits, np.ndarray]:
+    def _mixed(self, bits: Any, labels: np.ndarray, replayed: int, key: Key) -> tuple[Bits, np.ndarray]:
         old, old_labels = self.memory.sample(replayed, key)
         return Bits(np.concatenate([bits.words, old.words]), bits.n), np.concatenate([labels, old_labels])
 
@@ -110,30 +118,29 @@ class LatentReplay(Method):
         """Consolidate the head where there is one to, and store some of the task's bits."""
         if self.head is not None:
             self.head.consolidate(self._counts(train.y))
-        super().finish(index, train)
-        bits = self.networks.bits(train) if self._bits is None else self._bits
-        self._store(bits, train.y, Key(self.options.seed, index, streams.RESERVOIR))
-        self._bits = None
-
-    def _store(self, bits: Bits, y: np.ndarray, key: Key) -> None:
-        self.memory.add(bits, y, key)
+        whole = self.networks.lower is None
+        self.networks.freeze(self.cut)
+        source = self.networks.source(train, keep=False) if whole or self.source is None else self.source
+        for chunk, start in enumerate(range(0, len(train), AT_A_TIME)):
+            rows = np.arange(start, min(start + AT_A_TIME, len(train)))
+            bits: Any = source(rows)
+            self.memory.add(bits, train.y[rows], Key(self.options.seed, chunk, streams.RESERVOIR + index))
+        self.source = None
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Train on new and replayed bits, then store the new ones."""
+        """Train on new and replayed bits, and store the new ones."""
         self.networks.freeze(self.cut)
-        bits: Any = self.networks.inputs(codes)
+        counts = self._counts(y)
         if self.head is not None:
-            self.head.begin(self._counts(y))
-        new = self.options.batch_size - self.replayed
-        for rows in pieces(len(y), new):
-            size = rows.stop - rows.start
-            replayed = max(round(size * self.replayed / new), 1) if len(self.memory) else 0
-            key = Key(self.options.seed, steps.made, streams.STREAM_REPLAYED)
-            part, labels = at_least_two(*self._mixed(bits[rows], y[rows], replayed, key))
-            steps.once(self.networks.model, part, labels)
+            self.head.begin(counts)
+        for chunk, rows in enumerate(pieces(len(y), self.at_once(self.options))):
+            bits: Any = self.networks.inputs(codes[rows])
+            new, key = len(bits), Key(self.options.seed, steps.made, streams.STREAM_REPLAYED)
+            replayed = self.step_size(new, self.options) - new if len(self.memory) else 0
+            steps.once(self.networks.model, *at_least_two(*self._mixed(bits, y[rows], replayed, key)))
+            self.memory.add(bits, y[rows], Key(self.options.seed, number, streams.STREAM_RESERVOIR + chunk))
         if self.head is not None:
-            self.head.consolidate(self._counts(y))
-        self._store(bits, y, Key(self.options.seed, number, streams.STREAM_RESERVOIR))
+            self.head.consolidate(counts)
 
     def grow(self, outputs: int) -> None:
         """Take more outputs."""
