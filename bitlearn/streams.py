@@ -22,3 +22,5 @@ RANDOM_CODES, RANDOM_LABELS = 0x434F4445, 0x4C41424C
 #: Of continual learning: the order of examples, the examples that a step replays, and those that the memory keeps:
 #: "CBAT", "CSTP", "RSVR".
 TASK_BATCHES, REPLAYED, RESERVOIR = 0x43424154, 0x43535450, 0x52535652
+#: Which classes a replay memory favours where its places do not go round: "CPRI".
+CLASS_PRIORITY = 0x43505249

@@ -55,7 +55,8 @@ class LatentReplay(Method):
                 f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
             )
         self.lower, self.upper = model.split(_cut(model, options.cut))
-        self.memory = ReplayBuffer(options.replay_size, self.lower.output_shape, scenario.classes)
+        key = Key(options.seed, stream=streams.RESERVOIR)
+        self.memory = ReplayBuffer(options.replay_size, self.lower.output_shape, scenario.classes, key=key)
         self._bits: Bits | None = None
 
     @property
@@ -80,6 +81,7 @@ class LatentReplay(Method):
 
         def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
             old, old_labels = self.memory.sample(replayed, key)
+            assert isinstance(old, Bits)
             words = np.concatenate([bits.words[index], old.words])
             return Bits(words, bits.n), np.concatenate([labels[index], old_labels])
 
@@ -90,5 +92,5 @@ class LatentReplay(Method):
         if self.head is not None:
             self.head.consolidate(self._counts(task))
         bits = packed_bits(self.lower, task.train) if self._bits is None else self._bits
-        self.memory.add(bits, task.train.y, Key(self.options.seed, task.index, streams.RESERVOIR))
+        self.memory.add(bits, task.train.y)
         self._bits = None
