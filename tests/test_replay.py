@@ -11,7 +11,6 @@ import bitlearn as bl
 from bitlearn import streams
 from bitlearn.bits import WORD, Bits
 from bitlearn.continual import reservoir
-from bitlearn.continual.draws import distinct, words
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.rng import Key
 
@@ -197,27 +196,6 @@ def test_a_sample_repeats_only_what_it_must(stored, capacity, count):
         times = np.unique(bits.words[:, 0], return_counts=True)[1]
         assert len(times) == min(count, len(memory))
         assert not len(times) or times.max() <= -(-count // len(memory))
-
-
-@pytest.mark.parametrize(("count", "limit"), [(0, 0), (0, 5), (1, 1), (3, 7), (4, 7), (200, 10**6), (1500, 4000)])
-def test_distinct_draws_are_the_first_different_ones_of_the_stream(count, limit):
-    found = distinct(count, limit, Key(4, 2))
-    assert len(set(found.tolist())) == count and all(0 <= value < limit for value in found.tolist())
-    wanted = count if 2 * count <= limit else limit - count
-    drawn = dict.fromkeys(int(word) * limit >> 32 for word in Key(4, 2).words(6 * wanted + 20))
-    first = list(drawn)[:wanted]
-    assert len(first) == wanted
-    assert found.tolist() == (first if 2 * count <= limit else sorted(set(range(limit)) - set(first)))
-
-
-def test_samples_take_every_place_alike():
-    counts = sum(np.bincount(distinct(7, 20, Key(0, step)), minlength=20) for step in range(2000))
-    assert np.abs(counts - 700).max() < 6 * np.sqrt(2000 * 0.35 * 0.65)
-
-
-def test_words_of_the_kernel_are_those_of_the_stream():
-    key = Key(2**40 + 3, 5, 7)
-    assert all(np.array_equal(words(key.as_words(), at, 9), key.words(at + 9)[at:]) for at in range(6))
 
 
 def test_the_same_keys_give_the_same_memory_and_others_give_another():
