@@ -19,6 +19,7 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.rng import Key
+from bitlearn.serialization import within
 
 
 def default_cut(model: Model, wanted: str | None) -> str:
@@ -69,7 +70,8 @@ class LatentReplay(Method):
             shape = model.split(self.cut)[0].output_shape
         else:
             shape = model.input_shape
-        self.memory = ReplayBuffer(options.replay_size, shape, networks.outputs)
+        key = Key(options.seed, stream=streams.RESERVOIR)
+        self.memory = ReplayBuffer(options.replay_size, shape, networks.outputs, key=key)
         self.replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
         self._bits: Bits | None = None
 
@@ -104,6 +106,7 @@ class LatentReplay(Method):
 
     def _mixed(self, bits: Bits, labels: np.ndarray, replayed: int, key: Key) -> tuple[Bits, np.ndarray]:
         old, old_labels = self.memory.sample(replayed, key)
+        assert isinstance(old, Bits)
         return Bits(np.concatenate([bits.words, old.words]), bits.n), np.concatenate([labels, old_labels])
 
     def finish(self, index: int, train: Examples) -> None:
@@ -112,11 +115,8 @@ class LatentReplay(Method):
             self.head.consolidate(self._counts(train.y))
         super().finish(index, train)
         bits = self.networks.bits(train) if self._bits is None else self._bits
-        self._store(bits, train.y, Key(self.options.seed, index, streams.RESERVOIR))
+        self.memory.add(bits, train.y)
         self._bits = None
-
-    def _store(self, bits: Bits, y: np.ndarray, key: Key) -> None:
-        self.memory.add(bits, y, key)
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
         """Train on new and replayed bits, then store the new ones."""
@@ -133,7 +133,7 @@ class LatentReplay(Method):
             steps.once(self.networks.model, part, labels)
         if self.head is not None:
             self.head.consolidate(self._counts(y))
-        self._store(bits, y, Key(self.options.seed, number, streams.STREAM_RESERVOIR))
+        self.memory.add(bits, y)
 
     def grow(self, outputs: int) -> None:
         """Take more outputs."""
@@ -147,3 +147,8 @@ class LatentReplay(Method):
         return {f"memory.{name}": array for name, array in self.memory.arrays().items()} | (
             {} if self.head is None else {f"head.{name}": array for name, array in self.head.arrays().items()}
         )
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave; the memory makes its books from it."""
+        self.memory.restore(within("memory.", arrays))
+        super().restore(arrays)

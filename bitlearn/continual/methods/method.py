@@ -15,6 +15,7 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss
 from bitlearn.optim import Transform
+from bitlearn.serialization import check, types_of
 
 
 class Method:
@@ -125,8 +126,25 @@ class Method:
     # --- files ---
 
     def arrays(self) -> Arrays:
-        """Return the live arrays of what it keeps besides its networks: filling them restores it."""
+        """Return the live arrays of what it keeps besides its networks: `restore` takes them up."""
         return {}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave, in a method that is made alike.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+
+        Raises
+        ------
+        ValueError
+            Where they are those of another method, or hold what they never can.
+        """
+        live = self.arrays()
+        check(types_of(live), types_of(arrays))
+        for name, target in live.items():
+            target[...] = arrays[name]
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:
