@@ -22,5 +22,7 @@ RANDOM_CODES, RANDOM_LABELS = 0x434F4445, 0x4C41424C
 #: Of continual learning: the order of examples, the examples that a step replays, and those that the memory keeps:
 #: "CBAT", "CSTP", "RSVR".
 TASK_BATCHES, REPLAYED, RESERVOIR = 0x43424154, 0x43535450, 0x52535652
-#: The same of a stream's batches: "SREP", "SRSV".
-STREAM_REPLAYED, STREAM_RESERVOIR = 0x53524550, 0x53525356
+#: The examples that a step of a stream replays: "SREP".
+STREAM_REPLAYED = 0x53524550
+#: Which classes a replay memory favours where its places do not go round: "CPRI".
+CLASS_PRIORITY = 0x43505249

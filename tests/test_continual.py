@@ -186,12 +186,12 @@ def test_a_batch_joins_new_bits_with_replayed_ones(scenario):
         (tuple(words), label) for words, label in zip(bits.words[3:].tolist(), labels[3:].tolist(), strict=True)
     }
     assert replayed <= possible and len(replayed) > 1
-    assert method.replay_bytes == 9 * 2 * 8 + 9 + 8 * CLASSES
+    assert method.replay_bytes == 9 * (2 * 8 + 1 + 1) + 13 * CLASSES + 8
 
 
 def test_a_memory_smaller_than_a_batch_is_enough(scenario):
     result, _ = learned("latent-replay", scenario, replay_size=1)
-    assert result.replay_bytes == 16 + 1 + 8 * CLASSES
+    assert result.replay_bytes == 16 + 1 + 1 + 13 * CLASSES + 8
     with pytest.raises(ValueError, match="batch_size must be at least 3"):
         learned("latent-replay", scenario, batch_size=2)
 

@@ -17,8 +17,10 @@ from bitlearn.continual import (
     Options,
     Scenario,
     class_incremental,
+    draws,
     methods,
     new_instances,
+    reservoir,
     run,
     runner,
 )
@@ -190,20 +192,28 @@ def test_rounding_noise_never_repeats(scenario, method, monkeypatch):
 
 
 def test_no_other_random_bits_repeat(scenario, monkeypatch):
-    """Of batches, of replayed examples and of the memory: a key serves once."""
-    made, words = [], Key.words
+    """Of batches, of replayed examples and of the memory: a word of a stream serves once."""
+    made, of_key, of_kernel = [], Key.words, draws.words
 
     def noted(self, count):
-        made.append((self.seed, self.step, self.stream))
-        return words(self, count)
+        made.append((self.seed, self.step, self.stream, 0, count))
+        return of_key(self, count)
+
+    def also_noted(key, start, count):
+        low, high, step, stream = key.tolist()
+        made.append((low + (high << 32), step, stream, start, count))
+        return of_kernel(key, start, count)
 
     model = network(scenario, "int8")
     monkeypatch.setattr(Key, "words", noted)
-    learned("latent-replay", scenario, model)
-    assert len(set(made)) == len(made)
-    used = {stream for _, _, stream in made}
-    of_tasks = {streams.RESERVOIR + task for task in range(3)} | {streams.REPLAYED + task for task in (1, 2)}
-    assert of_tasks | {streams.TASK_BATCHES} == used
+    monkeypatch.setattr(draws, "words", also_noted)
+    monkeypatch.setattr(reservoir, "words", also_noted)
+    learned("latent-replay", scenario, model, replay_size=9)
+    used = [(*stream, place) for *stream, start, count in made for place in range(start, start + count)]
+    assert len(set(used)) == len(used)
+    found = {stream for _, _, stream, _, _ in made}
+    own = {streams.TASK_BATCHES, streams.RESERVOIR, streams.CLASS_PRIORITY}
+    assert found == {*own, streams.REPLAYED + 1, streams.REPLAYED + 2}
 
 
 @pytest.mark.parametrize("method", TRAINING)

@@ -1,10 +1,14 @@
 """Continual learning: scenarios, metrics, replay memory, methods, and the loop that joins them."""
 
 from bitlearn.continual.analytic import AnalyticLearner as AnalyticLearner
+from bitlearn.continual.codecs import LatentCodec as LatentCodec
 from bitlearn.continual.cwr import CwrHead as CwrHead
 from bitlearn.continual.drift import drift as drift
 from bitlearn.continual.drift import permuted_labels as permuted_labels
 from bitlearn.continual.interval import mean_and_interval as mean_and_interval
+from bitlearn.continual.latents import Cut as Cut
+from bitlearn.continual.latents import cuts as cuts
+from bitlearn.continual.latents import latent_codec as latent_codec
 from bitlearn.continual.learner import ContinualLearner as ContinualLearner
 from bitlearn.continual.methods import METHODS as METHODS
 from bitlearn.continual.metrics import METRICS as METRICS

@@ -171,17 +171,17 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
             lower = makers["lower"](within("lower.", arrays)) if "lower" in makers else None
             networks = Networks(makers["model"](within("model.", arrays)), lower)
         method: Any = learner.begun(networks)
-        live: Arrays = {}
-        if "sums" in makers:
-            method.learner = makers["sums"](within("sums.", arrays))
-        elif networks is not None:
-            live = under("method.", method.arrays()) | under("state.", learner.steps.trainer(networks.model).state)
         if networks is not None and networks.outputs < len(labels):
             raise ValueError(f"it must hold an output for each of {len(labels)} labels, got {networks.outputs}")
-        found = {name: each for name, each in serialization.types_of(arrays).items() if not name.startswith("scaling.")}
-        serialization.check(serialization.types_of(live), {name: found[name] for name in rest if name in found})
+        live = {} if networks is None else learner.steps.trainer(networks.model).state
+        state = within("state.", arrays)
+        serialization.check(serialization.types_of(live), serialization.types_of(state))
         for name, target in live.items():
-            target[...] = arrays[name]
+            target[...] = state[name]
+        if "sums" in makers:
+            method.learner = makers["sums"](within("sums.", arrays))
+        else:
+            method.restore(within("method.", arrays))
         return learner
 
     return wanted | rest, make

@@ -84,7 +84,7 @@ class Networks:
     """
 
     def __init__(self, model: Model, lower: Frozen | None = None, cut: str | None = None):
-        if lower is not None and (lower.root.output.kind != "bits" or lower.root.output != model.root.spec):
+        if lower is not None and lower.root.output != model.root.spec:
             raise ValueError(
                 f"a network must take what comes before it, {lower.root.output}, got one of {model.root.spec}"
             )
@@ -135,11 +135,11 @@ class Networks:
         """
         if self.lower is None or not keep:
             return lambda index: self.inputs(examples.codes(index))
-        bits = self.bits(examples)
-        return lambda index: bits[index]
+        found = self.latents(examples)
+        return lambda index: found[index]
 
-    def bits(self, examples: Examples) -> Bits:
-        """Return the bits that the frozen part gives for some examples, worked on a few at a time.
+    def latents(self, examples: Examples) -> Batch:
+        """Return what the frozen part gives for some examples, worked on a few at a time.
 
         Parameters
         ----------
@@ -147,16 +147,16 @@ class Networks:
 
         Returns
         -------
-        Bits, shape (count, ...)
+        Bits or ndarray, shape (count, ...)
         """
         assert self.lower is not None
         output = self.lower.root.output
-        words = np.empty(output.array_shape(len(examples)), dtype=WORD)
+        found = np.empty(output.array_shape(len(examples)), dtype=output.dtype)
         for start in range(0, len(examples), AT_A_TIME):
             rows = slice(start, start + AT_A_TIME)
             part: Any = self.lower.apply(examples.codes(rows))
-            words[rows] = part.words
-        return Bits(words, output.channels)
+            found[rows] = part.words if isinstance(part, Bits) else part
+        return Bits(found, output.channels) if output.kind == "bits" else found
 
 
 def real_head(model: Model, method: str) -> Any:

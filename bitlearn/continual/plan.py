@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
+from bitlearn.continual.latents import latent_codec
 from bitlearn.continual.methods.method import Method, pieces
-from bitlearn.continual.networks import Networks, packed_layers
+from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.statistics import budget_bytes
@@ -119,7 +120,8 @@ def _filled(
     """Return a plan whose replay memory takes what is left of a budget; of one example where nothing is."""
     fixed, count = rows(networks, options, optimizer, method), 0
     if method.replays:
-        one, two = (ReplayBuffer(count, networks.model.input_shape, classes).nbytes for count in (1, 2))
+        codec = latent_codec(networks.model.root.spec, options.latents)
+        one, two = (ReplayBuffer.size(count, codec.spec.shape, classes, codec.dtype) for count in (1, 2))
         left = budget - sum(size for _, size in fixed)
         count = max(0, 1 + (left - one) // (two - one))
         fixed = (*fixed, ("replay memory", one + (max(count, 1) - 1) * (two - one)))
@@ -159,10 +161,9 @@ def planned(
     """
     assert options.memory_budget is not None
     budget = budget_bytes(options.memory_budget)
-    whole: list[str | None] = list(packed_layers(networks.model))
-    cuts = [cut for cut in whole if options.cut in (None, cut)] if networks.lower is None else [networks.cut]
+    cuts: list[str | None] = [*method.cuts(networks.model, options)] if networks.lower is None else [networks.cut]
     if not cuts:
-        raise ValueError(f"cut must be a layer that gives packed bits, got {options.cut!r}")
+        raise ValueError(f"cut must be a layer after which a network can be cut, got {options.cut!r}")
     best: Plan | None = None
     smallest: Plan | None = None
     for batch in (options.batch_size, *(size for size in _BATCHES if size < options.batch_size)):

@@ -1,187 +1,351 @@
-"""Replay memory: packed bits and labels in arrays that are allocated once."""
+"""Replay memory: examples in an array that is allocated once, with the books of which are kept."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import DTypeLike
 
-from bitlearn.bits import WORD, Bits, words_for
+from bitlearn import streams
+from bitlearn.bits import WORD, WORD_BITS, Bits, tail_mask, words_for
+from bitlearn.continual.draws import distinct
+from bitlearn.continual.reservoir import MOST, Reservoir, Writes, make
+from bitlearn.continual.stores import InMemory, Mapped
+from bitlearn.errors import brief
+from bitlearn.nn.frozen import Batch
+from bitlearn.ops import check
 from bitlearn.rng import Key
+from bitlearn.safetensors import Types
+from bitlearn.threads import uninterrupted
+
+#: What one value of an example is stored as.
+_KINDS = {"bits": WORD} | {name: np.dtype(name) for name in ("int8", "uint8", "float32")}
 
 
-def quotas(seen: np.ndarray, capacity: int) -> np.ndarray:
-    """Return how many examples of each class a balanced memory holds.
-
-    Parameters
-    ----------
-    seen : ndarray of int, shape (classes,)
-        How many there have been of each class.
-    capacity : int
-
-    Returns
-    -------
-    ndarray of int64, shape (classes,)
-        They sum to ``min(capacity, seen.sum())``. Classes of which there were enough differ by at most 1, the lower
-        labels having the more; what a rare class leaves free goes to the others.
-
-    Examples
-    --------
-    >>> quotas(np.array([9, 2, 9, 0]), 10)
-    array([4, 2, 4, 0])
-    """
-    result = np.zeros(len(seen), dtype=np.int64)
-    left = min(capacity, int(seen.sum()))
-    while left:
-        open_classes = np.flatnonzero(result < seen)
-        each = left // len(open_classes)
-        if each == 0:
-            result[open_classes[:left]] += 1
-            break
-        more = np.minimum(each, seen[open_classes] - result[open_classes])
-        result[open_classes] += more
-        left -= int(more.sum())
-    return result
+def _kind(dtype: DTypeLike) -> str:
+    """Return the name of a dtype that examples can have."""
+    if isinstance(dtype, str) and dtype == "bits":
+        return dtype
+    found = check.kind(dtype)
+    if found is None or found.name not in _KINDS:
+        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, got {brief(dtype)}")
+    return found.name
 
 
 class ReplayBuffer:
-    """A memory of packed examples, balanced over all classes seen, with reservoir sampling inside a class.
+    """A memory of examples, balanced over all classes seen, with reservoir sampling inside a class.
 
     Parameters
     ----------
     capacity : int
         How many examples it holds at most.
     shape : int or tuple of int
-        The shape of one example's ±1 values: their number, or that of a map (height, width, channels). Each run of
-        the last axis is packed into whole words, so a cut whose channels fill 64-bit words wastes nothing.
+        The shape of one example: the number of its values, or that of a map (height, width, channels).
     classes : int
+        How many there are so far; `grow` makes room for more.
+    dtype : {"bits", "int8", "uint8", "float32"} or dtype
+        What a value is stored as. Bits are packed ±1 values: each run of the last axis takes whole words, so a cut
+        whose channels fill 64-bit words wastes nothing. Pixels fit uint8, codes int8.
+    key : Key, optional
+        The stream of random bits that choose what is kept; by default that of seed 0.
+    path : path-like, optional
+        Where the memory lies in a file, mapped into memory: made where there is none, else taken up as it was left.
+
+    Attributes
+    ----------
+    examples : ndarray, shape (capacity, ...)
+        What is stored; uint64 words for bits. The first ``len(self)`` rows hold something.
 
     Raises
     ------
-    ValueError
-        Where a number is below 1.
+    BlockingIOError
+        Where another process holds the file.
+    TypeError, ValueError
+        Where a number is below 1, or there is no such dtype; where the file is another one, or may be torn.
 
     Notes
     -----
-    Whenever examples come in, every class is trimmed to its share, not only those that came in, so the capacity is
-    never passed. Inside a class this is Algorithm R (Vitter, "Random sampling with a reservoir", ACM TOMS 1985): at all
-    times what is stored of a class is a uniform sample of what there was of it (up to ``seen / 2**32``). A share never
-    grows while examples of its class are missing, so trimming keeps that.
+    Places are dealt round by round, one to each class of which there are examples left, so classes of which there were
+    enough differ by at most one example, and what a rare class leaves free goes to the others. Every class is trimmed
+    to its share, not only those that come in. Where places do not go round, in the last round and from the first one on
+    where there are more classes than places, classes get one in a random order that the key fixes: any choice of them
+    is as likely as any other, whichever came first. A class without a place gets none later.
+
+    Inside a class the examples are a uniform sample of what there was of it: see `Reservoir`. Which are kept depends on
+    the key and on the examples in their order, and on nothing else: one at a time or all at once, the memory is the
+    same bit for bit.
+
+    An addition takes the same time whatever the capacity, apart from the one that fills the memory, and up to time in
+    the number of classes while a class gains places. An exception of a signal's handler, such as that of Ctrl-C, finds
+    an addition made or not begun; of one example its place and its values count as one.
+
+    A memory in a file lives through a kill of its process, and is then where the last addition left it, which may be
+    ahead of a checkpoint: `restore` sets it back. A file is refused with a sentence where the kill came inside an
+    addition (microseconds), where the machine stopped since the last `flush` or `close`, or where it was cut or written
+    by another process. What is in it may be read by nobody else meanwhile.
 
     Examples
     --------
     >>> import bitlearn as bl
     >>> memory = ReplayBuffer(4, 3, classes=2)
-    >>> memory.add(bl.Bits(bl.pack(np.ones((6, 3))), 3), np.array([0, 0, 0, 0, 0, 1]), Key(0))
-    >>> len(memory), np.bincount(memory.labels[: len(memory)])
+    >>> memory.add(bl.Bits(bl.pack(np.ones((6, 3))), 3), np.array([0, 0, 0, 0, 0, 1]))
+    >>> len(memory), memory.counts
     (4, array([3, 1]))
     >>> bits, labels = memory.sample(2, Key(0, step=1))
     >>> bits.shape, labels.dtype
     ((2, 3), dtype('int64'))
+    >>> pixels = ReplayBuffer(100, (8, 8, 1), classes=10, dtype="uint8")
+    >>> pixels.nbytes, pixels.nbytes - 100 * 64 - 100
+    (6738, 238)
     """
 
-    def __init__(self, capacity: int, shape: int | tuple[int, ...], classes: int):
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        for name, value in (("capacity", capacity), ("shape", min(shape, default=0)), ("classes", classes)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        self.shape = shape
-        # `full`, not `zeros`: pages that nobody wrote to would not be there yet.
-        self.words = np.full((capacity, *shape[:-1], words_for(shape[-1])), 0, dtype=WORD)
-        self.labels = np.full(capacity, 0, dtype=np.min_scalar_type(classes - 1))
-        self.seen = np.full(classes, 0, dtype=np.int64)
+    def __init__(
+        self,
+        capacity: int,
+        shape: int | tuple[int, ...],
+        classes: int,
+        *,
+        dtype: DTypeLike = "bits",
+        key: Key | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ):
+        sizes = shape if isinstance(shape, tuple | list) else (shape,)
+        self.capacity = check.count("capacity", capacity, least=1, most=MOST)
+        self.shape = tuple(check.count("a size of shape", size, least=1) for size in sizes)
+        classes = check.count("classes", classes, least=1, most=MOST)
+        if not self.shape:
+            raise ValueError("shape must have at least one axis, got none")
+        self.kind = _kind(dtype)
+        self.key = Key(0, stream=streams.RESERVOIR) if key is None else key
+        if not isinstance(self.key, Key):
+            raise TypeError(f"key must be a Key, got {brief(key)}")
+        self._store: InMemory | Mapped
+        if path is None:
+            self._store = InMemory(self._types, classes)
+        else:
+            settings = {"capacity": self.capacity, "shape": list(self.shape), "dtype": self.kind}
+            settings["key"] = [int(self.key.seed), int(self.key.step), int(self.key.stream)]
+            self._store = Mapped(path, settings, self._types, classes)
+        try:
+            self._use(self._store.arrays)
+            if path is not None:
+                self._check()
+            self.grow(classes)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def types(capacity: int, shape: tuple[int, ...], classes: int, dtype: DTypeLike = "bits") -> Types:
+        """Return shape and dtype of each array of a memory, by name: what `arrays` gives, for files to be checked with.
+
+        Examples
+        --------
+        >>> ReplayBuffer.types(300, (4, 4, 512), 10)["examples"]
+        ((300, 4, 4, 8), dtype('uint64'))
+        """
+        kind = _kind(dtype)
+        stored = (*shape[:-1], words_for(shape[-1])) if kind == "bits" else tuple(shape)
+        return {"examples": ((capacity, *stored), _KINDS[kind])} | Reservoir.types(capacity, classes)
+
+    def _types(self, classes: int) -> Types:
+        return self.types(self.capacity, self.shape, classes, self.kind)
+
+    # --- its arrays ---
+
+    def _use(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the arrays of the store, those of its classes as far as there are classes."""
+        classes = self._store.classes
+        own = {name: arrays[name][:classes] for name in ("ends", "seen")}
+        self.examples, self._books = arrays["examples"], Reservoir({**arrays, **own}, self.key)
 
     @property
-    def capacity(self) -> int:
-        """How many examples it holds at most."""
-        return len(self.labels)
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self._books.seen)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of each place: of the smallest unsigned integers that hold the classes, shape (capacity,)."""
+        return self._books.labels
+
+    @property
+    def seen(self) -> np.ndarray:
+        """How many examples of each class there have been: int64, shape (classes,)."""
+        return self._books.seen
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many examples of each class it holds: int64, shape (classes,)."""
+        return self._books.counts
 
     @property
     def nbytes(self) -> int:
-        """The bytes of bits, labels and counts, which do not depend on how many examples there are."""
-        return sum(array.nbytes for array in self.arrays().values())
+        """The bytes of examples, labels and books, which do not depend on how many examples there are."""
+        return sum(array.nbytes for array in self.arrays().values()) + self._books.priority.nbytes
+
+    @property
+    def file_bytes(self) -> int:
+        """The bytes of its file: `nbytes`, a header, and room for more classes. 0 where it has none."""
+        return self._store.file_bytes
 
     def __len__(self) -> int:
-        return min(self.capacity, int(self.seen.sum()))
+        return len(self._books)
 
-    def grow(self, classes: int) -> None:
-        """Take more classes, of which nothing was seen yet."""
-        seen = np.full(classes, 0, dtype=np.int64)
-        seen[: len(self.seen)] = self.seen
-        self.seen, self.labels = seen, self.labels.astype(np.min_scalar_type(classes - 1))
+    def __repr__(self) -> str:
+        return (
+            f"ReplayBuffer({len(self)} of {self.capacity} examples of {self.kind} {self.shape}, {self.classes} classes)"
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, all that a checkpoint has to hold: filling them restores the memory."""
-        return {"words": self.words, "labels": self.labels, "seen": self.seen}
+        """Return the live arrays, all that a checkpoint has to hold; `grow` and `restore` may put others there."""
+        books = self._books
+        found = {name: getattr(books, name) for name in ("labels", "order", "ends", "seen", "added")}
+        return {"examples": self.examples} | found
 
-    def add(self, bits: Bits, labels: np.ndarray, key: Key) -> None:
-        """Take in examples, and trim every class to its share.
+    def _check(self) -> None:
+        """Raise ValueError where the arrays hold what they never can."""
+        self._books.check()
+        n = self.shape[-1]
+        if self.kind == "bits" and n % WORD_BITS and (self.examples[..., -1] & ~tail_mask(n)).any():
+            raise ValueError(f"examples must have no bit past n={n} values set, got some")
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take up copies of what `arrays` gave: the memory goes on as that one would have, bit for bit.
 
         Parameters
         ----------
-        bits : Bits, shape (count, ...)
-        labels : ndarray of int, shape (count,)
-        key : Key
-            Of this call, and for nothing else.
+        arrays : dict of str to ndarray
+            Of a memory of the same capacity, shape, dtype and key, with any number of classes.
 
         Raises
         ------
-        TypeError
-            Where labels are not integers.
         ValueError
-            Where shapes do not fit or a label is outside the classes; nothing is changed then.
+            Where they are of another memory, or hold what none can; nothing is changed then.
         """
-        labels = np.asarray(labels)
-        if bits.shape[1:] != self.shape or labels.shape != (len(bits),):
-            raise ValueError(
-                f"bits must have shape (count, {', '.join(map(str, self.shape))}) and as many labels, got {bits.shape} "
-                f"and labels {labels.shape}"
-            )
+        self._store.check(whole=False)
+        seen = arrays.get("seen", self.seen)
+        classes = len(seen) if seen.ndim else 0
+        wanted = self._types(max(classes, 1))
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        for name in {**wanted, **found}:
+            if wanted.get(name) != found.get(name):
+                raise ValueError(f"{name} of a memory must be {wanted.get(name)}, got {found.get(name)}")
+        given = object.__new__(ReplayBuffer)
+        given.shape, given.kind, given.examples = self.shape, self.kind, arrays["examples"]
+        given._books = Reservoir(arrays, self.key)
+        given._check()
+        self._take({name: array.copy() for name, array in arrays.items()}, classes)
+
+    def grow(self, classes: int) -> None:
+        """Make room for more classes, of which there have been no examples; labels widen where they have to.
+
+        Parameters
+        ----------
+        classes : int
+            How many in all; fewer than there are change nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where it is no such number.
+        """
+        classes = check.count("classes", classes, least=1, most=MOST)
+        if classes <= self.classes:
+            return
+        self._store.check()
+        old, wanted, more = self.arrays(), self._types(classes), classes - self.classes
+        new = {name: array.astype(wanted[name][1], copy=False) for name, array in old.items()}
+        # A class without places ends where the one before it does.
+        new["ends"] = np.append(old["ends"], np.repeat(old["ends"][-1:], more))
+        new["seen"] = np.append(old["seen"], np.zeros(more, dtype=np.int64))
+        self._take(new, classes)
+
+    def _take(self, arrays: dict[str, np.ndarray], classes: int) -> None:
+        """Put arrays of so many classes in the place of the present ones, all or none."""
+        store = self._store
+
+        def take() -> None:
+            if isinstance(store, InMemory) or classes > store.room:
+                store.resize(arrays, classes)
+            else:
+                make(store.begin())
+                for name, array in arrays.items():
+                    live = store.arrays[name]
+                    if not np.may_share_memory(live, array):
+                        live[: len(array)] = array
+                make(store.set_classes(classes))
+                make(store.end())
+            self._use(store.arrays)
+
+        uninterrupted(take)
+
+    # --- examples ---
+
+    def add(self, x: Batch, labels: np.ndarray) -> None:
+        """Take in examples, one after the other.
+
+        Parameters
+        ----------
+        x : Bits or ndarray, shape (count, ...)
+            Bits where such are stored, else an array of the memory's dtype.
+        labels : ndarray of int, shape (count,)
+
+        Raises
+        ------
+        RuntimeError
+            Where an addition failed half-way before.
+        TypeError
+            Where examples have another type, or labels are not integers.
+        ValueError
+            Where shapes do not fit, a label is outside the classes, or a file was cut or written by others; nothing is
+            changed then.
+        """
+        values, labels = self._values(x), check.array("labels", labels)
+        if values.shape[1:] != self.examples.shape[1:] or labels.shape != (len(values),):
+            given = x.shape if isinstance(x, Bits) else values.shape
+            wanted = ", ".join(map(str, self.shape))
+            raise ValueError(f"x must have shape (count, {wanted}) and as many labels, got {given} and {labels.shape}")
         if labels.dtype.kind not in "iu":
             raise TypeError(f"labels must be integers, got {labels.dtype}")
-        classes = len(self.seen)
-        if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-            raise ValueError(f"labels must lie in [0, {classes}), got {labels.min()} to {labels.max()}")
-        labels = labels.astype(np.int64)
-        random = key.words(self.capacity + len(labels)).astype(np.uint64)
-        size, seen = len(self), self.seen + np.bincount(labels, minlength=classes)
-        share = quotas(seen, self.capacity)
-        slots = [self._trimmed(np.flatnonzero(self.labels[:size] == c), share[c], random) for c in range(classes)]
-        used = np.zeros(self.capacity, dtype=bool)
-        for kept in slots:
-            used[kept] = True
-        # As many are free as the classes that grow need: what leaves makes room, and no gap stays.
-        free = np.flatnonzero(~used)
-        for label, kept in enumerate(slots):
-            wanted = share[label] - len(kept)
-            place = np.concatenate([kept, free[:wanted]])
-            free = free[wanted:]
-            self._stream(place, len(kept), np.flatnonzero(labels == label), bits, random[self.capacity :], label)
-        self.seen[...] = seen
+        one = len(labels) == 1
+        if len(labels):
+            low, high = (labels.item(0),) * 2 if one else (int(labels.min()), int(labels.max()))
+            if low < 0 or high >= self.classes:
+                raise ValueError(f"labels must lie in [0, {self.classes}), got {low} to {high}")
+        self._store.check()
+        if one:
+            self._add_one(low, values)
+        elif len(labels):
+            uninterrupted(lambda: self._add_all(labels.astype(np.int64), values))
 
-    @staticmethod
-    def _trimmed(slots: np.ndarray, share: int, random: np.ndarray) -> np.ndarray:
-        """Return a random choice of `share` of the slots."""
-        return slots[np.argsort(random[slots], kind="stable")[:share]]
+    def _values(self, x: Batch) -> np.ndarray:
+        """Return the array of examples, of the type that is stored."""
+        if self.kind == "bits":
+            if not isinstance(x, Bits):
+                raise TypeError(f"x must be Bits, got {brief(x)}")
+            return x.words if x.n == self.shape[-1] else np.empty((len(x), 0))
+        if not isinstance(x, np.ndarray) or x.dtype != self.examples.dtype or not x.ndim:
+            raise TypeError(f"x must be an array of {self.kind}, got {brief(x)}")
+        return x
 
-    def _stream(
-        self, place: np.ndarray, filled: int, rows: np.ndarray, bits: Bits, random: np.ndarray, label: int
-    ) -> None:
-        """Pass a class's new rows through its reservoir, the slots `place`, of which `filled` hold something."""
-        if not len(place):
-            return
-        start = len(place) - filled
-        # The count of examples up to and with each: one of number m stays with probability len(place) / m.
-        number = self.seen[label] + 1 + np.arange(start, len(rows))
-        drawn = (random[rows[start:]] * number.astype(np.uint64)) >> np.uint64(32)
-        chosen = drawn < len(place)
-        target = np.concatenate([np.arange(filled, len(place)), drawn[chosen].astype(np.int64)])
-        source = np.concatenate([rows[:start], rows[start:][chosen]])
-        # Of several rows for one slot the last stays, as it would one by one.
-        _, last = np.unique(target[::-1], return_index=True)
-        last = len(target) - 1 - last
-        self.words[place[target[last]]] = bits.words[source[last]]
-        self.labels[place[target[last]]] = label
+    def _add_one(self, label: int, values: np.ndarray) -> None:
+        writes: Writes = self._store.begin()
+        slot = self._books.place(label, writes)
+        if slot is not None:
+            writes.append((self.examples, slot, values[0]))
+        writes += self._store.end()
+        make(writes)
 
-    def sample(self, count: int, key: Key) -> tuple[Bits, np.ndarray]:
+    def _add_all(self, labels: np.ndarray, values: np.ndarray) -> None:
+        make(self._store.begin())
+        for rows, slots in self._books.place_all(labels):
+            self.examples[slots] = values[rows]
+        make(self._store.end())
+
+    def sample(self, count: int, key: Key) -> tuple[Batch, np.ndarray]:
         """Return random examples.
 
         Parameters
@@ -192,19 +356,38 @@ class ReplayBuffer:
 
         Returns
         -------
-        bits : Bits, shape (count, ...)
+        x : Bits or ndarray, shape (count, ...)
         labels : ndarray of int64, shape (count,)
             All different up to ``len(self)``; beyond that each example the same number of times, but for the rest.
-            None from an empty memory.
+            None from an empty memory. The time is that of `count`, whatever the memory's size.
 
         Raises
         ------
-        ValueError
-            Where `count` is negative.
+        RuntimeError, ValueError
+            Where `count` is negative; and as `add`.
         """
-        if count < 0:
-            raise ValueError(f"count must be at least 0, got {count}")
+        count = check.count("count", count)
+        self._store.check()
         size = len(self)
         rounds, rest = divmod(count, size) if size else (0, 0)
-        index = np.concatenate([np.tile(np.arange(size), rounds), key.permutation(size)[:rest]])
-        return Bits(self.words[index], self.shape[-1]), self.labels[index].astype(np.int64)
+        index = distinct(rest, size, key)
+        if rounds:
+            index = np.concatenate([np.tile(np.arange(size), rounds), index])
+        found, labels = self.examples.take(index, axis=0), self.labels.take(index).astype(np.int64)
+        return Bits(found, self.shape[-1]) if self.kind == "bits" else found, labels
+
+    # --- its file ---
+
+    def flush(self) -> None:
+        """Write a memory in a file to the disk: from then until the next addition it outlives a stop of the machine."""
+        self._store.flush()
+
+    def close(self) -> None:
+        """Flush and release the file of a memory that has one."""
+        self._store.close()
+
+    def __enter__(self) -> ReplayBuffer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

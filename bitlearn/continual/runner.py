@@ -130,7 +130,7 @@ def run(
     >>> model = bl.models.mlp((4,), 4, hidden=(64, 64), head="real", precision="low-memory")
     >>> result = run("latent-replay", scenario, model, bl.optim.adam(), Options(epochs=5, batch_size=8, replay_size=8))
     >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
-    (True, 104)
+    (True, 140)
     """
     networks = Networks(model, backbone)
     for name, wanted, found in (

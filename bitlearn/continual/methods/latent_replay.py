@@ -9,8 +9,9 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.bits import Bits
 from bitlearn.continual.cwr import CwrHead
+from bitlearn.continual.latents import cuts, latent_codec
 from bitlearn.continual.methods.method import Method, at_least_two, pieces
-from bitlearn.continual.networks import AT_A_TIME, Networks, packed_layers, real_head
+from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.steps import Steps, TaskTraining
@@ -19,25 +20,48 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.rng import Key
+from bitlearn.serialization import under, within
 
 
-def default_cut(model: Model, wanted: str | None) -> str:
-    """Return the layer at which to cut: the one that is wanted, or the first whose bits are no larger than its input.
+def default_cut(model: Model, wanted: str | None, latents: str | None = None) -> str:
+    """Return the layer at which to cut.
+
+    Parameters
+    ----------
+    model : Model
+    wanted : str or None
+        One of `bitlearn.continual.cuts`; by default the first one where an example takes no more bytes than its codes,
+        or else the one with the fewest. Packed bits are preferred to real values.
+    latents : str, optional
+        The codec, as `bitlearn.continual.latent_codec` takes it.
 
     Raises
     ------
     ValueError
         Where there is no such place.
     """
-    sizes = packed_layers(model)
+    found = cuts(model)
+    if wanted is not None:
+        if wanted not in found:
+            raise ValueError(
+                f"cut must be a layer behind which bits or real values are learned from, one of "
+                f"{', '.join(found) or 'none'}, got {wanted!r}"
+            )
+        return wanted
+    packed = {name: cut for name, cut in found.items() if cut.spec.kind == "bits"}
+    sizes = {name: latent_codec(cut.spec, latents).nbytes for name, cut in (packed or found).items()}
     if not sizes:
-        raise ValueError(f"latent-replay must have a model with a sign layer, got the layers {', '.join(model.names)}")
-    if wanted is None:
-        codes = int(np.prod(model.input_shape))
-        return next((name for name, size in sizes.items() if size <= codes), min(sizes, key=sizes.__getitem__))
-    if wanted not in sizes:
-        raise ValueError(f"cut must be a layer that gives packed bits, one of {', '.join(sizes)}, got {wanted!r}")
-    return wanted
+        raise ValueError(f"latent-replay must have a model that can be cut, got the layers {', '.join(model.names)}")
+    codes = int(np.prod(model.input_shape))
+    return next((name for name, size in sizes.items() if size <= codes), min(sizes, key=sizes.__getitem__))
+
+
+def joined(a: Batch, b: Batch) -> Batch:
+    """Return the examples of two batches of one kind."""
+    if isinstance(a, Bits) and isinstance(b, Bits):
+        return Bits(np.concatenate([a.words, b.words]), a.n)
+    assert isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    return np.concatenate([a, b])
 
 
 class LatentReplay(Method):
@@ -64,12 +88,13 @@ class LatentReplay(Method):
             raise ValueError(
                 f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
             )
+        spec = model.root.spec
         if networks.lower is None:
-            self.cut = default_cut(model, options.cut)
-            shape = model.split(self.cut)[0].output_shape
-        else:
-            shape = model.input_shape
-        self.memory = ReplayBuffer(options.replay_size, shape, networks.outputs)
+            self.cut = default_cut(model, options.cut, options.latents)
+            spec = cuts(model)[self.cut].spec
+        self.codec = latent_codec(spec, options.latents)
+        key = Key(options.seed, stream=streams.RESERVOIR)
+        self.memory = ReplayBuffer(options.replay_size, spec.shape, networks.outputs, dtype=self.codec.dtype, key=key)
 
     @classmethod
     def at_once(cls, options: Options) -> int:
@@ -106,13 +131,20 @@ class LatentReplay(Method):
         replayed = self.options.batch_size - new
 
         def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
-            return self._mixed(source(index), train.y[index], replayed, key)
+            return self._mixed(self._encoded(source(index)), train.y[index], replayed, key)
 
         return TaskTraining(self.networks.model, len(train), new, batch)
 
-    def _mixed(self, bits: Any, labels: np.ndarray, replayed: int, key: Key) -> tuple[Bits, np.ndarray]:
+    def _encoded(self, x: Batch) -> Batch:
+        """Return what is stored of values at the cut, from the first of which the codec learns what it has to know."""
+        if not self.codec.fitted:
+            self.codec.fit(x)
+        return self.codec.encode(x)
+
+    def _mixed(self, stored: Batch, labels: np.ndarray, replayed: int, key: Key) -> tuple[Batch, np.ndarray]:
+        """Return new examples and replayed ones, which have passed the codec alike."""
         old, old_labels = self.memory.sample(replayed, key)
-        return Bits(np.concatenate([bits.words, old.words]), bits.n), np.concatenate([labels, old_labels])
+        return self.codec.decode(joined(stored, old)), np.concatenate([labels, old_labels])
 
     def finish(self, index: int, train: Examples) -> None:
         """Consolidate the head where there is one to, and store some of the task's bits."""
@@ -121,10 +153,9 @@ class LatentReplay(Method):
         whole = self.networks.lower is None
         self.networks.freeze(self.cut)
         source = self.networks.source(train, keep=False) if whole or self.source is None else self.source
-        for chunk, start in enumerate(range(0, len(train), AT_A_TIME)):
+        for start in range(0, len(train), AT_A_TIME):
             rows = np.arange(start, min(start + AT_A_TIME, len(train)))
-            bits: Any = source(rows)
-            self.memory.add(bits, train.y[rows], Key(self.options.seed, chunk, streams.RESERVOIR + index))
+            self.memory.add(self._encoded(source(rows)), train.y[rows])
         self.source = None
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
@@ -133,12 +164,12 @@ class LatentReplay(Method):
         counts = self._counts(y)
         if self.head is not None:
             self.head.begin(counts)
-        for chunk, rows in enumerate(pieces(len(y), self.at_once(self.options))):
-            bits: Any = self.networks.inputs(codes[rows])
-            new, key = len(bits), Key(self.options.seed, steps.made, streams.STREAM_REPLAYED)
+        for rows in pieces(len(y), self.at_once(self.options)):
+            stored = self._encoded(self.networks.inputs(codes[rows]))
+            new, key = len(stored), Key(self.options.seed, steps.made, streams.STREAM_REPLAYED)
             replayed = self.step_size(new, self.options) - new if len(self.memory) else 0
-            steps.once(self.networks.model, *at_least_two(*self._mixed(bits, y[rows], replayed, key)))
-            self.memory.add(bits, y[rows], Key(self.options.seed, number, streams.STREAM_RESERVOIR + chunk))
+            steps.once(self.networks.model, *at_least_two(*self._mixed(stored, y[rows], replayed, key)))
+            self.memory.add(stored, y[rows])
         if self.head is not None:
             self.head.consolidate(counts)
 
@@ -150,7 +181,12 @@ class LatentReplay(Method):
             self.head.grow(real_head(self.networks.model, "latent-replay").weight)
 
     def arrays(self) -> Arrays:
-        """Return the arrays of the memory, and of a CWR* head."""
-        return {f"memory.{name}": array for name, array in self.memory.arrays().items()} | (
-            {} if self.head is None else {f"head.{name}": array for name, array in self.head.arrays().items()}
-        )
+        """Return the arrays of the memory, of its codec, and of a CWR* head."""
+        found = under("memory.", self.memory.arrays()) | under("codec.", self.codec.arrays())
+        return found if self.head is None else found | under("head.", self.head.arrays())
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave; the memory makes its books from it."""
+        self.memory.restore(within("memory.", arrays))
+        super().restore(arrays)
+        self.codec.check()

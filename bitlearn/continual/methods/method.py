@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.continual.latents import cuts
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.steps import Steps, TaskTraining
@@ -14,7 +15,9 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss
+from bitlearn.nn.model import Model
 from bitlearn.optim import Transform
+from bitlearn.serialization import check, types_of
 
 
 class Method:
@@ -53,6 +56,11 @@ class Method:
         self.cut: str | None = None
         #: What gives a task's inputs, as long as it lasts.
         self.source: Callable[[np.ndarray], Batch] | None = None
+
+    @classmethod
+    def cuts(cls, model: Model, options: Options) -> list[str]:
+        """Return where a network may be cut for this method, what trains most first."""
+        return [name for name in cuts(model) if options.cut in (None, name)]
 
     @classmethod
     def at_once(cls, options: Options) -> int:
@@ -137,8 +145,25 @@ class Method:
     # --- files ---
 
     def arrays(self) -> Arrays:
-        """Return the live arrays of what it keeps besides its networks: filling them restores it."""
+        """Return the live arrays of what it keeps besides its networks: `restore` takes them up."""
         return {}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave, in a method that is made alike.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+
+        Raises
+        ------
+        ValueError
+            Where they are those of another method, or hold what they never can.
+        """
+        live = self.arrays()
+        check(types_of(live), types_of(arrays))
+        for name, target in live.items():
+            target[...] = arrays[name]
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:

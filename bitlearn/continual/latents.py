@@ -1,0 +1,111 @@
+"""Where a network may be cut for latent replay, and by which codecs the values there are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitlearn.continual.codecs import (
+    ByteBits,
+    EightBit,
+    Float,
+    FloatBits,
+    LatentCodec,
+    PackedBits,
+    ScaledSign,
+    Sign,
+)
+from bitlearn.errors import by_name
+from bitlearn.nn.model import Model
+from bitlearn.nn.spec import Spec
+
+#: The codecs by name, for a cut behind a sign and for one with real values; the fewest bytes first.
+CODECS: dict[str, dict[str, type[LatentCodec]]] = {
+    "bits": {each.name: each for each in (PackedBits, ByteBits, FloatBits)},
+    "real": {each.name: each for each in (Sign, ScaledSign, EightBit, Float)},
+}
+
+
+def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
+    """Return a codec for values at a cut.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the values: bits or real.
+    name : str, optional
+        For bits ``"bits"`` (one bit a value, the default), ``"8-bit"`` or ``"float"``, all lossless. For real values
+        ``"sign"``, ``"scaled-sign"`` (the default), ``"8-bit"`` or ``"float"``.
+
+    Returns
+    -------
+    LatentCodec
+
+    Raises
+    ------
+    ValueError
+        Where the values are of another kind, or there is no such codec for them.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bits, real = bl.nn.Spec.bits((4, 4, 512)), bl.nn.Spec.real((4, 4, 512))
+    >>> [latent_codec(bits, name).nbytes for name in ("bits", "8-bit", "float")]
+    [1024, 8192, 32768]
+    >>> [latent_codec(real, name).nbytes for name in ("sign", "scaled-sign", "8-bit", "float")]
+    [1024, 1024, 8192, 32768]
+    """
+    if spec.kind not in CODECS:
+        raise ValueError(f"a cut must give bits or real values, got {spec}")
+    default = "bits" if spec.kind == "bits" else "scaled-sign"
+    return by_name("codec", default if name is None else name, CODECS[spec.kind])(spec)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where a network may be cut.
+
+    Parameters
+    ----------
+    name : str
+        The last layer of the lower network: what `Model.split` takes.
+    spec : Spec
+        Of the values there.
+    nbytes : dict of str to int
+        The bytes of an example, without its label, by the name of each codec.
+    """
+
+    name: str
+    spec: Spec
+    nbytes: dict[str, int]
+
+
+def cuts(model: Model) -> dict[str, Cut]:
+    """Return where a network may be cut for latent replay: where bits or real values flow, and layers learn above.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict of str to Cut
+        By the name of the layer, in order.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> [(cut.name, cut.nbytes["bits"]) for cut in cuts(bl.models.mlp((4,), 2, hidden=(100, 8), head="real")).values()]
+    [('sign1', 16), ('sign2', 8)]
+    >>> cuts(bl.models.birealnet18((16, 16, 3), 10, width=64, blocks=(1, 1)))["residual2"].nbytes
+    {'sign': 1024, 'scaled-sign': 1024, '8-bit': 8192, 'float': 32768}
+    """
+    layers = dict(getattr(model.root, "layers", {}))
+    learning = [name for name, layer in layers.items() if any(leaf.parameters() for _, leaf in layer.leaves())]
+    last = list(layers).index(learning[-1]) if learning else 0
+    return {
+        name: Cut(
+            name, layer.output, {each: kind(layer.output).nbytes for each, kind in CODECS[layer.output.kind].items()}
+        )
+        for name, layer in list(layers.items())[:last]
+        if layer.output.kind in CODECS
+    }
