@@ -129,25 +129,6 @@ class ContinualLearner:
 
     # --- what it is made of ---
 
-    def _networks(self, x: Any, form: Form, outputs: int) -> Networks | None:
-        if self._backbone is not None:
-            return backbones.networks(self._backbone, self.options.cut, outputs)
-        if isinstance(self._model, Model):
-            return Networks(self._model)
-        if self._model is None and not self.kind.trains and self.options.cut is None:
-            return None
-        if form[0] == "bits":
-            raise ValueError("a network that takes bits must be given as a model, got its name or none")
-        name, shape = self._model or "mlp", form[1]
-        if self.inputs.preparation is not None:
-            shape = tuple(self.inputs.codes(x[:1]).shape[1:])
-        elif name != "mlp":
-            shape = (*shape, 1) if len(shape) == 2 else shape
-            size = models.image_size(name, shape)
-            shape = shape if size is None else (size, size, shape[-1])
-        settings = {"head": "real", "precision": self._precision, "seed": self.options.seed}
-        return Networks(models.build(name, shape, outputs, **settings))
-
     def begun(self, networks: Networks | None) -> Method:
         """Take up a network, or none where the method has none; what was to become one is let go."""
         method = build(self.name, networks, self.options)
@@ -156,6 +137,16 @@ class ContinualLearner:
         self.steps.loss, self.steps.transforms = method.loss, method.transforms
         self.method, self._model, self._backbone = method, None, None
         return method
+
+    def _networks(self, x: Any, form: Form, outputs: int) -> Networks | None:
+        if self._backbone is not None:
+            return backbones.networks(self._backbone, self.options.cut, outputs)
+        if isinstance(self._model, Model):
+            return Networks(self._model)
+        if self._model is None and not self.kind.trains and self.options.cut is None:
+            return None
+        settings = {"head": "real", "precision": self._precision, "seed": self.options.seed}
+        return Networks(backbones.named(self._model or "mlp", self.inputs, x, form, outputs, **settings))
 
     def _start(self, x: Any, form: Form, outputs: int) -> Method:
         """Return the method, now that an example is there, and bring examples to what its network takes."""

@@ -20,6 +20,8 @@ from bitlearn.training.step import Trainer
 _BATCHES = (50, 25, 13, 7, 4)
 #: Bytes that Python needs for a recorded call, measured: its arrays' descriptions, and the call as C takes it.
 _RECORDED_CALL = 1800
+#: Bytes of all other objects that a learner has, measured.
+_OBJECTS = 2**15
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def rows(
         ("the trained layers as they predict", upper),
         ("predicting", upper_work),
         ("records of what runs", records),
+        ("other objects", _OBJECTS),
     )
     return tuple((name, count) for name, count in found if count)
 
