@@ -44,7 +44,7 @@ def default_cut(model: Model, wanted: str | None, latents: str | None = None) ->
     if wanted is not None:
         if wanted not in found:
             raise ValueError(
-                f"cut must be a layer behind which bits or real values are learned from, one of "
+                f"cut must be a layer that gives packed bits or real values to others that learn, one of "
                 f"{', '.join(found) or 'none'}, got {wanted!r}"
             )
         return wanted
