@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from bitlearn.ops.dispatch import lookup
 from bitlearn.rng import Key
 
+#: So many are drawn sooner by plain integers than by arrays.
+_VERY_FEW = 16
 #: Up to so many values a table of them all finds repetitions sooner than sorting does.
 _FEW = 2**16
 
@@ -70,6 +74,13 @@ def distinct(count: int, limit: int, key: Key) -> np.ndarray:
 def _first(count: int, limit: int, key: Key) -> np.ndarray:
     """Return the first different values of a stream of integers below a limit, at most half of all."""
     stream, drawn, found = key.as_words(), np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    if count <= _VERY_FEW:
+        values: dict[int, None] = {}
+        for start in itertools.count(0, _VERY_FEW):
+            if len(values) >= count:
+                break
+            values |= dict.fromkeys(word * limit >> 32 for word in words(stream, start, _VERY_FEW).tolist())
+        return np.array(list(values)[:count], dtype=np.int64)
     while len(found) < count:
         # Of half of all, 1.39 times as many have to be drawn on average.
         missing = count - len(found)
