@@ -81,6 +81,7 @@ def test_invariants_hold_after_each_addition(stream, capacity, seed):
         everything += labels
         for label in labels:
             rules.add(label)
+        memory._check()
         size, seen = len(memory), np.bincount(everything, minlength=CLASSES).tolist()
         assert size == min(capacity, len(everything))
         counts = np.bincount(memory.labels[:size], minlength=CLASSES)
@@ -117,6 +118,7 @@ def test_one_at_a_time_or_all_at_once_is_the_same_memory(seed, monkeypatch):
     for some in np.split(labels, np.sort(rng.integers(0, len(labels) + 1, 4))):
         memories[2].add(numbered(first, some), some)
         first += len(some)
+    memories[0]._check()
     for other in memories[1:]:
         for name, array in memories[0].arrays().items():
             assert np.array_equal(array, other.arrays()[name]), name
