@@ -199,12 +199,6 @@ class ReplayBuffer:
             f"ReplayBuffer({len(self)} of {self.capacity} examples of {self.kind} {self.shape}, {self.classes} classes)"
         )
 
-    def grow(self, classes: int) -> None:
-        """Take more classes, of which nothing was seen yet."""
-        seen = np.full(classes, 0, dtype=np.int64)
-        seen[: len(self.seen)] = self.seen
-        self.seen, self.labels = seen, self.labels.astype(np.min_scalar_type(classes - 1))
-
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the live arrays, all that a checkpoint has to hold; `grow` and `restore` may put others there."""
         books = self._books
