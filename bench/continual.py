@@ -77,18 +77,19 @@ def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dic
     for count in SIZES:
         kept = ReplayBuffer.size(count, spec.shape, _CLASSES, "bits")
 
-        def fitting(shape: tuple[int, ...], dtype: str, kept: int = kept) -> int:
-            """Return how many examples fit the same bytes."""
-            return max(n for n in range(1, count + 1) if ReplayBuffer.size(n, shape, _CLASSES, dtype) <= kept)
-
         yield f"{count} latents of 1 bit", "latent-replay", {"cut": protocol.cut, "replay_size": count}
-        eight = fitting(spec.shape, "int8")
+        eight = _fitting(kept, spec.shape, "int8")
         yield (
             f"latents of 8 bits in the bytes of {count}",
             "latent-replay",
             {"cut": protocol.cut, "replay_size": eight, "latents": "8-bit"},
         )
-        yield f"pixels in the bytes of {count}", "replay", {"replay_size": fitting(pixels, "uint8")}
+        yield f"pixels in the bytes of {count}", "replay", {"replay_size": _fitting(kept, pixels, "int8")}
+
+
+def _fitting(kept: int, shape: tuple[int, ...], dtype: str) -> int:
+    """Return how many examples of a type fit so many bytes."""
+    return max(n for n in range(1, kept) if ReplayBuffer.size(n, shape, _CLASSES, dtype) <= kept)
 
 
 def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
@@ -124,7 +125,7 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
             array[...] = learned[name]
         options = Options(epochs=protocol.epochs, batch_size=_BATCH, replay_share=_SHARE, seed=seed, **given)
         found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True)
-        entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
+        entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
         entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
         entries.append(entry)
         print(protocol.name, way, seed, round(entry["average_accuracy"], 4), file=sys.stderr, flush=True)

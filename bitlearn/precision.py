@@ -6,7 +6,7 @@ A layer or an optimiser asks its policy and has no branch of its own for a metho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -184,6 +184,22 @@ class Precision:
         if bits is None:
             raise ValueError(f"gradients must be float32 under precision {self.name!r}, got integer codes")
         return bits
+
+    def with_whole_gradients(self) -> Precision:
+        """Return the policy whose forward pass is the same, and whose gradients are those of weights in full.
+
+        All are as wide as what flows between layers, and nothing is rounded at random: for looking at gradients.
+
+        Examples
+        --------
+        >>> policy("int4").with_whole_gradients().weight_gradient
+        Quantization(bits=8, scale='tensor', rounding='nearest')
+        """
+        if self.gradient_bits is None:
+            return self
+        wide = Quantization(self.gradient_bits)
+        name = f"{self.name}, whole gradients"
+        return replace(self, name=name, input_gradient=wide, weight_gradient=wide, sign_weight_gradient=False)
 
     def setting(self) -> str | dict[str, Any]:
         """Return what a file says of the policy: its name, or all of one that is not built in."""

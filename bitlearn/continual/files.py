@@ -63,12 +63,13 @@ def parts(learner: Any) -> Parts:
         arrays |= under("sums.", inner)
     else:
         trained = method.networks
-        if trained.lower is not None:
+        arrays |= under("method.", method.arrays())
+        if trained is not None and trained.lower is not None:
             inner, networks["lower"] = serialization.frozen_parts(trained.lower)
             arrays |= under("lower.", inner)
-        inner, networks["model"] = serialization.model_parts(trained.model)
-        arrays |= under("model.", inner) | under("method.", method.arrays())
-        arrays |= under("state.", learner.steps.trainer(trained.model).state)
+        if trained is not None:
+            inner, networks["model"] = serialization.model_parts(trained.model)
+            arrays |= under("model.", inner) | under("state.", learner.steps.trainer(trained.model).state)
     config = {
         "method": learner.name,
         "options": options,
@@ -128,10 +129,12 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         raise ValueError("labels must be different and of one type, got others")
     options = Options(**config["options"])
     optimizer = by_name("optimizer", config["optimizer"]["name"], OPTIMIZERS)(**config["optimizer"]["settings"])
+    model, sums = config["networks"]["model"] is not None, config["sums"] is not None
     if (
         not kind.lasts
-        or (config["sums"] is None) != (config["networks"]["model"] is not None)
-        or (config["sums"] is not None and not issubclass(kind, Summing))
+        or (kind.trains and not model)
+        or (config["networks"]["lower"] is not None and not model)
+        or (sums and (model or not issubclass(kind, Summing)))
     ):
         raise ValueError(f"it must hold what {config['method']} keeps, got something else")
     if counts["epochs"] >= options.epochs:
@@ -171,7 +174,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
             lower = makers["lower"](within("lower.", arrays)) if "lower" in makers else None
             networks = Networks(makers["model"](within("model.", arrays)), lower)
         method: Any = learner.begun(networks)
-        if networks is not None and networks.outputs < len(labels):
+        if networks is not None and kind.trains and networks.outputs < len(labels):
             raise ValueError(f"it must hold an output for each of {len(labels)} labels, got {networks.outputs}")
         live = {} if networks is None else learner.steps.trainer(networks.model).state
         state = within("state.", arrays)
@@ -182,6 +185,8 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
             method.learner = makers["sums"](within("sums.", arrays))
         else:
             method.restore(within("method.", arrays))
+        if method.outputs < len(labels):
+            method.grow(len(labels))
         return learner
 
     return wanted | rest, make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bitlearn.optim.schedules import Schedule, named
@@ -38,6 +39,15 @@ class Options:
         where they are bits, and as signs with a scale a channel behind a layer that gives real values.
     consolidate : bool
         Whether latent replay keeps a CWR* head.
+    regularization : float, optional
+        How strongly ``ewc`` and ``ar1`` draw parameters back to where earlier tasks left them: what importances are
+        multiplied by. By default 1000 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.
+    regularization_decay : float
+        What ``ewc`` keeps of earlier tasks' importances with each task, in [0, 1]: the gamma of arXiv 1805.06370. 1
+        adds them up.
+    der_alpha, der_beta : float
+        What the distance to stored scores, and the cross-entropy of replayed examples, count in ``der``. With a
+        `der_beta` of 0 it is DER, else DER++.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
@@ -71,6 +81,10 @@ class Options:
     latents: str | None = None
     consolidate: bool = False
     memory_budget: int | str | None = None
+    regularization: float | None = None
+    regularization_decay: float = 1.0
+    der_alpha: float = 0.5
+    der_beta: float = 0.5
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):
@@ -81,3 +95,12 @@ class Options:
         named(self.schedule)
         if not 0 < self.replay_share < 1:
             raise ValueError(f"replay_share must be above 0 and below 1, got {self.replay_share}")
+        for name, number in (
+            ("regularization", self.regularization or 0.0),
+            ("der_alpha", self.der_alpha),
+            ("der_beta", self.der_beta),
+        ):
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{name} must be a finite number of at least 0, got {number}")
+        if not 0 <= self.regularization_decay <= 1:
+            raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")

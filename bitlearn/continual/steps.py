@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
 from bitlearn.training.hooks import Hook
-from bitlearn.training.loop import epoch_steps, steps_in_epoch
-from bitlearn.training.step import Trainer
+from bitlearn.training.loop import MadeBatch, epoch_steps, steps_in_epoch
+from bitlearn.training.step import NOTHING_ELSE, Trainer
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class TaskTraining:
     batch_size : int
         How many of them a step takes.
     batch : callable
-        From indices of examples, and a key of this step, to the step's inputs and labels.
+        From indices of examples, and a key of this step, to the step's inputs and labels, and what else its loss is
+        given where that is something.
     """
 
     network: Model
     count: int
     batch_size: int
-    batch: Callable[[np.ndarray, Key], tuple[Batch, np.ndarray]]
+    batch: Callable[[np.ndarray, Key], MadeBatch]
 
 
 class Steps:
@@ -102,11 +103,11 @@ class Steps:
     def _count(self, network: Model, examples: int) -> None:
         self.operations += examples * sum(sum(layer.operations()) for _, layer in network.root.leaves())
 
-    def once(self, network: Model, x: Batch, y: np.ndarray) -> float:
+    def once(self, network: Model, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray] = NOTHING_ELSE) -> float:
         """Make a step on a batch of a stream, at the rate that tasks begin with, and return its loss."""
         trainer = self.trainer(network)
         self.hooks.on_batch(trainer, x, y)
-        loss = trainer.step(x, y, self._rate(network))
+        loss = trainer.step(x, y, self._rate(network), given)
         self.made = trainer.steps
         self._count(network, len(y))
         self.hooks.on_step(self.made, self.made, loss)
@@ -134,11 +135,11 @@ class Steps:
         steps, start = in_epoch * options.epochs, self._rate(training.network)
         schedule = named(options.schedule)
 
-        def batch(index_of: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
+        def batch(index_of: np.ndarray, step: int) -> MadeBatch:
             # Streams of tasks next to each other: a task's steps are not known before it begins.
-            x, y = training.batch(index_of, Key(options.seed, step, streams.REPLAYED + index))
-            self._count(training.network, len(y))
-            return x, y
+            made = training.batch(index_of, Key(options.seed, step, streams.REPLAYED + index))
+            self._count(training.network, len(made[1]))
+            return made
 
         def rate(step: int) -> float:
             return start * schedule(step / max(steps, 1))

@@ -11,6 +11,7 @@ from bitlearn.nn.step import Step
 from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import run
 from bitlearn.program import Array, Program
+from bitlearn.safetensors import Types
 
 
 class Loss(ABC):
@@ -19,8 +20,18 @@ class Loss(ABC):
     A subclass records how the gradient comes from the scores, and says afterwards what the loss was.
     """
 
+    def inputs(self, classes: int) -> Types:
+        """Return what each step is given of an example besides its label, by name: shape and dtype; nothing by default.
+
+        Parameters
+        ----------
+        classes : int
+            How many scores an example has.
+        """
+        return {}
+
     @abstractmethod
-    def record(self, step: Step, scores: Value, labels: Array) -> tuple[Array, Array]:
+    def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
         """Record the gradient of the mean loss.
 
         Parameters
@@ -29,6 +40,8 @@ class Loss(ABC):
         scores : Value
             float32, shape (batch, classes).
         labels : Array of int64, shape (batch,)
+        **given : Array, shape (batch, ...)
+            What `inputs` names.
 
         Returns
         -------
@@ -45,7 +58,7 @@ class Loss(ABC):
 class SoftmaxCrossEntropy(Loss):
     """``mean(log(sum(exp(scores))) - scores[label])``, in nats; its gradient is ``(softmax - onehot) / batch``."""
 
-    def record(self, step: Step, scores: Value, labels: Array) -> tuple[Array, Array]:
+    def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
         """Record the gradient, by an exponential that is the same on every processor."""
         shape = scores.array.shape
         powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)

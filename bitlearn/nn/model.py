@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -153,6 +154,33 @@ class Model:
         upper = {each: layers[each] for each in names[at:]}
         output = layers[name].output
         return Model._part(lower, self.root.spec, self), Model._part(upper, output, self)
+
+    def under(self, precision: Precision) -> Model:
+        """Return the same network under another policy: it shares all arrays, and memory for its steps.
+
+        Parameters
+        ----------
+        precision : Precision
+            With latent weights of the same type.
+
+        Returns
+        -------
+        Model
+            As long as this one does not grow.
+
+        Raises
+        ------
+        ValueError
+            Where latent weights would be of another type.
+        """
+        if precision.latent != self.precision.latent:
+            raise ValueError(f"precision must have latent weights of {self.precision.latent}, got {precision.latent}")
+        shared = {id(array): array for _, leaf in self.items() for _, array in leaf.state()}
+        other = Model.__new__(Model)
+        other.root = copy.deepcopy(self.root, cast(Any, shared))
+        other.precision, other.arena = precision, self.arena
+        other.root.bind(self.root.spec, precision, self.root.index)
+        return other
 
     def grow(self, outputs: int) -> None:
         """Give a real head more outputs, in place. Their weights are 0, as those of a new head; the others stay.

@@ -1,5 +1,6 @@
 """Training: one recorded step, one loop over epochs, and checkpoints."""
 
+from bitlearn.training.gradients import Gradients as Gradients
 from bitlearn.training.hooks import Hook as Hook
 from bitlearn.training.loop import Result as Result
 from bitlearn.training.loop import accuracy as accuracy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -30,6 +30,8 @@ from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.options import Options
 from bitlearn.training.step import Trainer
 
+#: A batch's input and labels, and what else its loss is given.
+MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
 #: Images are shifted by up to this share of their height.
 _SHIFT = 0.125
 
@@ -120,7 +122,7 @@ def steps_in_epoch(count: int, batch_size: int) -> int:
 def epoch_steps(
     trainer: Trainer,
     order: Iterable[np.ndarray],
-    batch: Callable[[np.ndarray, int], tuple[Batch, np.ndarray]],
+    batch: Callable[[np.ndarray, int], MadeBatch],
     rate: Callable[[int], float],
     hooks: Hook,
     *,
@@ -136,7 +138,8 @@ def epoch_steps(
     order : iterable of ndarray of int
         The examples of each batch.
     batch : callable
-        ``batch(index, step)`` gives a batch's input and labels.
+        ``batch(index, step)`` gives a batch's input and labels, and what else its loss is given where that is
+        something.
     rate : callable
         The learning rate of a step, counted from 0.
     hooks : Hook
@@ -153,11 +156,11 @@ def epoch_steps(
     for index in order:
         if last is not None and step >= last:
             return
-        x, y = batch(index, step)
+        x, y, *given = batch(index, step)
         hooks.on_batch(trainer, x, y)
         before = time.perf_counter()
         try:
-            loss = trainer.step(x, y, rate(step))
+            loss = trainer.step(x, y, rate(step), *given)
         except NonFiniteError as error:
             raise error.located(f"at step {step + 1}") from None
         seconds = time.perf_counter() - before

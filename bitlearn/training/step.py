@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,74 @@ from bitlearn.threads import get_num_threads, uninterrupted
 
 #: Programs that are kept, one a batch size.
 _MOST_PROGRAMS = 4
+#: What most losses are given besides labels.
+NOTHING_ELSE: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """A forward pass, a loss and a backward pass that are recorded: what is written before a run and read after it.
+
+    Parameters
+    ----------
+    x, labels : Array
+    given : dict of str to Array
+        What else the loss is given.
+    terms : Array
+        What the loss is read from.
+    """
+
+    x: Array
+    labels: Array
+    given: dict[str, Array]
+    terms: Array
+
+    def write(self, program: Program, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray]) -> None:
+        """Write a batch that `checked` has seen into a program."""
+        program[self.x][...] = x
+        program[self.labels][...] = y
+        for name, array in self.given.items():
+            program[array][...] = given[name]
+
+
+def record_passes(model: Model, loss: Loss, step: Step) -> Passes:
+    """Record the passes of a network for as many examples as a step takes; gradients go where the step has them go."""
+    root, spec, precision, batch = model.root, model.root.spec, model.precision, step.batch
+    x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
+    types = loss.inputs(model.output_shape[-1])
+    given = {name: step.input(name, (batch, *shape), dtype) for name, (shape, dtype) in types.items()}
+    if spec.kind == "real":  # bits and codes are always finite
+        with step.at(model.names[0]):
+            finite = step.finite()
+            step.run("all_finite", x.rows(), finite, check=finite, what="the input")
+    scores, cache = root.forward(step, Value(step, spec, x))
+    if scores.spec.kind != "real" or len(scores.spec.shape) != 1:
+        raise ValueError(f"a network must end in a row of real values to be trained, got {scores.spec}")
+    step.phase = "loss"
+    grad, terms = loss.record(step, scores, labels, **given)
+    step.phase = "backward"
+    bits = precision.gradient_bits
+    root.backward(
+        step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
+    )
+    return Passes(x, labels, given, terms)
+
+
+def checked(
+    model: Model, loss: Loss, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+    """Return the array of a batch and what its loss is given, or raise ValueError where they do not fit."""
+    values = check_batch(x, model.root.spec)
+    if y.shape != (len(values),) or y.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers of shape ({len(values)},), got {y.dtype} {y.shape}")
+    classes = model.output_shape[-1]
+    check_labels(y, classes)
+    if given or type(loss).inputs is not Loss.inputs:
+        wanted = {name: ((len(values), *shape), dtype) for name, (shape, dtype) in loss.inputs(classes).items()}
+        found = {name: (array.shape, array.dtype) for name, array in given.items()}
+        if wanted != found:
+            raise ValueError(f"the loss must be given {wanted or 'nothing but labels'}, got {found or 'nothing else'}")
+    return values, given
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +100,7 @@ class Recorded:
     """A recorded step: the program, and the arrays that are written before a run and read after it."""
 
     program: Program
-    x: Array
-    labels: Array
-    terms: Array
+    passes: Passes
     updates: Updates
     keys: list[tuple[Array, int]]
 
@@ -131,11 +199,9 @@ class Trainer:
 
     def _record(self, batch: int, early: bool) -> Recorded:
         """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
-        model, root = self.model, self.model.root
-        spec, precision = root.spec, model.precision
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
-        step = Step(batch, on_gradient=on_gradient, early=early, guarded=precision.integer)
+        step = Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
         updates = Updates(step)
 
         def update(name: str, gradient: ParameterGradient) -> None:
@@ -143,30 +209,16 @@ class Trainer:
             self.optimizer.record(updates, name, gradient, self.parameters[name], self.state)
             step.phase = before
 
-        x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
-        if spec.kind == "real":  # bits and codes are always finite
-            with step.at(model.names[0]):
-                finite = step.finite()
-                step.run("all_finite", x.rows(), finite, check=finite, what="the input")
-        scores, cache = root.forward(step, Value(step, spec, x))
-        if scores.spec.kind != "real" or len(scores.spec.shape) != 1:
-            raise ValueError(f"a network must end in a row of real values to be trained, got {scores.spec}")
-        step.phase = "loss"
-        grad, terms = self.loss.record(step, scores, labels)
-        step.phase = "backward"
-        bits = precision.gradient_bits
-        root.backward(
-            step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
-        )
+        passes = record_passes(self.model, self.loss, step)
         step.phase = "update"
-        checked = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
+        fit = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
         step.finish()
-        for name, gradient in checked:
+        for name, gradient in fit:
             with step.at(name.rpartition(".")[0]):
                 update(name, gradient)
         updates.count(self.state[STEP], self._steps)
         step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
-        return Recorded(Program(step, model.arena), x, labels, terms, updates, step.keys)
+        return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
         """Record the checks and transforms of a gradient that is kept; return what the update takes."""
@@ -200,7 +252,9 @@ class Trainer:
             self._programs[key] = found
         return found
 
-    def step(self, x: Batch, y: np.ndarray, learning_rate: float) -> float:
+    def step(
+        self, x: Batch, y: np.ndarray, learning_rate: float, given: Mapping[str, np.ndarray] = NOTHING_ELSE
+    ) -> float:
         """Make one step on a batch and return its loss.
 
         Parameters
@@ -209,6 +263,8 @@ class Trainer:
             Codes, or the packed bits at which a network was cut.
         y : ndarray of int, shape (batch,)
         learning_rate : float
+        given : mapping of str to ndarray, shape (batch, ...)
+            What the loss is given besides, as its `inputs <bitlearn.nn.Loss.inputs>` says.
 
         Returns
         -------
@@ -226,16 +282,12 @@ class Trainer:
         RuntimeError
             Where another thread is making a step, with this trainer or with one of a network that shares layers.
         """
-        values = check_batch(x, self.model.root.spec)
-        if y.shape != (len(values),) or y.dtype.kind not in "iu":
-            raise ValueError(f"labels must be integers of shape ({len(values)},), got {y.dtype} {y.shape}")
-        check_labels(y, self.model.output_shape[-1])
+        values, given = checked(self.model, self.loss, x, y, given)
         recorded = self.recorded(len(values))
         program = recorded.program
 
         def make() -> float:
-            program[recorded.x][...] = values
-            program[recorded.labels][...] = y
+            recorded.passes.write(program, values, y, given)
             for key, stream in recorded.keys:
                 key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)
             recorded.updates.write(int(self.state[STEP]) + 1, learning_rate)
@@ -245,7 +297,7 @@ class Trainer:
                 if error.where:
                     raise
                 raise error.located(f"in layer {self._first_not_finite()!r}") from None
-            return self.loss.value(program, recorded.terms)
+            return self.loss.value(program, recorded.passes.terms)
 
         return program.exclusively(make)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bitlearn.continual.methods.analytic import Analytic
+from bitlearn.continual.methods.ar1 import Ar1
 from bitlearn.continual.methods.cwr import Cwr
+from bitlearn.continual.methods.der import Der
+from bitlearn.continual.methods.ewc import Ewc
 from bitlearn.continual.methods.joint import Joint
 from bitlearn.continual.methods.latent_replay import LatentReplay
 from bitlearn.continual.methods.lda import Lda
@@ -13,6 +16,8 @@ from bitlearn.continual.methods.method import Method
 from bitlearn.continual.methods.naive import Naive
 from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
+from bitlearn.continual.methods.replay import Replay
+from bitlearn.continual.methods.slda import Slda
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -22,9 +27,14 @@ METHODS: dict[str, type[Method]] = {
     "joint": Joint,
     "cwr": Cwr,
     "latent-replay": LatentReplay,
+    "replay": Replay,
+    "der": Der,
+    "ewc": Ewc,
+    "ar1": Ar1,
     "analytic": Analytic,
     "nearest-mean": NearestMean,
     "lda": Lda,
+    "slda": Slda,
     "prototypes": Prototypes,
 }
 #: Names of the contract that a later version brings.

@@ -7,11 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bitlearn.continual.incremental import IncrementalLearner
-from bitlearn.continual.methods.method import Method
+from bitlearn.continual.methods.featured import Featured
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.steps import Steps, TaskTraining
-from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch, Frozen
 
 
@@ -35,28 +33,16 @@ class Outputs:
         return found
 
 
-class Summing(Method):
-    """Add each task's examples to a learner's sums; what differs is the learner.
+class Summing(Featured):
+    """Add each task's examples to a learner's sums; what differs is the learner."""
 
-    Without ``Options.cut`` the sums are of the input's codes, and there need be no network. With one the network
-    learns the first task, is frozen, and the sums are of the bits of the layer that is named. Where a lower part is
-    frozen from the start, they are of its bits.
-    """
-
-    trains = False
     #: The class of the learner, and whether its features are drawn from a seed.
     makes: ClassVar[type[IncrementalLearner]]
     draws: ClassVar[bool] = False
 
     def __init__(self, networks: Networks | None, options: Options, **limits: Any):
-        self.networks: Any = networks
+        super().__init__(networks, options, **limits)
         self.learner: IncrementalLearner | None = None
-        self.options, self._limits = options, {name: value for name, value in limits.items() if value is not None}
-        self._outputs = limits.get("classes") or 0
-        self.cut = options.cut
-        whole = None if networks is None or networks.lower is not None else networks.model
-        if whole is not None and self.cut is not None and whole.split(self.cut)[0].root.output.kind != "bits":
-            raise ValueError(f"cut must be a layer that gives packed bits, got {self.cut!r}")
         self._fresh(None)  # what cannot be made is refused before a task is learned
 
     def _fresh(self, backbone: Frozen | None) -> IncrementalLearner:
@@ -65,11 +51,6 @@ class Summing(Method):
         if self.draws:
             drawn = {"memory_budget": self.options.memory_budget, "seed": self.options.seed}
         return self.makes(**drawn, **self._limits, backbone=backbone)
-
-    @property
-    def outputs(self) -> int:
-        """How many labels there may be."""
-        return self._outputs
 
     @property
     def replay_bytes(self) -> int:
@@ -81,29 +62,8 @@ class Summing(Method):
         """The learner, with scores of all outputs."""
         return None if self.learner is None else Outputs(self.learner, self.outputs)
 
-    def begin(self, index: int, train: Examples) -> None:
-        """Do nothing."""
-
-    def training(self, index: int, train: Examples) -> TaskTraining | None:
-        """Train the network on the first task where its bits are summed."""
-        waits = self.networks is not None and self.networks.lower is None and self.cut is not None
-        return self.plain_training(train) if waits and index == 0 else None
-
-    def finish(self, index: int, train: Examples) -> None:
-        """Add the task's examples."""
-        self._add(train.codes(), train.y)
-
-    def _add(self, codes: Batch, y: np.ndarray) -> None:
+    def add(self, codes: Batch, y: np.ndarray) -> None:
+        """Add examples to the sums."""
         if self.learner is None:
-            if self.networks is not None:
-                self.networks.freeze(self.cut)
             self.learner = self._fresh(None if self.networks is None else self.networks.lower)
         self.learner.partial_fit(codes, y)
-
-    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Add the batch."""
-        self._add(codes, y)
-
-    def grow(self, outputs: int) -> None:
-        """Take more outputs: its sums grow with the labels that come."""
-        self._outputs = outputs

@@ -1,0 +1,116 @@
+"""AR1*: a CWR* head, and synaptic intelligence for the layers before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.cwr import CwrHead
+from bitlearn.continual.methods.regularized import Regularized
+from bitlearn.continual.networks import Networks, real_head
+from bitlearn.continual.options import Options
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
+from bitlearn.serialization import under
+
+#: What importances are multiplied by where the options do not say, the largest importance, and what keeps the quotient
+#: finite where a weight has not moved: those of the authors' code.
+STRENGTH, LARGEST, EPSILON = 1e6, 1e-3, 1e-7
+
+
+class Ar1(Regularized):
+    """Train the whole network on each task, its weights but those of the head being drawn back.
+
+    Notes
+    -----
+    AR1* of arXiv 1907.03799 and 1912.01100, after arXiv 1806.08568. The head is that of ``cwr``. The other weights,
+    batch norms apart, have an importance of synaptic intelligence (arXiv 1703.04200)::
+
+        in each step    path -= g * (change of w)                   g: the gradient of the loss without the penalty
+        after a task    sum  += path / ((w - anchor)**2 + 1e-7)     anchor: where the task began
+                        strength = regularization * min(max(sum, 0), 0.001)
+                        anchor = w, path = 0
+
+    The limit of 0.001, the 1e-7 and the default of ``regularization`` are those of the authors' code. There a negative
+    sum pushes a weight away from its anchor, and ``g`` has the penalty in it; here neither. Of a stream each batch is a
+    task.
+
+    Of a binary layer these are the latent weights: the loss sees their signs alone, and how it changes along the path
+    of a latent weight is what the straight-through estimator tells. Under a policy that keeps the signs of gradients,
+    ``g`` is this sign (over the root of the fan-in for a rule that counts it so).
+    """
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        self._head_name = f"{networks.model.names[-1]}.weight"
+        super().__init__(networks, options, **limits)
+        self.head = CwrHead(real_head(networks.model, "ar1").weight)
+        shapes = {name: array.shape for name, array in self.anchors.items()}
+        self.paths: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.sums: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        #: What the last step began with, and its gradient: its part of the path is known when the weights have moved.
+        self._last: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.transforms = (self._note, *self.transforms)
+
+    def regularized(self) -> Arrays:
+        """Return the weights of all layers but the head."""
+        found = self.networks.model.parameters()
+        return {name: array for name, array in found.items() if name.endswith(".weight") and name != self._head_name}
+
+    def _note(self, name: str, gradient: np.ndarray, weight: np.ndarray) -> None:
+        """Take in the step before, and remember how this one begins; a step that fails moves nothing."""
+        if name in self.paths:
+            self._take_in(name, weight)
+            self._last[name] = weight.copy(), gradient.copy()
+
+    def _take_in(self, name: str, weight: np.ndarray) -> None:
+        if name in self._last:
+            before, gradient = self._last.pop(name)
+            self.paths[name] -= gradient * (weight.astype(np.float32) - before)
+
+    def _take_in_all(self) -> None:
+        for name, weight in self.regularized().items():
+            self._take_in(name, weight)
+
+    def _counts(self, y: np.ndarray) -> np.ndarray:
+        return np.bincount(y, minlength=self.networks.outputs)
+
+    def begin(self, index: int, train: Examples) -> None:
+        """Take up the rows of the task's classes."""
+        self.head.begin(self._counts(train.y))
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Consolidate the head, and turn paths into importances."""
+        super().finish(index, train)
+        self._consolidate(train.y)
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Take up the rows of a batch's classes, train, and consolidate."""
+        self.head.begin(self._counts(y))
+        super().learn(steps, codes, y, number)
+        self._consolidate(y)
+
+    def _consolidate(self, y: np.ndarray) -> None:
+        self.head.consolidate(self._counts(y))
+        self._take_in_all()
+        options = self.options
+        factor = np.float32(STRENGTH if options.regularization is None else options.regularization)
+        for name, weight in self.regularized().items():
+            moved = weight.astype(np.float32) - self.anchors[name]
+            self.sums[name] += self.paths[name] / (moved * moved + np.float32(EPSILON))
+            self.strengths[name][...] = factor * np.clip(self.sums[name], 0, np.float32(LARGEST))
+            self.paths[name][...] = 0
+        self.anchor()
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs, of which nothing is known yet."""
+        super().grow(outputs)
+        self.head.grow(real_head(self.networks.model, "ar1").weight)
+
+    def arrays(self) -> Arrays:
+        """Return anchors, strengths, paths, their sums, and what the head keeps."""
+        self._take_in_all()
+        kept = under("path.", self.paths) | under("sum.", self.sums)
+        return super().arrays() | kept | under("head.", self.head.arrays())

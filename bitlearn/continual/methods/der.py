@@ -1,0 +1,135 @@
+"""Dark experience replay: examples are stored with the scores that the network gave them, which it is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.methods.latent_replay import default_cut
+from bitlearn.continual.methods.rehearsal import Rehearsal, joined
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.records import Records
+from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.losses import SoftmaxCrossEntropy
+from bitlearn.nn.step import Step
+from bitlearn.nn.value import Value
+from bitlearn.program import Array, Program
+from bitlearn.rng import Key
+from bitlearn.safetensors import Types
+from bitlearn.training.loop import MadeBatch
+
+
+class TargetLoss(SoftmaxCrossEntropy):
+    """Cross-entropy and the distance of scores to targets, each example with a weight for either.
+
+    Notes
+    -----
+    ``sum_i u_i (log(sum_k exp(s_ik)) - s_i,label) + sum_i v_i mean_k (s_ik - t_ik)**2``, where the mean is over the
+    targets that are not NaN; an example without any has a distance of 0.
+    """
+
+    def inputs(self, classes: int) -> Types:
+        """Return that an example has ``label_weight`` u, ``target_weight`` v and ``targets`` t."""
+        real = np.dtype(np.float32)
+        return {"label_weight": ((), real), "target_weight": ((), real), "targets": ((classes,), real)}
+
+    def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
+        """Record the gradient of the cross-entropy, then that of both."""
+        shape = scores.array.shape
+        powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)
+        terms, finite = step.output("loss", (4, step.batch), np.float64), step.finite()
+        arrays = labels, scores.array, powers, terms[:2], grad, finite
+        step.run("softmax_gradient", *arrays, check=finite, what="the scores")
+        weights = given["label_weight"], given["target_weight"], given["targets"]
+        step.run(_join, scores.array, *weights, grad, terms[2:])
+        return grad, terms
+
+    def value(self, program: Program, terms: Array) -> float:
+        """Return the loss."""
+        found = program[terms]
+        return float(np.add.reduce(found[2] * (np.log(found[0]) - found[1]) + found[3]))
+
+
+def _join(
+    scores: np.ndarray,
+    label_weight: np.ndarray,
+    weight: np.ndarray,
+    targets: np.ndarray,
+    grad: np.ndarray,
+    terms: np.ndarray,
+) -> None:
+    """Change the gradient of a mean cross-entropy to that of the whole loss; write label weights and distances."""
+    known = ~np.isnan(targets)
+    away = np.where(known, scores.astype(np.float64) - targets, 0.0)
+    part = weight / np.maximum(known.sum(axis=1), 1)
+    grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + 2 * part[:, None] * away
+    terms[0] = label_weight
+    terms[1] = 0
+    for column in (away * away).T:  # one after the other, on every processor
+        terms[1] += part * column
+
+
+class Der(Rehearsal):
+    """Train on new examples, and on stored ones with their labels and with the scores that they had.
+
+    Notes
+    -----
+    DER++ of arXiv 2004.07211, DER with a `der_beta` of 0. With n new and m replayed examples in a step, s the scores
+    and t the stored ones, the loss is::
+
+        sum over new of CE(s, y) / n  +  sum over replayed of (beta * CE(s, y) + alpha * mean((s - t)**2)) / m
+
+    One draw serves both terms, where the paper takes two, and new and replayed examples share the statistics of a batch
+    norm. Stored scores are those of the inference form when the example enters the memory: when its task is over, or
+    of a stream when its batch was learned. The paper stores those of the training step in which the example was met.
+
+    Outputs that did not exist when an example was stored have no target: they are left out of its mean, and the stored
+    score is NaN.
+
+    Raw examples are stored, and the whole network is trained. Where `Options.cut` names a layer, or a lower part is
+    frozen from the start, it is latent replay: bits are stored beside the scores.
+    """
+
+    name, consolidates = "der", False
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        self.loss = TargetLoss()
+
+    def chosen_cut(self) -> str | None:
+        """Return the layer that is asked for."""
+        wanted = self.options.cut if self.networks.lower is None else None
+        return None if wanted is None else default_cut(self.networks.model, wanted)
+
+    def empty_memory(self) -> ReplayBuffer:
+        """Return a memory of examples with their scores, as bytes."""
+        self.records = Records(self.stored_spec(), self.networks.outputs)
+        return self.memory_of(self.records.nbytes, "uint8")
+
+    def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
+        """Offer examples to the memory, with the scores of the network as it is now."""
+        network = self.networks.model.freeze()
+        super().store((self.records.pack(x, network.scores(x)), y) for x, y in examples)
+
+    def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:
+        """Return new and replayed examples, and weights and targets."""
+        rows, labels = self.memory.sample(replayed, key)
+        old, targets = self.records.unpack(np.asarray(rows))
+        new, count, options = len(y), len(labels), self.options
+        none = np.full((new, self.records.outputs), np.nan, dtype=np.float32)
+        given = {"targets": np.concatenate([none, targets])}
+        for name, weights in (("label_weight", (1.0, options.der_beta)), ("target_weight", (0.0, options.der_alpha))):
+            parts = weights[0] / new, weights[1] / max(count, 1)
+            given[name] = np.repeat(np.array(parts, dtype=np.float32), (new, count))
+        return joined(x, old), np.concatenate([y, labels]), given
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs, for which the stored examples have no target."""
+        super().grow(outputs)
+        arrays, before = self.memory.arrays(), self.records
+        self.memory = self.empty_memory()
+        self.memory.restore({**arrays, "examples": before.widened(arrays["examples"], outputs)})

@@ -1,0 +1,81 @@
+"""Elastic weight consolidation: parameters that an earlier task depends on are held where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.continual.fisher import fisher_diagonal
+from bitlearn.continual.methods.method import pieces
+from bitlearn.continual.methods.regularized import Regularized
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.batches import batches
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
+from bitlearn.rng import Key
+
+#: What importances are multiplied by, where the options do not say.
+STRENGTH = 1000.0
+
+
+class Ewc(Regularized):
+    """Learn each task with ``strength / 2 * (w - anchor)**2`` added to the loss, for every parameter.
+
+    Notes
+    -----
+    arXiv 1612.00796 in the on-line form of arXiv 1805.06370: the anchor is where the last task left a parameter, and
+    after each task ``strength = decay * strength + regularization * F``, with F the diagonal Fisher information on the
+    task's examples, a mean: see `fisher_diagonal <bitlearn.continual.fisher.fisher_diagonal>`. It takes one more pass
+    over them. Of a stream each batch is a task.
+
+    Of a binary layer the parameters are the latent weights, whose signs are all that a forward pass sees: a penalty
+    holds a sign as long as it keeps the latent weight on its side of 0.
+    """
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        #: How many times the Fisher information was measured: its random numbers never repeat.
+        self.measured = np.zeros(1, dtype=np.int64)
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Measure what the task depends on."""
+        super().finish(index, train)
+        key = Key(self.options.seed, int(self.measured[0]), streams.FISHER_ORDER)
+        x = None if self.networks.lower is None else self.networks.latents(train)
+        order = batches(len(train), self.options.batch_size, key)
+        self._consolidate(len(train), order, lambda rows: train.codes(rows) if x is None else x[rows])
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Learn a batch, then measure what it depends on."""
+        super().learn(steps, codes, y, number)
+        x: Any = self.networks.inputs(codes)
+        order = (np.arange(rows.start, rows.stop) for rows in pieces(len(y), self.options.batch_size))
+        self._consolidate(len(y), order, lambda rows: x[rows])
+
+    def _consolidate(self, count: int, order: Iterable[np.ndarray], inputs: Callable[[np.ndarray], Batch]) -> None:
+        uniform = Key(self.options.seed, int(self.measured[0]), streams.FISHER_LABELS).uniform(2 * count)
+
+        def drawn() -> Iterator[tuple[Batch, np.ndarray]]:
+            for rows in order:
+                numbers = rows
+                if len(rows) == 1:  # taken twice, since a batch norm needs two: the other has a number of its own
+                    rows, numbers = np.repeat(rows, 2), np.array([rows[0], count + rows[0]])
+                yield inputs(rows), uniform[numbers].astype(np.float64)
+
+        found, options = fisher_diagonal(self.networks.model, drawn()), self.options
+        factor = np.float32(STRENGTH if options.regularization is None else options.regularization)
+        for name, strength in self.strengths.items():
+            strength *= np.float32(options.regularization_decay)
+            strength += factor * found[name]
+        self.anchor()
+        self.measured += 1
+
+    def arrays(self) -> Arrays:
+        """Return anchors, strengths and the number of measurements."""
+        return super().arrays() | {"measured": self.measured}

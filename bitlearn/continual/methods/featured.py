@@ -1,0 +1,70 @@
+"""Methods whose network, where they have one, only gives the features that they learn from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.steps import Steps, TaskTraining
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
+
+
+class Featured(Method):
+    """Learn from features, without steps.
+
+    Without ``Options.cut`` these are the input's codes, and there need be no network. With one the network learns the
+    first task, is frozen, and they are the bits of the layer that is named. Where a lower part is frozen from the
+    start, they are its bits.
+    """
+
+    trains = False
+
+    def __init__(self, networks: Networks | None, options: Options, **limits: Any):
+        self.networks: Any = networks
+        self.options, self._limits = options, {name: value for name, value in limits.items() if value is not None}
+        self._outputs = limits.get("classes") or 0
+        self.cut = options.cut
+        whole = None if networks is None or networks.lower is not None else networks.model
+        if whole is not None and self.cut is not None and whole.split(self.cut)[0].root.output.kind != "bits":
+            raise ValueError(f"cut must be a layer that gives packed bits, got {self.cut!r}")
+
+    @property
+    def outputs(self) -> int:
+        """How many labels there may be."""
+        return self._outputs
+
+    def begin(self, index: int, train: Examples) -> None:
+        """Do nothing."""
+
+    def training(self, index: int, train: Examples) -> TaskTraining | None:
+        """Train the network on the first task where its bits are the features."""
+        waits = self.networks is not None and self.networks.lower is None and self.cut is not None
+        return self.plain_training(train) if waits and index == 0 else None
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Add the task's examples."""
+        self._freeze()
+        self.add(train.codes(), train.y)
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Add the batch."""
+        self._freeze()
+        self.add(codes, y)
+
+    def _freeze(self) -> None:
+        if self.networks is not None:
+            self.networks.freeze(self.cut)
+
+    @abstractmethod
+    def add(self, codes: Batch, y: np.ndarray) -> None:
+        """Learn examples, given as what the whole network takes."""
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs."""
+        self._outputs = outputs

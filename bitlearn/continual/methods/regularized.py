@@ -1,0 +1,59 @@
+"""Methods that draw parameters back to where earlier tasks left them, the more the more these depend on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.nn.layer import Arrays
+from bitlearn.optim import penalise
+from bitlearn.serialization import under
+
+
+class Regularized(Method):
+    """Add ``strength / 2 * (w - anchor)**2`` to the loss; what strengths are is what differs.
+
+    Attributes
+    ----------
+    anchors : dict of str to ndarray
+        Parameters as the last task left them, in their own types.
+    strengths : dict of str to ndarray of float32
+        0 before the first task is over.
+    """
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        self.anchors: Arrays = {name: array.copy() for name, array in self.regularized().items()}
+        self.strengths: Arrays = {name: np.zeros(array.shape, np.float32) for name, array in self.anchors.items()}
+        self.transforms = (penalise(self.anchors, self.strengths),)
+
+    def regularized(self) -> Arrays:
+        """Return the parameters that are drawn back, by name: the live arrays."""
+        return self.networks.model.parameters()
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of what stands for earlier tasks: anchors and importances."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def anchor(self) -> None:
+        """Draw parameters to where they are now."""
+        for name, parameter in self.regularized().items():
+            self.anchors[name][...] = parameter
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs, whose weights nothing depends on yet."""
+        super().grow(outputs)
+        for name, parameter in self.regularized().items():
+            for kept in (self.anchors, self.strengths):
+                old = kept[name]
+                kept[name] = np.zeros(parameter.shape, old.dtype)
+                kept[name][tuple(slice(size) for size in old.shape)] = old
+
+    def arrays(self) -> Arrays:
+        """Return anchors and strengths."""
+        return under("anchor.", self.anchors) | under("strength.", self.strengths)
