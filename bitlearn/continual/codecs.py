@@ -118,6 +118,9 @@ class LatentCodec(ABC):
         Bits or ndarray, shape (count, ...)
         """
 
+    #: Whether values are stored as they flow: there is nothing to encode or to decode.
+    plain: ClassVar[bool] = False
+
     @property
     def fitted(self) -> bool:
         """Whether it knows all that it has to, and can encode."""
@@ -152,7 +155,7 @@ class LatentCodec(ABC):
 class PackedBits(LatentCodec):
     """The bits of a cut behind a sign, as they are: one bit a value."""
 
-    name, dtype, lossless = "bits", "bits", True
+    name, dtype, lossless, plain = "bits", "bits", True, True
 
     def encode(self, x: Batch) -> Batch:
         """Return the bits."""
@@ -315,7 +318,7 @@ class EightBit(_Scaled):
 class Float(LatentCodec):
     """Real values as they are, in float32."""
 
-    name, dtype, lossless = "float", "float32", True
+    name, dtype, lossless, plain = "float", "float32", True, True
 
     def encode(self, x: Batch) -> Batch:
         """Return the values."""

@@ -80,7 +80,7 @@ class LatentReplay(Rehearsal):
 
     def encoded(self, x: Batch) -> Batch:
         """Return what is stored of values at the cut, from the first of which the codec learns what it has to know."""
-        if self.networks.lower is None:  # the first task is learned by the whole network
+        if self.codec.plain or self.networks.lower is None:  # the first task is learned by the whole network
             return x
         if not self.codec.fitted:
             self.codec.fit(x)
@@ -88,7 +88,7 @@ class LatentReplay(Rehearsal):
 
     def decoded(self, stored: Batch) -> Batch:
         """Return what the upper part takes."""
-        return stored if self.networks.lower is None else self.codec.decode(stored)
+        return stored if self.codec.plain or self.networks.lower is None else self.codec.decode(stored)
 
     def arrays(self) -> Arrays:
         """Return the arrays of the memory and of a CWR* head, and what the codec knows."""
