@@ -89,7 +89,7 @@ def test_rows_sum_up_what_each_run_says(capsys, data, tmp_path, made):
         assert f"<td>{row['average_accuracy']:.4f}</td>" in page.read_text()
     naive, replay, joint = result["rows"]
     assert (naive["kept_bytes"], naive["accuracy_per_kib"]) == (0, None)
-    assert replay["kept_bytes"] == 20 * (32 + 1) + 6 * 8 < joint["kept_bytes"]
+    assert replay["kept_bytes"] == 20 * (32 + 1 + 1) + 6 * 13 + 8 < joint["kept_bytes"]
     assert replay["accuracy_per_kib"] == pytest.approx(replay["average_accuracy"] / (replay["kept_bytes"] / 1024))
     orders = [run["class_order"] for run in naive["runs"]]
     assert orders[0] != orders[1] and orders == [run["class_order"] for run in joint["runs"]]
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_is_an_error_of_one_sentence():
 
 
 BAD = {
-    "method": (["--methods", "naive,ewc"], f"method must be one of {', '.join(METHODS)}, got 'ewc'"),
+    "method": (["--methods", "naive,gss"], f"method must be one of {', '.join(METHODS)}, got 'gss'"),
     "twice": (
         ["--methods", "naive,naive"],
         "different methods with commas between them were wanted, got 'naive,naive'",
