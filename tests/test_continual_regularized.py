@@ -191,6 +191,8 @@ def test_ar1_follows_the_path_of_each_weight(scenario, precision, strength):
     method, _, model = made("ar1", scenario, precision, hidden=(33, 21), regularization=strength)
     names = ["linear1.weight", "linear2.weight"]
     assert list(method.anchors) == names
+    kept = sum(array.nbytes + 12 * array.size for name, array in model.parameters().items() if name in names)
+    assert method.kept_bytes == kept
     gradients, pulled, weights = [], [], []
 
     def before(name, gradient, parameter):
