@@ -37,7 +37,7 @@ class Regularized(Method):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of what stands for earlier tasks: anchors, strengths and what these are found from; not of a head."""
+        """The bytes of anchors, strengths and what these are found from; a head's are not among them."""
         return sum(array.nbytes for name, array in self.arrays().items() if not name.startswith("head."))
 
     def anchor(self) -> None:
