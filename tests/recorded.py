@@ -121,3 +121,18 @@ def real(grad: np.ndarray | Quantized) -> np.ndarray:
     if isinstance(grad, Quantized):
         return grad.values.astype(np.float64) * float(grad.scale)
     return np.asarray(grad, dtype=np.float64)
+
+
+def one_loss(loss, scores, labels, **given):
+    """Return the value and the gradient of a loss on some scores."""
+    step, shape = Step(len(scores)), scores.shape
+    x, y = step.input("scores", shape, np.float32), step.input("labels", (shape[0],), np.int64)
+    arrays = {name: step.input(name, array.shape, array.dtype) for name, array in given.items()}
+    gradient, terms = loss.record(step, Value(step, Spec.real(shape[1:]), x), y, **arrays)
+    step.keep(gradient)
+    program = Program(step)
+    program[x][...], program[y][...] = scores, labels
+    for name, array in given.items():
+        program[arrays[name]][...] = array
+    program.run()
+    return loss.value(program, terms), program[gradient].copy()

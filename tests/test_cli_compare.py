@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_is_an_error_of_one_sentence():
 
 
 BAD = {
-    "method": (["--methods", "naive,ewc"], f"method must be one of {', '.join(METHODS)}, got 'ewc'"),
+    "method": (["--methods", "naive,gss"], f"method must be one of {', '.join(METHODS)}, got 'gss'"),
     "twice": (
         ["--methods", "naive,naive"],
         "different methods with commas between them were wanted, got 'naive,naive'",

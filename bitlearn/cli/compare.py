@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_methods,
         default=["naive", "latent-replay", "joint"],
         metavar="A,B",
-        help="what to compare: naive, joint, cwr, latent-replay, analytic, nearest-mean, lda, prototypes",
+        help="what to compare: naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, "
+        "slda, prototypes",
     )
     parser.add_argument(
         "--seeds",

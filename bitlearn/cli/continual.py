@@ -129,7 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="latent-replay",
         metavar="NAME",
-        help="naive, joint, cwr, latent-replay, analytic, nearest-mean, lda or prototypes",
+        help="naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, slda or prototypes",
     )
     add_learning(parser)
     add_seed(parser)

@@ -41,7 +41,7 @@ class Options:
         Whether latent replay keeps a CWR* head.
     regularization : float, optional
         How strongly ``ewc`` and ``ar1`` draw parameters back to where earlier tasks left them: what importances are
-        multiplied by. By default 1000 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.
+        multiplied by. By default 100 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.
     regularization_decay : float
         What ``ewc`` keeps of earlier tasks' importances with each task, in [0, 1]: the gamma of arXiv 1805.06370. 1
         adds them up.
@@ -84,7 +84,7 @@ class Options:
     regularization: float | None = None
     regularization_decay: float = 1.0
     der_alpha: float = 0.5
-    der_beta: float = 0.5
+    der_beta: float = 1.0
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):

@@ -164,6 +164,7 @@ def penalise(anchors: Mapping[str, np.ndarray], strengths: Mapping[str, Any] | f
     def transform(name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
         if name in anchors:
             strength = strengths[name] if isinstance(strengths, Mapping) else strengths
-            gradient += strength * (parameter - anchors[name])
+            # The distance of latent weights in float16 is exact in float32.
+            gradient += strength * np.subtract(parameter, anchors[name], dtype=np.float32)
 
     return transform

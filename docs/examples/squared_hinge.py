@@ -20,7 +20,7 @@ def squared_hinge(scores, labels, terms, gradient, finite):
 class SquaredHinge(Loss):
     """The mean over examples of ``sum over classes of max(0, 1 - target * score)**2``."""
 
-    def record(self, step, scores, labels, **given):
+    def record(self, step, scores, labels):
         gradient = step.empty("dX", scores.array.shape, np.float32)
         terms, finite = step.output("loss", (step.batch,), np.float64), step.finite()
         arrays = scores.array, labels, terms, gradient, finite

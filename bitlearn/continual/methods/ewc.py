@@ -21,7 +21,7 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.rng import Key
 
 #: What importances are multiplied by, where the options do not say.
-STRENGTH = 1000.0
+STRENGTH = 100.0
 
 
 class Ewc(Regularized):

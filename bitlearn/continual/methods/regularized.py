@@ -37,8 +37,8 @@ class Regularized(Method):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of what stands for earlier tasks: anchors and importances."""
-        return sum(array.nbytes for array in self.arrays().values())
+        """The bytes of anchors, strengths and what these are found from; a head's are not among them."""
+        return sum(array.nbytes for name, array in self.arrays().items() if not name.startswith("head."))
 
     def anchor(self) -> None:
         """Draw parameters to where they are now."""
