@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import Bits
+from bitlearn.nn import latents
+from bitlearn.nn.description import describe, rebuild
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.layer import Arrays, Layer
 from bitlearn.nn.sequential import Sequential
@@ -148,6 +150,38 @@ class Model:
         upper = {each: layers[each] for each in names[at:]}
         output = layers[name].output
         return Model._part(lower, self.root.spec, self), Model._part(upper, output, self)
+
+    def with_precision(self, precision: str | Precision) -> Model:
+        """Return a copy of the network under another policy, of the same signs, real weights and statistics.
+
+        Parameters
+        ----------
+        precision : str or Precision
+
+        Returns
+        -------
+        Model
+            Its latent weights are those of this network, rounded to the policy's type: integers are clipped to
+            [-1, 1], and a weight below 0 stays below it.
+
+        Raises
+        ------
+        ValueError
+            Where a layer cannot be of that policy.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> model = bl.models.mlp((4,), 2, hidden=(8,), head="real")
+        >>> small = model.with_precision(bl.precision.dual(8, 16, latent_bits=8))
+        >>> small["linear1"].weight.dtype, bool(((small["linear1"].weight < 0) == (model["linear1"].weight < 0)).all())
+        (dtype('int8'), True)
+        """
+        root = rebuild(describe(self.root) | {"precision": policy(precision).setting()})
+        model, own = Model(root, root.spec, precision=root.precision), self.state()
+        for name, target in model.state().items():
+            target[...] = latents.stored(latents.real(own[name]), target.dtype)
+        return model
 
     def freeze(self) -> Frozen:
         """Return the inference form, a copy: packed weights, batch norm and sign folded into integer thresholds.

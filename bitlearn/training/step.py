@@ -10,11 +10,10 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.frozen import Batch, check_batch
-from bitlearn.nn.gradients import quantized
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
 from bitlearn.nn.model import Model
 from bitlearn.nn.step import ParameterGradient, Step, training_key
-from bitlearn.nn.value import Gradient, Value
+from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
 from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
@@ -136,7 +135,7 @@ class Trainer:
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
         step = Step(batch, on_gradient=on_gradient, early=early, guarded=precision.integer)
-        updates = Updates(step)
+        updates = Updates(step, precision, frozenset(model.binary_parameters()))
 
         def update(name: str, gradient: ParameterGradient) -> None:
             before, step.phase = step.phase, "update"
@@ -152,12 +151,9 @@ class Trainer:
         if scores.spec.kind != "real" or len(scores.spec.shape) != 1:
             raise ValueError(f"a network must end in a row of real values to be trained, got {scores.spec}")
         step.phase = "loss"
-        grad, terms = self.loss.record(step, scores, labels)
+        grad, terms = self.loss.gradient(step, scores, labels, precision)
         step.phase = "backward"
-        bits = precision.gradient_bits
-        root.backward(
-            step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
-        )
+        root.backward(step, cache, grad, wanted=False)
         step.phase = "update"
         checked = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
         step.finish()
