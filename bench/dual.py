@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ WAYS = [
 ]
 #: Rates of real parameters and of latent weights, by rule, and those among which they were chosen. The published rule
 #: has one for both; under it even rates of latent weights that are far larger flip next to nothing, or everything.
-RATES = {"mended": (0.1, 30.0), "paper": (0.1, 0.1)}
+RATES = {"mended": (0.03, 100.0), "paper": (0.1, 0.1)}
 CHOICES = {
     "mended": [(rate, binary) for rate in (0.01, 0.03, 0.1) for binary in (10.0, 30.0, 100.0, 300.0)],
     "paper": [(0.03, 0.03), (0.1, 0.1), (0.3, 0.3), (0.1, 1000.0)],
@@ -209,7 +208,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     for entry in entries:
         key = (entry["rule"], entry["backward"], entry["forward"], entry["latent"], tuple(entry["rates"]))
         groups.setdefault(key, []).append(entry)
-    lines = [
+    lines: list[tuple[str, ...]] = [
         ("rule", "backward", "forward", "latent", "rates", "accuracy", "seeds", "flips a step", "a task", "latents")
     ]
     for (rule, *widths, rates), each in groups.items():

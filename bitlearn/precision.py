@@ -364,6 +364,8 @@ def _described(setting: Mapping[str, Any]) -> Precision:
     for name in {"latent", "statistics", "moments"} & set(found):
         allowed = [each.name for each in (_LATENTS if name == "latent" else _LATENTS[:2])]
         if found[name] not in allowed:
-            raise ValueError(f"{name} of a described precision must be {' or '.join(allowed)}, got {brief(found[name])}")
+            raise ValueError(
+                f"{name} of a described precision must be {' or '.join(allowed)}, got {brief(found[name])}"
+            )
         found[name] = np.dtype(found[name])
     return Precision(**found)

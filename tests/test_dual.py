@@ -77,7 +77,8 @@ def test_a_step_of_the_head(forward, backward, rule, inputs, rng, variant):
     real = (weight.astype(np.float64) - change).astype(np.float32)
     grid = float(np.float32(np.abs(real).max()) / np.float32(LIMIT[backward]))
     grid = 2.0 ** np.ceil(np.log2(grid)) if rule == "mended" else grid
-    wanted = np.clip(rounded(real.astype(np.float64) / grid, noise(rule, 3, real.size)), -LIMIT[backward], LIMIT[backward]) * grid
+    codes = rounded(real.astype(np.float64) / grid, noise(rule, 3, real.size))
+    wanted = np.clip(codes, -LIMIT[backward], LIMIT[backward]) * grid
     np.testing.assert_array_equal(model["head1"].weight, wanted.astype(np.float32))
     assert loss == pytest.approx(float(np.mean(-np.log(powers / powers.sum(1, keepdims=True))[np.arange(batch), y])))
 
@@ -355,7 +356,7 @@ def test_other_rules_refuse_integers(optimizer):
 
 
 def test_what_the_rule_refuses():
-    with pytest.raises(ValueError, match=r"linear1.weight must be float32, int8 or int16 for quantized_sgd, got float16"):
+    with pytest.raises(ValueError, match=r"weight must be float32, int8 or int16 for quantized_sgd, got float16"):
         Trainer(small.model("mlp", "low-memory"), quantized_sgd())
     with pytest.raises(ValueError, match="rule must be one of"):
         quantized_sgd(rule="best")

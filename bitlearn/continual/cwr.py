@@ -40,8 +40,8 @@ class CwrHead:
         c[k] = w[k] - g                                                         where k is new
 
     then ``past += now`` and ``w = c``. The arithmetic is float64 and g from an exact sum; rows are kept in float32, or
-    in codes of `bits`: ``c[k] = s[k] * round(c[k] / s[k])``, ties to even, with ``s[k] = max |c[k]| / (2**(bits-1) - 1)``
-    and 0 exact. Then ``w``, which becomes what the codes stand for, is within half of ``s[k]`` of the row's own.
+    in codes of `bits`: ``c[k] = s[k] * round(c[k] / s[k])``, ties to even, with
+    ``s[k] = max |c[k]| / (2**(bits - 1) - 1)``, so that 0 is exact.
 
     Examples
     --------

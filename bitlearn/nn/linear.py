@@ -253,8 +253,8 @@ class Linear(FullyConnected):
         y = step.empty("Y", (step.batch, self.outputs), np.float32)
         if self.spec.kind == "real":
             values = reals.activations(step, x, self.spec, self.precision)
-            turned = reals.real_weights(step, reals.transposed(step, weight), self.precision, forward=True)
-            reals.product(step, values, turned, y)
+            across = reals.real_weights(step, reals.transposed(step, weight), self.precision, forward=True)
+            reals.product(step, values, across, y)
             return Value(step, self.output, y), values
         operand = reals.real_weights(step, weight, self.precision, forward=True)
         # The bits are packed along the axis that is summed over, so the product is that of the weights with their

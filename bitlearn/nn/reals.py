@@ -1,9 +1,9 @@
 """Products with real weights: of float32 values under the policy ``standard``, of codes under an integer policy.
 
 What flows in is quantized to 8 bits, as the network's input is, and the weights as wide as the gradient between the
-layers, or forward as wide as the policy says. Each example has a scale of its own, so that its results do not depend on the others'. So the sums are exact
-integers, and their scale is the product of the two. For the gradient of the weights, which sums over the examples,
-their codes then get one scale.
+layers, or forward as wide as the policy says. Each example has a scale of its own, so that its results do not depend on
+the others'. So the sums are exact integers, and their scale is the product of the two. For the gradient of the weights,
+which sums over the examples, their codes then get one scale.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Optimisers: SGD with momentum, Adam, Bop, and SGD on weights of a few bits; what may stand between a gradient and an update; schedules."""
+"""Optimisers: SGD, also on weights of a few bits, Adam and Bop; what may stand before an update; schedules."""
 
 from __future__ import annotations
 

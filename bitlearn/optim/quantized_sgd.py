@@ -14,8 +14,9 @@ from bitlearn.optim.rule import Arrays, Optimizer, Updates, as_matrix, positive
 from bitlearn.precision import Precision
 from bitlearn.program import Array
 
-_RULES = ("mended", "paper")
-_RATE, _BINARY_FACTOR = 0.1, 100.0
+#: How many times the rate of real parameters that of latent weights is, by rule; the published rule has one for all.
+_FACTORS = {"mended": 3000.0, "paper": 1.0}
+_RATE = 0.03
 _ONE, _NO_KEY = np.ones(1), np.empty(0, dtype=np.uint32)
 
 
@@ -25,7 +26,7 @@ class QuantizedSGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, binary_factor : float
+    learning_rate, binary_factor : float, optional
     rule : {"mended", "paper"}
         As `quantized_sgd`, which checks them.
 
@@ -43,13 +44,13 @@ class QuantizedSGD(Optimizer):
 
     learning_rate: float | None = None
     rule: Literal["mended", "paper"] = "mended"
-    binary_factor: float = _BINARY_FACTOR
+    binary_factor: float | None = None
     moments = ()
     kernel = "quantized_update"
     integers = True
 
     def rate(self, precision: Precision) -> float:
-        """Return the learning rate of real parameters."""
+        """Return the learning rate of real parameters; where none was given, 0.03."""
         return _RATE if self.learning_rate is None else self.learning_rate
 
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
@@ -69,7 +70,8 @@ class QuantizedSGD(Optimizer):
         """Record the update of a parameter, and where it is real how it is rounded."""
         step, integer = updates.step, parameter.dtype.kind == "i"
         binary = integer or name in updates.binary
-        factor = self.attenuation(gradient) * np.float32(self.binary_factor if binary else 1)
+        times = _FACTORS[self.rule] if self.binary_factor is None else self.binary_factor
+        factor = self.attenuation(gradient) * np.float32(times if binary else 1)
         scale = step.constant(_ONE) if gradient.scale is None else gradient.scale
         rows = scale.shape[0] if scale.shape[0] > 1 else None
         weight, signs = as_matrix(step.constant(parameter, "W"), rows), binary and self.rule == "paper"
@@ -98,20 +100,20 @@ def quantized_sgd(
     learning_rate: float | None = None,
     rule: Literal["mended", "paper"] = "mended",
     *,
-    binary_factor: float = _BINARY_FACTOR,
+    binary_factor: float | None = None,
 ) -> QuantizedSGD:
     """Return stochastic gradient descent on weights that are kept in a few bits (arXiv 2401.09916).
 
     Parameters
     ----------
     learning_rate : float, optional
-        Of real parameters; above 0. By default TODO.
+        Of real parameters; above 0. By default 0.03.
     rule : {"mended", "paper"}
         How a binary weight is updated: from the latent weight, rounded at random; or as published from its sign, to
         nearest, where it flips only if the change is about 1 in a single step.
-    binary_factor : float
+    binary_factor : float, optional
         How many times the learning rate that of latent weights is; above 0. Their gradients are those of a mean loss
-        behind batch norms, and small.
+        behind batch norms, and small: by default 3000 under "mended". The published rule has one rate for all: 1.
 
     Returns
     -------
@@ -134,6 +136,7 @@ def quantized_sgd(
     """
     if learning_rate is not None:
         positive("learning_rate", learning_rate)
-    positive("binary_factor", binary_factor)
-    by_name("rule", rule, dict.fromkeys(_RULES))
+    if binary_factor is not None:
+        positive("binary_factor", binary_factor)
+    by_name("rule", rule, _FACTORS)
     return QuantizedSGD(learning_rate, rule, binary_factor)
