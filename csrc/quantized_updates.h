@@ -106,7 +106,7 @@ BL_INLINE void bl_round_weights_loops(const double *scale, int32_t limit, int wh
             bl_random_words_loops(key, first * n + at, 0, 1, count, noise);
         /* Beyond the limit by 1 at most once it is rounded, so that it fits an integer before it is. */
         for (intptr_t k = 0; k < count; k++) {
-            const double given = weight[at + k] / step, value = bl_clamped(given, most + 1);
+            const double given = (double)weight[at + k] / step, value = bl_clamped(given, most + 1);
             const double code = key ? bl_rounded_at_random(value, noise[k]) : value + BL_ROUNDING - BL_ROUNDING;
             weight[at + k] = (float)((given == given ? bl_clamped(code, most) : given) * step);
         }

@@ -322,6 +322,26 @@ def test_another_policy_keeps_the_signs(latent):
     np.testing.assert_array_equal(again, own["linear2"].weight)
 
 
+@pytest.mark.parametrize("consolidate", [False, True])
+@pytest.mark.parametrize("rule", ["mended", "paper"])
+def test_latent_replay_in_integers(rule, consolidate):
+    """The part above a sign learns from stored bits; the same network from every backend, int8 latents all along."""
+    data = small.examples("mlp", 160)
+    scenario = bl.continual.class_incremental(data.x[:120], data.y[:120], data.x[120:], data.y[120:], 2)
+    options = bl.continual.Options(epochs=4, batch_size=16, replay_size=30, consolidate=consolidate)
+    found = []
+    for each in ("reference", variants()[0]):
+        model = bl.models.mlp(
+            (7, 5, 1), small.CLASSES, hidden=(65, 33), head="real", precision=dual(8, 16, latent_bits=8), seed=3
+        )
+        with bl.use_backend(each):
+            result = bl.continual.run("latent-replay", scenario, model, quantized_sgd(0.03, rule), options)
+        found.append((small.everything(model), result.accuracy_matrix))
+        assert model["linear2"].weight.dtype == np.int8
+    assert found[0] == found[1]
+    assert np.mean(found[0][1][-1]) > (0.6 if rule == "mended" else 0.25)
+
+
 # --- Policies, and what is refused -----------------------------------------------------------------------------------
 
 
