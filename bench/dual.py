@@ -60,10 +60,10 @@ class Way:
 WAYS = [
     Way(None, None, None, "mended"),
     *(Way(f, b, 8, rule) for rule in ("mended", "paper") for b in (8, 16, None) for f in (8, None)),
-    Way(8, 16, 16, "mended"),
+    *(Way(8, b, latent, "mended") for b in (8, 16) for latent in (16, None)),
 ]
 #: Rates of real parameters and of latent weights, by rule, and those among which they were chosen. The published rule
-#: has one for both; under it even rates of latent weights that are far larger flip next to nothing, or everything.
+#: has one for both; a rate of latent weights that is far larger was tried beside it.
 RATES = {"mended": (0.03, 100.0), "paper": (0.1, 0.1)}
 CHOICES = {
     "mended": [(rate, binary) for rate in (0.01, 0.03, 0.1) for binary in (10.0, 30.0, 100.0, 300.0)],
@@ -199,7 +199,8 @@ def _choices() -> Iterator[tuple[Way, tuple[float, float], str]]:
 def present(folder: Path, kind: str = "") -> list[Entry]:
     """Return what is kept: of the test set, or with ``held-out-`` of held-out training data."""
     entries = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"{kind}forward-*.json"))]
-    return sorted(entries, key=lambda entry: (entry["rule"], entry["backward"] or 32, entry["forward"] or 32))
+    widths = ("backward", "forward", "latent")
+    return sorted(entries, key=lambda entry: (entry["rule"], *(entry[width] or 32 for width in widths)))
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:

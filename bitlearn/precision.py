@@ -169,7 +169,7 @@ class Precision:
 
     @property
     def integer(self) -> bool:
-        """Whether gradients are quantized and sums are exact integers (every policy but ``standard``)."""
+        """Whether gradients are quantized and sums are exact integers: of the built-in ones all but ``standard``."""
         return self.input_gradient is not None
 
     @property
