@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -165,6 +165,9 @@ accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/ac
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)
+
+dual: $(STAMPS)/package ## latent replay with two bit widths, into bench/results/dual; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.dual $(DUAL)
 
 clean: ## remove all that these targets made, .venv included
 	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,9 @@ from bitlearn.errors import brief, by_name
 Scale = Literal["tensor", "row", "channel"]
 
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+#: What latent weights may be kept as: integers are codes, the largest of which stands for 1.
+_LATENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8), np.dtype(np.int16))
+_REAL = 32
 #: The narrowest and the widest gradient between the layers.
 _LEAST, _MOST = 8, 16
 
@@ -86,12 +89,17 @@ class Precision:
     sign_weight_gradient : bool
         Keep only the sign of each weight's gradient, one bit a weight.
     latent : dtype
-        The type of the latent weights.
+        The type of the latent weights: float32, float16, or int8 or int16, whose codes ``-m ... m`` stand for -1 to 1
+        (m is 127 or 32767). Integers want `bitlearn.optim.quantized_sgd`.
     statistics : dtype
         The type to which the batch norm's deviation and mean magnitude are rounded, as they are kept from the forward
         to the backward pass.
     moments : dtype
         The type of the optimiser's moments of weights that are binarised; those of other parameters are float32.
+    forward_bits : int, optional
+        2 to 16: the width of real weights in the forward pass, and of the softmax's probabilities, ``2**bits - 1``
+        steps from 0 to 1; real values that flow into real weights get 8 bits. 32 leaves all three in float32. By
+        default weights are as wide as the gradient between the layers, and probabilities are float64.
 
     Raises
     ------
@@ -121,6 +129,7 @@ class Precision:
     latent: np.dtype = _FLOAT32
     statistics: np.dtype = _FLOAT32
     moments: np.dtype = _FLOAT32
+    forward_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -130,9 +139,14 @@ class Precision:
         for flag in ("row_by_row", "sign_weight_gradient"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
-        for kind in ("latent", "statistics", "moments"):
+        if not isinstance(self.latent, np.dtype) or self.latent not in _LATENTS:
+            raise ValueError(f"latent must be the dtype float16, float32, int8 or int16, got {brief(self.latent)}")
+        for kind in ("statistics", "moments"):
             if not isinstance(getattr(self, kind), np.dtype) or getattr(self, kind) not in (_FLOAT16, _FLOAT32):
                 raise ValueError(f"{kind} must be the dtype float16 or float32, got {brief(getattr(self, kind))}")
+        bits = self.forward_bits
+        if bits is not None and (type(bits) is not int or not (2 <= bits <= _MOST or bits == _REAL)):
+            raise ValueError(f"forward_bits must be in [2, {_MOST}], {_REAL} or None, got {brief(bits)}")
         for name in ("input_gradient", "weight_gradient"):
             if not isinstance(getattr(self, name), Quantization | None):
                 raise ValueError(f"{name} must be a Quantization or None, got {brief(getattr(self, name))}")
@@ -155,7 +169,7 @@ class Precision:
 
     @property
     def integer(self) -> bool:
-        """Whether gradients are quantized and sums are exact integers (every policy but ``standard``)."""
+        """Whether gradients are quantized and sums are exact integers: of the built-in ones all but ``standard``."""
         return self.input_gradient is not None
 
     @property
@@ -170,6 +184,18 @@ class Precision:
         wider = max(self.input_gradient.bits, self.weight_gradient.bits, _LEAST)
         own = any(q.bits == wider and not q.plain for q in (self.input_gradient, self.weight_gradient))
         return _MOST if own else wider
+
+    @property
+    def weight_bits(self) -> int | None:
+        """The width of real weights in the forward pass; None where they are float32."""
+        if self.forward_bits is None:
+            return self.gradient_bits
+        return None if self.forward_bits == _REAL else self.forward_bits
+
+    @property
+    def probability_bits(self) -> int | None:
+        """The width of the softmax's probabilities; None where they are not quantized."""
+        return None if self.forward_bits == _REAL else self.forward_bits
 
     @property
     def code_bits(self) -> int:
@@ -220,6 +246,53 @@ class Precision:
 
 _INT8, _INT16 = Quantization(8), Quantization(16)
 
+
+def dual(
+    forward_bits: int | None = 8, backward_bits: int | None = 16, latent_bits: Literal[8, 16] | None = None
+) -> Precision:
+    """Return a policy of two widths, one forward and one backward (arXiv 2401.09916).
+
+    Parameters
+    ----------
+    forward_bits : int or None
+        2 to 16: of the head's weights and of the softmax's probabilities in the forward pass. None leaves them real.
+    backward_bits : int or None
+        8 to 16: of all gradients, and of the head's weights in the backward pass. None, or 32, leaves them in float32.
+    latent_bits : {8, 16}, optional
+        Of the latent weights of binary layers, integers then, which `bitlearn.optim.quantized_sgd` updates. By default
+        they are float32.
+
+    Returns
+    -------
+    Precision
+        ``dual()`` is the built-in ``dual-16``, ``dual(8, 8)`` is ``dual-8``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where a width is none of these.
+
+    Examples
+    --------
+    >>> dual(8, 16, latent_bits=8).latent
+    dtype('int8')
+    >>> dual(None, 8).name
+    'dual-8-forward-32'
+    """
+    if latent_bits not in (None, 8, 16):
+        raise ValueError(f"latent_bits must be 8, 16 or None, got {brief(latent_bits)}")
+    real = backward_bits is None or backward_bits == _REAL
+    if not real and isinstance(backward_bits, int) and backward_bits < _LEAST:
+        raise ValueError(f"backward_bits must be in [{_LEAST}, {_MOST}], {_REAL} or None, got {backward_bits}")
+    how = None if real else Quantization(backward_bits)  # type: ignore[arg-type]
+    forward = _REAL if forward_bits is None else forward_bits
+    name = f"dual-{_REAL if real else backward_bits}"
+    name += "" if forward == 8 else f"-forward-{forward}"
+    name += "" if latent_bits is None else f"-latent-{latent_bits}"
+    latent = _FLOAT32 if latent_bits is None else np.dtype(f"int{latent_bits}")
+    return Precision(name, how, how, latent=latent, forward_bits=forward)
+
+
 POLICIES = {
     policy.name: policy
     for policy in (
@@ -246,6 +319,8 @@ POLICIES = {
             statistics=_FLOAT16,
             moments=_FLOAT16,
         ),
+        dual(backward_bits=8),
+        dual(backward_bits=16),
     )
 }
 #: Names of the contract that a later version brings.
@@ -303,7 +378,10 @@ def _described(setting: Mapping[str, Any]) -> Precision:
                 )
             found[name] = Quantization(**how)
     for name in {"latent", "statistics", "moments"} & set(found):
-        if found[name] not in ("float16", "float32"):
-            raise ValueError(f"{name} of a described precision must be float16 or float32, got {brief(found[name])}")
+        allowed = [each.name for each in (_LATENTS if name == "latent" else _LATENTS[:2])]
+        if found[name] not in allowed:
+            raise ValueError(
+                f"{name} of a described precision must be {' or '.join(allowed)}, got {brief(found[name])}"
+            )
         found[name] = np.dtype(found[name])
     return Precision(**found)

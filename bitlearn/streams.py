@@ -9,6 +9,8 @@ small numbers.
 BATCHES, AUGMENTATION = 0x42415443, 0x4155474D
 #: Rounding of gradients: "ROUN".
 ROUNDING = 0x524F554E
+#: Rounding of weights that are kept in a few bits, one stream a parameter: "UPDT".
+UPDATES = 0x55504454
 #: Which examples are held out, and the order of a scenario's classes: "SPLT", "CLSS".
 HOLDOUT, CLASS_ORDER = 0x53504C54, 0x434C5353
 #: Of scenarios: which task an example is of, where pixels go, angles, and what comes in a stream, and of which concept:

@@ -253,6 +253,12 @@ void bl_scaled_transpose(int variant, const void *x, int x_type, const double *s
 void bl_softmax_gradient(int variant, const int64_t *labels, const float *scores, intptr_t rows, intptr_t classes,
                          double *powers, double *terms, float *out, uint8_t *finite);
 
+/* out[i, j] = round(powers[i, j] / terms[0, i] * levels) - levels * [j is the label], ties to even, of the powers and
+   the terms of softmax_gradient. labels (rows) in [0, classes), powers and out (rows, classes), terms (2, rows),
+   0 < levels < 2^30. */
+void bl_probability_gradient(int variant, const int64_t *labels, const double *powers, const double *terms, intptr_t rows,
+                             intptr_t classes, int32_t levels, int32_t *out);
+
 /* --- Integers and floats to codes ------------------------------------------------------------------------------------
    With the scales in arrays, for kernels to write and to read. round(v) is to the nearest integer, ties to even, in the
    default rounding mode. Codes are of out_type BL_INT8 or BL_INT16, which limit > 0 fits; int64 magnitudes are at most
@@ -339,3 +345,18 @@ void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, 
 void bl_bop_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
                    const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,
                    int moment_type);
+
+/* weight = clip(round(base - limit * (rate * (factor * G))), -limit, limit), G without a clip; coefficients: factor,
+   rate. weight (rows, n) of weight_type BL_FLOAT32, BL_INT8 or BL_INT16, rows from `first` on. base = weight, or where
+   signs is not 0 the limit with the weight's sign, + for 0. A BL_FLOAT32 weight is not rounded, and with a limit of 0
+   it is weight - rate * (factor * G). The change is in float, the rest in double. round is to the nearest integer, ties to
+   even; with a key that is not NULL it is floor(v), plus 1 where u < (v - floor(v)) * 2^32, u the word number
+   (first + i) * n + j of the stream of random_words. No integer weight gets NaN. */
+void bl_quantized_update(int variant, const void *g, int g_type, const double *scale, int scale_each,
+                         const float *coefficients, int signs, int32_t limit, const uint32_t *key, int64_t first,
+                         intptr_t rows, int64_t n, void *weight, int weight_type);
+
+/* weight = (float)(clip(round(weight / step), -limit, limit) * step) in double, round as above. step = *scale, or where
+   whole is not 0 the least power of two that is no smaller. weight (rows, n). */
+void bl_round_weights(int variant, const double *scale, int32_t limit, int whole, const uint32_t *key, int64_t first,
+                      intptr_t rows, int64_t n, float *weight);

@@ -153,6 +153,17 @@
        intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type),                        \
       (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type, moment, moment_type))
 
+/* Updates that round to a few bits. */
+#define BL_QUANTIZED_UPDATE_KERNELS(X)                                                                                 \
+    X(quantized_update,                                                                                                \
+      (const void *g, int g_type, const double *scale, int scale_each, const float *coefficients, int signs,           \
+       int32_t limit, const uint32_t *key, int64_t first, intptr_t rows, int64_t n, void *weight, int weight_type),    \
+      (g, g_type, scale, scale_each, coefficients, signs, limit, key, first, rows, n, weight, weight_type))            \
+    X(round_weights,                                                                                                   \
+      (const double *scale, int32_t limit, int whole, const uint32_t *key, int64_t first, intptr_t rows, int64_t n,    \
+       float *weight),                                                                                                 \
+      (scale, limit, whole, key, first, rows, n, weight))
+
 #define BL_NORM_KERNELS(X)                                                                                             \
     X(channel_sums, (const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out),      \
       (y, y_type, groups, rows, channels, out))                                                                        \
@@ -270,7 +281,11 @@
     X(softmax_gradient,                                                                                                \
       (const int64_t *labels, const float *scores, intptr_t rows, intptr_t classes, double *powers, double *terms,     \
        float *out, uint8_t *finite),                                                                                   \
-      (labels, scores, rows, classes, powers, terms, out, finite))
+      (labels, scores, rows, classes, powers, terms, out, finite))                                                     \
+    X(probability_gradient,                                                                                            \
+      (const int64_t *labels, const double *powers, const double *terms, intptr_t rows, intptr_t classes,              \
+       int32_t levels, int32_t *out),                                                                                  \
+      (labels, powers, terms, rows, classes, levels, out))
 
 #define BL_REAL_KERNELS(X)                                                                                             \
     X(real_sums,                                                                                                       \
@@ -304,7 +319,7 @@
 #define BL_KERNELS(X)                                                                                                  \
     BL_FORMAT_KERNELS(X) BL_LAYOUT_KERNELS(X) BL_SPLIT_KERNELS(X) BL_WINDOW_KERNELS(X)                                 \
     BL_XNOR_KERNELS(X) BL_GRADIENT_KERNELS(X) BL_QUANTIZE_KERNELS(X)                                                   \
-    BL_NORM_KERNELS(X) BL_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)                \
+    BL_NORM_KERNELS(X) BL_UPDATE_KERNELS(X) BL_QUANTIZED_UPDATE_KERNELS(X) BL_CODE_KERNELS(X) BL_CHANNEL_KERNELS(X) BL_LOSS_KERNELS(X)                \
     BL_POOL_KERNELS(X) BL_BIT_POOL_KERNELS(X) BL_ARRAY_KERNELS(X) BL_COPY_KERNELS(X) BL_SCALE_KERNELS(X)               \
     BL_REAL_KERNELS(X)
 

@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import accuracy, analytic, claims, plots, results, sweep, tables
+from bitlearn.bench import accuracy, analytic, claims, dual, plots, results, sweep, tables
 from bitlearn.precision import POLICIES
 
 
@@ -133,6 +133,19 @@ class AnalyticCurve(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts))
 
 
+class Dual(SphinxDirective):
+    """Latent replay with two bit widths: on the ``test`` set, or on ``held-out`` data."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        kind = "" if self.arguments[0] == "test" else f"{self.arguments[0]}-"
+        for file in sorted(dual.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        rows = dual.rows(dual.present(dual.FOLDER, kind))
+        return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -170,6 +183,7 @@ class MarkdownFile(SphinxDirective):
 
 def setup(app) -> dict[str, bool]:
     app.add_directive("analytic-curve", AnalyticCurve)
+    app.add_directive("dual", Dual)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)

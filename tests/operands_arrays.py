@@ -54,3 +54,15 @@ def softmax_gradient(rng, size, dtype):
     labels = rng.integers(0, classes, size=rows)
     results = filled((2, rows), np.float64), filled((rows, classes), np.float32), filled((1,), np.uint8)
     return labels, scores, filled((rows, classes), np.float64), *results
+
+
+@operands(MATRICES, (255, 65535))
+def probability_gradient(rng, size, dtype):
+    """Probabilities from 0 to 1, and halves of a level."""
+    rows, classes = size[0], max(size[1], 1)
+    powers = rng.random((rows, classes)) ** rng.integers(1, 9, size=(rows, 1))
+    terms = np.stack([powers.sum(axis=1) if rng.random() < 0.7 else np.full(rows, 2.0 * dtype), np.zeros(rows)])
+    if rows and terms[0, 0] == 2 * dtype:
+        powers = rng.integers(0, 2 * dtype, size=powers.shape) * 1.0  # ties
+    labels = rng.integers(0, classes, size=rows)
+    return labels, powers, terms, dtype, filled((rows, classes), np.int32)

@@ -66,3 +66,43 @@ def sgd_update(rng, size, dtype) -> tuple:
 @operands(MATRICES, tuple(TYPES))
 def bop_update(rng, size, dtype) -> tuple:
     return *_inputs(rng, size, dtype, (0.99, 0.01, 1e-3)), halves(rng.normal(scale=1e-2, size=size), dtype[2])
+
+
+#: (type of the gradient, of the weight, whether a row has a scale, whether rounding is random)
+QUANTIZED = [
+    (gradient, weight, each, random)
+    for gradient in (np.float32, np.int32, np.int64, np.uint64)
+    for weight in (np.float32, np.int8, np.int16)
+    for each in ((False, True) if gradient in (np.int32, np.int64) else (False,))
+    for random in (False, True)
+]
+
+
+@operands(MATRICES, tuple(QUANTIZED))
+def quantized_update(rng, size, dtype) -> tuple:
+    """Limits of a few bits and of all; changes from far below a code to far beyond the limit, and ties."""
+    gradient, weight, each, random = dtype
+    if weight == np.float32:
+        limit, values = int(rng.integers(0, 2)), _weight(rng, np.float32, size)
+    else:
+        limit = int(rng.choice([7, np.iinfo(weight).max]))
+        values = rng.integers(-limit, limit + 1, size=size).astype(weight)
+        values[rng.random(size) < 0.1] = 0
+    g, signs = _gradient(rng, gradient, size), int(rng.integers(0, 2)) if limit else 0
+    scale = np.exp(rng.uniform(-8, 2, size=size[0] if each else 1)) / (2.0**31 if gradient == np.int32 else 2.0**63)
+    if gradient == np.float32 and limit:
+        g[..., ::3] = rng.integers(-9, 9, size=g[..., ::3].shape) / np.float32(2 * limit)  # ties, where nothing scales
+    numbers = np.array(((1, 1), (0.31, 0.27))[rng.integers(0, 2)], dtype=np.float32)
+    key = rng.integers(0, 2**32, size=4 if random else 0, dtype=np.uint32)
+    return g, scale, numbers, signs, limit, key, int(rng.integers(0, 7)), values
+
+
+@operands(MATRICES, tuple((whole, random) for whole in (False, True) for random in (False, True)))
+def round_weights(rng, size, dtype) -> tuple:
+    """Weights within the limit and beyond it, on the grid and next to it; scales that are powers of two, and not."""
+    whole, random = dtype
+    limit, scale = int(rng.choice([7, 127, 32767])), float(rng.choice([0.25, 1.0, 0.3, 1.7e-3, 2.0**-130]))
+    weight = (rng.normal(size=size) * limit * scale).astype(np.float32)
+    weight[..., ::3] = rng.integers(-9, 9, size=weight[..., ::3].shape) / 2 * scale
+    key = rng.integers(0, 2**32, size=4 if random else 0, dtype=np.uint32)
+    return np.array([scale]), limit, int(whole), key, int(rng.integers(0, 7)), weight

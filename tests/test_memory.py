@@ -133,7 +133,7 @@ def test_the_asymmetric_masks_of_cnv_say_so():
     ("arguments", "message"),
     [
         (("mlp", 100, "adam", "paper"), "accounting must be one of paper-v1, paper-final, honest, got 'paper'"),
-        (("mlp", 100, "lion", "honest"), "optimizer must be one of sgd, adam, bop, got 'lion'"),
+        (("mlp", 100, "lion", "honest"), "optimizer must be one of sgd, adam, bop, quantized-sgd, got 'lion'"),
         (("mlp", 0, "adam", "paper-v1"), "batch_size must be at least 1 for accounting 'paper-v1', got 0"),
         (("mlp", 1, "adam", "honest"), "batch_size must be at least 2 for accounting 'honest', got 1"),
         (("alexnet", 100, "adam", "paper-v1"), "model must be one of mlp, cnv, binarynet, resnete18, .*got 'alexnet'"),

@@ -101,7 +101,7 @@ def test_what_a_file_says(each):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"latent": "float64"}, "latent of a described precision must be float16 or float32, got 'float64'"),
+        ({"latent": "float64"}, "latent of a described precision must be .* int8 or int16, got .float64."),
         ({"more": 1}, r"must have input_gradient, name, weight_gradient, and at most .*, got \['more'"),
         ({"input_gradient": None}, "must both be quantized or both None"),
         (
@@ -110,7 +110,7 @@ def test_what_a_file_says(each):
         ),
         ({"input_gradient": {"bitz": 8}}, "must have bits, and at most scale and rounding, got {'bitz': 8}"),
         ({"weight_gradient": {"scale": "row"}}, "must have bits, and at most scale and rounding, got {'scale': 'row'}"),
-        ({"latent": ["float16"]}, r"must be float16 or float32, got \['float16'\]"),
+        ({"latent": ["float16"]}, r"must be float16 or float32 or int8 or int16, got \['float16'\]"),
         ({"norm": "l3"}, "norm must be l1 or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),
         ({"row_by_row": 1}, "row_by_row must be True or False, got 1"),

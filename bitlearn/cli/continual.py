@@ -66,7 +66,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         "--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18, with a real head"
     )
     parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
-    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
+    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument(
         "--schedule", default="cosine", metavar="NAME", help="cosine, constant or step: how it falls within a task"

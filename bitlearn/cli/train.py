@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
     parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, int4 or low-memory")
-    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam or bop")
+    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
     parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over the training data")

@@ -6,6 +6,12 @@ import math
 
 import numpy as np
 
+from bitlearn.nn.gradients import code_type, largest_code
+from bitlearn.ops.check import count as whole
+
+#: Codes of more bits are none of the library's.
+_MOST = 16
+
 
 class CwrHead:
     """Consolidated rows beside the rows in training.
@@ -14,6 +20,14 @@ class CwrHead:
     ----------
     weight : ndarray of float32, shape (classes, n)
         The weights of a linear layer without bias, which are changed in place.
+    bits : int, optional
+        2 to 16: the consolidated rows are kept as integers of so many bits, with a scale a row. By default they are
+        float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where `bits` is no such number.
 
     Notes
     -----
@@ -25,7 +39,9 @@ class CwrHead:
         c[k] = (r * c[k] + w[k] - g) / (r + 1),  r = sqrt(past[k] / now[k])     where k is known
         c[k] = w[k] - g                                                         where k is new
 
-    then ``past += now`` and ``w = c``. The arithmetic is float64 and g from an exact sum; rows are kept in float32.
+    then ``past += now`` and ``w = c``. The arithmetic is float64 and g from an exact sum; rows are kept in float32, or
+    in codes of `bits`: ``c[k] = s[k] * round(c[k] / s[k])``, ties to even, with
+    ``s[k] = max |c[k]| / (2**(bits - 1) - 1)``, so that 0 is exact.
 
     Examples
     --------
@@ -40,20 +56,47 @@ class CwrHead:
            [ 0.,  0.]], dtype=float32)
     """
 
-    def __init__(self, weight: np.ndarray):
-        self.weight = weight
-        self.consolidated = np.zeros_like(weight)
+    def __init__(self, weight: np.ndarray, bits: int | None = None):
+        if bits is not None:
+            bits = whole("bits", bits, least=2, most=_MOST)
+        self.weight, self.bits = weight, bits
+        #: The consolidated rows: float32, or codes, and what a code of each row is worth.
+        self.rows = np.zeros(weight.shape, dtype=weight.dtype if bits is None else code_type(bits))
+        self.scale = np.ones(0 if bits is None else len(weight), dtype=np.float32)
         self.past = np.zeros(len(weight), dtype=np.int64)
 
+    @property
+    def consolidated(self) -> np.ndarray:
+        """The consolidated rows, float32: those kept, or what their codes stand for."""
+        return self.rows if self.bits is None else self.rows * self.scale[:, None]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of what is kept beside the weights: rows, scales and counts."""
+        return sum(array.nbytes for array in self.arrays().values())
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, all that a checkpoint has to hold besides the weights: filling them restores it."""
-        return {"consolidated": self.consolidated, "past": self.past}
+        """Return the live arrays, all that a checkpoint has to hold: filling them restores the head's past."""
+        return {"rows": self.rows, "scale": self.scale, "past": self.past}
 
     def grow(self, weight: np.ndarray) -> None:
         """Go on with the weights of a layer that has more classes now, of which there were no examples yet."""
-        consolidated, past = np.zeros_like(weight), np.zeros(len(weight), dtype=np.int64)
-        consolidated[: len(self.past)], past[: len(self.past)] = self.consolidated, self.past
-        self.weight, self.consolidated, self.past = weight, consolidated, past
+        head = CwrHead(weight, self.bits)
+        for name, array in head.arrays().items():
+            array[: len(self.arrays()[name])] = self.arrays()[name]
+        self.weight, self.rows, self.scale, self.past = weight, head.rows, head.scale, head.past
+
+    def _keep(self, classes: np.ndarray, rows: np.ndarray) -> None:
+        """Keep float64 rows as those of some classes."""
+        if self.bits is None:
+            self.rows[classes] = rows
+            return
+        # The scale that is kept is the one that is divided by: a code is exact of what it stands for.
+        scale = (np.abs(rows).max(axis=1, initial=0) / largest_code(self.bits)).astype(np.float32)
+        scale[scale == 0] = 1
+        codes = np.rint(rows / scale[:, None].astype(np.float64))
+        self.scale[classes] = scale
+        self.rows[classes] = np.clip(codes, -largest_code(self.bits), largest_code(self.bits))
 
     def begin(self, counts: np.ndarray) -> None:
         """Prepare the weights for a task that has `counts` examples of each class, replayed ones among them."""
@@ -68,6 +111,6 @@ class CwrHead:
         rows -= math.fsum(rows.ravel().tolist()) / max(rows.size, 1)
         # A new class has past 0, so that its consolidated row counts nothing.
         past = np.sqrt(self.past[classes] / counts[classes])[:, None]
-        self.consolidated[classes] = (past * self.consolidated[classes] + rows) / (past + 1)
+        self._keep(classes, (past * self.consolidated[classes] + rows) / (past + 1))
         self.past[classes] += counts[classes]
         self.weight[...] = self.consolidated

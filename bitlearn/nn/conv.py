@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn import magnitude
+from bitlearn.nn import latents, magnitude
 from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
@@ -88,6 +88,7 @@ class BinaryConv2d(Layer):
 
     def infer(self, spec: Spec) -> Spec:
         """Return sums of shape ``(out_h, out_w, filters)``, or real values where these are scaled."""
+        latents.check_scaled(self.scaled, self.precision)
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 3:
             raise ValueError(
                 f"a binary convolution must get maps (height, width, channels) of bits or codes, got {spec}"

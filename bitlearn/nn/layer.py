@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bitlearn.bits import tail_mask
+from bitlearn.nn.latents import stored
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -121,6 +122,8 @@ class Layer(ABC):
         for name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")
+            if name in self.binary and array.dtype.kind == "i" and array.min(initial=0) < -np.iinfo(array.dtype).max:
+                raise ValueError(f"{name} must be at least {-np.iinfo(array.dtype).max}, got {array.min()}")
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -247,7 +250,7 @@ def uniform_weights(shape: tuple[int, ...], dtype: np.dtype, key: Key) -> np.nda
     fan_in = math.prod(shape[1:])
     limit = np.float32(np.sqrt(3.0 / max(fan_in, 1)))
     values = (key.uniform(math.prod(shape)) * np.float32(2) - np.float32(1)) * limit
-    return values.reshape(shape).astype(dtype)
+    return stored(values.reshape(shape), dtype)
 
 
 #: The layers that a file may name; nothing else is ever made from one.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn import magnitude, reals
+from bitlearn.nn import latents, magnitude, reals
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, packed
@@ -93,6 +93,7 @@ class BinaryLinear(FullyConnected):
         """Return sums of shape ``(outputs,)``, or real values where these are scaled."""
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 1:
             raise ValueError(f"a binary linear layer must get rows of bits or codes, got {spec}")
+        latents.check_scaled(self.scaled, self.precision)
         kind = np.dtype(np.int32) if spec.kind == "codes" else sum_type(spec.shape[0])
         self.sums = Spec((self.outputs,), "sums", kind, spec.unit)
         return Spec.real(self.sums.shape) if self.scaled else self.sums
@@ -224,7 +225,7 @@ class Linear(FullyConnected):
     -----
     The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32. Under an
     integer policy the weights are quantized for both products, as wide as the gradient between the layers, and real
-    values to 8 bits, with a scale an example.
+    values to 8 bits, with a scale an example. A policy with `forward_bits` has that width for the product forward.
 
     Examples
     --------
@@ -260,9 +261,10 @@ class Linear(FullyConnected):
         y = step.empty("Y", (step.batch, self.outputs), np.float32)
         if self.spec.kind == "real":
             values = reals.activations(step, x, self.spec, self.precision)
-            reals.product(step, values, reals.real_weights(step, reals.transposed(step, weight), self.precision), y)
+            across = reals.real_weights(step, reals.transposed(step, weight), self.precision, forward=True)
+            reals.product(step, values, across, y)
             return Value(step, self.output, y), values
-        operand = reals.real_weights(step, weight, self.precision)
+        operand = reals.real_weights(step, weight, self.precision, forward=True)
         # The bits are packed along the axis that is summed over, so the product is that of the weights with their
         # transpose: (outputs, inputs) times (inputs, batch).
         turned = step.empty("scratch", (self.inputs, words_for(step.batch)), WORD)
@@ -275,7 +277,7 @@ class Linear(FullyConnected):
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the scores."""
         y, inputs = self._forward(step, x.array, step.constant(self.weight, "W"))
-        return y, reals.with_one_scale(step, inputs) if self.spec.kind == "real" else inputs
+        return y, reals.kept(step, inputs, self.precision) if self.spec.kind == "real" else inputs
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the full dW, and dX."""

@@ -7,9 +7,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from bitlearn.errors import NonFiniteError
+from bitlearn.nn.gradients import quantized, requantized
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import Value
+from bitlearn.nn.value import Gradient, Value
 from bitlearn.ops.dispatch import run
+from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 from bitlearn.safetensors import Types
 
@@ -50,6 +52,27 @@ class Loss(ABC):
             What `value` wants, kept to the end.
         """
 
+    def gradient(
+        self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
+    ) -> tuple[Gradient, Array]:
+        """Record the gradient in a policy's form: what `record` gives, as codes where gradients are integers.
+
+        Parameters
+        ----------
+        step, scores, labels, **given
+            As `record` takes them.
+        precision : Precision
+
+        Returns
+        -------
+        gradient : Gradient
+        terms : Array
+        """
+        real, terms = self.record(step, scores, labels, **given)
+        step.phase = "backward"
+        bits = precision.gradient_bits
+        return Gradient(step, real, None) if bits is None else quantized(step, real, bits), terms
+
     @abstractmethod
     def value(self, program: Program, terms: Array) -> float:
         """Return the mean loss of the last run."""
@@ -60,11 +83,35 @@ class SoftmaxCrossEntropy(Loss):
 
     def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
         """Record the gradient, by an exponential that is the same on every processor."""
+        grad, terms, _ = self._recorded(step, scores, labels)
+        return grad, terms
+
+    def gradient(
+        self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
+    ) -> tuple[Gradient, Array]:
+        """Record the gradient; where the policy gives probabilities a width, of these, which are exact integers."""
+        bits = precision.probability_bits
+        if bits is None:
+            return super().gradient(step, scores, labels, precision, **given)
+        levels = 2**bits - 1
+        _, terms, powers = self._recorded(step, scores, labels)
+        sums = step.empty("dX", powers.shape, np.int32)
+        step.run("probability_gradient", labels, powers, terms, levels, sums)
+        step.phase = "backward"
+        scale = step.constant(np.array([1 / (levels * max(step.batch, 1))]))
+        if precision.gradient_bits is not None:
+            return requantized(step, sums, scale, precision.gradient_bits), terms
+        grad = step.empty("dX", powers.shape, np.float32)
+        step.run("scale_sums", sums, scale, grad)
+        return Gradient(step, grad, None), terms
+
+    def _recorded(self, step: Step, scores: Value, labels: Array) -> tuple[Array, Array, Array]:
+        """Record the gradient; return it, the terms, and the exponentials of the scores."""
         shape = scores.array.shape
         powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)
         terms, finite = step.output("loss", (2, step.batch), np.float64), step.finite()
         step.run("softmax_gradient", labels, scores.array, powers, terms, grad, finite, check=finite, what="the scores")
-        return grad, terms
+        return grad, terms, powers
 
     def value(self, program: Program, terms: Array) -> float:
         """Return the mean cross-entropy."""

@@ -9,6 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from bitlearn.bits import Bits
+from bitlearn.nn import latents
+from bitlearn.nn.description import describe, rebuild
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.layer import Arrays, Layer
 from bitlearn.nn.sequential import Sequential
@@ -213,6 +215,38 @@ class Model:
             raise ValueError(f"a network must end in a real head to grow, got one that ends in {path!r}")
         grow(outputs)
         self.root.bind(self.root.spec, self.precision, self.root.index)
+
+    def with_precision(self, precision: str | Precision) -> Model:
+        """Return a copy of the network under another policy, of the same signs, real weights and statistics.
+
+        Parameters
+        ----------
+        precision : str or Precision
+
+        Returns
+        -------
+        Model
+            Its latent weights are those of this network, rounded to the policy's type: integers are clipped to
+            [-1, 1], and a weight below 0 stays below it.
+
+        Raises
+        ------
+        ValueError
+            Where a layer cannot be of that policy.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> model = bl.models.mlp((4,), 2, hidden=(8,), head="real")
+        >>> small = model.with_precision(bl.precision.dual(8, 16, latent_bits=8))
+        >>> small["linear1"].weight.dtype, bool(((small["linear1"].weight < 0) == (model["linear1"].weight < 0)).all())
+        (dtype('int8'), True)
+        """
+        root = rebuild(describe(self.root) | {"precision": policy(precision).setting()})
+        model, own = Model(root, root.spec, precision=root.precision), self.state()
+        for name, target in model.state().items():
+            target[...] = latents.stored(latents.real(own[name]), target.dtype)
+        return model
 
     def freeze(self) -> Frozen:
         """Return the inference form, a copy: packed weights, batch norm and sign folded into integer thresholds.

@@ -23,13 +23,14 @@ def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
     """Return the signs of latent weights, (rows, ceil(n / 64)), checked to be finite."""
     latent = step.constant(weight, "W").reshape(rows, -1)
     words = step.empty("packed W", (rows, words_for(latent.shape[1])), WORD)
-    finite = step.finite()
-    step.run("all_finite", latent, finite, check=finite, what="the latent weights")
+    if weight.dtype.kind == "f":
+        finite = step.finite()
+        step.run("all_finite", latent, finite, check=finite, what="the latent weights")
     step.run("pack", latent, step.constant(_ZERO[weight.dtype]), words)
     return words
 
 
-_ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32)}
+_ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32, np.int8, np.int16)}
 
 
 class Operand:

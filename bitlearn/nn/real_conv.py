@@ -118,7 +118,7 @@ class Conv2d(Layer):
 
     def _convolved(self, step: Step, x: Array, weight: Array) -> tuple[Value, Gradient]:
         values = reals.activations(step, x, self.spec, self.precision)
-        turned = reals.real_weights(step, reals.transposed(step, weight.rows()), self.precision)
+        turned = reals.real_weights(step, reals.transposed(step, weight.rows()), self.precision, forward=True)
         y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
         for images, windows in self._unfolded(step, values):
             part = y[images]
@@ -128,7 +128,7 @@ class Conv2d(Layer):
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the convolution."""
         y, values = self._convolved(step, x.array, step.constant(self.weight, "W"))
-        return y, reals.with_one_scale(step, values)
+        return y, reals.kept(step, values, self.precision)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of real values."""

@@ -1,9 +1,9 @@
 """Products with real weights: of float32 values under the policy ``standard``, of codes under an integer policy.
 
 What flows in is quantized to 8 bits, as the network's input is, and the weights as wide as the gradient between the
-layers. Each example has a scale of its own, so that its results do not depend on the others'. So the sums are exact
-integers, and their scale is the product of the two. For the gradient of the weights, which sums over the examples,
-their codes then get one scale.
+layers, or forward as wide as the policy says. Each example has a scale of its own, so that its results do not depend on
+the others'. So the sums are exact integers, and their scale is the product of the two. For the gradient of the weights,
+which sums over the examples, their codes then get one scale.
 """
 
 from __future__ import annotations
@@ -27,12 +27,20 @@ def activations(step: Step, x: Array, spec: Spec, precision: Precision) -> Gradi
     """Return what flows into a product as it takes it: input codes are codes already, and real values become some."""
     if spec.kind == "codes":
         return Gradient(step, x, step.constant(np.array([spec.unit])))
-    if not precision.integer:
-        return Gradient(step, x, None)
+    return Gradient(step, x, None) if precision.weight_bits is None else _codes(step, x)
+
+
+def _codes(step: Step, x: Array) -> Gradient:
+    """Return real values as codes with a scale an example."""
     codes, scale, finite = step.empty("X", x.shape, np.int8), step.empty("scales", (len(x),), np.float64), step.finite()
     step.run("all_finite", x.rows(), finite, check=finite, what="the values")
     step.run("quantize_rows", x.rows(), largest_code(_BITS), scale, codes.rows())
     return Gradient(step, codes, scale)
+
+
+def kept(step: Step, x: Gradient, precision: Precision) -> Gradient:
+    """Return what flowed in as the product that gives the weights' gradient takes it: under an integer policy codes."""
+    return with_one_scale(step, _codes(step, x.values) if x.is_real and precision.integer else x)
 
 
 def with_one_scale(step: Step, x: Gradient) -> Gradient:
@@ -45,9 +53,9 @@ def with_one_scale(step: Step, x: Gradient) -> Gradient:
     return x.with_values(x.values, scale)
 
 
-def real_weights(step: Step, weight: Array, precision: Precision) -> Gradient:
-    """Return weights (k, n) as products take them."""
-    bits = precision.gradient_bits
+def real_weights(step: Step, weight: Array, precision: Precision, *, forward: bool = False) -> Gradient:
+    """Return weights (k, n) as products take them, those forward or those backward."""
+    bits = precision.weight_bits if forward else precision.gradient_bits
     return (
         Gradient(step, weight, None) if bits is None else quantized(step, weight, bits, "the weights", name="W codes")
     )

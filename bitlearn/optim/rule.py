@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn import streams
+from bitlearn.nn.step import ParameterGradient, Step, training_key
 from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 
@@ -32,6 +33,8 @@ class Optimizer(ABC):
     #: The suffixes of the arrays of a weight's size that the rule keeps.
     moments: tuple[str, ...]
     learning_rate: float | None
+    #: Whether latent weights may be integers.
+    integers = False
 
     def rate(self, precision: Precision) -> float:
         """Return the learning rate to begin with under a policy.
@@ -65,6 +68,8 @@ class Optimizer(ABC):
         """
         state: Arrays = {STEP: np.zeros((), dtype=np.int64)}
         for name, parameter in parameters.items():
+            if parameter.dtype.kind != "f" and not self.integers:
+                raise ValueError(f"{name} must be float32 or float16 for this rule, got {parameter.dtype}")
             kind = precision.moments_of(name in binary)
             state |= {f"{name}.{suffix}": np.zeros(parameter.shape, dtype=kind) for suffix in self.moments}
         return state
@@ -82,18 +87,22 @@ class Optimizer(ABC):
     def kernel(self) -> str:
         """The name of the kernel."""
 
-    def update(self, parameters: Arrays, gradients: Arrays, state: Arrays, learning_rate: float) -> None:
+    def update(
+        self, parameters: Arrays, gradients: Arrays, state: Arrays, learning_rate: float, *, seed: int = 0
+    ) -> None:
         """Make one step on float32 gradients, outside a network.
 
         Parameters
         ----------
         parameters : dict of str to ndarray of float32 or float16
-            Those that have a gradient are changed in place.
+            Integers too where the rule takes these. Those that have a gradient are changed in place.
         gradients : dict of str to ndarray
             Of the parameters' shapes.
         state : dict of str to ndarray
             What `init` gave; changed in place.
         learning_rate : float
+        seed : int
+            Of the random bits by which a rule rounds.
 
         Raises
         ------
@@ -111,6 +120,8 @@ class Optimizer(ABC):
         updates.count(state[STEP])
         program = Program(updates.step)  # which makes the memory that `write` fills
         updates.write(int(state[STEP]) + 1, learning_rate)
+        for key, stream in updates.step.keys:
+            key.outside()[...] = training_key(seed, int(state[STEP]), streams.ROUNDING + stream)
         program.run()
 
     def record(
@@ -137,14 +148,14 @@ class Optimizer(ABC):
             step.constant(parameter, "W"),
             *(step.constant(state[f"{name}.{s}"], "momenta") for s in self.moments),
         ]
-        changed = [_matrix(array, rows) for array in arrays]
-        step.run(self.kernel, _matrix(gradient.values, rows), scale, gradient.clip, numbers, *changed)
+        changed = [as_matrix(array, rows) for array in arrays]
+        step.run(self.kernel, as_matrix(gradient.values, rows), scale, gradient.clip, numbers, *changed)
 
 
 _ONE = np.ones(1)
 
 
-def _matrix(array: Array, rows: int | None) -> Array:
+def as_matrix(array: Array, rows: int | None) -> Array:
     """Return an array as (rows, last axis), or as so many rows; float16 as its bits, which the kernels take."""
     last = array.shape[-1] if array.shape else 1
     shape = (array.size // max(last, 1), last) if rows is None else (rows, array.size // max(rows, 1))
@@ -159,9 +170,16 @@ class Updates:
     Parameters
     ----------
     step : Step
+    precision : Precision, optional
+        The network's policy; None outside a network.
+    binary : frozenset of str
+        The parameters that are binarised before use.
     """
 
     step: Step
+    precision: Precision | None = None
+    binary: frozenset[str] = frozenset()
+    _keys: int = field(default=0, init=False)
     _numbers: dict[tuple[int, float], tuple[Optimizer, np.float32, Array]] = field(default_factory=dict, init=False)
     _views: dict[tuple[int, float], np.ndarray] = field(default_factory=dict, init=False)
 
@@ -172,6 +190,11 @@ class Updates:
             count = len(rule.numbers(1, 0.0, factor))
             self._numbers[key] = (rule, factor, self.step.setting("coefficients", (count,), np.float32))
         return self._numbers[key][2]
+
+    def key(self) -> Array:
+        """Return the key of a stream of random bits that no other parameter of the step has."""
+        self._keys += 1
+        return self.step.key(streams.UPDATES - streams.ROUNDING + self._keys - 1)
 
     def count(self, *counts: np.ndarray) -> None:
         """Record that these count a step."""

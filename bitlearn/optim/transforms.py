@@ -49,7 +49,8 @@ def _real(clip: float, attenuation: np.float32) -> Callable[..., None]:
             out[...] = values * scale.reshape(-1, *[1] * (values.ndim - 1))
         else:
             out[...] = values
-        out *= np.abs(weight) <= clip
+        if weight.dtype.kind == "f":  # integers stand for -1 to 1
+            out *= np.abs(weight) <= clip
 
     return write
 

@@ -1,5 +1,8 @@
 """Training: one recorded step, one loop over epochs, and checkpoints."""
 
+from bitlearn.training.flips import FlipRatio as FlipRatio
+from bitlearn.training.flips import flip_ratio as flip_ratio
+from bitlearn.training.flips import signs as signs
 from bitlearn.training.gradients import Gradients as Gradients
 from bitlearn.training.hooks import Hook as Hook
 from bitlearn.training.loop import Result as Result

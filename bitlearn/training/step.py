@@ -12,11 +12,10 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.frozen import Batch, check_batch
-from bitlearn.nn.gradients import quantized
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
 from bitlearn.nn.model import Model
 from bitlearn.nn.step import ParameterGradient, Step, training_key
-from bitlearn.nn.value import Gradient, Value
+from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
 from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
@@ -57,7 +56,7 @@ class Passes:
 
 def record_passes(model: Model, loss: Loss, step: Step) -> Passes:
     """Record the passes of a network for as many examples as a step takes; gradients go where the step has them go."""
-    root, spec, precision, batch = model.root, model.root.spec, model.precision, step.batch
+    root, spec, batch = model.root, model.root.spec, step.batch
     x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
     types = loss.inputs(model.output_shape[-1])
     given = {name: step.input(name, (batch, *shape), dtype) for name, (shape, dtype) in types.items()}
@@ -69,12 +68,9 @@ def record_passes(model: Model, loss: Loss, step: Step) -> Passes:
     if scores.spec.kind != "real" or len(scores.spec.shape) != 1:
         raise ValueError(f"a network must end in a row of real values to be trained, got {scores.spec}")
     step.phase = "loss"
-    grad, terms = loss.record(step, scores, labels, **given)
+    grad, terms = loss.gradient(step, scores, labels, model.precision, **given)
     step.phase = "backward"
-    bits = precision.gradient_bits
-    root.backward(
-        step, cache, Gradient(step, grad, None) if bits is None else quantized(step, grad, bits), wanted=False
-    )
+    root.backward(step, cache, grad, wanted=False)
     return Passes(x, labels, given, terms)
 
 
@@ -202,7 +198,7 @@ class Trainer:
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
         step = Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
-        updates = Updates(step)
+        updates = Updates(step, self.model.precision, frozenset(self.model.binary_parameters()))
 
         def update(name: str, gradient: ParameterGradient) -> None:
             before, step.phase = step.phase, "update"

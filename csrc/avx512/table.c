@@ -14,6 +14,7 @@ const bl_kernels bl_kernels_avx512 = {.pack = bl_pack_avx512bw,
                                       BL_GRADIENT_KERNELS(ENTRY) BL_RECODING_KERNELS(ENTRY)
                                       BL_CHANNEL_KERNELS(SHARED) BL_NORM_KERNELS(SHARED) BL_POOL_KERNELS(SHARED)
                                       BL_ARRAY_KERNELS(SHARED) BL_QUANTIZE_KERNELS(SHARED) BL_UPDATE_KERNELS(SHARED)
+                                      BL_QUANTIZED_UPDATE_KERNELS(SHARED)
                                       BL_CODE_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_avx512 = {.pack = NULL};

@@ -10,6 +10,7 @@ const bl_kernels bl_kernels_avx512bw = {.pack = bl_pack_avx512bw,
                                         BL_XNOR_KERNELS(ENTRY)
                                         BL_CHANNEL_KERNELS(ENTRY) BL_NORM_KERNELS(ENTRY) BL_POOL_KERNELS(ENTRY)
                                         BL_ARRAY_KERNELS(ENTRY) BL_QUANTIZE_KERNELS(ENTRY) BL_UPDATE_KERNELS(ENTRY)
+                                        BL_QUANTIZED_UPDATE_KERNELS(ENTRY)
                                         BL_CODE_KERNELS(ENTRY)};
 #else
 const bl_kernels bl_kernels_avx512bw = {.pack = NULL};

@@ -70,3 +70,13 @@ void bl_softmax_gradient_portable(const int64_t *labels, const float *scores, in
         terms[i] = total;
     }
 }
+
+void bl_probability_gradient_portable(const int64_t *labels, const double *powers, const double *terms, intptr_t rows,
+                                      intptr_t classes, int32_t levels, int32_t *out)
+{
+    for (intptr_t i = 0; i < rows; i++) {
+        for (intptr_t j = 0; j < classes; j++)
+            out[i * classes + j] = (int32_t)nearbyint(powers[i * classes + j] / terms[i] * (double)levels);
+        out[i * classes + labels[i]] -= levels;
+    }
+}

@@ -41,3 +41,13 @@ def softmax_gradient(labels, scores, powers, terms, out, finite):
             terms[0, i] += powers[i, j]
         for j in range(classes):
             out[i, j] = np.float32((powers[i, j] / terms[0, i] - np.float64(j == labels[i])) / rows)
+
+
+@kernel
+def probability_gradient(labels, powers, terms, levels, out):
+    """out = round(levels * powers / terms[0]) - levels * onehot(labels), ties to even."""
+    rows, classes = powers.shape
+    for i in range(rows):
+        for j in range(classes):
+            out[i, j] = np.int32(np.rint(powers[i, j] / terms[0, i] * levels))
+        out[i, labels[i]] -= np.int32(levels)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import types
 from numba.extending import overload
 
 from bitlearn.backends.jit.compilation import inlined, kernel
 from bitlearn.backends.jit.floats import bits_of, float_of, from_float16, to_float16
+from bitlearn.backends.jit.quantization import random_row
 
 
 def _load(array, i, j):
@@ -106,6 +109,73 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
             # The sign bit turned over: LLVM makes a branch of a choice.
             flips = np.uint32(old * mean > threshold)
             _store(weight, i, j, float_of(np.uint32(bits_of(old) ^ flips << 31)))
+
+
+@inlined
+def _rounded(value, is_random, word):
+    """The integer next to a float64: ties to even, or up where the word is below the fraction."""
+    if not is_random:
+        return np.rint(value)
+    whole = np.floor(value)
+    return whole + np.float64(np.float64(word) < (value - whole) * 4294967296.0)
+
+
+def _kept(array, i, j, value, is_random, word):
+    """Keep a float64 in an array of float32, or rounded in one of integers."""
+
+
+@overload(_kept)
+def _kept_in(array, i, j, value, is_random, word):
+    if array.dtype == types.float32:
+
+        def keep(array, i, j, value, is_random, word):
+            array[i, j] = np.float32(value)
+
+    else:
+
+        def keep(array, i, j, value, is_random, word):
+            array[i, j] = np.int32(_rounded(value, is_random, word))
+
+    return keep
+
+
+@kernel
+def quantized_update(g, scale, coefficients, signs, limit, key, first, weight):
+    """weight = clip(round(base - limit * rate * (factor * g)), -limit, limit); factor, rate."""
+    factor, rate, most = coefficients[0], coefficients[1], np.float64(limit)
+    rows, n = weight.shape
+    noise = np.zeros(n, np.uint32)
+    for i in range(rows):
+        if key.size:
+            random_row(key, np.uint64(first + i) * np.uint64(n), noise)
+        for j in range(n):
+            change = _gradient(g, scale, i, j) * factor * rate
+            base = np.float64(weight[i, j])
+            if limit != 0:
+                change = change * np.float32(limit)
+            if signs:
+                base = most if weight[i, j] >= 0 else -most
+            value = base - np.float64(change)
+            if limit != 0:
+                value = min(max(value, -most), most)
+            _kept(weight, i, j, value, key.size > 0, noise[j])
+
+
+@kernel
+def round_weights(scale, limit, whole, key, first, weight):
+    """weight = step * clip(round(weight / step), -limit, limit), in float64, rounded to float32."""
+    step, most = scale[0], np.float64(limit)
+    if whole and np.isfinite(step):
+        mantissa, exponent = math.frexp(step)
+        step = math.ldexp(1.0, exponent - (1 if mantissa == 0.5 else 0))
+    rows, n = weight.shape
+    noise = np.zeros(n, np.uint32)
+    for i in range(rows):
+        if key.size:
+            random_row(key, np.uint64(first + i) * np.uint64(n), noise)
+        for j in range(n):
+            value = _rounded(np.float64(weight[i, j]) / step, key.size > 0, noise[j])
+            weight[i, j] = np.float32(min(max(value, -most), most) * step)
 
 
 @kernel

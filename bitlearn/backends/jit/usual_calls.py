@@ -41,6 +41,7 @@ _USUAL = {
     "adam_update": _OF_UPDATE | {"mean": "float32"},
     "sgd_update": _OF_UPDATE | {"moment": "float32"},
     "bop_update": _OF_UPDATE | {"moment": "float32"},
+    "quantized_update": {"g": "float32 int32 int64 int32", "weight": "float32 int8 int16 float32"},
 }
 #: What an argument is that has no value in the table and is no size: the only row is the first, and of one.
 _NUMBERS = {"first": 0}

@@ -58,3 +58,20 @@ def softmax_gradient(labels, scores, powers, terms, out, finite):
     gradient = powers / terms[0][:, None]
     gradient[rows, labels] -= 1.0
     out[...] = gradient / max(len(labels), 1)
+
+
+@kernel(
+    labels="int64[rows]",
+    powers="float64[rows, classes]",
+    terms="float64[2, rows]",
+    levels=(255, 65535),
+    out="int32[rows, classes]",
+)
+def probability_gradient(labels, powers, terms, levels, out):
+    """out = round(levels * powers / terms[0]) - levels * onehot(labels): what `softmax_gradient` gave, as integers.
+
+    Ties to even. A probability in [0, 1] is so many levels of 1 / levels, and its gradient exact integers of them.
+    """
+    rows = np.arange(len(labels))
+    out[...] = np.rint(powers / terms[0][:, None] * levels)
+    out[rows, labels] -= levels

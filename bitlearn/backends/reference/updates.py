@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.reference.bits import to_signs
+from bitlearn.backends.reference.quantization import random_words
 from bitlearn.backends.table import kernel
 
 
@@ -99,6 +100,73 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
     old = _real(weight)
     _store(moment, mean)
     _store(weight, np.where(old * mean > threshold, -old, old))
+
+
+def _rounded(values, key, first):
+    """Integers next to float64 values: ties to even, or by random bits, floor(v) + [u < (v - floor(v)) * 2**32]."""
+    if not len(key):
+        return np.rint(values)
+    whole, noise = np.floor(values), np.empty(values.shape, dtype=np.uint32)
+    random_words(key, first * values.shape[1], values.shape[1], noise)
+    return whole + (noise < (values - whole) * 2.0**32)
+
+
+def _random_work(weight, key):
+    return (32 if len(key) else 16) * weight.shape[1]
+
+
+@kernel(
+    writes="weight",
+    split="rows",
+    work=lambda g, scale, coefficients, signs, limit, key, first, weight: _random_work(weight, key),
+    g="float32|int32|bits|int64[rows, n]",
+    scale="float64[rows|1]",
+    coefficients="float32[2]",
+    signs=(False, True),
+    key="uint32[4]?",
+    weight="float32|int8|int16[rows, n]",
+)
+def quantized_update(g, scale, coefficients, signs, limit, key, first, weight):
+    """weight = clip(round(base - limit * rate * (factor * g)), -limit, limit); factor, rate.
+
+    base is the weight, or with `signs` the limit with its sign, that of 0 being +. float32 weights are not rounded, and
+    a limit of 0 is none: weight = weight - rate * (factor * g). Rounding is to nearest, ties to even; with a key at
+    random, by the word ``(first + i) * n + j`` of the stream, as `narrow` has it. The change is formed in float32, the
+    rest in float64.
+    """
+    factor, rate = coefficients
+    values = to_signs(g, weight.shape[1]) if g.dtype == np.uint64 else g
+    values = (values if g.dtype in (np.float32, np.uint64) else values * scale[:, None]).astype(np.float32)
+    change = values * factor * rate
+    if limit:
+        change = change * np.float32(limit)
+    base = np.where(weight >= 0, limit, -limit) if signs else weight
+    found = base.astype(np.float64) - change
+    if limit:
+        found = np.clip(found, -limit, limit)
+    weight[...] = found if weight.dtype == np.float32 else _rounded(found, key, first)
+
+
+@kernel(
+    writes="weight",
+    split="rows",
+    work=lambda scale, limit, whole, key, first, weight: _random_work(weight, key),
+    scale="float64[1]",
+    whole=(False, True),
+    key="uint32[4]?",
+    weight="float32[rows, n]",
+)
+def round_weights(scale, limit, whole, key, first, weight):
+    """weight = step * clip(round(weight / step), -limit, limit), in float64, rounded to float32.
+
+    step is the scale, or with `whole` the least power of two that is no smaller: then what lies on the grid stays there
+    from one call to the next, whatever the scale does in between. Rounding is that of `quantized_update`.
+    """
+    step = scale[0]
+    if whole and np.isfinite(step):
+        mantissa, exponent = np.frexp(step)
+        step = np.ldexp(1.0, exponent - (mantissa == 0.5))
+    weight[...] = np.clip(_rounded(weight.astype(np.float64) / step, key, first), -limit, limit) * step
 
 
 @kernel(writes="counts", counts="int64[n]")

@@ -14,9 +14,10 @@ from bitlearn.continual.options import Options
 from bitlearn.continual.records import Records
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.nn.frozen import Batch
-from bitlearn.nn.losses import SoftmaxCrossEntropy
+from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import Value
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 from bitlearn.rng import Key
 from bitlearn.safetensors import Types
@@ -47,6 +48,12 @@ class TargetLoss(SoftmaxCrossEntropy):
         weights = given["label_weight"], given["target_weight"], given["targets"]
         step.run(_join, scores.array, *weights, grad, terms[2:])
         return grad, terms
+
+    def gradient(
+        self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
+    ) -> tuple[Gradient, Array]:
+        """Record the gradient as codes where a policy has such; it is none of probabilities alone."""
+        return Loss.gradient(self, step, scores, labels, precision, **given)
 
     def value(self, program: Program, terms: Array) -> float:
         """Return the loss."""
