@@ -59,4 +59,4 @@ def model(network: str, *, tiny: bool = False) -> Model:
 
 def examples(network: str, count: int) -> np.ndarray:
     """Return random codes."""
-    return steps.batch(network, count)[0]
+    return np.asarray(steps.batch(network, count)[0])

@@ -12,11 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn import models, optim, precision
+from bitlearn import models, nn, optim, precision
+from bitlearn.bits import Bits
 from bitlearn.nn import Model
+from bitlearn.nn.frozen import Batch
+from bitlearn.ops.packing import pack
 
 #: The shape of one example for each network, and the settings that make one of its kind as small as it can be.
-SHAPES: dict[str, tuple[int, ...]] = {"mlp": (28, 28, 1), "cnv": (32, 32, 3), "binarynet": (32, 32, 3)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "mlp": (28, 28, 1),
+    "cnv": (32, 32, 3),
+    "binarynet": (32, 32, 3),
+    "replayed": (4, 4, 512),
+}
+#: The part of a network that latent replay trains: the last blocks, on bits (arXiv 2401.09916).
+REPLAYED = "replayed"
+_BLOCKS = 3
 _TINY: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (8, 8)},
     "cnv": {"filters": (8, 8), "dense": (8,)},
@@ -59,15 +70,22 @@ class Task:
 
 def model(network: str, policy: str, *, tiny: bool = False) -> Model:
     """Return a network of ours with its first weights, or the smallest of its kind."""
+    if network == REPLAYED:
+        channels = 8 if tiny else SHAPES[network][-1]
+        blocks = [
+            layer for _ in range(_BLOCKS) for layer in (nn.BinaryConv2d(channels, padding="same"), nn.BatchNormSign())
+        ]
+        return nn.Model([*blocks, nn.Flatten(), nn.Linear(CLASSES)], nn.Spec.bits(SHAPES[network]), precision=policy)
     options = _TINY[network] if tiny else {}
     return models.build(network, SHAPES[network], CLASSES, precision=policy, seed=0, **options)
 
 
-def batch(network: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes and labels on which all steps are made: random, and the same in every process."""
+def batch(network: str, size: int) -> tuple[Batch, np.ndarray]:
+    """Return the codes or bits, and the labels, on which all steps are made: random, and the same in every process."""
     rng = np.random.default_rng(SEED)
     codes = rng.integers(-128, 128, size=(size, *SHAPES[network]), dtype=np.int8)
-    return codes, rng.integers(0, CLASSES, size=size)
+    labels = rng.integers(0, CLASSES, size=size)
+    return (Bits(pack(codes), codes.shape[-1]) if network == REPLAYED else codes), labels
 
 
 def optimizer() -> optim.Adam:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import bitlearn as bl
+from bitlearn.nn.frozen import Batch
 from bitlearn.training import Trainer
 
 from . import Task, batch, model, optimizer
@@ -18,11 +19,11 @@ def prepare(task: Task) -> None:
     _step(task, *batch(task.network, 2), tiny=True)()
 
 
-def start(task: Task, codes: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
     """Return a step on this batch, which returns its loss."""
     return _step(task, codes, labels)
 
 
-def _step(task: Task, codes: np.ndarray, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
+def _step(task: Task, codes: Batch, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
     trainer = Trainer(model(task.network, task.way, tiny=tiny), rule := optimizer())
     return lambda: trainer.step(codes, labels, rule.learning_rate)

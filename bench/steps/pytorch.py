@@ -14,9 +14,12 @@ import torch
 from torch.nn import functional
 
 from bitlearn import nn
+from bitlearn.bits import Bits
 from bitlearn.nn import Model
+from bitlearn.nn.frozen import Batch
 from bitlearn.nn.norm import MOMENTUM
 from bitlearn.nn.spec import CODE_UNIT
+from bitlearn.ops.packing import unpack
 
 from . import PYTORCH, Task, batch, model, optimizer
 
@@ -50,6 +53,17 @@ class Linear(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         return functional.linear(x, SignSTE.apply(self.weight))
+
+
+class Head(torch.nn.Module):
+    """Real weights, where `Linear` has signs."""
+
+    def __init__(self, weight: np.ndarray):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.from_numpy(weight))
+
+    def forward(self, x: Any) -> Any:
+        return functional.linear(x, self.weight)
 
 
 class Conv2d(torch.nn.Module):
@@ -89,8 +103,9 @@ def network_of(ours: Model) -> tuple[Any, dict[str, Maps]]:
         if isinstance(layer, nn.Flatten):
             layers.append(torch.nn.Flatten())
             maps = layer.spec.shape if len(layer.spec.shape) == 3 else None
-        elif isinstance(layer, nn.BinaryLinear):
-            layers.append(Linear(_weight(layer.weight, maps)))
+        elif isinstance(layer, nn.BinaryLinear | nn.Linear):
+            weight = _weight(layer.weight, maps)
+            layers.append(Head(weight) if isinstance(layer, nn.Linear) else Linear(weight))
             maps = None
         elif isinstance(layer, nn.BinaryConv2d):
             padding = layer.kernel[0] // 2 if layer.padding == "same" else 0
@@ -124,7 +139,7 @@ def _our_order(gradient: np.ndarray, maps: Maps) -> np.ndarray:
 class Training:
     """A network, its loss on a batch, and its optimiser, in one of PyTorch's ways."""
 
-    def __init__(self, way: str, ours: Model, codes: np.ndarray, labels: np.ndarray):
+    def __init__(self, way: str, ours: Model, codes: Batch, labels: np.ndarray):
         self.way = PYTORCH[way]
         self.network, self.names = network_of(ours)
         self.input, self.labels = inputs(codes, self.way["channels_last"]), torch.from_numpy(labels)
@@ -160,9 +175,13 @@ class Training:
         return loss.item()
 
 
-def inputs(codes: np.ndarray, channels_last: bool) -> Any:
-    """Return a batch as PyTorch takes it: float32, channels first in shape."""
-    real = torch.from_numpy(codes.astype(np.float32) * np.float32(CODE_UNIT)).permute(0, 3, 1, 2)
+def inputs(codes: Batch, channels_last: bool) -> Any:
+    """Return a batch as PyTorch takes it: float32, channels first in shape; of bits -1 and +1."""
+    if isinstance(codes, Bits):
+        values = unpack(codes.words, codes.n, dtype=np.dtype(np.float32))
+    else:
+        values = codes.astype(np.float32) * np.float32(CODE_UNIT)
+    real = torch.from_numpy(values).permute(0, 3, 1, 2)
     return real.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
@@ -172,6 +191,6 @@ def prepare(task: Task) -> None:
     Training(task.way, model(task.network, "standard", tiny=True), *batch(task.network, 2)).step()
 
 
-def start(task: Task, codes: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
     """Return a step on this batch, which returns its loss."""
     return Training(task.way, model(task.network, "standard"), codes, labels).step

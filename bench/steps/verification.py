@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn import nn
 from bitlearn.nn import Model
+from bitlearn.nn.frozen import Batch
 from bitlearn.training import Trainer
 
 from . import PYTORCH, SEED, optimizer
@@ -17,7 +19,7 @@ from . import PYTORCH, SEED, optimizer
 EXAMPLES = 100
 
 #: Biases start at 0, and sums of bits often equal their mean: a sign of what rounding makes of 0. So the comparison is
-#: made with biases up to this.
+#: made with biases up to this. A real head starts at 0 too, and would hand on no gradient.
 _BIAS = 0.1
 
 
@@ -44,15 +46,17 @@ def tolerance(way: str) -> Tolerance:
 
 
 def disturb(model: Model) -> Model:
-    """Give a network biases that differ from 0, in place, and return it."""
+    """Give a network biases and a real head that differ from 0, in place, and return it."""
     rng = np.random.default_rng(SEED)
     for key, array in model.parameters().items():
         if key.endswith(".bias"):
             array[...] = rng.uniform(-_BIAS, _BIAS, size=array.shape)
+        elif isinstance(model[key.rpartition(".")[0]], nn.Linear):
+            array[...] = rng.normal(0, 1 / np.sqrt(array.shape[1]), size=array.shape)
     return model
 
 
-def first_step(model: Model, codes: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+def first_step(model: Model, codes: Batch, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
     """Return the loss of a network of ours, which is left as it is, and the gradient of each parameter as numbers."""
     gradients: dict[str, np.ndarray] = {}
 
@@ -96,7 +100,7 @@ def agrees(found: dict[str, Any], allowed: Tolerance) -> bool:
     )
 
 
-def of_pytorch(way: str, model: Model, codes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def of_pytorch(way: str, model: Model, codes: Batch, labels: np.ndarray) -> dict[str, Any]:
     """Return how far the first step of a way of PyTorch's is from ours."""
     from . import pytorch
 
