@@ -28,5 +28,7 @@ TASK_BATCHES, REPLAYED, RESERVOIR = 0x43424154, 0x43535450, 0x52535652
 STREAM_REPLAYED = 0x53524550
 #: Which classes a replay memory favours where its places do not go round: "CPRI".
 CLASS_PRIORITY = 0x43505249
+#: What a replay memory leaves out that has to shrink: "SHRK".
+SHRINKING = 0x5348524B
 #: Of a look at a task's gradients: the order of its examples, and the labels that are drawn for them: "FORD", "FLAB".
 FISHER_ORDER, FISHER_LABELS = 0x464F5244, 0x464C4142

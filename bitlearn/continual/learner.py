@@ -18,7 +18,7 @@ from bitlearn.continual.methods import METHODS, build
 from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.plan import Plan, planned
+from bitlearn.continual.plan import Plan, kept_to, planned
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.scenario import Label
 from bitlearn.continual.steps import Steps
@@ -43,8 +43,8 @@ class ContinualLearner:
     method : str
         A name of `bitlearn.continual.METHODS`. The default forgets nothing and needs no network.
     model : Model or str, optional
-        The network of a method that trains one, with a real head; or the name of one in `bitlearn.models`, which is
-        made when the first examples come. ``"mlp"`` by default.
+        The network of a method that trains one, with a real head, changed in place; or the name of one in
+        `bitlearn.models`, which is made when the first examples come. ``"mlp"`` by default.
     backbone : Model, Frozen, Classifier or path, optional
         A network that was trained before, on other classes or data. It is copied, cut at ``cut``, and frozen up to
         there; a fresh head takes the place of its own. Without one, the first `fit_task` trains everything, and a
@@ -122,10 +122,8 @@ class ContinualLearner:
         self._predictor: Any = None
         #: What fits the budget of a method that trains a network, once the first example has come.
         self.plan: Plan | None = None
-        if isinstance(model, Model) and len(self._labels) > model.output_shape[-1]:
-            raise ValueError(
-                f"labels must be at most the {model.output_shape[-1]} outputs of model, got {len(self._labels)}"
-            )
+        if isinstance(model, Model) and len(self._labels) > (most := model.output_shape[-1]):
+            raise ValueError(f"labels must be at most the {most} outputs of model, got {len(self._labels)}")
 
     # --- what it is made of ---
 
@@ -162,6 +160,16 @@ class ContinualLearner:
         self.inputs.shape = shape
         return method
 
+    def _fit_again(self, method: Any) -> None:
+        """Keep to the budget where more classes have come than room was kept for: the replay memory gives way."""
+        if self.options.memory_budget is None or not self.kind.trains:
+            return
+        self.plan = kept_to(method.networks, self.options, self.steps.optimizer, self.kind)
+        if self.kind.replays and self.plan.replay_size < self.options.replay_size:
+            method.shrink(self.plan.replay_size)
+            self.options = replace(self.options, replay_size=self.plan.replay_size)
+            self.steps.options = method.options = self.options
+
     def _taken(self, x: Any, y: ArrayLike) -> tuple[Any, np.ndarray, Method]:
         """Return examples and outputs that are fit to be learned; nothing is changed where they are not."""
         labels = array_of(y)
@@ -177,6 +185,7 @@ class ContinualLearner:
                 method.grow(known)
                 if method.networks is not None:
                     self.steps.grown(method.networks.model)
+                self._fit_again(method)
         except BaseException:
             self._labels.drop(before)
             raise
@@ -290,8 +299,8 @@ class ContinualLearner:
 
         Raises
         ------
-        ValueError
-            Where nothing was learned yet; and as `partial_fit`.
+        TypeError, ValueError
+            As `partial_fit`; and where nothing was learned yet.
         """
         if self.method is None or not self.examples:
             raise ValueError("a learner must have learned an example before it predicts, got none")
@@ -380,16 +389,10 @@ class ContinualLearner:
         path : path-like
         hooks : Hook or iterable of Hook, optional
 
-        Returns
-        -------
-        ContinualLearner
-
         Raises
         ------
-        FileNotFoundError
-            Where there is no such file.
-        ValueError
-            Where it is corrupt, or holds something else.
+        FileNotFoundError, ValueError
+            Where there is no such file, or it is corrupt or holds something else.
         """
         return files.load(cls, path, hooks)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect
 from dataclasses import dataclass, replace
 
-from bitlearn.continual.latents import latent_codec
 from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
@@ -117,17 +117,31 @@ def _candidate(networks: Networks, cut: str | None) -> Networks:
     return Networks(upper, lower.freeze(), cut)
 
 
-def _filled(
+def filled(
     networks: Networks, options: Options, optimizer: Optimizer, method: type[Method], classes: int, budget: int
 ) -> Plan:
-    """Return a plan whose replay memory takes what is left of a budget; of one example where nothing is."""
+    """Return the plan of a network that is cut: its replay memory takes what is left of a budget.
+
+    Parameters
+    ----------
+    networks, options, optimizer, method
+        As `rows` takes them.
+    classes : int
+        For how many the memory has room.
+    budget : int
+        Bytes.
+
+    Returns
+    -------
+    Plan
+        With one example in the memory where not even that fits.
+    """
     fixed, count = rows(networks, options, optimizer, method), 0
     if method.replays:
-        codec = latent_codec(networks.model.root.spec, options.latents)
-        one, two = (ReplayBuffer.size(count, codec.spec.shape, classes, codec.dtype) for count in (1, 2))
+        shape, dtype = method.stored(networks, options)
         left = budget - sum(size for _, size in fixed)
-        count = max(0, 1 + (left - one) // (two - one))
-        fixed = (*fixed, ("replay memory", one + (max(count, 1) - 1) * (two - one)))
+        count = bisect(range(1, max(left, 1)), left, key=lambda many: ReplayBuffer.size(many, shape, classes, dtype))
+        fixed = (*fixed, ("replay memory", ReplayBuffer.size(max(count, 1), shape, classes, dtype)))
     return Plan(networks.cut, options.batch_size, count, fixed, budget)
 
 
@@ -171,7 +185,7 @@ def planned(
     smallest: Plan | None = None
     for batch in (options.batch_size, *(size for size in _BATCHES if size < options.batch_size)):
         for cut in cuts:
-            plan = _filled(
+            plan = filled(
                 _candidate(networks, cut), replace(options, batch_size=batch), optimizer, method, classes, budget
             )
             if smallest is None or plan.nbytes < smallest.nbytes:
@@ -185,3 +199,29 @@ def planned(
     assert smallest is not None
     wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network, got {budget}"
     raise ValueError(f"{wanted}. What takes least:\n{smallest}")
+
+
+def kept_to(networks: Networks, options: Options, optimizer: Optimizer, method: type[Method]) -> Plan:
+    """Return what is left for the replay memory of a network that has more outputs now.
+
+    Parameters
+    ----------
+    networks, options, optimizer, method
+        As `rows` takes them.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        With a table, where nothing is.
+    """
+    assert options.memory_budget is not None
+    budget = budget_bytes(options.memory_budget)
+    found = filled(networks, options, optimizer, method, networks.outputs, budget)
+    if found.nbytes > budget:
+        wanted = f"memory_budget must be at least {found.nbytes} bytes for {networks.outputs} classes, got {budget}"
+        raise ValueError(f"{wanted}. What is needed:\n{found}")
+    return found

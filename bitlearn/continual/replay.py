@@ -258,6 +258,37 @@ class ReplayBuffer:
 
         uninterrupted(take)
 
+    def shrunk(self, capacity: int) -> ReplayBuffer:
+        """Return a memory of fewer places, with a balanced choice of the examples; it goes on with the same stream.
+
+        Parameters
+        ----------
+        capacity : int
+
+        Returns
+        -------
+        ReplayBuffer
+            In memory. Of each class it holds a uniform sample still: what is left out is drawn by the key.
+        """
+        found = ReplayBuffer(capacity, self.shape, self.classes, dtype=self.kind, key=self.key)
+        held, counts = len(self), self.counts
+        while counts.sum() > capacity:
+            counts[counts.argmax()] -= 1
+        drawn = Key(self.key.seed, self.key.step, streams.SHRINKING).permutation(held)
+        labels = self.labels[drawn]
+        rank = np.empty(held, dtype=np.int64)  # of an example among those of its class, in the order that was drawn
+        for label in np.unique(labels):
+            rank[labels == label] = np.arange((labels == label).sum())
+        kept = np.sort(drawn[rank < counts[labels]])
+        arrays = {name: array.copy() for name, array in found.arrays().items()}
+        arrays["examples"][: len(kept)], arrays["labels"][: len(kept)] = self.examples[kept], self.labels[kept]
+        arrays["seen"][:], arrays["added"][:] = self.seen, self._books.added
+        if len(kept) == capacity:
+            arrays["order"][:] = np.argsort(arrays["labels"], kind="stable")
+            arrays["ends"][:] = np.cumsum(counts)
+        found.restore(arrays)
+        return found
+
     # --- examples ---
 
     def add(self, x: Batch, labels: np.ndarray) -> None:

@@ -7,7 +7,7 @@ only their bits. So a product is a value that knows how it is written, and whoev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class Value:
         """Return packed bits ``sums >= thresholds``, in an inference; thresholds (channels,) int32, constant."""
         step, spec = self.step, Spec.bits(self.spec.shape)
         limits, found = [np.full(spec.channels, limit, dtype=np.int32) for limit in _INT32], thresholds.outside()
-        bounds = step.derived("thresholds", lambda: np.stack([found, *limits]), found)
+        bounds = step.derived(
+            "thresholds", lambda: np.stack([found, *limits]), cast(np.ndarray, thresholds.buffer.memory)
+        )
         out = step.empty("X", spec.array_shape(step.batch), WORD)
         for examples, part in self.blocks(BLOCK_VALUES, wide=True):
             rows = part.pixels()

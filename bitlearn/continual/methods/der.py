@@ -107,6 +107,11 @@ class Der(Rehearsal):
         super().__init__(networks, options, **limits)
         self.loss = TargetLoss()
 
+    @classmethod
+    def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
+        """Return the bytes of an example with its scores."""
+        return (Records(networks.model.root.spec, networks.outputs).nbytes,), "uint8"
+
     def chosen_cut(self) -> str | None:
         """Return the layer that is asked for."""
         wanted = self.options.cut if self.networks.lower is None else None
@@ -119,7 +124,7 @@ class Der(Rehearsal):
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
         """Offer examples to the memory, with the scores of the network as it is now."""
-        network = self.networks.model.freeze()
+        network = self.networks.predictor().upper
         super().store((self.records.pack(x, network.scores(x)), y) for x, y in examples)
 
     def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:

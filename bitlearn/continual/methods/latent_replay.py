@@ -6,6 +6,8 @@ import numpy as np
 
 from bitlearn.continual.latents import cuts, latent_codec
 from bitlearn.continual.methods.rehearsal import Rehearsal
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
@@ -61,6 +63,12 @@ class LatentReplay(Rehearsal):
     """
 
     name = "latent-replay"
+
+    @classmethod
+    def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
+        """Return the shape at the cut, and what the codec stores."""
+        codec = latent_codec(networks.model.root.spec, options.latents)
+        return codec.spec.shape, codec.dtype
 
     def chosen_cut(self) -> str | None:
         """Return the layer whose bits are stored; None where a lower part is frozen from the start."""

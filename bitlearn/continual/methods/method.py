@@ -63,6 +63,11 @@ class Method:
         return [name for name in cuts(model) if options.cut in (None, name)]
 
     @classmethod
+    def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of an example in the replay memory of a network that is cut."""
+        raise NotImplementedError
+
+    @classmethod
     def at_once(cls, options: Options) -> int:
         """Return how many new examples a step of a stream takes at most."""
         return options.batch_size

@@ -68,6 +68,12 @@ class Rehearsal(Method):
         self.memory = self.empty_memory()
 
     @classmethod
+    def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of what is stored: raw inputs, or those of the part that is trained."""
+        spec = networks.lower.root.spec if cls.raw and networks.lower is not None else networks.model.root.spec
+        return spec.shape, _STORED[spec.kind]
+
+    @classmethod
     def at_once(cls, options: Options) -> int:
         """Return how many examples of a step are new where the others are replayed."""
         replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
@@ -182,6 +188,10 @@ class Rehearsal(Method):
             self.store([(codes[rows] if self.raw else part, labels)])
         if self.head is not None and counts is not None:
             self.head.consolidate(counts)
+
+    def shrink(self, capacity: int) -> None:
+        """Hold fewer examples in the memory."""
+        self.memory = self.memory.shrunk(capacity)
 
     def grow(self, outputs: int) -> None:
         """Take more outputs."""
