@@ -232,7 +232,7 @@ class Model:
         Raises
         ------
         ValueError
-            Where a layer cannot be of that policy.
+            Where a layer cannot be of that policy, or is not registered (`bitlearn.nn.register`).
 
         Examples
         --------

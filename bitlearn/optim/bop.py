@@ -45,6 +45,7 @@ class Bop(Optimizer):
 
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
         """Binarise the weights; return moments of zero and the other optimiser's state."""
+        self.check(parameters)
         flipped = {name: parameter for name, parameter in parameters.items() if name in binary}
         for weight in flipped.values():
             for row in weight:  # one at a time: no temporary array of the weights' size

@@ -47,18 +47,11 @@ class QuantizedSGD(Optimizer):
     binary_factor: float | None = None
     moments = ()
     kernel = "quantized_update"
-    integers = True
+    types = ("float32", "int8", "int16")
 
     def rate(self, precision: Precision) -> float:
         """Return the learning rate of real parameters; where none was given, 0.03."""
         return _RATE if self.learning_rate is None else self.learning_rate
-
-    def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
-        """Return the state: a count of steps alone."""
-        for name, parameter in parameters.items():
-            if parameter.dtype == np.float16:
-                raise ValueError(f"{name} must be float32, int8 or int16 for quantized_sgd, got {parameter.dtype}")
-        return super().init(parameters, precision, binary)
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return the factor of the gradient and the rate."""

@@ -33,8 +33,8 @@ class Optimizer(ABC):
     #: The suffixes of the arrays of a weight's size that the rule keeps.
     moments: tuple[str, ...]
     learning_rate: float | None
-    #: Whether latent weights may be integers.
-    integers = False
+    #: The types of parameters that the rule knows.
+    types: tuple[str, ...] = ("float32", "float16")
 
     def rate(self, precision: Precision) -> float:
         """Return the learning rate to begin with under a policy.
@@ -66,13 +66,19 @@ class Optimizer(ABC):
         -------
         dict of str to ndarray
         """
+        self.check(parameters)
         state: Arrays = {STEP: np.zeros((), dtype=np.int64)}
         for name, parameter in parameters.items():
-            if parameter.dtype.kind != "f" and not self.integers:
-                raise ValueError(f"{name} must be float32 or float16 for this rule, got {parameter.dtype}")
             kind = precision.moments_of(name in binary)
             state |= {f"{name}.{suffix}": np.zeros(parameter.shape, dtype=kind) for suffix in self.moments}
         return state
+
+    def check(self, parameters: Arrays) -> None:
+        """Raise ValueError where the rule does not know the type of a parameter."""
+        for name, parameter in parameters.items():
+            if parameter.dtype.name not in self.types:
+                known = " or ".join(self.types)
+                raise ValueError(f"{name} must be {known} for {type(self).__name__}, got {parameter.dtype}")
 
     @abstractmethod
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
