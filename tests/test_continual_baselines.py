@@ -149,7 +149,7 @@ def test_bits_of_a_file_end_in_zeros(scenario):
     arrays = {name: array.copy() for name, array in method.arrays().items()}
     method.restore(arrays)
     arrays["memory.examples"][0, 15] |= 128  # the last of two words, of which one bit is used
-    with pytest.raises(ValueError, match="examples must hold zeros past its 65 values a row"):
+    with pytest.raises(ValueError, match="words must have no bit past n=65 values set"):
         method.restore(arrays)
 
 
