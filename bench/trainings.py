@@ -67,12 +67,17 @@ def data_folder(given: Path | None) -> Path:
     return found
 
 
+def folder(dataset: str, data: Path) -> Path:
+    """Return the folder of a data set inside that of all."""
+    return data / _FOLDERS[dataset]
+
+
 def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
     """Return what ``bitlearn train --json`` writes of a training, made here with further options."""
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    folder = str(data / _FOLDERS[training.dataset])
-    arguments = parser.parse_args([*training.options(), "--data", folder, "--threads", "1", *options])
+    files = str(folder(training.dataset, data))
+    arguments = parser.parse_args([*training.options(), "--data", files, "--threads", "1", *options])
     arguments.precision, arguments.json = training.precision, None
     before = bl.get_num_threads()
     try:

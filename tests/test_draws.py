@@ -9,7 +9,10 @@ from bitlearn.continual.draws import distinct, words
 from bitlearn.rng import Key
 
 
-@pytest.mark.parametrize(("count", "limit"), [(0, 0), (0, 5), (1, 1), (3, 7), (4, 7), (200, 10**6), (1500, 4000)])
+@pytest.mark.parametrize(
+    ("count", "limit"),
+    [(0, 0), (0, 5), (1, 1), (3, 7), (4, 7), (16, 32), (17, 34), (200, 10**6), (1500, 4000), (40000, 90000)],
+)
 def test_distinct_draws_are_the_first_different_ones_of_the_stream(count, limit):
     found = distinct(count, limit, Key(4, 2))
     assert len(set(found.tolist())) == count and all(0 <= value < limit for value in found.tolist())

@@ -184,10 +184,10 @@ def test_weights_are_laid_out_once_for_all_sizes_and_backends():
         with bl.use_backend(each):
             for size in (6, 1, 4):
                 found.append(frozen.scores(codes, batch_size=size))
-    kept = {key: id(array) for key, array in frozen._operands.items()}
+    kept = {key: id(array) for key, (array, _) in frozen._operands.items()}
     assert all(np.array_equal(each, found[0]) for each in found)
     frozen.scores(codes, batch_size=5)
-    assert kept.items() <= {key: id(array) for key, array in frozen._operands.items()}.items()
+    assert kept.items() <= {key: id(array) for key, (array, _) in frozen._operands.items()}.items()
 
 
 def test_a_pool_behind_a_convolution_is_taken_of_the_signs():

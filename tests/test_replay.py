@@ -81,6 +81,7 @@ def test_invariants_hold_after_each_addition(stream, capacity, seed):
         everything += labels
         for label in labels:
             rules.add(label)
+        memory._check()
         size, seen = len(memory), np.bincount(everything, minlength=CLASSES).tolist()
         assert size == min(capacity, len(everything))
         counts = np.bincount(memory.labels[:size], minlength=CLASSES)
@@ -117,6 +118,7 @@ def test_one_at_a_time_or_all_at_once_is_the_same_memory(seed, monkeypatch):
     for some in np.split(labels, np.sort(rng.integers(0, len(labels) + 1, 4))):
         memories[2].add(numbered(first, some), some)
         first += len(some)
+    memories[0]._check()
     for other in memories[1:]:
         for name, array in memories[0].arrays().items():
             assert np.array_equal(array, other.arrays()[name]), name
@@ -279,11 +281,16 @@ def test_bytes_are_those_of_the_arrays_and_do_not_change(capacity, shape, classe
     nbytes = examples + capacity * label + books
     assert memory.nbytes == nbytes and memory.examples.nbytes == examples and memory.labels.nbytes == capacity * label
     assert sum(array.nbytes for array in memory.arrays().values()) == nbytes - 4 * classes
+    assert memory._books.priority.nbytes == 4 * classes and ReplayBuffer.size(*memory_arguments(memory)) == nbytes
     found = ReplayBuffer.types(capacity, memory.shape, classes, dtype)
     assert {name: (array.shape, array.dtype) for name, array in memory.arrays().items()} == found
     x = np.zeros((600, *memory.examples.shape[1:]), dtype=memory.examples.dtype)
     memory.add(Bits(x, memory.shape[-1]) if dtype == "bits" else x, np.arange(600) % classes)
     assert memory.nbytes == nbytes
+
+
+def memory_arguments(memory: ReplayBuffer) -> tuple:
+    return memory.capacity, memory.shape, memory.classes, memory.kind
 
 
 def test_books_of_300_latents_of_4_by_4_by_512_take_less_than_a_kibibyte():

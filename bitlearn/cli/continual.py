@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, seed, shown
@@ -92,10 +93,26 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         "than the input",
     )
     parser.add_argument(
+        "--latent-bits",
+        type=int,
+        choices=(1, 8, 32),
+        default=1,
+        help="bits of a value in the replay memory; of packed bits one loses nothing",
+    )
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="a saved network that was trained on other classes or data: its layers up to --cut are frozen from "
+        "the start, and a fresh head takes the place of its own; it stands for --model",
+    )
+    parser.add_argument(
         "--memory-budget",
         default=None,
         metavar="SIZE",
-        help="bytes, or as in '32 KiB', that analytic and prototypes may keep",
+        help="bytes, or as in '32 KiB', that a method may keep and work with: it chooses features, or cut, batch and "
+        "replay memory; a network's layers before the cut are then frozen from the start",
     )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
@@ -123,13 +140,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     import bitlearn as bl
     from bitlearn import continual, datasets, memory, models, threads
     from bitlearn.cli import experiment
+    from bitlearn.continual import backbones
     from bitlearn.datasets.preparation import prepare
 
     bl.set_num_threads(threads.resolve(arguments.threads))
     given = vars(arguments)
     epochs = (1 if arguments.scenario == "stream" else 10) if arguments.epochs is None else arguments.epochs
     names = {field.name for field in fields(continual.Options)}
-    options = continual.Options(**{name: value for name, value in given.items() if name in names} | {"epochs": epochs})
+    latents = {1: None, 8: "8-bit", 32: "float"}[arguments.latent_bits]
+    options = continual.Options(
+        **{name: value for name, value in given.items() if name in names} | {"epochs": epochs, "latents": latents}
+    )
+    network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
     # The scenario's examples are views of the data, which a meter finds in its baseline.
@@ -141,14 +163,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         data.y_test,
         arguments.tasks,
         seed=arguments.order_seed,
-        preparation=prepare(data.x_train, models.image_size(arguments.model, data.x_train.shape[1:])),
+        preparation=preparation or prepare(data.x_train, _image_size(network, arguments.model, data.x_train.shape[1:])),
         **{name: given[name] for name in _SETTINGS if given[name] is not None},
     )
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}
-    experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
+    if network is None:
+        experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
     with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
         meter = memory.PeakMeter()
-        model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
+        lower = None
+        if network is None:
+            model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
+        else:
+            cut = backbones.networks(network, options.cut, scenario.classes)
+            model, lower = cut.model, cut.lower
         found = continual.run(
             arguments.method,
             scenario,
@@ -158,10 +186,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             hooks=hook,
             measure=meter,
             evaluate_all=arguments.evaluate_all,
+            backbone=lower,
         )
+    plan = found.plan and {"text": str(found.plan), "nbytes": found.plan.nbytes, "rows": dict(found.plan.rows)}
     shown = ("dataset", "scenario", "method", "model", "precision", "optimizer", "order_seed", "seed")
     return {
         **{name: given[name] for name in shown},
+        "backbone": None if arguments.backbone is None else str(arguments.backbone),
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),
         "schedule": options.schedule,
         "epochs": options.epochs,
@@ -177,10 +208,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "replay_bytes": found.replay_bytes,
         "kept_bytes": found.kept_bytes,
         "operations": found.operations,
+        "plan": plan,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
         "seconds": found.seconds,
     }
+
+
+def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:
+    """Return the side to which images are padded: for a network that is there, or by the name of one to be made."""
+    from bitlearn import models
+
+    if network is None:
+        return models.image_size(model, shape)
+    wanted = network.input_shape
+    return wanted[0] if len(wanted) == len(shape) == 3 and wanted != shape else None
 
 
 def report(result: dict[str, Any], console: Console) -> None:
@@ -194,6 +236,8 @@ def report(result: dict[str, Any], console: Console) -> None:
     among = "its own classes" if result["scenario"] == "task" else "all classes"
     console.print(table(f"Accuracy on each task's test set, among {among}", ("after", *result["task_titles"]), rows))
     console.print()
+    if result["plan"] is not None:
+        console.print(result["plan"]["text"] + "\n")
     console.print(f"average accuracy  {result['average_accuracy']:.4f} after all tasks")
     forgetting = result["forgetting_mean_of_best_minus_last"]
     if forgetting is not None:

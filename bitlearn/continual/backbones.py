@@ -5,8 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from bitlearn import nn
+from bitlearn import models, nn
 from bitlearn.classifier import Classifier
+from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.networks import Networks
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.errors import brief
@@ -120,3 +121,39 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
         cut = default_cut(network, None) if isinstance(network, Model) else found[-1]
     lower = _lower(network, cut)
     return Networks(_upper(network, cut, lower, outputs), lower)
+
+
+def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **settings: Any) -> Model:
+    """Return a network by its name, for examples as they come.
+
+    Parameters
+    ----------
+    name : str
+    inputs : Inputs
+    x : ndarray or Bits
+        Some examples.
+    form : Form
+        Theirs.
+    outputs : int
+    **settings
+        As `bitlearn.models.build` takes them.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        Where they are bits, which a network by its name does not take; or of a shape that it does not take.
+    """
+    if form[0] == "bits":
+        raise ValueError(f"examples of packed bits must come with a model that takes them, got {name!r}")
+    shape = form[1]
+    if inputs.preparation is not None:
+        shape = tuple(inputs.codes(x[:1]).shape[1:])
+    elif name != "mlp":
+        shape = (*shape, 1) if len(shape) == 2 else shape
+        size = models.image_size(name, shape)
+        shape = shape if size is None else (size, size, shape[-1])
+    return models.build(name, shape, outputs, **settings)

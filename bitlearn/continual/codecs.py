@@ -118,6 +118,14 @@ class LatentCodec(ABC):
         Bits or ndarray, shape (count, ...)
         """
 
+    #: Whether values are stored as they flow: there is nothing to encode or to decode.
+    plain: ClassVar[bool] = False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it knows all that it has to, and can encode."""
+        return True
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the live arrays of what `fit` found: filling them restores it."""
         return {}
@@ -147,7 +155,7 @@ class LatentCodec(ABC):
 class PackedBits(LatentCodec):
     """The bits of a cut behind a sign, as they are: one bit a value."""
 
-    name, dtype, lossless = "bits", "bits", True
+    name, dtype, lossless, plain = "bits", "bits", True, True
 
     def encode(self, x: Batch) -> Batch:
         """Return the bits."""
@@ -211,6 +219,11 @@ class _Scaled(LatentCodec):
         super().__init__(spec)
         self.scale = np.zeros(spec.channels, dtype=np.float32)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it has scales."""
+        return bool(self.scale.any())
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the scales, float32, one a channel: zeros before `fit`."""
         return {"scale": self.scale}
@@ -221,7 +234,7 @@ class _Scaled(LatentCodec):
             raise ValueError("scales of a codec must be finite and at least 0, got others")
 
     def _need_scale(self) -> None:
-        if not self.scale.any():
+        if not self.fitted:
             raise ValueError(f"the codec {self.name!r} must be fitted to examples before it is used, got none yet")
 
 
@@ -305,7 +318,7 @@ class EightBit(_Scaled):
 class Float(LatentCodec):
     """Real values as they are, in float32."""
 
-    name, dtype, lossless = "float", "float32", True
+    name, dtype, lossless, plain = "float", "float32", True, True
 
     def encode(self, x: Batch) -> Batch:
         """Return the values."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from bitlearn.ops.dispatch import lookup
 from bitlearn.rng import Key
 
-#: From so many values on, sorting finds repetitions sooner than a dictionary does.
-_MANY = 2**10
+#: So many are drawn sooner by plain integers than by arrays.
+_VERY_FEW = 16
+#: Up to so many values a table of them all finds repetitions sooner than sorting does.
+_FEW = 2**16
 
 
 def words(key: np.ndarray, start: int, count: int) -> np.ndarray:
@@ -69,14 +73,28 @@ def distinct(count: int, limit: int, key: Key) -> np.ndarray:
 
 def _first(count: int, limit: int, key: Key) -> np.ndarray:
     """Return the first different values of a stream of integers below a limit, at most half of all."""
-    stream, drawn, found = key.as_words(), np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    stream, drawn, found = key.as_words(), np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    if count <= _VERY_FEW:
+        values: dict[int, None] = {}
+        for start in itertools.count(0, _VERY_FEW):
+            if len(values) >= count:
+                break
+            values |= dict.fromkeys(word * limit >> 32 for word in words(stream, start, _VERY_FEW).tolist())
+        return np.array(list(values)[:count], dtype=np.int64)
     while len(found) < count:
         # Of half of all, 1.39 times as many have to be drawn on average.
         missing = count - len(found)
         more = words(stream, len(drawn), missing + missing // 2 + 8).astype(np.uint64) * np.uint64(limit)
-        drawn = np.concatenate([drawn, more >> np.uint64(32)])
-        if len(drawn) < _MANY:
-            found = np.array(list(dict.fromkeys(drawn.tolist())), dtype=np.int64)
-        else:
-            found = drawn[np.sort(np.unique(drawn, return_index=True)[1])].astype(np.int64)
-    return found[:count]
+        drawn = np.concatenate([drawn, (more >> np.uint64(32)).astype(np.intp)])
+        found = drawn[_new(drawn, limit)]
+    return found[:count].astype(np.int64)
+
+
+def _new(drawn: np.ndarray, limit: int) -> np.ndarray:
+    """Return the indices, or a mask, of the values that do not occur further left."""
+    if limit > _FEW:
+        return np.sort(np.unique(drawn, return_index=True)[1])
+    # Of what was not drawn, what stands here is never read; of equal values the first one is written last.
+    places, order = np.empty(limit, dtype=np.intp), np.arange(len(drawn))
+    places[drawn[::-1]] = order[::-1]
+    return places[drawn] == order

@@ -11,6 +11,8 @@ from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling, pad_images
 from bitlearn.nn.frozen import Batch
 
+#: The names of types that need no preparation.
+_NAMES = {np.dtype(kind): name for name, kind in (("bool", np.bool_), ("uint8", np.uint8), ("int8", np.int8))}
 #: A type, or "bits", and the shape of one example.
 Form = tuple[str, tuple[int, ...]]
 
@@ -50,7 +52,7 @@ class Inputs:
             raise ValueError(
                 f"x must have shape (count, ...) with at least one value an example, got shape {tuple(x.shape)}"
             )
-        kind = "bits" if isinstance(x, Bits) else "bool" if x.dtype == bool else x.dtype.name
+        kind = "bits" if isinstance(x, Bits) else _NAMES.get(x.dtype) or x.dtype.name
         if kind not in ("bits", "bool", "uint8", "int8") and self.preparation is None:
             raise TypeError(
                 f"x must be uint8, int8, bool or Bits, or come with preparation=bitlearn.datasets.prepare(examples), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Self, cast
 
@@ -14,9 +15,10 @@ from bitlearn.continual import backbones, files
 from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.labels import Labels, array_of
 from bitlearn.continual.methods import METHODS, build
-from bitlearn.continual.methods.method import Method
+from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.plan import Plan, planned
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.scenario import Label
 from bitlearn.continual.steps import Steps
@@ -29,6 +31,8 @@ from bitlearn.training.hooks import Hook, Hooks
 
 #: Examples that are predicted at a time.
 _AT_A_TIME = 1000
+#: Classes that a network has outputs for at first where a budget is to be kept.
+_ROOM = 10
 
 
 class ContinualLearner:
@@ -116,31 +120,14 @@ class ContinualLearner:
         #: Of a task that was begun and not ended: how many epochs are done, and what its examples are.
         self.epochs, self.task_digest = 0, ""
         self._predictor: Any = None
+        #: What fits the budget of a method that trains a network, once the first example has come.
+        self.plan: Plan | None = None
         if isinstance(model, Model) and len(self._labels) > model.output_shape[-1]:
             raise ValueError(
                 f"labels must be at most the {model.output_shape[-1]} outputs of model, got {len(self._labels)}"
             )
 
     # --- what it is made of ---
-
-    def _networks(self, x: Any, form: Form, outputs: int) -> Networks | None:
-        if self._backbone is not None:
-            return backbones.networks(self._backbone, self.options.cut, outputs)
-        if isinstance(self._model, Model):
-            return Networks(self._model)
-        if self._model is None and not self.kind.trains and self.options.cut is None:
-            return None
-        if form[0] == "bits":
-            raise ValueError("a network that takes bits must be given as a model, got its name or none")
-        name, shape = self._model or "mlp", form[1]
-        if self.inputs.preparation is not None:
-            shape = tuple(self.inputs.codes(x[:1]).shape[1:])
-        elif name != "mlp":
-            shape = (*shape, 1) if len(shape) == 2 else shape
-            size = models.image_size(name, shape)
-            shape = shape if size is None else (size, size, shape[-1])
-        settings = {"head": "real", "precision": self._precision, "seed": self.options.seed}
-        return Networks(models.build(name, shape, outputs, **settings))
 
     def begun(self, networks: Networks | None) -> Method:
         """Take up a network, or none where the method has none; what was to become one is let go."""
@@ -151,10 +138,26 @@ class ContinualLearner:
         self.method, self._model, self._backbone = method, None, None
         return method
 
+    def _networks(self, x: Any, form: Form, outputs: int) -> Networks | None:
+        if self._backbone is not None:
+            return backbones.networks(self._backbone, self.options.cut, outputs)
+        if isinstance(self._model, Model):
+            return Networks(self._model)
+        if self._model is None and not self.kind.trains and self.options.cut is None:
+            return None
+        settings = {"head": "real", "precision": self._precision, "seed": self.options.seed}
+        return Networks(backbones.named(self._model or "mlp", self.inputs, x, form, outputs, **settings))
+
     def _start(self, x: Any, form: Form, outputs: int) -> Method:
         """Return the method, now that an example is there, and bring examples to what its network takes."""
-        networks = self._networks(x, form, outputs)
+        bounded = self.options.memory_budget is not None and self.kind.trains
+        # Within a budget room is kept for classes to come, and layers before the cut are never trained.
+        networks = self._networks(x, form, max(outputs, _ROOM) if bounded else outputs)
         shape = None if networks is None else self.inputs.fits(form, networks.input_shape)
+        if bounded and networks is not None:
+            networks, found = planned(networks, self.options, self.steps.optimizer, self.kind, networks.outputs)
+            self.options = replace(self.options, batch_size=found.batch_size, replay_size=max(found.replay_size, 1))
+            self.steps.options, self.plan = self.options, found
         method = self.begun(networks)
         self.inputs.shape = shape
         return method
@@ -282,7 +285,7 @@ class ContinualLearner:
 
         Returns
         -------
-        ndarray of float, shape (count, classes)
+        ndarray of float64, shape (count, classes)
             In the order of `labels`.
 
         Raises
@@ -295,9 +298,11 @@ class ContinualLearner:
         x, _ = self.inputs.read(x)
         if self._predictor is None:
             self._predictor = self.method.predictor
-        starts = range(0, max(len(x), 1), _AT_A_TIME)
-        parts = [self._predictor.scores(self.inputs.codes(x[start : start + _AT_A_TIME])) for start in starts]
-        return np.concatenate(parts)[:, : len(self.labels)]
+        size = _AT_A_TIME if self.options.memory_budget is None else self.method.at_once(self.options)
+        scores = np.empty((len(x), len(self._labels)))
+        for rows in pieces(len(x), size):
+            scores[rows] = self._predictor.scores(self.inputs.codes(x[rows]))[:, : scores.shape[1]]
+        return scores
 
     def predict(self, x: Any) -> np.ndarray:
         """Return the label of the class with the largest score for each example.
@@ -326,7 +331,7 @@ class ContinualLearner:
         ndarray of float64, shape (count, classes)
             In the order of `labels`; rows sum to 1.
         """
-        scores = self.scores(x).astype(np.float64)
+        scores = self.scores(x)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         return scores / scores.sum(axis=1, keepdims=True)
 

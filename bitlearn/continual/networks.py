@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,8 @@ class Networks:
         What is trained: the whole network, or its upper part.
     lower : Frozen, optional
         The part before it, which ends in packed bits.
+    cut : str, optional
+        The layer after which they were cut apart, where it has a name.
 
     Raises
     ------
@@ -80,12 +83,13 @@ class Networks:
         Where the upper part does not take what the lower one gives.
     """
 
-    def __init__(self, model: Model, lower: Frozen | None = None):
-        if lower is not None and (lower.root.output.kind != "bits" or lower.root.output != model.root.spec):
+    def __init__(self, model: Model, lower: Frozen | None = None, cut: str | None = None):
+        if lower is not None and lower.root.output != model.root.spec:
             raise ValueError(
                 f"a network must take what comes before it, {lower.root.output}, got one of {model.root.spec}"
             )
-        self.model, self.lower = model, lower
+        self.model, self.lower, self.cut = model, lower, cut
+        self._predictor: Predictor | None = None
 
     @property
     def outputs(self) -> int:
@@ -104,18 +108,38 @@ class Networks:
         """
         if self.lower is None and cut is not None:
             lower, self.model = self.model.split(cut)
-            self.lower = lower.freeze()
+            self.lower, self.cut = lower.freeze(), cut
 
     def predictor(self) -> Predictor:
-        """Return the inference form as it is now."""
-        return Predictor(self.lower, self.model.freeze())
+        """Return the inference form as it is now; the one that was returned before is brought up to date."""
+        before, arrays = self._predictor, self.model.inference()
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if before is None or before.lower is not self.lower or before.upper.shapes != shapes:
+            before = self._predictor = Predictor(self.lower, self.model.freeze())
+        else:
+            before.upper.refresh(arrays)
+        return before
 
     def inputs(self, codes: Batch) -> Batch:
         """Return what the trained part takes, from what the whole network takes."""
         return codes if self.lower is None else self.lower.apply(codes, batch_size=AT_A_TIME)
 
-    def bits(self, examples: Examples) -> Bits:
-        """Return the bits that the frozen part gives for some examples, worked on a few at a time.
+    def source(self, examples: Examples, keep: bool) -> Callable[[np.ndarray], Batch]:
+        """Return what gives the trained part's input for some of a task's examples, by their numbers.
+
+        Parameters
+        ----------
+        examples : Examples
+        keep : bool
+            Whether bits of a frozen part are computed once, and kept as long as the task lasts.
+        """
+        if self.lower is None or not keep:
+            return lambda index: self.inputs(examples.codes(index))
+        found = self.latents(examples)
+        return lambda index: found[index]
+
+    def latents(self, examples: Examples) -> Batch:
+        """Return what the frozen part gives for some examples, worked on a few at a time.
 
         Parameters
         ----------
@@ -123,16 +147,16 @@ class Networks:
 
         Returns
         -------
-        Bits, shape (count, ...)
+        Bits or ndarray, shape (count, ...)
         """
         assert self.lower is not None
         output = self.lower.root.output
-        words = np.empty(output.array_shape(len(examples)), dtype=WORD)
+        found = np.empty(output.array_shape(len(examples)), dtype=output.dtype)
         for start in range(0, len(examples), AT_A_TIME):
             rows = slice(start, start + AT_A_TIME)
             part: Any = self.lower.apply(examples.codes(rows))
-            words[rows] = part.words
-        return Bits(words, output.channels)
+            found[rows] = part.words if isinstance(part, Bits) else part
+        return Bits(found, output.channels) if output.kind == "bits" else found
 
 
 def real_head(model: Model, method: str) -> Any:

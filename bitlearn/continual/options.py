@@ -31,8 +31,12 @@ class Options:
         Which part of a mixed batch is replayed, in (0, 1); by default the 128 of 178 of arXiv 2401.09916. The rest
         is new, so the larger it is, the more steps an epoch has.
     cut : str, optional
-        The layer whose packed bits are stored; it and what lies below are frozen after the first task. By default the
-        first one whose bits take no more bytes than an example's codes, or else the one with the fewest.
+        The layer whose packed bits are stored, one of `bitlearn.continual.cuts`; it and what lies below are frozen
+        after the first task. By default the first one whose bits take no more bytes than an example's codes, or else
+        the one with the fewest.
+    latents : str, optional
+        How they are stored, as `bitlearn.continual.latent_codec` takes it: by default as bits, which loses nothing
+        where they are bits, and as signs with a scale a channel behind a layer that gives real values.
     consolidate : bool
         Whether latent replay keeps a CWR* head.
     regularization : float, optional
@@ -74,6 +78,7 @@ class Options:
     replay_size: int = 300
     replay_share: float = 0.72
     cut: str | None = None
+    latents: str | None = None
     consolidate: bool = False
     memory_budget: int | str | None = None
     regularization: float | None = None

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bitlearn import streams
-from bitlearn.bits import WORD, WORD_BITS, Bits, tail_mask, words_for
+from bitlearn.bits import WORD_BITS, Bits, tail_mask
 from bitlearn.continual.draws import distinct
 from bitlearn.continual.reservoir import MOST, Reservoir, Writes, make
+from bitlearn.continual.stored import kind_of, size, types
 from bitlearn.continual.stores import InMemory, Mapped
 from bitlearn.errors import brief
 from bitlearn.nn.frozen import Batch
 from bitlearn.ops import check
 from bitlearn.rng import Key
-from bitlearn.safetensors import Types
 from bitlearn.threads import uninterrupted
-
-#: What one value of an example is stored as.
-_KINDS = {"bits": WORD} | {name: np.dtype(name) for name in ("int8", "uint8", "float32")}
-
-
-def _kind(dtype: DTypeLike) -> str:
-    """Return the name of a dtype that examples can have."""
-    if isinstance(dtype, str) and dtype == "bits":
-        return dtype
-    found = check.kind(dtype)
-    if found is None or found.name not in _KINDS:
-        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, got {brief(dtype)}")
-    return found.name
 
 
 class ReplayBuffer:
@@ -117,10 +105,11 @@ class ReplayBuffer:
         classes = check.count("classes", classes, least=1, most=MOST)
         if not self.shape:
             raise ValueError("shape must have at least one axis, got none")
-        self.kind = _kind(dtype)
+        self.kind = kind_of(dtype)
         self.key = Key(0, stream=streams.RESERVOIR) if key is None else key
         if not isinstance(self.key, Key):
             raise TypeError(f"key must be a Key, got {brief(key)}")
+        self._types = partial(types, self.capacity, self.shape, dtype=self.kind)
         self._store: InMemory | Mapped
         if path is None:
             self._store = InMemory(self._types, classes)
@@ -137,21 +126,8 @@ class ReplayBuffer:
             self.close()
             raise
 
-    @staticmethod
-    def types(capacity: int, shape: tuple[int, ...], classes: int, dtype: DTypeLike = "bits") -> Types:
-        """Return shape and dtype of each array of a memory, by name: what `arrays` gives, for files to be checked with.
-
-        Examples
-        --------
-        >>> ReplayBuffer.types(300, (4, 4, 512), 10)["examples"]
-        ((300, 4, 4, 8), dtype('uint64'))
-        """
-        kind = _kind(dtype)
-        stored = (*shape[:-1], words_for(shape[-1])) if kind == "bits" else tuple(shape)
-        return {"examples": ((capacity, *stored), _KINDS[kind])} | Reservoir.types(capacity, classes)
-
-    def _types(self, classes: int) -> Types:
-        return self.types(self.capacity, self.shape, classes, self.kind)
+    types = staticmethod(types)
+    size = staticmethod(size)
 
     # --- its arrays ---
 
@@ -184,7 +160,7 @@ class ReplayBuffer:
     @property
     def nbytes(self) -> int:
         """The bytes of examples, labels and books, which do not depend on how many examples there are."""
-        return sum(array.nbytes for array in self.arrays().values()) + self._books.priority.nbytes
+        return self.size(self.capacity, self.shape, self.classes, self.kind)
 
     @property
     def file_bytes(self) -> int:

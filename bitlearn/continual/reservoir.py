@@ -17,6 +17,8 @@ from bitlearn.safetensors import Types
 
 #: Of a memory, and of classes: words of 32 bits choose among them.
 MOST = 2**32 - 1
+#: Of the random priority of a class, which is no array of a file: it is made from the key.
+PRIORITY_BYTES = 4
 #: Examples that are placed at a time: bounds the work memory.
 _BLOCK = 512
 #: Assignments that are made together: an array, a place in it, and a value.
@@ -126,24 +128,35 @@ class Reservoir:
             self._list(writes, np.array([label]))
         return number
 
-    def _step(self, writes: Writes, label: int, word: int) -> int | None:
-        """Plan what an example does to a full memory; return its place, None where it is not kept."""
+    def _step(self, writes: Writes, label: int, word: int, ranks: np.ndarray | None = None) -> int | None:
+        """Plan what an example does to a full memory; return its place, None where it is not kept.
+
+        `ranks` are those of the classes, kept up for the next step; else they are made where they are wanted.
+        """
         ends, count = self.ends, self.seen.item(label) + 1
         start = ends.item(label - 1) if label else 0
         held, slot = ends.item(label) - start, None
-        if held == count - 1 and (donor := self._donor(label, count)) is not None:
+        if held == count - 1 and (donor := self._donor(label, count, ranks)) is not None:
             slot = self._transfer(writes, donor, label, word)
         elif (place := word * min(count, MOST) >> 32) < held:
             slot = self.order.item(start + place)
         writes += (self.seen, label, count), (self.added, 0, self.added.item(0) + 1)
         return slot
 
-    def _donor(self, label: int, count: int) -> int | None:
+    def _ranks(self) -> np.ndarray:
+        """Return for each class the rank of its last pair."""
+        return self.counts.astype(np.uint64) << np.uint64(32) | self.priority
+
+    def _donor(self, label: int, count: int, ranks: np.ndarray | None) -> int | None:
         """Return the class that loses a place to one of which so many examples came, None where none does."""
-        rank = self.counts.astype(np.uint64) << np.uint64(32) | self.priority
-        largest = len(rank) - 1 - int(rank[::-1].argmax())  # of equal ones the last
-        mine = count << 32 | self.priority.item(label), label
-        return largest if mine < (rank.item(largest), largest) else None
+        ranks = self._ranks() if ranks is None else ranks
+        largest = len(ranks) - 1 - int(ranks[::-1].argmax())  # of equal ones the last
+        mine = count << 32 | self.priority.item(label)
+        if (mine, label) > (ranks.item(largest), largest):
+            return None
+        ranks[largest] -= np.uint64(2**32)
+        ranks[label] = mine
+        return largest
 
     def _transfer(self, writes: Writes, donor: int, label: int, word: int) -> int:
         """Plan that a random place goes from one class to another, and return it."""
@@ -160,9 +173,12 @@ class Reservoir:
         else:
             span, moved = slice(donor, label), ends[donor:label] - 1
             rooms = moved.astype(np.intp)
+        handed = order.take(rooms)
+        handed[:-1] = handed[1:]
+        handed[-1] = slot
         writes += (
             (order, chosen, order.item(rooms.item(0))),
-            (order, rooms, np.append(order[rooms[1:]], slot)),
+            (order, rooms, handed),
             (ends, span, moved),
             (self.labels, slot, label),
         )
@@ -210,7 +226,8 @@ class Reservoir:
         number, held = self.added.item(0), self.counts
         drawn = words(self._stream, number, len(labels))
         if (held == self.seen)[labels].any():  # a class may get places
-            found = [self._at_once(label, word) for label, word in zip(labels.tolist(), drawn.tolist(), strict=True)]
+            ranks, pairs = self._ranks(), zip(labels.tolist(), drawn.tolist(), strict=True)
+            found = [self._at_once(label, word, ranks) for label, word in pairs]
             kept = np.array([(row, slot) for row, slot in enumerate(found) if slot is not None], dtype=np.intp)
             return kept.reshape(-1, 2)[:, 0], kept.reshape(-1, 2)[:, 1]
         # How many of its class came up to and with each.
@@ -225,9 +242,9 @@ class Reservoir:
         make([self._counted(labels), (self.added, 0, number + len(labels))])
         return rows, slots
 
-    def _at_once(self, label: int, word: int) -> int | None:
+    def _at_once(self, label: int, word: int, ranks: np.ndarray) -> int | None:
         writes: Writes = []
-        slot = self._step(writes, label, word)
+        slot = self._step(writes, label, word, ranks)
         make(writes)
         return slot
 

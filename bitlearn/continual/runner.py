@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bitlearn.continual.methods import build
+from bitlearn.continual.methods import METHODS, PLANNED, build
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.metrics import METRICS
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.plan import Plan, planned
 from bitlearn.continual.scenario import Label, Scenario, Task
 from bitlearn.continual.steps import Steps
 from bitlearn.continual.transfer import FORWARD_METRICS
 from bitlearn.datasets.preparation import Examples
+from bitlearn.errors import by_name
+from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer
 from bitlearn.training.hooks import Hook, Hooks
@@ -52,6 +55,8 @@ class Result:
         The accuracies on all tasks after each, those not yet seen too, with ``evaluate_all``.
     initial_accuracy : list of float, optional
         On each task before anything was learned, with ``evaluate_all``.
+    plan : Plan, optional
+        What was chosen for a memory budget, where a network is trained under one.
     """
 
     method: str
@@ -64,6 +69,7 @@ class Result:
     class_order: tuple[Label, ...] = ()
     full_matrix: list[list[float]] | None = None
     initial_accuracy: list[float] | None = None
+    plan: Plan | None = None
 
 
 def run(
@@ -76,6 +82,8 @@ def run(
     hooks: Hook | Iterable[Hook] | None = None,
     measure: AbstractContextManager[Any] | None = None,
     evaluate_all: bool = False,
+    pretrained: bool = False,
+    backbone: Frozen | None = None,
 ) -> Result:
     """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
 
@@ -97,6 +105,11 @@ def run(
     evaluate_all : bool
         Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
         it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
+    pretrained : bool
+        Whether the model has learned the first task already. Its steps are left out, so that methods can go on from one
+        training of it; what comes before and after them (freezing, storing, consolidation) is not.
+    backbone : Frozen, optional
+        What comes before `model`, which then takes its bits: a part of a network that was trained on other data.
 
     Returns
     -------
@@ -108,11 +121,14 @@ def run(
         Naming the layer, the step and the task.
     ValueError
         Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
-        wanted of a scenario whose examples pass by once.
+        wanted of a scenario whose examples pass by once; with a table, where nothing fits ``options.memory_budget``.
 
     Notes
     -----
     Under an integer policy model and memory are the same, bit for bit, from every backend and any number of threads.
+
+    Under ``options.memory_budget`` a method that trains a network has it cut, and frozen up to the cut, from the start:
+    the layers before it are those of `backbone`, or as they were drawn.
 
     Examples
     --------
@@ -124,25 +140,31 @@ def run(
     >>> result.accuracy_matrix[0][1] is None, result.replay_bytes
     (True, 140)
     """
+    networks = Networks(model, backbone)
     for name, wanted, found in (
         ("outputs", (scenario.classes,), model.output_shape),
-        ("inputs", scenario.input_shape, model.input_shape),
+        ("inputs", scenario.input_shape, networks.input_shape),
     ):
         if wanted != found:
             raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
     if scenario.single_pass and options.epochs != 1:
         raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
+    plan, kind = None, by_name("method", method, METHODS, PLANNED)
+    if options.memory_budget is not None and kind.trains:
+        networks, plan = planned(networks, options, optimizer, kind, scenario.classes)
+        options = replace(options, batch_size=plan.batch_size, replay_size=max(plan.replay_size, 1))
     examples = sum(len(task.train) for task in scenario.tasks)
-    learner = build(method, Networks(model), options, classes=scenario.classes, examples=examples)
+    learner = build(method, networks, options, classes=scenario.classes, examples=examples)
     steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
     measure = measure or nullcontext()
     rows: list[list[float]] = []
-    initial = _accuracies(model, scenario.tasks) if evaluate_all else None
+    initial = _accuracies(networks.predictor(), scenario.tasks) if evaluate_all else None
     seconds = 0.0
     for task in scenario.tasks:
         begun = time.perf_counter()
         with measure:
-            learn_task(learner, steps, task.index, task.train)
+            known = pretrained and task.index == 0
+            learn_task(learner, steps, task.index, task.train, options.epochs if known else 0)
         seconds += time.perf_counter() - begun
         rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
     matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
@@ -161,6 +183,7 @@ def run(
         scenario.class_order,
         rows if evaluate_all else None,
         initial,
+        plan,
     )
 
 

@@ -80,6 +80,8 @@ class Steps:
         self.loss, self.transforms = loss, transforms
         self.made, self.operations = 0, 0
         self._trainer: Trainer | None = None
+        #: A network, and the multiply-adds of an example.
+        self._counted: tuple[Model | None, int] = None, 0
 
     def trainer(self, network: Model) -> Trainer:
         """Return the trainer of a network. Its optimiser begins anew where the last step was another network's."""
@@ -90,6 +92,7 @@ class Steps:
 
     def grown(self, network: Model) -> None:
         """Go on with a network whose head has grown; what the optimiser knows of other outputs stays."""
+        self._counted = None, 0
         if self._trainer is None or self._trainer.model is not network:
             return
         before, self._trainer = self._trainer.state, None
@@ -101,7 +104,9 @@ class Steps:
         return self.options.learning_rate or self.optimizer.rate(network.precision)
 
     def _count(self, network: Model, examples: int) -> None:
-        self.operations += examples * sum(sum(layer.operations()) for _, layer in network.root.leaves())
+        if self._counted[0] is not network:
+            self._counted = network, sum(sum(layer.operations()) for _, layer in network.root.leaves())
+        self.operations += examples * self._counted[1]
 
     def once(self, network: Model, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray] = NOTHING_ELSE) -> float:
         """Make a step on a batch of a stream, at the rate that tasks begin with, and return its loss."""

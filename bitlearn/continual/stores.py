@@ -129,7 +129,8 @@ class Mapped:
 
     The lock is advisory. That another process cut a file short, replaced it, or changed it by these functions is
     noticed by its size, its links and the counter before each use; other writes by the digest, when a clean file is
-    opened.
+    opened. One that is cut between that look and the use ends the process (SIGBUS), as with any mapped file. On Windows
+    there is no lock, and a file that is mapped cannot be replaced by one with more room.
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: dict[str, Any], types: TypesOf, classes: int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Frozen:
 
     def __init__(self, root: Layer, arrays: Arrays):
         self.root, self.arrays = root, arrays
-        self._operands: dict[Any, np.ndarray] = {}
+        self._operands: dict[Any, tuple[np.ndarray, Callable[[], None]]] = {}
         self._programs: dict[tuple[Any, ...], list[tuple[Program, Array, Array]]] = {}
 
     def __reduce__(self) -> tuple[type[Frozen], tuple[Layer, Arrays]]:
@@ -61,9 +62,32 @@ class Frozen:
         return self.root.output.shape[-1]
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its arrays, by name."""
+        return {name: array.shape for name, array in self.arrays.items()}
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def operand_bytes(self) -> int:
+        """The bytes of weights as the kernels take them, which are made with the first program."""
+        return sum(array.nbytes for array, _ in self._operands.values())
+
+    def refresh(self, arrays: Arrays) -> None:
+        """Take other values of its arrays, in place: programs and memory stay.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            What its layers' `inference` gives, of the same names and shapes.
+        """
+        for name, array in self.arrays.items():
+            array[...] = arrays[name]
+        for _, make in self._operands.values():
+            make()
 
     def record(self, batch: int) -> tuple[Inference, Array, Value]:
         """Record an inference of so many examples; return the record, its input and its result."""

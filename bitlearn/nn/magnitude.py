@@ -42,7 +42,7 @@ def scale_types(k: int) -> Types:
 def predicted(step: Step, sums: Value, output: Spec, arrays: dict[str, np.ndarray]) -> Value:
     """Record sums times the scales of an inference form."""
     scale = arrays["scale"]
-    return scaled(step, sums, output, step.constant(np.stack([0 * scale, 0 * scale, scale]), "factors"))
+    return scaled(step, sums, output, step.derived("factors", lambda: np.stack([0 * scale, 0 * scale, scale]), scale))
 
 
 def scaled(step: Step, sums: Value, output: Spec, factors: Array) -> Value:

@@ -228,8 +228,11 @@ class Model:
         NonFiniteError
             Where a running statistic or a bias is NaN or infinite.
         """
-        arrays = {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.inference().items()}
-        return Frozen(self.root.without_arrays(), arrays)
+        return Frozen(self.root.without_arrays(), self.inference())
+
+    def inference(self) -> Arrays:
+        """Return the arrays of the inference form, by ``path.name``: copies."""
+        return {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.inference().items()}
 
     def apply(self, x: Batch, *, batch_size: int = 1000) -> Batch:
         """Return the network's result with running statistics, as `Frozen.apply` does; freeze once to call it often."""

@@ -151,6 +151,10 @@ class Step(Recorder):
         self.run(kernel, *inputs, out)
         return out
 
+    def derived(self, name: str, values: Callable[[], np.ndarray], *of: np.ndarray) -> Array:
+        """Return what a function makes of constant arrays, which it is told of."""
+        return self.constant(values(), name)
+
 
 def _is_gradient(argument: Any, loss: int) -> bool:
     """Whether an argument is an array of real values that came into being behind the scores."""
@@ -177,12 +181,12 @@ class Inference(Step):
     ----------
     batch : int
     operands : dict
-        What was made for other programs of the same network, and what this one adds.
+        What was made for other programs of the same network, and what this one adds; with each how it is made again.
     """
 
     lasting = True
 
-    def __init__(self, batch: int, operands: dict[Any, np.ndarray]):
+    def __init__(self, batch: int, operands: dict[Any, tuple[np.ndarray, Callable[[], None]]]):
         super().__init__(batch)
         self._operands = operands
 
@@ -192,9 +196,34 @@ class Inference(Step):
         if key not in self._operands:
             out = np.empty(shape, dtype=dtype)
             arguments = [each.outside() if isinstance(each, Array) else each for each in inputs]
-            run(kernel, (*arguments, out), threads=1)
-            self._operands[key] = out
-        return self.constant(self._operands[key], name)
+
+            def make() -> None:
+                run(kernel, (*arguments, out), threads=1)
+
+            make()
+            self._operands[key] = out, make
+        return self.constant(self._operands[key][0], name)
+
+    def derived(self, name: str, values: Callable[[], np.ndarray], *of: np.ndarray) -> Array:
+        """Return what a function makes of constant arrays, made again when these have changed.
+
+        Parameters
+        ----------
+        name : str
+        values : callable
+            It returns the same shape and dtype each time.
+        *of : ndarray
+            The arrays that it looks at, by which what was made is known again.
+        """
+        key = (name, *map(id, of))
+        if key not in self._operands:
+            out = values()
+
+            def make() -> None:
+                out[...] = values()
+
+            self._operands[key] = out, make
+        return self.constant(self._operands[key][0], name)
 
 
 def training_key(seed: int, step: int, stream: int) -> np.ndarray:

@@ -217,6 +217,7 @@ class Trainer:
             with step.at(name.rpartition(".")[0]):
                 update(name, gradient)
         updates.count(self.state[STEP], self._steps)
+        step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
         return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:

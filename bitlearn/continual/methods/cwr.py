@@ -14,6 +14,7 @@ from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
+from bitlearn.nn.model import Model
 
 
 class Cwr(Method):
@@ -28,7 +29,12 @@ class Cwr(Method):
         super().__init__(networks, options, **limits)
         self.head = CwrHead(real_head(networks.model, "cwr").weight)
         # A real head takes bits, so they come from the layer before it, or from what is frozen already.
-        self.cut = list(packed_layers(networks.model) or [None])[-1]
+        self.cut = None if networks.lower is not None else self.cuts(networks.model, options)[-1]
+
+    @classmethod
+    def cuts(cls, model: Model, options: Options) -> list[str]:
+        """Return the last layer that gives packed bits: the head alone is trained."""
+        return list(packed_layers(model))[-1:]
 
     def _counts(self, y: np.ndarray) -> np.ndarray:
         return np.bincount(y, minlength=self.networks.outputs)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn import streams
 from bitlearn.continual.methods.latent_replay import default_cut
 from bitlearn.continual.methods.rehearsal import Rehearsal, joined
 from bitlearn.continual.networks import Networks
@@ -110,8 +109,7 @@ class Der(Rehearsal):
     def empty_memory(self) -> ReplayBuffer:
         """Return a memory of examples with their scores, as bytes."""
         self.records = Records(self.stored_spec(), self.networks.outputs)
-        key, outputs = Key(self.options.seed, stream=streams.RESERVOIR), self.records.outputs
-        return ReplayBuffer(self.options.replay_size, self.records.nbytes, outputs, dtype="uint8", key=key)
+        return self.memory_of(self.records.nbytes, "uint8")
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
         """Offer examples to the memory, with the scores of the network as it is now."""

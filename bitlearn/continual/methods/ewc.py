@@ -47,7 +47,7 @@ class Ewc(Regularized):
         """Measure what the task depends on."""
         super().finish(index, train)
         key = Key(self.options.seed, int(self.measured[0]), streams.FISHER_ORDER)
-        x = None if self.networks.lower is None else self.networks.bits(train)
+        x = None if self.networks.lower is None else self.networks.latents(train)
         order = batches(len(train), self.options.batch_size, key)
         self._consolidate(len(train), order, lambda rows: train.codes(rows) if x is None else x[rows])
 

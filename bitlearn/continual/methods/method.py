@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from bitlearn.continual.latents import cuts
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.steps import Steps, TaskTraining
@@ -14,6 +15,7 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss
+from bitlearn.nn.model import Model
 from bitlearn.optim import Transform
 from bitlearn.serialization import check, types_of
 
@@ -52,6 +54,23 @@ class Method:
     ):
         self.networks, self.options, self.classes, self.examples = networks, options, classes, examples
         self.cut: str | None = None
+        #: What gives a task's inputs, as long as it lasts.
+        self.source: Callable[[np.ndarray], Batch] | None = None
+
+    @classmethod
+    def cuts(cls, model: Model, options: Options) -> list[str]:
+        """Return where a network may be cut for this method, what trains most first."""
+        return [name for name in cuts(model) if options.cut in (None, name)]
+
+    @classmethod
+    def at_once(cls, options: Options) -> int:
+        """Return how many new examples a step of a stream takes at most."""
+        return options.batch_size
+
+    @classmethod
+    def step_size(cls, new: int, options: Options) -> int:
+        """Return how many examples a step has that takes so many new ones."""
+        return max(new, 2)
 
     @property
     def outputs(self) -> int:
@@ -88,13 +107,14 @@ class Method:
     def finish(self, index: int, train: Examples) -> None:
         """Do what is to be done after the last step of a task."""
         self.networks.freeze(self.cut)
+        self.source = None
 
     def plain_training(self, train: Examples) -> TaskTraining:
-        """Return the training of the network on some examples alone; from a frozen part, their bits are kept for it."""
-        x = None if self.networks.lower is None else self.networks.bits(train)
+        """Return the training of the network on some examples alone."""
+        source = self.source = self.networks.source(train, keep=self.options.memory_budget is None)
 
         def batch(index: np.ndarray, key: Any) -> tuple[Batch, np.ndarray]:
-            return (train.codes(index) if x is None else x[index]), train.y[index]
+            return source(index), train.y[index]
 
         return TaskTraining(self.networks.model, len(train), self.options.batch_size, batch)
 
@@ -114,9 +134,8 @@ class Method:
             How many batches came before.
         """
         self.networks.freeze(self.cut)
-        x = self.networks.inputs(codes)
-        for rows in pieces(len(y), self.options.batch_size):
-            part, labels = at_least_two(x[rows], y[rows])
+        for rows in pieces(len(y), self.at_once(self.options)):
+            part, labels = at_least_two(self.networks.inputs(codes[rows]), y[rows])
             steps.once(self.networks.model, part, labels)
 
     def grow(self, outputs: int) -> None:
@@ -148,19 +167,19 @@ class Method:
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:
-    """Yield the rows of steps: of `size` each as long as there are so many, then of powers of two.
+    """Yield the rows of steps: of `size` each as long as there are so many, then of powers of four.
 
     A program is recorded for each size that occurs, so there must be few.
 
     Examples
     --------
-    >>> [(rows.start, rows.stop) for rows in pieces(31, 10)]
-    [(0, 10), (10, 20), (20, 30), (30, 31)]
+    >>> [(rows.start, rows.stop) for rows in pieces(26, 10)]
+    [(0, 10), (10, 20), (20, 24), (24, 25), (25, 26)]
     """
     start = 0
     while start < count:
         left = count - start
-        taken = size if left >= size else 1 << (left.bit_length() - 1)
+        taken = size if left >= size else 4 ** ((left.bit_length() - 1) // 2)
         yield slice(start, start + taken)
         start += taken
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.spec import Spec
 from bitlearn.rng import Key
-from bitlearn.serialization import within
+from bitlearn.serialization import under, within
 from bitlearn.training.loop import MadeBatch
 
 #: What is stored of a value, by what flows into a network.
@@ -46,8 +46,6 @@ class Rehearsal(Method):
     Attributes
     ----------
     memory : ReplayBuffer
-    replayed : int
-        How many examples of a whole step are replayed.
     """
 
     replays = True
@@ -68,9 +66,18 @@ class Rehearsal(Method):
             )
         self.cut = self.chosen_cut()
         self.memory = self.empty_memory()
-        self.replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
-        #: What gives a task's inputs, as long as it lasts.
-        self._inputs: Callable[[np.ndarray], Batch] | None = None
+
+    @classmethod
+    def at_once(cls, options: Options) -> int:
+        """Return how many examples of a step are new where the others are replayed."""
+        replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
+        return options.batch_size - replayed
+
+    @classmethod
+    def step_size(cls, new: int, options: Options) -> int:
+        """Return how many examples a step has that takes so many new ones: the others are replayed, in proportion."""
+        most = cls.at_once(options)
+        return new + max(round(new * (options.batch_size - most) / most), 1)
 
     # --- what is stored ---
 
@@ -87,21 +94,34 @@ class Rehearsal(Method):
 
     def empty_memory(self) -> ReplayBuffer:
         """Return the memory to begin with."""
-        spec, key = self.stored_spec(), Key(self.options.seed, stream=streams.RESERVOIR)
-        size, outputs = self.options.replay_size, self.networks.outputs
-        return ReplayBuffer(size, spec.shape, outputs, dtype=_STORED[spec.kind], key=key)
+        spec = self.stored_spec()
+        return self.memory_of(spec.shape, _STORED[spec.kind])
+
+    def memory_of(self, shape: int | tuple[int, ...], dtype: str) -> ReplayBuffer:
+        """Return an empty memory of examples of a shape."""
+        key, size = Key(self.options.seed, stream=streams.RESERVOIR), self.options.replay_size
+        return ReplayBuffer(size, shape, self.networks.outputs, dtype=dtype, key=key)
+
+    def encoded(self, x: Batch) -> Batch:
+        """Return what is stored of inputs of the trained part."""
+        return x
+
+    def decoded(self, stored: Batch) -> Batch:
+        """Return inputs of the trained part from what is stored; new ones pass this way too."""
+        return stored
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
         """Offer examples to the memory, some at a time, each with its output."""
         for x, y in examples:
-            self.memory.add(x, y)
+            self.memory.add(x if self.raw else self.encoded(x), y)
 
     def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:
         """Return a step's new and replayed examples, as what is trained takes them, and what else the loss is given."""
+        stored = self.encoded(x)
         if not replayed:
-            return x, y
+            return self.decoded(stored), y
         old, labels = self.memory.sample(replayed, key)
-        return joined(x, self.networks.inputs(old) if self.raw else old), np.concatenate([y, labels])
+        return self.decoded(joined(stored, self.networks.inputs(old) if self.raw else old)), np.concatenate([y, labels])
 
     @property
     def replay_bytes(self) -> int:
@@ -114,13 +134,6 @@ class Rehearsal(Method):
         stored = self.memory.labels[: len(self.memory)]
         return np.bincount(np.concatenate([y, stored]), minlength=self.networks.outputs)
 
-    def _source(self, train: Examples) -> Callable[[np.ndarray], Batch]:
-        """Return what gives the trained part's inputs; bits of a frozen part are computed once, and kept meanwhile."""
-        if self.networks.lower is None:
-            return train.codes
-        bits = self.networks.bits(train)
-        return lambda rows: bits[rows]
-
     def begin(self, index: int, train: Examples) -> None:
         """Take up the rows of a CWR* head."""
         if self.head is not None:
@@ -128,48 +141,47 @@ class Rehearsal(Method):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train on mixed batches, once there is something to replay."""
-        inputs = self._inputs = self._source(train)
-        replayed = self.replayed if len(self.memory) else 0
+        source = self.source = self.networks.source(train, keep=self.options.memory_budget is None)
+        new = self.at_once(self.options) if len(self.memory) else self.options.batch_size
+        replayed = self.options.batch_size - new
 
         def batch(rows: np.ndarray, key: Key) -> MadeBatch:
-            return self.mixed(inputs(rows), train.y[rows], replayed, key)
+            return self.mixed(source(rows), train.y[rows], replayed, key)
 
-        return TaskTraining(self.networks.model, len(train), self.options.batch_size - replayed, batch)
+        return TaskTraining(self.networks.model, len(train), new, batch)
 
     def finish(self, index: int, train: Examples) -> None:
         """Consolidate the head where there is one to, and store some of the task's examples."""
         if self.head is not None:
             self.head.consolidate(self._counts(train.y))
-        before = self.networks.lower
+        before, source = self.networks.lower, self.source
         super().finish(index, train)
-        source, self._inputs = self._inputs, None
         if self.raw:
             source = train.codes
         elif source is None or self.networks.lower is not before:
-            source = self._source(train)
+            source = self.networks.source(train, keep=False)
         chunks = (np.arange(at, min(at + AT_A_TIME, len(train))) for at in range(0, len(train), AT_A_TIME))
         self.store((source(rows), train.y[rows]) for rows in chunks)
 
     # --- streams ---
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Train on new and replayed examples, then store the new ones."""
+        """Train on new and replayed examples, and store the new ones, a step's at a time."""
         self.networks.freeze(self.cut)
-        x = self.networks.inputs(codes)
+        counts = None
         if self.head is not None:
-            self.head.begin(self._counts(y))
-        new = self.options.batch_size - self.replayed
-        for rows in pieces(len(y), new):
-            part, labels, replayed = x[rows], y[rows], 0
-            if len(self.memory):
-                replayed = max(round(len(labels) * self.replayed / new), 1)
-            else:
-                part, labels = at_least_two(part, labels)
+            self.head.begin(counts := self._counts(y))
+        for rows in pieces(len(y), self.at_once(self.options)):
+            part, labels = self.networks.inputs(codes[rows]), y[rows]
             key = Key(self.options.seed, steps.made, streams.STREAM_REPLAYED)
-            steps.once(self.networks.model, *self.mixed(part, labels, replayed, key))
-        if self.head is not None:
-            self.head.consolidate(self._counts(y))
-        self.store([(codes if self.raw else x, y)])
+            if len(self.memory):
+                made = self.mixed(part, labels, self.step_size(len(labels), self.options) - len(labels), key)
+            else:
+                made = self.mixed(*at_least_two(part, labels), 0, key)
+            steps.once(self.networks.model, *made)
+            self.store([(codes[rows] if self.raw else part, labels)])
+        if self.head is not None and counts is not None:
+            self.head.consolidate(counts)
 
     def grow(self, outputs: int) -> None:
         """Take more outputs."""
@@ -182,9 +194,8 @@ class Rehearsal(Method):
 
     def arrays(self) -> Arrays:
         """Return the arrays of the memory, and of a CWR* head."""
-        return {f"memory.{name}": array for name, array in self.memory.arrays().items()} | (
-            {} if self.head is None else {f"head.{name}": array for name, array in self.head.arrays().items()}
-        )
+        found = under("memory.", self.memory.arrays())
+        return found if self.head is None else found | under("head.", self.head.arrays())
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what `arrays` gave; the memory makes its books from it."""

@@ -1,0 +1,176 @@
+"""Continual learning on images: ``python -m bitlearn.bench.continual``, ``make continual``.
+
+A network learns the first task, once a seed; each method goes on from there, with the same task order, batches and test
+sets. Replay memories hold as many examples of one bit as each other, or as many bytes. Every run is kept as soon as it
+ends, and is not run again. Rates and epochs were chosen on held-out training data: ``--choose``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitlearn as bl
+from bitlearn.cli.progress import table
+from bitlearn.continual import Options, ReplayBuffer, Scenario, cuts, mean_and_interval, run
+from bitlearn.files import atomic_write
+from bitlearn.report.units import size
+from bitlearn.training import Options as TrainingOptions
+from bitlearn.training import accuracy, fit
+
+from . import results, trainings
+
+FOLDER = results.FOLDER / "continual"
+SEEDS = (0, 1, 2)
+SIZES = (300, 1500)
+#: 50 new examples a step, and 128 replayed ones (arXiv 2401.09916).
+_BATCH, _SHARE = 178, 128 / 178
+_HELD_OUT = 1 / 6
+_CLASSES = 10
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A data set, its tasks, a network and where it is cut.
+
+    Parameters
+    ----------
+    dataset, scenario, model, cut : str
+    tasks : int
+    first_epochs, epochs : int
+        Of the first task, which trains everything with augmented images, and of each later one.
+    """
+
+    dataset: str
+    scenario: str
+    tasks: int
+    model: str
+    cut: str
+    first_epochs: int
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return f"{self.dataset}-{self.scenario}-{self.model}"
+
+
+PROTOCOLS = (
+    Protocol("cifar10", "class", 5, "cnv", "pool1", 15, 2),
+    Protocol("cifar10", "instances", 5, "cnv", "pool1", 15, 2),
+)
+
+
+def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield what is compared: a name, the method and its settings."""
+    yield "fine-tuning", "naive", {}
+    yield "cwr", "cwr", {}
+    yield "lda on the frozen bits", "lda", {"cut": protocol.cut}
+    spec, pixels = cuts(model)[protocol.cut].spec, model.input_shape
+    for count in SIZES:
+        kept = ReplayBuffer.size(count, spec.shape, _CLASSES, "bits")
+
+        yield f"{count} latents of 1 bit", "latent-replay", {"cut": protocol.cut, "replay_size": count}
+        eight = _fitting(kept, spec.shape, "int8")
+        yield (
+            f"latents of 8 bits in the bytes of {count}",
+            "latent-replay",
+            {"cut": protocol.cut, "replay_size": eight, "latents": "8-bit"},
+        )
+        yield f"pixels in the bytes of {count}", "replay", {"replay_size": _fitting(kept, pixels, "int8")}
+
+
+def _fitting(kept: int, shape: tuple[int, ...], dtype: str) -> int:
+    """Return how many examples of a type fit so many bytes."""
+    return max(n for n in range(1, kept) if ReplayBuffer.size(n, shape, _CLASSES, dtype) <= kept)
+
+
+def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
+    """Return the scenario; where something is to be chosen, tested on held-out training data."""
+    found = bl.datasets.load(protocol.dataset, trainings.folder(protocol.dataset, data))
+    x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
+    if choose:
+        kept, held = bl.datasets.holdout(y, _HELD_OUT, seed=0)
+        x, y, x_test, y_test = x[kept], y[kept], x[held], y[held]
+    preparation = bl.datasets.prepare(x, bl.models.image_size(protocol.model, x.shape[1:]))
+    return bl.continual.build_scenario(
+        protocol.scenario, x, y, x_test, y_test, protocol.tasks, seed=seed, preparation=preparation
+    )
+
+
+def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool) -> None:
+    """Run what is missing of a protocol with a seed, and keep each result."""
+    entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    done = {entry["way"] for entry in entries}
+    scenario = scenario_of(protocol, data, seed, choose)
+    settings = {"head": "real", "precision": "int8", "seed": seed}
+    model = bl.models.build(protocol.model, scenario.input_shape, scenario.classes, **settings)
+    missing = [way for way in ways(protocol, model) if way[0] not in done and way[1] in bl.continual.METHODS]
+    if not missing:
+        return
+    first = scenario.tasks[0]
+    training = TrainingOptions(epochs=protocol.first_epochs, batch_size=50, seed=seed, augment=True)
+    fit(model, bl.optim.adam(), first.train, training)
+    print(protocol.name, "seed", seed, "first task", accuracy(model, first.test), file=sys.stderr, flush=True)
+    learned = {name: array.copy() for name, array in model.state().items()}
+    for way, method, given in missing:
+        for name, array in model.state().items():
+            array[...] = learned[name]
+        options = Options(epochs=protocol.epochs, batch_size=_BATCH, replay_share=_SHARE, seed=seed, **given)
+        found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True)
+        entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
+        entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
+        entries.append(entry)
+        print(protocol.name, way, seed, round(entry["average_accuracy"], 4), file=sys.stderr, flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as stream:
+            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+
+
+def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Return a table, head first: a row for each thing that is compared, over seeds."""
+    lines: list[tuple[str, ...]] = [("learner", "keeps", "average accuracy", "95 %", "forgetting", "seeds")]
+    for way in dict.fromkeys(entry["way"] for entry in entries):
+        some = [entry for entry in entries if entry["way"] == way]
+        values = [entry["average_accuracy"] for entry in some]
+        mean, interval = mean_and_interval(values)
+        forgotten = sum(entry["forgetting_mean_of_best_minus_last"] for entry in some) / len(some)
+        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.3f}"
+        lines.append((way, size(some[0]["kept_bytes"]), f"{mean:.3f}", half, f"{forgotten:.3f}", str(len(some))))
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is missing, and print the tables."""
+    parser = argparse.ArgumentParser(description="Continual learning on images, method by method.")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
+    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    arguments = parser.parse_args(argv)
+    bl.set_num_threads(arguments.threads)
+    kind = "held-out" if arguments.choose else "test"
+    for seed in SEEDS[: arguments.seeds]:
+        for protocol in () if arguments.report else PROTOCOLS:
+            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+            measure(protocol, trainings.data_folder(arguments.data), seed, path, arguments.choose)
+    for protocol in PROTOCOLS:
+        kept = sorted(arguments.into.glob(f"{protocol.name}-{kind}-*.json"))
+        entries = [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
+        if entries:
+            head, *lines = rows(entries)
+            print(table(protocol.name, head, lines), end="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""What fits a number of bytes: how deep a network is trained, in which batches, and how many examples are replayed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+from bitlearn.continual.latents import latent_codec
+from bitlearn.continual.methods.method import Method, pieces
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.statistics import budget_bytes
+from bitlearn.nn.frozen import Frozen
+from bitlearn.optim import Optimizer
+from bitlearn.program import Program
+from bitlearn.training.step import Trainer
+
+#: Examples a step that are tried, after what is asked for: each about half of the one before.
+_BATCHES = (50, 25, 13, 7, 4)
+#: Bytes that Python needs for a recorded call, measured: its arrays' descriptions, and the call as C takes it.
+_RECORDED_CALL = 1800
+#: Bytes of all other objects that a learner has, measured.
+_OBJECTS = 2**15
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A choice, and the bytes of everything that a learner then holds and works with.
+
+    Parameters
+    ----------
+    cut : str or None
+        The layer up to which the network is frozen.
+    batch_size : int
+    replay_size : int
+        How many examples the replay memory holds; 0 where a method has none.
+    rows : tuple of (str, int)
+        What takes how many bytes.
+    budget : int
+        What it may all take together.
+    """
+
+    cut: str | None
+    batch_size: int
+    replay_size: int
+    rows: tuple[tuple[str, int], ...]
+    budget: int
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return sum(count for _, count in self.rows)
+
+    def __str__(self) -> str:
+        lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
+        width = max(len(name) for name, _ in lines)
+        what = f"cut after {self.cut}" if self.cut else "not cut"
+        title = f"{what}, {self.batch_size} examples a step, {self.replay_size} in the replay memory"
+        return "\n".join([title, *(f"  {name.ljust(width)} {count:>12,} bytes" for name, count in lines)])
+
+
+def _inferences(frozen: Frozen, sizes: list[int]) -> tuple[int, int, int]:
+    """Return the bytes of a frozen part's arrays, as they are and as kernels take them, of its work, and of records."""
+    programs = [Program(frozen.record(size)[0]) for size in sizes]
+    return (
+        frozen.nbytes + frozen.operand_bytes,
+        sum(program.nbytes for program in programs),
+        _RECORDED_CALL * sum(len(program.calls) for program in programs),
+    )
+
+
+def rows(
+    networks: Networks, options: Options, optimizer: Optimizer, method: type[Method]
+) -> tuple[tuple[str, int], ...]:
+    """Return what a method needs besides its replay memory, array by array as its programs are recorded.
+
+    Parameters
+    ----------
+    networks : Networks
+        As they will be: cut, where they are to be.
+    options : Options
+        With the batch size.
+    optimizer : Optimizer
+    method : type of Method
+
+    Returns
+    -------
+    tuple of (str, int)
+    """
+    new = method.at_once(options)
+    parts = sorted({rows.stop - rows.start for count in range(1, new + 1) for rows in pieces(count, new)})
+    lower, lower_work, calls = (0, 0, 0) if networks.lower is None else _inferences(networks.lower, parts)
+    trainer = Trainer(copy.deepcopy(networks.model), optimizer)
+    programs = [trainer.record(method.step_size(part, options)).program for part in parts]
+    upper, upper_work, upper_calls = _inferences(networks.model.freeze(), parts)
+    lasting = max(sum(buffer.nbytes for buffer in program.outside) for program in programs)
+    records = calls + upper_calls + _RECORDED_CALL * sum(len(program.calls) for program in programs)
+    found = (
+        ("frozen layers", lower),
+        ("their work", lower_work),
+        ("trained layers and what the optimiser keeps", lasting),
+        ("a step's work", max(program.nbytes for program in programs)),
+        ("the trained layers as they predict", upper),
+        ("predicting", upper_work),
+        ("records of what runs", records),
+        ("other objects", _OBJECTS),
+    )
+    return tuple((name, count) for name, count in found if count)
+
+
+def _candidate(networks: Networks, cut: str | None) -> Networks:
+    """Return a network cut there; one whose lower part is frozen already as it is."""
+    if networks.lower is not None or cut is None:
+        return networks
+    lower, upper = networks.model.split(cut)
+    return Networks(upper, lower.freeze(), cut)
+
+
+def _filled(
+    networks: Networks, options: Options, optimizer: Optimizer, method: type[Method], classes: int, budget: int
+) -> Plan:
+    """Return a plan whose replay memory takes what is left of a budget; of one example where nothing is."""
+    fixed, count = rows(networks, options, optimizer, method), 0
+    if method.replays:
+        codec = latent_codec(networks.model.root.spec, options.latents)
+        one, two = (ReplayBuffer.size(count, codec.spec.shape, classes, codec.dtype) for count in (1, 2))
+        left = budget - sum(size for _, size in fixed)
+        count = max(0, 1 + (left - one) // (two - one))
+        fixed = (*fixed, ("replay memory", one + (max(count, 1) - 1) * (two - one)))
+    return Plan(networks.cut, options.batch_size, count, fixed, budget)
+
+
+def planned(
+    networks: Networks, options: Options, optimizer: Optimizer, method: type[Method], classes: int
+) -> tuple[Networks, Plan]:
+    """Return a network cut where most of it is trained, and the plan, under ``options.memory_budget``.
+
+    Parameters
+    ----------
+    networks : Networks
+        With as many outputs as room is kept for.
+    options : Options
+    optimizer : Optimizer
+    method : type of Method
+    classes : int
+        For how many classes the replay memory has room.
+
+    Returns
+    -------
+    networks : Networks
+    plan : Plan
+
+    Raises
+    ------
+    ValueError
+        With a table of the smallest, where nothing fits.
+
+    Notes
+    -----
+    The batch that is asked for is tried first, then smaller ones; of the cuts the earliest is taken whose memory holds
+    ``options.replay_size`` examples. Where none does, the choice that holds most is taken. The memory then has what is
+    left of the budget.
+    """
+    assert options.memory_budget is not None
+    budget = budget_bytes(options.memory_budget)
+    cuts: list[str | None] = [*method.cuts(networks.model, options)] if networks.lower is None else [networks.cut]
+    if not cuts:
+        raise ValueError(f"cut must be a layer after which a network can be cut, got {options.cut!r}")
+    best: Plan | None = None
+    smallest: Plan | None = None
+    for batch in (options.batch_size, *(size for size in _BATCHES if size < options.batch_size)):
+        for cut in cuts:
+            plan = _filled(
+                _candidate(networks, cut), replace(options, batch_size=batch), optimizer, method, classes, budget
+            )
+            if smallest is None or plan.nbytes < smallest.nbytes:
+                smallest = plan
+            if plan.nbytes <= budget and (best is None or best.replay_size < plan.replay_size):
+                best = plan
+            if best is not None and (best.replay_size >= options.replay_size or not method.replays):
+                return _candidate(networks, best.cut), best
+    if best is not None:
+        return _candidate(networks, best.cut), best
+    assert smallest is not None
+    wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network, got {budget}"
+    raise ValueError(f"{wanted}. What takes least:\n{smallest}")
