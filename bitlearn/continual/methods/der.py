@@ -86,7 +86,7 @@ class Der(Rehearsal):
 
     One draw serves both terms, where the paper takes two, and new and replayed examples share the statistics of a batch
     norm. Stored scores are those of the inference form when the example enters the memory: when its task is over, or
-    of a stream when its batch was learned. The paper stores those of the training step in which the example was met.
+    of a stream when it was learned. The paper stores those of the training step in which the example was met.
 
     Outputs that did not exist when an example was stored have no target: they are left out of its mean, and the stored
     score is NaN.
@@ -113,7 +113,7 @@ class Der(Rehearsal):
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
         """Offer examples to the memory, with the scores of the network as it is now."""
-        network = self.networks.model.freeze()
+        network = self.networks.predictor().upper
         super().store((self.records.pack(x, network.scores(x)), y) for x, y in examples)
 
     def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:
