@@ -143,6 +143,16 @@ def test_scores_that_did_not_exist_have_no_target(cut):
     assert (made.method.networks.lower is None) == (cut is None)
 
 
+def test_bits_of_a_file_end_in_zeros(scenario):
+    method, steps, _ = made("der", scenario, "int8", hidden=(65, 33), cut="sign1")
+    learn_task(method, steps, 0, scenario.tasks[0].train)
+    arrays = {name: array.copy() for name, array in method.arrays().items()}
+    method.restore(arrays)
+    arrays["memory.examples"][0, 15] |= 128  # the last of two words, of which one bit is used
+    with pytest.raises(ValueError, match="words must have no bit past n=65 values set"):
+        method.restore(arrays)
+
+
 def test_records_give_back_what_they_were_given(rng):
     for spec, x in (
         (Spec.bits((3, 2, 70)), Bits(bl.pack(rng.normal(size=(5, 3, 2, 70))), 70)),
@@ -228,7 +238,21 @@ def test_slda_learns_the_input_or_the_bits_of_a_frozen_network(scenario):
         learned("slda", scenario, cut="linear2")
 
 
-def test_order_and_batches_do_not_matter_to_slda_but_for_the_order(tmp_path):
+def test_rounding_does_not_make_a_covariance_that_cannot_be_solved():
+    """Of values that depend on each other eigenvalues are 0, and float32 makes some of them negative."""
+    rng = np.random.default_rng(0)
+    x = np.sign(rng.normal(size=(3000, 6))) @ rng.normal(size=(6, 200)) / 8
+    y = (x[:, 0] > 0) + 2 * (x[:, 1] > 0)
+    for shrinkage in (1e-4, 1e-9, 0.0):
+        learner = StreamingLDA(200, 4, shrinkage=shrinkage, exact=True)
+        learner.add(x.astype(np.float32), y)
+        assert np.linalg.eigvalsh(learner.covariance.astype(np.float64)).min() < 0
+        assert np.isfinite(learner.scores(x)).all()
+        if shrinkage == 1e-4:
+            assert (learner.scores(x).argmax(axis=1) == y).mean() > 0.9
+
+
+def test_batches_do_not_matter_to_slda(tmp_path):
     x, y, x_test, _ = clusters()
     whole = ContinualLearner("slda").partial_fit(x, y)
     parts = ContinualLearner("slda")
@@ -241,7 +265,7 @@ def test_order_and_batches_do_not_matter_to_slda_but_for_the_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("counts", -1), ("means", np.nan), ("covariance", np.inf), ("covariance", -1.0)],
+    [("counts", -1), ("counts", 2**62), ("means", np.nan), ("covariance", np.inf)],
 )
 def test_what_no_examples_have_is_refused(name, value):
     x, y, _, _ = clusters()
@@ -253,6 +277,9 @@ def test_what_no_examples_have_is_refused(name, value):
         learner.method.learner.restore(arrays)
     assert {key: array.tobytes() for key, array in learner.method.arrays().items()} == before
     other = methods.build("slda", None, Options())
+    large = np.full_like(arrays["means"], 1.5)
+    with pytest.raises(ValueError, match="it must hold means of at most 1, and a covariance of at most 4"):
+        other.restore({**arrays, "means": large, "covariance": np.zeros((20, 20), np.float32)})
     for broken in ({"means": arrays["means"]}, {**arrays, "covariance": np.zeros((2, 2), np.float32)}):
         with pytest.raises(ValueError, match="it must hold means of classes and a covariance that fits them"):
             other.restore(broken)

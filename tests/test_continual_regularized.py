@@ -244,3 +244,20 @@ def test_ar1_has_the_head_of_cwr(scenario):
     assert not np.array_equal(first["linear1.weight"], last["linear1.weight"])
     with pytest.raises(ValueError, match="ar1 must have a model with a real head"):
         learned("ar1", scenario, bl.models.mlp((20,), 6, hidden=(8,)))
+
+
+@pytest.mark.parametrize("method", ["ewc", "ar1"])
+def test_what_no_method_keeps_is_refused(scenario, method):
+    found, steps, model = made(method, scenario, "int8")
+    learn_task(found, steps, 0, scenario.tasks[0].train)
+    arrays = {name: array.copy() for name, array in found.arrays().items()}
+    for name, value in (("anchor.linear1.weight", np.nan), ("strength.linear1.weight", -1), ("measured", 2**32)):
+        if name in arrays:
+            broken = {**arrays, name: np.full_like(arrays[name], value)}
+            with pytest.raises(ValueError, match=f"{name} must be"):
+                made(method, scenario, "int8")[0].restore(broken)
+    other = made(method, scenario, "int8")[0]
+    with pytest.raises(ValueError, match=r"it must hold 'strength\.linear1\.weight' as float32"):
+        other.restore({name: array for name, array in arrays.items() if name != "strength.linear1.weight"})
+    other.restore(arrays)
+    assert all(np.array_equal(array, other.arrays()[name]) for name, array in arrays.items()) and model is not None

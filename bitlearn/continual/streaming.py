@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.continual.gaussian import LinearHead
+from bitlearn.continual.statistics import MOST_EXAMPLES
 
 #: How far the covariance is moved towards the identity: the published value.
 SHRINKAGE = 1e-4
@@ -40,7 +41,8 @@ class StreamingLDA:
     with ``a = t / (t + 1)`` as published. So the first example of a class is counted with its distance from 0, and the
     others as if the class had t examples; ``a = n_c / (n_c + 1)``, which `exact` takes, gives the covariance within
     classes. Scores are ``w_c x - w_c mean_c / 2`` with ``w_c = ((1 - e) covariance + e I)^-1 mean_c`` and e the
-    shrinkage, solved in float64: without the classes' frequencies. A class without examples scores -inf.
+    shrinkage, solved by eigenvalues in float64: those below 0, which rounding makes, count as 0. The classes'
+    frequencies are left out. A class without examples scores -inf.
 
     Every sum is one of two numbers in float32: the same bits from every processor. It takes ``features**2`` operations
     an example, and ``4 * features**2 + (4 * features + 8) * classes`` bytes.
@@ -74,7 +76,8 @@ class StreamingLDA:
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Fill the arrays with what `arrays` gave; ValueError where no examples have such counts or means."""
         finite = all(np.isfinite(arrays[name]).all() for name in ("means", "covariance"))
-        if not finite or (arrays["counts"] < 0).any() or (np.diagonal(arrays["covariance"]) < 0).any():
+        counts = arrays["counts"]
+        if not finite or (counts < 0).any() or counts.sum(dtype=object) > MOST_EXAMPLES:
             raise ValueError("it must hold counts, means and a covariance of examples, got what no examples have")
         for name, array in self.arrays().items():
             array[...] = arrays[name]
@@ -113,13 +116,14 @@ class StreamingLDA:
 
     def head(self) -> LinearHead:
         """Return weights (features, classes) and biases that give the scores, in float64."""
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import eigh
 
         if self._head is None:
             means = self.means.astype(np.float64)
-            shrunk = (1 - self.shrinkage) * self.covariance.astype(np.float64)
-            shrunk[np.diag_indices_from(shrunk)] += self.shrinkage
-            weight = cho_solve(cho_factor(shrunk, lower=True, overwrite_a=True), means.T)
+            values, vectors = eigh(self.covariance.astype(np.float64), overwrite_a=True)
+            shrunk = (1 - self.shrinkage) * np.maximum(values, 0) + self.shrinkage
+            inverse = np.divide(1, shrunk, out=np.zeros_like(shrunk), where=shrunk > 0)
+            weight = vectors @ (inverse[:, None] * (vectors.T @ means.T))
             bias = np.where(self.counts > 0, -(means.T * weight).sum(axis=0) / 2, -np.inf)
             self._head = LinearHead(weight, bias)
         return self._head

@@ -14,6 +14,7 @@ from bitlearn.continual.options import Options
 from bitlearn.continual.records import Records
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -92,7 +93,7 @@ class Der(Rehearsal):
 
     One draw serves both terms, where the paper takes two, and new and replayed examples share the statistics of a batch
     norm. Stored scores are those of the inference form when the example enters the memory: when its task is over, or
-    of a stream when its batch was learned. The paper stores those of the training step in which the example was met.
+    of a stream when it was learned. The paper stores those of the training step in which the example was met.
 
     Outputs that did not exist when an example was stored have no target: they are left out of its mean, and the stored
     score is NaN.
@@ -145,3 +146,10 @@ class Der(Rehearsal):
         arrays, before = self.memory.arrays(), self.records
         self.memory = self.empty_memory()
         self.memory.restore({**arrays, "examples": before.widened(arrays["examples"], outputs)})
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave; of bits, none past the last value is set."""
+        examples = arrays.get("memory.examples", self.memory.examples)
+        if examples.shape == self.memory.examples.shape:
+            self.records.unpack(examples)  # which raises where bits are set past the last value
+        super().restore(arrays)

@@ -79,3 +79,9 @@ class Ewc(Regularized):
     def arrays(self) -> Arrays:
         """Return anchors, strengths and the number of measurements."""
         return super().arrays() | {"measured": self.measured}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave."""
+        super().restore(arrays)
+        if not 0 <= self.measured[0] < 2**32:
+            raise ValueError(f"measured must be in [0, 2**32), got {self.measured[0]}")

@@ -57,3 +57,10 @@ class Regularized(Method):
     def arrays(self) -> Arrays:
         """Return anchors and strengths."""
         return under("anchor.", self.anchors) | under("strength.", self.strengths)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave, all of it finite, and no strength below 0."""
+        for name, array in arrays.items():
+            if not np.isfinite(array).all() or (name.startswith("strength.") and (array < 0).any()):
+                raise ValueError(f"{name} must be finite, and no strength below 0, got other numbers")
+        super().restore(arrays)

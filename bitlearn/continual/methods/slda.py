@@ -86,6 +86,9 @@ class Slda(Featured):
         means, covariance = arrays.get("means"), arrays.get("covariance")
         if means is None or covariance is None or means.ndim != 2 or covariance.shape != (means.shape[1],) * 2:
             raise ValueError("it must hold means of classes and a covariance that fits them, got others")
+        # Features are in [-1, 1].
+        if np.abs(means).max(initial=0) > 1.001 or np.abs(covariance).max(initial=0) > 4.001:
+            raise ValueError("it must hold means of at most 1, and a covariance of at most 4, got larger numbers")
         classes, count = means.shape
         self.learner = StreamingLDA(count, classes)
         self.grow(max(self.outputs, classes))
