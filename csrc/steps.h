@@ -356,7 +356,7 @@ void bl_quantized_update(int variant, const void *g, int g_type, const double *s
                          const float *coefficients, int signs, int32_t limit, const uint32_t *key, int64_t first,
                          intptr_t rows, int64_t n, void *weight, int weight_type);
 
-/* weight = (float)(clip(round(weight / step), -limit, limit) * step) in double, round as above. step = *scale, or where
+/* weight = (float)(clip(round(weight / step), -limit, limit) * step) in double, round as above, and 0 is +0. step = *scale, or where
    whole is not 0 the least power of two that is no smaller. weight (rows, n). */
 void bl_round_weights(int variant, const double *scale, int32_t limit, int whole, const uint32_t *key, int64_t first,
                       intptr_t rows, int64_t n, float *weight);

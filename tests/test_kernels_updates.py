@@ -80,3 +80,13 @@ def test_a_row_has_its_own_scale(kernel, variant, dtype):
         moments = [np.zeros((rows, n), np.float32) for _ in range(2 if kernel == "adam_update" else 1)]
         found = results_of(kernel, variant, (g, scale, 1.0, numbers, weight, *moments))
         np.testing.assert_array_equal(found[1], np.broadcast_to(3 * scale[:, None], (rows, n)))
+
+
+@pytest.mark.parametrize(("kernel", "variant"), rivals("round_weights"))
+@pytest.mark.parametrize("random", [False, True])
+def test_what_is_rounded_to_0_has_no_sign(kernel, variant, random):
+    """Weights are compared bit for bit, and a sum with a number tells -0.0 from 0.0 nowhere else."""
+    weight = np.array([[-0.0, -0.25, 0.25, 0.0, -0.5]], dtype=np.float32) * np.float32(0.0 if random else 1.0)
+    key = np.arange(4 if random else 0, dtype=np.uint32)
+    (found,) = results_of(kernel, variant, (np.ones(1), 127, 0, key, 0, weight))
+    assert found.tobytes() == np.zeros((1, 5), dtype=np.float32).tobytes()

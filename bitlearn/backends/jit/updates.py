@@ -113,9 +113,9 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
 
 @inlined
 def _rounded(value, is_random, word):
-    """The integer next to a float64: ties to even, or up where the word is below the fraction."""
+    """The integer next to a float64, and +0: ties to even, or up where the word is below the fraction."""
     if not is_random:
-        return np.rint(value)
+        return np.rint(value) + 0.0
     whole = np.floor(value)
     return whole + np.float64(np.float64(word) < (value - whole) * 4294967296.0)
 

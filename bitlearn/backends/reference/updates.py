@@ -103,9 +103,12 @@ def bop_update(g, scale, clip, coefficients, weight, moment):
 
 
 def _rounded(values, key, first):
-    """Integers next to float64 values: ties to even, or by random bits, floor(v) + [u < (v - floor(v)) * 2**32]."""
+    """Integers next to float64 values: ties to even, or by random bits, floor(v) + [u < (v - floor(v)) * 2**32].
+
+    0 is +0, whatever it is the rounding of.
+    """
     if not len(key):
-        return np.rint(values)
+        return np.rint(values) + 0.0
     whole, noise = np.floor(values), np.empty(values.shape, dtype=np.uint32)
     random_words(key, first * values.shape[1], values.shape[1], noise)
     return whole + (noise < (values - whole) * 2.0**32)
