@@ -11,7 +11,7 @@ import pytest
 
 import bitlearn as bl
 from bitlearn import cli
-from bitlearn.bench import harness, predictions, steps
+from bitlearn.bench import harness, predictions
 from bitlearn.bench.claims import NotHere, prediction_rate
 from bitlearn.bench.claims import predictions as claims
 from bitlearn.bench.harness import WrongAnswer
@@ -43,7 +43,7 @@ def evaluated(chain, x):
     return x
 
 
-@pytest.fixture(params=steps.SHAPES)
+@pytest.fixture(params=predictions.NETWORKS)
 def network(request):
     return request.param
 

@@ -112,7 +112,7 @@ def test_a_process_that_ends_says_why(stub):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"network": "vgg"}, "network must be one of mlp, cnv, binarynet, got 'vgg'"),
+        ({"network": "vgg"}, "network must be one of mlp, cnv, binarynet, replayed, got 'vgg'"),
         ({"way": "jax"}, "way must be one of standard, .*, got 'jax'"),
         ({"batch_size": 1}, "batch size must be at least 2, got 1"),
         ({"threads": 0}, "threads must be at least 1, got 0"),

@@ -22,6 +22,10 @@ RIVALS = {"onnxruntime": "onnx_runtime", "torch-compiled": "pytorch"}
 WAYS = (OURS, *RIVALS)
 
 
+#: Whole networks: what a part of one predicts from its bits is of no use.
+NETWORKS = tuple(network for network in steps.SHAPES if network != steps.REPLAYED)
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be predicted, and in which way."""
@@ -32,8 +36,8 @@ class Task:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.network not in steps.SHAPES:
-            raise ValueError(f"network must be one of {', '.join(steps.SHAPES)}, got {self.network!r}")
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
         if self.way not in WAYS:
             raise ValueError(f"way must be one of {', '.join(WAYS)}, got {self.way!r}")
         if self.batch_size < 1:
