@@ -40,7 +40,8 @@ class Summing(Method):
         super().__init__(model, scenario, options)
         self._lower = None if options.cut is None else model.split(options.cut)[0]
         if self._lower is None or self._lower.root.output.kind == "bits":
-            self._fresh(None)  # what cannot be made is refused before a task is learned
+            form = ("codes", scenario.input_shape) if self._lower is None else ("bits", self._lower.root.output.shape)
+            self._fresh(None).check(form)  # what cannot be made is refused before a task is learned
         else:
             raise ValueError(f"cut must be a layer that gives packed bits, got {options.cut!r}")
 
