@@ -104,21 +104,21 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
     examples, bit for bit. The idea is that of RanPAC (arXiv 2307.02251) and RanDumb (arXiv 2402.08823); here the
     features are codes of `bits` bits.
 
-    The features of a seed are a sequence, of which a learner has the first ones, and their sums are a part of the sums of
+    The features of a seed are a sequence, of which a learner has the first ones, and their sums are a part of those of
     more. So dropping the last ones leaves what a learner that never had them would hold.
 
     For images of at least 8 × 8 a feature is the mean slope in one direction over a box of the image. For rows of codes
     and for bits it is a random ±1 combination of all values; rows of at most 32 codes are features themselves, too.
-    Neither asks for a mean or a scale of the data: a mean that is learned would move while examples come in, and earlier
-    features with it.
+    Neither asks for a mean or a scale of the data: a mean that is learned would move while examples come in, and
+    earlier features with it.
 
-    The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698). When
-    a prediction is first asked for it is solved by conjugate gradients in float64, which read the sums block by block;
-    its last bits are those of the machine's BLAS.
+    The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698).
+    When a prediction is first asked for it is solved by conjugate gradients in float64, which read the sums block by
+    block; its last bits are those of the machine's BLAS.
 
     With `half_life`, sums are halved after exactly so many examples, rounding down, and counts with them, which have 16
-    bits behind the point. Then the order of examples counts, `merge` and `forget` are refused, and a class of which less
-    than one example is left is dropped.
+    bits behind the point. Then the order of examples counts, `merge` and `forget` are refused, and a class of which
+    less than one example is left is dropped.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from bitlearn.rng import Key
 #: What a learner of exact sums is given: codes, or bits from inside a network.
 Inputs = np.ndarray | Bits
 
-#: The largest combination that codes tell apart, as a part of ``sqrt(n)`` times the largest value: of codes and of bits.
+#: The largest combination that codes tell apart is ``sqrt(n)`` times the largest value, over this.
 #: Chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST.
 _ROW_RANGE = {255: 2, 1: 1}
 #: The most codes a row of which are features themselves, whole, before combinations of them are.
@@ -143,7 +143,7 @@ class Rows:
 
     A row of at most 32 codes has few combinations, and columns that may differ much in scale. There the first features
     are the codes themselves, whole: their highest `bits` bits, column by column, then the next ones, until all 8
-    are there. The combinations that follow have ``r`` a quarter of the above, around a random centre: each bends elsewhere.
+    are there. The combinations that follow have ``r`` a quarter of the above, each around another centre.
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int):
@@ -254,7 +254,7 @@ class Rows:
         return np.clip(value, 0, self.largest, out=value).astype(np.uint8)
 
     def _centres(self, first: int, last: int) -> np.ndarray:
-        """Return where combinations bend, from -511 to 512 parts of 256 of the range: a permutation of the golden ratio's."""
+        """Return the centres of combinations, spread evenly, from -2 to 2 in units of 1/256."""
         index = np.arange(first + 1, last + 1, dtype=np.int64)
         return ((index * 633) & 1023) - 511
 
@@ -278,7 +278,7 @@ def image(kind: str, shape: tuple[int, ...]) -> bool:
     return kind == "codes" and len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE
 
 
-def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -> Features:
+def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -> Slopes | Rows:
     """Return the features for an input: slopes of images that are large enough, else combinations of all values."""
     return Slopes(shape, count, bits, seed) if image(kind, shape) else Rows(kind, shape, count, bits, seed)
 

@@ -15,7 +15,7 @@ from bitlearn.continual.statistics import Statistics, blocks, least_block
 #: Where conjugate gradients end: the residual, as a part of the right-hand side, both in the Euclidean norm.
 TOLERANCE = 1e-5
 #: Vectors of float64 that a class takes while it is solved for, and that all have in common.
-_OF_A_CLASS, _IN_COMMON = 8, 3
+_OF_A_CLASS, _IN_COMMON = 8, 6
 
 
 def shrinkage(trace: float, squares: float, features: int, count: float) -> float:
@@ -64,8 +64,8 @@ class Covariance:
     Notes
     -----
     With P the sums of products, n the number of examples, ``m`` the mean of all, ``d_c`` a class's mean less that, and
-    ``w_c = n_c / n``: ``T = P / n - m m'`` is the covariance of all examples, and ``S = T - sum w_c d_c d_c'`` that within
-    classes.
+    ``w_c = n_c / n``: ``T = P / n - m m'`` is the covariance of all examples, and ``S = T - sum w_c d_c d_c'`` that
+    within classes.
     """
 
     def __init__(self, statistics: Statistics, work: int):

@@ -4,215 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn.bits import Bits
 from bitlearn.continual import storage
-from bitlearn.continual.budget import Memory
 from bitlearn.continual.features import Features, Inputs, inputs, unsigned
 from bitlearn.continual.head import LinearHead
 from bitlearn.continual.packed import bytes_of
+from bitlearn.continual.sized import SMALL, Form, SizedLearner, form_of
 from bitlearn.continual.statistics import FADING_UNIT, MOST_EXAMPLES, Label, Statistics, least_block
-from bitlearn.nn.frozen import Frozen
-from bitlearn.nn.model import Model
-from bitlearn.ops import check
 
 #: Examples that are worked on at a time, at most: products of so many are exact in float32.
 _AT_A_TIME = 256
 #: Labels that are looked through at a time.
 _LABELS = 512
-#: The work memory of a learner that no budget limits, and the part of a budget that is for work.
-_FREE_WORK, _WORK_SHARE = 2**20, 8
-#: What NumPy's small objects take beside the arrays that are counted.
-_SMALL = 2304
-DEFAULT_EXAMPLES = 2**31 - 1
 
 
-#: What an input is: codes or bits, and the shape of one.
-Form = tuple[str, tuple[int, ...]]
-
-
-def form_of(x: Inputs) -> Form:
-    """Return what an input is: ``("codes", shape)`` or ``("bits", shape)``, the shape being that of one example."""
-    return "bits" if isinstance(x, Bits) else "codes", tuple(x.shape[1:])
-
-
-class IncrementalLearner:
-    """What the learners of exact sums have in common; each adds its features and how it predicts.
-
-    Parameters
-    ----------
-    examples : int, optional
-        The most examples that it holds at a time.
-    classes : int, optional
-        The most classes; any number by default.
-    backbone : Frozen or Model, optional
-        A network that ends in packed bits, which stand for the input.
-    """
-
-    kind: ClassVar[str]
-    #: Whether sums of products by pair are kept.
-    pairs: ClassVar[bool] = False
-    #: The bytes that a budget allows, and after how many examples sums are halved.
-    budget: int | None = None
-    half_life: int | None = None
-
-    def __init__(
-        self,
-        *,
-        examples: int | None = None,
-        classes: int | None = None,
-        backbone: Frozen | Model | None = None,
-    ):
-        self.examples = None if examples is None else check.count("examples", examples, least=1)
-        if (self.examples or 0) > MOST_EXAMPLES:
-            raise ValueError(f"examples must be at most {MOST_EXAMPLES}, got {examples}")
-        self.classes = None if classes is None else check.count("classes", classes, least=1)
-        self.backbone = backbone.freeze() if isinstance(backbone, Model) else backbone
-        if self.backbone is not None and self.backbone.root.output.kind != "bits":
-            raise ValueError(f"backbone must end in packed bits, got one that gives {self.backbone.root.output}")
-        self.form: Form | None = None
-        self.statistics: Statistics | None = None
-        #: How many examples were learned since sums were last halved.
-        self.since = 0
-        self._extractor: Features | None = None
-        self._made: Any = None
-        #: How many features fitted last, and what.
-        self._fitted: tuple[Any, int] | None = None
-
-    # --- what each learner says of itself ---
-
-    def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as a file keeps it; the network apart."""
-        return {"examples": self.examples, "classes": self.classes}
-
-    def _size(self, form: Form) -> tuple[int | None, int]:
-        """Return how many features there are, None for as many as fit, and the largest code of one."""
-        raise NotImplementedError
-
-    def _features(self, form: Form, count: int) -> Features:
-        """Return what makes the features' codes."""
-        raise NotImplementedError
-
-    def _feature_bytes(self, form: Form, count: int, rows: int) -> tuple[int, int]:
-        """Return the bytes that so many features keep, and work with for so many examples."""
-        raise NotImplementedError
-
-    def _least_solving(self, features: int) -> int:
-        """Return the least bytes of arrays in making a head."""
-        return 8 * 4 * features
-
-    def _head_bytes(self, features: int, classes: int) -> int:
-        return LinearHead.size(features, classes)
-
-    def _head(self, statistics: Statistics, work: int) -> Any:
-        """Return what scores are made with, from the sums, with so many bytes of arrays beside it."""
-        raise NotImplementedError
-
-    def _scores(self, head: Any, codes: np.ndarray) -> np.ndarray:
-        """Return (count, classes) of float64 for codes (features, count), the larger the likelier."""
-        return head.scores(codes)
-
-    # --- bytes ---
-
-    @property
-    def features(self) -> int | None:
-        """How many features it has; None where that is not known before the first example."""
-        if self.statistics is not None:
-            return self.statistics.features
-        return self._size(self.form or ("codes", (1,)))[0]
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all arrays that it keeps now: sums and counts, where features look, and the head if it is made."""
-        parts = (self.statistics, self._extractor, self._made)
-        return sum(part.nbytes for part in parts if part is not None)
-
-    def memory(
-        self,
-        form: Form | None = None,
-        *,
-        classes: int | None = None,
-        examples: int | None = None,
-        features: int | None = None,
-        least: bool = False,
-    ) -> Memory:
-        """Return where its bytes go, those it works with among them.
-
-        Parameters
-        ----------
-        form : (str, tuple of int), optional
-            ``("codes", shape)`` or ``("bits", shape)`` of an example; that of what was learned by default.
-        classes, examples, features : int, optional
-            How many; by default the most that it was told of, or else what it holds.
-        least : bool
-            With the least work memory, in place of what it takes to be quick.
-
-        Returns
-        -------
-        Memory
-
-        Raises
-        ------
-        ValueError
-            Where nothing was learned and no `form` is given.
-        """
-        form = form or self.form
-        if form is None:
-            raise ValueError("form must be given before an example was learned, got none")
-        held = 0 if self.statistics is None else self.statistics.examples
-        classes = classes or self.classes or max(len(self.labels), 1)
-        examples = examples or self._most_examples(held or 1)
-        known, largest = self._size(form)
-        if features is None:
-            features = self.statistics.features if self.statistics is not None else known
-        features = features or self._fitting(form, classes, examples)
-        places, own = self._feature_bytes(form, features, 1)
-        pairs = Statistics.pair_bytes(features, largest, examples) if self.pairs else 0
-        sums, head = Statistics.class_bytes(features, largest, examples, classes), self._head_bytes(features, classes)
-        share = 0 if least else _FREE_WORK if self.budget is None else self.budget // _WORK_SHARE
-        solving = max(self._least_solving(features), share)
-        predicting = max(own, features + LinearHead.work(classes, 1), share)
-        learning = max(own, 5 * features + (least_block(features) if self.pairs else 12 * features)) + 64
-        learning = max(learning, 0 if least else head + solving)
-        return Memory(pairs, sums, places, head, learning + _SMALL, solving + _SMALL, predicting + _SMALL)
-
-    def _most_examples(self, count: int) -> int:
-        """Return for how many examples integers are wide enough when it holds so many."""
-        if self.examples is not None:
-            return self.examples
-        if self.half_life is not None:
-            return 2 * self.half_life
-        return DEFAULT_EXAMPLES if self.budget is None else count
-
-    def _fitting(self, form: Form, classes: int, examples: int) -> int:
-        """Return how many features fit the budget, or raise a ValueError that says what the smallest is."""
-        assert self.budget is not None
-
-        def total(features: int) -> int:
-            return self.memory(form, classes=classes, examples=examples, features=features).total
-
-        if total(1) > self.budget:
-            raise ValueError(
-                f"memory_budget must be at least {total(1)} bytes for {classes} classes and {examples} examples of "
-                f"shape {form[1]}, got {self.budget}"
-            )
-        fits, most = 1, 2
-        while total(most) <= self.budget:
-            fits, most = most, 2 * most
-        while most - fits > 1:
-            middle = (fits + most) // 2
-            fits, most = (middle, most) if total(middle) <= self.budget else (fits, middle)
-        return fits
-
-    def check(self, form: Form) -> Self:
-        """Raise a ValueError where not one feature of inputs of a form fits the budget; else return itself."""
-        if self.budget is not None:
-            self._fitting(form, self.classes or 1, self._most_examples(1))
-        return self
+class IncrementalLearner(SizedLearner):
+    """What the learners of exact sums have in common: they learn, forget and are added, and predict."""
 
     # --- learning ---
 
@@ -247,12 +59,11 @@ class IncrementalLearner:
             raise ValueError(f"y must hold a label for each of the {len(x)} examples, got shape {given.shape}")
         if given.dtype.kind == "b":
             given = given.astype(np.int64)
-        known, found = self.statistics, set[Label]()
+        known, found = self.labels[:1], set[Label]()
         for first in range(0, len(given), _LABELS):
             found.update(given[first : first + _LABELS].tolist())
-        if known is not None and known.labels and found:
-            if isinstance(known.labels[0], str) != (given.dtype.kind == "U"):
-                raise TypeError(f"y must hold labels like {known.labels[0]!r}, got {given[0].item()!r}")
+        if known and found and isinstance(known[0], str) != (given.dtype.kind == "U"):
+            raise TypeError(f"y must hold labels like {known[0]!r}, got {given[0].item()!r}")
         return given, found
 
     def _codes(self, form: Form) -> Features:
@@ -283,7 +94,7 @@ class IncrementalLearner:
         self._make_room(form, classes, count)
 
     def _make_room(self, form: Form, classes: int, count: int, most: int | None = None) -> None:
-        """Keep as many features as fit so many classes and examples, and at most so many, in integers that are wide enough."""
+        """Keep as many features as fit classes and examples, `most` at most, in integers that are wide enough."""
         examples = self._most_examples(count)
         features, largest = self._size(form)
         if features is None:
@@ -309,7 +120,7 @@ class IncrementalLearner:
         """Add examples to the sums or take them off, some at a time; whether no sum fell below 0."""
         statistics, extract, fits = self.statistics, self._codes(form), True
         assert statistics is not None
-        room = self.memory().learning - _SMALL
+        room = self.memory().learning - SMALL
         # int8 codes are copied; a float32 beside each code while pairs are summed, and a label and a row.
         own = int(np.prod(form[1])) if form[0] == "codes" else 0
         some = self._rows(form, room, own + 24, 64)
@@ -434,8 +245,8 @@ class IncrementalLearner:
         if type(other) is not type(self):
             raise TypeError(f"other must be of the class {type(self).__name__}, got {type(other).__name__}")
         loose = ("memory_budget", "classes", "examples") if self.budget is not None else ()
-        mine, theirs = ({k: v for k, v in each.settings().items() if k not in loose} for each in (self, other))
-        if mine != theirs or storage.network(other.backbone) != storage.network(self.backbone):
+        own, theirs = ({k: v for k, v in each.settings().items() if k not in loose} for each in (self, other))
+        if own != theirs or storage.network(other.backbone) != storage.network(self.backbone):
             raise ValueError(f"other must have the settings {self.settings()} and the same network, got others")
         self._refuse_fading("merge")
         if other.statistics is not None and other.form is not None:
@@ -443,11 +254,13 @@ class IncrementalLearner:
                 raise ValueError(f"other must have learned inputs {self.form}, got {other.form}")
             if self.labels and isinstance(self.labels[0], str) != isinstance(other.labels[0], str):
                 raise TypeError(f"other must have labels like {self.labels[0]!r}, got {other.labels[0]!r}")
-            theirs = other.statistics
-            self._admit(other.form, set(theirs.labels), self.count + theirs.count)
-            if theirs.features < self.statistics.features:
-                self._make_room(other.form, len(self.labels), self.statistics.examples, theirs.features)
-            self.statistics.merge(theirs, work=self.memory().learning)
+            added = other.statistics
+            self._admit(other.form, set(added.labels), self.count + added.count)
+            mine = self.statistics
+            assert mine is not None
+            if added.features < mine.features:
+                self._make_room(other.form, len(self.labels), mine.examples, added.features)
+            mine.merge(added, work=self.memory().learning)
         return self
 
     # --- predicting ---
@@ -459,10 +272,10 @@ class IncrementalLearner:
             raise ValueError("a learner must have learned an example before it predicts, got none")
         memory, classes = self.memory(), len(statistics.labels)
         if self._made is None:
-            self._made = self._head(statistics, memory.solving - _SMALL)
+            self._made = self._head(statistics, memory.solving - SMALL)
         extract, own = self._codes(form), int(np.prod(form[1])) if form[0] == "codes" else 0
         work = [LinearHead.work(classes, rows) for rows in (1, 2)]
-        some = self._rows(form, memory.predicting - _SMALL, own + work[1] - work[0], 2 * work[0] - work[1])
+        some = self._rows(form, memory.predicting - SMALL, own + work[1] - work[0], 2 * work[0] - work[1])
         for first in range(0, len(x), some):
             rows = slice(first, first + some)
             yield rows, self._scores(self._made, extract(unsigned(self._inputs(x[rows]))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bitlearn import streams
@@ -44,10 +46,10 @@ class Slopes:
 
     Notes
     -----
-    Feature ``i`` has direction ``i % 8`` and channel ``i // 8 % channels``. Its map is ``max(0, x[p + d] - x[p])`` at each
-    place p, 0 where p + d is outside, with d the fourteenth part of the image's side, 1 at least, in that direction; and
-    it sums its map over a box whose sides, from an eighth to half the image's, and place are random. This is an integral
-    channel feature (Dollár, Tu, Perona and Belongie, BMVC 2009) of rectified differences. Its code is
+    Feature ``i`` has direction ``i % 8`` and channel ``i // 8 % channels``. Its map is ``max(0, x[p + d] - x[p])`` at
+    each place p, 0 where p + d is outside, with d the fourteenth part of the image's side, 1 at least, in that
+    direction; and it sums its map over a box whose sides, from an eighth to half the image's, and place are random. It
+    is an integral channel feature (Dollár, Tu, Perona and Belongie, BMVC 2009) of rectified differences. Its code is
     ``min(floor(sum / u), 2**bits - 1)`` with ``u = ceil(area * 255 * 4 d / (side * 2**bits))``. All is in integers, and
     nothing is learned: there is no threshold.
     """
@@ -103,7 +105,7 @@ class Slopes:
         self.count = count
         self._corners, self._unit = self._corners[:, :count].copy(), self._unit[:count].copy()
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Any) -> np.ndarray:
         """Return the codes of some images, (count, rows) of uint8."""
         height, width, channels = self.shape
         # The axis of examples comes last, so that a corner is a run of memory; one image is read where it lies.

@@ -147,7 +147,7 @@ class Statistics:
     def admit(self, labels: list[Label]) -> None:
         """Make room for classes, of which some may be known."""
         for label in sorted(set(labels) - set(self.labels)):
-            at, classes = bisect_left(self.labels, label), len(self.labels)  # type: ignore[type-var]
+            at, classes = bisect_left(self.labels, label), len(self.labels)
             self.labels.insert(at, label)
             self.counts = np.insert(self.counts, at, 0)
             self.sums = packed.relaid(self.sums, classes + 1, self.features, self.sums.shape[-1])
