@@ -62,7 +62,7 @@ class DrawnFeatures(IncrementalLearner):
         return drawn(*form, count, self.bits, self.seed)
 
     def _feature_bytes(self, form: Form, count: int, rows: int) -> tuple[int, int]:
-        return kept_bytes(*form, count, self.bits), work_bytes(*form, count, rows)
+        return kept_bytes(*form, count), work_bytes(*form, count, rows)
 
 
 class AnalyticLearner(DrawnFeatures, GaussianLearner):

@@ -20,7 +20,7 @@ Inputs = np.ndarray | Bits
 #: The largest combination that codes tell apart is ``sqrt(n)`` times the largest value, over this.
 #: Chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST.
 _ROW_RANGE = {255: 2, 1: 1}
-#: The most codes a row of which are features themselves, whole, before combinations of them are.
+#: The most codes of a row that are features themselves, before combinations of them are.
 _FEW = 32
 #: The least side of an image whose features are slopes.
 _IMAGE = 8
@@ -121,7 +121,7 @@ class Values:
 
 
 class Rows:
-    """Random ±1 combinations of rows of codes or of packed bits, in a few bits; of few codes, these themselves first.
+    """Random ±1 combinations of rows of codes or of packed bits, in a few bits; of few codes, themselves first.
 
     Parameters
     ----------
@@ -142,24 +142,24 @@ class Rows:
     numbers values word by word, that many places each.
 
     A row of at most 32 codes has few combinations, and columns that may differ much in scale. There the first features
-    are the codes themselves, whole: their highest `bits` bits, column by column, then the next ones, until all 8
-    are there. The combinations that follow have ``r`` a quarter of the above, each around another centre.
+    are the codes themselves, in their highest `bits` bits. The combinations that follow have ``r`` a quarter of the
+    above, each around another centre.
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int):
         self.count, self.bits, self.largest, self.seed = count, bits, 2**bits - 1, seed
         self.depth, self.n = (255 if kind == "codes" else 1), math.prod(shape)
         self._used = ones((), self.n) if kind == "codes" else ones(shape[:-1], shape[-1]).reshape(-1)
-        self._whole = self.whole(kind, shape, bits)
+        self._whole = self.whole(kind, shape)
         self._inside = _inside(kind, shape)
         self._period = _period(kind, shape)
         self._signs = self._drawn(count)
 
     @staticmethod
-    def whole(kind: str, shape: tuple[int, ...], bits: int) -> int:
-        """Return how many features are parts of the codes themselves."""
+    def whole(kind: str, shape: tuple[int, ...]) -> int:
+        """Return how many features are the codes themselves."""
         n = math.prod(shape)
-        return n * -(-8 // bits) if kind == "codes" and n <= _FEW else 0
+        return n if kind == "codes" and n <= _FEW else 0
 
     @staticmethod
     def words(kind: str, shape: tuple[int, ...]) -> int:
@@ -168,10 +168,10 @@ class Rows:
         return -(-n // WORD_BITS) * (math.prod(shape[:-1]) if kind == "bits" else 1)
 
     @classmethod
-    def kept(cls, kind: str, shape: tuple[int, ...], count: int, bits: int) -> int:
+    def kept(cls, kind: str, shape: tuple[int, ...], count: int) -> int:
         """Return the bytes that so many features keep."""
         words = cls.words(kind, shape)
-        combined = max(count - cls.whole(kind, shape, bits), 0)
+        combined = max(count - cls.whole(kind, shape), 0)
         return 8 * words * (1 + -(-combined // _period(kind, shape)))
 
     @classmethod
@@ -221,10 +221,7 @@ class Rows:
             planes = x.words.reshape(1, len(x), -1)
         else:
             flat = x.reshape(len(x), -1)
-            for first in range(0, min(self._whole, self.count), self.n):
-                low = 8 - self.bits * (first // self.n + 1)
-                part = (flat.T >> low if low >= 0 else flat.T << -low) & self.largest
-                codes[first : first + self.n] = part[: self.count - first]
+            codes[: self._whole] = flat[:, : min(self._whole, self.count)].T >> (8 - self.bits)
             planes = np.stack([pack((flat >> bit & 1).astype(bool)) for bit in range(8)])
         total = np.zeros((len(x), 1), dtype=np.int64)
         for bit, plane in enumerate(planes):
@@ -283,9 +280,9 @@ def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -
     return Slopes(shape, count, bits, seed) if image(kind, shape) else Rows(kind, shape, count, bits, seed)
 
 
-def kept_bytes(kind: str, shape: tuple[int, ...], count: int, bits: int) -> int:
+def kept_bytes(kind: str, shape: tuple[int, ...], count: int) -> int:
     """Return the bytes that so many drawn features keep."""
-    return Slopes.kept(shape, count) if image(kind, shape) else Rows.kept(kind, shape, count, bits)
+    return Slopes.kept(shape, count) if image(kind, shape) else Rows.kept(kind, shape, count)
 
 
 def work_bytes(kind: str, shape: tuple[int, ...], count: int, rows: int) -> int:
