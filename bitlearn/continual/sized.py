@@ -10,7 +10,7 @@ from bitlearn.bits import Bits
 from bitlearn.continual.budget import Memory
 from bitlearn.continual.features import Features, Inputs
 from bitlearn.continual.head import LinearHead
-from bitlearn.continual.statistics import MOST_EXAMPLES, Statistics, least_block
+from bitlearn.continual.statistics import LEAST_BLOCK, MOST_EXAMPLES, Statistics, least_block
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.ops import check
@@ -164,7 +164,8 @@ class SizedLearner:
         pairs = Statistics.pair_bytes(features, largest, examples) if self.pairs else 0
         sums, head = Statistics.class_bytes(features, largest, examples, classes), self._head_bytes(features, classes)
         share = 0 if least else _FREE_WORK if self.budget is None else self.budget // _WORK_SHARE
-        solving = max(self._least_solving(features), share)
+        # Vectors take what they take; the larger the blocks that are read beside them, the fewer.
+        solving = self._least_solving(features) + max(share - LEAST_BLOCK, 0)
         predicting = max(own, features + LinearHead.work(classes, 1), share)
         learning = max(own, 5 * features + (least_block(features) if self.pairs else 12 * features)) + 64
         learning = max(learning, 0 if least else head + solving)

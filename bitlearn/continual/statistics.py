@@ -17,7 +17,7 @@ MOST_EXAMPLES = 2**39
 #: Bytes of arrays that a pair of features takes while its sum is changed or read.
 PAIR_WORK = 14
 #: Least bytes of such arrays.
-LEAST_BLOCK = 512
+LEAST_BLOCK = 1024
 #: An example's count, so that counts can be halved with the sums: a class whose last example has faded is gone.
 FADING_UNIT = 2**16
 
@@ -35,7 +35,7 @@ def blocks(features: int, work: int) -> Iterator[tuple[int, int]]:
 
 def least_block(features: int) -> int:
     """Return the work memory of blocks of rows that a matrix of so many features needs at least."""
-    return max(LEAST_BLOCK, features * PAIR_WORK)
+    return max(LEAST_BLOCK // 2, features * PAIR_WORK)
 
 
 class Statistics:
