@@ -34,9 +34,9 @@ BUDGET = "32 KiB"
 EXAMPLES, BATCH, SEEDS = 10_000, 100, (0, 1, 2)
 #: Over which part of the stream labels change.
 WIDTHS = {"at once": 0.0, "gradual": 0.2}
-HALF_LIVES, RATES = (250, 500, 1000, 2000, None), (0.0003, 0.001, 0.003, 0.01)
+HALF_LIVES, RATES = (250, 500, 1000, 2000, None), (0.01, 0.03, 0.1, 0.3, 1.0)
 #: What was chosen.
-HALF_LIFE, RATE = 500, 0.003
+HALF_LIFE, RATE = 250, 0.3
 _CLASSES, _MEASURED = 10, 20
 
 Entry = dict[str, Any]
