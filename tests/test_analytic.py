@@ -13,8 +13,9 @@ import bitlearn as bl
 from bitlearn import streams
 from bitlearn.backends import variants
 from bitlearn.continual import AnalyticLearner, ClassPrototypes
-from bitlearn.continual.features import drawn
-from bitlearn.continual.statistics import Statistics, narrowed, widened
+from bitlearn.continual.features import drawn, kept_bytes
+from bitlearn.continual.packed import narrowed, widened
+from bitlearn.continual.statistics import Statistics
 from bitlearn.rng import Key
 
 
@@ -41,29 +42,32 @@ def learned(x, y, **settings):
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])
-@pytest.mark.parametrize("shape", [(16, 17, 2), (30, 16), (16, 40, 3)])
-def test_boxes_are_differences_of_means(rng, bits, shape):
+@pytest.mark.parametrize("shape", [(16, 17, 2), (30, 16), (8, 40, 3), (8, 8)])
+def test_slopes_are_rectified_differences_over_boxes(rng, bits, shape):
     """Summed pixel by pixel; the places are drawn anew from the same random words."""
-    count, x = 23, rng.integers(0, 256, (301, *shape), dtype=np.uint8)
+    count, x = 53, rng.integers(0, 256, (31, *shape), dtype=np.uint8)
     height, width, channels = (*shape, 1)[:3]
-    words = Key(5, stream=streams.FEATURES).words(8 * count).reshape(count, 8).tolist()
-    images, wanted = x.reshape(-1, height, width, channels).astype(int), []
-    for word in words:
-
-        def draw(at, limit, word=word):
-            return word[at] * limit >> 32
-
-        h, w = (
-            max(1, side // 8) + draw(i, max(max(1, side // 8), -(-side // 3)) - max(1, side // 8) + 1)
-            for i, side in enumerate((height, width))
-        )
-        sums = []
-        for at in (2, 5):
-            top, left, channel = draw(at, height - h + 1), draw(at + 1, width - w + 1), draw(at + 2, channels)
-            sums.append(images[:, top : top + h, left : left + w, channel].sum(axis=(1, 2)))
-        share = (sums[0] - sums[1]) / (h * w) / 255 * 3  # of the range that codes tell apart
-        wanted.append(np.clip(np.floor((share + 1) / 2 * 2**bits + 1e-9), 0, 2**bits - 1))
-    np.testing.assert_array_equal(drawn("codes", shape, count, bits, 5)(x), np.array(wanted).T)
+    images, wanted, step = x.reshape(-1, height, width, channels).astype(int), [], max(1, max(height, width) // 14)
+    for i in range(count):
+        word = Key(5, i // 16, streams.FEATURES).words(64).reshape(16, 4)[i % 16].tolist()
+        least = [max(2, side // 8) for side in (height, width)]
+        most = [max(low, side // 2) for low, side in zip(least, (height, width), strict=True)]
+        h, w = (low + (word[k] * (high - low + 1) >> 32) for k, (low, high) in enumerate(zip(least, most, strict=True)))
+        top, left = word[2] * (height - h + 1) >> 32, word[3] * (width - w + 1) >> 32
+        down, right = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)][i % 8]
+        total = np.zeros(len(x), dtype=int)
+        for row in range(top, top + h):
+            for column in range(left, left + w):
+                r, c = row + step * down, column + step * right
+                if 0 <= r < height and 0 <= c < width:
+                    channel = i // 8 % channels
+                    total += np.maximum(images[:, r, c, channel] - images[:, row, column, channel], 0)
+        unit = math.ceil(h * w * 1020 * step / (max(height, width) * 2**bits))
+        wanted.append(np.minimum(total // unit, 2**bits - 1))
+    features = drawn("codes", shape, count, bits, 5)
+    np.testing.assert_array_equal(features(x), wanted)
+    np.testing.assert_array_equal(features(x[3:4]), np.array(wanted)[:, 3:4])
+    assert features.nbytes == kept_bytes("codes", shape, count)
 
 
 @pytest.mark.parametrize("bits", [1, 4])
@@ -71,33 +75,62 @@ def test_boxes_are_differences_of_means(rng, bits, shape):
     ("kind", "shape"),
     [("codes", (70,)), ("bits", (65,)), ("bits", (3, 2, 5)), ("bits", (2, 2, 64)), ("codes", (6, 15, 1))],
 )
-def test_rows_are_combined_by_balanced_signs(rng, bits, kind, shape):
-    count, n, depth = 19, math.prod(shape), 255 if kind == "codes" else 1
+def test_rows_are_combined_by_balanced_orthogonal_signs(rng, bits, kind, shape):
+    count, n, depth = 40, math.prod(shape), 255 if kind == "codes" else 1
     values = rng.integers(0, depth + 1, (50, *shape), dtype=np.uint8)
     x = values if kind == "codes" else bl.Bits(bl.pack(values.astype(bool)), shape[-1])
     features = drawn(kind, shape, count, bits, 11)
     rows = shape[:-1] if kind == "bits" else ()
-    signs = bl.unpack(features.words.reshape(count, *rows, -1), shape[-1] if rows else n)
-    signs = signs.reshape(count, n).astype(int)
+    words = features.weights(0, count)
+    signs = bl.unpack(words.reshape(count, *rows, -1), shape[-1] if rows else n).reshape(count, n).astype(int)
     assert abs(signs.mean()) < 0.2 and len(np.unique(signs, axis=0)) == count
+    # Sylvester's matrix, row by row, times the first one's signs.
+    last = shape[-1] if rows or kind == "bits" else n
+    apart = 1 << (min(last, 64) - 1).bit_length()
+    used = -(-last // 64)
+    place = [k * used * apart + np.arange(last) % 64 + np.arange(last) // 64 * apart for k in range(math.prod(rows))]
+    place = np.concatenate(place)
+    for i in (1, 5, 33):
+        odd = np.array([bin(i & int(j)).count("1") % 2 for j in place])
+        np.testing.assert_array_equal(signs[i], np.where(odd, -signs[0], signs[0]))
     flat = values.reshape(50, n).astype(int)
     z = n * flat @ signs.T - signs.sum(axis=1) * flat.sum(axis=1, keepdims=True)
     reach = depth * math.isqrt(n) * n
     wanted = np.clip(((2 if kind == "codes" else 1) * z + reach) * 2**bits // (2 * reach), 0, 2**bits - 1)
-    np.testing.assert_array_equal(features(x), wanted)
+    np.testing.assert_array_equal(features(x), wanted.T)
     assert 0 < wanted.mean() < 2**bits - 1
+    assert features.nbytes == kept_bytes(kind, shape, count)
     # What all values of an example have in common does not count.
     if kind == "codes":
         low = (values // 2).astype(np.uint8)
         np.testing.assert_array_equal(features(low), features(low + np.uint8(100)))
 
 
-def test_fewer_features_are_the_first_of_more():
-    for kind, shape in (("codes", (16, 16)), ("codes", (70,))):
-        x = np.random.default_rng(1).integers(0, 256, (9, *shape), dtype=np.uint8)
-        few, many = drawn(kind, shape, 7, 2, 3)(x), drawn(kind, shape, 30, 2, 3)(x)
-        np.testing.assert_array_equal(few, many[:, :7])
-        assert not np.array_equal(few, drawn(kind, shape, 7, 2, 4)(x))
+@pytest.mark.parametrize("bits", [1, 3, 4, 8])
+def test_few_codes_are_features_themselves(rng, bits):
+    x = rng.integers(0, 256, (40, 5), dtype=np.uint8)
+    codes = drawn("codes", (5,), 12, bits, 0)(x)
+    np.testing.assert_array_equal(codes[:5], x.T // 2 ** (8 - bits))
+    # What follows are combinations of all that the codes hold, each around another centre.
+    combined = drawn("codes", (5,), 200, bits, 0)(x)[5:]
+    assert (combined.max(axis=1) > combined.min(axis=1)).mean() > 0.9
+    assert len(np.unique(combined, axis=0)) > (20 if bits == 1 else 150)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("codes", (16, 16)), ("codes", (9, 8, 3)), ("codes", (70,)), ("codes", (5,)), ("bits", (3, 70))]
+)
+def test_fewer_features_are_the_first_of_more(rng, kind, shape):
+    x = rng.integers(0, 256, (9, *shape), dtype=np.uint8)
+    x = x if kind == "codes" else bl.Bits(bl.pack(x.astype(np.int16) - 128), shape[-1])
+    few, many, other = (drawn(kind, shape, count, 2, seed) for count, seed in ((7, 3), (330, 3), (330, 4)))
+    whole = many(x)
+    np.testing.assert_array_equal(few(x), whole[:7])
+    assert not np.array_equal(other(x), whole)
+    for count in (300, 64, 7):
+        many.keep(count)
+        np.testing.assert_array_equal(many(x), whole[:count])
+        assert many.nbytes == kept_bytes(kind, shape, count)
 
 
 # --- the sums --------------------------------------------------------------------------------------------------------
@@ -108,14 +141,17 @@ def test_fewer_features_are_the_first_of_more():
 def test_sums_are_those_of_the_features(rng, bits, features):
     x, y = examples(rng)
     learner = learned(x, y, features=features, bits=bits, seed=2)
-    codes, found = drawn("codes", x.shape[1:], features, bits, 2)(x).astype(np.int64), learner.statistics
+    codes, found = drawn("codes", x.shape[1:], features, bits, 2)(x).T.astype(np.int64), learner.statistics
     np.testing.assert_array_equal(found.counts, np.bincount(y))
     np.testing.assert_array_equal(found.class_sums(), np.stack([codes[y == c].sum(axis=0) for c in range(4)]))
     np.testing.assert_array_equal(found.products(), codes.T @ codes)
     # 500 examples: sums of 1 bit and products of 1 bit take 2 bytes, of 4 bits 2 (7,500) and 3 (112,500).
     wide = {1: (2, 2), 4: (2, 3)}[bits]
-    assert learner.nbytes == features * (features + 1) // 2 * wide[1] + 4 * features * wide[0] + 4 * 8
-    assert learner.nbytes == Statistics.size(features, 2**bits - 1, pairs=True, examples=500, classes=4)
+    assert found.nbytes == features * (features + 1) // 2 * wide[1] + 4 * features * wide[0] + 4 * 8
+    memory = learner.memory(classes=4)
+    assert memory.pairs + memory.class_sums == found.nbytes and memory.kept == learner.nbytes
+    learner.predict(x[:1])
+    assert learner.nbytes == memory.kept + memory.head
 
 
 def test_integers_keep_their_values_in_few_bytes():
@@ -123,7 +159,9 @@ def test_integers_keep_their_values_in_few_bytes():
     for width in (3, 4, 7):
         np.testing.assert_array_equal(widened(narrowed(values, width)), values)
     full = Statistics(1, 255, pairs=True, examples=257)  # 257 * 255**2 is just below 2**24
-    full.add(np.full((257, 1), 255, dtype=np.uint8), [0], np.zeros(257, dtype=int))
+    full.admit([0])
+    assert full.change(np.full((1, 256), 255, dtype=np.uint8), np.zeros(256, dtype=int), 1, work=0)
+    assert full.change(np.full((1, 1), 255, dtype=np.uint8), np.zeros(1, dtype=int), 1, work=0)
     assert full.products()[0, 0] == 257 * 255**2 and full.pairs.shape == (1, 3)
 
 
@@ -249,38 +287,6 @@ def test_a_backbones_bits_stand_for_the_input(rng, tmp_path):
         AnalyticLearner(backbone=model)
 
 
-def test_digits_in_eight_kibibytes():
-    pytest.importorskip("sklearn")
-    data = bl.datasets.load("digits")
-    learner = AnalyticLearner(memory_budget="8 KiB", classes=10, examples=2000)
-    for label in range(10):
-        learner.partial_fit(data.x_train[data.y_train == label], data.y_train[data.y_train == label])
-    assert learner.nbytes <= 8192 and learner.score(data.x_test, data.y_test) > 0.93
-
-
-# --- budgets ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("budget", "size"), [("8 KiB", 8192), (40_000, 40_000), ("0.1MiB", 104857), ("900 B", 900)])
-@pytest.mark.parametrize(
-    ("kind", "settings"), [(AnalyticLearner, {}), (AnalyticLearner, {"bits": 1}), (ClassPrototypes, {})]
-)
-def test_a_budget_holds_as_many_features_as_fit(rng, budget, size, kind, settings):
-    learner = kind(memory_budget=budget, classes=4, examples=97, **settings)
-    x, y = examples(rng)
-    more = kind(learner.features + 1, classes=4, examples=97, **settings).partial_fit(x, y)
-    assert learner.partial_fit(x, y).nbytes <= size < more.nbytes
-
-
-def test_the_smallest_budget_is_named():
-    with pytest.raises(ValueError, match=r"at least (\d+) bytes for 10 classes, got 9$") as error:
-        AnalyticLearner(memory_budget=9, classes=10)
-    least = int(str(error.value).split("at least ")[1].split()[0])
-    assert AnalyticLearner(memory_budget=least, classes=10).features == 1
-    with pytest.raises(ValueError, match="at least"):
-        AnalyticLearner(memory_budget=least - 1, classes=10)
-
-
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +295,7 @@ def test_the_smallest_budget_is_named():
     [
         (lambda a, x, y: a.partial_fit(x, y[:-1]), ValueError, "a label for each of the 97"),
         (lambda a, x, y: a.partial_fit(x, y / 2), TypeError, "integers or strings, got float64"),
-        (lambda a, x, y: a.partial_fit(x, y.astype(str)), TypeError, "labels like 0, got '0'"),
+        (lambda a, x, y: a.partial_fit(x, y.astype(str)), TypeError, "labels like 0, got '\\d'"),
         (lambda a, x, y: a.partial_fit(x / 2, y), TypeError, "uint8, int8 codes or Bits, got float64"),
         (
             lambda a, x, y: a.partial_fit(x[:, 1:], y),
@@ -311,7 +317,10 @@ def test_the_smallest_budget_is_named():
         (lambda a, x, y: AnalyticLearner(5, bits=9), ValueError, "bits must be from 1 to 8"),
         (lambda a, x, y: AnalyticLearner(5, seed=-1), ValueError, "seed must be in"),
         (lambda a, x, y: AnalyticLearner(5, examples=2**40), ValueError, "examples must be at most"),
-        (lambda a, x, y: AnalyticLearner(memory_budget="8 KiB"), ValueError, "must come with classes"),
+        (lambda a, x, y: AnalyticLearner(9, memory_budget="8 KiB"), ValueError, "must come without features"),
+        (lambda a, x, y: AnalyticLearner(half_life=0), ValueError, "half_life must be at least 1"),
+        (lambda a, x, y: AnalyticLearner(half_life=9, examples=9), ValueError, "and without examples"),
+        (lambda a, x, y: AnalyticLearner(half_life=9).forget(x, y), ValueError, "a learner without half_life"),
         (lambda a, x, y: AnalyticLearner(memory_budget="8 furlongs", classes=2), ValueError, "got '8 furlongs'"),
     ],
 )

@@ -50,8 +50,16 @@ def test_what_is_saved_comes_back(saved, path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda c, a: c["settings"].update(features=10), "bytes of sums, as it describes, got"),
-        (lambda c, a: c["settings"].update(features=10**9), "bytes of sums, as it describes, got"),
+        (lambda c, a: c["settings"].update(features=10), "sums of the features that its settings give, got 9 of 10"),
+        (lambda c, a: c["sums"].update(features=10), "sums of the features that its settings give, got 10 of 9"),
+        (lambda c, a: (c["sums"].update(features=10**9), c["settings"].update(features=10**9)), "bytes of sums, as it"),
+        (lambda c, a: c["sums"].update(features="9"), "describe its sums by features, examples and since"),
+        (lambda c, a: c["sums"].update(examples=51), "must hold sums of examples"),
+        (lambda c, a: c["sums"].update(examples=0), "sums of the features that its settings give"),
+        (lambda c, a: c["sums"].update(since=1), "sums of the features that its settings give"),
+        (lambda c, a: c["sums"].update(colour=1), "describe its sums by features, examples and since"),
+        (lambda c, a: c["settings"].update(features=None, memory_budget=9), "memory_budget must be at least"),
+        (lambda c, a: c["settings"].update(half_life=9), "without examples"),
         (lambda c, a: c["settings"].update(bits=20), "bits must be from 1 to 8, got 20"),
         (lambda c, a: c["settings"].update(seed="many"), "seed must be in"),
         (lambda c, a: c["settings"].update(examples=39), "must hold sums of examples"),

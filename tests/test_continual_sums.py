@@ -33,14 +33,14 @@ def test_a_method_is_its_learner(scenario, name, cut):
     model = network(scenario)
     fresh = {key: array.copy() for key, array in model.state().items()}
     drawn = name in ("analytic", "prototypes")
-    result, state = learned(name, scenario, model, cut=cut, **({"memory_budget": "2 KiB", "seed": 4} if drawn else {}))
-    settings = {"classes": 6, "examples": 144} | ({"memory_budget": 2048, "seed": 4} if drawn else {})
+    result, state = learned(name, scenario, model, cut=cut, **({"memory_budget": "6 KiB", "seed": 4} if drawn else {}))
+    settings = {"classes": 6, "examples": 144} | ({"memory_budget": 6144, "seed": 4} if drawn else {})
     learner = LEARNERS[name](**settings, backbone=cut and model.split(cut)[0])
     for i, task in enumerate(scenario.tasks):
         learner.partial_fit(task.train.codes(), task.train.y)
         wanted = [learner.score(seen.test.codes(), seen.test.y) for seen in scenario.tasks[: i + 1]]
         assert result.accuracy_matrix[i][: i + 1] == wanted
-    assert result.replay_bytes == learner.nbytes and (not drawn or learner.nbytes <= 2048)
+    assert result.replay_bytes == learner.nbytes and (not drawn or learner.memory().total <= 6144)
     assert result.metrics["average_accuracy"] > 0.6
     # The network is left alone, or as the first task left it.
     wanted = fresh if cut is None else learned(name, first_tasks(scenario, 1), cut=cut, seed=settings.get("seed", 0))[1]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from bitlearn.continual.features import Inputs, drawn
+from bitlearn.continual.budget import budget_bytes
+from bitlearn.continual.features import Features, drawn, kept_bytes, work_bytes
 from bitlearn.continual.gaussian import GaussianLearner
-from bitlearn.continual.incremental import DEFAULT_EXAMPLES, Form, IncrementalLearner
-from bitlearn.continual.statistics import Statistics, budget_bytes
+from bitlearn.continual.incremental import Form, IncrementalLearner
+from bitlearn.continual.statistics import MOST_EXAMPLES
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.ops import check
@@ -28,7 +26,8 @@ class DrawnFeatures(IncrementalLearner):
         seed: int = 0,
         memory_budget: int | str | None = None,
         classes: int | None = None,
-        examples: int = DEFAULT_EXAMPLES,
+        examples: int | None = None,
+        half_life: int | None = None,
         backbone: Frozen | Model | None = None,
     ):
         super().__init__(examples=examples, classes=classes, backbone=backbone)
@@ -36,44 +35,38 @@ class DrawnFeatures(IncrementalLearner):
         if self.bits > 8:
             raise ValueError(f"bits must be from 1 to 8, got {bits}")
         Key(seed)  # raises where it cannot be one
+        if half_life is not None:
+            self.half_life = check.count("half_life", half_life, least=1)
+            if self.half_life > MOST_EXAMPLES // 2 or examples is not None:
+                raise ValueError(
+                    f"half_life must be at most {MOST_EXAMPLES // 2} and without examples, which it limits, got "
+                    f"{half_life} with examples={examples}"
+                )
+        if memory_budget is not None:
+            self.budget = budget_bytes(memory_budget)
+            if features is not None:
+                raise ValueError(f"memory_budget must come without features, got features={features}")
+        self._wanted = None
         if memory_budget is None:
-            self.features = check.count("features", 256 if features is None else features, least=1)
-        elif features is not None or self.classes is None:
-            raise ValueError(
-                f"memory_budget must come with classes, the most that are to fit, and without features, got "
-                f"classes={classes} and features={features}"
-            )
-        else:
-            self.features = self._fitting(memory_budget, self.classes)
-
-    def _fitting(self, memory_budget: int | str, classes: int) -> int:
-        """Return how many features fit."""
-        budget, largest = budget_bytes(memory_budget), 2**self.bits - 1
-
-        def size(features: int) -> int:
-            return Statistics.size(features, largest, pairs=self.pairs, examples=self.examples, classes=classes)
-
-        if size(1) > budget:
-            raise ValueError(f"memory_budget must be at least {size(1)} bytes for {classes} classes, got {budget}")
-        least, most = 1, budget  # of which the one fits and the other does not
-        while most - least > 1:
-            middle = (least + most) // 2
-            least, most = (middle, most) if size(middle) <= budget else (least, middle)
-        return least
+            self._wanted = check.count("features", 256 if features is None else features, least=1)
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with, as a file keeps it; the network apart."""
-        return {"features": self.features, "bits": self.bits, "seed": int(self.seed)} | super().settings()
+        own = {"features": self._wanted, "bits": self.bits, "seed": int(self.seed), "memory_budget": self.budget}
+        return own | {"half_life": self.half_life} | super().settings()
 
-    def _size(self, form: Form) -> tuple[int, int]:
-        return self.features, 2**self.bits - 1
+    def _size(self, form: Form) -> tuple[int | None, int]:
+        return self._wanted, 2**self.bits - 1
 
-    def _features(self, form: Form) -> Callable[[Inputs], np.ndarray]:
-        return drawn(*form, self.features, self.bits, self.seed)
+    def _features(self, form: Form, count: int) -> Features:
+        return drawn(*form, count, self.bits, self.seed)
+
+    def _feature_bytes(self, form: Form, count: int, rows: int) -> tuple[int, int]:
+        return kept_bytes(*form, count), work_bytes(*form, count, rows)
 
 
 class AnalyticLearner(DrawnFeatures, GaussianLearner):
-    """Learn by counting: random features of a few bits, the exact sums of their products, a head by Cholesky.
+    """Learn by counting: random features of a few bits, the exact sums of their products, a head that is solved for.
 
     Parameters
     ----------
@@ -82,22 +75,26 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
     bits : int
         Bits of a feature, 1 to 8.
     seed : int
-        Of the features. It is all that is kept of them.
+        Of the features.
     memory_budget : int or str, optional
-        Bytes, or text such as ``"32 KiB"``: as many features are taken as keep `nbytes` within it, for `classes`
-        classes and `examples` examples.
+        Bytes, or text such as ``"32 KiB"``: as many features are taken as keep all that it keeps and works with
+        within it (`memory`). When new classes or more examples need the room, the last features are dropped.
     classes : int, optional
-        The most classes; any number by default, and wanted with `memory_budget`.
-    examples : int
-        The most examples that it holds at a time. The fewer, the narrower are the integers of its sums.
+        The most classes. With `memory_budget` room for so many is kept from the start, and no feature is dropped for
+        them later.
+    examples : int, optional
+        The most examples that it holds at a time. The fewer, the narrower are the integers of its sums. By default
+        2**31 - 1, or with `memory_budget` any number: integers grow by a byte when they must.
+    half_life : int, optional
+        Halve all sums each time so many examples were learned, so that old ones count less and less. None for never.
     backbone : Frozen or Model, optional
         A network that was trained before and ends in packed bits, such as the lower part that ``model.split`` gives.
-        It is copied, frozen, and not counted in `nbytes`.
+        It is copied, frozen, and not counted in `nbytes` and `memory_budget`.
 
     Raises
     ------
     TypeError, ValueError
-        Where a number is out of its range, or not one feature fits the budget.
+        Where a number is out of its range.
 
     Notes
     -----
@@ -105,25 +102,32 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
     features: integers that no order, batch, thread or backend changes. So it does not forget, learning
     in parts and adding (`merge`) equals learning all at once, and `forget` leaves what there would be without the
     examples, bit for bit. The idea is that of RanPAC (arXiv 2307.02251) and RanDumb (arXiv 2402.08823); here the
-    features are codes of `bits` bits, and both kinds of sums are products of packed bits.
+    features are codes of `bits` bits.
 
-    For images of at least 16 × 16 a feature is the difference of two boxes of the image. For smaller ones, for rows of
-    codes and for bits it is a random ±1 combination of all values. Neither asks for a mean or a scale of the data: a
-    mean that is learned would move while examples come in, and earlier features with it.
+    The features of a seed are a sequence, of which a learner has the first ones, and their sums are a part of those of
+    more. So dropping the last ones leaves what a learner that never had them would hold.
 
-    The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698),
-    in float64 and when a prediction is first asked for; its last bits are those of the machine's LAPACK. Work memory:
-    the sums once more while a batch is learned, and three matrices of float64 (features x features) for the head.
+    For images of at least 8 × 8 a feature is the mean slope in one direction over a box of the image. For rows of codes
+    and for bits it is a random ±1 combination of all values; rows of at most 32 codes are features themselves, too.
+    Neither asks for a mean or a scale of the data: a mean that is learned would move while examples come in, and
+    earlier features with it.
+
+    The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698).
+    When a prediction is first asked for it is solved by conjugate gradients in float64, which read the sums block by
+    block; its last bits are those of the machine's BLAS.
+
+    With `half_life`, sums are halved after exactly so many examples, rounding down, and counts with them, which have 16
+    bits behind the point. Then the order of examples counts, `merge` and `forget` are refused, and a class of which
+    less than one example is left is dropped.
 
     Examples
     --------
     >>> import bitlearn as bl
     >>> digits = bl.datasets.load("digits")
-    >>> learner = AnalyticLearner(memory_budget="8 KiB", classes=10, examples=2000)
-    >>> learner.features, learner.partial_fit(digits.x_train, digits.y_train).nbytes
-    (66, 8033)
-    >>> learner.score(digits.x_test, digits.y_test) > 0.9
-    True
+    >>> learner = AnalyticLearner(memory_budget="8 KiB")
+    >>> learner = learner.partial_fit(digits.x_train, digits.y_train)
+    >>> learner.score(digits.x_test, digits.y_test) > 0.9, learner.memory().total <= 2**13
+    (True, True)
     """
 
     kind = "analytic learner"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import WORD, WORD_BITS, Bits, ones
+from bitlearn.continual.slopes import Slopes
 from bitlearn.ops.matmul import hamming
 from bitlearn.ops.packing import pack, popcount, unpack
 from bitlearn.rng import Key
@@ -15,21 +17,36 @@ from bitlearn.rng import Key
 #: What a learner of exact sums is given: codes, or bits from inside a network.
 Inputs = np.ndarray | Bits
 
-#: Sides of a box, as parts of the image's, and the share of the largest difference of two boxes' means that codes tell
-#: apart. Chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST, as is what follows.
-_SMALLEST, _LARGEST, _RANGE = 8, 3, 3
-#: The same share, in units of ``sqrt(n)``, of combinations of codes and of bits, by the largest value.
+#: The largest combination that codes tell apart is ``sqrt(n)`` times the largest value, over this.
+#: Chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST.
 _ROW_RANGE = {255: 2, 1: 1}
-#: The least side of an image of which boxes say more than combinations of all its values.
-_IMAGE = 16
-#: Images whose boxes are summed at a time, so that their sums stay in the caches.
-_IMAGES = 256
-#: Random words that a box feature takes.
-_WORDS = 8
+#: The most codes of a row that are features themselves, before combinations of them are.
+_FEW = 32
+#: The least side of an image whose features are slopes.
+_IMAGE = 8
+#: Combinations that are formed at a time.
+_AT_A_TIME = 64
+
+
+class Features(Protocol):
+    """What makes the codes of features, and what that takes."""
+
+    count: int
+    largest: int
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it keeps."""
+
+    def __call__(self, x: Inputs) -> np.ndarray:
+        """Return the codes of some examples, (count, rows) of uint8."""
+
+    def keep(self, count: int) -> None:
+        """Drop all features but the first ones."""
 
 
 def inputs(x: Inputs) -> Inputs:
-    """Return bits as they are, and codes as uint8, so that an image and its int8 codes are the same.
+    """Return bits or codes as they are.
 
     Raises
     ------
@@ -42,10 +59,14 @@ def inputs(x: Inputs) -> Inputs:
         x = np.asarray(x)
         if x.dtype not in (np.uint8, np.int8):
             raise TypeError(f"x must be uint8, int8 codes or Bits, got {x.dtype}")
-        x = x if x.dtype == np.uint8 else x.view(np.uint8) ^ np.uint8(0x80)
     if len(x.shape) < 2 or 0 in x.shape[1:]:
         raise ValueError(f"x must have shape (count, ...) with at least one value an example, got shape {x.shape}")
     return x
+
+
+def unsigned(x: Inputs) -> Inputs:
+    """Return int8 codes as uint8, so that an image and its codes are the same, and all else as it is."""
+    return x if isinstance(x, Bits) or x.dtype == np.uint8 else x.view(np.uint8) ^ np.uint8(0x80)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -71,111 +92,36 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     either = popcount(a)[:, None] + popcount(b)
     either -= hamming(a, b, a.shape[-1] * WORD_BITS)
-    return either >> 1
-
-
-def planes(codes: np.ndarray, largest: int, *, axis: int = -1) -> np.ndarray:
-    """Return the bit planes of unsigned codes, the ones first, each packed along an axis.
-
-    Parameters
-    ----------
-    codes : ndarray of uint8, shape (M, N)
-    largest : int
-        ``2**bits - 1``.
-    axis : {-1, 0}
-
-    Returns
-    -------
-    ndarray of uint64, shape (bits, M, words), or (bits, N, words) for axis 0
-
-    Examples
-    --------
-    >>> planes(np.array([[1, 3, 2]], dtype=np.uint8), 3)
-    array([[[3]],
-           [[6]]], dtype=uint64)
-    """
-    return np.stack([pack((codes >> bit & 1).astype(bool), axis=axis) for bit in range(largest.bit_length())])
+    either >>= 1
+    return either
 
 
 class Values:
     """The input itself: codes of 8 bits from 0 to 255, or bits as 0 and 1."""
 
+    nbytes = 0
+
     def __init__(self, kind: str, shape: tuple[int, ...]):
         self.largest = 255 if kind == "codes" else 1
         self.count = math.prod(shape)
 
+    @staticmethod
+    def work(kind: str, shape: tuple[int, ...], rows: int) -> int:
+        """Return the bytes of arrays that so many examples take."""
+        return 2 * rows * math.prod(shape)
+
     def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some examples, (rows, count) of uint8."""
+        """Return the codes of some examples, (count, rows) of uint8."""
         values = unpack(x.words, x.n) > 0 if isinstance(x, Bits) else x
-        return values.reshape(len(x), self.count).astype(np.uint8)
+        return values.reshape(len(x), self.count).astype(np.uint8).T
+
+    def keep(self, count: int) -> None:
+        """Refuse: the input has the features that it has."""
+        raise ValueError(f"the input must be kept whole, got {count} of its {self.count} values")
 
 
-class Boxes:
-    """Differences of two boxes of an image, in a few bits.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width) or (height, width, channels).
-    count, bits, seed : int
-
-    Notes
-    -----
-    A feature has two boxes of the same size, each anywhere in one channel, and takes the difference of their means: the
-    rectangle features of Viola and Jones (CVPR 2001) in random places. There is no threshold to be learned. With ``d``
-    the difference and ``r = 255 / 3``, its code is ``floor((d + r) / (2 r) * 2**bits)``, clipped; of one bit
-    it is 1 where ``d >= 0``. All is in integers. Sums over boxes come from a summed-area table.
-    """
-
-    def __init__(self, shape: tuple[int, ...], count: int, bits: int, seed: int):
-        height, width, channels = (*shape, 1)[:3]
-        self.count, self.bits, self.shape = count, bits, (height, width, channels)
-        words = Key(seed, stream=streams.FEATURES).words(_WORDS * count).reshape(count, _WORDS).T.astype(np.uint64)
-
-        def drawn(word: int, limit: int | np.ndarray) -> np.ndarray:
-            return (words[word] * np.asarray(limit, dtype=np.uint64) >> np.uint64(32)).astype(np.int64)
-
-        def side(word: int, extent: int) -> np.ndarray:
-            least = max(1, extent // _SMALLEST)
-            return least + drawn(word, max(least, -(-extent // _LARGEST)) - least + 1)
-
-        h, w = side(0, height), side(1, width)
-        # The corners of both boxes in a table of (height + 1, width + 1, channels), and the sign of each.
-        self.corners = []
-        for sign, first in ((1, 2), (-1, 5)):
-            top, left, channel = (
-                drawn(first, height - h + 1),
-                drawn(first + 1, width - w + 1),
-                drawn(first + 2, channels),
-            )
-            for down, right in ((0, 0), (h, w), (h, 0), (0, w)):
-                place = ((top + down) * (width + 1) + left + right) * channels + channel
-                self.corners.append((place, sign if (down is h) == (right is w) else -sign))
-        self.full = 255 * h * w
-
-    def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some images, (rows, count) of uint8."""
-        images, codes = np.asarray(x).reshape(len(x), *self.shape), np.empty((self.count, len(x)), dtype=np.uint8)
-        for start in range(0, len(x), _IMAGES):
-            rows = slice(start, start + _IMAGES)
-            codes[:, rows] = self._of(np.moveaxis(images[rows], 0, -1))
-        return codes.T
-
-    def _of(self, images: np.ndarray) -> np.ndarray:
-        """Return the codes (count, rows) of images whose last axis is that of examples: a corner is a run of memory."""
-        height, width, channels, rows = images.shape
-        kind = np.int32 if 2 * 255 * height * width < 2**31 else np.int64
-        table = np.zeros((height + 1, width + 1, channels, rows), dtype=kind)
-        np.cumsum(images, axis=0, dtype=kind, out=table[1:, 1:])
-        np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
-        flat, difference = table.reshape(-1, rows), np.zeros((self.count, rows), dtype=np.int64)
-        for corner, sign in self.corners:
-            (np.add if sign > 0 else np.subtract)(difference, flat[corner], out=difference)
-        return _coded(_RANGE * difference, self.full[:, None], self.bits)
-
-
-class Signs:
-    """Random ±1 combinations of rows of codes or of packed bits, in a few bits.
+class Rows:
+    """Random ±1 combinations of rows of codes or of packed bits, in a few bits; of few codes, themselves first.
 
     Parameters
     ----------
@@ -189,41 +135,156 @@ class Signs:
     ``z = sum s x - mean(s) sum x``, so that what all values of an example have in common does not count, and its code
     ``floor((z + r) / (2 r) * 2**bits)``, clipped, with ``r = D floor(sqrt(n)) / 2`` for codes and twice that for bits.
     All is in integers, multiplied by n, and the products are those of packed bits.
+
+    Combination ``i`` of the first N has the signs ``d_j (-1)**popcount(i & j)``: row ``i`` of a Hadamard matrix times
+    random signs ``d``, so that combinations are all but orthogonal, and only ``d`` is kept. The next N have other signs
+    ``d``. N is the product of the powers of 2 that hold the packed words of an example, and the values of a word: ``j``
+    numbers values word by word, that many places each.
+
+    A row of at most 32 codes has few combinations, and columns that may differ much in scale. There the first features
+    are the codes themselves, in their highest `bits` bits. The combinations that follow have ``r`` a quarter of the
+    above, each around another centre.
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int):
-        self.count, self.bits = count, bits
+        self.count, self.bits, self.largest, self.seed = count, bits, 2**bits - 1, seed
         self.depth, self.n = (255 if kind == "codes" else 1), math.prod(shape)
-        used = ones((), self.n) if kind == "codes" else ones(shape[:-1], shape[-1]).reshape(-1)
-        self.words = (
-            Key(seed, stream=streams.FEATURES).words(2 * count * len(used)).view(WORD).reshape(count, -1) & used
-        )
+        self._used = ones((), self.n) if kind == "codes" else ones(shape[:-1], shape[-1]).reshape(-1)
+        self._whole = self.whole(kind, shape)
+        self._inside = _inside(kind, shape)
+        self._period = _period(kind, shape)
+        self._signs = self._drawn(count)
+
+    @staticmethod
+    def whole(kind: str, shape: tuple[int, ...]) -> int:
+        """Return how many features are the codes themselves."""
+        n = math.prod(shape)
+        return n if kind == "codes" and n <= _FEW else 0
+
+    @staticmethod
+    def words(kind: str, shape: tuple[int, ...]) -> int:
+        """Return the packed words of an example."""
+        n = shape[-1] if kind == "bits" else math.prod(shape)
+        return -(-n // WORD_BITS) * (math.prod(shape[:-1]) if kind == "bits" else 1)
+
+    @classmethod
+    def kept(cls, kind: str, shape: tuple[int, ...], count: int) -> int:
+        """Return the bytes that so many features keep."""
+        words = cls.words(kind, shape)
+        combined = max(count - cls.whole(kind, shape), 0)
+        return 8 * words * (1 + -(-combined // _period(kind, shape)))
+
+    @classmethod
+    def work(cls, kind: str, shape: tuple[int, ...], count: int, rows: int) -> int:
+        """Return the bytes of arrays that so many examples take."""
+        words, some = cls.words(kind, shape), min(count, _AT_A_TIME)
+        planes = 8 if kind == "codes" else 1
+        return rows * (8 * words * (planes + 1) + math.prod(shape) * 2 + 32 * some + count) + some * 8 * (3 * words + 4)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it keeps."""
+        return self._used.nbytes + self._signs.nbytes
+
+    def _drawn(self, count: int) -> np.ndarray:
+        """Return the random signs of as many combinations, (blocks, words)."""
+        words = len(self._used)
+        needed = -(-max(count - self._whole, 0) // self._period)
+        found = np.empty((needed, words), dtype=WORD)
+        for block in range(needed):
+            found[block] = Key(self.seed, block, streams.FEATURES).words(2 * words).view(WORD)
+        return found
+
+    def keep(self, count: int) -> None:
+        """Drop all features but the first ones."""
+        self.count = count
+        self._signs = self._signs[: -(-max(count - self._whole, 0) // self._period)].copy()
+
+    def weights(self, first: int, last: int) -> np.ndarray:
+        """Return the packed signs of some combinations, (last - first, words)."""
+        index = np.arange(first, last, dtype=np.uint64)[:, None]
+        row = index & np.uint64(self._period - 1)
+        result = np.zeros((last - first, 1), dtype=WORD)
+        for bit, mask in enumerate(_WALSH[: self._inside]):
+            result ^= np.where(row >> np.uint64(bit) & np.uint64(1), mask, np.uint64(0))
+        word = np.arange(len(self._used), dtype=np.uint64)
+        odd = np.bitwise_count((row >> np.uint64(self._inside)) & word) & np.uint8(1)
+        words = np.where(odd, ~result, result)
+        words ^= self._signs[(index[:, 0] // np.uint64(self._period)).astype(np.intp)]
+        words &= self._used
+        return words
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some rows, (rows, count) of uint8."""
+        """Return the codes of some rows, (count, rows) of uint8."""
+        codes = np.empty((self.count, len(x)), dtype=np.uint8)
         if isinstance(x, Bits):
-            packed = x.words.reshape(1, len(x), -1)
+            planes = x.words.reshape(1, len(x), -1)
         else:
-            packed = planes(x.reshape(len(x), -1), self.depth)
-        positive, total = np.zeros((len(x), self.count), dtype=np.int64), np.zeros((len(x), 1), dtype=np.int64)
-        for bit, plane in enumerate(packed):
-            positive += overlaps(plane, self.words) << bit
+            flat = x.reshape(len(x), -1)
+            codes[: self._whole] = flat[:, : min(self._whole, self.count)].T >> (8 - self.bits)
+            planes = np.stack([pack((flat >> bit & 1).astype(bool)) for bit in range(8)])
+        total = np.zeros((len(x), 1), dtype=np.int64)
+        for bit, plane in enumerate(planes):
             total += popcount(plane)[:, None] << bit
+        for first in range(self._whole, self.count, _AT_A_TIME):
+            last = min(first + _AT_A_TIME, self.count)
+            codes[first:last] = self._combined(first - self._whole, last - self._whole, planes, total).T
+        return codes
+
+    def _combined(self, first: int, last: int, planes: np.ndarray, total: np.ndarray) -> np.ndarray:
+        words = self.weights(first, last)
+        value = np.zeros((len(total), last - first), dtype=np.int64)
+        for bit, plane in enumerate(planes):
+            value += overlaps(plane, words) << bit
         # sum s x = 2 * positive - total, and n mean(s) = 2 * popcount - n.
-        difference = 2 * (self.n * positive - popcount(self.words) * total)
-        return _coded(_ROW_RANGE[self.depth] * difference, self.n * self.depth * math.isqrt(self.n), self.bits)
+        value *= self.n
+        value -= popcount(words) * total
+        value *= 2 * _ROW_RANGE[self.depth]
+        full = self.n * self.depth * math.isqrt(self.n)
+        if self._whole:
+            centres = self._centres(first, last)
+            value *= 4
+            value -= (centres * (full >> 4)) >> 4
+        value += full
+        value <<= self.bits
+        value //= 2 * full
+        return np.clip(value, 0, self.largest, out=value).astype(np.uint8)
+
+    def _centres(self, first: int, last: int) -> np.ndarray:
+        """Return the centres of combinations, spread evenly, from -2 to 2 in units of 1/256."""
+        index = np.arange(first + 1, last + 1, dtype=np.int64)
+        return ((index * 633) & 1023) - 511
 
 
-def _coded(value: np.ndarray, full: int | np.ndarray, bits: int) -> np.ndarray:
-    """Return ``floor((value + full) / (2 full) * 2**bits)``, clipped to `bits` bits."""
-    value += full
-    value <<= bits
-    value //= 2 * full
-    return np.clip(value, 0, 2**bits - 1).astype(np.uint8)
+#: Where a Hadamard matrix of 64 columns is -1 in its rows 1, 2, 4, 8, 16 and 32.
+_WALSH = [np.uint64(sum(1 << j for j in range(WORD_BITS) if j >> bit & 1)) for bit in range(6)]
 
 
-def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -> Boxes | Signs:
-    """Return the features for an input: boxes of images that are large enough, else combinations of all values."""
-    if kind == "codes" and len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE:
-        return Boxes(shape, count, bits, seed)
-    return Signs(kind, shape, count, bits, seed)
+def _inside(kind: str, shape: tuple[int, ...]) -> int:
+    """Return how many bits number the values of a packed word."""
+    return (min(shape[-1] if kind == "bits" else math.prod(shape), WORD_BITS) - 1).bit_length()
+
+
+def _period(kind: str, shape: tuple[int, ...]) -> int:
+    """Return how many combinations there are that only differ in their row of the Hadamard matrix."""
+    return 1 << (_inside(kind, shape) + (Rows.words(kind, shape) - 1).bit_length())
+
+
+def image(kind: str, shape: tuple[int, ...]) -> bool:
+    """Whether an input is an image that is large enough for slopes."""
+    return kind == "codes" and len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE
+
+
+def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -> Slopes | Rows:
+    """Return the features for an input: slopes of images that are large enough, else combinations of all values."""
+    return Slopes(shape, count, bits, seed) if image(kind, shape) else Rows(kind, shape, count, bits, seed)
+
+
+def kept_bytes(kind: str, shape: tuple[int, ...], count: int) -> int:
+    """Return the bytes that so many drawn features keep."""
+    return Slopes.kept(shape, count) if image(kind, shape) else Rows.kept(kind, shape, count)
+
+
+def work_bytes(kind: str, shape: tuple[int, ...], count: int, rows: int) -> int:
+    """Return the bytes of arrays that so many drawn features of so many examples take, their codes among them."""
+    return Slopes.work(shape, count, rows) if image(kind, shape) else Rows.work(kind, shape, count, rows)

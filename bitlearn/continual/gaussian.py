@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from bitlearn.continual.features import Inputs
+from bitlearn.continual.head import LinearHead
 from bitlearn.continual.incremental import IncrementalLearner
-from bitlearn.continual.statistics import Statistics
+from bitlearn.continual.packed import read
+from bitlearn.continual.statistics import Statistics, blocks, least_block
+
+#: Where conjugate gradients end: the residual, as a part of the right-hand side, both in the Euclidean norm.
+TOLERANCE = 1e-5
+#: Vectors of float64 that a class takes while it is solved for, and that all have in common.
+_OF_A_CLASS, _IN_COMMON = 8, 6
 
 
-@dataclass(frozen=True, eq=False)
-class LinearHead:
-    """Scores ``x @ weight + bias``; weight (features, classes) and bias (classes,) of float64."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-
-def shrinkage(covariance: np.ndarray, count: int) -> float:
+def shrinkage(trace: float, squares: float, features: int, count: float) -> float:
     """Return how far to move a covariance towards the multiple of the identity with its trace, in [0, 1].
 
     Parameters
     ----------
-    covariance : ndarray of float64, shape (p, p)
-        Of `count` examples.
-    count : int
+    trace, squares : float
+        Of the covariance S: the sums of its diagonal, and of the squares of all its elements.
+    features : int
+        Its rows, p.
+    count : float
+        The examples that it is of, n.
 
     Returns
     -------
@@ -41,23 +43,161 @@ def shrinkage(covariance: np.ndarray, count: int) -> float:
 
     Examples
     --------
-    >>> round(shrinkage(np.diag([4.0, 1.0, 1.0]), 10), 3)
+    >>> round(shrinkage(6.0, 18.0, 3, 10), 3)  # of diag(4, 1, 1)
     0.677
     """
-    p = len(covariance)
-    trace, squares = np.trace(covariance), (covariance * covariance).sum()
-    denominator = (count + 1 - 2 / p) * (squares - trace**2 / p)
-    numerator = (1 - 2 / p) * squares + trace**2
+    denominator = (count + 1 - 2 / features) * (squares - trace**2 / features)
+    numerator = (1 - 2 / features) * squares + trace**2
     return 1.0 if denominator <= numerator else float(numerator / denominator)
 
 
-def discriminant(statistics: Statistics) -> LinearHead:
+class Covariance:
+    """The covariance within classes, as products with vectors: it is read from the sums block by block, never held.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        With sums of products.
+    work : int
+        Bytes of arrays for a block.
+
+    Notes
+    -----
+    With P the sums of products, n the number of examples, ``m`` the mean of all, ``d_c`` a class's mean less that, and
+    ``w_c = n_c / n``: ``T = P / n - m m'`` is the covariance of all examples, and ``S = T - sum w_c d_c d_c'`` that
+    within classes.
+    """
+
+    def __init__(self, statistics: Statistics, work: int):
+        self.statistics, self.work, self.count = statistics, work, statistics.weight
+        self.features = statistics.features
+        self.share = statistics.counts / statistics.counts.sum()
+        self.mean = np.zeros(self.features)
+        for stored in statistics.sums:
+            self.mean += read(stored)
+        self.mean /= self.count
+
+    def deviations(self, first: int, last: int) -> np.ndarray:
+        """Return the means of some classes less that of all, (features, last - first)."""
+        found = read(self.statistics.sums[first:last]).astype(np.float64).T
+        found /= self.statistics.counts[first:last] / self.statistics.unit
+        found -= self.mean[:, None]
+        return found
+
+    def _classes(self) -> Iterator[tuple[int, int]]:
+        some, classes = max(1, self.work // (20 * self.features)), len(self.share)
+        return ((first, min(first + some, classes)) for first in range(0, classes, some))
+
+    def total(self, x: np.ndarray) -> np.ndarray:
+        """Return ``T x`` for x of shape (features, columns)."""
+        result = np.zeros_like(x)
+        for first, last in blocks(self.features, self.work):
+            rows = self.statistics.rows_of_products(first, last)
+            result[first:last] += rows @ x[:last]
+            rows.reshape(-1)[first :: last + 1] = 0  # the diagonal counts once
+            result[:last] += rows.T @ x[first:last]
+        result /= self.count
+        result -= self.mean[:, None] * (self.mean @ x)
+        return result
+
+    def between(self, x: np.ndarray, result: np.ndarray) -> np.ndarray:
+        """Take the covariance between classes times x off a result."""
+        for first, last in self._classes():
+            found = self.deviations(first, last)
+            inner = found.T @ x
+            inner *= self.share[first:last, None]
+            result -= found @ inner
+        return result
+
+    def diagonal(self) -> np.ndarray:
+        """Return the diagonal of S."""
+        ends = np.arange(self.features)
+        ends *= ends + 3
+        ends //= 2
+        result = read(self.statistics.pairs[ends]).astype(np.float64)
+        result /= self.count
+        result -= self.mean**2
+        for first, last in self._classes():
+            result -= self.deviations(first, last) ** 2 @ self.share[first:last]
+        return result
+
+    def squares(self, columns: int) -> float:
+        """Return the sum of the squares of all elements of S, as ``tr(T T) - sum w_c d_c' (T + S) d_c``."""
+        found = 0.0
+        for first, last in blocks(self.features, self.work):
+            rows = self.statistics.rows_of_products(first, last)
+            rows /= self.count
+            for row, i in zip(rows, range(first, last), strict=True):
+                row[: i + 1] -= self.mean[i] * self.mean[: i + 1]
+                found += 2 * float(row[:i] @ row[:i]) + float(row[i]) ** 2
+        for first in range(0, len(self.share), columns):
+            x = self.deviations(first, first + columns)
+            result = self.total(x)
+            both = (x * result).sum(axis=0)
+            both += (x * self.between(x, result)).sum(axis=0)
+            found -= float(both @ self.share[first : first + columns])
+        return found
+
+
+def solved(covariance: Covariance, shift: float, keep: float, inverse: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return ``(keep S + shift I)^-1 right`` by conjugate gradients, to `TOLERANCE`.
+
+    Parameters
+    ----------
+    covariance : Covariance
+    shift, keep : float
+    inverse : ndarray of float64, shape (features,)
+        One over the diagonal of that matrix, by which the gradients are preconditioned.
+    right : ndarray of float64, shape (features, columns)
+
+    Returns
+    -------
+    ndarray of float64, shape (features, columns)
+
+    Notes
+    -----
+    Hestenes and Stiefel's method (1952), each column by itself. A column ends at the tolerance, where rounding has left
+    no direction of positive curvature, or after ten times as many steps as there are features.
+    """
+    x, residual = np.zeros_like(right), right.copy()
+    direction = residual * inverse[:, None]
+    size = (residual * direction).sum(axis=0)
+    wanted = TOLERANCE**2 * (right**2).sum(axis=0)
+    for _ in range(10 * len(right)):
+        active = (residual**2).sum(axis=0) > wanted
+        if not active.any():
+            break
+        product = covariance.between(direction, covariance.total(direction))
+        product *= keep
+        product += shift * direction
+        curvature = (direction * product).sum(axis=0)
+        active &= curvature > 0
+        if not active.any():
+            break
+        curvature[~active] = 1
+        step = active * size / curvature
+        x += step * direction
+        product *= step
+        residual -= product
+        np.multiply(residual, inverse[:, None], out=product)
+        now = (residual * product).sum(axis=0)
+        size[~active] = 1
+        now *= active
+        direction *= now / size
+        direction += product
+        size = now
+    return x
+
+
+def discriminant(statistics: Statistics, work: int) -> LinearHead:
     """Return the head of linear discriminant analysis from exact sums.
 
     Parameters
     ----------
     statistics : Statistics
         With sums of products.
+    work : int
+        Bytes of arrays to work with, `solving_bytes` at least.
 
     Returns
     -------
@@ -65,25 +205,35 @@ def discriminant(statistics: Statistics) -> LinearHead:
 
     Notes
     -----
-    With ``m_c`` the mean of class c and S the covariance within classes, both from exact integers, and S moved towards
-    ``tr(S) / p I`` by `shrinkage`, scores are ``m_c S^-1 x - m_c S^-1 m_c / 2 + log(n_c / n)``: up to what all classes
-    share, the logarithm of the probability of class c. S is solved by Cholesky in float64. Where it is 0, as
-    after one example, it is taken for the identity, which leaves the nearest mean.
+    With ``m_c`` the mean of class c less that of all and S the covariance within classes, both from exact integers, and
+    S moved towards ``tr(S) / p I`` by `shrinkage`, scores are ``m_c S^-1 x - m_c S^-1 m_c / 2 + log(n_c / n)``, x less
+    the mean of all: up to what all classes share, the logarithm of the probability of class c. Where S is 0, as after
+    one example, it is taken for the identity, which leaves the nearest mean.
     """
-    from scipy.linalg import cho_factor, cho_solve
+    features, classes = statistics.features, len(statistics.labels)
+    own, common = 8 * _OF_A_CLASS * features, 8 * _IN_COMMON * features
+    columns = int(np.clip((work - common - least_block(features)) // (own + own // 2), 1, classes))
+    covariance = Covariance(statistics, work - common - columns * own)
+    diagonal = covariance.diagonal()
+    level = float(diagonal.sum()) / features
+    if level > 0:
+        share = shrinkage(level * features, covariance.squares(columns), features, covariance.count)
+        shift, keep = share * level, 1 - share
+        diagonal *= keep
+        diagonal += shift
+        np.divide(1, diagonal, out=diagonal)
+    head = LinearHead(features, classes)
+    for first in range(0, classes, columns):
+        right = covariance.deviations(first, min(first + columns, classes))
+        weight = solved(covariance, shift, keep, diagonal, right) if level > 0 else right
+        bias = np.log(covariance.share[first : first + columns]) - (weight * right).sum(axis=0) / 2
+        head.put(first, weight, bias - covariance.mean @ weight)
+    return head
 
-    counts, sums = statistics.counts, statistics.class_sums().astype(np.float64)
-    means = sums / counts[:, None]
-    covariance = (statistics.products() - means.T @ sums) / statistics.count
-    share = shrinkage(covariance, statistics.count)
-    level = np.trace(covariance) / len(covariance)
-    covariance *= 1 - share
-    covariance[np.diag_indices_from(covariance)] += share * level
-    if level <= 0:
-        covariance = np.eye(len(covariance))
-    weight = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True), means.T)
-    bias = np.log(counts / statistics.count) - (means.T * weight).sum(axis=0) / 2
-    return LinearHead(weight, bias)
+
+def solving_bytes(features: int) -> int:
+    """Return the bytes of arrays that `discriminant` needs at least, beside the head."""
+    return 8 * (_OF_A_CLASS + _IN_COMMON) * features + least_block(features)
 
 
 class GaussianLearner(IncrementalLearner):
@@ -91,11 +241,11 @@ class GaussianLearner(IncrementalLearner):
 
     pairs = True
 
-    def _head(self, statistics: Statistics) -> LinearHead:
-        return discriminant(statistics)
+    def _least_solving(self, features: int) -> int:
+        return solving_bytes(features)
 
-    def _scores(self, head: LinearHead, codes: np.ndarray) -> np.ndarray:
-        return codes @ head.weight + head.bias
+    def _head(self, statistics: Statistics, work: int) -> LinearHead:
+        return discriminant(statistics, work)
 
     def predict_proba(self, x: Inputs) -> np.ndarray:
         """Return the probability of each class under the Gaussian model, which is the softmax of the scores.
@@ -112,5 +262,7 @@ class GaussianLearner(IncrementalLearner):
             of its own, not a calibrated probability.
         """
         scores = self.scores(x)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores

@@ -2,91 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bitlearn.bits import Bits
 from bitlearn.continual import storage
-from bitlearn.continual.features import Inputs, inputs
-from bitlearn.continual.statistics import MOST_EXAMPLES, Label, Statistics
-from bitlearn.nn.frozen import Frozen
-from bitlearn.nn.model import Model
-from bitlearn.ops import check
+from bitlearn.continual.features import Features, Inputs, inputs, unsigned
+from bitlearn.continual.head import LinearHead
+from bitlearn.continual.packed import bytes_of
+from bitlearn.continual.sized import SMALL, Form, SizedLearner, form_of
+from bitlearn.continual.statistics import FADING_UNIT, MOST_EXAMPLES, Label, Statistics, least_block
 
-#: Examples that are worked on at a time.
-_AT_A_TIME = 2048
-DEFAULT_EXAMPLES = 2**31 - 1
-
-
-#: What an input is: codes or bits, and the shape of one.
-Form = tuple[str, tuple[int, ...]]
+#: Examples that are worked on at a time, at most: products of so many are exact in float32.
+_AT_A_TIME = 256
+#: Labels that are looked through at a time.
+_LABELS = 512
 
 
-def form_of(x: Inputs) -> Form:
-    """Return what an input is: ``("codes", shape)`` or ``("bits", shape)``, the shape being that of one example."""
-    return "bits" if isinstance(x, Bits) else "codes", tuple(x.shape[1:])
-
-
-class IncrementalLearner:
-    """What the learners of exact sums have in common; each adds its features and how it predicts.
-
-    Parameters
-    ----------
-    examples : int
-        The most examples that it holds at a time.
-    classes : int, optional
-        The most classes; any number by default.
-    backbone : Frozen or Model, optional
-        A network that ends in packed bits, which stand for the input.
-    """
-
-    kind: ClassVar[str]
-    #: Whether sums of products by pair are kept.
-    pairs: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        *,
-        examples: int = DEFAULT_EXAMPLES,
-        classes: int | None = None,
-        backbone: Frozen | Model | None = None,
-    ):
-        self.examples = check.count("examples", examples, least=1)
-        if self.examples > MOST_EXAMPLES:
-            raise ValueError(f"examples must be at most {MOST_EXAMPLES}, got {examples}")
-        self.classes = None if classes is None else check.count("classes", classes, least=1)
-        self.backbone = backbone.freeze() if isinstance(backbone, Model) else backbone
-        if self.backbone is not None and self.backbone.root.output.kind != "bits":
-            raise ValueError(f"backbone must end in packed bits, got one that gives {self.backbone.root.output}")
-        self.form: Form | None = None
-        self.statistics: Statistics | None = None
-        self._made: Any = None
-
-    # --- what each learner says of itself ---
-
-    def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as a file keeps it; the network apart."""
-        return {"examples": self.examples, "classes": self.classes}
-
-    def _size(self, form: Form) -> tuple[int, int]:
-        """Return how many features there are, and the largest code of one."""
-        raise NotImplementedError
-
-    def _features(self, form: Form) -> Callable[[Inputs], np.ndarray]:
-        """Return what makes the features' codes, (rows, features) of uint8."""
-        raise NotImplementedError
-
-    def _head(self, statistics: Statistics) -> Any:
-        """Return what scores are made with, from the sums."""
-        raise NotImplementedError
-
-    def _scores(self, head: Any, codes: np.ndarray) -> np.ndarray:
-        """Return (rows, classes) of float64, the larger the likelier."""
-        raise NotImplementedError
+class IncrementalLearner(SizedLearner):
+    """What the learners of exact sums have in common: they learn, forget and are added, and predict."""
 
     # --- learning ---
 
@@ -100,61 +38,117 @@ class IncrementalLearner:
         """How many examples it holds the sums of."""
         return 0 if self.statistics is None else self.statistics.count
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all it keeps of examples: sums and counts. A head is made from them when it is wanted."""
-        return 0 if self.statistics is None else self.statistics.nbytes
+    def _inputs(self, x: Inputs) -> Inputs:
+        """Return what features are made of, for some examples."""
+        return inputs(x if self.backbone is None else self.backbone.apply(x))
 
-    def _read(self, x: Inputs) -> Inputs:
-        """Return what features are made of, checked against what was learned before."""
-        if self.backbone is not None:
-            x = self.backbone.apply(x)
-        x = inputs(x)
-        if self.form not in (None, form_of(x)):
-            wanted, found = self.form, form_of(x)
+    def _read(self, x: Inputs) -> tuple[Inputs, Form]:
+        """Return examples, and what features are made of, checked against what was learned before."""
+        form = form_of(self._inputs(x[:1] if isinstance(x, Bits) else np.asarray(x)[:1]))
+        if self.form not in (None, form):
+            wanted, found = self.form, form
             raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} an example, got {found[0]} of {found[1]}")
-        return x
+        return (x if isinstance(x, Bits) else np.asarray(x)), form
 
-    def empty(self, form: Form) -> Statistics:
-        """Return sums of no examples of a form."""
-        features, largest = self._size(form)
-        return Statistics(features, largest, pairs=self.pairs, examples=self.examples)
-
-    def size(self, form: Form, classes: int) -> int:
-        """Return the bytes that it keeps of examples of a form and of so many classes."""
-        features, largest = self._size(form)
-        return Statistics.size(features, largest, pairs=self.pairs, examples=self.examples, classes=classes)
-
-    def _sums(self, x: Inputs, y: ArrayLike) -> Statistics:
-        """Return the sums of some examples alone, which were read before."""
+    def _labels(self, x: Inputs, y: ArrayLike) -> tuple[np.ndarray, set[Label]]:
+        """Return the labels of examples, and each that there is."""
         given = np.asarray(y)
         if given.dtype.kind not in "iubU" and given.size:
             raise TypeError(f"y must hold integers or strings, got {given.dtype}")
         if given.shape != (len(x),):
             raise ValueError(f"y must hold a label for each of the {len(x)} examples, got shape {given.shape}")
-        labels, classes = np.unique(given, return_inverse=True)
-        known = self.labels
-        if known and len(labels) and isinstance(known[0], str) != (given.dtype.kind == "U"):
-            raise TypeError(f"y must hold labels like {known[0]!r}, got {labels.tolist()[0]!r}")
-        extract, result = self._features(form_of(x)), self.empty(form_of(x))
-        names = labels.tolist() if given.dtype.kind == "U" else [int(label) for label in labels]
-        for start in range(0, len(x), _AT_A_TIME):
-            rows = slice(start, start + _AT_A_TIME)
-            result.add(extract(x[rows]), names, classes[rows])
-        return result
+        if given.dtype.kind == "b":
+            given = given.astype(np.int64)
+        known, found = self.labels[:1], set[Label]()
+        for first in range(0, len(given), _LABELS):
+            found.update(given[first : first + _LABELS].tolist())
+        if known and found and isinstance(known[0], str) != (given.dtype.kind == "U"):
+            raise TypeError(f"y must hold labels like {known[0]!r}, got {given[0].item()!r}")
+        return given, found
 
-    def _take(self, found: Statistics, form: Form) -> None:
-        """Add sums to those that are held."""
-        if self.count + found.count > self.examples:
-            raise ValueError(f"examples must be at most {self.examples}, got {self.count + found.count}")
-        classes = len(set(self.labels) | set(found.labels))
+    def _codes(self, form: Form) -> Features:
+        """Return what makes features, as many as are held."""
+        if self._extractor is None:
+            assert self.statistics is not None
+            self._extractor = self._features(form, self.statistics.features)
+        return self._extractor
+
+    def _rows(self, form: Form, bytes: int, of_row: int, fixed: int) -> int:
+        """Return how many examples at a time take so many bytes, with what each takes beside its features."""
+        assert self.statistics is not None
+        features = self.statistics.features
+        one, two = (self._feature_bytes(form, features, rows)[1] for rows in (1, 2))
+        each, base = two - one + of_row, 2 * one - two + fixed
+        return int(np.clip((bytes - base) // each, 1, _AT_A_TIME))
+
+    def _admit(self, form: Form, labels: set[Label], count: int) -> None:
+        """Make room for examples of classes, so many in all; or raise a ValueError, with nothing changed."""
+        classes = len(labels | set(self.statistics.labels if self.statistics else ()))
+        if self.half_life is None:
+            if self.examples is not None and count > self.examples:
+                raise ValueError(f"examples must be at most {self.examples}, got {count}")
+            if count > MOST_EXAMPLES:
+                raise ValueError(f"examples must be at most {MOST_EXAMPLES}, got {count}")
         if self.classes is not None and classes > self.classes:
             raise ValueError(f"classes must be at most {self.classes}, got {classes}")
-        if found.count:
-            if self.statistics is None:
-                self.statistics, self.form = self.empty(form), form
-            self.statistics.merge(found)
-            self._made = None
+        self._make_room(form, classes, count)
+
+    def _make_room(self, form: Form, classes: int, count: int, most: int | None = None) -> None:
+        """Keep as many features as fit classes and examples, `most` at most, in integers that are wide enough."""
+        examples = self._most_examples(count)
+        features, largest = self._size(form)
+        if features is None:
+            classes = self.classes or classes
+            sizes = (form, classes, bytes_of(examples * largest), bytes_of(examples * largest**2))
+            if self._fitted is None or self._fitted[0] != sizes:
+                self._fitted = sizes, self._fitting(form, classes, examples)
+            features = self._fitted[1]
+        features = min(features, most or features)
+        self._made = None
+        if self.statistics is None:
+            unit = 1 if self.half_life is None else FADING_UNIT
+            self._extractor = None
+            self.statistics = Statistics(features, largest, pairs=self.pairs, examples=examples, unit=unit)
+            self.form = form
+        else:
+            features = min(features, self.statistics.features)
+            if self._extractor is not None and features < self.statistics.features:
+                self._extractor.keep(features)
+            self.statistics.fit(features, examples)
+
+    def _change(self, x: Inputs, y: np.ndarray, form: Form, sign: int) -> bool:
+        """Add examples to the sums or take them off, some at a time; whether no sum fell below 0."""
+        statistics, extract, fits = self.statistics, self._codes(form), True
+        assert statistics is not None
+        room = self.memory().learning - SMALL
+        # int8 codes are copied; a float32 beside each code while pairs are summed, and a label and a row.
+        own = int(np.prod(form[1])) if form[0] == "codes" else 0
+        some = self._rows(form, room, own + 24, 64)
+        if self.pairs:
+            block = least_block(statistics.features)
+            some = min(some, max(1, (room - block - 64) // (5 * statistics.features + 24)))
+            block = max(block, room - 64 - some * (5 * statistics.features + 24))
+        else:
+            block = 0
+        first = 0
+        while first < len(y):
+            last = min(first + some, len(y))
+            if sign > 0 and self.half_life is not None:
+                last = min(last, first + self.half_life - self.since)
+            names = y[first:last].tolist()
+            if sign > 0:
+                statistics.admit(names)
+            places = {label: statistics.labels.index(label) for label in set(names)}
+            rows = np.array([places[label] for label in names])
+            codes = extract(unsigned(self._inputs(x[first:last])))
+            fits &= statistics.change(codes, rows, sign, work=block)
+            if sign > 0 and self.half_life is not None:
+                self.since += last - first
+                if self.since == self.half_life:
+                    statistics.halve()
+                    self.since = 0
+            first = last
+        return fits
 
     def partial_fit(self, x: Inputs, y: ArrayLike) -> Self:
         """Learn examples.
@@ -173,15 +167,20 @@ class IncrementalLearner:
         Raises
         ------
         TypeError, ValueError
-            Where examples or labels are of another type or shape than those before, or more than are allowed; nothing
-            is changed then.
+            Where examples or labels are of another type or shape than those before, or more than are allowed or fit
+            the budget; nothing is changed then.
         """
-        x = self._read(x)
-        self._take(self._sums(x, y), form_of(x))
+        x, form = self._read(x)
+        given, labels = self._labels(x, y)
+        if len(given):
+            self._admit(form, labels, self.count + len(given))
+            self._change(x, given, form, 1)
         return self
 
     def forget(self, x: Inputs, y: ArrayLike) -> Self:
         """Take off examples that were learned, as if they had never been seen: the sums are equal, bit for bit.
+
+        Features that were dropped for the budget do not come back.
 
         Parameters
         ----------
@@ -195,24 +194,44 @@ class IncrementalLearner:
         Raises
         ------
         TypeError, ValueError
-            As `partial_fit`; and where the sums tell that the examples were not learned, which not all do.
+            As `partial_fit`; where the sums tell that the examples were not learned, which not all do; and where sums
+            are halved.
         """
-        found = self._sums(self._read(x), y)
-        if found.count > self.count:
-            raise ValueError(f"x must hold at most the {self.count} examples that were learned, got {found.count}")
-        if found.count and self.statistics is not None:
-            left = self.statistics.without(found)
-            self.statistics, self._made = (left if left.count else None), None
-            self.form = self.form if left.count else None
+        x, form = self._read(x)
+        given, labels = self._labels(x, y)
+        self._refuse_fading("forget")
+        if len(given) > self.count:
+            raise ValueError(f"x must hold at most the {self.count} examples that were learned, got {len(given)}")
+        statistics = self.statistics
+        if not len(given) or statistics is None:
+            return self
+        refused = ValueError("x and y must be examples that were learned, got some that were not")
+        if not labels <= set(statistics.labels):
+            raise refused
+        self._made = None
+        if not (self._change(x, given, form, -1) and statistics.settle()):
+            self._change(x, given, form, 1)
+            raise refused
+        if statistics.count:
+            statistics.fit(statistics.features, self._most_examples(statistics.count))
+        else:
+            self.statistics = self.form = self._extractor = None
         return self
+
+    def _refuse_fading(self, what: str) -> None:
+        if self.half_life is not None:
+            raise ValueError(f"{what} must be asked of a learner without half_life, got one of {self.half_life}")
 
     def merge(self, other: Self) -> Self:
         """Learn all that another learner learned, from its sums alone: the same as learning its examples.
 
+        Where the number of features follows a budget, it becomes the smaller of both, or what fits both together.
+
         Parameters
         ----------
         other : learner
-            Of the same class and settings, with the same network.
+            Of the same class and settings, with the same network. Learners whose features follow a budget may have
+            other limits.
 
         Returns
         -------
@@ -221,21 +240,45 @@ class IncrementalLearner:
         Raises
         ------
         TypeError, ValueError
-            Where the other differs, or both together are too much; nothing is changed then.
+            Where the other differs, both together are too much, or sums are halved; nothing is changed then.
         """
         if type(other) is not type(self):
             raise TypeError(f"other must be of the class {type(self).__name__}, got {type(other).__name__}")
-        if other.settings() != self.settings() or storage.network(other.backbone) != storage.network(self.backbone):
+        loose = ("memory_budget", "classes", "examples") if self.budget is not None else ()
+        own, theirs = ({k: v for k, v in each.settings().items() if k not in loose} for each in (self, other))
+        if own != theirs or storage.network(other.backbone) != storage.network(self.backbone):
             raise ValueError(f"other must have the settings {self.settings()} and the same network, got others")
+        self._refuse_fading("merge")
         if other.statistics is not None and other.form is not None:
             if self.form not in (None, other.form):
                 raise ValueError(f"other must have learned inputs {self.form}, got {other.form}")
             if self.labels and isinstance(self.labels[0], str) != isinstance(other.labels[0], str):
                 raise TypeError(f"other must have labels like {self.labels[0]!r}, got {other.labels[0]!r}")
-            self._take(other.statistics, other.form)
+            added = other.statistics
+            self._admit(other.form, set(added.labels), self.count + added.count)
+            mine = self.statistics
+            assert mine is not None
+            if added.features < mine.features:
+                self._make_room(other.form, len(self.labels), mine.examples, added.features)
+            mine.merge(added, work=self.memory().learning)
         return self
 
     # --- predicting ---
+
+    def _scored(self, x: Inputs, form: Form) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the scores of some examples at a time, and which these are."""
+        statistics = self.statistics
+        if statistics is None:
+            raise ValueError("a learner must have learned an example before it predicts, got none")
+        memory, classes = self.memory(), len(statistics.labels)
+        if self._made is None:
+            self._made = self._head(statistics, memory.solving - SMALL)
+        extract, own = self._codes(form), int(np.prod(form[1])) if form[0] == "codes" else 0
+        work = [LinearHead.work(classes, rows) for rows in (1, 2)]
+        some = self._rows(form, memory.predicting - SMALL, own + work[1] - work[0], 2 * work[0] - work[1])
+        for first in range(0, len(x), some):
+            rows = slice(first, first + some)
+            yield rows, self._scores(self._made, extract(unsigned(self._inputs(x[rows]))))
 
     def scores(self, x: Inputs) -> np.ndarray:
         """Return a score for each class, the larger the likelier.
@@ -255,16 +298,11 @@ class IncrementalLearner:
         ValueError
             Where nothing was learned yet; and as `partial_fit`.
         """
-        x = self._read(x)
-        if self.statistics is None:
-            raise ValueError("a learner must have learned an example before it predicts, got none")
-        if self._made is None:
-            self._made = self._head(self.statistics)
-        extract = self._features(form_of(x))
+        x, form = self._read(x)
+        parts = self._scored(x, form)
         result = np.empty((len(x), len(self.labels)))
-        for start in range(0, len(x), _AT_A_TIME):
-            rows = slice(start, start + _AT_A_TIME)
-            result[rows] = self._scores(self._made, extract(x[rows]))
+        for rows, scores in parts:
+            result[rows] = scores
         return result
 
     def predict(self, x: Inputs) -> np.ndarray:
@@ -280,8 +318,12 @@ class IncrementalLearner:
         ndarray, shape (count,)
             Of int64 or of strings.
         """
-        scores = self.scores(x)
-        return np.array(self.labels)[scores.argmax(axis=1)]
+        x, form = self._read(x)
+        labels = np.array(self.labels)
+        result = np.empty(len(x), dtype=labels.dtype)
+        for rows, scores in self._scored(x, form):
+            result[rows] = labels[scores.argmax(axis=1)]
+        return result
 
     def score(self, x: Inputs, y: ArrayLike) -> float:
         """Return the share of examples whose label is predicted.

@@ -6,11 +6,11 @@ import copy
 from bisect import bisect
 from dataclasses import dataclass, replace
 
+from bitlearn.continual.budget import budget_bytes
 from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
-from bitlearn.continual.statistics import budget_bytes
 from bitlearn.nn.frozen import Frozen
 from bitlearn.optim import Optimizer
 from bitlearn.program import Program

@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 
 import numpy as np
 
-from bitlearn.continual.features import overlaps, planes
-from bitlearn.ops.packing import pack
+from bitlearn.continual import packed
+from bitlearn.continual.packed import bytes_of, read, widened
 
 Label = int | str
 
-#: Features whose pairs are formed at a time: bounds the work memory.
-_ROWS = 64
 #: More examples than any count; 255**2 times as many fit 7 bytes.
 MOST_EXAMPLES = 2**39
-_UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+#: Bytes of arrays that a pair of features takes while its sum is changed or read.
+PAIR_WORK = 14
+#: Least bytes of such arrays.
+LEAST_BLOCK = 1024
+#: An example's count, so that counts can be halved with the sums: a class whose last example has faded is gone.
+FADING_UNIT = 2**16
 
 
-def budget_bytes(budget: int | str) -> int:
-    """Return a number of bytes, given so or with a unit.
-
-    Raises
-    ------
-    ValueError
-        Where it is neither.
-
-    Examples
-    --------
-    >>> budget_bytes("32 KiB"), budget_bytes("1.5MiB"), budget_bytes(100)
-    (32768, 1572864, 100)
-    """
-    text = str(budget).strip()
-    number = text.rstrip("BKMGIbkmgi")
-    try:
-        return int(float(number) * _UNITS[text[len(number) :].upper() or "B"])
-    except (KeyError, ValueError, OverflowError):
-        raise ValueError(f"memory_budget must be bytes, or a number of KiB or MiB, got {budget!r}") from None
+def blocks(features: int, work: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows of the lower half of a matrix, each of as many pairs as so much work memory allows."""
+    first = 0
+    while first < features:
+        last = first + 1
+        while last < features and (last + 1 - first) * (last + 1) * PAIR_WORK <= work:
+            last += 1
+        yield first, last
+        first = last
 
 
-def _bytes_of(most: int) -> int:
-    """Return how many bytes hold integers from 0 to `most`."""
-    return -(-most.bit_length() // 8)
-
-
-def narrowed(values: np.ndarray, width: int) -> np.ndarray:
-    """Return integers in so many bytes each, the lowest first, along a new last axis."""
-    return np.ascontiguousarray(values, dtype="<i8")[..., None].view(np.uint8)[..., :width]
-
-
-def widened(stored: np.ndarray) -> np.ndarray:
-    """Return the int64 of what `narrowed` gave."""
-    whole = np.zeros((*stored.shape[:-1], 8), dtype=np.uint8)
-    whole[..., : stored.shape[-1]] = stored
-    return whole.view("<i8")[..., 0]
+def least_block(features: int) -> int:
+    """Return the work memory of blocks of rows that a matrix of so many features needs at least."""
+    return max(LEAST_BLOCK // 2, features * PAIR_WORK)
 
 
 class Statistics:
@@ -68,39 +50,54 @@ class Statistics:
         Whether products are summed.
     examples : int
         The most examples that are held at a time. It sets the width of an integer: no sum can overflow.
+    unit : int
+        What an example counts in `counts`.
 
     Notes
     -----
     Sums of up to ``examples * largest`` and products of up to ``examples * largest**2`` take the fewest whole bytes
-    that hold them, 3 among them. Of the symmetric matrix of products the lower half is kept, row after row. Classes are
-    kept in the order of their labels, and none without examples, so equal sets of examples have equal bytes.
+    that hold them, 3 among them. Of the symmetric matrix of products the lower half is kept, row after row: the sums of
+    the first features are the first of these bytes. Classes are kept in the order of their labels, and none without
+    examples, so equal sets of examples have equal bytes.
 
     Examples
     --------
     >>> found = Statistics(2, 1, pairs=True, examples=100)
-    >>> found.add(np.array([[1, 1], [0, 1], [1, 1]], dtype=np.uint8), ["a", "b"], np.array([1, 0, 1]))
+    >>> codes = np.array([[1, 0, 1], [1, 1, 1]], dtype=np.uint8)
+    >>> found.admit(["a", "b"])
+    >>> found.change(codes, np.array([1, 0, 1]), 1, work=1024)
+    True
     >>> found.labels, found.class_sums().tolist(), found.products().tolist()
     (['a', 'b'], [[0, 1], [2, 2]], [[2, 2], [2, 3]])
     """
 
-    def __init__(self, features: int, largest: int, *, pairs: bool, examples: int):
-        self.features, self.largest, self.examples = features, largest, examples
+    def __init__(self, features: int, largest: int, *, pairs: bool, examples: int, unit: int = 1):
+        self.features, self.largest, self.examples, self.unit = features, largest, examples, unit
         self.labels: list[Label] = []
         self.counts = np.zeros(0, dtype=np.int64)
-        self.sums = np.zeros((0, features, _bytes_of(examples * largest)), dtype=np.uint8)
+        self.sums = np.zeros((0, features, bytes_of(examples * largest)), dtype=np.uint8)
         half = features * (features + 1) // 2 if pairs else 0
-        self.pairs = np.zeros((half, _bytes_of(examples * largest**2)), dtype=np.uint8)
+        self.pairs = np.zeros((half, bytes_of(examples * largest**2)), dtype=np.uint8)
 
     @staticmethod
-    def size(features: int, largest: int, *, pairs: bool, examples: int, classes: int) -> int:
-        """Return the bytes that statistics of so many features and classes take."""
-        half = features * (features + 1) // 2 * _bytes_of(examples * largest**2) if pairs else 0
-        return half + classes * (features * _bytes_of(examples * largest) + 8)
+    def pair_bytes(features: int, largest: int, examples: int) -> int:
+        """Return the bytes of sums of products of so many features."""
+        return features * (features + 1) // 2 * bytes_of(examples * largest**2)
+
+    @staticmethod
+    def class_bytes(features: int, largest: int, examples: int, classes: int) -> int:
+        """Return the bytes of counts and sums of so many features and classes."""
+        return classes * (features * bytes_of(examples * largest) + 8)
+
+    @property
+    def weight(self) -> float:
+        """How many examples are held; a part of one where counts were halved."""
+        return int(self.counts.sum()) / self.unit
 
     @property
     def count(self) -> int:
-        """How many examples are held."""
-        return int(self.counts.sum())
+        """How many whole examples are held."""
+        return int(self.counts.sum()) // self.unit
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +105,7 @@ class Statistics:
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays."""
+        """Return the live arrays, which the next change may move."""
         return {"counts": self.counts, "sums": self.sums, "pairs": self.pairs}
 
     def class_sums(self) -> np.ndarray:
@@ -123,75 +120,115 @@ class Statistics:
         result.T[lower] = result[lower]
         return result
 
-    def _rows(self, labels: list[Label]) -> list[int]:
-        """Return the rows of some classes, with room made for those that are new."""
+    def rows_of_products(self, first: int, last: int) -> np.ndarray:
+        """Return rows of the lower half, (last - first, last) of float64; what is above the diagonal is 0."""
+        block, found, start = np.zeros((last - first, last)), read(self._place(first, last)), 0
+        for row, end in zip(block, range(first + 1, last + 1), strict=True):
+            row[:end] = found[start : start + end]
+            start += end
+        return block
+
+    def _place(self, first: int, last: int) -> np.ndarray:
+        return self.pairs[first * (first + 1) // 2 : last * (last + 1) // 2]
+
+    def fit(self, features: int, examples: int) -> None:
+        """Keep the first features only, in integers for so many examples; in the same memory."""
+        classes = len(self.labels)
+        self.sums = packed.relaid(self.sums, classes, features, bytes_of(examples * self.largest))
+        if len(self.pairs):
+            half, width = features * (features + 1) // 2, bytes_of(examples * self.largest**2)
+            pairs = self.pairs
+            pairs.resize((1, *pairs.shape), refcheck=False)
+            pairs = packed.relaid(pairs, 1, half, width)
+            pairs.resize(pairs.shape[1:], refcheck=False)
+            self.pairs = pairs
+        self.features, self.examples = features, examples
+
+    def admit(self, labels: list[Label]) -> None:
+        """Make room for classes, of which some may be known."""
         for label in sorted(set(labels) - set(self.labels)):
-            at = bisect_left(self.labels, label)
+            at, classes = bisect_left(self.labels, label), len(self.labels)
             self.labels.insert(at, label)
             self.counts = np.insert(self.counts, at, 0)
-            self.sums = np.insert(self.sums, at, 0, axis=0)
-        return [self.labels.index(label) for label in labels]
+            self.sums = packed.relaid(self.sums, classes + 1, self.features, self.sums.shape[-1])
+            for row in range(classes, at, -1):
+                self.sums[row] = self.sums[row - 1]
+            self.sums[at] = 0
 
-    def add(self, codes: np.ndarray, labels: list[Label], classes: np.ndarray) -> None:
-        """Add examples; the caller keeps to `examples`.
+    def _drop(self, kept: np.ndarray) -> None:
+        """Keep some classes."""
+        for to, row in enumerate(np.flatnonzero(kept)):
+            self.sums[to] = self.sums[row]
+        self.labels = [label for label, keep in zip(self.labels, kept, strict=True) if keep]
+        self.counts = self.counts[kept]
+        self.sums.resize((len(self.labels), *self.sums.shape[1:]), refcheck=False)
+
+    def change(self, codes: np.ndarray, rows: np.ndarray, sign: int, *, work: int) -> bool:
+        """Add examples of known classes, or take them off; the caller keeps to `examples`.
 
         Parameters
         ----------
-        codes : ndarray of uint8, shape (rows, features)
-        labels : list of int or of str
-            Those of the examples, each once.
-        classes : ndarray of int, shape (rows,)
-            Which label each example has.
+        codes : ndarray of uint8, shape (features, count)
+            Of at most 256 examples.
+        rows : ndarray of int, shape (count,)
+            The class of each example, by its place among `labels`.
+        sign : {1, -1}
+        work : int
+            Bytes of arrays for blocks of pairs.
+
+        Returns
+        -------
+        bool
+            Whether no sum fell below 0; what did is taken back by the opposite change.
+
+        Notes
+        -----
+        Products are summed in float32 by the machine's BLAS: all partial sums are integers below ``256 * 255**2 <
+        2**24``, which float32 holds, so that no order of summation changes them.
         """
-        rows, members = self._rows(labels), classes == np.arange(len(labels))[:, None]
-        bits = planes(codes, self.largest, axis=0)
-        weights = 1 << np.arange(len(bits))
-        self.counts[rows] += members.sum(axis=1)
-        found = np.tensordot(weights, np.stack([overlaps(pack(members), plane) for plane in bits]), axes=1)
-        self.sums[rows] = narrowed(widened(self.sums[rows]) + found, self.sums.shape[-1])
-        for first in range(0, self.features if len(self.pairs) else 0, _ROWS):
-            last = min(first + _ROWS, self.features)
-            block = np.zeros((last - first, last), dtype=np.int64)
-            for i, left in enumerate(bits):
-                for j, right in enumerate(bits):
-                    block += overlaps(left[first:last], right[:last]) << (i + j)
-            lower = np.tri(last - first, last, first, dtype=bool)
-            place = slice(first * (first + 1) // 2, last * (last + 1) // 2)
-            self.pairs[place] = narrowed(widened(self.pairs[place]) + block[lower], self.pairs.shape[-1])
+        fits = True
+        for row in np.flatnonzero(np.bincount(rows, minlength=1)):
+            members = rows == row
+            self.counts[row] += sign * self.unit * int(members.sum())
+            found = codes[:, members].sum(axis=1, dtype=np.uint32)
+            fits &= self.counts[row] >= 0 and packed.change(self.sums[row], found, sign)
+        if len(self.pairs):
+            real = codes.astype(np.float32)
+            for first, last in blocks(self.features, work):
+                place, start = self._place(first, last), 0
+                found = np.empty(len(place), dtype=np.uint32)
+                for row, end in zip(real[first:last] @ real[:last].T, range(first + 1, last + 1), strict=True):
+                    found[start : start + end] = row[:end]
+                    start += end
+                fits &= packed.change(place, found, sign)
+        return bool(fits)
 
-    def merge(self, other: Statistics) -> None:
-        """Add what other statistics of the same features hold."""
-        rows = self._rows(other.labels)
-        self.counts[rows] += other.counts
-        self.sums[rows] = narrowed(widened(self.sums[rows]) + widened(other.sums), self.sums.shape[-1])
-        # Some rows at a time: whole, the sums would be 8 bytes each, three times over.
-        for first in range(0, len(self.pairs), _ROWS * self.features):
-            place = slice(first, first + _ROWS * self.features)
-            self.pairs[place] = narrowed(widened(self.pairs[place]) + widened(other.pairs[place]), self.pairs.shape[-1])
+    def merge(self, other: Statistics, *, work: int) -> None:
+        """Add what other statistics hold, of the same features or of more, whose first ones these are."""
+        self.admit(other.labels)
+        for row, label in enumerate(other.labels):
+            at = self.labels.index(label)
+            self.counts[at] += other.counts[row]
+            packed.change(self.sums[at], read(other.sums[row, : self.features]), 1)
+        some = max(1, work // PAIR_WORK)
+        for first in range(0, len(self.pairs), some):
+            place = slice(first, min(first + some, len(self.pairs)))
+            packed.change(self.pairs[place], read(other.pairs[place]), 1)
 
-    def without(self, other: Statistics) -> Statistics:
-        """Return these statistics less others.
+    def halve(self) -> None:
+        """Halve all sums and counts, rounding down; classes of which less than one example is left are dropped."""
+        self.counts >>= 1
+        packed.halve(self.sums)
+        packed.halve(self.pairs)
+        self._drop(self.counts >= self.unit)
 
-        Raises
-        ------
-        ValueError
-            Where what is left cannot be sums of examples.
-        """
-        refused = ValueError("x and y must be examples that were learned, got some that were not")
-        if not set(other.labels) <= set(self.labels):
-            raise refused
-        counts, sums, rows = self.counts.copy(), self.class_sums(), self._rows(other.labels)
-        counts[rows] -= other.counts
-        sums[rows] -= other.class_sums()
-        pairs, kept = widened(self.pairs) - widened(other.pairs), counts > 0
-        result = Statistics(self.features, self.largest, pairs=bool(len(pairs)), examples=self.examples)
-        result.labels = [label for label, keep in zip(self.labels, kept, strict=True) if keep]
-        result.counts = counts[kept]
-        if (counts < 0).any() or sums[~kept].any() or not _possible(result.counts, sums[kept], pairs, self.largest):
-            raise refused
-        result.sums = narrowed(sums[kept], self.sums.shape[-1]).copy()
-        result.pairs = narrowed(pairs, self.pairs.shape[-1]).copy()
-        return result
+    def settle(self) -> bool:
+        """Drop classes that have no examples; whether what is left could be sums of examples."""
+        empty = self.counts == 0
+        if (self.counts < 0).any() or self.sums[empty].any() or not self._possible():
+            return False
+        self._drop(~empty)
+        return True
 
     def valid(self) -> bool:
         """Whether labels and sums could come from examples, as far as counts, sums and the diagonal tell."""
@@ -199,18 +236,32 @@ class Statistics:
         return (
             alike
             and self.labels == sorted(self.labels)
-            and bool((self.counts > 0).all())
+            and bool((self.counts >= self.unit).all())
             and self.count <= self.examples
-            and _possible(self.counts, self.class_sums(), widened(self.pairs), self.largest)
+            and self._possible()
         )
 
-
-def _possible(counts: np.ndarray, sums: np.ndarray, pairs: np.ndarray, largest: int) -> bool:
-    """Whether sums lie between what counts allow, and squares between the sums and `largest` times these."""
-    fit = (sums >= 0).all() and (sums <= counts[:, None] * largest).all()
-    if len(pairs):
-        total = sums.sum(axis=0)
-        diagonal = pairs[np.cumsum(np.arange(1, len(total) + 1)) - 1]
-        fit &= (pairs >= 0).all() and (pairs <= counts.sum() * largest**2).all()
-        fit &= (total <= diagonal).all() and (diagonal <= largest * total).all()
-    return bool(fit)
+    def _possible(self) -> bool:
+        """Whether sums lie between what counts allow, and squares between the sums and `largest` times these."""
+        # Halving rounds each down on its own: sums may then be 1 off for each class, and what was dropped is in pairs.
+        largest, slack = self.largest, 0 if self.unit == 1 else 2 * self.largest**2
+        total = np.zeros(self.features, dtype=np.int64)
+        for count, stored in zip(self.counts.tolist(), self.sums, strict=True):
+            found = read(stored)
+            if (found > count // self.unit * largest + slack).any():
+                return False
+            total += found
+        if not len(self.pairs):
+            return True
+        most, count = self.count * largest**2 + slack * (len(self.labels) + 1), 0
+        for first, last in blocks(self.features, least_block(self.features)):
+            found = read(self._place(first, last))
+            if (found > most).any():
+                return False
+            ends = np.cumsum(np.arange(first + 1, last + 1)) - 1
+            diagonal, part = found[ends].astype(np.int64), total[first:last]
+            spare = slack * (len(self.labels) + 1)
+            if (part > diagonal + spare).any() or (diagonal > largest * part + spare).any():
+                return False
+            count = last
+        return count == self.features

@@ -6,13 +6,16 @@ import math
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from bitlearn import serialization
-from bitlearn.continual.statistics import Statistics
+from bitlearn.continual.statistics import FADING_UNIT, Statistics
 from bitlearn.nn.frozen import Frozen
 from bitlearn.safetensors import Types
 
 _BACKBONE = "backbone."
 _SUMS = ("counts", "sums", "pairs")
+_PARTS = ("settings", "labels", "form", "sums", "backbone")
 
 
 def network(backbone: Frozen | None) -> Any:
@@ -26,9 +29,14 @@ def network(backbone: Frozen | None) -> Any:
 def parts(learner: Any) -> serialization.Parts:
     """Return the arrays of a learner, and what they are."""
     arrays = {} if learner.statistics is None else dict(learner.statistics.arrays())
-    config: dict[str, Any] = {"settings": learner.settings(), "labels": learner.labels, "form": None, "backbone": None}
+    config: dict[str, Any] = dict.fromkeys(_PARTS) | {"settings": learner.settings(), "labels": learner.labels}
     if learner.form is not None:
         config["form"] = [learner.form[0], list(learner.form[1])]
+        config["sums"] = {
+            "features": learner.statistics.features,
+            "examples": learner.statistics.examples,
+            "since": learner.since,
+        }
     if learner.backbone is not None:
         inner, config["backbone"] = serialization.frozen_parts(learner.backbone)
         arrays |= {f"{_BACKBONE}{name}": array for name, array in inner.items()}
@@ -42,21 +50,24 @@ def save(learner: Any, path: str | PathLike[str]) -> None:
 
 def plan(made: Any, config: dict[str, Any], types: Types) -> serialization.Plan:
     """Return the plan of a learner of a class that `parts` took apart."""
-    if set(config) != {"settings", "labels", "form", "backbone"}:
+    if set(config) != set(_PARTS):
         raise ValueError(f"it must describe its arrays and its settings, got {', '.join(config) or 'nothing'}")
     labels, network, wanted = config["labels"], None, {}
     if config["backbone"] is not None:
         inner, network = serialization.frozen_plan(config["backbone"], serialization.within(_BACKBONE, types))
         wanted = {f"{_BACKBONE}{name}": kind for name, kind in inner.items()}
-    sums = None if config["form"] is None else _sums(made(**config["settings"]), config["form"], labels, types)
+    sums = None if config["form"] is None else _sums(made(**config["settings"]), config, types)
 
     def learner(arrays: serialization.Arrays) -> Any:
         backbone = network and network(serialization.within(_BACKBONE, arrays))
         found = made(**config["settings"], backbone=backbone)
         if sums is not None:
             found.form, found.statistics = (config["form"][0], tuple(config["form"][1])), sums
-            sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(arrays[name] for name in _SUMS)
-            if not labels or not sums.valid() or len(labels) > (found.classes or len(labels)):
+            found.since = config["sums"]["since"]
+            # Sums grow and shrink where they lie, so they must own their memory.
+            sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(_owned(arrays[name]) for name in _SUMS)
+            most = found._most_examples(sums.count) == sums.examples
+            if not labels or not most or not sums.valid() or len(labels) > (found.classes or len(labels)):
                 raise ValueError("it must hold sums of examples, got labels, counts or sums that no examples have")
         return found
 
@@ -68,18 +79,31 @@ def load(made: Any, path: str | PathLike[str]) -> Any:
     return serialization.read(path, {made.kind: lambda config, types: plan(made, config, types)})
 
 
-def _sums(learner: Any, form: Any, labels: Any, types: Types) -> Statistics:
+def _owned(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.owndata and array.flags.writeable else array.copy()
+
+
+def _sums(learner: Any, config: dict[str, Any], types: Types) -> Statistics:
     """Return room for the sums that a file describes, once it is known to hold as many bytes of them."""
-    kind, shape = form
-    sizes = all(type(size) is int and size > 0 for size in shape) and len(shape) > 0
-    if kind not in ("codes", "bits") or not sizes or not all(type(label) in (int, str) for label in labels):
+    (kind, shape), labels, sums = config["form"], config["labels"], config["sums"]
+    whole = all(type(size) is int and size > 0 for size in shape) and len(shape) > 0
+    if kind not in ("codes", "bits") or not whole or not all(type(label) in (int, str) for label in labels):
         raise ValueError("it must describe codes or bits, with labels that are integers or strings, got others")
-    form = (kind, tuple(shape))
-    wanted = learner.size(form, len(labels))
+    form, numbers = (kind, tuple(shape)), [sums[name] for name in ("features", "examples", "since")]
+    if set(sums) != {"features", "examples", "since"} or any(type(number) is not int for number in numbers):
+        raise ValueError("it must describe its sums by features, examples and since, got others")
+    (features, examples, since), (known, largest) = numbers, learner._size(form)
+    most = known or learner._fitting(form, learner.classes or max(len(labels), 1), max(examples, 1))
+    ahead = 1 if learner.half_life is None else learner.half_life
+    if not 1 <= features <= most or known not in (None, features) or examples < 1 or not 0 <= since < ahead:
+        raise ValueError(f"it must hold sums of the features that its settings give, got {features} of {most}")
+    wanted = Statistics.pair_bytes(features, largest, examples) if learner.pairs else 0
+    wanted += Statistics.class_bytes(features, largest, examples, len(labels))
     got = sum(math.prod(types[name][0]) * types[name][1].itemsize for name in _SUMS if name in types)
     if wanted != got:
         raise ValueError(f"it must hold {wanted} bytes of sums, as it describes, got {got}")
-    return learner.empty(form)
+    unit = 1 if learner.half_life is None else FADING_UNIT
+    return Statistics(features, largest, pairs=learner.pairs, examples=examples, unit=unit)
 
 
 def _types(sums: Statistics, classes: int) -> Types:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.continual.gaussian import LinearHead
 from bitlearn.continual.statistics import MOST_EXAMPLES
 
 #: How far the covariance is moved towards the identity: the published value.
@@ -62,7 +61,7 @@ class StreamingLDA:
         self.means = np.zeros((classes, features), dtype=np.float32)
         self.counts = np.zeros(classes, dtype=np.int64)
         self.covariance = np.zeros((features, features), dtype=np.float32)
-        self._head: LinearHead | None = None
+        self._head: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -114,7 +113,7 @@ class StreamingLDA:
             self.counts[label] += 1
             total += 1
 
-    def head(self) -> LinearHead:
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
         """Return weights (features, classes) and biases that give the scores, in float64."""
         from scipy.linalg import eigh
 
@@ -125,10 +124,10 @@ class StreamingLDA:
             inverse = np.divide(1, shrunk, out=np.zeros_like(shrunk), where=shrunk > 0)
             weight = vectors @ (inverse[:, None] * (vectors.T @ means.T))
             bias = np.where(self.counts > 0, -(means.T * weight).sum(axis=0) / 2, -np.inf)
-            self._head = LinearHead(weight, bias)
+            self._head = weight, bias
         return self._head
 
     def scores(self, x: np.ndarray) -> np.ndarray:
         """Return the scores of examples, (count, classes) of float64; -inf for classes without examples."""
-        head = self.head()
-        return x @ head.weight + head.bias
+        weight, bias = self.head()
+        return x @ weight + bias

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bitlearn.bits import Bits
+from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.continual.analytic import DrawnFeatures
-from bitlearn.continual.features import Inputs, Values
-from bitlearn.continual.gaussian import GaussianLearner, LinearHead
-from bitlearn.continual.incremental import DEFAULT_EXAMPLES, Form, IncrementalLearner
+from bitlearn.continual.features import Values
+from bitlearn.continual.gaussian import GaussianLearner
+from bitlearn.continual.head import LinearHead
+from bitlearn.continual.incremental import Form, IncrementalLearner
+from bitlearn.continual.packed import read, widened
 from bitlearn.continual.statistics import Statistics
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
@@ -26,8 +27,11 @@ class _OfTheInput(IncrementalLearner):
         values = Values(*form)
         return values.count, values.largest
 
-    def _features(self, form: Form) -> Callable[[Inputs], np.ndarray]:
+    def _features(self, form: Form, count: int) -> Values:
         return Values(*form)
+
+    def _feature_bytes(self, form: Form, count: int, rows: int) -> tuple[int, int]:
+        return 0, Values.work(*form, rows)
 
 
 class NearestClassMean(_OfTheInput):
@@ -35,8 +39,8 @@ class NearestClassMean(_OfTheInput):
 
     Parameters
     ----------
-    examples : int
-        The most examples that it holds at a time; with fewer, its integers are narrower.
+    examples : int, optional
+        The most examples that it holds at a time, 2**31 - 1 by default; with fewer, its integers are narrower.
     classes : int, optional
         The most classes.
     backbone : Frozen or Model, optional
@@ -55,12 +59,12 @@ class NearestClassMean(_OfTheInput):
 
     kind = "nearest class mean"
 
-    def _head(self, statistics: Statistics) -> LinearHead:
-        means = statistics.class_sums() / statistics.counts[:, None]
-        return LinearHead(means.T, -(means**2).sum(axis=1) / 2)
-
-    def _scores(self, head: LinearHead, codes: np.ndarray) -> np.ndarray:
-        return codes @ head.weight + head.bias
+    def _head(self, statistics: Statistics, work: int) -> LinearHead:
+        head = LinearHead(statistics.features, len(statistics.labels))
+        for row, count in enumerate(statistics.counts.tolist()):
+            mean = read(statistics.sums[row])[:, None] / count
+            head.put(row, mean, -(mean**2).sum(axis=0) / 2)
+        return head
 
 
 class LDA(_OfTheInput, GaussianLearner):
@@ -115,7 +119,7 @@ class ClassPrototypes(DrawnFeatures):
         seed: int = 0,
         memory_budget: int | str | None = None,
         classes: int | None = None,
-        examples: int = DEFAULT_EXAMPLES,
+        examples: int | None = None,
         backbone: Frozen | Model | None = None,
     ):
         limits: dict[str, Any] = {"memory_budget": memory_budget, "classes": classes, "examples": examples}
@@ -123,11 +127,16 @@ class ClassPrototypes(DrawnFeatures):
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with, as a file keeps it; the network apart."""
-        return {name: value for name, value in super().settings().items() if name != "bits"}
+        return {name: value for name, value in super().settings().items() if name not in ("bits", "half_life")}
 
-    def _head(self, statistics: Statistics) -> Bits:
-        counts = statistics.counts[:, None]
-        return Bits(pack(2 * statistics.class_sums() - counts), statistics.features)
+    def _head_bytes(self, features: int, classes: int) -> int:
+        return 8 * words_for(features) * classes
+
+    def _head(self, statistics: Statistics, work: int) -> Bits:
+        head = np.empty((len(statistics.labels), words_for(statistics.features)), dtype=WORD)
+        for row, count in enumerate(statistics.counts.tolist()):
+            pack(2 * widened(statistics.sums[row]) - count, out=head[row])
+        return Bits(head, statistics.features)
 
     def _scores(self, head: Bits, codes: np.ndarray) -> np.ndarray:
-        return -hamming(pack(codes.astype(bool)), head.words, head.n).astype(np.float64)
+        return -hamming(pack(codes.astype(bool), axis=0), head.words, head.n).astype(np.float64)

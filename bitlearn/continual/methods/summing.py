@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bitlearn.continual.incremental import IncrementalLearner
+from bitlearn.continual.incremental import Form, IncrementalLearner
 from bitlearn.continual.methods.featured import Featured
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
@@ -43,7 +43,17 @@ class Summing(Featured):
     def __init__(self, networks: Networks | None, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
         self.learner: IncrementalLearner | None = None
-        self._fresh(None)  # what cannot be made is refused before a task is learned
+        fresh = self._fresh(None)
+        if networks is not None:  # what cannot be made is refused before a task is learned
+            fresh.check(self._form(networks))
+
+    def _form(self, networks: Networks) -> Form:
+        """Return what features are made of."""
+        if networks.lower is not None:
+            return "bits", networks.lower.root.output.shape
+        if self.cut is not None:
+            return "bits", networks.model.split(self.cut)[0].output_shape
+        return "codes", networks.input_shape
 
     def _fresh(self, backbone: Frozen | None) -> IncrementalLearner:
         """Return the learner before it has learned anything; limits that are known decide how wide integers are."""

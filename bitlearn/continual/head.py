@@ -1,0 +1,70 @@
+"""A linear head in 16 bits: what predictions are made with, once it was solved for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: The largest weight, by which all of a class are scaled.
+_LARGEST = 2**15 - 1
+#: Features that are multiplied at a time.
+_ROWS = 8
+
+
+class LinearHead:
+    """Scores ``weight' x * scale + bias``, with weights of 16 bits and a scale a class.
+
+    Parameters
+    ----------
+    features, classes : int
+
+    Notes
+    -----
+    A class's weights are multiples of the 32,767th part of its largest. Products with codes are integers that float64
+    holds, so that scores do not depend on what is predicted beside an example.
+
+    Examples
+    --------
+    >>> head = LinearHead(2, 1)
+    >>> head.put(0, np.array([[0.5], [-1.0]]), np.array([0.25]))
+    >>> head.scores(np.array([[4], [1]], dtype=np.uint8)).round(3)
+    array([[1.25]])
+    """
+
+    def __init__(self, features: int, classes: int):
+        self.weight = np.empty((features, classes), dtype=np.int16)
+        self.scale, self.bias = np.empty(classes), np.empty(classes)
+
+    @staticmethod
+    def size(features: int, classes: int) -> int:
+        """Return the bytes of a head."""
+        return classes * (2 * features + 16)
+
+    @staticmethod
+    def work(classes: int, count: int) -> int:
+        """Return the bytes of arrays that scores of so many examples take."""
+        return 8 * (_ROWS * (classes + count) + 2 * classes * count)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the head."""
+        return self.weight.nbytes + self.scale.nbytes + self.bias.nbytes
+
+    def put(self, first: int, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Set some classes, from one on; `weight`, (features, classes) of float64, is used up."""
+        classes = slice(first, first + len(bias))
+        scale = np.maximum(weight.max(axis=0), -weight.min(axis=0))
+        scale[scale == 0] = 1
+        scale /= _LARGEST
+        weight /= scale
+        np.rint(weight, out=weight)
+        self.weight[:, classes], self.scale[classes], self.bias[classes] = weight, scale, bias
+
+    def scores(self, codes: np.ndarray) -> np.ndarray:
+        """Return scores (count, classes) of float64 of codes (features, count) of uint8."""
+        result = np.zeros((codes.shape[1], len(self.bias)))
+        for first in range(0, len(codes), _ROWS):
+            rows = slice(first, first + _ROWS)
+            result += codes[rows].T.astype(np.float64) @ self.weight[rows].astype(np.float64)
+        result *= self.scale
+        result += self.bias
+        return result
