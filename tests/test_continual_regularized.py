@@ -278,3 +278,9 @@ def test_what_no_method_keeps_is_refused(scenario, method):
         other.restore({name: array for name, array in arrays.items() if name != "strength.linear1.weight"})
     other.restore(arrays)
     assert all(np.array_equal(array, other.arrays()[name]) for name, array in arrays.items()) and model is not None
+
+
+@pytest.mark.parametrize("method", ["ewc", "ar1"])
+def test_a_budget_that_would_not_be_kept_is_refused(scenario, method):
+    with pytest.raises(ValueError, match=f"memory_budget must be left out with {method}, .*, got '3 MiB'"):
+        made(method, scenario, memory_budget="3 MiB")
