@@ -19,6 +19,7 @@ from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn import Linear, Model, SoftmaxCrossEntropy, Spec
+from bitlearn.precision import Precision, Quantization
 from bitlearn.rng import Key
 from bitlearn.training import Gradients, Hook, Trainer
 from bitlearn.training.hooks import Hooks
@@ -95,6 +96,22 @@ def test_labels_are_drawn_with_the_probabilities_of_the_scores(rng):
     # The first class at which the cumulated probability passes the number.
     assert np.array_equal(drawn, np.searchsorted(np.cumsum(share), uniform, side="right").clip(max=3))
     assert np.abs(np.bincount(drawn) / len(drawn) - share).max() < 4 * np.sqrt(0.25 / len(drawn))
+
+
+@pytest.mark.parametrize("forward_bits", [None, 8, 32])
+def test_labels_are_drawn_whatever_the_width_of_probabilities(forward_bits):
+    policy = Precision("mine", Quantization(16), Quantization(16), forward_bits=forward_bits)
+    model, data = small.model("mlp", policy, "real"), small.examples("mlp", 8)
+    found, wanted = {}, {}
+    # Of a head that is 0 every class has a quarter: 0.6 draws the third.
+    look = Gradients(model, DrawnLabels(), lambda name, g: found.update({name: g.copy()}))
+    look(data.codes(), np.zeros(8, dtype=np.int64), {"uniform": np.full(8, 0.6)})
+    plain = Gradients(model, SoftmaxCrossEntropy(), lambda name, g: wanted.update({name: g.copy()}))
+    plain(data.codes(), np.full(8, 2))
+    for name, gradient in wanted.items():
+        largest = np.abs(gradient).max()
+        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=2e-2 * largest, err_msg=name)
+    assert wanted["head1.weight"].any()
 
 
 def test_fisher_information_of_a_head_against_numpy(rng):
@@ -261,3 +278,9 @@ def test_what_no_method_keeps_is_refused(scenario, method):
         other.restore({name: array for name, array in arrays.items() if name != "strength.linear1.weight"})
     other.restore(arrays)
     assert all(np.array_equal(array, other.arrays()[name]) for name, array in arrays.items()) and model is not None
+
+
+@pytest.mark.parametrize("method", ["ewc", "ar1"])
+def test_a_budget_that_would_not_be_kept_is_refused(scenario, method):
+    with pytest.raises(ValueError, match=f"memory_budget must be left out with {method}, .*, got '3 MiB'"):
+        made(method, scenario, memory_budget="3 MiB")

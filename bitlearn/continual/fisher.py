@@ -8,10 +8,11 @@ import numpy as np
 
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
-from bitlearn.nn.losses import SoftmaxCrossEntropy
+from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy
 from bitlearn.nn.model import Model
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import Value
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.precision import Precision
 from bitlearn.program import Array
 from bitlearn.safetensors import Types
 from bitlearn.training.gradients import Gradients
@@ -40,6 +41,12 @@ class DrawnLabels(SoftmaxCrossEntropy):
         drawn = step.empty("labels", (step.batch,), np.int64)
         step.run(_draw, powers, given["uniform"], drawn)
         return super().record(step, scores, drawn)
+
+    def gradient(
+        self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
+    ) -> tuple[Gradient, Array]:
+        """Record the gradient as codes where a policy has such; probabilities are not rounded for it."""
+        return Loss.gradient(self, step, scores, labels, precision, **given)
 
 
 def _draw(powers: np.ndarray, uniform: np.ndarray, drawn: np.ndarray) -> None:

@@ -140,6 +140,20 @@ def project(bases: Mapping[str, np.ndarray]) -> Transform:
     return transform
 
 
+def distance(parameter: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Return ``parameter - anchor`` in float32, where integers stand for -1 to 1.
+
+    Examples
+    --------
+    >>> distance(np.array([127, 0], dtype=np.int8), np.array([0, -127], dtype=np.int8))
+    array([1., 1.], dtype=float32)
+    """
+    away: np.ndarray = np.subtract(parameter, anchor, dtype=np.float32)  # exact of float16, too
+    if parameter.dtype.kind == "i":
+        away /= np.float32(np.iinfo(parameter.dtype).max)
+    return away
+
+
 def penalise(anchors: Mapping[str, np.ndarray], strengths: Mapping[str, Any] | float) -> Transform:
     """Return a transform that adds the gradient of ``strength / 2 * (w - anchor)**2`` (arXiv 1612.00796).
 
@@ -165,7 +179,6 @@ def penalise(anchors: Mapping[str, np.ndarray], strengths: Mapping[str, Any] | f
     def transform(name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
         if name in anchors:
             strength = strengths[name] if isinstance(strengths, Mapping) else strengths
-            # The distance of latent weights in float16 is exact in float32.
-            gradient += strength * np.subtract(parameter, anchors[name], dtype=np.float32)
+            gradient += strength * distance(parameter, anchors[name])
 
     return transform

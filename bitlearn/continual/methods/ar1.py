@@ -14,6 +14,7 @@ from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
+from bitlearn.optim.transforms import distance
 from bitlearn.serialization import under
 
 #: What importances are multiplied by where the options do not say, the largest importance, and what keeps the quotient
@@ -68,7 +69,7 @@ class Ar1(Regularized):
     def _take_in(self, name: str, weight: np.ndarray) -> None:
         if name in self._last:
             before, gradient = self._last.pop(name)
-            self.paths[name] -= gradient * (weight.astype(np.float32) - before)
+            self.paths[name] -= gradient * distance(weight, before)
 
     def _take_in_all(self) -> None:
         for name, weight in self.regularized().items():
@@ -98,7 +99,7 @@ class Ar1(Regularized):
         options = self.options
         factor = np.float32(STRENGTH if options.regularization is None else options.regularization)
         for name, weight in self.regularized().items():
-            moved = weight.astype(np.float32) - self.anchors[name]
+            moved = distance(weight, self.anchors[name])
             self.sums[name] += self.paths[name] / (moved * moved + np.float32(EPSILON))
             self.strengths[name][...] = factor * np.clip(self.sums[name], 0, np.float32(LARGEST))
             self.paths[name][...] = 0

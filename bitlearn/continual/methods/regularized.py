@@ -27,6 +27,12 @@ class Regularized(Method):
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
+        if options.memory_budget is not None:
+            name = type(self).__name__.lower()
+            raise ValueError(
+                f"memory_budget must be left out with {name}, since what holds the parameters is in no plan, "
+                f"got {options.memory_budget!r}"
+            )
         self.anchors: Arrays = {name: array.copy() for name, array in self.regularized().items()}
         self.strengths: Arrays = {name: np.zeros(array.shape, np.float32) for name, array in self.anchors.items()}
         self.transforms = (penalise(self.anchors, self.strengths),)
