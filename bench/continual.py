@@ -46,6 +46,8 @@ class Protocol:
     tasks : int
     first_epochs, epochs : int
         Of the first task, which trains everything with augmented images, and of each later one.
+    rate : float
+        Adam's, of each later task.
     """
 
     dataset: str
@@ -55,6 +57,7 @@ class Protocol:
     cut: str
     first_epochs: int
     epochs: int
+    rate: float
 
     @property
     def name(self) -> str:
@@ -63,8 +66,8 @@ class Protocol:
 
 
 PROTOCOLS = (
-    Protocol("cifar10", "class", 5, "cnv", "pool1", 15, 2),
-    Protocol("cifar10", "instances", 5, "cnv", "pool1", 15, 2),
+    Protocol("cifar10", "class", 5, "cnv", "pool1", 10, 1, 0.0005),
+    Protocol("cifar10", "instances", 5, "cnv", "pool1", 10, 1, 0.0005),
 )
 
 
@@ -123,7 +126,14 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
     for way, method, given in missing:
         for name, array in model.state().items():
             array[...] = learned[name]
-        options = Options(epochs=protocol.epochs, batch_size=_BATCH, replay_share=_SHARE, seed=seed, **given)
+        options = Options(
+            epochs=protocol.epochs,
+            batch_size=_BATCH,
+            replay_share=_SHARE,
+            seed=seed,
+            learning_rate=protocol.rate,
+            **given,
+        )
         found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True)
         entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
         entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
@@ -154,6 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
+    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="this one alone")
     parser.add_argument("--choose", action="store_true", help="test on held-out training data")
     parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
     arguments = parser.parse_args(argv)
@@ -161,6 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kind = "held-out" if arguments.choose else "test"
     for seed in SEEDS[: arguments.seeds]:
         for protocol in () if arguments.report else PROTOCOLS:
+            if arguments.protocol not in (None, protocol.name):
+                continue
             path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
             measure(protocol, trainings.data_folder(arguments.data), seed, path, arguments.choose)
     for protocol in PROTOCOLS:

@@ -40,7 +40,7 @@ def test_a_method_is_its_learner(scenario, name, cut):
         learner.partial_fit(task.train.codes(), task.train.y)
         wanted = [learner.score(seen.test.codes(), seen.test.y) for seen in scenario.tasks[: i + 1]]
         assert result.accuracy_matrix[i][: i + 1] == wanted
-    assert result.replay_bytes == learner.nbytes and (not drawn or learner.memory().total <= 6144)
+    assert result.replay_bytes == learner.statistics.nbytes and (not drawn or learner.memory().total <= 6144)
     assert result.metrics["average_accuracy"] > 0.6
     # The network is left alone, or as the first task left it.
     wanted = fresh if cut is None else learned(name, first_tasks(scenario, 1), cut=cut, seed=settings.get("seed", 0))[1]

@@ -71,10 +71,8 @@ class ContinualLearner:
     Notes
     -----
     Labels are integers or strings. A class that was never seen gets one more output of the head, which begins at 0.
-    Predictions are among the classes that were seen.
-
-    Under an integer policy all that is learned depends on the seed and on what came, in which batches; not on the
-    backend or the number of threads, nor on how often the learner was saved and loaded.
+    Predictions are among the classes that were seen. Under an integer policy all that is learned depends on the seed and
+    on what came, in which batches; not on the backend or the number of threads, nor on how often it was saved and loaded.
 
     Examples
     --------
@@ -199,7 +197,7 @@ class ContinualLearner:
 
     @property
     def replay_bytes(self) -> int:
-        """The bytes of what is kept of earlier examples: a replay memory at capacity, or sums; 0 before the first."""
+        """The bytes kept of earlier examples: a replay memory at capacity, or sums; 0 before the first."""
         return 0 if self.method is None else self.method.replay_bytes
 
     # --- learning ---

@@ -65,7 +65,7 @@ class Summing(Featured):
     @property
     def replay_bytes(self) -> int:
         """The bytes of the sums."""
-        return 0 if self.learner is None else self.learner.nbytes
+        return 0 if self.learner is None or self.learner.statistics is None else self.learner.statistics.nbytes
 
     @property
     def predictor(self) -> Any:
