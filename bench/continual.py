@@ -75,7 +75,9 @@ def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dic
     """Yield what is compared: a name, the method and its settings."""
     yield "fine-tuning", "naive", {}
     yield "cwr", "cwr", {}
-    yield "lda on the frozen bits", "lda", {"cut": protocol.cut}
+    # Of the raw input, without the network.
+    yield "nearest class mean", "nearest-mean", {}
+    yield "analytic in 128 KiB", "analytic", {"memory_budget": "128 KiB"}
     spec, pixels = cuts(model)[protocol.cut].spec, model.input_shape
     for count in SIZES:
         kept = ReplayBuffer.size(count, spec.shape, _CLASSES, "bits")

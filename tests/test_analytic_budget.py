@@ -15,7 +15,7 @@ from bitlearn.continual import LDA, AnalyticLearner, NearestClassMean
 from bitlearn.continual.packed import bytes_of, narrowed, relaid, widened
 
 #: What Python's own objects may take beside the arrays that a budget covers.
-OBJECTS = 10 * 1024
+OBJECTS = 12 * 1024
 
 
 def fed(budget, x, y, sizes=(1, 7, 30), **settings):
@@ -111,7 +111,7 @@ def test_what_is_saved_goes_on_alike(rng, tmp_path):
 
 def test_a_budget_that_holds_no_feature_is_refused_with_its_table(rng):
     x, y = examples(rng)
-    learner = AnalyticLearner(memory_budget=2000)
+    learner = AnalyticLearner(memory_budget=200)
     with pytest.raises(ValueError, match=r"memory_budget must be at least \d+ bytes for 4 classes") as error:
         learner.partial_fit(x, y)
     assert learner.statistics is None and "\n" not in str(error.value)

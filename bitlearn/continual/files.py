@@ -22,11 +22,14 @@ from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling
 from bitlearn.errors import by_name
 from bitlearn.optim import OPTIMIZERS
+from bitlearn.optim.rule import STEP
 from bitlearn.safetensors import Types
 from bitlearn.serialization import Arrays, Parts, Plan, check_keys, under, within
 from bitlearn.training.hooks import Hook
 
 KIND = "continual learner"
+#: What the numbers of a file are below; a key of random bits has 32 bits for a step.
+_MOST, _MOST_STEPS = 2**63, 2**32
 _COUNTS = ("tasks", "batches", "examples", "epochs", "steps", "operations")
 
 
@@ -121,8 +124,10 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
     check_keys(config["networks"], "lower", "model")
     check_keys(config["optimizer"], "name", "settings")
     kind, counts, labels = by_name("method", config["method"], METHODS), config["counts"], config["labels"]
-    if not all(type(value) is int and value >= 0 for value in counts.values()):
-        raise ValueError(f"counts must be integers of at least 0, got {counts}")
+    if not all(type(value) is int and 0 <= value < _MOST for value in counts.values()):
+        raise ValueError(f"counts must be integers in [0, 2**63), got {counts}")
+    if max(counts["steps"], counts["tasks"], counts["batches"]) >= _MOST_STEPS:
+        raise ValueError(f"steps, tasks and batches must be below 2**32, got {counts}")
     if not isinstance(labels, list) or not all(type(label) in (int, str) for label in labels):
         raise ValueError("labels must be integers or strings, got others")
     if len({type(label) for label in labels}) > 1 or len(set(labels)) < len(labels):
@@ -181,6 +186,10 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         serialization.check(serialization.types_of(live), serialization.types_of(state))
         for name, target in live.items():
             target[...] = state[name]
+        if live:
+            optimizer.check_state(live)
+            if live[STEP] > counts["steps"]:
+                raise ValueError(f"the optimiser must have made at most {counts['steps']} steps, got {live[STEP]}")
         if "sums" in makers:
             method.learner = makers["sums"](within("sums.", arrays))
         else:

@@ -14,7 +14,7 @@ from bitlearn.continual import storage
 from bitlearn.continual.features import Features, Inputs, inputs, unsigned
 from bitlearn.continual.head import LinearHead
 from bitlearn.continual.packed import bytes_of
-from bitlearn.continual.sized import SMALL, Form, SizedLearner, form_of
+from bitlearn.continual.sized import Form, SizedLearner, form_of
 from bitlearn.continual.statistics import FADING_UNIT, MOST_EXAMPLES, Label, Statistics, least_block
 
 #: Examples that are worked on at a time, at most: products of so many are exact in float32.
@@ -120,7 +120,7 @@ class IncrementalLearner(SizedLearner):
         """Add examples to the sums or take them off, some at a time; whether no sum fell below 0."""
         statistics, extract, fits = self.statistics, self._codes(form), True
         assert statistics is not None
-        room = self.memory().learning - SMALL
+        room = self.memory().learning
         # int8 codes are copied; a float32 beside each code while pairs are summed, and a label and a row.
         own = int(np.prod(form[1])) if form[0] == "codes" else 0
         some = self._rows(form, room, own + 24, 64)
@@ -272,10 +272,10 @@ class IncrementalLearner(SizedLearner):
             raise ValueError("a learner must have learned an example before it predicts, got none")
         memory, classes = self.memory(), len(statistics.labels)
         if self._made is None:
-            self._made = self._head(statistics, memory.solving - SMALL)
+            self._made = self._head(statistics, memory.solving)
         extract, own = self._codes(form), int(np.prod(form[1])) if form[0] == "codes" else 0
         work = [LinearHead.work(classes, rows) for rows in (1, 2)]
-        some = self._rows(form, memory.predicting - SMALL, own + work[1] - work[0], 2 * work[0] - work[1])
+        some = self._rows(form, memory.predicting, own + work[1] - work[0], 2 * work[0] - work[1])
         for first in range(0, len(x), some):
             rows = slice(first, first + some)
             yield rows, self._scores(self._made, extract(unsigned(self._inputs(x[rows]))))

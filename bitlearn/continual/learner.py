@@ -71,8 +71,8 @@ class ContinualLearner:
     Notes
     -----
     Labels are integers or strings. A class that was never seen gets one more output of the head, which begins at 0.
-    Predictions are among the classes that were seen. Under an integer policy all that is learned depends on the seed and
-    on what came, in which batches; not on the backend or the number of threads, nor on how often it was saved and loaded.
+    Predictions are among the classes that were seen. Under an integer policy what is learned depends on the seed and on
+    what came, in which batches; not on the backend or the number of threads, nor on how often it was saved.
 
     Examples
     --------

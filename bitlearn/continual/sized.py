@@ -17,8 +17,6 @@ from bitlearn.ops import check
 
 #: The work memory of a learner that no budget limits, and the part of a budget that is for work.
 _FREE_WORK, _WORK_SHARE = 2**20, 8
-#: What NumPy's small objects take beside the arrays that are counted.
-SMALL = 1792
 DEFAULT_EXAMPLES = 2**31 - 1
 
 #: What an input is: codes or bits, and the shape of one.
@@ -169,7 +167,7 @@ class SizedLearner:
         predicting = max(own, features + LinearHead.work(classes, 1), share)
         learning = max(own, 5 * features + (least_block(features) if self.pairs else 12 * features)) + 64
         learning = max(learning, 0 if least else head + solving)
-        return Memory(pairs, sums, places, head, learning + SMALL, solving + SMALL, predicting + SMALL)
+        return Memory(pairs, sums, places, head, learning, solving, predicting)
 
     def _most_examples(self, count: int) -> int:
         """Return for how many examples integers are wide enough when it holds so many."""

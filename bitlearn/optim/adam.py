@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitlearn.nn.step import ParameterGradient
-from bitlearn.optim.rule import Optimizer, positive, share
+from bitlearn.optim.rule import Arrays, Optimizer, positive, share
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class Adam(Optimizer):
     epsilon: float = 1e-7
     moments = ("mean", "square")
     kernel = "adam_update"
+
+    def check_state(self, state: Arrays) -> None:
+        """Raise ValueError where a mean is not finite, or a mean of squares is negative."""
+        super().check_state(state)
+        for name, array in state.items():
+            if name.endswith(".square") and (array < 0).any():
+                raise ValueError(f"means of squares must be at least 0, got others as {name}")
 
     def attenuation(self, gradient: ParameterGradient) -> np.float32:
         """Return 1."""

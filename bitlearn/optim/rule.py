@@ -80,6 +80,19 @@ class Optimizer(ABC):
                 known = " or ".join(self.types)
                 raise ValueError(f"{name} must be {known} for {type(self).__name__}, got {parameter.dtype}")
 
+    def check_state(self, state: Arrays) -> None:
+        """Raise ValueError where a state, from a file, holds what the rule never makes.
+
+        Parameters
+        ----------
+        state : dict of str to ndarray
+        """
+        for name, array in state.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"what an optimiser keeps must be finite, got NaN or infinity as {name}")
+        if state[STEP] < 0:
+            raise ValueError(f"an optimiser must have made at least 0 steps, got {state[STEP]}")
+
     @abstractmethod
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return the kernel's coefficients in a step, counted from 1; `factor` is what a binary gradient counts."""

@@ -73,6 +73,7 @@ def restore(
             if arrays[f"state.{STEP}"] != epoch * steps_in_epoch:
                 got = int(arrays[f"state.{STEP}"])
                 raise ValueError(f"it must be after {epoch * steps_in_epoch} steps, {epoch} epochs, got {got}")
+            trainer.optimizer.check_state(serialization.within("state.", arrays))
             parameters = serialization.within("parameters.", arrays) | serialization.within("statistics.", arrays)
             check_arrays(model.root, parameters)
             frozen = make(serialization.within("best.", arrays))

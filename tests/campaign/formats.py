@@ -21,7 +21,7 @@ import small
 import bitlearn as bl
 from bitlearn import datasets, safetensors, serialization
 from bitlearn.classifier import Classifier
-from bitlearn.continual import AnalyticLearner
+from bitlearn.continual import AnalyticLearner, ContinualLearner
 from bitlearn.training import Options, fit
 from campaign.damages import changed, damaged
 
@@ -92,6 +92,14 @@ def _described(folder: Path) -> Damage:
         return inside.read_bytes()
 
     return refitted
+
+
+def _stream(method: str) -> ContinualLearner:
+    """Return a continual learner that has seen some of a stream."""
+    data = small.examples("mlp", 20)
+    settings = {"batch_size": 8, "replay_size": 12} | ({"consolidate": True} if method == "latent-replay" else {})
+    learner = ContinualLearner(method, preparation=data.preparation, precision="int8", **settings)
+    return learner.partial_fit(data.x, np.array(["ant", "bee", "cat"])[data.y % 3])
 
 
 def _checkpoint(folder: Path) -> Format:
@@ -253,6 +261,7 @@ def formats(folder: Path) -> dict[str, Format]:
         "frozen": _saved(small.model("mlp", "low-memory").freeze(), place("frozen")),
         "classifier": _saved(Classifier(small.model("mlp", "int8").freeze(), data.preparation), place("classifier")),
         "learner": _saved(learner, place("learner"), AnalyticLearner.save, AnalyticLearner.load),
+        **{name: _saved(_stream(name), place(name)) for name in ("latent-replay", "der", "ar1", "slda", "analytic")},
         "weights": _saved(bl.pack_weights(bl.pack(np.ones((33, 70))), 70), place("weights")),
         "checkpoint": _checkpoint(place("checkpoint")),
         "safetensors": _layout(place("safetensors")),
