@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -162,6 +162,9 @@ sweep: $(STAMPS)/package ## train with 16 to 2 bits in each backward product, in
 
 accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/accuracy; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.accuracy $(ACCURACY)
+
+continual: $(STAMPS)/package ## continual learning on images, method by method, into bench/results/continual; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.continual $(CONTINUAL)
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)
