@@ -64,6 +64,11 @@ class Protocol:
         """What its results are kept under."""
         return f"{self.dataset}-{self.scenario}-{self.model}"
 
+    @property
+    def title(self) -> str:
+        """What a table of its results is called."""
+        return f"{self.dataset}, scenario {self.scenario}, {self.tasks} tasks, {self.model} cut after {self.cut}"
+
 
 PROTOCOLS = (
     Protocol("cifar10", "class", 5, "cnv", "pool1", 10, 1, 0.0005),
@@ -146,6 +151,12 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
             stream.write((json.dumps(entries, indent=1) + "\n").encode())
 
 
+def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
+    """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
+    kept = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
+    return [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
+
+
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     """Return a table, head first: a row for each thing that is compared, over seeds."""
     lines: list[tuple[str, ...]] = [("learner", "keeps", "average accuracy", "95 %", "forgetting", "seeds")]
@@ -179,11 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
             measure(protocol, trainings.data_folder(arguments.data), seed, path, arguments.choose)
     for protocol in PROTOCOLS:
-        kept = sorted(arguments.into.glob(f"{protocol.name}-{kind}-*.json"))
-        entries = [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
-        if entries:
+        if entries := present(arguments.into, protocol, kind):
             head, *lines = rows(entries)
-            print(table(protocol.name, head, lines), end="\n\n")
+            print(table(protocol.title, head, lines), end="\n\n")
     return 0
 
 

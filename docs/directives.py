@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import accuracy, analytic, claims, dual, plots, results, sweep, tables
+from bitlearn.bench import accuracy, analytic, claims, continual, dual, plots, results, sweep, tables
 from bitlearn.precision import POLICIES
 
 
@@ -146,6 +146,20 @@ class Dual(SphinxDirective):
         return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
 
 
+class Continual(SphinxDirective):
+    """What methods of continual learning reach on images: a table for each protocol whose results are kept."""
+
+    def run(self) -> list[nodes.Node]:
+        parts = []
+        for protocol in continual.PROTOCOLS:
+            kept = continual.present(continual.FOLDER, protocol, "test")
+            for file in sorted(continual.FOLDER.glob("*.json")):
+                self.env.note_dependency(str(file))
+            if kept:
+                parts.append(list_table(continual.rows(kept), escaped(protocol.title)))
+        return self.parse_text_to_nodes("\n\n".join(parts) if parts else "None are kept with this version.")
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -184,6 +198,7 @@ class MarkdownFile(SphinxDirective):
 def setup(app) -> dict[str, bool]:
     app.add_directive("analytic-curve", AnalyticCurve)
     app.add_directive("dual", Dual)
+    app.add_directive("continual", Continual)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)

@@ -131,3 +131,12 @@ def test_run_keeps_to_a_budget():
     options = bl.continual.Options(memory_budget="500 KiB", epochs=2)
     result = bl.continual.run("latent-replay", scenario, model, bl.optim.sgd(), options)
     assert result.plan.nbytes <= 500 * 1024 and result.replay_bytes <= dict(result.plan.rows)["replay memory"]
+
+
+@pytest.mark.parametrize("method", ["lda", "nearest-mean", "slda"])
+def test_what_cannot_be_made_smaller_is_refused(method):
+    ContinualLearner(method, memory_budget="1 MiB").partial_fit(X, Y)
+    made = ContinualLearner(method, memory_budget=400)
+    with pytest.raises(ValueError, match="bytes for 6 classes of such inputs, got 400"):
+        made.partial_fit(X, Y)
+    assert made.labels == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.continual.budget import budget_bytes
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
@@ -50,16 +51,31 @@ class Featured(Method):
     def finish(self, index: int, train: Examples) -> None:
         """Add the task's examples."""
         self._freeze()
-        self.add(train.codes(), train.y)
+        self._check(codes := train.codes())
+        self.add(codes, train.y)
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
         """Add the batch."""
         self._freeze()
+        self._check(codes)
         self.add(codes, y)
 
     def _freeze(self) -> None:
         if self.networks is not None:
             self.networks.freeze(self.cut)
+
+    def needed(self, codes: Batch) -> int | None:
+        """Return the bytes that it keeps and works with for such inputs; None where it fits itself to a budget."""
+        return None
+
+    def _check(self, codes: Batch) -> None:
+        """Raise where a budget is too small for what cannot be made smaller."""
+        if self.options.memory_budget is None or (needed := self.needed(codes)) is None:
+            return
+        if needed > (budget := budget_bytes(self.options.memory_budget)):
+            raise ValueError(
+                f"memory_budget must be at least {needed} bytes for {self.outputs} classes of such inputs, got {budget}"
+            )
 
     @abstractmethod
     def add(self, codes: Batch, y: np.ndarray) -> None:

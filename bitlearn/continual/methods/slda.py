@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Slda(Featured):
     def predictor(self) -> Any:
         """What predicts with means and covariance as they are now."""
         return None if self.learner is None else Predictor(self.networks, self.learner)
+
+    def needed(self, codes: Batch) -> int | None:
+        """Return the bytes of means and covariance, and of the three matrices of float64 that make the head."""
+        shape = codes.shape if self.networks is None else self.networks.model.root.spec.shape
+        n = math.prod(shape[1:] if self.networks is None else shape)
+        return 4 * n * (n + self.outputs) + 3 * 8 * n * (n + self.outputs)
 
     def add(self, codes: Batch, y: np.ndarray) -> None:
         """Learn examples one after the other."""

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bitlearn.continual.incremental import Form, IncrementalLearner
+from bitlearn.continual.features import inputs
+from bitlearn.continual.incremental import IncrementalLearner
 from bitlearn.continual.methods.featured import Featured
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.sized import Form, form_of
 from bitlearn.nn.frozen import Batch, Frozen
 
 
@@ -71,6 +73,15 @@ class Summing(Featured):
     def predictor(self) -> Any:
         """The learner, with scores of all outputs."""
         return None if self.learner is None else Outputs(self.learner, self.outputs)
+
+    def needed(self, codes: Batch) -> int | None:
+        """Return the bytes of sums, a head and the least work; None where features are drawn to fit."""
+        if self.draws:
+            return None
+        lower = None if self.networks is None else self.networks.lower
+        form = form_of(inputs(codes)) if lower is None else ("bits", lower.root.output.shape)
+        learner = self._fresh(None) if self.learner is None else self.learner
+        return learner.memory(form, classes=max(self.outputs, 1), least=True).total
 
     def add(self, codes: Batch, y: np.ndarray) -> None:
         """Add examples to the sums."""
