@@ -340,6 +340,10 @@ void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, 
                    const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,
                    int moment_type);
 
+/* weight = weight - rate * (G * factor). coefficients: factor, rate. */
+void bl_descent_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
+                       const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type);
+
 /* moment = moment * keep + G * factor; weight = -weight where weight * moment > threshold. coefficients: keep, factor,
    threshold. */
 void bl_bop_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,

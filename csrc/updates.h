@@ -152,6 +152,16 @@ BL_INLINE void bl_sgd_block(const float *restrict g, uint32_t beyond, const floa
     }
 }
 
+/* The same without a moment, which is not looked at. */
+BL_INLINE void bl_descent_block(const float *restrict g, uint32_t beyond, const float *restrict coefficients,
+                                intptr_t count, float *restrict weight, const float *moment)
+{
+    const float factor = coefficients[0], rate = coefficients[1];
+    (void)moment;
+    for (intptr_t j = 0; j < count; j++)
+        weight[j] = weight[j] - rate * (bl_clipped(g[j], weight[j], beyond) * factor);
+}
+
 BL_INLINE void bl_bop_block(const float *restrict g, uint32_t beyond, const float *restrict coefficients,
                             intptr_t count, float *restrict weight, float *restrict moment)
 {
@@ -163,8 +173,8 @@ BL_INLINE void bl_bop_block(const float *restrict g, uint32_t beyond, const floa
     }
 }
 
-/* Walk through a parameter; `rule` is one of the blocks above, `square` is NULL where it has a single moment. A gradient
-   of values is one long row: only packed signs begin anew in each. */
+/* Walk through a parameter; `rule` is one of the blocks above, `moment` and `square` are NULL where it has none. A
+   gradient of values is one long row: only packed signs begin anew in each. */
 #define BL_WALK(rule, ...)                                                                                             \
     do {                                                                                                               \
         float gradients[BL_UPDATE_BLOCK], weights[BL_UPDATE_BLOCK], firsts[BL_UPDATE_BLOCK];                           \
@@ -180,18 +190,19 @@ BL_INLINE void bl_bop_block(const float *restrict g, uint32_t beyond, const floa
                 const int64_t at = i * n + j;                                                                          \
                 const intptr_t count = (intptr_t)(n - j < BL_UPDATE_BLOCK ? n - j : BL_UPDATE_BLOCK);                  \
                 float *w = bl_open_block(weight, weight_type, at, count, weights);                                     \
-                float *first = bl_open_block(moment, moment_type, at, count, firsts);                                  \
+                float *first = moment ? bl_open_block(moment, moment_type, at, count, firsts) : NULL;                  \
                 float *second = square ? bl_open_block(square, moment_type, at, count, seconds) : NULL;                \
                 const float *values = bl_gradient_of(g, g_type, scale, shared, i, n, j, count, gradients);             \
                 rule(values, beyond, coefficients, count, w, __VA_ARGS__);                                             \
                 bl_close_block(weight, weight_type, at, count, w);                                                     \
-                bl_close_block(moment, moment_type, at, count, first);                                                 \
+                if (first)                                                                                             \
+                    bl_close_block(moment, moment_type, at, count, first);                                             \
                 if (second)                                                                                            \
                     bl_close_block(square, moment_type, at, count, second);                                            \
             }                                                                                                          \
     } while (0)
 
-/* The three kernels of a variant, each function with the target attribute given (none for the baseline). */
+/* The four kernels of a variant, each function with the target attribute given (none for the baseline). */
 #define BL_DEFINE_UPDATE_KERNELS(variant, target)                                                                      \
     target void bl_adam_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,         \
                                          const float *coefficients, intptr_t rows, int64_t n, void *weight,            \
@@ -205,6 +216,14 @@ BL_INLINE void bl_bop_block(const float *restrict g, uint32_t beyond, const floa
     {                                                                                                                  \
         void *const square = NULL;                                                                                     \
         BL_WALK(bl_sgd_block, first);                                                                                  \
+    }                                                                                                                  \
+    target void bl_descent_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,      \
+                                            const float *coefficients, intptr_t rows, int64_t n, void *weight,         \
+                                            int weight_type)                                                           \
+    {                                                                                                                  \
+        const int moment_type = BL_FLOAT32;                                                                            \
+        void *const moment = NULL, *const square = NULL;                                                               \
+        BL_WALK(bl_descent_block, first);                                                                              \
     }                                                                                                                  \
     target void bl_bop_update_##variant(const void *g, int g_type, const double *scale, int each, float clip,          \
                                         const float *coefficients, intptr_t rows, int64_t n, void *weight,             \

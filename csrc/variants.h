@@ -148,6 +148,10 @@
       (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
        intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type),                        \
       (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type, moment, moment_type))           \
+    X(descent_update,                                                                                                  \
+      (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
+       intptr_t rows, int64_t n, void *weight, int weight_type),                                                       \
+      (g, g_type, scale, scale_each, clip, coefficients, rows, n, weight, weight_type))                                \
     X(bop_update,                                                                                                      \
       (const void *g, int g_type, const double *scale, int scale_each, float clip, const float *coefficients,          \
        intptr_t rows, int64_t n, void *weight, int weight_type, void *moment, int moment_type),                        \

@@ -64,6 +64,11 @@ def sgd_update(rng, size, dtype) -> tuple:
 
 
 @operands(MATRICES, tuple(TYPES))
+def descent_update(rng, size, dtype) -> tuple:
+    return _inputs(rng, size, dtype, (0.1, 1e-3))
+
+
+@operands(MATRICES, tuple(TYPES))
 def bop_update(rng, size, dtype) -> tuple:
     return *_inputs(rng, size, dtype, (0.99, 0.01, 1e-3)), halves(rng.normal(scale=1e-2, size=size), dtype[2])
 

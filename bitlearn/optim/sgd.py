@@ -18,7 +18,7 @@ _RATE_OF_SIGNS, _RATE = 0.1, 10.0
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: ``v = momentum * v + g``, ``w = w - learning_rate * v``.
 
-    A binary gradient counts ``sign / sqrt(fan_in)``.
+    With a momentum of 0 there is no v to be kept. A binary gradient counts ``sign / sqrt(fan_in)``.
 
     Parameters
     ----------
@@ -28,8 +28,16 @@ class SGD(Optimizer):
 
     learning_rate: float | None = None
     momentum: float = 0.9
-    moments = ("velocity",)
-    kernel = "sgd_update"
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The velocity, where there is momentum."""
+        return ("velocity",) if self.momentum else ()
+
+    @property
+    def kernel(self) -> str:
+        """The kernel with a velocity, or without."""
+        return "sgd_update" if self.momentum else "descent_update"
 
     def rate(self, precision: Precision) -> float:
         """Return the learning rate; where none was given, 0.1 for signs of gradients, else 10."""
@@ -39,7 +47,7 @@ class SGD(Optimizer):
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return the momentum, the factor of the gradient and the rate."""
-        return self.momentum, factor, learning_rate
+        return (self.momentum, factor, learning_rate) if self.momentum else (factor, learning_rate)
 
 
 def sgd(learning_rate: float | None = None, momentum: float = 0.9) -> SGD:

@@ -97,6 +97,16 @@ def sgd_update(g, scale, clip, coefficients, weight, moment):
 
 
 @kernel
+def descent_update(g, scale, clip, coefficients, weight):
+    """SGD without momentum; factor (of the gradient), rate."""
+    factor, rate, most = coefficients[0], coefficients[1], np.float32(clip)
+    for i in range(weight.shape[0]):
+        for j in range(weight.shape[1]):
+            old = _load(weight, i, j)
+            _store(weight, i, j, old - rate * (_gradient(g, scale, i, j) * _passes(old, most) * factor))
+
+
+@kernel
 def bop_update(g, scale, clip, coefficients, weight, moment):
     """Bop; keep, factor (of the gradient), threshold."""
     keep, factor, threshold = coefficients[0], coefficients[1], coefficients[2]

@@ -40,6 +40,7 @@ _USUAL = {
     "norm_gradient": _BEHIND_ANY_NORM,
     "adam_update": _OF_UPDATE | {"mean": "float32"},
     "sgd_update": _OF_UPDATE | {"moment": "float32"},
+    "descent_update": _OF_UPDATE,
     "bop_update": _OF_UPDATE | {"moment": "float32"},
     "quantized_update": {"g": "float32 int32 int64 int32", "weight": "float32 int8 int16 float32"},
 }

@@ -83,6 +83,22 @@ def sgd_update(g, scale, clip, coefficients, weight, moment):
 
 
 @kernel(
+    writes="weight",
+    split="rows",
+    work=_work,
+    g="float32|int32|bits|int64[rows, n]",
+    scale="float64[rows|1]",
+    clip=(1.0, np.inf),
+    coefficients="float32[2]",
+    weight="float32|uint16[rows, n]",
+)
+def descent_update(g, scale, clip, coefficients, weight):
+    """SGD without momentum; factor (of the gradient), rate."""
+    factor, rate = coefficients
+    _store(weight, _real(weight) - rate * (_gradient(g, scale, clip, weight) * factor))
+
+
+@kernel(
     writes="weight moment",
     split="rows",
     work=_work,
