@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dic
 
 def _fitting(kept: int, shape: tuple[int, ...], dtype: str) -> int:
     """Return how many examples of a type fit so many bytes."""
-    return max(n for n in range(1, kept) if ReplayBuffer.size(n, shape, _CLASSES, dtype) <= kept)
+    return bisect(range(1, kept), kept, key=lambda n: ReplayBuffer.size(n, shape, _CLASSES, dtype))
 
 
 def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:

@@ -58,7 +58,9 @@ class Predictor:
 
     def scores(self, x: Batch) -> np.ndarray:
         """Return the scores of the outputs, (count, outputs) of float32."""
-        return self.upper.scores(x if self.lower is None else self.lower.apply(x))
+        # A few at a time, as they are learned: the memory of a thousand at once would stay with the programs.
+        bits = x if self.lower is None else self.lower.apply(x, batch_size=AT_A_TIME)
+        return self.upper.scores(bits, batch_size=AT_A_TIME)
 
     def predict(self, x: Batch) -> np.ndarray:
         """Return the output with the largest score for each example, (count,) of int64."""

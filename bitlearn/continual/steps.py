@@ -86,6 +86,7 @@ class Steps:
     def trainer(self, network: Model) -> Trainer:
         """Return the trainer of a network. Its optimiser begins anew where the last step was another network's."""
         if self._trainer is None or self._trainer.model is not network:
+            self._trainer = None  # what its optimiser kept is let go before the next one's is made
             self._trainer = Trainer(network, self.optimizer, self.options.seed, self.loss, self.transforms)
         self._trainer.steps = self.made
         return self._trainer
