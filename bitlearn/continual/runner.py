@@ -132,6 +132,7 @@ def run(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import bitlearn as bl
     >>> x, y = np.eye(4, dtype=np.uint8).repeat(8, axis=0) * 255, np.arange(4).repeat(8)
     >>> scenario = bl.continual.class_incremental(x, y, x, y, 2)
