@@ -272,6 +272,27 @@ def test_a_task_is_gone_on_with_from_its_checkpoint(method, tmp_path):
         assert path.read_bytes() == wanted
 
 
+def test_a_task_that_was_interrupted_goes_on_in_the_same_learner(tmp_path):
+    """Without a checkpoint too: the same examples go on, and others are refused."""
+
+    class Stop(Hook):
+        stopped = False
+
+        def on_epoch(self, entry):
+            if entry["task"] == 2 and not Stop.stopped:
+                Stop.stopped = True
+                raise KeyboardInterrupt
+
+    first, second = Y < 3, Y >= 3
+    made = learner("latent-replay", hooks=Stop()).fit_task(X[first], Y[first])
+    with pytest.raises(KeyboardInterrupt):
+        made.fit_task(X[second], Y[second])
+    made.epochs = 1  # the hook stopped it as the first epoch was over, before the learner was told
+    made.fit_task(X[second], Y[second])
+    whole = learner("latent-replay").fit_task(X[first], Y[first]).fit_task(X[second], Y[second])
+    assert state(made, tmp_path / "a") == state(whole, tmp_path / "b")
+
+
 def test_what_cannot_be_saved_says_so(tmp_path):
     path = tmp_path / "a"
     with pytest.raises(ValueError, match="a learner must have learned an example before it is saved"):

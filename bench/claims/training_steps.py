@@ -23,30 +23,9 @@ CLAIMS = (
         for batch in (10, 2)
     ),
     # An update of latent replay: 50 new and 128 replayed examples, and the last three blocks of 512 channels.
-    claim("over-fastest", "replayed", "int8", 3.0, _FASTEST, ANY, needs=_NEEDS, batch=178),
-    claim(
-        "memory-of-fastest",
-        "replayed",
-        "int8",
-        8.0,
-        _FASTEST,
-        ANY,
-        needs=_NEEDS,
-        batch=178,
-        memory=True,
-        of_fastest=True,
-    ),
-    claim("over-fastest", "replayed", "low-memory", 3.0, _FASTEST, ANY, needs=_NEEDS, batch=178),
-    claim(
-        "memory-of-fastest",
-        "replayed",
-        "low-memory",
-        8.0,
-        _FASTEST,
-        ANY,
-        needs=_NEEDS,
-        batch=178,
-        memory=True,
-        of_fastest=True,
+    *(
+        claim(name, "replayed", policy, bar, _FASTEST, ANY, needs=_NEEDS, batch=178, memory=memory, of_fastest=memory)
+        for policy in ("int8", "low-memory")
+        for name, bar, memory in (("over-fastest", 3.0, False), ("memory-of-fastest", 8.0, True))
     ),
 )

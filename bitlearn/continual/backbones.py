@@ -8,7 +8,8 @@ from typing import Any
 from bitlearn import models, nn
 from bitlearn.classifier import Classifier
 from bitlearn.continual.inputs import Form, Inputs
-from bitlearn.continual.networks import Networks
+from bitlearn.continual.latents import default_cut
+from bitlearn.continual.networks import Networks, packed_layers
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.errors import brief
 from bitlearn.nn.description import describe, rebuild
@@ -37,12 +38,6 @@ def opened(backbone: Backbone) -> tuple[Model | Frozen, Preparation | None]:
     return found, preparation
 
 
-def cuts(network: Model | Frozen) -> list[str]:
-    """Return the layers that give packed bits, in order: where a network can be cut."""
-    layers: dict[str, nn.Layer] = getattr(network.root, "layers", {})
-    return [name for name, layer in layers.items() if layer.output.kind == "bits"]
-
-
 def _lower(network: Model | Frozen, cut: str) -> Frozen:
     """Return the frozen layers up to and with a cut."""
     if isinstance(network, Model):
@@ -65,8 +60,7 @@ def _upper(network: Model | Frozen, cut: str | None, lower: Frozen, outputs: int
         inside = inside[: kept[-1] + 1 if kept else 0]
     spec = rest[inside[-1]["name"]].output if rest is not None and inside else lower.root.output
     if len(spec.shape) > 1:
-        flatten = rest is not None and "flatten1" in rest.names and inside and "flatten1" in [e["name"] for e in inside]
-        inside = [*inside, {"name": "flatten" if flatten else "flatten1", "type": "Flatten", "settings": {}}]
+        inside = [*inside, {"name": "flatten1", "type": "Flatten", "settings": {}}]
     inside = [*inside, {"name": "head1", "type": "Linear", "settings": {"outputs": outputs}}]
     whole = describe(network.root)
     output = lower.root.output
@@ -93,8 +87,8 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     network : Model or Frozen
         Copied. Of a `Model` the layers behind the cut are trained on; of a `Frozen` one none are left but the head.
     cut : str or None
-        One of `cuts`; by default the whole network where it ends in bits, else the last one of a `Frozen` network and
-        the first one of a `Model` whose bits are no more bytes than an example's codes.
+        A layer that gives packed bits; by default the whole network where it ends in bits, else the last one of a
+        `Frozen` network and the first one of a `Model` whose bits are no more bytes than an example's codes.
     outputs : int
         Of the head.
 
@@ -107,7 +101,7 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     ValueError
         Where it cannot be cut there.
     """
-    found = cuts(network)
+    found = list(packed_layers(network))
     if not found:
         raise ValueError("backbone must have a layer that gives packed bits, got a network without one")
     if cut is not None and cut not in found:
@@ -116,8 +110,6 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
         lower = network.freeze() if isinstance(network, Model) else network
         return Networks(_upper(network, None, lower, outputs), lower)
     if cut is None:
-        from bitlearn.continual.methods.latent_replay import default_cut
-
         cut = default_cut(network, None) if isinstance(network, Model) else found[-1]
     lower = _lower(network, cut)
     return Networks(_upper(network, cut, lower, outputs), lower)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitlearn.continual.features import Inputs
-from bitlearn.continual.head import LinearHead
+from bitlearn.continual.head import LinearHead, softmax
 from bitlearn.continual.incremental import IncrementalLearner
 from bitlearn.continual.packed import read
 from bitlearn.continual.statistics import Statistics, blocks, least_block
@@ -261,8 +261,4 @@ class GaussianLearner(IncrementalLearner):
             In the order of `labels`; rows sum to 1. Features are not Gaussian, so it is a ranking with a sharpness
             of its own, not a calibrated probability.
         """
-        scores = self.scores(x)
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
-        return scores
+        return softmax(self.scores(x))

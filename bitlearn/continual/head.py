@@ -68,3 +68,21 @@ class LinearHead:
         result *= self.scale
         result += self.bias
         return result
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Turn rows of scores into probabilities, in place: ``exp(s) / sum(exp(s))``.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (count, classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (count, classes)
+        The same array; rows sum to 1.
+    """
+    scores -= scores.max(axis=1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=1, keepdims=True)
+    return scores

@@ -11,6 +11,22 @@ from bitlearn.continual.scenario import Label
 from bitlearn.errors import brief
 
 
+def normalized(y: Any, name: str = "y") -> np.ndarray:
+    """Return labels as an array of integers, of bool or of strings, whatever they are given as.
+
+    Raises
+    ------
+    TypeError
+        Where they are neither integers nor strings.
+    """
+    found = np.asarray(y)
+    if found.dtype.kind in "ST" or (found.dtype.kind == "O" and all(isinstance(label, str) for label in found.ravel())):
+        found = found.astype(str)
+    if found.dtype.kind not in "biuU":
+        raise TypeError(f"{name} must hold integers or strings, got {found.dtype}")
+    return found
+
+
 def array_of(y: Any) -> np.ndarray:
     """Return labels as an array of int64 or of strings.
 
@@ -22,12 +38,7 @@ def array_of(y: Any) -> np.ndarray:
         Where they are no row.
     """
     found = np.asarray(y)
-    if found.dtype.kind in "ST" or (found.dtype.kind == "O" and all(isinstance(label, str) for label in found.ravel())):
-        found = found.astype(str)
-    if not found.size and found.dtype.kind == "f":  # an empty list
-        found = found.astype(np.int64)
-    if found.dtype.kind not in "biuU":
-        raise TypeError(f"y must hold integers or strings, got {found.dtype}")
+    found = normalized(found.astype(np.int64) if not found.size and found.dtype.kind == "f" else found)  # an empty list
     if found.ndim != 1:
         raise ValueError(f"y must have shape (count,), got {found.shape}")
     return found if found.dtype.kind == "U" else found.astype(np.int64)

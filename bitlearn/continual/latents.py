@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bitlearn.continual.codecs import (
     ByteBits,
     EightBit,
@@ -109,3 +111,36 @@ def cuts(model: Model) -> dict[str, Cut]:
         for name, layer in list(layers.items())[:last]
         if layer.output.kind in CODECS
     }
+
+
+def default_cut(model: Model, wanted: str | None, latents: str | None = None) -> str:
+    """Return the layer at which to cut.
+
+    Parameters
+    ----------
+    model : Model
+    wanted : str or None
+        One of `bitlearn.continual.cuts`; by default the first one where an example takes no more bytes than its codes,
+        or else the one with the fewest. Packed bits are preferred to real values.
+    latents : str, optional
+        The codec, as `bitlearn.continual.latent_codec` takes it.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such place.
+    """
+    found = cuts(model)
+    if wanted is not None:
+        if wanted not in found:
+            raise ValueError(
+                f"cut must be a layer that gives packed bits or real values to others that learn, one of "
+                f"{', '.join(found) or 'none'}, got {wanted!r}"
+            )
+        return wanted
+    packed = {name: cut for name, cut in found.items() if cut.spec.kind == "bits"}
+    sizes = {name: latent_codec(cut.spec, latents).nbytes for name, cut in (packed or found).items()}
+    if not sizes:
+        raise ValueError(f"latent-replay must have a model that can be cut, got the layers {', '.join(model.names)}")
+    codes = int(np.prod(model.input_shape))
+    return next((name for name, size in sizes.items() if size <= codes), min(sizes, key=sizes.__getitem__))

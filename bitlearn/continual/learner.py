@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from bitlearn import models
 from bitlearn.continual import backbones, files
+from bitlearn.continual.head import softmax
 from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.labels import Labels, array_of
 from bitlearn.continual.methods import METHODS, build
@@ -174,10 +175,10 @@ class ContinualLearner:
         x, form = self.inputs.read(x)
         if labels.shape != (len(x),):
             raise ValueError(f"y must hold a label for each of the {len(x)} examples, got shape {labels.shape}")
-        before = len(self.labels)
+        before = len(self._labels)
         outputs = self._labels.outputs(labels)
         try:
-            known = len(self.labels)
+            known = len(self._labels)
             method = self.method or self._start(x, form, known)
             if known > method.outputs:
                 method.grow(known)
@@ -262,7 +263,7 @@ class ContinualLearner:
         if len(outputs) < 2 and method.trains:
             raise ValueError(f"a task must have at least 2 examples, got {len(outputs)}")
         train = Examples(x, outputs, cast(Any, self.inputs))  # it has `codes`, which is all that is asked of it
-        digest = files.digest(x, outputs) if checkpoint is not None or self.epochs else ""
+        digest = files.digest(x, outputs)
         if self.epochs and digest != self.task_digest:
             raise ValueError("x and y must be the examples of the task that is gone on with, got others")
         self.task_digest = digest
@@ -338,9 +339,7 @@ class ContinualLearner:
         ndarray of float64, shape (count, classes)
             In the order of `labels`; rows sum to 1.
         """
-        scores = self.scores(x)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+        return softmax(self.scores(x))
 
     def evaluate(self, x: Any, y: ArrayLike) -> float:
         """Return the share of examples whose label is predicted; one that was never seen is never predicted.

@@ -17,12 +17,12 @@ from bitlearn.nn.model import Model
 AT_A_TIME = 50
 
 
-def packed_layers(model: Model) -> dict[str, int]:
+def packed_layers(model: Model | Frozen) -> dict[str, int]:
     """Return the layers that give packed bits, where a network can be cut, and the bytes of an example's bits.
 
     Parameters
     ----------
-    model : Model
+    model : Model or Frozen
 
     Returns
     -------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.continual.methods.latent_replay import default_cut
+from bitlearn.continual.latents import default_cut
 from bitlearn.continual.methods.rehearsal import Rehearsal, joined
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options

@@ -2,51 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from bitlearn.continual.latents import cuts, latent_codec
+from bitlearn.continual.latents import cuts, default_cut, latent_codec
 from bitlearn.continual.methods.rehearsal import Rehearsal
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
-from bitlearn.nn.model import Model
 from bitlearn.nn.spec import Spec
 from bitlearn.serialization import under
-
-
-def default_cut(model: Model, wanted: str | None, latents: str | None = None) -> str:
-    """Return the layer at which to cut.
-
-    Parameters
-    ----------
-    model : Model
-    wanted : str or None
-        One of `bitlearn.continual.cuts`; by default the first one where an example takes no more bytes than its codes,
-        or else the one with the fewest. Packed bits are preferred to real values.
-    latents : str, optional
-        The codec, as `bitlearn.continual.latent_codec` takes it.
-
-    Raises
-    ------
-    ValueError
-        Where there is no such place.
-    """
-    found = cuts(model)
-    if wanted is not None:
-        if wanted not in found:
-            raise ValueError(
-                f"cut must be a layer that gives packed bits or real values to others that learn, one of "
-                f"{', '.join(found) or 'none'}, got {wanted!r}"
-            )
-        return wanted
-    packed = {name: cut for name, cut in found.items() if cut.spec.kind == "bits"}
-    sizes = {name: latent_codec(cut.spec, latents).nbytes for name, cut in (packed or found).items()}
-    if not sizes:
-        raise ValueError(f"latent-replay must have a model that can be cut, got the layers {', '.join(model.names)}")
-    codes = int(np.prod(model.input_shape))
-    return next((name for name, size in sizes.items() if size <= codes), min(sizes, key=sizes.__getitem__))
 
 
 class LatentReplay(Rehearsal):

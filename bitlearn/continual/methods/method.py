@@ -52,7 +52,7 @@ class Method:
     def __init__(
         self, networks: Networks, options: Options, *, classes: int | None = None, examples: int | None = None
     ):
-        self.networks, self.options, self.classes, self.examples = networks, options, classes, examples
+        self.networks, self.options = networks, options
         self.cut: str | None = None
         #: What gives a task's inputs, as long as it lasts.
         self.source: Callable[[np.ndarray], Batch] | None = None

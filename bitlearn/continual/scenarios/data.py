@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.continual.labels import normalized
 from bitlearn.continual.scenario import Label, Scenario, Task
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
@@ -120,11 +121,7 @@ def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: P
 
 def pair(x: Any, y: Any, x_name: str, y_name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return examples and labels as arrays, or raise where they are none."""
-    x, y = np.asarray(x), np.asarray(y)
-    if y.dtype.kind in "ST" or (y.dtype.kind == "O" and all(isinstance(label, str) for label in y.ravel())):
-        y = y.astype(str)
-    if y.dtype.kind not in "biuU":
-        raise TypeError(f"{y_name} must hold integers or strings, got {y.dtype}")
+    x, y = np.asarray(x), normalized(y, y_name)
     if y.ndim != 1 or len(y) == 0 or x.shape[:1] != y.shape:
         raise ValueError(f"{x_name} and {y_name} must hold as many examples, at least one, got {x.shape} and {y.shape}")
     return x, y
