@@ -106,8 +106,9 @@ def packbits(rng: np.random.Generator) -> Call:
         return Call("to_packbits", {"words": words}, settings, octets, words={"words": None}, **plain)
     if n % 8:
         octets[..., -1] |= (0x80 >> (n % 8)) if order == "big" else 1 << (n % 8)  # bits past the last value are cleared
+    longer = octets[..., None].repeat(octets.shape[-1] + 1, -1)
     wrong = {
-        "bytes": (octets.astype(np.int8), octets.astype(np.uint16), "bytes", 3, None, octets[..., None].repeat(octets.shape[-1] + 1, -1)),
+        "bytes": (octets.astype(np.int8), octets.astype(np.uint16), "bytes", 3, None, longer),
         "n": (*BAD_NUMBERS, n + 8),
         "bitorder": ("middle", None, 1),
     }
