@@ -106,6 +106,13 @@ def test_options_of_the_method_and_unequal_tasks(capsys, data):
     )
 
 
+def test_any_other_option_by_its_name(capsys, data):
+    one, other = (learn(capsys, data, "--method", "der", "--set", f"der_alpha={each}") for each in ("0", "40"))
+    assert one["accuracy_matrix"] != other["accuracy_matrix"]
+    narrow = learn(capsys, data, "--method", "cwr", "--set", "head_bits=2", "--set", "der_beta=1")
+    assert narrow["accuracy_matrix"] != learn(capsys, data, "--method", "cwr")["accuracy_matrix"]
+
+
 def test_labels_from_1_add_no_output(capsys, data, tmp_path):
     arrays = dict(np.load(data))
     np.savez(tmp_path / "from1.npz", X=arrays["X"], y=arrays["y"] + 1)
@@ -149,6 +156,11 @@ BAD = {
     "no cut": (["--cut", "linear2"], "cut must be a layer that gives packed bits"),
     "rate": (["--learning-rate", "-1"], "learning_rate must be a finite number above 0"),
     "features for images": (["--model", "cnv"], "must be images"),
+    "no pair": (["--set", "head_bits"], "argument --set: NAME=VALUE was wanted, got 'head_bits'"),
+    "option of none": (["--set", "head=3"], "option must be one of"),
+    "option with an argument": (["--set", "epochs=3"], "option must be one of"),
+    "option of another type": (["--set", "der_alpha=much"], "der_alpha must be float, got \"'much'\""),
+    "option out of range": (["--set", "head_bits=1"], "head_bits must be in [2, 16], got 1"),
     "json to nowhere": (["--json", "no/such/file"], "folder of a file to write must exist"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitlearn.continual import CwrHead
+from bitlearn.continual import ContinualLearner, CwrHead
 
 CLASSES, N = 7, 33
 
@@ -111,3 +111,13 @@ def test_a_class_of_zeros():
 def test_widths_that_there_are_not(bits, error):
     with pytest.raises(error, match="bits must be"):
         CwrHead(np.zeros((2, 3), dtype=np.float32), bits)
+
+
+def test_the_methods_take_the_bits_of_the_head():
+    x, y = np.random.default_rng(4).integers(-100, 100, (24, 9)).astype(np.int8), np.arange(24) % 3
+    for method, more in (("cwr", {}), ("ar1", {}), ("latent-replay", {"consolidate": True})):
+        learner = ContinualLearner(method, head_bits=5, epochs=1, batch_size=8, **more).fit_task(x, y)
+        head = learner.method.head
+        assert head.rows.dtype == np.int8 and np.abs(head.rows).max(axis=1).tolist() == [15, 15, 15]
+    with pytest.raises(ValueError, match=r"head_bits must be in \[2, 16\], got 17"):
+        ContinualLearner("cwr", head_bits=17)

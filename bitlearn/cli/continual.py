@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, seed, shown
 from bitlearn.cli.progress import Console, progress, table
@@ -27,6 +28,17 @@ def task_sizes(text: str) -> int | tuple[int, ...]:
             f"a number of tasks, or their sizes as in 4,2,2,2, was wanted, got {shown(text)}"
         ) from None
     return sizes[0] if len(sizes) == 1 else sizes
+
+
+def option(text: str) -> tuple[str, Any]:
+    """Return the name of an option and its value, from NAME=VALUE: a number or a word; the options check it."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"NAME=VALUE was wanted, got {shown(text)}")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return name, kind(value)
+    return name, {"true": True, "false": False, "none": None}.get(value.lower(), value)
 
 
 def add_learning(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +128,15 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
+        "--set",
+        type=option,
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="any other option of bitlearn.continual.Options, such as head_bits=8 or der_alpha=0.3; again for more",
+    )
+    parser.add_argument(
         "--evaluate-all",
         action="store_true",
         help="test on tasks not yet seen too, and before the first, for forward transfer: twice as many tests",
@@ -148,9 +169,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     epochs = (1 if arguments.scenario == "stream" else 10) if arguments.epochs is None else arguments.epochs
     names = {field.name for field in fields(continual.Options)}
     latents = {1: None, 8: "8-bit", 32: "float"}[arguments.latent_bits]
-    options = continual.Options(
-        **{name: value for name, value in given.items() if name in names} | {"epochs": epochs, "latents": latents}
-    )
+    flags = {name: value for name, value in given.items() if name in names} | {"epochs": epochs, "latents": latents}
+    options = continual.Options(**flags | _settings(arguments.settings, names - set(flags)))
     network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
@@ -213,6 +233,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_bytes_how": meter.how,
         "seconds": found.seconds,
     }
+
+
+def _settings(given: list[tuple[str, Any]], names: set[str]) -> dict[str, Any]:
+    """Return what ``--set`` gave, of options that have no argument of their own."""
+    from bitlearn.continual import Options
+    from bitlearn.errors import by_name
+
+    types = {name: kind for name, kind in get_type_hints(Options).items() if name in names}
+    for name, value in given:
+        kind = by_name("option", name, types)
+        if not isinstance(value, kind if float not in get_args(kind) + (kind,) else kind | int):
+            raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {shown(repr(value))}")
+    return dict(given)
 
 
 def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:

@@ -39,6 +39,9 @@ class Options:
         where they are bits, and as signs with a scale a channel behind a layer that gives real values.
     consolidate : bool
         Whether latent replay keeps a CWR* head.
+    head_bits : int, optional
+        2 to 16: the consolidated rows of a CWR* head are kept as integers of so many bits, with a scale a row; as
+        float32 by default. ``cwr``, ``ar1``, and what `consolidate` gives such a head.
     regularization : float, optional
         How strongly ``ewc`` and ``ar1`` draw parameters back to where earlier tasks left them: what importances are
         multiplied by. By default 100 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.
@@ -80,6 +83,7 @@ class Options:
     cut: str | None = None
     latents: str | None = None
     consolidate: bool = False
+    head_bits: int | None = None
     memory_budget: int | str | None = None
     regularization: float | None = None
     regularization_decay: float = 1.0
@@ -102,5 +106,7 @@ class Options:
         ):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number}")
+        if self.head_bits is not None and not 2 <= self.head_bits <= 16:
+            raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
         if not 0 <= self.regularization_decay <= 1:
             raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")

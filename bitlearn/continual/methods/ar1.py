@@ -47,7 +47,7 @@ class Ar1(Regularized):
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         self._head_name = f"{networks.model.names[-1]}.weight"
         super().__init__(networks, options, **limits)
-        self.head = CwrHead(real_head(networks.model, "ar1").weight)
+        self.head = CwrHead(real_head(networks.model, "ar1").weight, options.head_bits)
         shapes = {name: array.shape for name, array in self.anchors.items()}
         self.paths: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         self.sums: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}

@@ -27,7 +27,7 @@ class Cwr(Method):
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
-        self.head = CwrHead(real_head(networks.model, "cwr").weight)
+        self.head = CwrHead(real_head(networks.model, "cwr").weight, options.head_bits)
         # A real head takes bits, so they come from the layer before it, or from what is frozen already.
         self.cut = None if networks.lower is not None else self.cuts(networks.model, options)[-1]
 

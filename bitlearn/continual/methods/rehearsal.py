@@ -59,7 +59,7 @@ class Rehearsal(Method):
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
         wanted = options.consolidate and self.consolidates
-        self.head = CwrHead(real_head(networks.model, self.name).weight) if wanted else None
+        self.head = CwrHead(real_head(networks.model, self.name).weight, options.head_bits) if wanted else None
         if options.batch_size < 3:
             raise ValueError(
                 f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
