@@ -127,6 +127,9 @@ def test_integers_past_float64_are_compared_exactly():
     x = np.array([2**53, 2**53 + 1, 2**63 - 1], dtype=np.int64)
     assert bl.pack(x, threshold=2**53 + 1).tolist() == [0b110]
     assert bl.pack(x.astype(np.uint64) * 2, threshold=2**64 - 2).tolist() == [0b100]
+    # NumPy makes such a list float64.
+    assert bl.pack(x.astype(np.uint64) * 2, threshold=[0, 2**54 + 3, 2**64 - 3]).tolist() == [0b101]
+    assert bl.pack(x.astype(np.uint64) * 2, threshold=(2**54, 2**54, 2**64 - 1)).tolist() == [0b011]
     assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=1000).tolist() == [0]
     assert bl.pack(np.array([-1, 0], dtype=np.int8), threshold=-1000).tolist() == [0b11]
     assert bl.pack(x, threshold=2.0**53 + 2).tolist() == [0b100]

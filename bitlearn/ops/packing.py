@@ -13,7 +13,7 @@ from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
 from bitlearn.ops.layout import last, volumes
-from bitlearn.ops.thresholds import limits_of
+from bitlearn.ops.thresholds import exact_array, limits_of
 
 BitOrder = Literal["little", "big"]
 
@@ -100,7 +100,7 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     given: type = type(threshold)
     plain = given is int and threshold == 0
     if not plain:
-        bound = check.array("threshold", threshold)
+        bound = exact_array(threshold)
         if bound.dtype.kind not in "fiu" and given is not int:
             raise TypeError(f"threshold must be real numbers, got dtype {brief(bound.dtype)}")
         if bound.shape not in ((), (n,)):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
+
+from bitlearn.ops import check
 
 
 def least_float(bound: np.ndarray, kind: np.dtype) -> np.ndarray:
@@ -43,6 +46,21 @@ def least_integer(bound: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.nda
     ends = np.iinfo(wide.dtype)
     limits = np.clip(wide, max(info.min, ends.min), min(info.max, ends.max))
     return limits.astype(kind), limits < wide
+
+
+def exact_array(threshold: object) -> np.ndarray:
+    """Return a threshold as an array; of integers from 2**63 on in a list NumPy would make float64, and round them.
+
+    Examples
+    --------
+    >>> exact_array([2**64 - 1, 3]).tolist()
+    [18446744073709551615, 3]
+    """
+    bound = check.array("threshold", threshold)
+    if bound.dtype == np.float64 and isinstance(threshold, (list, tuple)) and all(type(v) is int for v in threshold):
+        with suppress(OverflowError):  # of negative ones beside them no type holds all: float64 it is
+            return np.array(threshold, dtype=np.uint64)
+    return bound
 
 
 def limits_of(threshold: object, bound: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray | None]:

@@ -49,6 +49,12 @@ def threshold(rng: np.random.Generator, n: int) -> Any:
     return values if way == 3 else values.tolist() if kind.itemsize <= 8 and n else values
 
 
+def exact(threshold: Any) -> Any:
+    """Return a threshold as NumPy compares it: a list of integers from 2**63 on it would make float64, rounded."""
+    integers = isinstance(threshold, list) and all(type(each) is int for each in threshold)
+    return np.array(threshold, np.uint64) if integers and max(threshold) >= 2**63 else threshold
+
+
 def pack(rng: np.random.Generator) -> Call:
     """Pack along an axis, against a threshold as NumPy compares it."""
     kind = np.dtype(_TYPES[rng.integers(len(_TYPES))])
@@ -60,7 +66,7 @@ def pack(rng: np.random.Generator) -> Call:
         flags = x if kind.kind == "b" else x >= 0
         if kind.kind != "b" and rng.random() < 0.6:
             settings["threshold"] = threshold(rng, n)
-            flags = x >= settings["threshold"]
+            flags = x >= exact(settings["threshold"])
     wanted = bits(flags)
     axis = int(rng.integers(-x.ndim, x.ndim))
     if rng.random() < 0.5:
