@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bitlearn.ops.matmul import hamming as hamming
     from bitlearn.ops.matmul import xnor_matmul as xnor_matmul
     from bitlearn.ops.matmul import xnor_matmul_sign as xnor_matmul_sign
+    from bitlearn.ops.nearest import nearest as nearest
     from bitlearn.ops.packing import from_packbits as from_packbits
     from bitlearn.ops.packing import pack as pack
     from bitlearn.ops.packing import popcount as popcount
@@ -46,6 +47,7 @@ _FUNCTIONS = {
     "grad_weight": "ops.gradients",
     "hamming": "ops.matmul",
     "load": "saving",
+    "nearest": "ops.nearest",
     "pack": "ops.packing",
     "pack_weights": "ops.weights",
     "popcount": "ops.packing",

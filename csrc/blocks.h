@@ -86,12 +86,20 @@ void bl_panel_block_of_tiles(bl_panel_tile *tile, const uint64_t *a, const uint6
 typedef void bl_quad_block(const uint8_t *rows, const uint8_t *columns, intptr_t m, intptr_t words, intptr_t column,
                            intptr_t width, const int32_t *bases, intptr_t bases_stride, const bl_xnor_result *result);
 
-/* What a variant has for products of bits: on words as they lie, on panels, and on recoded ones or NULL. */
+/* out[i] = differing bits of a and row i of b, of out_type BL_INT16 or BL_INT32. */
+typedef void bl_differing_rows(const uint64_t *a, const uint64_t *b, intptr_t rows, intptr_t words, int out_type,
+                               void *out);
+/* That of all variants for x86-64 (avx2/rows.c). */
+bl_differing_rows bl_differing_rows_avx2;
+
+/* What a variant has for products of bits: on words as they lie, on panels, and on recoded ones or NULL; and for one row
+   with many, or NULL where words as they lie are as fast. */
 typedef struct {
     bl_xnor_block *words;
     bl_panel_block *panel;
     bl_quad_block *quads;
     void (*recode_rows)(const uint64_t *a, intptr_t m, intptr_t words, uint8_t *out);
+    bl_differing_rows *rows;
 } bl_product_blocks;
 
 /* Bytes of k columns, and of 8 rows, of so many words. */

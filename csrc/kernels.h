@@ -142,6 +142,14 @@ void bl_xnor_matmul(int variant, const uint64_t *a, const uint64_t *b, int b_pan
                     intptr_t k, intptr_t words, int64_t n, int mismatches, const int32_t *threshold, void *out,
                     int out_type, uint8_t *scratch);
 
+/* --- Nearest rows ----------------------------------------------------------------------------------------------- */
+
+/* For each row of a the `count` rows of b that differ in the fewest values, nearest first and of equally near ones the
+   one with the lower index first: their indices, and in how many values they differ. Where b has fewer rows, the rest is
+   -1 and INT32_MAX. a (m, words), b (k, words), n < 2^31; indices and distances (m, count). */
+void bl_nearest(int variant, const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n,
+                intptr_t count, int64_t *indices, int32_t *distances);
+
 /* --- Products of few-bit integers with bits ---------------------------------------------------------------------
    An integer of `bits` bits, 1 <= bits <= 8, is so many bit planes: of two's complement, -2^(bits-1) to 2^(bits-1) - 1,
    lowest plane first; or +1 and -1 where bits is 1, as in the packed format. With the planes b_p of v, weights c_p = 2^p

@@ -64,7 +64,13 @@
        intptr_t words, int64_t n, int accumulate, int32_t *out, uint8_t *scratch),                                     \
       (planes, bits, panels, recoded, m, k, words, n, accumulate, out, scratch))
 
-#define BL_XNOR_KERNELS(X) BL_MATMUL_KERNELS(X) BL_CONV2D_KERNELS(X) BL_PLANES_KERNELS(X)
+#define BL_NEAREST_KERNELS(X)                                                                                          \
+    X(nearest,                                                                                                         \
+      (const uint64_t *a, const uint64_t *b, intptr_t m, intptr_t k, intptr_t words, int64_t n, intptr_t count,        \
+       int64_t *indices, int32_t *distances),                                                                          \
+      (a, b, m, k, words, n, count, indices, distances))
+
+#define BL_XNOR_KERNELS(X) BL_MATMUL_KERNELS(X) BL_CONV2D_KERNELS(X) BL_PLANES_KERNELS(X) BL_NEAREST_KERNELS(X)
 
 #define BL_PRODUCT_GRADIENT_KERNELS(X)                                                                                 \
     X(grad_input, (const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out),        \

@@ -114,6 +114,12 @@ CALLS = {
         _filled(np.int16, M, K),
         ("threads",),
     ),
+    "nearest": Call(
+        bl.nearest,
+        {"queries": A, "base": B, "k": 3, "n": N, "threads": 1},
+        {"queries": "words", "base": "words", "k": "integer", "n": "integer", "threads": "threads"},
+        optional=("threads",),
+    ),
     "xnor_conv2d": Call(
         bl.xnor_conv2d,
         {"x": IMAGES, "w": KERNELS, "n": N, "dtype": np.int32, **_CONV_OPTIONS},

@@ -133,7 +133,8 @@ static void panel_block(const uint64_t *a, const uint64_t *panel, intptr_t m, in
     bl_panel_block_of_tiles(panel_tile, a, panel, m, words, column, width, bases, bases_stride, result);
 }
 
-static const bl_product_blocks blocks = {.words = xnor_block, .panel = panel_block};
+static const bl_product_blocks blocks = {.words = xnor_block, .panel = panel_block,
+                                         .rows = bl_differing_rows_avx2};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
     void bl_##name##_avx2 parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }

@@ -57,12 +57,14 @@ BL_TARGET_AVX512 void bl_add_counts_avx512(const uint64_t *panel, intptr_t strid
     }
 }
 
-static const bl_product_blocks blocks = {xnor_block, panel_block, bl_multiply_quads, bl_recode_rows};
+static const bl_product_blocks blocks = {xnor_block, panel_block, bl_multiply_quads, bl_recode_rows,
+                                         bl_differing_rows_avx2};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
     void bl_##name##_avx512 parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }
 BL_MATMUL_KERNELS(KERNEL)
 BL_CONV2D_KERNELS(KERNEL)
+BL_NEAREST_KERNELS(KERNEL)
 
 void bl_planes_matmul_avx512(const uint64_t *planes, int bits, const uint64_t *panels, const uint8_t *recoded,
                              intptr_t m, intptr_t k, intptr_t words, int64_t n, int accumulate, int32_t *out,

@@ -134,7 +134,8 @@ BL_TARGET_AVX512BW static void panel_block(const uint64_t *a, const uint64_t *pa
     bl_panel_block512(panel_tile, ROWS, a, panel, m, words, column, width, bases, bases_stride, result);
 }
 
-static const bl_product_blocks blocks = {.words = xnor_block, .panel = panel_block};
+static const bl_product_blocks blocks = {.words = xnor_block, .panel = panel_block,
+                                         .rows = bl_differing_rows_avx2};
 
 #define KERNEL(name, parameters, arguments)                                                                            \
     void bl_##name##_avx512bw parameters { bl_##name##_blocked(&blocks, BL_UNWRAP arguments); }

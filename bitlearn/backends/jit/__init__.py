@@ -14,6 +14,7 @@ from bitlearn.backends.jit import (
     elementwise,
     gradients,
     losses,
+    nearest,
     norm_gradients,
     norms,
     packing,
@@ -35,6 +36,7 @@ __all__ = ["REASONS", "UNCACHED", "VARIANTS", "warmup"]
 _FILES = (
     packing,
     products,
+    nearest,
     panels,
     convolutions,
     panel_convolutions,

@@ -55,3 +55,25 @@ def xnor_matmul_sign(a, b, n, threshold, out):
         for i, j, dots in _dots(a[rows], columns, n):
             flags[i, j] = dots >= threshold[j]
         from_bool(flags, out[rows])
+
+
+@kernel(
+    writes="indices distances",
+    split="m",
+    work=_work,
+    a="bits[m, n]",
+    b="bits[k, n]",
+    indices="int64[m, count]",
+    distances="int32[m, count]",
+)
+def nearest(a, b, n, indices, distances):
+    """The rows of b that differ from each row of a in the fewest values, of equally near ones the lower index first.
+
+    Where b has fewer rows, the rest is -1 and the largest int32.
+    """
+    indices[...], distances[...] = -1, np.iinfo(np.int32).max
+    counts = np.empty((len(a), len(b)), np.int32)
+    hamming(a, b, n, counts)
+    order = np.argsort(counts, axis=1, kind="stable")[:, : indices.shape[1]]
+    indices[:, : order.shape[1]] = order
+    distances[:, : order.shape[1]] = np.take_along_axis(counts, order, axis=1)
