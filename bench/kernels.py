@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cases import Case, Shape, conv_gradients, convolutions, formats, gradients, products, quantization
+from .cases import Case, Shape, conv_gradients, convolutions, formats, gradients, products, quantization, search
 
 SEED = 20260801
 
@@ -20,6 +20,7 @@ FAMILIES = {
     "gradients": gradients,
     "convolution gradients": conv_gradients,
     "quantization": quantization,
+    "search": search,
 }
 GRIDS = ("small", "full")
 

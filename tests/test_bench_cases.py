@@ -13,7 +13,7 @@ from bitlearn.backends import KERNELS, implementing, reference
 from bitlearn.backends.table import TABLE
 from bitlearn.bench import cases, harness, kernels, rivals, runner
 
-SHAPES = {2: (9, 70), 3: (5, 7, 70), 6: (2, 1, 5, 70, 6, 3)}
+SHAPES = {2: (9, 70), 3: (5, 7, 70), 4: (5, 40, 64, 3), 6: (2, 1, 5, 70, 6, 3)}
 #: What PyTorch's int8 product takes on every processor.
 ROUND = {3: (20, 24, 128)}
 
@@ -118,7 +118,7 @@ def test_variants_are_chosen_by_name_or_by_backend():
 def test_shapes_are_read():
     assert kernels.parse_shapes("2x3x4, 5x6") == ((2, 3, 4), (5, 6))
     assert kernels.parse_shapes("full") == "full"
-    for text in ("", "0x3", "3", "2x3x4x5", "axb", "2x-3"):
+    for text in ("", "0x3", "3", "2x3x4x5x6", "axb", "2x-3"):
         with pytest.raises(ValueError, match="a shape must be small or full, or positive sizes rowsxn"):
             kernels.parse_shapes(text)
 

@@ -7,10 +7,10 @@
 #define QUERIES 24
 /* The words of a block in panels: 32 KiB. */
 #define PANEL_WORDS 4096
-/* From so many queries on, laying out a block as panels pays for itself, where rows can be counted one by one, and
-   where they cannot. */
-#define WORTH_PANELS 12
-#define WORTH_PANELS_ANYWAY 6
+/* From so many queries on, laying out a block as panels pays for itself. */
+#define WORTH_PANELS 8
+/* Rows of so few words are counted one by one in the time that a variant without a count of vectors takes on panels. */
+#define SHORT_WORDS 4
 /* Distances that are passed over at once where all of them are too far. */
 #define AT_ONCE 64
 
@@ -79,7 +79,8 @@ void bl_nearest_blocked(const bl_product_blocks *blocks, const uint64_t *a, cons
     const int narrow = n <= INT16_MAX;
     const intptr_t at_once = narrow ? QUERIES : QUERIES / 2;
     const intptr_t fit = words > 0 ? PANEL_WORDS / words / BL_PANEL * BL_PANEL : BLOCK_ROWS;
-    const int laid_out = fit > 0 && m >= (blocks->rows ? WORTH_PANELS : WORTH_PANELS_ANYWAY);
+    const int one_by_one = blocks->rows && (m < WORTH_PANELS || (!blocks->quads && words <= SHORT_WORDS));
+    const int laid_out = !one_by_one && fit > 0 && m >= WORTH_PANELS;
     const intptr_t step = laid_out ? bl_min(fit, BLOCK_ROWS) : BLOCK_ROWS;
     if (count == 0)
         return;
@@ -96,7 +97,7 @@ void bl_nearest_blocked(const bl_product_blocks *blocks, const uint64_t *a, cons
         }
         for (intptr_t i = 0; i < m; i += at_once) {
             const intptr_t queries = bl_min(at_once, m - i);
-            if (!laid_out && blocks->rows)
+            if (one_by_one)
                 for (intptr_t q = 0; q < queries; q++)
                     blocks->rows(a + (i + q) * words, block, rows, words, narrow ? BL_INT16 : BL_INT32,
                                  narrow ? (void *)(found.narrow + q * rows) : (void *)(found.wide + q * rows));
