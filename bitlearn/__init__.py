@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bitlearn.ops.packing import to_packbits as to_packbits
     from bitlearn.ops.packing import transpose_bits as transpose_bits
     from bitlearn.ops.packing import unpack as unpack
+    from bitlearn.ops.packings import from_packing as from_packing
+    from bitlearn.ops.packings import to_packing as to_packing
     from bitlearn.ops.quantize import quantize as quantize
     from bitlearn.ops.quantized import Quantized as Quantized
     from bitlearn.ops.weights import PackedWeights as PackedWeights
@@ -42,6 +44,7 @@ _FUNCTIONS = {
     "conv2d_grad_input": "ops.conv_gradients",
     "conv2d_grad_weight": "ops.conv_gradients",
     "from_packbits": "ops.packing",
+    "from_packing": "ops.packings",
     "get_num_threads": "threads",
     "grad_input": "ops.gradients",
     "grad_weight": "ops.gradients",
@@ -56,6 +59,7 @@ _FUNCTIONS = {
     "set_num_threads": "threads",
     "show_config": "config",
     "to_packbits": "ops.packing",
+    "to_packing": "ops.packings",
     "transpose_bits": "ops.packing",
     "unpack": "ops.packing",
     "use_backend": "ops.dispatch",

@@ -20,6 +20,19 @@ class Lending:
         self.__array_interface__ = array.__array_interface__
 
 
+class Tensor:
+    """An object that lends an array's memory by DLPack alone."""
+
+    def __init__(self, array, device=None):
+        self.array, self.device = array, device
+
+    def __dlpack__(self, **more):
+        return self.array.__dlpack__(**more)
+
+    def __dlpack_device__(self):
+        return self.device or self.array.__dlpack_device__()
+
+
 class Own(np.ndarray):
     """A subclass of NumPy's."""
 
@@ -47,6 +60,7 @@ GUISES = {
     "memoryview": lambda array: memoryview(array.copy()),
     "subclass": lambda array: array.copy().view(Own),
     "interface": lambda array: Lending(array.copy()),
+    "DLPack": lambda array: Tensor(array.copy()),
     "matrix": lambda array: array.view(np.matrix) if array.ndim == 2 else array,
     "strided": doubled,
     "backwards": lambda array: array[::-1].copy()[::-1],
@@ -180,8 +194,8 @@ def test_results_in_the_memory_of_an_argument(call):
         inside = room.view(array.dtype)[: array.size].reshape(array.shape)
         spread = room.view(array.dtype)[: 2 * array.size : 2].reshape(array.shape)
         out = room.view(plain.dtype)[: plain.size].reshape(plain.shape)
-        for given in (inside, spread, memoryview(inside), inside.view(Own), Lending(inside), inside[::-1]):
-            np.asarray(given)[...] = array
+        for given in (inside, spread, memoryview(inside), inside.view(Own), Lending(inside), Tensor(inside), inside[::-1]):
+            np.asarray(getattr(given, "array", given))[...] = array
             before = room.copy()
             with pytest.raises(ValueError, match=r"^out must not overlap an input, got one that does$"):
                 call(**{argument: given, "out": out})
@@ -218,3 +232,20 @@ def test_calls_without_rows_refuse_as_much(name, pays, monkeypatch):
     for out in (np.zeros(3), np.zeros((0, 7), np.int8)):
         with pytest.raises(ERRORS, match="out must have "):
             EMPTY_CALLS[name](out=out)
+
+
+def test_a_tensor_on_another_device_is_refused():
+    message = r"a must be an array in the processor's memory, got a tensor \(it lies on a device of DLPack's kind 2; copy"
+    with pytest.raises(ValueError, match=message):
+        bl.xnor_matmul(Tensor(A, (2, 0)), B, N)
+
+
+def test_tensors_of_pytorch():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    words = torch.from_numpy(A.copy())
+    np.testing.assert_array_equal(bl.xnor_matmul(words, B, N), bl.xnor_matmul(A, B, N), strict=True)
+    x = torch.linspace(-1, 1, 130).reshape(2, 65)
+    np.testing.assert_array_equal(bl.pack(x), bl.pack(x.numpy()))
+    for tensor, reason in ((x.requires_grad_(), "requires grad"), (torch.empty(2, 65, device="meta"), "meta")):
+        with pytest.raises(ValueError, match=f"^x must be an array in the processor's memory, got a tensor .*{reason}"):
+            bl.pack(tensor)

@@ -14,6 +14,8 @@ from bitlearn.errors import brief
 DTYPES: dict[object, np.dtype] = {each: np.dtype(each) for each in (np.int16, np.int32, np.float32)}
 #: The longest ±1 dot product that a result of this type holds exactly; int32 the rest.
 _EXACT = {np.dtype(np.int16): 2**15 - 1, np.dtype(np.float32): 2**24}
+#: The devices of DLPack whose memory the processor reads: its own, and that of the host beside CUDA and ROCm.
+_HOST = (1, 3, 11, 13)
 _NO_MEMORY = (type(None), int, float)
 #: What strides and paddings may be: with sizes that memory holds, no sum of them leaves 64 bits.
 LARGEST_STEP = 2**31 - 1
@@ -53,9 +55,27 @@ def array(name: str, value: object) -> np.ndarray:
     if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask, got a masked array")
     try:
-        return np.asarray(value)
-    except (TypeError, ValueError):
+        return np.asarray(_lent(value))
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        if hasattr(value, "__dlpack__"):  # a tensor: what its framework says of it names the way out
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise ValueError(f"{name} must be an array in the processor's memory, got a tensor ({reason})") from None
         raise ValueError(f"{name} must be an array or nested lists of one shape, got {brief(value)}") from None
+
+
+def _lent(value: object) -> object:
+    """Return what NumPy takes without a copy: what lends its memory by DLPack alone becomes an array.
+
+    NumPy would ask any other tensor for a copy in the processor's memory, or make an array of objects.
+    """
+    device = None if isinstance(value, np.ndarray) else getattr(value, "__dlpack_device__", None)
+    if device is None:
+        return value
+    if (kind := int(device()[0])) not in _HOST:
+        raise ValueError(f"it lies on a device of DLPack's kind {kind}; copy it to the processor first")
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        return value
+    return np.from_dlpack(value)  # type: ignore[arg-type]
 
 
 def ready(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -169,7 +189,7 @@ def output(out: object, shape: tuple[int, ...], kind: np.dtype, inputs: Iterable
     for each in inputs:
         if type(each) is np.ndarray and whole and each.flags.owndata and each is not out:
             continue
-        if type(each) not in _NO_MEMORY and np.may_share_memory(out, np.asarray(getattr(each, "panels", each))):
+        if type(each) not in _NO_MEMORY and np.may_share_memory(out, np.asarray(_lent(getattr(each, "panels", each)))):
             raise ValueError("out must not overlap an input, got one that does")
     return out
 
