@@ -1,0 +1,12 @@
+"""Binary layers for PyTorch: operators, layers, and a converter of networks that play binary in floats.
+
+The operators are ``torch.ops.bitlearn``; see `bitlearn.torch.ops`. It wants PyTorch 2.6 or newer.
+"""
+
+from __future__ import annotations
+
+from bitlearn.torch import ops
+from bitlearn.torch.conversion import convert
+from bitlearn.torch.layers import BitConv2d, BitLinear
+
+__all__ = ["BitConv2d", "BitLinear", "convert", "ops"]
