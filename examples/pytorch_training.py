@@ -54,7 +54,12 @@ def binarynet(widths=(128, 256, 512), dense=1024, classes=10):
         layers += [Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), Sign()]
         layers += [Conv2d(width, width, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(width), Sign()]
         channels = width
-    layers += [nn.Flatten(), Linear(channels * 16, dense, bias=False), nn.BatchNorm1d(dense), Sign()]
+    layers += [
+        nn.Flatten(),
+        Linear(channels * (32 >> len(widths)) ** 2, dense, bias=False),
+        nn.BatchNorm1d(dense),
+        Sign(),
+    ]
     layers += [Linear(dense, dense, bias=False), nn.BatchNorm1d(dense), Sign()]
     return nn.Sequential(*layers, Linear(dense, classes, bias=False), nn.BatchNorm1d(classes))
 
@@ -76,7 +81,7 @@ def batches(folder, size, seed):
         yield x.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels[chosen].astype(np.int64))
 
 
-def main():
+def arguments(given=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=None, help="the folder that has cifar-10-batches-bin; random images without")
     parser.add_argument("--steps", type=int, default=20)
@@ -84,10 +89,14 @@ def main():
     parser.add_argument("--widths", default="128,256,512")
     parser.add_argument("--dense", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="in bfloat16")
+    parser.add_argument("--compile", action="store_true", help="compile the network, and run it in bfloat16")
     parser.add_argument("--bitlearn", action="store_true")
     parser.add_argument("--json", default=None, metavar="FILE")
-    options = parser.parse_args()
+    return parser.parse_args(given)
+
+
+def train(options):
+    """Yield the loss and the seconds of each step."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     source = batches(options.data, options.batch_size, 0)
@@ -96,11 +105,10 @@ def main():
     if options.bitlearn:  # the three lines
         import bitlearn.torch as bt
 
-        model = bt.convert(model, next(source)[0][:2])
+        model = bt.convert(model, torch.zeros(2, 3, 32, 32))
     run = torch.compile(model) if options.compile else model
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=options.compile)
-    losses, seconds = [], []
-    for step in range(options.steps):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    for _ in range(options.steps):
         x, y = next(source)
         start = time.perf_counter()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.compile):
@@ -108,11 +116,17 @@ def main():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-        seconds.append(time.perf_counter() - start)
-        print(f"step {step + 1}: loss {losses[-1]:.4f}, {seconds[-1]:.3f} s", flush=True)
+        yield loss.item(), time.perf_counter() - start
+
+
+def main():
+    options = arguments()
+    found = []
+    for number, (loss, seconds) in enumerate(train(options), 1):
+        print(f"step {number}: loss {loss:.4f}, {seconds:.3f} s", flush=True)
+        found.append({"loss": loss, "seconds": seconds})
     if options.json:
-        Path(options.json).write_text(json.dumps({"losses": losses, "seconds": seconds}), encoding="utf-8")
+        Path(options.json).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Arguments of the search for nearest rows: few queries and many, bases past a block, ties, and more wanted than there are."""
+"""Arguments of the search for nearest rows: few queries and many, bases past a block, ties, too few rows."""
 
 from __future__ import annotations
 

@@ -194,7 +194,15 @@ def test_results_in_the_memory_of_an_argument(call):
         inside = room.view(array.dtype)[: array.size].reshape(array.shape)
         spread = room.view(array.dtype)[: 2 * array.size : 2].reshape(array.shape)
         out = room.view(plain.dtype)[: plain.size].reshape(plain.shape)
-        for given in (inside, spread, memoryview(inside), inside.view(Own), Lending(inside), Tensor(inside), inside[::-1]):
+        for given in (
+            inside,
+            spread,
+            memoryview(inside),
+            inside.view(Own),
+            Lending(inside),
+            Tensor(inside),
+            inside[::-1],
+        ):
             np.asarray(getattr(given, "array", given))[...] = array
             before = room.copy()
             with pytest.raises(ValueError, match=r"^out must not overlap an input, got one that does$"):
@@ -235,7 +243,9 @@ def test_calls_without_rows_refuse_as_much(name, pays, monkeypatch):
 
 
 def test_a_tensor_on_another_device_is_refused():
-    message = r"a must be an array in the processor's memory, got a tensor \(it lies on a device of DLPack's kind 2; copy"
+    message = (
+        r"a must be an array in the processor's memory, got a tensor \(it lies on a device of DLPack's kind 2; copy"
+    )
     with pytest.raises(ValueError, match=message):
         bl.xnor_matmul(Tensor(A, (2, 0)), B, N)
 

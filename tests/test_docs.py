@@ -23,6 +23,8 @@ from bitlearn.program import Program
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
+#: What the examples of a page want installed.
+NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 if not PAGES:
@@ -36,6 +38,9 @@ def example(name: str) -> SimpleNamespace:
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_examples_run(page):
+    name = page.with_suffix("").as_posix().removeprefix(f"{DOCS.as_posix()}/")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
     failed, _ = doctest.testfile(str(page), module_relative=False, optionflags=FLAGS, encoding="utf-8")
     assert failed == 0
 

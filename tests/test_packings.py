@@ -15,7 +15,7 @@ def signs(rng, *shape):
 
 
 def as_larq(x):
-    """Bit j % 32 of int32 element j // 32 is x[j] < 0; zeros behind the last value (bitpack.h of Larq Compute Engine)."""
+    """Bit j % 32 of element j // 32 is x[j] < 0; zeros behind the last value (bitpack.h of Larq Compute Engine)."""
     n = x.shape[-1]
     padded = np.zeros((*x.shape[:-1], -(-n // 32) * 32), np.uint64)
     padded[..., :n] = x < 0

@@ -92,7 +92,7 @@ def nearest(
     if k > len(right):
         raise ValueError(f"k must be at most the {len(right)} rows of base, got {k}")
     parts = min(threading.resolve(threads), 1 + right.size // _WORDS_WORTH_A_THREAD)
-    if 1 < parts and len(left) < parts:
+    if parts > 1 and len(left) < parts:
         return _of_parts(left, right, k, n, parts)
     shape = len(left), k
     indices, distances = check.output(None, shape, np.dtype(np.int64), ()), np.empty(shape, np.int32)

@@ -62,9 +62,9 @@ def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:
     ``numkong``  uint8    ``(..., ceil(n / 8))``    +1         highest bit first
     ============ ======== ========================= ========== =================================================
 
-    ``larq`` is that of Larq Compute Engine (its bitpacked int32 tensors), ``openvino`` OpenVINO's element type u1, as the
-    kernels of its BinaryConvolution, and ``numkong`` NumKong's uint1. The values of all these are in the order of `words`:
-    an image is NHWC and kernels are OHWI, where OpenVINO wants channels first.
+    ``larq`` is that of Larq Compute Engine (its bitpacked int32 tensors), ``openvino`` OpenVINO's element type u1, as
+    the kernels of its BinaryConvolution, and ``numkong`` NumKong's uint1. The values of all these are in the order of
+    `words`: an image is NHWC and kernels are OHWI, where OpenVINO wants channels first.
 
     Examples
     --------
@@ -86,9 +86,7 @@ def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:
     return np.packbits(flags.reshape(-1), bitorder="big")
 
 
-def from_packing(
-    values: ArrayLike, n: int, packing: Packing, *, shape: tuple[int, ...] | None = None
-) -> np.ndarray:
+def from_packing(values: ArrayLike, n: int, packing: Packing, *, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Turn the packing of another library, or a view of words, into words.
 
     Parameters

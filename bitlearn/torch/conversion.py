@@ -1,4 +1,4 @@
-"""Swapping the layers of a network that plays binary in floats for layers on packed bits, proved equal on an example."""
+"""Swapping the layers of a network that plays binary in floats for ones on packed bits, proved equal on an example."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _SEED = 20260801
 _TOLERANCE = 1e-4
 
 
-def convert(model: torch.nn.Module, example: Tensor, *, precision: str | Precision = "int8", strict: bool = False) -> Any:
+def convert(
+    model: torch.nn.Module, example: Tensor, *, precision: str | Precision = "int8", strict: bool = False
+) -> Any:
     """Swap the binary layers of a network for `BitLinear` and `BitConv2d`, where they are proved to do the same.
 
     Parameters
@@ -100,7 +102,9 @@ def convert(model: torch.nn.Module, example: Tensor, *, precision: str | Precisi
         swaps.append((model.get_submodule(parent), own, made))
     reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
     if not swaps:
-        raise ValueError(f"model must have layers of signs times signs, got none that is one ({reasons or 'no weights'})")
+        raise ValueError(
+            f"model must have layers of signs times signs, got none that is one ({reasons or 'no weights'})"
+        )
     if strict and left:
         raise ValueError(f"every layer with weights must be one of signs times signs, got others ({reasons})")
     undo = [(parent, own, parent._modules[own]) for parent, own, _ in swaps]

@@ -29,8 +29,8 @@ def gradient_bits(precision: str | Precision) -> list[int]:
     plain = found.input_gradient.plain and found.weight_gradient.plain
     if not plain or found.sign_weight_gradient or found.row_by_row:
         raise ValueError(
-            "precision must be standard, or quantize gradients to nearest with one scale and keep those of weights whole"
-            f" (int8, int4), got {found.name!r}"
+            "precision must be standard, or quantize gradients to nearest with one scale and keep those of weights "
+            f"whole (int8, int4), got {found.name!r}"
         )
     return [found.input_gradient.bits, found.weight_gradient.bits]
 
@@ -94,7 +94,9 @@ class _Binary(torch.nn.Module):
         wanted = torch.is_grad_enabled() and x.requires_grad
         if self.words is not None:
             if wanted:
-                raise ValueError("x must not require a gradient where weights are packed, got one that does; use no_grad")
+                raise ValueError(
+                    "x must not require a gradient where weights are packed, got one that does; use no_grad"
+                )
             return True
         return not self.training and not torch.is_grad_enabled()
 

@@ -46,7 +46,6 @@ def operator(function: Callable) -> Any:
     return getattr(torch.ops.bitlearn, function.__name__).default
 
 
-
 # --- Packed products -------------------------------------------------------------------------------------------------
 
 
@@ -109,9 +108,9 @@ def _(g: Tensor, w: Tensor, n: int) -> Tensor:
 
 
 def _keep_words(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    g, words, _ = inputs
+    _, words, ctx.n = inputs
     ctx.save_for_backward(words)
-    ctx.rows, ctx.n = words.shape[0], inputs[2]
+    ctx.rows = words.shape[0]
 
 
 def _grad_input_backward(ctx: Any, d: Tensor) -> tuple:
@@ -167,7 +166,14 @@ def _(x: Tensor, weight: Tensor, bits: list[int]) -> tuple[Tensor, Tensor, Tenso
 
 @operator
 def binary_linear_backward(
-    g: Tensor, words: Tensor, inside: Tensor, weights: Tensor, inner: Tensor, n: int, bits: list[int], wanted: list[bool]
+    g: Tensor,
+    words: Tensor,
+    inside: Tensor,
+    weights: Tensor,
+    inner: Tensor,
+    n: int,
+    bits: list[int],
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of x and of the weight where they are wanted, else nothing: float32, 0 off the masks."""
     packed = [tensors.words("words", each) for each in (words, inside, weights, inner)]
@@ -185,7 +191,14 @@ def _masked(found: tuple[np.ndarray | None, np.ndarray | None], inside: np.ndarr
 
 @register_fake("bitlearn::binary_linear_backward")
 def _(
-    g: Tensor, words: Tensor, inside: Tensor, weights: Tensor, inner: Tensor, n: int, bits: list[int], wanted: list[bool]
+    g: Tensor,
+    words: Tensor,
+    inside: Tensor,
+    weights: Tensor,
+    inner: Tensor,
+    n: int,
+    bits: list[int],
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor]:
     shapes = [(words.shape[0], n) if wanted[0] else (0,), (weights.shape[0], n) if wanted[1] else (0,)]
     return g.new_empty(shapes[0], dtype=torch.float32), g.new_empty(shapes[1], dtype=torch.float32)

@@ -102,6 +102,11 @@ FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
 PROBE_BITS, PROBE_CYCLES, PROBE_PRODUCTS = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES, lib.BL_PROBE_PRODUCTS
 
 
+def address(function):
+    """The address of a function of the library by its name there, for who calls C himself."""
+    return int(ffi.cast("intptr_t", ffi.addressof(lib, function)))
+
+
 def probe_popcount(variant, iterations):
     """Compare and count iterations * PROBE_BITS bits in registers alone; the differing ones, or -1 without a probe."""
     return lib.bl_probe_popcount(_names().index(variant), iterations)
