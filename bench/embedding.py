@@ -107,7 +107,7 @@ def _numba_call(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
     out = np.empty((len(a), len(b)), np.int32)
 
     @numba.njit
-    def many(a, b, out, count):
+    def many(a: Any, b: Any, out: Any, count: int) -> None:
         for _ in range(count):
             bl.xnor_matmul(a, b, _N, out=out)
 

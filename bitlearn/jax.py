@@ -113,8 +113,8 @@ def xnor_matmul(a: Any, b: Any, n: int) -> Any:
     a, b = _words("a", a, n), _words("b", b, n)
 
     def host(left: Any, right: Any) -> np.ndarray:
-        rows = (from_packing(np.asarray(each), n, "uint32") for each in (left, right))
-        return matmul.xnor_matmul(*rows, n)
+        rows, columns = (from_packing(np.asarray(each), n, "uint32") for each in (left, right))
+        return matmul.xnor_matmul(rows, columns, n)
 
     kind = jax.ShapeDtypeStruct((a.shape[0], b.shape[0]), np.int32)
     return jax.pure_callback(host, kind, a, b, vmap_method="sequential")

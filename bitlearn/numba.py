@@ -45,7 +45,7 @@ _WORDS_CODE = _CODES[np.dtype("uint64")]
 _MISSING = (types.NoneType, types.Omitted)
 
 
-def popcount(word: int) -> int:
+def popcount(word: Any) -> int:
     """Count the set bits of an integer: in ``@njit`` one instruction.
 
     Parameters
@@ -111,7 +111,8 @@ def _function(kernel: str, function: str) -> tuple[Any, int]:
     if not in_c(found):
         return None, -1
     symbol = f"bitlearn_{function}"
-    binding.add_symbol(symbol, attribute("cext", "address")(f"bl_{function}"))
+    address: Any = attribute("cext", "address")
+    binding.add_symbol(symbol, address(f"bl_{function}"))
     return types.ExternalFunction(symbol, types.void(*_PARAMETERS[function])), found.variant  # type: ignore[attr-defined]
 
 

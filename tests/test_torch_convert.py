@@ -147,6 +147,8 @@ def test_signs_of_another_estimator_stay():
 
 
 def test_a_model_that_is_a_layer():
+    with pytest.raises(ValueError, match=r"the model itself: it is all there is to swap; put it into a Sequential"):
+        bt.convert(Own(30, 4), torch.randn(3, 30))
     model = nn.Sequential(Own(30, 4))
     x = torch.randn(3, 30)
     wanted = model(x)

@@ -16,10 +16,14 @@ from bitlearn.ops.packing import from_packbits, to_packbits
 Packing = Literal["int64", "uint32", "uint8", "larq", "openvino", "numkong"]
 
 #: Words as they lie, in elements of another type.
-_VIEWS = {"int64": np.dtype(np.int64), "uint32": np.dtype(np.uint32), "uint8": np.dtype(np.uint8)}
+_VIEWS: dict[str, np.dtype] = {"int64": np.dtype(np.int64), "uint32": np.dtype(np.uint32), "uint8": np.dtype(np.uint8)}
 PACKINGS = (*_VIEWS, "larq", "openvino", "numkong")
 #: What each packing's elements are.
-_TYPES = _VIEWS | {"larq": np.dtype(np.int32), "openvino": np.dtype(np.uint8), "numkong": np.dtype(np.uint8)}
+_TYPES: dict[str, np.dtype] = _VIEWS | {
+    "larq": np.dtype(np.int32),
+    "openvino": np.dtype(np.uint8),
+    "numkong": np.dtype(np.uint8),
+}
 
 
 def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:

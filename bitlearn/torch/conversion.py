@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bitlearn.precision import Precision
 from bitlearn.torch.layers import BitConv2d, BitLinear, gradient_bits, pair
 
-Tensor = torch.Tensor
 _SEED = 20260801
 #: How far apart two gradients in float32 may be, as a share of the largest.
 _TOLERANCE = 1e-4
@@ -83,7 +83,7 @@ def convert(
     gradient_bits(precision)
     before, seen = _observed(model, example)
     left: dict[str, str] = {}
-    swaps: list[tuple[torch.nn.Module, str, torch.nn.Module]] = []
+    swaps: list[tuple[Any, str, Any]] = []
     for name, module in list(model.named_modules()):
         weight = getattr(module, "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim not in (2, 4) or next(module.children(), None) is not None:
@@ -91,6 +91,8 @@ def convert(
         if isinstance(module, (BitLinear, BitConv2d)):
             continue
         try:
+            if not name:
+                raise _CannotDo("it is all there is to swap; put it into a Sequential")
             if name not in seen:
                 raise _CannotDo("nothing reached it")
             made = _made(module, weight, precision)
@@ -116,7 +118,7 @@ def convert(
         for parent, own, module in undo:
             parent._modules[own] = module
         raise ValueError("the swapped network must give the output of the given one, got another; nothing was changed")
-    model.bitlearn_left = left  # type: ignore[assignment]
+    model.bitlearn_left = left
     return model
 
 
@@ -158,7 +160,7 @@ def _made(module: torch.nn.Module, weight: Tensor, precision: str | Precision) -
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise _CannotDo(f"its weights must be float32 on the CPU, and are {weight.dtype} on {weight.device}")
     bias = getattr(module, "bias", None) is not None
-    made: BitLinear | BitConv2d
+    made: Any
     if weight.ndim == 2:
         made = BitLinear(weight.shape[1], weight.shape[0], bias=bias, precision=precision)
     else:

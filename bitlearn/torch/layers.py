@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bitlearn.precision import Precision, policy
 from bitlearn.torch import ops
 from bitlearn.torch.products import WHOLE
 
-Tensor = torch.Tensor
 Pair = int | tuple[int, int]
 
 
@@ -110,7 +110,7 @@ class _Binary(torch.nn.Module):
 
     def __getstate__(self) -> dict:
         """Leave the kept words out of a copy."""
-        return super().__getstate__() | {"_cache": None}  # type: ignore[misc]
+        return super().__getstate__() | {"_cache": None}
 
 
 class BitLinear(_Binary):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.library import define, impl, infer_schema, register_autograd, register_fake
 
 from bitlearn.ops.conv import xnor_conv2d as packed_conv2d
@@ -25,7 +26,6 @@ from bitlearn.torch import products, tensors
 from bitlearn.torch.products import Windows, threads
 from bitlearn.torch.tensors import on_processor
 
-Tensor = torch.Tensor
 #: Devices whose tensors are refused in a sentence.
 _ELSEWHERE = ("cuda", "xpu", "mps")
 
@@ -74,7 +74,12 @@ def _(a: Tensor, b: Tensor, n: int) -> Tensor:
 @operator
 def xnor_conv2d(x: Tensor, w: Tensor, n: int, stride: list[int], padding: list[int], pad_value: int) -> Tensor:
     """Convolve packed images (batch, height, width, words) with kernels (out, kh, kw, words): int32, NHWC."""
-    more = {"stride": tuple(stride), "padding": tuple(padding), "pad_value": pad_value, "threads": threads()}
+    more: dict[str, Any] = {
+        "stride": tuple(stride),
+        "padding": tuple(padding),
+        "pad_value": pad_value,
+        "threads": threads(),
+    }
     return torch.from_numpy(packed_conv2d(tensors.words("x", x), tensors.words("w", w), n, **more))
 
 

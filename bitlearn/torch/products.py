@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bitlearn.bits import words_for
 from bitlearn.ops.conv import xnor_conv2d
@@ -18,7 +20,6 @@ from bitlearn.torch.tensors import empty_words, reals
 
 #: The width of a gradient that is not quantized.
 WHOLE = 32
-Tensor = torch.Tensor
 
 
 def threads() -> int:
@@ -105,7 +106,7 @@ class Windows:
 
     def forward(self, words: np.ndarray, weights: np.ndarray, n: int) -> Tensor:
         """Return the convolution of packed images NHWC with packed kernels OHWI as float32, NHWC."""
-        more = {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
+        more: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
         return torch.from_numpy(xnor_conv2d(words, weights, n, dtype=np.float32, threads=threads(), **more))
 
     def gradients(
@@ -119,7 +120,8 @@ class Windows:
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the gradients of the images and of the kernels, where they are wanted; all NHWC and OHWI."""
         g = reals("the gradient", gradient)
-        more = {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value, "threads": threads()}
+        more: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "pad_value": self.pad_value}
+        more["threads"] = threads()
         found: list[np.ndarray | None] = [None, None]
         codes: Quantized | np.ndarray | None = None
         if wanted[0]:
