@@ -12,7 +12,7 @@ _SIZES = re.compile(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s", re.MULTILINE)
 
 
 def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
-    """Return the bytes of code with constants, and the most bytes of stack that one of the calls takes.
+    """Return the bytes of code and constants, and the most bytes of stack that one of the calls takes.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.o"
-        command = [*compiler, "-std=c99", "-fstack-usage", "-fdump-ipa-cgraph", "-c", str(source), "-o", str(target)]
+        command = [*compiler, "-std=c99", "-fstack-usage", "-c", str(source.resolve()), "-o", str(target)]
         size = re.sub(r"(g?cc|clang)(-\d+)?$", "size", compiler[0])
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
@@ -41,7 +41,8 @@ def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
         except FileNotFoundError as error:
             raise ValueError(f"compiler must be a program that is there, got {error.filename}") from None
         except subprocess.CalledProcessError as error:
-            raise ValueError(f"compiler must compile the export, got {error.stderr.strip().splitlines()[-1:]}") from None
+            said = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+            raise ValueError(f"compiler must compile the export, got {said!r}") from None
         usage = next(iter(Path(folder).glob("*.su")), None)
         found = _SIZES.search(sizes)
         if usage is None or found is None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+import numpy as np
+
 from bitlearn.export import text
-from bitlearn.export.parts import printed
+from bitlearn.export.parts import needed, parts
 from bitlearn.export.printer import Recording, Sheet
 
 #: What must not be assumed of floats, and how the types are called in the kernels.
@@ -71,13 +73,14 @@ class Export:
     recordings: list[Recording] = field(default_factory=list)
     #: Macros of the header, with what is said of each.
     macros: dict[str, tuple[int, str]] = field(default_factory=dict)
-    #: Declarations of the header, and functions of the C file behind those of the programs.
+    #: Declarations of the header; functions in C; and behind these the parts that are called from outside.
     interface: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
-    test: list[str] = field(default_factory=list)
-    test_bytes: int = 0
-    #: Types in parts that are this export's own: see `c/replay.c`.
+    #: Definitions of the C file that those take, and the constants of the self-test.
+    definitions: dict[str, str] = field(default_factory=dict)
+    test: dict[str, np.ndarray] = field(default_factory=dict)
+    #: What stands for a name behind a dollar in parts: types that are this export's own.
     types: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -121,15 +124,16 @@ class Export:
         lines = [
             f"#define {self.upper}_{name} {value} /* {said} */" for name, (value, said) in (self.macros | sizes).items()
         ]
+        test_bytes = sum(each.nbytes for each in self.test.values())
         guard, limit = f"{self.upper}_H", f"{self.upper}_RAM_LIMIT"
         return "\n".join(
             [
                 f"/* {self.what}",
                 "",
-                f"   Written by bitlearn {version('bitlearn')}. It takes {self.ram_bytes} bytes of RAM besides the stack,",
-                f"   and {self.constant_bytes} bytes of constants besides the code. Nothing is allocated; libm is asked for",
-                f"   {self._libm()}. Functions are not to be called by two threads at the same time.",
-                f"   -D{limit}=BYTES refuses to compile where that is less than they take. */",
+                f"   Written by bitlearn {version('bitlearn')}. RAM besides the stack: {self.ram_bytes} bytes.",
+                f"   Constants besides the code: {self.constant_bytes} bytes. Nothing is allocated, and of libm",
+                f"   {self._libm()} is called. No two threads may be in its functions at the same time.",
+                f"   -D{limit}=BYTES refuses to compile where it takes more RAM than that. */",
                 f"#ifndef {guard}",
                 f"#define {guard}",
                 "",
@@ -147,8 +151,8 @@ class Export:
                 "",
                 *self.interface,
                 "",
-                f"/* 0 where the results are those of Python, else a number that says which is not: only with -D{self.upper}_SELF_TEST,",
-                f"   which adds {self.test_bytes} bytes of examples and results. */",
+                "/* 0 where the results are those of Python, else a number that says which is not. Only with",
+                f"   -D{self.upper}_SELF_TEST, which adds a main and {test_bytes} bytes of constants. */",
                 f"int {self.name}_self_test(void);",
                 "",
                 "#ifdef __cplusplus",
@@ -161,39 +165,55 @@ class Export:
         )
 
     def _libm(self) -> str:
-        text = self._functions()
-        names = [name for name in ("sqrt", "sqrtf") if re.search(rf"\b{name}\(", text)]
+        called = "\n".join(self._kernels().values())
+        names = [name for name in ("sqrt", "sqrtf") if re.search(rf"\b{name}\(", called)]
         return " and ".join(names) or "nothing"
 
-    def _functions(self) -> str:
-        used = [word for part in (*self.own, *self.test) for word in re.findall(r"[A-Za-z_]\w*", part)]
-        found = printed([*self.sheet.functions, *used])
-        for name, kind in self.types.items():
-            found = found.replace(f"${name}", kind)
-        return found
+    def _put(self, text: str) -> str:
+        """Put in what stands for names behind a dollar."""
+        for name, kind in {"name": self.name, **self.types}.items():
+            text = text.replace(f"${name}", kind)
+        return text
+
+    def _part(self, name: str) -> str:
+        return self._put(parts()[name].text)
+
+    def _needed(self, *texts: str) -> dict[str, str]:
+        return {name: self._put(part) for name, part in needed("\n".join(texts)).items()}
+
+    def _kernels(self) -> dict[str, str]:
+        """Return the C of what programs and the parts that are called from outside call."""
+        return self._needed(*self.programs, *map(self._part, self.own))
+
+    def _self_test(self) -> list[str]:
+        """Return the C of the self-test, and of what that alone needs."""
+        main = self._part(self.own[0].replace("predict", "self_test"))
+        known = self._kernels()
+        return [*(part for name, part in self._needed(main).items() if name not in known), main]
 
     def source(self) -> str:
         """Return the text of the C file."""
         constants = [text.array(name, values) for name, values in self.sheet.constants.items()]
         states = [text.array(name, values, "static") for name, values in self.sheet.states.items()]
-        short = [f"#define {name} {self.upper}_{name}" for name in self.macros]
+        short = {name: f"{self.upper}_{name}" for name in self.macros} | self.definitions
         blocks: Sequence[str] = [
             f'/* {self.what} See the header. */\n#include "{self.name}.h"',
             _PREAMBLE.rstrip(),
-            "\n".join(short),
             f"static union {{\n    u64 aligned;\n    u8 bytes[{self.upper}_ARENA_BYTES];\n}} arena;\n"
             "#define AT(type, offset) ((type *)(void *)(arena.bytes + (offset)))",
+            "\n".join(f"#define {name} {value}" for name, value in short.items()),
             "/* --- Constants --- */",
             *constants,
             *(["/* --- What lasts --- */", *states] if states else []),
             "/* --- Kernels --- */",
-            self._functions(),
+            *self._kernels().values(),
             "/* --- The programs: calls of kernels on places of the arena --- */",
             *self.programs,
             "/* --- What is called --- */",
-            *self.own,
+            *map(self._part, self.own),
             f"#ifdef {self.upper}_SELF_TEST",
-            *self.test,
+            *(text.array(name, values) for name, values in self.test.items()),
+            *self._self_test(),
             f"#ifndef {self.upper}_NO_MAIN\nint main(void) {{ return {self.name}_self_test(); }}\n#endif\n#endif",
         ]
         return "\n\n".join(block for block in blocks if block) + "\n"

@@ -8,19 +8,25 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import Bits
-from bitlearn.export import text
 from bitlearn.export.files import Export
+from bitlearn.export.folding import folded
 from bitlearn.export.live import Written, recorded
 from bitlearn.export.parts import TYPES
 from bitlearn.export.printer import Recording
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.spec import Spec
+from bitlearn.ops.dispatch import use_backend
 from bitlearn.program import Array
 from bitlearn.rng import Key
 
+#: The backend for which products are recorded with their weights as they lie.
+ROWS = "reference"
+#: What a header says of a prediction.
+PREDICTS = "/* The class of an example, and its scores where `scores` is not NULL; -1 where a value is not finite. */"
 #: Examples of a self-test.
 EXAMPLES = 4
-_PUBLIC = {"i8": "int8_t", "u64": "uint64_t", "f32": "float"}
+#: The types of inputs, as the header calls them.
+PUBLIC = {"i8": "int8_t", "u64": "uint64_t", "f32": "float"}
 
 
 def checked(network: Frozen) -> Frozen:
@@ -61,76 +67,26 @@ def place_of(array: Array, recording: Recording) -> str:
     return f"AT({TYPES[array.dtype.name]}, {recording.offsets[array.buffer] + array.offset})"
 
 
-def argmax(scores: str, classes: str) -> list[str]:
-    """Return the lines that find the first of the largest scores."""
-    return [
-        "    i32 best = 0;",
-        f"    for (i32 j = 1; j < {classes}; j++)",
-        f"        if ({scores}[j] > {scores}[best])",
-        "            best = j;",
-    ]
-
-
-def vectors(export: Export, inputs: np.ndarray, scores: np.ndarray) -> list[str]:
-    """Return the arrays of a self-test: inputs and the scores that they must give."""
-    found = {"test_inputs": inputs, "test_scores": scores}
-    export.test_bytes += sum(values.nbytes for values in found.values())
-    return [text.array(name, values) for name, values in found.items()]
-
-
-def compared(name: str) -> str:
-    """Return the lines that compare the scores of the examples of a self-test with Python's, bit for bit."""
-    return "\n".join(
-        [
-            "    f32 scores[OUTPUTS];",
-            f"    for (i32 i = 0; i < {EXAMPLES}; i++)",
-            f"        if ({name}_predict(test_inputs + i * INPUTS, scores) < 0 ||",
-            "            memcmp(scores, test_scores + i * OUTPUTS, sizeof scores) != 0)",
-            "            return i + 1;",
-        ]
-    )
-
-
 def inference(network: Frozen, name: str, examples: np.ndarray | None) -> Export:
     """Return the export of a network for inference; the examples of its self-test are inputs of the network."""
     root = checked(network).root
     step = Written(1)
-    x, y = recorded(step, root, network.arrays)
-    recording = Recording(step.calls, (x, y))
+    with use_backend(ROWS):
+        x, y = recorded(step, root, network.arrays)
+    recording = Recording(folded(step.calls), (x, y))
     kind = input_type(root.spec)
     export = Export(name, f"A network for inference, {root.spec} to {network.classes} scores.")
     export.macros = {
-        "INPUTS": (x.size, f"values of {_PUBLIC[kind]} of an example, {root.spec}"),
+        "INPUTS": (x.size, f"values of {PUBLIC[kind]} of an example, {root.spec}"),
         "OUTPUTS": (network.classes, "scores"),
     }
     export.add("run", recording)
     export.interface = [
-        "/* The class of an example, and its scores where `scores` is not NULL; -1 where a value inside is not finite. */",
-        f"int32_t {name}_predict(const {_PUBLIC[kind]} *x, float *scores);",
+        PREDICTS,
+        f"int32_t {name}_predict(const {PUBLIC[kind]} *x, float *scores);",
     ]
-    into, out = place_of(x, recording), place_of(y, recording)
-    export.own = [
-        "\n".join(
-            [
-                f"int32_t {name}_predict(const {_PUBLIC[kind]} *x, float *scores)",
-                "{",
-                f"    const f32 *found = {out};",
-                *argmax("found", "OUTPUTS")[:1],
-                f"    memcpy({into}, x, INPUTS * sizeof *x);",
-                "    if (!run())",
-                "        return -1;",
-                *argmax("found", "OUTPUTS")[1:],
-                "    if (scores)",
-                "        memcpy(scores, found, OUTPUTS * sizeof *scores);",
-                "    return best;",
-                "}",
-            ]
-        )
-    ]
+    export.own, export.types = ["network_predict"], {"input": PUBLIC[kind]}
+    export.definitions = {"INPUT": place_of(x, recording), "RESULT": place_of(y, recording), "EXAMPLES": str(EXAMPLES)}
     inputs = random_inputs(root.spec, EXAMPLES) if examples is None else examples
-    scores = network.scores(wrapped(inputs, root.spec))
-    export.test = [
-        *vectors(export, inputs, scores),
-        "\n".join([f"int {name}_self_test(void)", "{", compared(name), "    return 0;", "}"]),
-    ]
+    export.test = {"test_inputs": inputs, "test_scores": network.scores(wrapped(inputs, root.spec))}
     return export

@@ -9,31 +9,30 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import words_for
-from bitlearn.continual import ContinualLearner
+from bitlearn.continual import ContinualLearner, draws
 from bitlearn.export import text
 from bitlearn.export.files import Export
+from bitlearn.export.folding import folded
 from bitlearn.export.inference import (
-    _PUBLIC,
     EXAMPLES,
-    argmax,
-    compared,
+    PREDICTS,
+    PUBLIC,
+    ROWS,
     input_type,
     place_of,
     random_inputs,
-    vectors,
     wrapped,
 )
 from bitlearn.export.live import Live, Written, recorded
 from bitlearn.export.parts import TYPES
 from bitlearn.export.printer import Recording
 from bitlearn.nn.step import training_key
+from bitlearn.ops.dispatch import use_backend
 from bitlearn.optim import Optimizer
 from bitlearn.rng import Key
-from bitlearn.training.step import Recorded
 
 #: Updates of a self-test.
 UPDATES = 10
-_BOOKS = {"examples": "memory_examples", "labels": "memory_labels", "order": "memory_order", "ends": "memory_ends"}
 _FNV = 0xCBF29CE484222325
 
 
@@ -67,9 +66,8 @@ def _new(learner: ContinualLearner, examples: int | None) -> int:
 
 def _states(export: Export, learner: ContinualLearner, method: Any, trainer: Any, written: set[int]) -> list[str]:
     """Name all that changes and lasts; return the names of what the self-test looks at."""
-    named = {**trainer.parameters, **method.networks.model.statistics(), **trainer.state, "steps": trainer._steps}
     looked_at = []
-    for full, array in named.items():
+    for full, array in trainer.lasting().items():
         if array.__array_interface__["data"][0] in written:
             name = export.sheet.state("s_" + full.replace(".", "_"), array.reshape(-1))
             looked_at.append(name)
@@ -89,79 +87,6 @@ def _coefficients(export: Export, rule: Optimizer, factor: np.float32, rate: flo
         raise ValueError(f"optimizer must be adam, sgd or bop to be exported, got {rule}")
     values = export.sheet.constant(f"numbers{len(export.sheet.constants)}", first)
     return f"    memcpy({place}, {values}, sizeof {values});"
-
-
-def _learn(export: Export, method: Any, recording: Recording, made: Recorded, lines: list[str]) -> str:
-    """Return the function that makes an update."""
-    kind = _PUBLIC[input_type(method.networks.lower.root.spec)]
-    x, labels = (place_of(each, recording) for each in (made.passes.x, made.passes.labels))
-    return "\n".join(
-        [
-            f"int32_t {export.name}_learn(const {kind} *x, const int32_t *labels)",
-            "{",
-            f"    const u32 key[4] = {{{', '.join(f'{each:#x}u' for each in export_key(method))}}};",
-            "    u32 replay_key[4];",
-            "    i32 index[REPLAYED];",
-            "    for (i32 i = 0; i < NEW; i++)",
-            "        if (labels[i] < 0 || labels[i] >= OUTPUTS)",
-            "            return -1;",
-            "    for (i32 i = 0; i < NEW; i++) {",
-            "        memcpy(LOWER_INPUT, x + i * INPUTS, INPUTS * sizeof *x);",
-            "        if (!run_lower())",
-            "            return -2;",
-            "        memcpy(new_examples + i * WORDS, LOWER_OUTPUT, WORDS * sizeof(u64));",
-            "    }",
-            "    memcpy(replay_key, key, sizeof key);",
-            "    replay_key[2] = (u32)*s_steps;",
-            "    replay_sample(REPLAYED, replay_key, index);",
-            f"    memcpy({x}, new_examples, sizeof new_examples);",
-            "    for (i32 i = 0; i < NEW; i++)",
-            f"        {labels}[i] = labels[i];",
-            "    for (i32 i = 0; i < REPLAYED; i++) {",
-            f"        memcpy({x} + (NEW + i) * WORDS, memory_examples + index[i] * WORDS, WORDS * sizeof(u64));",
-            f"        {labels}[NEW + i] = memory_labels[index[i]];",
-            "    }",
-            *lines,
-            "    if (!run_step())",
-            "        return -2;",
-            "    for (i32 i = 0; i < NEW; i++) {",
-            "        const i32 slot = replay_place(labels[i]);",
-            "        if (slot >= 0)",
-            "            memcpy(memory_examples + slot * WORDS, new_examples + i * WORDS, WORDS * sizeof(u64));",
-            "    }",
-            "    return 0;",
-            "}",
-        ]
-    )
-
-
-def export_key(method: Any) -> np.ndarray:
-    """Return the key of the examples that a step of a stream replays; the step's number is put in."""
-    return Key(method.options.seed, 0, streams.STREAM_REPLAYED).as_words()
-
-
-def _predict(export: Export, kind: str, upper: Recording, x: Any, y: Any) -> str:
-    first, *best = argmax("found", "OUTPUTS")
-    return "\n".join(
-        [
-            f"int32_t {export.name}_predict(const {kind} *x, float *scores)",
-            "{",
-            f"    const f32 *found = {place_of(y, upper)};",
-            first,
-            "    memcpy(LOWER_INPUT, x, INPUTS * sizeof *x);",
-            "    if (!run_lower())",
-            "        return -1;",
-            "    memcpy(new_examples, LOWER_OUTPUT, WORDS * sizeof(u64));",
-            f"    memcpy({place_of(x, upper)}, new_examples, WORDS * sizeof(u64));",
-            "    if (!run_upper())",
-            "        return -1;",
-            *best,
-            "    if (scores)",
-            "        memcpy(scores, found, OUTPUTS * sizeof *scores);",
-            "    return best;",
-            "}",
-        ]
-    )
 
 
 def updated(learner: ContinualLearner, new: int) -> ContinualLearner:
@@ -197,56 +122,26 @@ def _test(export: Export, learner: ContinualLearner, after: ContinualLearner, ne
     """Write the self-test: updates on random examples, after which all that lasts and some scores are as in Python."""
     method: Any = after.method
     network, spec = method.networks, method.networks.lower.root.spec
-    trainer = after.steps.trainer(network.model)
-    named = {**trainer.parameters, **network.model.statistics(), **trainer.state, "steps": trainer._steps}
-    values = {"s_" + full.replace(".", "_"): array for full, array in named.items()}
+    lasting = after.steps.trainer(network.model).lasting()
+    values = {"s_" + full.replace(".", "_"): array for full, array in lasting.items()}
     values |= {f"memory_{key}": array for key, array in method.memory.arrays().items()}
     total = _FNV
     for name in looked_at:
         total = checksum(total, np.ascontiguousarray(values[name]).tobytes())
     inputs = random_inputs(spec, EXAMPLES)
     scores = network.predictor().scores(wrapped(inputs, spec))
-    kind, size = input_type(spec), np.dtype(spec.dtype).itemsize
     tail = spec.shape[-1] % 64 if spec.kind == "bits" else 0
-    fill = [
-        f"        for (i32 i = 0; i < {new * spec_size(spec) * size // 4 + (new * spec_size(spec) * size % 4 > 0)}; i++) {{",
-        "            const u32 word = random_word(key, (u64)i);",
-        "            memcpy((u8 *)x + 4 * i, &word, sizeof word);",
-        "        }",
-    ]
-    if tail:
-        row = words_for(spec.shape[-1])
-        fill += [
-            f"        for (i32 i = {row - 1}; i < NEW * INPUTS; i += {row})",
-            f"            x[i] &= ((u64)1 << {tail}) - 1;",
-        ]
-    export.test = [
-        *vectors(export, inputs, scores),
-        "\n".join(
-            [
-                f"int {export.name}_self_test(void)",
-                "{",
-                f"    static {kind} x[NEW * INPUTS + 4];",
-                "    u64 found = 0xcbf29ce484222325u;",
-                f"    for (u32 update = 1; update <= {UPDATES}; update++) {{",
-                f"        const u32 key[4] = {{0, 0, update, {streams.SELF_TEST:#x}u}};",
-                f"        const u32 label_key[4] = {{1, 0, update, {streams.SELF_TEST:#x}u}};",
-                "        int32_t labels[NEW];",
-                *fill,
-                "        for (i32 i = 0; i < NEW; i++)",
-                "            labels[i] = (int32_t)((u64)random_word(label_key, (u64)i) * OUTPUTS >> 32);",
-                f"        if ({export.name}_learn(x, labels))",
-                "            return 100 + (int)update;",
-                "    }",
-                *(f"    found = checksum(found, {name}, sizeof {name});" for name in looked_at),
-                f"    if (found != {total:#x}u)",
-                "        return 200;",
-                compared(export.name),
-                "    return 0;",
-                "}",
-            ]
-        ),
-    ]
+    export.definitions |= {
+        "EXAMPLES": str(EXAMPLES),
+        "UPDATES": str(UPDATES),
+        "TEST_STREAM": f"{streams.SELF_TEST:#x}u",
+        "LASTING": ", ".join(f"{{{name}, sizeof {name}}}" for name in looked_at),
+        "FNV": f"{_FNV:#x}u",
+        "TEST_CHECKSUM": f"{total:#x}u",
+        "ROW": str(words_for(spec.shape[-1]) if tail else 1),
+        "LAST_MASK": f"{2**tail - 1:#x}u" if tail else "-1",
+    }
+    export.test = {"test_inputs": inputs, "test_scores": scores}
 
 
 def spec_size(spec: Any) -> int:
@@ -261,18 +156,22 @@ def learner(source: ContinualLearner, name: str, update: int | None) -> Export:
     networks, memory, new = method.networks, method.memory, _new(after, update)
     replayed = method.step_size(new, after.options) - new
     trainer = after.steps.trainer(networks.model)
-    made = trainer.record(new + replayed)
     lower_step, upper_step = Written(1), Live(1, networks.model)
-    lower_x, lower_y = recorded(lower_step, networks.lower.root, networks.lower.arrays)
-    upper_x, upper_y = recorded(upper_step, networks.model.root, upper_step.arrays)
-    lower, upper = Recording(lower_step.calls, (lower_x, lower_y)), Recording(upper_step.calls, (upper_x, upper_y))
+    with use_backend(ROWS):
+        made = trainer.record(new + replayed)
+        lower_x, lower_y = recorded(lower_step, networks.lower.root, networks.lower.arrays)
+        upper_x, upper_y = recorded(upper_step, networks.model.root, upper_step.arrays)
+    lower, upper = (
+        Recording(folded(lower_step.calls), (lower_x, lower_y)),
+        Recording(upper_step.calls, (upper_x, upper_y)),
+    )
     step = Recording(made.program.calls, (made.passes.x, made.passes.labels))
     export = Export(
         name,
         f"A learner: {networks.lower.root.spec} to {networks.outputs} classes, which goes on learning on the device.",
     )
     spec, words = networks.lower.root.spec, int(np.prod(memory.examples.shape[1:]))
-    kind = _PUBLIC[input_type(spec)]
+    kind = PUBLIC[input_type(spec)]
     export.macros = {
         "INPUTS": (spec_size(spec), f"values of {kind} of an example, {spec}"),
         "OUTPUTS": (networks.outputs, "classes"),
@@ -292,31 +191,39 @@ def learner(source: ContinualLearner, name: str, update: int | None) -> Export:
     for index, flag in enumerate(step.flags.values()):
         export.sheet.state(f"s_finite{index}", flag.outside())
     export.sheet.state("new_examples", np.zeros(new * words, dtype=np.uint64))
-    books = memory._books
-    export.sheet.constants["memory_priority"] = books.priority
+    priority = draws.words(memory.key.at(streams.CLASS_PRIORITY).as_words(), 0, networks.outputs)
+    export.sheet.constants["memory_priority"] = priority
     export.sheet.constants["memory_key"] = memory.key.as_words()
+    replayed_key = Key(after.options.seed, 0, streams.STREAM_REPLAYED)
+    export.sheet.constants["replay_key"] = replayed_key.as_words()
     export.types = {key: TYPES[memory.arrays()[key].dtype.name] for key in ("order", "ends", "labels")}
     export.add("run_lower", lower)
     export.add("run_upper", upper)
     export.add("run_step", step)
-    rate = after.steps._rate(networks.model)
+    rate = after.steps.rate(networks.model)
     lines = [
         _coefficients(export, rule, factor, rate, f"s_coefficients{index}")
         for index, (rule, factor, _) in enumerate(made.updates.coefficients)
     ]
     export.interface = [
-        "/* The class of an example, and its scores where `scores` is not NULL; -1 where a value inside is not finite. */",
+        PREDICTS,
         f"int32_t {name}_predict(const {kind} *x, float *scores);",
         "",
-        f"/* Learn from {name.upper()}_NEW examples with their classes, and from replayed ones. 0; or -1 where a label is no class",
-        "   and -2 where a value is not finite: then nothing has changed. */",
+        f"/* Learn from {name.upper()}_NEW examples with their classes, and from replayed ones. 0; or -1 where a label",
+        "   is no class and -2 where a value is not finite: then nothing has changed. */",
         f"int32_t {name}_learn(const {kind} *x, const int32_t *labels);",
     ]
-    export.own = [
-        f"#define LOWER_INPUT {place_of(lower_x, lower)}\n#define LOWER_OUTPUT {place_of(lower_y, lower)}",
-        _predict(export, kind, upper, upper_x, upper_y),
-        _learn(export, method, step, made, key_lines + lines),
+    export.programs += [
+        "\n".join(["static void prepare_step(void)", "{", *key_lines, *lines, "}"]),
     ]
+    export.own, export.types["input"] = ["learner_predict", "learner_learn"], kind
+    export.definitions = {
+        "LOWER_INPUT": place_of(lower_x, lower),
+        "LOWER_RESULT": place_of(lower_y, lower),
+        "UPPER_INPUT": place_of(upper_x, upper),
+        "RESULT": place_of(upper_y, upper),
+        "STEP_INPUT": place_of(made.passes.x, step),
+        "STEP_LABELS": place_of(made.passes.labels, step),
+    }
     _test(export, source, updated(source, new), new, looked_at)
     return export
-

@@ -11,27 +11,18 @@ A part begins with a line that names it, and what of its calls it has to be told
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-
-from bitlearn.backends.reference.losses import LN2, LOG2_E, TAYLOR
 
 #: The C types by the names that NumPy has for them; those of bool and float16 are their bits.
 TYPES = {
     **{f"{sign}int{bits}": f"{sign or 'i'}{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
     **{"bool": "u8", "float16": "f16", "float32": "f32", "float64": "f64"},
 }
-_FILES = ("base", "products", "norms", "codes", "updates", "replay")
+_FILES = ("base", "products", "norms", "codes", "updates", "replay", "called")
 _HEAD = re.compile(r"// @ (?P<name>\w+)(\((?P<types>[\w,]+)\))?(?P<sizes>( \w+=\w+\.\d)*)$", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_NUMBERS = {
-    "TAYLOR": ",\n".join(f"        {each!r}" for each in reversed(TAYLOR)),
-    "LOG2_E": repr(LOG2_E),
-    "LN2_HIGH": repr(LN2[0]),
-    "LN2_LOW": repr(LN2[1]),
-}
 
 
 @dataclass(frozen=True)
@@ -69,14 +60,13 @@ def parts() -> dict[str, Part]:
         heads = list(_HEAD.finditer(text))
         for head, following in zip(heads, [*heads[1:], None], strict=True):
             body = text[head.end() : None if following is None else following.start()].strip()
-            for number, value in _NUMBERS.items():
-                body = body.replace(f"${number}", value)
+            types = tuple(head["types"].split(",")) if head["types"] else ()
             sizes = {}
             for pair in head["sizes"].split():
                 parameter, _, of = pair.partition("=")
                 argument, _, axis = of.partition(".")
                 sizes[parameter] = argument, int(axis)
-            found[head["name"]] = Part(head["name"], tuple((head["types"] or "").split(",") if head["types"] else ()), sizes, body)
+            found[head["name"]] = Part(head["name"], types, sizes, body)
     return found
 
 
@@ -101,13 +91,17 @@ def _text(part: Part, types: tuple[str, ...]) -> str:
     return text
 
 
-def printed(names: Iterator[str] | list[str]) -> str:
-    """Return the C of functions and of all that they need, in an order in which it compiles.
+def needed(text: str) -> dict[str, str]:
+    """Return the C of all parts that a text in C names, and that these need, in an order in which it compiles.
 
     Parameters
     ----------
-    names : list of str
-        As calls name them: with types.
+    text : str
+
+    Returns
+    -------
+    dict of str to str
+        By the names, with types, by which they are called.
     """
     done: dict[str, str] = {}
     under_way: set[str] = set()
@@ -122,6 +116,6 @@ def printed(names: Iterator[str] | list[str]) -> str:
             add(each)
         done[name] = text
 
-    for name in names:
+    for name in _NAME.findall(text):
         add(name)
-    return "\n\n".join(done.values())
+    return done

@@ -127,8 +127,7 @@ class Sheet:
         kind = TYPES[array.dtype.name]
         name = self._known.get(_address(memory))
         if name is None:
-            name = self.constant(f"c{len(self.constants)}", array.outside())
-            return name
+            return self.constant(f"c{len(self.constants)}", array.outside())
         own = self.states[name].dtype
         start = name if TYPES[own.name] == kind else f"({kind} *){name}"
         return start if not array.offset else f"({start} + {array.offset // array.dtype.itemsize})"
@@ -145,8 +144,16 @@ class Sheet:
         name = call.kernel if isinstance(call.kernel, str) else getattr(call.kernel, "__name__", "a function")
         part = parts().get(name) if isinstance(call.kernel, str) else None
         if part is None:
-            what = f"the kernel {name}" if isinstance(call.kernel, str) else f"the Python function {name}"
-            raise ValueError(f"layer {call.path!r} must be made of kernels that can be printed as C, got {what}")
+            what = "the kernel" if isinstance(call.kernel, str) else "the Python function"
+            raise ValueError(
+                f"layer {call.path!r} must be made of kernels that can be printed as C, under an integer policy, "
+                f"got {what} {name}"
+            )
+        if any(isinstance(a, Array) and a.dtype == np.float32 for a in call.arguments[:1]) and name in _PRODUCTS:
+            raise ValueError(
+                f"layer {call.path!r} must have an integer policy to give the same bits in C, as "
+                f"model.with_precision('int8') has, got a product of float32"
+            )
         names = TABLE[name].parameters if name in TABLE else _PARAMETERS[name]
         given = dict(zip(names, call.arguments, strict=True))
         typed = "_".join([name, *(TYPES[given[each].dtype.name] for each in part.types)])
@@ -177,6 +184,8 @@ class Sheet:
         return "\n".join([f"static int {name}(void)", "{", *lines, "    return 1;", "}"])
 
 
+#: Sums of many terms, whose order shows in float32.
+_PRODUCTS = ("grad_input", "grad_weight", "grad_weight_sign")
 #: What is no kernel of the table: two in one; and how what still learns is brought into its inference form.
 _PARAMETERS = {
     "grad_input_signs": ("g", "w", "n", "bounds", "out"),

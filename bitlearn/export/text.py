@@ -43,12 +43,12 @@ def bits_of(array: np.ndarray) -> np.ndarray:
 
 
 def array(name: str, values: np.ndarray, qualifier: str = "static const") -> str:
-    """Return the definition of an array with its values; without them where all of their bytes are 0.
+    r"""Return the definition of an array with its values; without them where all of their bytes are 0.
 
     Examples
     --------
     >>> array("x", np.array([1, -2], dtype=np.int8))
-    'static const i8 x[2] = {\\n    1, -2\\n};'
+    'static const i8 x[2] = {\n    1, -2\n};'
     """
     kind, flat = TYPES[values.dtype.name], bits_of(np.ascontiguousarray(values)).reshape(-1)
     if "const" not in qualifier and not flat.view(np.uint8).any():

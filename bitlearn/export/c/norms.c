@@ -295,14 +295,27 @@ static void norm_gradient_$d_$x(const $d *d, const u64 *mask, i32 masked, const 
 static f64 exponential(f64 x)
 {
     static const f64 terms[] = {
-$TAYLOR
+        1.6059043836821616e-10,
+        2.08767569878681e-09,
+        2.505210838544172e-08,
+        2.7557319223985894e-07,
+        2.7557319223985893e-06,
+        2.48015873015873e-05,
+        0.0001984126984126984,
+        0.001388888888888889,
+        0.008333333333333333,
+        0.041666666666666664,
+        0.16666666666666666,
+        0.5,
+        1.0,
+        1.0
     };
     const i32 count = sizeof terms / sizeof terms[0];
     f64 k, r, total = terms[0];
     if (x < -700.0)
         return 0;
-    k = nearest_f64(x * $LOG2_E);
-    r = (x - k * $LN2_HIGH) - k * $LN2_LOW;
+    k = nearest_f64(x * 1.4426950408889634);
+    r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
     for (i32 i = 1; i < count; i++)
         total = total * r + terms[i];
     return total * power_of_two((i32)k);

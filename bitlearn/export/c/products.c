@@ -142,30 +142,12 @@ static void signed_sums_$g(const $g *g, i32 gstep, const u64 *w, i32 wstep, i32 
     }
 }
 
-// @ sums_i8
-typedef i32 sums_i8;
-
-// @ sums_i16
-typedef i32 sums_i16;
-
-// @ sums_f32
-typedef f32 sums_f32;
-
-// @ signed_sums_f32
-static void signed_sums_f32(const f32 *g, i32 gstep, const u64 *w, i32 wstep, i32 count, f32 *sums)
-{
-    memset(sums, 0, 64 * sizeof *sums);
-    for (i32 t = 0; t < count; t++, g += gstep, w += wstep)
-        for (i32 b = 0; b < 64; b++)
-            sums[b] += *w >> b & 1 ? *g : -*g;
-}
-
 // @ grad_input(g,out) m=g.0 k=g.1
 /* out[i, j] = the sum over t of g[i, t] * w[t, j]. */
 static void grad_input_$g_$out(const $g *g, const u64 *w, i32 m, i32 k, i32 n, $out *out)
 {
     const i32 words = words_of(n);
-    sums_$g sums[64];
+    i32 sums[64];
     for (i32 i = 0; i < m; i++)
         for (i32 t = 0; t < words; t++) {
             const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
@@ -180,7 +162,7 @@ static void grad_input_$g_$out(const $g *g, const u64 *w, i32 m, i32 k, i32 n, $
 static void grad_input_signs_$g(const $g *g, const u64 *w, i32 m, i32 k, i32 n, const i32 *bounds, u64 *out)
 {
     const i32 words = words_of(n);
-    sums_$g sums[64];
+    i32 sums[64];
     for (i32 i = 0; i < m; i++)
         for (i32 t = 0; t < words; t++) {
             const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
@@ -198,7 +180,7 @@ static void grad_weight_$g_$out(const $g *g, const u64 *x, i32 m, i32 channels, 
                                 $out *out)
 {
     const i32 words = words_of(n);
-    sums_$g sums[64];
+    i32 sums[64];
     for (i32 o = 0; o < k; o++)
         for (i32 t = 0; t < words; t++) {
             const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
