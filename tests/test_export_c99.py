@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 
 import exported
 import numpy as np
@@ -252,3 +253,16 @@ def test_the_exponential_is_that_of_the_kernels():
 
 def test_checksum_is_fnv():
     assert checksum(0xCBF29CE484222325, b"foobar") == 0x85944171F73967E8
+
+
+def test_the_command(folder, monkeypatch):
+    from bitlearn import cli
+
+    monkeypatch.chdir(folder)
+    bl.save(bl.models.mlp((9,), 4, hidden=(20,)), "saved")
+    arguments = ["export", "--model", "saved", "--to", "c99", "--out", "made", "--name", "tiny", "--json", "found.json"]
+    assert cli.main(arguments) == 0
+    found = json.loads((folder / "found.json").read_text())
+    assert found["files"] == ["tiny.c", "tiny.h"]
+    assert {"arena_bytes", "ram_bytes", "constant_bytes", "code_bytes", "stack_bytes"} < found.keys()
+    assert (folder / "made" / "tiny.c").exists()
