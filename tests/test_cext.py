@@ -86,6 +86,7 @@ def test_the_portable_variant_has_every_kernel_of_the_contract():
         "variant_implements",
     }
     declared -= {
+        "best_variant",
         "tiles_pay",
         "tiles_scratch",
         "compiler",

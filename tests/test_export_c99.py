@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import sys
+from pathlib import Path
 
 import exported
 import numpy as np
@@ -266,3 +268,12 @@ def test_the_command(folder, monkeypatch):
     assert found["files"] == ["tiny.c", "tiny.h"]
     assert {"arena_bytes", "ram_bytes", "constant_bytes", "code_bytes", "stack_bytes"} < found.keys()
     assert (folder / "made" / "tiny.c").exists()
+
+
+def test_the_example_of_a_device():
+    exported.needed("cc")
+    example = Path(__file__).parents[1] / "examples" / "device.py"
+    if not example.exists():
+        pytest.skip("the examples are not here")
+    pytest.importorskip("sklearn")
+    assert "the same ones as in Python" in exported.run(sys.executable, example).stdout
