@@ -69,7 +69,10 @@ _FUNCTIONS = {
     "xnor_matmul": "ops.matmul",
     "xnor_matmul_sign": "ops.matmul",
 }
-_SUBPACKAGES = ("continual", "datasets", "memory", "models", "nn", "optim", "precision", "program", "training")
+_SUBPACKAGES = (
+    *("continual", "datasets", "export", "memory", "models"),
+    *("nn", "optim", "precision", "program", "training"),
+)
 
 __all__ = ["__version__", *_FUNCTIONS, *_SUBPACKAGES]
 

@@ -7,6 +7,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__FAST_MATH__)
+#error "compile without -ffast-math: results would no longer be the same in every variant"
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the packed format, and the slots of a call, are little-endian"
+#endif
+
 /* GCC for Windows keeps the stack at multiples of 16 bytes and moves what it spills of wider vectors as if it lay at
    multiples of 32 or 64 (GCC bug 54412): half of all calls would crash. So it compiles portable C alone, unless its
    assembler makes these moves unaligned ones: -Wa,-muse-unaligned-vector-move -DBL_UNALIGNED_MOVES (binutils 2.38). */
@@ -52,6 +59,7 @@
 #if defined(BL_X86_64) && (defined(__GNUC__) || defined(__clang__))
 #define BL_STORES_DONE() __builtin_ia32_sfence()
 #elif defined(BL_X86_64)
+#include <immintrin.h>
 #define BL_STORES_DONE() _mm_sfence()
 #else
 #define BL_STORES_DONE() ((void)0)

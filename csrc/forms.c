@@ -2,7 +2,6 @@
    on a timing of the moment, and never changes what is accepted. */
 #include "variants.h"
 
-#include "program.h"
 
 /* Rows from which on a product of recoded columns is faster; and those that pay for columns that are recoded for it
    alone. */

@@ -10,9 +10,9 @@
 
    Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not
    overlap `out`, which the caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot
-   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (220 KiB at most),
-   or of its thread (bl_tiles_scratch(), where products run on tiles; so a signal's handler may not call them where it
-   may have interrupted one). Any size may be zero. Different threads may run kernels at the same time.
+   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (256 KiB at most),
+   or of its thread: where products run on tiles, bl_tiles_scratch() bytes of the heap from the first one to the thread's
+   end (so a signal's handler may not call these; where there is no room, another variant runs). Any size may be zero. Different threads may run kernels at the same time.
 
    `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or BL_CHOICE for the kernels
    that choose between the first two by the sizes of their product. The caller first asks bl_variant_missing and
@@ -50,6 +50,9 @@ const char *bl_variant_missing(int variant, int i);
    where nothing refuses it. */
 const char *bl_variant_refused(int variant);
 
+/* The best of what runs on this processor: BL_CHOICE where it has tiles. */
+int bl_best_variant(void);
+
 /* The names of a kernel's arguments after `variant`, as it is declared here: "(words, m, n, out)". NULL where there is no
    kernel of that name. */
 const char *bl_kernel_arguments(const char *kernel);
@@ -62,7 +65,7 @@ int bl_variant_implements(int variant, const char *kernel);
    operand: BL_UINT64 for bits, else the gradient's. 1, 0, or -1 where it does not choose. */
 int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n);
 
-/* The bytes that a thread keeps from its first product on tiles on; 0 in a build without them. */
+/* The bytes that a thread keeps on the heap from its first product on tiles on; 0 in a build without them. */
 intptr_t bl_tiles_scratch(void);
 
 /* The compiler and its version. */

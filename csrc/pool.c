@@ -8,7 +8,6 @@
 #define _POSIX_C_SOURCE 200809L /* before any header: threads, signal masks */
 #include "pool.h"
 
-#include "program.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 
@@ -235,6 +234,18 @@ void bl_stop_threads(void)
     __atomic_store_n(&pool.stopping, 0, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&pool.calls);
 }
+
+/* A library that is unloaded ends its threads before their code goes. Where a program is running nobody waits for it: the
+   process is ending. */
+#if defined(__GNUC__)
+__attribute__((destructor)) static void unload(void)
+{
+    if (pthread_mutex_trylock(&pool.calls) != 0)
+        return;
+    pthread_mutex_unlock(&pool.calls);
+    bl_stop_threads();
+}
+#endif
 
 void bl_over_parts(int threads, intptr_t parts, intptr_t count, bl_part *part, const void *call)
 {

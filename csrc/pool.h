@@ -3,7 +3,7 @@
 #ifndef BL_POOL_H
 #define BL_POOL_H
 
-#include "common.h"
+#include "contract.h"
 
 /* Rows [start, stop) of a call, on its thread number `thread`. */
 typedef void bl_part(const void *call, int thread, intptr_t start, intptr_t stop);

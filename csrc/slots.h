@@ -17,11 +17,6 @@
 
 #include "variants.h"
 
-#include "program.h"
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the slots of a call, as the packed format, are little-endian"
-#endif
 
 #define BL_EACH_1(F, S, x) F(x)
 #define BL_EACH_2(F, S, x, ...) F(x) S() BL_EACH_1(F, S, __VA_ARGS__)

@@ -1,8 +1,5 @@
 /* The list of variants, and the public functions: each calls its variant's own. */
-#include "variants.h"
-
-#include "amx/choice.h"
-#include "amx/tiles.h"
+#include "lists.h"
 
 #define AVX512                                                                                                         \
     (BL_AVX512F | BL_AVX512BW | BL_AVX512VL | BL_AVX512DQ | BL_AVX512VPOPCNTDQ | BL_AVX512VNNI | BL_AVX512VBMI |       \
@@ -26,16 +23,12 @@
     X(neon, BL_NEON, NULL)                                                                                             \
     X(portable, 0, NULL)
 
-#define DECLARE(name, features, refused) extern const bl_kernels bl_kernels_##name;
-BL_VARIANTS(DECLARE)
-
-#define ENTRY(name, features, refused) {#name, features, refused, &bl_kernels_##name},
+#define ENTRY(name, features, refused) {#name, features, refused},
 static const struct {
     const char *name;
     unsigned needs;
     const char *(*refused)(void);
-    const bl_kernels *kernels;
-} variants[] = {BL_VARIANTS(ENTRY){"choice", AMX, bl_tiles_refused, &bl_kernels_choice}};
+} variants[] = {BL_VARIANTS(ENTRY){"choice", AMX, bl_tiles_refused}};
 _Static_assert(sizeof variants / sizeof variants[0] == BL_CHOICE + 1, "what chooses comes behind the variants");
 
 static const struct {
@@ -48,6 +41,48 @@ static const struct {
     {BL_AVX512VNNI, "avx512vnni"}, {BL_AMX_TILE, "amx_tile"}, {BL_AMX_INT8, "amx_int8"},
     {BL_DOTPROD, "dotprod"},
 };
+
+/* --- Each variant's own ------------------------------------------------------------------------------------------
+
+   For each kernel and variant a pointer of its own, defined without a value and then, where the variant has the kernel, with
+   one: so a linker that drops unused sections keeps of all kernels those that a program calls. */
+
+#define POINTER(of, name, parameters) static void(*const name##_##of) parameters
+#define NONE(name, parameters, arguments)                                                                              \
+    POINTER(amx, name, parameters);                                                                                    \
+    POINTER(avx512, name, parameters);                                                                                 \
+    POINTER(avx512bw, name, parameters);                                                                               \
+    POINTER(avx2, name, parameters);                                                                                   \
+    POINTER(neondot, name, parameters);                                                                                \
+    POINTER(neon, name, parameters);                                                                                   \
+    POINTER(portable, name, parameters);                                                                               \
+    POINTER(choice, name, parameters);
+BL_ALL_KERNELS(NONE)
+
+#define OF_AMX(name, parameters, arguments) POINTER(amx, name, parameters) = bl_##name##_amx;
+#define OF_AVX512(name, parameters, arguments) POINTER(avx512, name, parameters) = bl_##name##_avx512;
+#define SHARED(name, parameters, arguments) POINTER(avx512, name, parameters) = bl_##name##_avx512bw;
+#define OF_AVX512BW(name, parameters, arguments) POINTER(avx512bw, name, parameters) = bl_##name##_avx512bw;
+#define OF_AVX2(name, parameters, arguments) POINTER(avx2, name, parameters) = bl_##name##_avx2;
+#define OF_NEONDOT(name, parameters, arguments) POINTER(neondot, name, parameters) = bl_##name##_neondot;
+#define OF_NEON(name, parameters, arguments) POINTER(neon, name, parameters) = bl_##name##_neon;
+#define OF_PORTABLE(name, parameters, arguments) POINTER(portable, name, parameters) = bl_##name##_portable;
+#define OF_CHOICE(name, parameters, arguments) POINTER(choice, name, parameters) = bl_##name##_choice;
+BL_OF_AMX(OF_AMX)
+BL_OF_AVX512(OF_AVX512, SHARED)
+BL_OF_AVX512BW(OF_AVX512BW)
+BL_OF_AVX2(OF_AVX2)
+BL_OF_NEONDOT(OF_NEONDOT)
+BL_OF_NEON(OF_NEON)
+BL_OF_PORTABLE(OF_PORTABLE)
+BL_OF_CHOICE(OF_CHOICE)
+
+/* In the order of the variants. */
+#define OWN(name)                                                                                                      \
+    {                                                                                                                  \
+        name##_amx, name##_avx512, name##_avx512bw, name##_avx2, name##_neondot, name##_neon, name##_portable,         \
+            name##_choice                                                                                              \
+    }
 
 int bl_variant_count(void) { return BL_CHOICE; }
 
@@ -76,12 +111,13 @@ const char *bl_kernel_arguments(const char *kernel)
     return NULL;
 }
 
-/* What chooses has something to choose where the first variant has the kernel. */
 int bl_variant_implements(int variant, const char *kernel)
 {
 #define IMPLEMENTS(name, parameters, arguments)                                                                        \
-    if (strcmp(kernel, #name) == 0)                                                                                    \
-        return variants[variant].kernels->name && (variant != BL_CHOICE || variants[0].kernels->name);
+    if (strcmp(kernel, #name) == 0) {                                                                                  \
+        void(*const own[]) parameters = OWN(name);                                                                     \
+        return own[variant] != NULL;                                                                                   \
+    }
     BL_ALL_KERNELS(IMPLEMENTS)
     return 0;
 }
@@ -113,54 +149,80 @@ const char *bl_compiler_flags(void)
 
 /* --- What a variant lacks runs on the next one that is there ------------------------------------------------------- */
 
-static bl_kernels filled[sizeof variants / sizeof variants[0]];
-static int are_filled;
-
 #if defined(_MSC_VER)
 #include <intrin.h>
 #define SEEN(flag) _InterlockedOr((volatile long *)&(flag), 0)
-#define SHOW(flag) _InterlockedExchange((volatile long *)&(flag), 1)
+#define SHOW(flag, value) _InterlockedExchange((volatile long *)&(flag), value)
 #else
 #define SEEN(flag) __atomic_load_n(&(flag), __ATOMIC_ACQUIRE)
-#define SHOW(flag) __atomic_store_n(&(flag), 1, __ATOMIC_RELEASE)
+#define SHOW(flag, value) __atomic_store_n(&(flag), value, __ATOMIC_RELEASE)
 #endif
 
-static int runs(int variant)
+/* The variants that run here, as bits, and one more bit where they have been found out. Two threads that do this at the same
+   time find the same. */
+static int those_that_run(void)
 {
-    return bl_variant_missing(variant, 0) == NULL && bl_variant_refused(variant) == NULL;
+    static int found;
+    int now = (int)SEEN(found);
+    if (now)
+        return now;
+    for (int variant = 0; variant < BL_CHOICE; variant++)
+        if (bl_variant_missing(variant, 0) == NULL && bl_variant_refused(variant) == NULL)
+            now |= 1 << variant;
+    now |= 1 << (BL_CHOICE + 1);
+    SHOW(found, now);
+    return now;
 }
+
+int bl_best_variant(void)
+{
+    const int running = those_that_run();
+    int variant = 0;
+    if (running & 1)
+        return BL_CHOICE;
+    while (!(running >> variant & 1))
+        variant++;
+    return variant;
+}
+
+/* Whose kernel runs, with the variants that have it as bits: the variant's own, or the next one's that runs. */
+static int next_of(int variant, int having)
+{
+    if (having >> variant & 1)
+        return variant;
+    having &= those_that_run();
+    for (int next = variant == BL_CHOICE ? 0 : variant + 1; next < BL_CHOICE; next++)
+        if (having >> next & 1)
+            return next;
+    return variant;
+}
+
+#define HAS(own, variant) (own[variant] ? 1 << variant : 0)
+#define HAVING(own)                                                                                                    \
+    (HAS(own, 0) | HAS(own, 1) | HAS(own, 2) | HAS(own, 3) | HAS(own, 4) | HAS(own, 5) | HAS(own, 6) | HAS(own, 7))
+
+#define DISPATCH(name, parameters, arguments)                                                                          \
+    void bl_##name(int variant, BL_UNWRAP parameters)                                                                  \
+    {                                                                                                                  \
+        void(*const own[]) parameters = OWN(name);                                                                     \
+        own[next_of(variant, HAVING(own))] arguments;                                                                  \
+    }
+BL_ALL_KERNELS(DISPATCH)
 
 #define FILL(name, parameters, arguments)                                                                              \
-    if (!own.name)                                                                                                     \
-        own.name = filled[next].name;
-
-/* Two threads that do this at the same time write the same. */
-static void fill(void)
-{
-    for (int variant = BL_CHOICE - 1; variant >= 0; variant--) {
-        bl_kernels own = *variants[variant].kernels;
-        int next = variant + 1;
-        while (next < BL_CHOICE && !runs(next))
-            next++;
-        if (next < BL_CHOICE) {
-            BL_ALL_KERNELS(FILL)
-        }
-        filled[variant] = own;
+    {                                                                                                                  \
+        void(*const own[]) parameters = OWN(name);                                                                     \
+        for (int each = 0; each <= BL_CHOICE; each++)                                                                  \
+            filled[each].name = own[next_of(each, HAVING(own))];                                                       \
     }
-    bl_kernels own = *variants[BL_CHOICE].kernels;
-    const int next = 0;
-    BL_ALL_KERNELS(FILL)
-    filled[BL_CHOICE] = own;
-    SHOW(are_filled);
-}
 
 const bl_kernels *bl_kernels_of(int variant)
 {
-    if (!SEEN(are_filled))
-        fill();
+    static bl_kernels filled[BL_CHOICE + 1];
+    static int are_filled;
+    if (!SEEN(are_filled)) {
+        BL_ALL_KERNELS(FILL)
+        SHOW(are_filled, 1);
+    }
     return filled + variant;
 }
-
-#define DISPATCH(name, parameters, arguments)                                                                          \
-    void bl_##name(int variant, BL_UNWRAP parameters) { bl_kernels_of(variant)->name arguments; }
-BL_ALL_KERNELS(DISPATCH)

@@ -9,21 +9,26 @@
 
 #include "common.h"
 
-#include "kernels.h"
-#include "steps.h"
+#include "contract.h"
 
-#define BL_FORMAT_KERNELS(X)                                                                                           \
+#define BL_PACK_KERNELS(X)                                                                                             \
     X(pack,                                                                                                            \
       (const void *x, int x_type, intptr_t outer, intptr_t rows, int64_t n, intptr_t outer_stride,                     \
        intptr_t row_stride, intptr_t value_stride, const void *threshold, int each, uint64_t *out),                    \
       (x, x_type, outer, rows, n, outer_stride, row_stride, value_stride, threshold, each, out))                       \
     X(unpack, (const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type),                              \
-      (words, rows, n, out, out_type))                                                                                 \
+      (words, rows, n, out, out_type))
+
+#define BL_COUNT_KERNELS(X)                                                                                            \
     X(popcount,                                                                                                        \
       (const uint64_t *x, intptr_t outer, intptr_t rows, intptr_t words, intptr_t outer_stride, intptr_t row_stride,   \
        intptr_t word_stride, int64_t *out),                                                                            \
-      (x, outer, rows, words, outer_stride, row_stride, word_stride, out))                                             \
+      (x, outer, rows, words, outer_stride, row_stride, word_stride, out))
+
+#define BL_TRANSPOSE_KERNELS(X)                                                                                        \
     X(transpose_bits, (const uint64_t *words, intptr_t m, int64_t n, uint64_t *out), (words, m, n, out))
+
+#define BL_FORMAT_KERNELS(X) BL_PACK_KERNELS(X) BL_COUNT_KERNELS(X) BL_TRANSPOSE_KERNELS(X)
 
 #define BL_LAYOUT_KERNELS(X)                                                                                           \
     X(pack_panels, (const uint64_t *b, intptr_t k, intptr_t words, uint64_t *out), (b, k, words, out))

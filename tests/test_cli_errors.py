@@ -84,6 +84,7 @@ WRONG = {
         },
     ),
     "claims": (["none-such"], {"--json": FILES}),
+    "export": (["--to=c99", "--out=out"], {"--model": [*FILES, "/dev/null"], "--to": NAMES, "--update": INTEGERS}),
 }
 
 

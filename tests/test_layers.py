@@ -23,6 +23,7 @@ LEVELS = (
     {"classifier", "serialization", "training", "memory"},
     {"continual"},
     {"saving"},
+    {"export"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
     {"cli", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "__main__"},
 )

@@ -21,7 +21,7 @@ from bitlearn.cli.progress import console
 from bitlearn.errors import NonFiniteError
 from bitlearn.files import atomic_write
 
-COMMANDS = ("info", "demo", "train", "predict", "continual", "compare", "memory", "bench", "claims")
+COMMANDS = ("info", "demo", "train", "predict", "continual", "compare", "memory", "bench", "claims", "export")
 
 #: What bad input raises. Anything else is a mistake of ours, and shows its traceback.
 _BAD_INPUT = (ValueError, TypeError, OSError, NonFiniteError, ImportError)

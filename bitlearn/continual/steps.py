@@ -101,7 +101,8 @@ class Steps:
             old = before[name]
             array[tuple(slice(size) for size in old.shape)] = old
 
-    def _rate(self, network: Model) -> float:
+    def rate(self, network: Model) -> float:
+        """Return the learning rate that the steps of a stream have, and tasks begin with."""
         return self.options.learning_rate or self.optimizer.rate(network.precision)
 
     def _count(self, network: Model, examples: int) -> None:
@@ -113,7 +114,7 @@ class Steps:
         """Make a step on a batch of a stream, at the rate that tasks begin with, and return its loss."""
         trainer = self.trainer(network)
         self.hooks.on_batch(trainer, x, y)
-        loss = trainer.step(x, y, self._rate(network), given)
+        loss = trainer.step(x, y, self.rate(network), given)
         self.made = trainer.steps
         self._count(network, len(y))
         self.hooks.on_step(self.made, self.made, loss)
@@ -138,7 +139,7 @@ class Steps:
         if first == 0:
             trainer.restart()
         in_epoch = steps_in_epoch(training.count, training.batch_size)
-        steps, start = in_epoch * options.epochs, self._rate(training.network)
+        steps, start = in_epoch * options.epochs, self.rate(training.network)
         schedule = named(options.schedule)
 
         def batch(index_of: np.ndarray, step: int) -> MadeBatch:

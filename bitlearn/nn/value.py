@@ -54,10 +54,9 @@ class Value:
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, in an inference; thresholds (channels,) int32, constant."""
         step, spec = self.step, Spec.bits(self.spec.shape)
-        limits, found = [np.full(spec.channels, limit, dtype=np.int32) for limit in _INT32], thresholds.outside()
-        bounds = step.derived(
-            "thresholds", lambda: np.stack([found, *limits]), cast(np.ndarray, thresholds.buffer.memory)
-        )
+        limits = [np.full(spec.channels, limit, dtype=np.int32) for limit in _INT32]
+        memory = cast(np.ndarray, thresholds.buffer.memory)
+        bounds = step.derived("thresholds", lambda: np.stack([thresholds.outside(), *limits]), memory)
         out = step.empty("X", spec.array_shape(step.batch), WORD)
         for examples, part in self.blocks(BLOCK_VALUES, wide=True):
             rows = part.pixels()

@@ -44,10 +44,37 @@ class Adam(Optimizer):
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return the decays, what they leave, the rate and epsilon."""
-        correction = math.sqrt(1 - self.beta2**step)
-        rate = learning_rate * correction / (1 - self.beta1**step)
+        correction = math.sqrt(1 - power(self.beta2, step))
+        rate = learning_rate * correction / (1 - power(self.beta1, step))
         # The published algorithm adds epsilon to the corrected root; here the root is not corrected, so epsilon is.
         return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, self.epsilon * correction
+
+
+def power(base: float, exponent: int) -> float:
+    """Return a power by multiplications alone: ``base**exponent`` has other last bits on other systems.
+
+    Parameters
+    ----------
+    base : float
+    exponent : int
+        At least 0.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> power(0.5, 3), power(0.9, 0)
+    (0.125, 1.0)
+    """
+    found = 1.0
+    while exponent:
+        if exponent & 1:
+            found *= base
+        base *= base
+        exponent >>= 1
+    return found
 
 
 def adam(learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-7) -> Adam:

@@ -210,6 +210,11 @@ class Updates:
             self._numbers[key] = (rule, factor, self.step.setting("coefficients", (count,), np.float32))
         return self._numbers[key][2]
 
+    @property
+    def coefficients(self) -> list[tuple[Optimizer, np.float32, Array]]:
+        """The rules of the step, what a binary gradient counts to each, and the array that holds its numbers."""
+        return list(self._numbers.values())
+
     def key(self) -> Array:
         """Return the key of a stream of random bits that no other parameter of the step has."""
         self._keys += 1

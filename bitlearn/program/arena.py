@@ -21,11 +21,11 @@ _HUGE_BYTES = 2**22
 _PRIVATE = hasattr(mmap, "MAP_PRIVATE")  # not on Windows, where no process forks
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def _aligned(size: int, alignment: int = ALIGNMENT) -> int:
+    return -(-size // alignment) * alignment
 
 
-def place(buffers: Sequence[Buffer], calls: int) -> tuple[dict[Buffer, int], int]:
+def place(buffers: Sequence[Buffer], calls: int, alignment: int = ALIGNMENT) -> tuple[dict[Buffer, int], int]:
     """Return the offset of each buffer without memory of its own, and how many bytes all need.
 
     Parameters
@@ -33,6 +33,8 @@ def place(buffers: Sequence[Buffer], calls: int) -> tuple[dict[Buffer, int], int
     buffers : sequence of Buffer
     calls : int
         How many calls the program has.
+    alignment : int
+        Every offset is a multiple of it.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def place(buffers: Sequence[Buffer], calls: int) -> tuple[dict[Buffer, int], int
     for buffer in sorted(inside, key=lambda each: -each.nbytes):
         first, last = buffer.first, calls if buffer.last is None else buffer.last
         assert first is not None
-        at, size = 0, _aligned(buffer.nbytes)
+        at, size = 0, _aligned(buffer.nbytes, alignment)
         for offset, end, start, stop in placed:
             if first <= stop and start <= last and offset < at + size and at < end:
                 at = end

@@ -172,6 +172,16 @@ class Trainer:
     def steps(self, steps: int) -> None:
         self._steps[0] = steps
 
+    def lasting(self) -> Arrays:
+        """Return the live arrays that a step changes: parameters, running statistics, the optimiser's state, `steps`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the names that they have in the network and in `state`; the number of steps is ``"steps"``, (1,) int64.
+        """
+        return {**self.parameters, **self.model.statistics(), **self.state, "steps": self._steps}
+
     def restart(self) -> None:
         """Begin with a fresh state of the optimiser; `steps` goes on."""
         fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())

@@ -9,6 +9,10 @@
 #define BL_DECLARE_AMX(name, parameters, arguments) void bl_##name##_amx parameters;
 BL_ALL_KERNELS(BL_DECLARE_AMX)
 
+/* What chooses by the rules of rules.h: amx where tiles pay, else avx512. */
+#define BL_DECLARE_CHOICE(name, parameters, arguments) void bl_##name##_choice parameters;
+BL_ALL_KERNELS(BL_DECLARE_CHOICE)
+
 /* The interleave of gradients (blocks.h) with the groups of a row side by side, BL_BLOCK_GROUPS of them in each. */
 void bl_interleave_int8_amx(const char *const *terms, intptr_t groups, intptr_t count, void *out,
                             bl_gradient_rows *rows, int32_t *totals);

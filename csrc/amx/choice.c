@@ -1,7 +1,7 @@
 /* The choice between amx and avx512, by the rules of rules.h: four comparisons a call, none on a processor without
    tiles, where nobody asks this table. It is C and no file that is read when the library is loaded, so that it costs
    nothing then, and that the kernels choose without Python too. */
-#include "choice.h"
+#include "amx.h"
 
 #include "rules.h"
 
@@ -32,12 +32,14 @@ int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n)
 
 /* --- The kernels ------------------------------------------------------------------------------------------------- */
 
-extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
+#ifdef BL_TILES
 
 #define RUN(name, rule, m, k, n, arguments)                                                                            \
     do {                                                                                                               \
-        const bl_kernels *from = pays(&rules[rule], m, k, n) ? &bl_kernels_amx : &bl_kernels_avx512;                   \
-        from->name arguments;                                                                                          \
+        if (pays(&rules[rule], m, k, n))                                                                               \
+            bl_##name##_amx arguments;                                                                                 \
+        else                                                                                                           \
+            bl_##name##_avx512 arguments;                                                                              \
     } while (0)
 
 /* A convolution is the product of its pixels, its kernels and the values of a window. */
@@ -45,15 +47,15 @@ extern const bl_kernels bl_kernels_amx, bl_kernels_avx512;
 #define WINDOW (shape->kernel_height * shape->kernel_width * shape->n)
 
 #define OF_BITS(name, parameters, arguments)                                                                           \
-    static void name parameters { RUN(name, RULE_##name##_UINT64, m, k, n, arguments); }
+    void bl_##name##_choice parameters { RUN(name, RULE_##name##_UINT64, m, k, n, arguments); }
 #define OF_IMAGES(name, parameters, arguments)                                                                         \
-    static void name parameters { RUN(name, RULE_##name##_UINT64, PIXELS, shape->out_channels, WINDOW, arguments); }
+    void bl_##name##_choice parameters { RUN(name, RULE_##name##_UINT64, PIXELS, shape->out_channels, WINDOW, arguments); }
 
 #define RULE_OF(name) (g_type == BL_INT8 ? RULE_##name##_INT8 : RULE_##name##_INT16)
 #define OF_GRADIENTS(name, parameters, arguments)                                                                      \
-    static void name parameters { RUN(name, RULE_OF(name), m, k, n, arguments); }
+    void bl_##name##_choice parameters { RUN(name, RULE_OF(name), m, k, n, arguments); }
 #define OF_MAPS(name, parameters, arguments)                                                                           \
-    static void name parameters { RUN(name, RULE_OF(name), PIXELS, shape->out_channels, WINDOW, arguments); }
+    void bl_##name##_choice parameters { RUN(name, RULE_OF(name), PIXELS, shape->out_channels, WINDOW, arguments); }
 
 BL_MATMUL_KERNELS(OF_BITS)
 BL_CONV2D_KERNELS(OF_IMAGES)
@@ -61,7 +63,4 @@ BL_PRODUCT_GRADIENT_KERNELS(OF_GRADIENTS)
 BL_CONV2D_GRADIENT_KERNELS(OF_MAPS)
 BL_CODE_PRODUCT_KERNELS(OF_GRADIENTS)
 
-#define ENTRY(name, parameters, arguments) .name = name,
-const bl_kernels bl_kernels_choice = {
-    BL_MATMUL_KERNELS(ENTRY) BL_CONV2D_KERNELS(ENTRY)
-    BL_PRODUCT_GRADIENT_KERNELS(ENTRY) BL_CONV2D_GRADIENT_KERNELS(ENTRY) BL_CODE_PRODUCT_KERNELS(ENTRY)};
+#endif

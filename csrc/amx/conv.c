@@ -56,7 +56,7 @@ void bl_xnor_conv2d_amx(const uint64_t *x, const uint64_t *w, int w_panels, cons
     const bl_xnor_result result = bl_result_of(0, threshold, out, out_type, shape->out_channels);
     const intptr_t window = shape->kernel_height * shape->kernel_width * shape->words;
     convolution p;
-    if (!w_panels || !bl_windows_of(x, shape, &p.windows)) {
+    if (!w_panels || !bl_windows_of(x, shape, &p.windows) || !bl_engine_is_ready()) {
         bl_xnor_conv2d_avx512(x, w, w_panels, recoded, shape, threshold, out, out_type, scratch);
         return;
     }

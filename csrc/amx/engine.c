@@ -3,6 +3,9 @@
 
 #ifdef BL_TILES
 
+#include <pthread.h>
+#include <stdlib.h>
+
 /* The first-level cache (48 KiB) holds a chunk of a strip (36 KiB), a step that streams past it and the sums of two
    strips (4 KiB). Longer chunks save loads and stores of sums, which take as long as two steps. */
 #define CHUNK_STEPS 18
@@ -17,12 +20,47 @@
 /* A step is expanded so many steps before its product, so that its stores have reached the cache. */
 #define AHEAD 2
 
-/* 1.2 MiB. Not on the stack, which in a thread may have less. */
-static _Thread_local _Alignas(64) struct {
-    char still[STILL_STEPS * BL_STEP_BYTES];
+/* 1.2 MiB: more than a thread may have of stack, and than every thread of a program should have for what it never does. */
+typedef struct {
+    _Alignas(64) char still[STILL_STEPS * BL_STEP_BYTES];
     char moving[CHUNK_STEPS * BL_STEP_BYTES];
     int32_t sums[SUM_STRIPS][SUMS];
-} scratch;
+} engine_scratch;
+static _Thread_local engine_scratch *scratch;
+
+static pthread_key_t at_end;
+static int has_key;
+
+static void release(void *room)
+{
+    free(room);
+    scratch = NULL;
+}
+
+static void make_key(void) { has_key = pthread_key_create(&at_end, release) == 0; }
+
+/* A library that is unloaded leaves no function behind to be called. */
+__attribute__((destructor)) static void forget_key(void)
+{
+    if (has_key)
+        pthread_key_delete(at_end);
+    has_key = 0;
+}
+
+int bl_engine_is_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (scratch)
+        return 1;
+    pthread_once(&once, make_key);
+    void *room = has_key ? aligned_alloc(64, sizeof(engine_scratch)) : NULL;
+    if (room && pthread_setspecific(at_end, room) != 0) {
+        free(room);
+        room = NULL;
+    }
+    scratch = room;
+    return room != NULL;
+}
 
 /* The steps of a strip that are multiplied: expanded already, or by the product where `operand` is given. */
 typedef struct {
@@ -126,11 +164,11 @@ static void multiply_chunk(bl_product *product, intptr_t moving, intptr_t from, 
     for (intptr_t j = from; j < to; j++) {
         intptr_t row_strip = product->rows_move ? moving : j, column_strip = product->rows_move ? j : moving;
         intptr_t row = row_strip * BL_STRIP, rows = bl_min(BL_STRIP, product->rows->count - row);
-        strip_steps mine = {scratch.moving, j == from ? mover : NULL, moving, step};
-        strip_steps theirs = {scratch.still, first || !resident ? stayer : NULL, j, step};
+        strip_steps mine = {scratch->moving, j == from ? mover : NULL, moving, step};
+        strip_steps theirs = {scratch->still, first || !resident ? stayer : NULL, j, step};
         if (resident)
             theirs.at += ((j - from) * product->steps + step) * BL_STEP_BYTES;
-        int32_t *sums = scratch.sums[steps == product->steps ? 0 : j - from];
+        int32_t *sums = scratch->sums[steps == product->steps ? 0 : j - from];
         multiply_strips(step > 0, rows > BL_TILE_ROWS, product, product->rows_move ? &mine : &theirs,
                         product->rows_move ? &theirs : &mine, steps, sums);
         if (step + steps < product->steps)
@@ -167,7 +205,7 @@ void bl_multiply_strips(bl_product *product)
     finish(product, BL_STRIP);
 }
 
-intptr_t bl_tiles_scratch(void) { return (intptr_t)sizeof scratch; }
+intptr_t bl_tiles_scratch(void) { return (intptr_t)sizeof(engine_scratch); }
 
 #else
 

@@ -46,7 +46,10 @@ struct bl_product {
     bl_pending pending;
 };
 
-/* With the tiles configured. */
+/* Whether this thread has the scratch of these products: it is allocated at the first look, and freed with the thread. */
+int bl_engine_is_ready(void);
+
+/* With the tiles configured, where the engine is ready. */
 void bl_multiply_strips(bl_product *product);
 
 static inline intptr_t bl_strips(intptr_t count) { return (count + BL_STRIP - 1) / BL_STRIP; }

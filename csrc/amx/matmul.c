@@ -40,13 +40,14 @@ static void find(bl_product *product, intptr_t row_strip, intptr_t column_strip,
         terms[r] = p->terms[column_strip % TERM_STRIPS];
 }
 
-/* Tiles take panels; what is recoded is for others. */
+/* Tiles take panels; what is recoded is for others, and needs scratch that the caller may not have given. */
 void bl_xnor_matmul_amx(const uint64_t *a, const uint64_t *b, int b_panels, const uint8_t *recoded, intptr_t m,
                         intptr_t k, intptr_t words, int64_t n, int mismatches, const int32_t *threshold, void *out,
                         int out_type, uint8_t *scratch)
 {
-    if (!b_panels) {
-        bl_xnor_matmul_avx512(a, b, 0, recoded, m, k, words, n, mismatches, threshold, out, out_type, scratch);
+    (void)recoded;
+    if (!b_panels || !bl_engine_is_ready()) {
+        bl_xnor_matmul_avx512(a, b, b_panels, NULL, m, k, words, n, mismatches, threshold, out, out_type, scratch);
         return;
     }
     const bl_xnor_result result = bl_result_of(mismatches, threshold, out, out_type, k);

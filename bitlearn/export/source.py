@@ -1,0 +1,138 @@
+"""The export of a network, or of a learner, as C99."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitlearn.classifier import Classifier
+from bitlearn.continual import ContinualLearner
+from bitlearn.errors import brief
+from bitlearn.export import compiled, inference, learner
+from bitlearn.files import atomic_write
+from bitlearn.nn.frozen import Frozen, check_batch
+from bitlearn.nn.model import Model
+from bitlearn.saving import load
+
+
+def network_of(source: Any) -> Frozen:
+    """Return the inference form of what holds a network, or raise TypeError."""
+    if isinstance(source, Classifier):
+        source = source.network
+    if isinstance(source, Model):
+        return source.freeze()
+    if not isinstance(source, Frozen):
+        raise TypeError(
+            f"model must be a Model, Frozen, Classifier, ContinualLearner or a file of one, got {brief(source)}"
+        )
+    return source
+
+
+def loaded(source: Any) -> Any:
+    """Return what a file holds, where a path is given, and all else as it is."""
+    return load(source) if isinstance(source, str | PathLike) else source
+
+
+def c99(
+    model: Any,
+    folder: str | PathLike[str],
+    *,
+    name: str = "model",
+    examples: np.ndarray | None = None,
+    update: int | None = None,
+    memory_budget: int | None = None,
+    compiler: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Write a network, or a learner that goes on learning, as C99 that needs nothing but a compiler.
+
+    Parameters
+    ----------
+    model : Model, Frozen, Classifier, ContinualLearner or path
+        A network is written in its inference form. A learner must be of ``"latent-replay"``, with packed bits and an
+        integer policy, and have learned something; it goes on from where it is, with the classes that it has outputs
+        for.
+    folder : path-like
+        Where ``name.c`` and ``name.h`` are written; it is made where it is not there.
+    name : str
+        The prefix of functions, and in capitals of macros.
+    examples : ndarray or Bits, shape (count, ...), optional
+        Four inputs of the network (codes or bits) for the self-test of a network; random ones by default.
+    update : int, optional
+        How many new examples a learner's update takes: as many as its steps take of a stream (the default), or a power
+        of four below. Its steps replay others in proportion.
+    memory_budget : int, optional
+        The most bytes of RAM, the stack apart.
+    compiler : sequence of str, optional
+        A GCC and its options, by which the code and the stack are measured.
+
+    Returns
+    -------
+    dict
+        ``files``; ``arena_bytes``; ``ram_bytes``, of all that is written but the stack; ``constant_bytes``, of weights
+        and of values to begin with; and ``code_bytes`` and ``stack_bytes``, which are None without a compiler.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the model is another one, has a layer that cannot be written, or needs more RAM than it may.
+
+    Notes
+    -----
+    There is no allocation: arrays between layers lie in one static arena, each at the place that its lifetime leaves
+    it. Results are those of Python bit for bit, predictions and updates alike, wherever the compiler keeps to IEEE 754
+    (``-ffast-math`` is refused); ``-DNAME_SELF_TEST`` compiles a test of that into the file. Products with real weights
+    under the policy ``standard`` are sums in another order on each backend: there scores agree to rounding alone, so
+    such a network is refused, unless its policy is an integer one.
+
+    Examples
+    --------
+    >>> import bitlearn as bl, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> found = bl.export.c99(bl.models.mlp((64,), 10, hidden=(32,)), folder, name="digits")
+    >>> found["files"], found["arena_bytes"] < 300
+    (['digits.c', 'digits.h'], True)
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"name must be a name in C of small letters, got {name!r}")
+    source = loaded(model)
+    if isinstance(source, ContinualLearner):
+        found = learner.learner(source, name, update)
+    else:
+        network = network_of(source)
+        found = inference.inference(network, name, _examples(examples, network))
+    if memory_budget is not None and found.ram_bytes > memory_budget:
+        raise ValueError(
+            f"memory_budget must be at least the {found.ram_bytes} bytes of RAM that this takes, got {memory_budget}: "
+            f"take a smaller network, a later cut or a smaller replay memory"
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, content in ((".c", found.source()), (".h", found.header())):
+        with atomic_write(folder / f"{name}{suffix}") as file:
+            file.write(content.encode())
+        paths.append(f"{name}{suffix}")
+    code, stack = (None, None) if compiler is None else compiled.measured(folder / f"{name}.c", compiler)
+    constants = sum(values.nbytes for values in found.sheet.constants.values())
+    return {
+        "files": paths,
+        "arena_bytes": found.arena_bytes,
+        "ram_bytes": found.ram_bytes,
+        "constant_bytes": found.constant_bytes,
+        "code_bytes": None if code is None else code - constants,
+        "stack_bytes": stack,
+    }
+
+
+def _examples(examples: Any, network: Frozen) -> np.ndarray | None:
+    if examples is None:
+        return None
+    values = check_batch(examples, network.root.spec)
+    if len(values) != inference.EXAMPLES:
+        raise ValueError(f"examples must be {inference.EXAMPLES}, got {len(values)}")
+    return values
