@@ -111,7 +111,7 @@ class Workers(training.Workers):
         self._word = secrets.token_bytes(32)
         self._listener = Listener(host or _own_address(client.scheduler.address), self._word)
         self._numbers = itertools.count(secrets.randbits(32))
-        self._places: dict[int, str] = {}
+        self.places: dict[int, str] = {}
 
     def _known(self) -> list[str]:
         """Return the addresses of the workers that the scheduler knows of."""
@@ -137,9 +137,9 @@ class Workers(training.Workers):
     def open(self, number: int, blank: Blank) -> training.Link:
         """Place a replica at the worker that has the fewest, and return the way to it."""
         alive = self._alive()
-        used = Counter(place for other, place in self._places.items() if other != number)
+        used = Counter(place for other, place in self.places.items() if other != number)
         worker = min(alive, key=lambda address: (used[address], alive.index(address)))
-        self._places[number] = worker
+        self.places[number] = worker
         task = next(self._numbers)
         self._listener.expect(task)
         future = None
@@ -230,8 +230,9 @@ class _DaskLink(training.Link):
 
     def close(self) -> None:
         self._connection.close()
-        with suppress(OSError, distributed.CancelledError):
-            self._future.cancel()
+        if self._future.client.status == "running":
+            with suppress(OSError, distributed.CancelledError):
+                self._future.cancel()
 
 
 def _serve(address: Sequence[str | int], word: bytes, task: int, blank: Blank) -> None:

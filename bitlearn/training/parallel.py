@@ -78,6 +78,7 @@ class DataParallel(Trainer):
     Examples
     --------
     >>> import bitlearn as bl
+    >>> from bitlearn.training import LocalWorkers
     >>> model = bl.models.mlp((4,), 2, hidden=(8,), precision="int8")
     >>> trainer = DataParallel(model, bl.optim.adam(), workers=LocalWorkers(2))
     >>> x = np.array([[100, -100, 3, 7], [-90, 80, 3, -7], [99, -80, 9, 1]], dtype=np.int8)
