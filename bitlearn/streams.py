@@ -9,6 +9,8 @@ small numbers.
 BATCHES, AUGMENTATION = 0x42415443, 0x4155474D
 #: Rounding of gradients: "ROUN".
 ROUNDING = 0x524F554E
+#: Votes of workers on a gradient's sign that are even: "VOTE".
+VOTES = 0x564F5445
 #: Rounding of weights that are kept in a few bits, one stream a parameter: "UPDT".
 UPDATES = 0x55504454
 #: Which examples are held out, and the order of a scenario's classes: "SPLT", "CLSS".

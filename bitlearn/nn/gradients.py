@@ -32,7 +32,9 @@ def largest_code(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def quantized(step: Step, real: Array, bits: int, what: str = "the gradient", *, name: str = "dX") -> Gradient:
+def quantized(
+    step: Step, real: Array, bits: int, what: str = "the gradient", *, name: str = "dX", batch: bool = True
+) -> Gradient:
     """Return float32 values as codes with one scale: the largest magnitude gets the largest code.
 
     Parameters
@@ -45,6 +47,8 @@ def quantized(step: Step, real: Array, bits: int, what: str = "the gradient", *,
         What an error calls the values where one of them is NaN or infinite.
     name : str
         What a memory table calls the codes.
+    batch : bool
+        Whether the rows are of a batch; those of weights are the same in every part of one.
 
     Returns
     -------
@@ -53,6 +57,8 @@ def quantized(step: Step, real: Array, bits: int, what: str = "the gradient", *,
     peaks, scale, finite = step.empty("scales", (len(real),), np.float64), scale_of(step), step.finite()
     codes = step.empty(name, real.shape, code_type(bits))
     step.run("peaks", real.rows(), peaks)
+    if batch:
+        step.over_batch("largest", peaks)
     step.run("quantize_step", peaks, largest_code(bits), scale, finite, check=finite, what=what)
     step.run("quantize", real.rows(), scale, largest_code(bits), codes.rows())
     return Gradient(step, codes, scale)
@@ -84,18 +90,23 @@ def _narrowed(grad: Gradient, precision: Precision, how: Quantization | None, ow
     if how.scale == "tensor":
         axis, count, peaks = -1, 1, step.empty("scales", (rows, 1), np.float64)
         step.run("peaks", source, peaks.reshape(rows))
+        step.over_batch("largest", peaks)
     elif own == "row":
+        if step.partial:
+            raise ValueError("a gradient must have one scale where a step has a part of a batch, got one an example")
         axis, count, peaks = 0, rows, step.empty("scales", (1, rows), np.float64)
         step.run("peaks", source, peaks.reshape(rows))
     else:
         groups = groups_of(rows)
         axis, count, peaks = 1, columns, step.empty("scales", (groups, columns), np.float64)
         step.run("channel_peaks", source.reshape(groups, rows // groups, columns), peaks)
+        step.over_batch("largest", peaks)
     steps, scale = scale_of(step, count), scale_of(step, count)
     step.run("narrow_step", peaks, limit, grad.scale, steps, scale)
     codes = step.empty("dX", x.shape, code_type(how.bits))
     key = step.key(stream) if how.rounding == "stochastic" else step.constant(_NO_KEY)
-    step.run("narrow", source, steps, axis, limit, key, 0, rows, codes.reshape(rows, columns))
+    first = rows // step.batch * step.first
+    step.run("narrow", source, steps, axis, limit, key, first, step.of_all(rows), codes.reshape(rows, columns))
     return Gradient(step, codes, scale)
 
 
@@ -130,6 +141,7 @@ def requantized(step: Step, sums: Array, scale: Array, bits: int) -> Gradient:
     peaks, steps, new = scale_of(step, rows), scale_of(step, rows), scale_of(step)
     codes = step.empty("dX", sums.shape, code_type(bits))
     step.run("peaks", sums.rows(), peaks)
+    step.over_batch("largest", peaks)
     step.run("requantize_step", peaks, limit, scale, steps, new)
     step.run("requantize", sums.rows(), steps, limit, codes.rows())
     return Gradient(step, codes, new)
@@ -163,6 +175,7 @@ def input_gradient(
         scales = operand.scale if single else operand.scale[some]
         step.run("requantize_rows", part.rows(), scales, largest_code(bits), row_scale[some], codes[some].rows())
     step.run("largest_scale", row_scale, scale)
+    step.over_batch("largest", scale)
     step.run("equalize_rows", row_scale, scale, largest_code(bits), codes.rows())
     return Gradient(step, codes, scale)
 
@@ -182,6 +195,7 @@ def norm_gradient(
             x.reshape(groups, rows // groups, x.shape[1]),
         )
         step.run("norm_gradient_peak", *parts, factors, peaks)
+        step.over_batch("largest", peaks)
         step.run("norm_step", peaks, limit, grad.scale, size, scale)
     step.run("norm_gradient", d, mask, x, factors, size, limit, d)
     return scale

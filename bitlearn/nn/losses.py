@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,9 @@ class Loss(ABC):
 
     A subclass records how the gradient comes from the scores, and says afterwards what the loss was.
     """
+
+    #: Whether its gradient is that of the whole batch where a step has a part of one: see `Step.of_all`.
+    of_parts: ClassVar[bool] = False
 
     def inputs(self, classes: int) -> Types:
         """Return what each step is given of an example besides its label, by name: shape and dtype; nothing by default.
@@ -81,6 +85,8 @@ class Loss(ABC):
 class SoftmaxCrossEntropy(Loss):
     """``mean(log(sum(exp(scores))) - scores[label])``, in nats; its gradient is ``(softmax - onehot) / batch``."""
 
+    of_parts = True
+
     def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
         """Record the gradient, by an exponential that is the same on every processor."""
         grad, terms, _ = self._recorded(step, scores, labels)
@@ -98,7 +104,7 @@ class SoftmaxCrossEntropy(Loss):
         sums = step.empty("dX", powers.shape, np.int32)
         step.run("probability_gradient", labels, powers, terms, levels, sums)
         step.phase = "backward"
-        scale = step.constant(np.array([1 / (levels * max(step.batch, 1))]))
+        scale = step.constant(np.array([1 / (levels * max(step.of_all(step.batch), 1))]))
         if precision.gradient_bits is not None:
             return requantized(step, sums, scale, precision.gradient_bits), terms
         grad = step.empty("dX", powers.shape, np.float32)
@@ -111,11 +117,20 @@ class SoftmaxCrossEntropy(Loss):
         powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)
         terms, finite = step.output("loss", (2, step.batch), np.float64), step.finite()
         step.run("softmax_gradient", labels, scores.array, powers, terms, grad, finite, check=finite, what="the scores")
+        if step.partial:  # the kernel divides by the rows that it has
+            step.run(_softmax_gradient, labels, powers, terms, step.of_all(step.batch), grad)
         return grad, terms, powers
 
     def value(self, program: Program, terms: Array) -> float:
         """Return the mean cross-entropy."""
         return _mean_loss(program[terms])
+
+
+def _softmax_gradient(labels: np.ndarray, powers: np.ndarray, terms: np.ndarray, count: int, out: np.ndarray) -> None:
+    """out = (powers / terms[0] - onehot(labels)) / count, rounded to float32 once, as the kernel has it."""
+    gradient = powers / terms[0][:, None]
+    gradient[np.arange(len(labels)), labels] -= 1.0
+    out[...] = gradient / count
 
 
 def _mean_loss(terms: np.ndarray) -> float:

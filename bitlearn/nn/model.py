@@ -184,6 +184,17 @@ class Model:
         other.root.bind(self.root.spec, precision, self.root.index)
         return other
 
+    def blank(self) -> Model:
+        """Return a copy without arrays, which says in few bytes what the network is: `fill` gives it new ones."""
+        other = Model.__new__(Model)
+        other.root, other.precision, other.arena = self.root.without_arrays(), self.precision, Arena()
+        return other
+
+    def fill(self) -> None:
+        """Give a network that is `blank` arrays to begin with."""
+        for _, leaf in self.items():
+            leaf.build(0)
+
     def grow(self, outputs: int) -> None:
         """Give a real head more outputs, in place. Their weights are 0, as those of a new head; the others stay.
 

@@ -85,14 +85,16 @@ class Normalization(Layer):
         """Record the statistics of sums (rows, channels): the batch's, the running ones after it, the sums, bounds."""
         rows, channels = y.shape
         groups, name = groups_of(rows), "mu, psi"
-        parts = y.reshape(groups, rows // groups, channels)
+        parts, rows = y.reshape(groups, rows // groups, channels), step.of_all(rows)
         sums = step.empty("sums", (groups, 2, channels), np.int64)
         step.run("channel_sums", parts, sums)
+        step.over_batch("sum", sums)
         if self._l1:
             bound = step.empty("bounds", (channels,), np.int32)
             above = step.empty("sums", (groups, 2, channels), np.int64)
             step.run("mean_bounds", sums, rows, bound)
             step.run("channel_sums_above", parts, bound, above)
+            step.over_batch("sum", above)
         else:
             above = step.constant(_nothing(channels))
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
@@ -120,8 +122,9 @@ class Normalization(Layer):
         above = step.empty("sums", (groups, 2, channels), np.int64)
         magnitude = step.empty("mu, psi", (channels,), np.float64)
         step.run("channel_sums_above", y.reshape(groups, rows // groups, channels), bounds[:1].reshape(-1), above)
+        step.over_batch("sum", above)
         bias = step.constant(self.bias, "beta")
-        step.run("mean_magnitude", sums, above, rows, found, bias, self._half, magnitude)
+        step.run("mean_magnitude", sums, above, step.of_all(rows), found, bias, self._half, magnitude)
         return magnitude
 
     def _kept(
@@ -151,6 +154,8 @@ class Normalization(Layer):
             step.run("real_sums", parts[0], parts[2], sums)
         else:
             step.run("gradient_sums", *parts, sums)
+        step.over_batch("sum", sums)
+        rows = step.of_all(rows)
         step.run("bias_gradient", sums, grad.scale, bias)
         if magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
@@ -161,7 +166,7 @@ class Normalization(Layer):
         scale = norm_gradient(step, d, mask, x, factors, grad, self.precision.gradient_bits)
         for row, running in enumerate((self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
-        step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape)))
+        step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return Gradient(step, d.reshape(*grad.shape), scale)
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
@@ -173,18 +178,19 @@ class Normalization(Layer):
         channels, words = y.shape[1], words_for(y.shape[1])
         bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
         step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
-        signs, unused = (step.empty("scratch", (rows, words), WORD) for _ in range(2))
+        signs, unused = (step.empty("scratch", (len(y), words), WORD) for _ in range(2))
         step.run("norm_signs", y, bounds, signs, unused)
         above = step.empty("sums", (1, 2, channels), np.int64)
-        step.run("channel_sums_above", y.reshape(1, rows, channels), bounds[:1].reshape(-1), above)
+        step.run("channel_sums_above", y.reshape(1, *y.shape), bounds[:1].reshape(-1), above)
+        step.over_batch("sum", above)
         step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
         return signs
 
     @staticmethod
-    def _rows(x: Value) -> Array:
+    def _rows(step: Step, x: Value) -> Array:
         """Return what flows in, (rows, channels); a single row has no deviation."""
         y = x.array.pixels()
-        if len(y) < 2:
+        if step.of_all(len(y)) < 2:
             raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(y)}")
         return y
 
@@ -232,7 +238,7 @@ class BatchNormSign(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the signs."""
-        y = self._rows(x)
+        y = self._rows(step, x)
         found, moved, sums, bounds = self._statistics(step, y)
         out = step.empty("X", self.output.array_shape(step.batch), WORD)
         mask = step.empty("STE mask", out.pixels().shape, WORD)
@@ -294,7 +300,7 @@ class BatchNorm(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the normalised values."""
-        y = self._rows(x)
+        y = self._rows(step, x)
         if self.spec.kind == "real":
             return self._forward_of_reals(step, y)
         found, moved, sums, bounds = self._statistics(step, y)

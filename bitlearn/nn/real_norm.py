@@ -24,6 +24,7 @@ def real_statistics(
     sums = step.empty("sums", (len(parts), 2, channels), np.float64)
     found = step.empty("mu, psi", (2, channels), np.float64)
     step.run("real_sums", parts, parts, sums)
+    step.over_batch("sum", sums)
     step.run("real_statistics", sums, rows, half, found)
     if l1:
         absolute_mean(step, y, found[:1], half, found[1:])

@@ -49,6 +49,7 @@ def with_one_scale(step: Step, x: Gradient) -> Gradient:
         return x
     scale = step.empty("scales", (1,), np.float64)
     step.run("largest_scale", x.scale, scale)
+    step.over_batch("largest", scale)
     step.run("equalize_rows", x.scale, scale, largest_code(_BITS), x.values.rows())
     return x.with_values(x.values, scale)
 
@@ -57,7 +58,9 @@ def real_weights(step: Step, weight: Array, precision: Precision, *, forward: bo
     """Return weights (k, n) as products take them, those forward or those backward."""
     bits = precision.weight_bits if forward else precision.gradient_bits
     return (
-        Gradient(step, weight, None) if bits is None else quantized(step, weight, bits, "the weights", name="W codes")
+        Gradient(step, weight, None)
+        if bits is None
+        else quantized(step, weight, bits, "the weights", name="W codes", batch=False)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -29,12 +29,18 @@ class ParameterGradient:
         The gradient passes where the latent weight's magnitude is at most this (straight-through estimator).
     fan_in : int
         How many weights feed one result.
+    whole : bool
+        Whether it is that of the whole batch although the step has a part of it: made of what `Step.over_batch` gave.
+    to_sign : bool
+        Whether the sums are to become signs once they are those of the whole batch.
     """
 
     values: Array
     scale: Array | None = None
     clip: float = float("inf")
     fan_in: int = 1
+    whole: bool = False
+    to_sign: bool = False
 
     @property
     def is_signs(self) -> bool:
@@ -67,6 +73,8 @@ class Step(Recorder):
 
     #: Whether what is made of weights lasts for other runs.
     lasting = False
+    #: Whether the step has a part of its batch, from the example of this number on: see `bitlearn.nn.partial`.
+    partial, first = False, 0
 
     def __init__(
         self,
@@ -118,6 +126,21 @@ class Step(Recorder):
             kernel = _guarded(kernel, [at for at, each in enumerate(arguments) if _is_gradient(each, loss)])
             arguments = (*arguments, check)
         super().run(kernel, *arguments, check=check, what=what)
+
+    def of_all(self, rows: int) -> int:
+        """Return how many rows the whole batch has where the examples of this step have so many."""
+        return rows
+
+    def over_batch(self, how: Literal["sum", "largest"], array: Array) -> None:
+        """Record that rows of an array become one that is the sum, or the largest, over all of the batch.
+
+        A sum is in the first row then, and the others are 0; of a largest value each row is one. Where the step has the
+        whole batch there is nothing to do: what follows takes all rows.
+        """
+
+    def whole_gradients(self, kept: list[tuple[str, ParameterGradient]]) -> list[tuple[str, ParameterGradient]]:
+        """Record what makes gradients those of the whole batch; return them."""
+        return kept
 
     def commit(self, kernel: Kernel, *arguments: Any) -> None:
         """Record a call that changes its last argument, which lasts: now, or with `finish`.

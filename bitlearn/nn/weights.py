@@ -33,10 +33,10 @@ def binary_weight_gradient(
     ``values(out)`` records the product with `operand`; ``signs(thresholds, mask, out)`` records its packed signs.
     """
     fan_in = math.prod(shape[1:])
-    if not precision.sign_weight_gradient:
-        sums = step.empty("dW", shape, sums_type(operand.dtype))
+    if step.partial or not precision.sign_weight_gradient:  # the sign of a part of a sum is none of the sum
+        sums, scale = step.empty("dW", shape, sums_type(operand.dtype)), None if operand.is_real else operand.scale
         values(sums)
-        return ParameterGradient(sums, None if operand.is_real else operand.scale, CLIP, fan_in)
+        return ParameterGradient(sums, scale, CLIP, fan_in, to_sign=precision.sign_weight_gradient)
     words = step.empty("dW", (*shape[:-1], words_for(shape[-1])), WORD)
     zeros = np.zeros(shape[0], dtype=np.float32 if operand.is_real else np.int64)
     mask = step.ones(math.prod(shape[:-1]), shape[-1]).reshape(*words.shape)
@@ -59,10 +59,10 @@ def code_weight_gradient(
     """
     outputs, fan_in = shape[0], math.prod(shape[1:])
     kind = sums_type(operand.dtype)
-    rows = math.prod(operand.shape[:-1])
+    rows = step.of_all(math.prod(operand.shape[:-1]))
     if kind == np.int32 and rows >= _INT32_ROWS:
         kind = np.dtype(np.int64)
-    if not precision.sign_weight_gradient:
+    if step.partial or not precision.sign_weight_gradient:
         sums = step.empty("dW", (outputs, fan_in), kind)
         product(0, sums)
         if operand.is_real:
@@ -70,7 +70,7 @@ def code_weight_gradient(
             return ParameterGradient(sums.reshape(*shape), None, CLIP, fan_in)
         scale = step.empty("scales", operand.scale.shape, np.float64)
         step.run("multiply_scales", operand.scale, step.constant(np.array([unit])), scale)
-        return ParameterGradient(sums.reshape(*shape), scale, CLIP, fan_in)
+        return ParameterGradient(sums.reshape(*shape), scale, CLIP, fan_in, to_sign=precision.sign_weight_gradient)
     # A few outputs at a time, so that the sums are never whole.
     words = step.empty("dW", (*shape[:-1], words_for(shape[-1])), WORD)
     count = max(1, SIGN_SUMS // max(fan_in, 1))

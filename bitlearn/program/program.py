@@ -14,7 +14,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.ops.dispatch import chosen
 from bitlearn.ops.programs import compile_program
 from bitlearn.program.arena import Arena, place
-from bitlearn.program.record import Array, Buffer, Recorder
+from bitlearn.program.record import Array, Buffer, Cut, Recorder
 from bitlearn.threads import get_num_threads
 
 T = TypeVar("T")
@@ -40,6 +40,8 @@ class Program:
     def __init__(self, recorder: Recorder, arena: Arena | None = None):
         self.calls = recorder.calls
         self.buffers = recorder.buffers
+        self.cuts = recorder.cuts
+        self._bounds = [0, *(cut.at for cut in recorder.cuts), len(recorder.calls)]
         self.arena = Arena() if arena is None else arena
         settings = [b for b in recorder.buffers if b.memory is None and b.first == -1 and b.last is None]
         for buffer in settings:  # what holds from run to run has memory of its own
@@ -48,7 +50,7 @@ class Program:
         self._flags = [flag.outside() for flag in recorder.flags]
         self._views: dict[Array, np.ndarray] = {}
         self._ready: tuple[Any, ...] = ()
-        self._compiled: Any = None
+        self._compiled: list[Any] = []
         self._singles: list[Any] | None = None
         self._block = np.empty(0, dtype=np.uint8)
 
@@ -67,8 +69,11 @@ class Program:
         self._block = self.arena.reserve(self.nbytes)
         self._views.clear()
         self._singles = None
-        lasting = any(call.phase == "update" for call in self.calls)
-        self._compiled = compile_program(self._written(), threads, whole=lasting)
+        lasting, written = any(call.phase == "update" for call in self.calls), self._written()
+        self._compiled = [
+            compile_program(written[start:stop], threads, whole=lasting and stop == len(written))
+            for start, stop in zip(self._bounds[:-1], self._bounds[1:], strict=True)
+        ]
         self._ready = (chosen(), threads, self.arena.generation)
 
     def _written(self) -> list[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
@@ -117,11 +122,32 @@ class Program:
             finally:
                 arena.user = before
 
-    def _run(self) -> int:
+    def _run_part(self, part: int) -> None:
         self._prepare()
-        for flag in self._flags:
-            flag[0] = 1
-        return self._compiled.run()
+        if not part:
+            for flag in self._flags:
+                flag[0] = 1
+        stopped = self._bounds[part] + self._compiled[part].run()
+        if stopped < self._bounds[part + 1]:
+            call = self.calls[stopped]
+            raise NonFiniteError(call.what or "a value", f"in layer {call.path!r}" if call.path else "")
+
+    def parts(self) -> Iterator[Cut]:
+        """Run the calls up to each cut in turn, and yield it: its arrays have to be whole before the next is asked for.
+
+        Raises
+        ------
+        NonFiniteError, MemoryError, RuntimeError
+            As `run`.
+
+        Notes
+        -----
+        No other program of the same arena may run before the last part has.
+        """
+        for part in range(len(self.cuts) + 1):
+            self.exclusively(lambda part=part: self._run_part(part))  # type: ignore[misc]
+            if part < len(self.cuts):
+                yield self.cuts[part]
 
     def run(self) -> None:
         """Run all calls.
@@ -134,16 +160,17 @@ class Program:
             Where there is no room for the arrays; no call has run.
         RuntimeError
             Where another thread is running a program of the same arena.
+        ValueError
+            Where the program has cuts: see `parts`.
 
         Notes
         -----
         Calls in the phase "update" change what lasts. Those of kernels that follow the last Python function are run to
         their end, whatever a signal's handler raises meanwhile.
         """
-        stopped = self.exclusively(self._run)
-        if stopped < len(self.calls):
-            call = self.calls[stopped]
-            raise NonFiniteError(call.what or "a value", f"in layer {call.path!r}" if call.path else "")
+        if self.cuts:
+            raise ValueError(f"a program must have no cuts to run at once, got {len(self.cuts)}")
+        self.exclusively(lambda: self._run_part(0))
 
     def profile(self) -> Iterator[tuple[int, float]]:
         """Run the calls one by one, each as a program of its own; yield each one's number and seconds."""

@@ -148,6 +148,25 @@ class Call:
     what: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A place between two calls where a program waits for what others have found.
+
+    Parameters
+    ----------
+    at : int
+        How many calls come before it.
+    how : {"sum", "largest", "vote"}
+        How the arrays of several programs become one. Their first axes are parts of one whole too: of sums and largest
+        values there is one row for all. A vote is one on each bit.
+    arrays : tuple of Array
+    """
+
+    at: int
+    how: str
+    arrays: tuple[Array, ...]
+
+
 @dataclass(eq=False)
 class Recorder:
     """What a program is written into: calls, and the arrays that they name.
@@ -156,6 +175,7 @@ class Recorder:
     ----------
     calls : list of Call
     buffers : list of Buffer
+    cuts : list of Cut
     path : str
         The layer whose calls are being recorded.
     phase : str
@@ -176,6 +196,7 @@ class Recorder:
 
     calls: list[Call] = field(default_factory=list, init=False)
     buffers: list[Buffer] = field(default_factory=list, init=False)
+    cuts: list[Cut] = field(default_factory=list, init=False)
     path: str = field(default="", init=False)
     phase: str = field(default="forward", init=False)
     _constants: dict[int, tuple[np.ndarray, Buffer]] = field(default_factory=dict, init=False)
@@ -251,6 +272,12 @@ class Recorder:
             if isinstance(argument, Array):
                 argument.buffer.touch(len(self.calls))
         self.calls.append(Call(kernel, arguments, self.path, self.phase, check, what))
+
+    def cut(self, how: str, *arrays: Array) -> None:
+        """Record that the program waits here until whoever runs it has put others' parts to these arrays: see `Cut`."""
+        for array in arrays:
+            array.buffer.touch(len(self.calls))
+        self.cuts.append(Cut(len(self.calls), how, arrays))
 
     @contextmanager
     def at(self, path: str) -> Iterator[None]:

@@ -10,4 +10,9 @@ from bitlearn.training.loop import accuracy as accuracy
 from bitlearn.training.loop import fit as fit
 from bitlearn.training.loop import steps_in_epoch as steps_in_epoch
 from bitlearn.training.options import Options as Options
+from bitlearn.training.parallel import DataParallel as DataParallel
 from bitlearn.training.step import Trainer as Trainer
+from bitlearn.training.workers import LocalWorkers as LocalWorkers
+from bitlearn.training.workers import Traffic as Traffic
+from bitlearn.training.workers import WorkerLostError as WorkerLostError
+from bitlearn.training.workers import Workers as Workers

@@ -19,15 +19,6 @@ from bitlearn.training.step import Trainer
 _TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
 
 
-def _arrays(model: Model, trainer: Trainer) -> Arrays:
-    """Return the live arrays of a training by the names that they have in a checkpoint."""
-    return (
-        {f"parameters.{name}": array for name, array in model.parameters().items()}
-        | {f"statistics.{name}": array for name, array in model.statistics().items()}
-        | {f"state.{name}": array for name, array in trainer.state.items()}
-    )
-
-
 def store(
     path: Path,
     model: Model,
@@ -39,7 +30,7 @@ def store(
 ) -> None:
     """Write a checkpoint after `epoch` epochs; `training` says what the steps depend on."""
     best_arrays, best_config = serialization.frozen_parts(best)
-    arrays = _arrays(model, trainer) | {f"best.{name}": array for name, array in best_arrays.items()}
+    arrays = trainer.arrays() | {f"best.{name}": array for name, array in best_arrays.items()}
     config = {"training": training, "epoch": epoch, "history": history, "best": best_config}
     serialization.write("checkpoint", path, arrays, config)
 
@@ -54,7 +45,7 @@ def restore(
     ValueError
         Where the file is corrupt or of another training; nothing is changed then.
     """
-    live = _arrays(model, trainer)
+    live = trainer.arrays()
 
     def plan(config: dict[str, Any], types: Types) -> serialization.Plan:
         if set(config) != {"training", "epoch", "history", "best"} or not isinstance(config["training"], dict):

@@ -182,6 +182,7 @@ def fit(
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
     measure: AbstractContextManager[Any] | None = None,
+    make_trainer: Callable[..., Trainer] = Trainer,
 ) -> Result:
     """Train a model, and keep the inference form of its best epoch.
 
@@ -207,6 +208,9 @@ def fit(
         the interruption.
     measure : context manager, optional
         Entered around the steps of each epoch, and around nothing else.
+    make_trainer : callable
+        What makes the steps, called as `Trainer` is: for several workers, a `functools.partial` of `DataParallel
+        <bitlearn.training.DataParallel>`, whose workers are not let go here.
 
     Returns
     -------
@@ -225,7 +229,7 @@ def fit(
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
-    trainer = Trainer(model, optimizer, options.seed, loss, transforms)
+    trainer = make_trainer(model, optimizer, options.seed, loss, transforms)
     last = options.max_steps
 
     def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
@@ -251,6 +255,7 @@ def fit(
                 for step_loss, seconds in made:
                     result.losses.append(step_loss)
                     result.step_seconds.append(seconds)
+                trainer.settle()
             entry: dict[str, Any] = {
                 "epoch": epoch + 1,
                 "loss": float(np.mean(result.losses[first:])),

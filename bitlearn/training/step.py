@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -182,6 +182,17 @@ class Trainer:
         """
         return {**self.parameters, **self.model.statistics(), **self.state, "steps": self._steps}
 
+    def arrays(self) -> Arrays:
+        """Return the live arrays of all that a step changes, by the names that they have in a checkpoint."""
+        return (
+            {f"parameters.{name}": array for name, array in self.model.parameters().items()}
+            | {f"statistics.{name}": array for name, array in self.model.statistics().items()}
+            | {f"state.{name}": array for name, array in self.state.items()}
+        )
+
+    def settle(self) -> None:
+        """Have the model's arrays be those after the last step: here they always are."""
+
     def restart(self) -> None:
         """Begin with a fresh state of the optimiser; `steps` goes on."""
         fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
@@ -207,7 +218,7 @@ class Trainer:
         """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
-        step = Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
+        step = self._begun(batch, on_gradient, early)
         updates = Updates(step, self.model.precision, frozenset(self.model.binary_parameters()))
 
         def update(name: str, gradient: ParameterGradient) -> None:
@@ -217,7 +228,7 @@ class Trainer:
 
         passes = record_passes(self.model, self.loss, step)
         step.phase = "update"
-        fit = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
+        fit = [(name, self._checked(step, name, gradient)) for name, gradient in step.whole_gradients(kept)]
         step.finish()
         for name, gradient in fit:
             with step.at(name.rpartition(".")[0]):
@@ -225,6 +236,10 @@ class Trainer:
         updates.count(self.state[STEP], self._steps)
         step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
         return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
+
+    def _begun(self, batch: int, on_gradient: Callable[[str, ParameterGradient], None], early: bool) -> Step:
+        """Return the step into which everything is recorded."""
+        return Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
         """Record the checks and transforms of a gradient that is kept; return what the update takes."""
@@ -247,12 +262,12 @@ class Trainer:
                 check(gradient.values, f"what the transforms make of the gradient of {parameter}")
         return gradient
 
-    def recorded(self, batch: int) -> Recorded:
-        """Return the recorded step for batches of a size, recorded now where it is new."""
-        key = (batch, chosen(), get_num_threads())
+    def recorded(self, batch: int, *part: int) -> Recorded:
+        """Return the recorded step for batches of a size, recorded now where it is new; `part` is for `record`."""
+        key = (batch, *part, chosen(), get_num_threads())
         found = self._programs.get(key)
         if found is None:
-            found = self.record(batch)
+            found = self.record(batch, *part)
             if len(self._programs) >= _MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
             self._programs[key] = found
@@ -293,19 +308,27 @@ class Trainer:
         program = recorded.program
 
         def make() -> float:
-            recorded.passes.write(program, values, y, given)
-            for key, stream in recorded.keys:
-                key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)
-            recorded.updates.write(int(self.state[STEP]) + 1, learning_rate)
+            self._write(recorded, values, y, given, learning_rate)
             try:
                 program.run()
             except NonFiniteError as error:
-                if error.where:
-                    raise
-                raise error.located(f"in layer {self._first_not_finite()!r}") from None
+                raise self._located(error) from None
             return self.loss.value(program, recorded.passes.terms)
 
         return program.exclusively(make)
+
+    def _write(
+        self, recorded: Recorded, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray], learning_rate: float
+    ) -> None:
+        """Write what a run of a step wants: a batch that `checked` has seen, random keys and coefficients."""
+        recorded.passes.write(recorded.program, x, y, given)
+        for key, stream in recorded.keys:
+            key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)
+        recorded.updates.write(int(self.state[STEP]) + 1, learning_rate)
+
+    def _located(self, error: NonFiniteError) -> NonFiniteError:
+        """Return an error that names a layer."""
+        return error if error.where else error.located(f"in layer {self._first_not_finite()!r}")
 
     def _first_not_finite(self) -> str:
         """Name the first layer that holds a value that is not finite; the last layer where none does."""

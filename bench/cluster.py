@@ -1,0 +1,252 @@
+"""Training and products over several workers, measured: ``python -m bitlearn.bench.cluster PART``.
+
+``vote`` trains `mlp` on Fashion-MNIST by votes on signs and by one process, otherwise alike, and counts bytes; its
+workers are copies in this process, whose bits are those of a cluster. ``exact`` compares the weights of processes with
+those of one, ``kills`` does while workers are killed, and ``overhead`` times a blocked product with and without Dask.
+These want the extra ``dask``; the first two start a `LocalCluster`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn import streams
+from bitlearn.cli import experiment
+from bitlearn.datasets.preparation import Examples, prepare
+from bitlearn.files import atomic_write
+from bitlearn.rng import Key
+from bitlearn.training import DataParallel, LocalWorkers, Options, Trainer, accuracy, fit
+
+from . import trainings
+
+_BATCH, _RATE, _HELD_OUT = 100, 0.001, 0.1
+_STEPS, _KILLS = 50, 20
+
+Entry = dict[str, Any]
+
+
+@contextmanager
+def cluster(count: int) -> Iterator[Any]:
+    """Start so many processes of one thread, and connect to them; one that is killed comes back, however often."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    settings = {"distributed.deploy.lost-worker-timeout": "1 hour", "logging.distributed": "error"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as found,
+        Client(found) as client,
+    ):
+        yield client
+
+
+def vote(data: Path | None, workers: Sequence[int], epochs: int, batch: int, rate: float, seed: int) -> list[Entry]:
+    """Train by one process and by votes; both on nine tenths of the training images, and tested once."""
+    found = bl.datasets.load("fashion-mnist", trainings.data_folder(data) / "fashion-mnist", seed=seed)
+    kept, held_out = bl.datasets.holdout(found.y_train, _HELD_OUT, seed)
+    preparation = prepare(found.x_train[kept])
+    train, validation, test = (
+        Examples(x, y, preparation)
+        for x, y in (
+            (found.x_train[kept], found.y_train[kept]),
+            (found.x_train[held_out], found.y_train[held_out]),
+            (found.x_test, found.y_test),
+        )
+    )
+    entries = []
+    for count in (0, *workers):
+        model = bl.models.mlp(precision="low-memory", seed=seed)
+        made: list[Trainer] = []
+
+        def make(*given: Any, count: int = count, made: list[Trainer] = made) -> Trainer:
+            how = (
+                partial(DataParallel, workers=LocalWorkers(count), form="vote", agree_every=_STEPS)
+                if count
+                else Trainer
+            )
+            made.append(how(*given))
+            return made[0]
+
+        options = Options(epochs=epochs, batch_size=batch, learning_rate=rate, seed=seed)
+        result = fit(model, bl.optim.adam(), train, options, validation=validation, make_trainer=make)
+        assert result.best is not None
+        entry: Entry = {
+            "workers": count,
+            "epochs": epochs,
+            "batch_size": batch,
+            "learning_rate": rate,
+            "validation_accuracy": result.history[-1]["validation_accuracy"],
+            "test_accuracy": accuracy(result.best, test),
+        }
+        if isinstance(made[0], DataParallel):
+            traffic, size = made[0].traffic, sum(array.size for array in model.parameters().values())
+            whole = 4 * size * count * traffic.steps
+            entry |= {
+                "sent_share": traffic.sent / whole,
+                "received_share": traffic.received / whole,
+                "states_share": traffic.states / whole / 2,
+                "bytes_a_step_and_worker": (traffic.sent + traffic.received) / traffic.steps / count,
+            }
+        entries.append(entry)
+    return entries
+
+
+def _codes(shape: tuple[int, ...], steps: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return random examples for so many steps."""
+    count = steps * batch
+    codes = Key(0, stream=streams.RANDOM_CODES).words(-(-count * int(np.prod(shape)) // 4)).view(np.int8)
+    labels = Key(0, stream=streams.RANDOM_LABELS).integers(count, 10)
+    return codes[: count * int(np.prod(shape))].reshape(count, *shape), labels
+
+
+_NETWORKS: dict[str, tuple[Callable[[], bl.nn.Model], int]] = {
+    "mlp": (lambda: bl.models.mlp(precision="low-memory"), _BATCH),
+    # A quarter of its width, and small batches: the weights are compared, not the time.
+    "binarynet": (
+        lambda: bl.models.binarynet(filters=(32, 32, 64, 64, 128, 128), dense=(256, 256), precision="low-memory"),
+        8,
+    ),
+}
+
+
+def _trained(trainer: Trainer, batch: int, steps: int, before: Callable[[int], None] = lambda step: None) -> str:
+    x, y = _codes(trainer.model.input_shape, steps, batch)
+    for step in range(steps):
+        before(step)
+        rows = slice(step * batch, (step + 1) * batch)
+        trainer.step(x[rows], y[rows], _RATE)
+    trainer.settle()
+    return experiment.digest(trainer.model)
+
+
+def exact(workers: Sequence[int]) -> list[Entry]:
+    """Compare the digests of all arrays after 50 steps."""
+    from bitlearn.dask import Workers
+
+    entries = []
+    for name, (make, batch) in _NETWORKS.items():
+        begun = time.perf_counter()
+        wanted = _trained(Trainer(make(), bl.optim.adam()), batch, _STEPS)
+        alone = (time.perf_counter() - begun) / _STEPS
+        for count in workers:
+            with cluster(count) as client, Workers(client) as found:
+                trainer = DataParallel(make(), bl.optim.adam(), workers=found)
+                begun = time.perf_counter()
+                got = _trained(trainer, batch, _STEPS)
+                seconds = time.perf_counter() - begun
+                trainer.close()
+            entry = {"model": name, "workers": count, "steps": _STEPS, "equal": got == wanted}
+            entry |= {"seconds_a_step": seconds / _STEPS, "seconds_a_step_alone": alone}
+            entries.append(entry | {"weights_sha256": got})
+    return entries
+
+
+def kills(count: int = 3) -> list[Entry]:
+    """Kill a process that holds a replica, at a random time, again and again in one run."""
+    from bitlearn.dask import Workers
+
+    make, batch = _NETWORKS["mlp"]
+    every, rng = 5, np.random.default_rng(0)
+    steps = every * (_KILLS + 1)
+    wanted = _trained(Trainer(make(), bl.optim.adam()), batch, steps)
+    with cluster(count) as client, Workers(client, 2) as found:
+        trainer, done = DataParallel(make(), bl.optim.adam(), workers=found), []
+
+        def kill(step: int) -> None:
+            if step % every == 0 and step:
+                client.wait_for_workers(count)
+                place = found.places[int(rng.integers(2))]
+                process = client.run(os.getpid, workers=[place])[place]
+                threading.Timer(0.05 * rng.random(), os.kill, (process, signal.SIGKILL)).start()
+                done.append(process)
+
+        got = _trained(trainer, batch, steps, kill)
+        trainer.close()
+    return [{"kills": len(done), "losses": trainer.traffic.lost, "steps": steps, "equal": got == wanted}]
+
+
+def overhead(rounds: int = 7) -> list[Entry]:
+    """Time a product of 20 blocks in one thread, alone and by Dask: the least of several rounds, interleaved."""
+    import dask.array as da
+
+    from bitlearn.dask import xnor_matmul
+
+    blocks, rows, columns, n = 20, 2000, 1000, 8192
+    words = Key(0).words(2 * (blocks * rows + columns) * n // 64).view(np.uint64).reshape(-1, n // 64)
+    a, b = words[columns:], words[:columns]
+    chunks = da.from_array(a, chunks=(rows, -1), name="rows")
+
+    def alone() -> np.ndarray:
+        weights, out = bl.pack_weights(b, n), np.empty((len(a), columns), np.int32)
+        for start in range(0, len(a), rows):
+            bl.xnor_matmul(a[start : start + rows], weights, n, out=out[start : start + rows])
+        return out
+
+    def store() -> np.ndarray:
+        out = np.empty((len(a), columns), np.int32)
+        da.store(xnor_matmul(chunks, b, n), out, lock=False, scheduler="synchronous")
+        return out
+
+    def compute() -> np.ndarray:
+        return xnor_matmul(chunks, b, n).compute(scheduler="synchronous")
+
+    ways: tuple[Callable[[], np.ndarray], ...] = (alone, store, compute)
+    seconds: dict[str, list[float]] = {way.__name__: [] for way in ways}
+    wanted = alone()
+    for _ in range(rounds):
+        for way in ways:
+            begun = time.perf_counter()
+            found = way()
+            seconds[way.__name__].append(time.perf_counter() - begun)
+            assert np.array_equal(found, wanted)
+    least = {name: min(each) for name, each in seconds.items()}
+    return [{"way": name, "seconds": each, "ratio": each / least["alone"]} for name, each in least.items()]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], list[Entry]]] = {
+    "vote": lambda given: vote(
+        given.data, given.workers, given.epochs, given.batch_size, given.learning_rate, given.seed
+    ),
+    "exact": lambda given: exact(given.workers),
+    "kills": lambda given: kills(),
+    "overhead": lambda given: overhead(),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure a part and print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.cluster", description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--data", type=Path, help="the data sets' folder, else BITLEARN_DATA")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=400)
+    parser.add_argument("--learning-rate", type=float, default=_RATE)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args(arguments)
+    entries = PARTS[given.part](given)
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    sys.stdout.write(text)
+    if given.json is not None:
+        with atomic_write(given.json) as stream:
+            stream.write(text.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""The workers of a Dask cluster as those of a data-parallel training.
+
+Dask finds a place for each replica, as one long task that leaves its worker's threads to others; messages go straight
+between that task and the process that leads the training. So a lost worker is known by its closed socket, at once, and
+the bytes of a step are counted where they leave.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import distributed
+
+from bitlearn.dask.wire import Connection, Listener, connect
+from bitlearn.errors import sentence
+from bitlearn.ops import check
+from bitlearn.training import workers as training
+from bitlearn.training.messages import packed, unpacked
+from bitlearn.training.replica import Blank, conversation
+
+#: Seconds between two looks at whether a task that does not report has failed.
+_LOOK = 0.2
+#: Seconds for which a worker is left alone that did not take a replica.
+_REST = 5.0
+
+
+class VersionError(ValueError):
+    """A worker has another version of bitlearn."""
+
+
+class SchedulerError(ConnectionError):
+    """The scheduler of a cluster cannot be reached."""
+
+
+class Workers(training.Workers):
+    """Workers of a Dask cluster, for `DataParallel <bitlearn.training.DataParallel>`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the cluster.
+    count : int, optional
+        How many replicas there are; by default one for each worker that the cluster has now. They are placed evenly,
+        several at one worker where there are fewer.
+    timeout : float
+        Seconds within which a worker has to answer. One that does not is taken for lost: its replica is placed anew.
+    patience : float
+        Seconds to wait for a worker that takes a replica, where there is none.
+    host : str, optional
+        The address of this machine at which workers reach it; by default the one that leads to the scheduler.
+
+    Raises
+    ------
+    ValueError
+        Where the cluster wants encryption, which these messages have not.
+    SchedulerError
+        A `ConnectionError`: where the scheduler cannot be reached.
+    TimeoutError
+        Where the cluster has no worker and gets none. While it trains, these two come from `DataParallel.step`.
+
+    Notes
+    -----
+    What goes to a worker as a task is what the network, its optimiser and its loss are, without arrays; layers of one's
+    own must be importable there. Workers of another version of bitlearn are refused. Each replica works on as many
+    threads as bitlearn's settings at its worker say, by default one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bitlearn as bl
+    >>> from distributed import Client
+    >>> x = np.array([[100, -100, 3, 7], [-90, 80, 3, -7], [99, -80, 9, 1]], dtype=np.int8)
+    >>> model = bl.models.mlp((4,), 2, hidden=(8,), precision="int8")
+    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client, Workers(client) as workers:
+    ...     with bl.training.DataParallel(model, bl.optim.adam(), workers=workers) as trainer:
+    ...         loss = trainer.step(x, np.array([0, 1, 0]), 0.001)
+    >>> 0 < loss < 2
+    True
+    """
+
+    def __init__(
+        self,
+        client: distributed.Client,
+        count: int | None = None,
+        *,
+        timeout: float = 60.0,
+        patience: float = 60.0,
+        host: str | None = None,
+    ):
+        for name, value in (("timeout", timeout), ("patience", patience)):
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0 seconds, got {value}")
+        if client.security.require_encryption:
+            raise ValueError("a cluster must not require encryption, which a training's messages have not, got one")
+        self.client, self.timeout, self.patience = client, timeout, patience
+        #: When a replica could not be placed at a worker: the scheduler may not know yet that it is gone.
+        self._failed: dict[str, float] = {}
+        known = self._alive()
+        super().__init__(len(known) if count is None else check.count("count", count, least=1))
+        self._word = secrets.token_bytes(32)
+        self._listener = Listener(host or _own_address(client.scheduler.address), self._word)
+        self._numbers = itertools.count(secrets.randbits(32))
+        self.places: dict[int, str] = {}
+
+    def _known(self) -> list[str]:
+        """Return the addresses of the workers that the scheduler knows of."""
+        if self.client.status != "running":
+            raise SchedulerError(f"the scheduler must be reachable, got a client that is {self.client.status}")
+        try:
+            return sorted(self.client.nthreads())
+        except (OSError, TimeoutError) as error:
+            raise SchedulerError(f"the scheduler must be reachable, got {sentence(error)}") from None
+
+    def _alive(self) -> list[str]:
+        """Return the addresses of the workers that there are and may be used, waiting for a first one."""
+        end_at = time.monotonic() + self.patience
+        while True:
+            since = time.monotonic() - _REST
+            found = [worker for worker in self._known() if self._failed.get(worker, -math.inf) < since]
+            if found:
+                return found
+            if time.monotonic() > end_at:
+                raise TimeoutError(f"a cluster must have a worker within {self.patience} seconds, got none")
+            time.sleep(_LOOK)
+
+    def open(self, number: int, blank: Blank) -> training.Link:
+        """Place a replica at the worker that has the fewest, and return the way to it."""
+        alive = self._alive()
+        used = Counter(place for other, place in self.places.items() if other != number)
+        worker = min(alive, key=lambda address: (used[address], alive.index(address)))
+        self.places[number] = worker
+        task = next(self._numbers)
+        self._listener.expect(task)
+        future = None
+        try:
+            future = self.client.submit(
+                _serve, self._listener.address, self._word, task, blank, workers=[worker], pure=False, retries=0
+            )
+            return _DaskLink(self._met(task, future, worker), future, worker)
+        except (VersionError, SchedulerError):
+            raise
+        except Exception as error:  # whatever Dask makes of a worker that goes meanwhile, or the task raises there
+            self._listener.give_up(task)
+            self._failed[worker] = time.monotonic()
+            if future is not None:
+                future.cancel()
+            raise training.WorkerLostError(f"worker {worker} must take up a replica, got {sentence(error)}") from None
+
+    def _met(self, task: int, future: Any, worker: str) -> Connection:
+        """Return the connection of a task that has reported; raise where it fails, or does not in time."""
+        end_at = time.monotonic() + self.timeout
+        while True:
+            end = self._listener.arrived(task, _LOOK)
+            if end is not None:
+                break
+            if future.status in ("error", "cancelled", "lost"):
+                future.result(timeout=self.timeout)
+                raise OSError(f"a task that is {future.status}")
+            if worker not in self._known():
+                raise OSError("it is gone")
+            if time.monotonic() > end_at:
+                raise TimeoutError(f"no answer within {self.timeout} seconds")
+        connection = Connection(end, self.timeout)
+        try:
+            _, _, values = unpacked(connection.receive())
+        except EOFError as error:
+            raise OSError(str(error)) from None
+        if values != _identity():
+            connection.close()
+            raise VersionError(f"worker {worker} must have {_identity()}, got {values}")
+        return connection
+
+    def close(self) -> None:
+        """Close the port at which workers report."""
+        self._listener.close()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _identity() -> dict[str, str]:
+    """Return what must be the same at both ends."""
+    return {"bitlearn": version("bitlearn")}
+
+
+def _own_address(scheduler: str) -> str:
+    """Return the address of this machine from which a scheduler is reached."""
+    parts = urlsplit(scheduler)
+    if parts.scheme == "inproc" or not parts.hostname:
+        return "127.0.0.1"
+    with socket.socket(socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((parts.hostname, parts.port or 1))
+        return probe.getsockname()[0]
+
+
+class _DaskLink(training.Link):
+    def __init__(self, connection: Connection, future: Any, worker: str):
+        self._connection, self._future, self.worker = connection, future, worker
+
+    def _lost(self, error: Exception) -> training.WorkerLostError:
+        return training.WorkerLostError(f"worker {self.worker} must answer, got {error or type(error).__name__}")
+
+    def send(self, message: bytes) -> None:
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def receive(self) -> bytes:
+        try:
+            return self._connection.receive()
+        except (OSError, EOFError) as error:
+            raise self._lost(error) from None
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._future.client.status == "running":
+            with suppress(OSError, distributed.CancelledError):
+                self._future.cancel()
+
+
+def _serve(address: Sequence[str | int], word: bytes, task: int, blank: Blank) -> None:
+    """Hold a replica at a worker, until whoever leads the training hangs up."""
+    distributed.secede()
+    connection = connect((str(address[0]), int(address[1])), word, task)
+    try:
+        connection.send(packed(b"h", values=_identity()))
+        talk: Generator[bytes, bytes, None] = conversation(blank.replica())
+        next(talk)
+        while True:
+            connection.send(talk.send(connection.receive()))
+    except (OSError, EOFError):
+        return  # the training has ended, or goes on without this worker
+    finally:
+        connection.close()
