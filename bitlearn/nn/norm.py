@@ -8,18 +8,19 @@ the order of a reduction cannot show, and no float is kept for an activation.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn.gradients import groups_of, norm_gradient
+from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
-from bitlearn.nn.value import Gradient, Value
+from bitlearn.nn.value import BLOCK_VALUES, Gradient, Value
 from bitlearn.ops import check
 from bitlearn.program import Array
 from bitlearn.safetensors import Types
@@ -135,22 +136,18 @@ class Normalization(Layer):
     def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         x, magnitude, found, moved = kept
-        d = grad.values.pixels()
-        rows, channels = d.shape
-        groups = groups_of(rows)
-        size, unit = rows // groups, self.spec.unit
-        parts = (
-            d.reshape(groups, size, channels),
-            mask.reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
-            x.reshape(groups, size, x.shape[1]),
-        )
-        of_reals = x.dtype == np.float32
+        if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
+            grad = grad.kept()
+        channels, unit, pieces = grad.shape[-1], self.spec.unit, norm_pieces(grad)
+        rows, groups, of_reals = len(x), pieces[-1][1].stop, x.dtype == np.float32
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
-        if of_reals:
-            step.run("real_sums", parts[0], parts[2], sums)
-        else:
-            step.run("gradient_sums", *parts, sums)
+        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), BLOCK_VALUES), strict=True):
+            d, passed, values = in_groups(part, mask, x, some, at.stop - at.start)
+            if of_reals:
+                step.run("real_sums", d, values, sums[at])
+            else:
+                step.run("gradient_sums", d, passed, values, sums[at])
         step.run("bias_gradient", sums, grad.scale, bias)
         if magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
@@ -158,11 +155,11 @@ class Normalization(Layer):
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, unit, factors)
-        scale = norm_gradient(step, d, mask, x, factors, grad, self.precision.gradient_bits)
+        result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
         for row, running in enumerate((self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape)))
-        return Gradient(step, d.reshape(*grad.shape), scale)
+        return result
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
         """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bitlearn.bits import ones
+from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import run
 from bitlearn.program import Array, Kernel, Recorder
 from bitlearn.rng import Key
@@ -56,6 +57,8 @@ class Step(Recorder):
         Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
     guarded : bool
         Whether what Python functions make of gradients is looked at as they return: real values must be finite.
+    savings : Savings
+        What is done to need fewer bytes.
 
     Attributes
     ----------
@@ -75,8 +78,10 @@ class Step(Recorder):
         on_gradient: Callable[[str, ParameterGradient], None] | None = None,
         early: bool = True,
         guarded: bool = False,
+        savings: Savings = Savings(),  # noqa: B008 - it never changes
     ):
         super().__init__()
+        self.savings = savings
         self.batch = batch
         self.on_gradient = on_gradient
         self.early = early

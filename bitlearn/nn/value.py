@@ -160,6 +160,25 @@ class Gradient:
         """Yield ranges of some examples, each with its part; `most` counts values of a block that is formed."""
         yield examples, self.values[examples]
 
+    @property
+    def formed(self) -> bool:
+        """Whether it is formed where it is wanted, and not kept."""
+        return False
+
+    def spans(self, examples: slice, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        return [examples]
+
+    def changed(self, change: Write, scale: Array | None = None) -> Gradient:
+        """Return it with its values changed in their place, which ``change(examples, values)`` records."""
+        values = self.values
+        change(slice(0, self.shape[0]), values)
+        return self.with_values(values, scale)
+
+    def kept(self) -> Gradient:
+        """Return it whole, in memory."""
+        return self
+
     def reshaped(self, *shape: int) -> Gradient:
         """Return it in another shape."""
         return Gradient(self.step, self.values.reshape(*shape), self._scale)
@@ -169,39 +188,68 @@ class Gradient:
         return Gradient(self.step, values, None if self.is_real else scale or self._scale)
 
 
-class SpreadGradient(Gradient):
-    """A gradient behind a max pool whose windows are apart: formed where it is wanted, whole or a few images.
+class FormedGradient(Gradient):
+    """A gradient that is formed where it is wanted, whole or a few examples: it is large, and need not be kept.
 
     Parameters
     ----------
-    pooled : Gradient
-        Of the pool's result.
+    step : Step
     shape : tuple of int
-        Of the pool's input.
+        Of the values that it is the gradient of.
+    dtype : dtype
+    scale : Array or None
+        What one of the values is worth; None for float32.
     write : callable
-        ``write(examples, out)`` records what writes some examples.
+        ``write(examples, out)`` records what writes some examples, each time the same.
     """
 
-    def __init__(self, pooled: Gradient, shape: tuple[int, ...], write: Write):
-        self.step, self._scale, self._write = pooled.step, pooled._scale, _here(pooled.step, write)
-        self.shape, self.dtype = shape, pooled.dtype
+    def __init__(self, step: Step, shape: tuple[int, ...], dtype: np.dtype, scale: Array | None, write: Write):
+        self.step, self.shape, self.dtype, self._scale = step, shape, dtype, scale
+        self.write = _here(step, write)
 
     @property
     def values(self) -> Array:
-        """The whole array, formed at each look: it is large, and not to live from one product to the next."""
+        """The whole array, formed at each look: it is not to live from one product to the next."""
         out = self.step.empty("dX", self.shape, self.dtype)
-        self._write(slice(0, self.shape[0]), out)
+        self.write(slice(0, self.shape[0]), out)
         return out
+
+    @property
+    def formed(self) -> bool:
+        """Whether it is formed where it is wanted, and not kept."""
+        return True
+
+    def _count(self, examples: slice, most: int) -> int:
+        return max(1, min(examples.stop - examples.start, most // max(int(np.prod(self.shape[1:])), 1)))
+
+    def spans(self, examples: slice, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        count = self._count(examples, most)
+        return [
+            slice(start, min(start + count, examples.stop)) for start in range(examples.start, examples.stop, count)
+        ]
 
     def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of some examples, formed one after the other in the same memory."""
-        count = min(examples.stop - examples.start, max(1, most // max(int(np.prod(self.shape[1:])), 1)))
-        room = self.step.empty("dX", (count, *self.shape[1:]), self.dtype)
-        for start in range(examples.start, examples.stop, max(count, 1)):
-            some = slice(start, min(start + count, examples.stop))
-            part = room[: some.stop - start]
-            self._write(some, part)
+        room = self.step.empty("dX", (self._count(examples, most), *self.shape[1:]), self.dtype)
+        for some in self.spans(examples, most):
+            part = room[: some.stop - some.start]
+            self.write(some, part)
             yield some, part
+
+    def changed(self, change: Write, scale: Array | None = None) -> Gradient:
+        """Return it with its values changed wherever they are formed."""
+        change = _here(self.step, change)
+
+        def write(some: slice, out: Array) -> None:
+            self.write(some, out)
+            change(some, out)
+
+        return FormedGradient(self.step, self.shape, self.dtype, scale or self._scale, write)
+
+    def kept(self) -> Gradient:
+        """Return it whole, in memory."""
+        return Gradient(self.step, self.values, self._scale)
 
 
 _ONE = np.ones(1)

@@ -14,6 +14,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.frozen import Batch, check_batch
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
 from bitlearn.nn.model import Model
+from bitlearn.nn.savings import Savings
 from bitlearn.nn.step import ParameterGradient, Step, training_key
 from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
@@ -117,6 +118,8 @@ class Trainer:
         What stands between a gradient and its update: see `bitlearn.optim.transforms`.
     steps : int
         How many steps have been made before: random bits are those of this number, and never repeat.
+    savings : Savings
+        What a step does to need fewer bytes, for more time (`bitlearn.training.plan`); its result is the same.
 
     Attributes
     ----------
@@ -151,9 +154,10 @@ class Trainer:
         loss: Loss | None = None,
         transforms: tuple[Transform, ...] = (),
         steps: int = 0,
+        savings: Savings = Savings(),  # noqa: B008 - it never changes
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
-        self.loss = SoftmaxCrossEntropy() if loss is None else loss
+        self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
         self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
         self._steps = np.array([steps], dtype=np.int64)
@@ -197,7 +201,13 @@ class Trainer:
         """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
-        step = Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
+        step = Step(
+            batch,
+            on_gradient=on_gradient,
+            early=early,
+            guarded=self.model.precision.integer,
+            savings=self.savings,
+        )
         updates = Updates(step, self.model.precision, frozenset(self.model.binary_parameters()))
 
         def update(name: str, gradient: ParameterGradient) -> None:
