@@ -9,6 +9,7 @@ the order of a reduction cannot show, and no float is kept for an activation.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,43 @@ from bitlearn.safetensors import Types
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
 _INT32 = np.iinfo(np.int32)
+
+
+class Sums:
+    """What flows into a batch norm, as rows of channels: whole, or formed anew in each pass, a few examples at a time.
+
+    Parameters
+    ----------
+    x : Value
+    kept : bool
+        Whether it is whole in any case.
+    """
+
+    def __init__(self, x: Value, kept: bool):
+        self.x, self.channels = x, x.spec.channels
+        size = math.prod(x.spec.shape)
+        self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
+        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(BLOCK_VALUES)
+        each, at = size // max(self.channels, 1), 0
+        self._pieces: list[tuple[slice, slice]] = []
+        for some in spans:
+            rows = slice(some.start * each, some.stop * each)
+            groups = groups_of(rows.stop - rows.start)
+            self._pieces.append((rows, slice(at, at + groups)))
+            at += groups
+        self.rows, self.groups = x.step.batch * each, at
+
+    @property
+    def whole(self) -> Array:
+        """All of it, (rows, channels)."""
+        return self.x.array.pixels()
+
+    def parts(self) -> Iterator[tuple[slice, slice, Array]]:
+        """Yield the rows of each part, the groups that they are cut into, and it: (groups, rows of a group, channels)."""
+        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(BLOCK_VALUES))
+        for (rows, groups), part in zip(self._pieces, found, strict=True):
+            count = groups.stop - groups.start
+            yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
 
 
 class Normalization(Layer):
@@ -82,18 +120,16 @@ class Normalization(Layer):
         name = "running statistics"
         return step.constant(self.running_mean, name), step.constant(self.running_std, name)
 
-    def _statistics(self, step: Step, y: Array) -> tuple[Array, Array, Array, Array]:
-        """Record the statistics of sums (rows, channels): the batch's, the running ones after it, the sums, bounds."""
-        rows, channels = y.shape
-        groups, name = groups_of(rows), "mu, psi"
-        parts = y.reshape(groups, rows // groups, channels)
-        sums = step.empty("sums", (groups, 2, channels), np.int64)
-        step.run("channel_sums", parts, sums)
+    def _statistics(self, step: Step, y: Sums) -> tuple[Array, Array, Array, Array]:
+        """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds."""
+        rows, channels, name = y.rows, y.channels, "mu, psi"
+        sums = step.empty("sums", (y.groups, 2, channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums", part, sums[at])
         if self._l1:
             bound = step.empty("bounds", (channels,), np.int32)
-            above = step.empty("sums", (groups, 2, channels), np.int64)
             step.run("mean_bounds", sums, rows, bound)
-            step.run("channel_sums_above", parts, bound, above)
+            above = self._sums_above(step, y, bound)
         else:
             above = step.constant(_nothing(channels))
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
@@ -115,23 +151,34 @@ class Normalization(Layer):
         step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
         return found, moved, sums, bounds
 
-    def _magnitude(self, step: Step, y: Array, found: Array, sums: Array, bounds: Array) -> Array:
+    @staticmethod
+    def _sums_above(step: Step, y: Sums, bound: Array) -> Array:
+        """Record the sums and counts of what is above a bound of each channel."""
+        above = step.empty("sums", (y.groups, 2, y.channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums_above", part, bound, above[at])
+        return above
+
+    def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
         """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
-        (rows, channels), groups = y.shape, sums.shape[0]
-        above = step.empty("sums", (groups, 2, channels), np.int64)
-        magnitude = step.empty("mu, psi", (channels,), np.float64)
-        step.run("channel_sums_above", y.reshape(groups, rows // groups, channels), bounds[:1].reshape(-1), above)
+        above = self._sums_above(step, y, bounds[:1].reshape(-1))
+        magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
-        step.run("mean_magnitude", sums, above, rows, found, bias, self._half, magnitude)
+        step.run("mean_magnitude", sums, above, y.rows, found, bias, self._half, magnitude)
         return magnitude
 
+    @property
+    def _keeps_bits(self) -> bool:
+        """Whether the backward pass needs a bit of each of the sums, and not the sums."""
+        return self._l1 and self.precision.integer
+
     def _kept(
-        self, step: Step, y: Array, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array
+        self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array
     ) -> tuple:
         """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value."""
-        if self._l1 and self.precision.integer:
+        if self._keeps_bits:
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
-        return y, None, found, moved
+        return y.whole, None, found, moved
 
     def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
@@ -178,11 +225,11 @@ class Normalization(Layer):
         return signs
 
     @staticmethod
-    def _rows(x: Value) -> Array:
-        """Return what flows in, (rows, channels); a single row has no deviation."""
-        y = x.array.pixels()
-        if len(y) < 2:
-            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(y)}")
+    def _rows(x: Value, *, kept: bool = True) -> Sums:
+        """Return what flows in, as rows of channels; a single row has no deviation."""
+        y = Sums(x, kept)
+        if y.rows < 2:
+            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {y.rows}")
         return y
 
     def operations(self) -> tuple[int, int]:
@@ -229,11 +276,12 @@ class BatchNormSign(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the signs."""
-        y = self._rows(x)
+        y = self._rows(x, kept=not self._keeps_bits)
         found, moved, sums, bounds = self._statistics(step, y)
         out = step.empty("X", self.output.array_shape(step.batch), WORD)
         mask = step.empty("STE mask", out.pixels().shape, WORD)
-        step.run("norm_signs", y, bounds, out.pixels(), mask)
+        for rows, _, part in y.parts():
+            step.run("norm_signs", part.pixels(), bounds, out.pixels()[rows], mask[rows])
         return Value(step, self.output, out), (self._kept(step, y, out.pixels(), found, moved, sums, bounds), mask)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
@@ -291,15 +339,16 @@ class BatchNorm(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the normalised values."""
-        y = self._rows(x)
+        given = self._rows(x)
+        y = given.whole
         if self.spec.kind == "real":
             return self._forward_of_reals(step, y)
-        found, moved, sums, bounds = self._statistics(step, y)
+        found, moved, sums, bounds = self._statistics(step, given)
         result, signs = self._normalized(step, y, found), y
-        if self._l1 and self.precision.integer:
+        if self._keeps_bits:
             signs, unused = (step.empty("X", (len(y), words_for(y.shape[1])), WORD) for _ in range(2))
             step.run("norm_signs", y, bounds, signs, unused)
-        return result, self._kept(step, y, signs, found, moved, sums, bounds)
+        return result, self._kept(step, given, signs, found, moved, sums, bounds)
 
     def _normalized(self, step: Step, y: Array, found: Array) -> Value:
         centre = step.empty("factors", found.shape, np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bitlearn.bits import ones
+from bitlearn.bits import WORD_BITS, ones, words_for
 from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import run
 from bitlearn.program import Array, Kernel, Recorder
@@ -98,11 +98,13 @@ class Step(Recorder):
         return key
 
     def ones(self, rows: int, n: int) -> Array:
-        """Return packed +1 values, (rows, words), in memory that all of as many columns share."""
-        found = self._ones.get(n)
-        if found is None or len(found) < rows:
-            found = self._ones[n] = ones((rows,), n)
-        return self.constant(found)[:rows]
+        """Return packed +1 values, (rows, words), in memory that all of as many columns share, or of whole words."""
+        words = words_for(n)
+        kind, count = (0, rows * words) if n % WORD_BITS == 0 else (n, rows)
+        found = self._ones.get(kind)
+        if found is None or len(found) < count:
+            found = self._ones[kind] = ones((count,), n if kind else WORD_BITS)
+        return self.constant(found)[:count].reshape(rows, words)
 
     def gradient(self, name: str, gradient: ParameterGradient) -> None:
         """Take the gradient of a parameter of the layer that is being recorded."""

@@ -51,6 +51,10 @@ class Value:
         """
         yield slice(0, self.step.batch), self.array
 
+    def spans(self, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        return [slice(0, self.step.batch)]
+
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, in an inference; thresholds (channels,) int32, constant."""
         step, spec = self.step, Spec.bits(self.spec.shape)
@@ -105,15 +109,19 @@ class Product(Value):
 
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of examples, formed one after the other in the same memory."""
-        batch = self.step.batch
-        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        spans = self.spans(most)
         # What products form is int32: to make it narrower is a pass of its own.
-        room = self.step.empty("Y", self.spec.array_shape(count), np.int32 if wide else self.spec.dtype)
-        for start in range(0, batch, count):
-            examples = slice(start, min(start + count, batch))
-            part = room[: examples.stop - start]
+        room = self.step.empty("Y", self.spec.array_shape(spans[0].stop), np.int32 if wide else self.spec.dtype)
+        for examples in spans:
+            part = room[: examples.stop - examples.start]
             self._write(examples, part)
             yield examples, part
+
+    def spans(self, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        batch = self.step.batch
+        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        return [slice(start, min(start + count, batch)) for start in range(0, max(batch, 1), max(count, 1))]
 
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, with no sums in between where a kernel does that."""

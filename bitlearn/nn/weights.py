@@ -17,7 +17,7 @@ from bitlearn.program import Array
 #: The straight-through estimator passes the gradient of a weight whose magnitude is at most this.
 CLIP = 1.0
 #: Where only signs are kept, a first layer's sums are formed for so many weights at a time.
-SIGN_SUMS = 2**15
+SIGN_SUMS = 2**13
 
 
 def binary_weight_gradient(

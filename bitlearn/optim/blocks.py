@@ -19,7 +19,7 @@ from bitlearn.program import Array
 #: The most moments of a block, and the fewest for which an even part of an output's weights is taken.
 _MOST, _LEAST = 256, 16
 #: Weights whose moments are widened at a time.
-_AT_A_TIME = 2**17
+_AT_A_TIME = 2**16
 #: The suffix under which a state holds the scales of an array of codes.
 SCALE = "scale"
 
@@ -47,10 +47,10 @@ def block_size(shape: tuple[int, ...]) -> int:
     return found if found >= min(_LEAST, fan_in) else fan_in
 
 
-def zeros(shape: tuple[int, ...], root: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes of moments of 0, int8, or uint8 where they are of roots; and their scales, float32."""
-    size = math.prod(shape)
-    return np.zeros(shape, np.uint8 if root else np.int8), np.zeros(size // max(block_size(shape), 1), np.float32)
+def layout(shape: tuple[int, ...], root: bool) -> tuple[tuple[tuple[int, ...], np.dtype], tuple[tuple[int], np.dtype]]:
+    """Return shape and dtype of codes, int8, or uint8 where they are of roots; and of their scales, float32."""
+    codes = np.dtype(np.uint8 if root else np.int8)
+    return (shape, codes), ((math.prod(shape) // max(block_size(shape), 1),), np.dtype(np.float32))
 
 
 def update(

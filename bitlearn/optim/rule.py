@@ -18,6 +18,7 @@ from bitlearn.nn.step import ParameterGradient, Step, training_key
 from bitlearn.optim import blocks
 from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
+from bitlearn.safetensors import Types
 
 Arrays = dict[str, np.ndarray]
 
@@ -70,16 +71,32 @@ class Optimizer(ABC):
         dict of str to ndarray
         """
         self.check(parameters)
-        state: Arrays = {STEP: np.zeros((), dtype=np.int64)}
+        layout = self.layout(parameters, precision, binary)
+        return {name: np.zeros(shape, dtype=kind) for name, (shape, kind) in layout.items()}
+
+    def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
+        """Return the shapes and dtypes of the state's arrays by name, of which none is made.
+
+        Parameters
+        ----------
+        parameters, precision, binary
+            As `init` takes them.
+
+        Returns
+        -------
+        dict of str to (tuple of int, dtype)
+        """
+        found: Types = {STEP: ((), np.dtype(np.int64))}
         for name, parameter in parameters.items():
             kind = self.moment_type(precision, name in binary)
             for suffix in self.moments:
                 own = f"{name}.{suffix}"
                 if kind == np.int8:
-                    state[own], state[f"{own}.{blocks.SCALE}"] = blocks.zeros(parameter.shape, suffix in self.squares)
+                    codes, scales = blocks.layout(parameter.shape, suffix in self.squares)
+                    found[own], found[f"{own}.{blocks.SCALE}"] = codes, scales
                 else:
-                    state[own] = np.zeros(parameter.shape, dtype=kind)
-        return state
+                    found[own] = parameter.shape, kind
+        return found
 
     def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
         """Return the type of the moments of a parameter that is binarised, or of another, under a policy."""

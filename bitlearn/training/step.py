@@ -120,6 +120,8 @@ class Trainer:
         How many steps have been made before: random bits are those of this number, and never repeat.
     savings : Savings
         What a step does to need fewer bytes, for more time (`bitlearn.training.plan`); its result is the same.
+    state : dict of str to ndarray, optional
+        The optimiser's, to go on with; by default it begins anew.
 
     Attributes
     ----------
@@ -155,11 +157,14 @@ class Trainer:
         transforms: tuple[Transform, ...] = (),
         steps: int = 0,
         savings: Savings = Savings(),  # noqa: B008 - it never changes
+        state: Arrays | None = None,
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
         self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
-        self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
+        if state is None:
+            state = optimizer.init(self.parameters, model.precision, model.binary_parameters())
+        self.state: Arrays = state
         self._steps = np.array([steps], dtype=np.int64)
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
