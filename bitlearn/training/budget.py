@@ -26,12 +26,14 @@ from bitlearn.training.step import Trainer
 
 #: What may be kept narrower than the policy says, in the order in which it is tried.
 NARROW = ("moments", "gradients")
-#: Bytes of a recorded call, measured: its arguments' descriptions, and the call as C takes it.
-_RECORDED_CALL = 800
+#: Bytes of a recorded call, measured: its description, the call as C takes it, and what making that leaves behind.
+_RECORDED_CALL = 1300
 #: Bytes of all other objects of a training, measured.
 _OBJECTS = 2**19
-#: Exact sums that are formed at a time: the usual ones, and few.
-_SUMS = (2**19, 2**17)
+#: Exact sums that are formed at a time: the usual ones, few, and where all of a step's work is small still fewer.
+_SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
+#: So many candidates in a row that need no less are the last that are tried.
+_PATIENCE = 6
 #: Gradients are formed anew of this share of the largest at least: that of smaller ones takes more records than it saves.
 _SHARE = 8
 #: Examples that are validated at a time, of which the most are taken that fit.
@@ -140,11 +142,12 @@ def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precisi
 
 def _savings(plain: Program) -> Iterator[Savings]:
     """Yield ways to record a step, those that take least time first."""
-    yield from (Savings(sums) for sums in _SUMS)
-    yield Savings(_SUMS[-1], None, True, True)
+    counts = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
+    yield from (Savings(sums) for sums in counts)
+    yield Savings(counts[-1], None, True, True)
     large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
     for size in (each for each in large if _SHARE * each >= large[0]):
-        yield from (Savings(sums, size - 1, True, True) for sums in _SUMS)
+        yield from (Savings(sums, size - 1, True, True) for sums in counts)
 
 
 def _validation(model: Model, count: int) -> tuple[int, int]:
@@ -222,17 +225,19 @@ def plan(
     kept, least = _validation(model, _VALIDATED[-1]) if validation else (_kept_bytes(model), 0)
     # A batch as codes, and what codes are made from.
     batch = 2 * batch_size * int(np.prod(model.root.spec.array_shape(1))) * model.root.spec.dtype.itemsize
-    plain: Program | None = None
+    usual = 0
     smallest: Plan | None = None
     policies = list(_policies(model.precision, narrow))
     for precision in policies:
         network = model if precision == model.precision else model.under(precision)
         own = recorded(network, optimizer, batch_size, Savings(), loss, transforms)
-        plain, worse, before = plain or own, 0, math.inf
-        if sum(buffer.nbytes for buffer in own.outside) > budget and precision != policies[-1]:
-            continue  # what lasts does not fit, whatever is done
-        for savings in _savings(own):
-            if worse == len(_SUMS):  # what follows takes more
+        usual, worse, before = usual or max(operations(own), 1), 0, math.inf
+        lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own))
+        del own  # a record takes memory too
+        if lasting > budget and precision != policies[-1]:
+            continue  # whatever is done
+        for savings in candidates:
+            if worse == _PATIENCE:  # what follows takes more
                 break
             program = recorded(network, optimizer, batch_size, savings, loss, transforms)
             rows = (
@@ -244,7 +249,8 @@ def plan(
                 ("records of what runs", _RECORDED_CALL * len(program.calls) * (1 + partial)),
                 ("other objects", _OBJECTS),
             )
-            cost = operations(program) / max(operations(plain), 1)
+            cost = operations(program) / usual
+            del program
             found = Plan(precision, savings, batch_size, _VALIDATED[-1], cost, rows, budget)
             if found.nbytes <= budget:
                 return _with_validation(found, network, least) if validation else found
