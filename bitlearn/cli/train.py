@@ -25,6 +25,12 @@ _MIRRORED = ("cifar10", "cifar100")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_data(parser)
+    parser.add_argument(
+        "--image-size", type=examples, default=224, metavar="N", help="for a folder of images: the sides to cut out"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="for a folder of images: leave out files that cannot be read"
+    )
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
     parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, low-memory or another policy")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
@@ -97,12 +103,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     rule = experiment.optimizer(arguments.optimizer)
     precision = policy(arguments.precision)
-    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    data = datasets.load(
+        arguments.dataset,
+        arguments.data,
+        seed=arguments.seed,
+        image_size=arguments.image_size,
+        broken="skip" if arguments.skip_broken else "refuse",
+    )
     kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
-    x_train = data.x_train[kept]
+    x_train = datasets.select(data.x_train, kept)
     preparation = prepare(x_train, models.image_size(arguments.model, x_train.shape[1:]))
     train = Examples(x_train, data.y_train[kept], preparation)
-    validation = Examples(data.x_train[held_out], data.y_train[held_out], preparation)
+    validation = Examples(datasets.select(data.x_train, held_out), data.y_train[held_out], preparation)
     test = Examples(data.x_test, data.y_test, preparation)
     input_shape = preparation.codes(data.x_test[:1]).shape[1:]
 
