@@ -42,8 +42,8 @@ class Quantization:
         To nearest, ties to even; or up with the probability of the fraction, by random bits of the seed, the step and
         the layer.
     scheme : {"linear", "power-of-two"}
-        Codes at equal distances; or powers of two, a sign and an exponent (the first version of arXiv 2102.04270): these
-        have 5 bits, one scale, and are rounded to nearest.
+        Codes at equal distances; or powers of two, a sign and an exponent (the first version of arXiv 2102.04270):
+        these have 5 bits, one scale, and are rounded to nearest.
 
     Raises
     ------
@@ -281,8 +281,8 @@ _FLOAT16_ALL = Precision(
     statistics=_FLOAT16,
     moments=_FLOAT16,
 )
-# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean of
-# the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
+# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean
+# of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
 # float32: squares of small gradients are below the smallest float16.
 _LOW_MEMORY = replace(_FLOAT16_ALL, name="low-memory", norm="l1", sign_weight_gradient=True)
 
@@ -345,7 +345,7 @@ POLICIES = {
             input_gradient=Quantization(4, "row"),
             weight_gradient=Quantization(4, "channel", "stochastic"),
         ),
-        # The ladder of arXiv 2102.04270, from the top: everything in 16 bits; then the weights' gradients as signs; then
+        # The ladder of arXiv 2102.04270, from the top: everything in 16 bits; then weights' gradients as signs; then
         # activations as bits, behind the batch norm that wants no more of them.
         _FLOAT16_ALL,
         replace(_FLOAT16_ALL, name="float16-sign", sign_weight_gradient=True),
@@ -355,9 +355,7 @@ POLICIES = {
         # Below the paper: the optimiser's state in 8 bits; the products too; both.
         replace(_LOW_MEMORY, name="low-memory-moments8", moments=_INT8_DTYPE),
         replace(_LOW_MEMORY, name="low-memory-8bit", input_gradient=_INT8, weight_gradient=_INT8),
-        replace(
-            _LOW_MEMORY, name="lowest-memory", input_gradient=_INT8, weight_gradient=_INT8, moments=_INT8_DTYPE
-        ),
+        replace(_LOW_MEMORY, name="lowest-memory", input_gradient=_INT8, weight_gradient=_INT8, moments=_INT8_DTYPE),
         dual(backward_bits=8),
         dual(backward_bits=16),
     )

@@ -18,7 +18,7 @@ def load_moments(rng, size, dtype) -> tuple:
 @operands(MATRICES, (np.int8, np.uint8))
 def store_moments(rng, size, dtype) -> tuple:
     """Rows of many magnitudes, of zeros, and of values from far below a code on; squares are 0 or more."""
-    rows, n = size
+    rows = size[0]
     values = rng.normal(size=size) * 10.0 ** rng.integers(-9, 3, size=(rows, 1))
     values[rng.random(size) < 0.2] *= 1e-6
     values[rng.random(size) < 0.1] = 0

@@ -1,4 +1,4 @@
-"""The rungs of low-memory training: what is kept in few bits, what is formed anew, and that neither shows where it must not."""
+"""The rungs of low-memory training: what is kept in few bits, and what is formed anew without a trace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def same(a, b) -> None:
 
 
 @pytest.mark.parametrize("savings", [ALL, Savings(keep=2000, summed=True), Savings(repack=True), Savings(keep=0)])
-@pytest.mark.parametrize("precision", ["low-memory", "lowest-memory", "low-memory-5bit", *small.APART, "int8", "standard"])
+@pytest.mark.parametrize(
+    "precision", ["low-memory", "lowest-memory", "low-memory-5bit", *small.APART, "int8", "standard"]
+)
 @pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
 def test_savings_change_no_bit(name, precision, savings):
     same(trained(name, precision, "adam", savings), trained(name, precision, "adam"))
@@ -124,12 +126,10 @@ def test_an_update_with_moments_in_8_bits_is_the_rule_on_what_they_stand_for(rng
         square = (state["w.square"] * state["w.square.scale"][:, None]) ** 2
         old, g = parameters["w"].astype(np.float32), rng.normal(size=(6, 40)).astype(np.float32)
         rule.update(parameters, {"w": g}, state, 0.01, seed=9)
-        wanted = {"weight": old}
         plain = {"w": old.copy()}
         float_state = {"step": np.array(step - 1), "w.mean": mean.copy(), "w.square": square.copy()}
         rule.update(plain, {"w": g}, float_state, 0.01)
         np.testing.assert_array_equal(parameters["w"], plain["w"].astype(np.float16))
-        assert wanted["weight"].shape == (6, 40)
         again = state["w.mean"] * state["w.mean.scale"][:, None]
         assert (np.abs(again - float_state["w.mean"]) <= state["w.mean.scale"][:, None] * 1.001).all()
         root = state["w.square"] * state["w.square.scale"][:, None]
@@ -140,7 +140,7 @@ def test_an_update_with_moments_in_8_bits_is_the_rule_on_what_they_stand_for(rng
 def test_a_checkpoint_holds_scales_and_codes(optimizer, tmp_path):
     data, path = small.examples("mlp", 24), tmp_path / "training"
     whole = small.model("mlp", "lowest-memory")
-    options = dict(epochs=4, batch_size=8, seed=2)
+    options = {"epochs": 4, "batch_size": 8, "seed": 2}
     rule = bl.optim.OPTIMIZERS[optimizer]()
     bl.training.fit(whole, rule, data, bl.training.Options(**options))
 
@@ -195,7 +195,7 @@ def test_gradients_are_rounded_as_published(kernel, variant):
 
 @pytest.mark.parametrize("precision", ["float16", "float16-sign"])
 def test_squares_that_float16_cannot_hold_do_not_explode(precision):
-    """Squares of whole gradients are far below the smallest float16: their mean is kept in float32; of signs it is 1."""
+    """Squares of whole gradients are below the smallest float16: their mean is kept in float32; of signs it is 1."""
     model = small.model("mlp", precision)
     state = bl.optim.adam().init(model.parameters(), model.precision, model.binary_parameters())
     kind = state["linear1.weight.square"].dtype

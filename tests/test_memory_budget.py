@@ -96,8 +96,8 @@ from bitlearn.memory import PeakMeter
 rng = np.random.default_rng(0)
 x = rng.integers(0, 256, (96, 32, 32, 3), dtype=np.uint8)
 data = bl.datasets.Examples(x, rng.integers(0, 10, 96), bl.datasets.prepare(x))
-options = bl.training.Options(epochs=2, batch_size=48)
-model = bl.models.binarynet(precision="low-memory", filters=(64, 64, 128, 128), dense=(256,))
+options = bl.training.Options(epochs=1, batch_size=48)
+model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
 weights = sum(array.nbytes for array in model.parameters().values())
 def fit(**more):
     bl.training.fit(model, bl.optim.adam(), data, options, validation=data[:20], **more)
@@ -128,10 +128,10 @@ def limited(limit: int, more: dict) -> list[str]:
 @pytest.mark.skipif(not bl.which("grad_input").startswith("cext"), reason="Numba compiles within the limit")
 def test_training_stays_within_a_limit_of_the_operating_system():
     """A step that saves nothing does not fit; the planned one does, and so does what it says it needs."""
-    model = bl.models.binarynet(precision="low-memory", filters=(64, 64, 128, 128), dense=(256,))
+    model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
     plain = bl.training.plan(model, bl.optim.adam(), 48, "1 GiB", validation=True)
     work = dict(plain.rows)
-    limit = int(0.95 * (work["weights, statistics, moments"] + work["a step's work"]))
+    limit = int(work["weights, statistics, moments"] + 0.55 * work["a step's work"])
     # malloc asks for its heap in pieces of its own.
     slack = 2**20
     kept = limited(limit + slack, {"memory_budget": limit})

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-broken", action="store_true", help="for a folder of images: leave out files that cannot be read"
     )
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
-    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, low-memory or another policy")
+    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, low-memory...")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")

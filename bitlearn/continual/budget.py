@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from bitlearn.budgets import budget_bytes as budget_bytes
 
+
 @dataclass(frozen=True)
 class Memory:
     """The bytes of a learner of exact sums, by what they are for.

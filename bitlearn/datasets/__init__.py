@@ -160,8 +160,8 @@ def load(
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one. For ``folder``, images are read as they are asked
-        for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same in ``folder/train`` and ``folder/test`` (or ``val``).
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one. For ``folder``, images are read as they are
+        asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------

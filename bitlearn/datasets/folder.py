@@ -151,10 +151,8 @@ def load(
     named = [_classes(folder) for folder in folders]
     names = list(named[0])
     if list(named[-1]) != names:
-        raise ValueError(
-            f"{folders[-1]} must have the classes of {folders[0]}, got {', '.join(sorted(set(names) ^ set(named[-1])))} "
-            "in one of them alone"
-        )
+        alone = ", ".join(sorted(set(names) ^ set(named[-1])))
+        raise ValueError(f"{folders[-1]} must have the classes of {folders[0]}, got {alone} in one of them alone")
     found = []
     for folder, classes in zip(folders, named, strict=True):
         files = [(file, label) for label, name in enumerate(names) for file in classes[name]]
@@ -166,9 +164,8 @@ def load(
             raise ValueError(f"{folder / names[missing[0]]} must hold a readable image, got none")
         found.append(([file for file, _ in files], labels))
     if len(found) == 1:
-        files, labels = found[0]
-        kept, held_out = holdout(labels, _TEST_FRACTION, seed)
-        found = [([files[i] for i in index], labels[index]) for index in (kept, held_out)]
+        paths, labels = found[0]
+        found = [([paths[i] for i in index], labels[index]) for index in holdout(labels, _TEST_FRACTION, seed)]
     (train, y_train), (test, y_test) = found
     return Images(train, image_size), y_train, Images(test, image_size), y_test, len(names)
 

@@ -190,7 +190,7 @@ class BinaryConv2d(Layer):
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""
-        (x, words, factors), shape, stream, n = cache, self.weight.shape, 2 * self.index, self.spec.channels
+        (x, words, factors), stream, n = cache, 2 * self.index, self.spec.channels
         if factors is not None:
             grad = magnitude.gradient_of_sums(step, grad, factors, self.precision)
         operand = weight_operand(grad, self.precision, stream)
@@ -222,7 +222,7 @@ class BinaryConv2d(Layer):
             operand = operand.kept()
 
         def values(out: Array) -> None:
-            for images, part in operand.blocks(slice(0, step.batch), BLOCK_VALUES):
+            for images, part in operand.blocks(slice(0, step.batch), step.savings.block):
                 step.run("conv2d_grad_weight", part, x[images], n, *options, 0, images.start > 0, out)
 
         def signs(thresholds: Array, mask: Array, out: Array) -> None:
@@ -234,7 +234,7 @@ class BinaryConv2d(Layer):
         every = slice(0, step.batch)
 
         def product(first: int, out: Array) -> None:
-            for some, part in operand.blocks(every, BLOCK_VALUES):
+            for some, part in operand.blocks(every, step.savings.block):
                 for within, windows in self._unfolded(step, x[some]):
                     added = some.start + within.start > 0
                     code_product(step, part[within].pixels(), windows, first, added, out)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import BLOCK_VALUES, FormedGradient, Gradient
+from bitlearn.nn.value import FormedGradient, Gradient
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Array
 
@@ -197,9 +197,14 @@ def norm_gradient(step: Step, grad: Gradient, mask: Array, x: Array, factors: Ar
     if not grad.is_real:
         pieces = norm_pieces(grad)
         peaks, scale = step.empty("scales", (pieces[-1][1].stop,), np.float32), scale_of(step)
-        for (some, groups), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), BLOCK_VALUES), strict=True):
+        for (some, groups), (_, part) in zip(
+            pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True
+        ):
             step.run(
-                "norm_gradient_peak", *in_groups(part, mask, x, some, groups.stop - groups.start), factors, peaks[groups]
+                "norm_gradient_peak",
+                *in_groups(part, mask, x, some, groups.stop - groups.start),
+                factors,
+                peaks[groups],
             )
         step.run("norm_step", peaks, limit, grad.scale, size, scale)
     each = int(np.prod(grad.shape[1:-1]))
@@ -213,9 +218,9 @@ def norm_gradient(step: Step, grad: Gradient, mask: Array, x: Array, factors: Ar
 
 
 def norm_pieces(grad: Gradient) -> list[tuple[slice, slice]]:
-    """Return the ranges of examples in which a gradient is looked at, each with the groups into which its rows are cut."""
+    """Return the ranges of examples in which a gradient is looked at, and into which groups their rows are cut."""
     found, at, each = [], 0, int(np.prod(grad.shape[1:-1]))
-    for some in grad.spans(slice(0, grad.shape[0]), BLOCK_VALUES):
+    for some in grad.spans(slice(0, grad.shape[0]), grad.step.savings.block):
         groups = groups_of((some.stop - some.start) * each)
         found.append((some, slice(at, at + groups)))
         at += groups

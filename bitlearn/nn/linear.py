@@ -125,11 +125,11 @@ class BinaryLinear(FullyConnected):
         words = packed(step, self.weight, self.outputs)
         inputs = x.array
         y = self._product(step, inputs, words)
-        words = kept_words(step, words)
+        kept = kept_words(step, words)
         if not self.scaled:
-            return y, (inputs, words, None)
+            return y, (inputs, kept, None)
         factors = magnitude.scale_factors(step, self.weight)
-        return magnitude.scaled(step, y, self.output, factors), (inputs, words, factors)
+        return magnitude.scaled(step, y, self.output, factors), (inputs, kept, factors)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""

@@ -21,7 +21,7 @@ from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
-from bitlearn.nn.value import BLOCK_VALUES, Gradient, Value
+from bitlearn.nn.value import Gradient, Value
 from bitlearn.ops import check
 from bitlearn.program import Array
 from bitlearn.safetensors import Types
@@ -45,7 +45,7 @@ class Sums:
         self.x, self.channels = x, x.spec.channels
         size = math.prod(x.spec.shape)
         self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
-        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(BLOCK_VALUES)
+        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(x.step.savings.block)
         each, at = size // max(self.channels, 1), 0
         self._pieces: list[tuple[slice, slice]] = []
         for some in spans:
@@ -61,8 +61,8 @@ class Sums:
         return self.x.array.pixels()
 
     def parts(self) -> Iterator[tuple[slice, slice, Array]]:
-        """Yield the rows of each part, the groups that they are cut into, and it: (groups, rows of a group, channels)."""
-        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(BLOCK_VALUES))
+        """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
+        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
         for (rows, groups), part in zip(self._pieces, found, strict=True):
             count = groups.stop - groups.start
             yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
@@ -172,9 +172,7 @@ class Normalization(Layer):
         """Whether the backward pass needs a bit of each of the sums, and not the sums."""
         return self._l1 and self.precision.integer
 
-    def _kept(
-        self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array
-    ) -> tuple:
+    def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
         """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value."""
         if self._keeps_bits:
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
@@ -189,7 +187,7 @@ class Normalization(Layer):
         rows, groups, of_reals = len(x), pieces[-1][1].stop, x.dtype == np.float32
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
-        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), BLOCK_VALUES), strict=True):
+        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True):
             d, passed, values = in_groups(part, mask, x, some, at.stop - at.start)
             if of_reals:
                 step.run("real_sums", d, values, sums[at])

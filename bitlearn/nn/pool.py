@@ -90,7 +90,7 @@ class MaxPool2d(Layer):
         places, shape = cache, (step.batch, *self.spec.shape)
 
         def write(images: slice, out: Array) -> None:
-            for some, part in grad.blocks(images, BLOCK_VALUES):
+            for some, part in grad.blocks(images, step.savings.block):
                 d = part.reshape(len(part), *self.output.shape)
                 here = out[some.start - images.start : some.stop - images.start]
                 step.run("max_pool_gradient", d, places[some], self.window, self.stride, here)

@@ -31,7 +31,7 @@ def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
 
 
 def kept_words(step: Step, words: Array) -> Array | None:
-    """Return packed weights as a forward pass keeps them for the backward pass, which packs them anew where it gets None.
+    """Return packed weights as a forward pass keeps them; the backward pass packs them anew where it gets None.
 
     The weights are the same then: only their own update changes them.
     """

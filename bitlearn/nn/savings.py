@@ -17,6 +17,9 @@ class Savings:
         Gradients between layers of more bytes than this are not kept: they are formed anew, a few examples at a time,
         at each use. A batch norm's statistics of a gradient, which are those of the whole batch, take a pass of their
         own. By default all are kept.
+    block : int
+        Values of what is formed anew that are looked at at a time; by default as many as the second-level cache is made
+        for. More of them need fewer calls, whose records take memory too.
     summed : bool
         Whether a weight's gradient is added up from a few images at a time, where its sums take less than the gradient
         of a convolution's result, which is not whole then.
@@ -25,8 +28,8 @@ class Savings:
 
     Notes
     -----
-    Forming a gradient anew repeats the product that gives it: with ``keep`` below its size, a product behind a batch norm
-    runs four or five times instead of once. Gradients that are float32 are always kept.
+    Forming a gradient anew repeats the product that gives it: with ``keep`` below its size, a product behind a batch
+    norm runs four or five times instead of once. Gradients that are float32 are always kept.
 
     Examples
     --------
@@ -38,6 +41,7 @@ class Savings:
     keep: int | None = None
     summed: bool = False
     repack: bool = False
+    block: int = 2**18
 
     def keeps(self, nbytes: int) -> bool:
         """Whether a gradient of so many bytes is kept."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bitlearn.bits import WORD_BITS, ones, words_for
+from bitlearn.bits import WORD, ones, words_for
 from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import run
 from bitlearn.program import Array, Kernel, Recorder
@@ -98,13 +98,17 @@ class Step(Recorder):
         return key
 
     def ones(self, rows: int, n: int) -> Array:
-        """Return packed +1 values, (rows, words), in memory that all of as many columns share, or of whole words."""
-        words = words_for(n)
-        kind, count = (0, rows * words) if n % WORD_BITS == 0 else (n, rows)
-        found = self._ones.get(kind)
-        if found is None or len(found) < count:
-            found = self._ones[kind] = ones((count,), n if kind else WORD_BITS)
-        return self.constant(found)[:count].reshape(rows, words)
+        """Return packed +1 values, (rows, words): copies of a row, which need no memory but while they are used."""
+        found = self._ones.get(n)
+        if found is None:
+            found = self._ones[n] = ones((1,), n)
+        out, done = self.empty("ones", (rows, words_for(n)), WORD), min(rows, 1)
+        self.run("copy", self.constant(found)[:done], out[:done])
+        while done < rows:
+            more = min(done, rows - done)
+            self.run("copy", out[:more], out[done : done + more])
+            done += more
+        return out
 
     def gradient(self, name: str, gradient: ParameterGradient) -> None:
         """Take the gradient of a parameter of the layer that is being recorded."""

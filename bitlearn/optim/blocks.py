@@ -1,9 +1,9 @@
-"""Moments in 8 bits: a scale for each block of a weight's moments, rounded at random; updates run on some rows at a time.
+"""Moments in 8 bits: a scale for each block of a weight's, rounded at random; updates run on some rows at a time.
 
 A block is a part of what feeds one output. Its largest moment has the largest code, so one large moment costs only its
 block precision. What an update changes by less than a code is kept on average, since rounding is at random: to nearest
-it would be lost. A mean of squares is kept as codes of its root, which halves the range that they span, and none that is
-above 0 becomes 0: an update divides by it.
+it would be lost. A mean of squares is kept as codes of its root, which halves the range that they span, and none that
+is above 0 becomes 0: an update divides by it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bitlearn.program import Array
 
 #: The most moments of a block, and the fewest for which an even part of an output's weights is taken.
 _MOST, _LEAST = 256, 16
-#: Weights whose moments are widened at a time.
-_AT_A_TIME = 2**16
+#: Weights whose moments are widened at a time, and into how many parts a layer's are cut at least.
+_AT_A_TIME, _PARTS = 2**17, 4
 #: The suffix under which a state holds the scales of an array of codes.
 SCALE = "scale"
 
@@ -71,7 +71,7 @@ def update(
         ``run(outputs, moments)`` records the update of some outputs, whose moments are float32.
     """
     outputs, fan_in, block = shape[0], math.prod(shape[1:]), block_size(shape)
-    count, each = max(1, min(outputs, _AT_A_TIME // max(fan_in, 1))), fan_in // max(block, 1)
+    count, each = max(1, min(-(-outputs // _PARTS), _AT_A_TIME // max(fan_in, 1))), fan_in // max(block, 1)
     rooms = [step.empty("scratch", (count * each, block), np.float32) for _ in moments]
     for start in range(0, outputs, count):
         some = slice(start, min(start + count, outputs))

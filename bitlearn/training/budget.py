@@ -32,9 +32,11 @@ _RECORDED_CALL = 1300
 _OBJECTS = 2**19
 #: Exact sums that are formed at a time: the usual ones, few, and where all of a step's work is small still fewer.
 _SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
+#: Values of what is formed anew that are looked at at a time, in a large network and in a small one.
+_BLOCKS = 2**20, 2**18
 #: So many candidates in a row that need no less are the last that are tried.
 _PATIENCE = 6
-#: Gradients are formed anew of this share of the largest at least: that of smaller ones takes more records than it saves.
+#: Gradients are formed anew of this share of the largest at least: smaller ones take more records than they save.
 _SHARE = 8
 #: Examples that are validated at a time, of which the most are taken that fit.
 _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
@@ -77,7 +79,9 @@ class Plan:
     def __str__(self) -> str:
         lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
         width = max(len(name) for name, _ in lines)
-        title = f"{self.precision.name}: {self.savings}; {self.cost:.2f} times the operations of a step that saves nothing"
+        title = (
+            f"{self.precision.name}: {self.savings}; {self.cost:.2f} times the operations of a step that saves nothing"
+        )
         return "\n".join([title, *(f"  {name.ljust(width)} {count:>13,} bytes" for name, count in lines)])
 
 
@@ -98,7 +102,12 @@ class _Outline:
 
 
 def recorded(
-    model: Model, optimizer: Optimizer, batch: int, savings: Savings, loss: Loss | None, transforms: tuple[Transform, ...]
+    model: Model,
+    optimizer: Optimizer,
+    batch: int,
+    savings: Savings,
+    loss: Loss | None = None,
+    transforms: tuple[Transform, ...] = (),
 ) -> Program:
     """Return the recorded step of a network, without making the optimiser's state or changing anything."""
     layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters())
@@ -147,7 +156,8 @@ def _savings(plain: Program) -> Iterator[Savings]:
     yield Savings(counts[-1], None, True, True)
     large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
     for size in (each for each in large if _SHARE * each >= large[0]):
-        yield from (Savings(sums, size - 1, True, True) for sums in counts)
+        # In large blocks, where there are many: fewer calls, whose records take memory.
+        yield from (Savings(sums, size - 1, True, True, max(sums, _BLOCKS[sums == _FEWEST])) for sums in counts)
 
 
 def _validation(model: Model, count: int) -> tuple[int, int]:
@@ -203,10 +213,10 @@ def plan(
 
     Notes
     -----
-    First the policy as it is, then with what may be narrower; with each, ways to record a step, of which each takes more
-    time than the one before (`bitlearn.nn.Savings`). The first that fits is taken. A batch norm has the statistics of the
-    whole batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does, gradients can be
-    formed anew; of others only sums and packed weights take less.
+    First the policy as it is, then with what may be narrower; with each, ways to record a step, of which each takes
+    more time than the one before (`bitlearn.nn.Savings`). The first that fits is taken. A batch norm has the statistics
+    of the whole batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does,
+    gradients can be formed anew; of others only sums and packed weights take less.
 
     Examples
     --------

@@ -36,6 +36,8 @@ from bitlearn.training.step import Trainer
 MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
 #: Images are shifted by up to this share of their height.
 _SHIFT = 0.125
+#: Bytes of examples that are looked at at a time to know them again.
+_DIGESTED = 2**22
 #: Examples that are validated at a time, without a budget.
 _VALIDATED = 1000
 
@@ -321,8 +323,10 @@ def _digest(*parts: Examples | None) -> str:
             scaling = part.preparation.scaling.arrays()
             for array in (part.x, part.y, *scaling.values()):
                 total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
-                for start in range(0, len(array), 1000):  # of a file that is mapped, never all of it
-                    total.update(np.ascontiguousarray(array[start : start + 1000]).reshape(-1).view(np.uint8))
+                # Of files, never all: some MiB at a time.
+                some = max(1, _DIGESTED * len(array) // max(array.nbytes, 1))
+                for start in range(0, len(array), some):
+                    total.update(np.ascontiguousarray(array[start : start + some]).reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

@@ -205,7 +205,7 @@ def load_moments(codes, scale, out):
     scale="float32[rows]",
 )
 def store_moments(values, key, first, codes, scale):
-    """codes[i] = round(v / scale[i]), scale[i] = max |v| / most: v the values of int8 (127), their roots of uint8 (255).
+    """codes[i] = round(v / scale[i]), scale[i] = max |v| / most: v are values for int8 (127), roots for uint8 (255).
 
     Rounding is random, by the word ``(first + i) * n + j`` of the stream, as `quantized_update` has it. A root above 0
     has a code of at least 1, since it is divided by. Where the scale is 0, codes are those of 0.
