@@ -18,9 +18,13 @@ Scale = Literal["tensor", "row", "channel"]
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 #: What latent weights may be kept as: integers are codes, the largest of which stands for 1.
 _LATENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8), np.dtype(np.int16))
+#: What an optimiser may keep its moments as: int8 with a scale for each block.
+_MOMENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8))
 _REAL = 32
 #: The narrowest and the widest gradient between the layers.
 _LEAST, _MOST = 8, 16
+#: The width of powers of two: a sign, and an exponent of four bits.
+_POWER = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Quantization:
     rounding : {"nearest", "stochastic"}
         To nearest, ties to even; or up with the probability of the fraction, by random bits of the seed, the step and
         the layer.
+    scheme : {"linear", "power-of-two"}
+        Codes at equal distances; or powers of two, a sign and an exponent (the first version of arXiv 2102.04270):
+        these have 5 bits, one scale, and are rounded to nearest.
 
     Raises
     ------
@@ -52,6 +59,7 @@ class Quantization:
     bits: int
     scale: Scale = "tensor"
     rounding: Literal["nearest", "stochastic"] = "nearest"
+    scheme: Literal["linear", "power-of-two"] = "linear"
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int):
@@ -60,15 +68,27 @@ class Quantization:
             raise ValueError(f"bits must be in [2, {_MOST}], got {brief(self.bits)}")
         for name, allowed in (("scale", ("tensor", "row", "channel")), ("rounding", ("nearest", "stochastic"))):
             by_name(name, getattr(self, name), dict.fromkeys(allowed))
+        by_name("scheme", self.scheme, dict.fromkeys(("linear", "power-of-two")))
+        if self.is_power and (self.bits, self.scale, self.rounding) != (_POWER, "tensor", "nearest"):
+            raise ValueError(
+                f"powers of two must have {_POWER} bits, one scale and rounding to nearest, got {self.bits} bits, "
+                f"{self.scale!r} and {self.rounding!r}"
+            )
 
     def __str__(self) -> str:
         own = "" if self.scale == "tensor" else f", a scale a {self.scale}"
-        return f"{self.bits} bits{own}{', stochastic' if self.rounding == 'stochastic' else ''}"
+        how = ", powers of two" if self.is_power else ""
+        return f"{self.bits} bits{own}{how}{', stochastic' if self.rounding == 'stochastic' else ''}"
+
+    @property
+    def is_power(self) -> bool:
+        """Whether its codes are powers of two."""
+        return self.scheme == "power-of-two"
 
     @property
     def plain(self) -> bool:
-        """Whether one scale and rounding to nearest are all there is to it."""
-        return self.scale == "tensor" and self.rounding == "nearest"
+        """Whether one scale and rounding to nearest, at equal distances, are all there is to it."""
+        return self.scale == "tensor" and self.rounding == "nearest" and not self.is_power
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,8 @@ class Precision:
         The type to which the batch norm's deviation and mean magnitude are rounded, as they are kept from the forward
         to the backward pass.
     moments : dtype
-        The type of the optimiser's moments of weights that are binarised; those of other parameters are float32.
+        The type of the optimiser's moments of weights that are binarised: float32, float16, or int8 with a scale for
+        each block and rounding at random. Those of other parameters are float32.
     forward_bits : int, optional
         2 to 16: the width of real weights in the forward pass, and of the softmax's probabilities, ``2**bits - 1``
         steps from 0 to 1; real values that flow into real weights get 8 bits. 32 leaves all three in float32. By
@@ -141,9 +162,10 @@ class Precision:
                 raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
         if not isinstance(self.latent, np.dtype) or self.latent not in _LATENTS:
             raise ValueError(f"latent must be the dtype float16, float32, int8 or int16, got {brief(self.latent)}")
-        for kind in ("statistics", "moments"):
-            if not isinstance(getattr(self, kind), np.dtype) or getattr(self, kind) not in (_FLOAT16, _FLOAT32):
-                raise ValueError(f"{kind} must be the dtype float16 or float32, got {brief(getattr(self, kind))}")
+        if not isinstance(self.statistics, np.dtype) or self.statistics not in (_FLOAT16, _FLOAT32):
+            raise ValueError(f"statistics must be the dtype float16 or float32, got {brief(self.statistics)}")
+        if not isinstance(self.moments, np.dtype) or self.moments not in _MOMENTS:
+            raise ValueError(f"moments must be the dtype float16, float32 or int8, got {brief(self.moments)}")
         bits = self.forward_bits
         if bits is not None and (type(bits) is not int or not (2 <= bits <= _MOST or bits == _REAL)):
             raise ValueError(f"forward_bits must be in [2, {_MOST}], {_REAL} or None, got {brief(bits)}")
@@ -177,10 +199,12 @@ class Precision:
         """The width of the gradient between the layers; None where it is float32.
 
         That of the wider product, and at least 8: its integers are the product's own. 16 where that product has a scale
-        or a rounding of its own, which then narrows them.
+        or a rounding of its own, which then narrows them, or where one takes powers of two.
         """
         if self.input_gradient is None or self.weight_gradient is None:
             return None
+        if self.input_gradient.is_power or self.weight_gradient.is_power:
+            return _MOST
         wider = max(self.input_gradient.bits, self.weight_gradient.bits, _LEAST)
         own = any(q.bits == wider and not q.plain for q in (self.input_gradient, self.weight_gradient))
         return _MOST if own else wider
@@ -235,7 +259,8 @@ class Precision:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Quantization):
-                value = {"bits": value.bits, "scale": value.scale, "rounding": value.rounding}
+                said = {"bits": value.bits, "scale": value.scale, "rounding": value.rounding}
+                value = said | ({"scheme": value.scheme} if value.is_power else {})
             found[field.name] = value.name if isinstance(value, np.dtype) else value
         return found
 
@@ -245,6 +270,21 @@ class Precision:
 
 
 _INT8, _INT16 = Quantization(8), Quantization(16)
+_POWERS = Quantization(_POWER, scheme="power-of-two")
+_INT8_DTYPE = np.dtype(np.int8)
+_FLOAT16_ALL = Precision(
+    name="float16",
+    input_gradient=_INT16,
+    weight_gradient=_INT16,
+    row_by_row=True,
+    latent=_FLOAT16,
+    statistics=_FLOAT16,
+    moments=_FLOAT16,
+)
+# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean
+# of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
+# float32: squares of small gradients are below the smallest float16.
+_LOW_MEMORY = replace(_FLOAT16_ALL, name="low-memory", norm="l1", sign_weight_gradient=True)
 
 
 def dual(
@@ -305,26 +345,21 @@ POLICIES = {
             input_gradient=Quantization(4, "row"),
             weight_gradient=Quantization(4, "channel", "stochastic"),
         ),
-        # arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published:
-        # the mean of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The
-        # biases' moments are float32: squares of small gradients are below the smallest float16.
-        Precision(
-            name="low-memory",
-            input_gradient=_INT16,
-            weight_gradient=_INT16,
-            norm="l1",
-            row_by_row=True,
-            sign_weight_gradient=True,
-            latent=_FLOAT16,
-            statistics=_FLOAT16,
-            moments=_FLOAT16,
-        ),
+        # The ladder of arXiv 2102.04270, from the top: everything in 16 bits; then weights' gradients as signs; then
+        # activations as bits, behind the batch norm that wants no more of them.
+        _FLOAT16_ALL,
+        replace(_FLOAT16_ALL, name="float16-sign", sign_weight_gradient=True),
+        _LOW_MEMORY,
+        # Its first version: dY as powers of two.
+        replace(_LOW_MEMORY, name="low-memory-5bit", input_gradient=_POWERS, weight_gradient=_POWERS),
+        # Below the paper: the optimiser's state in 8 bits; the products too; both.
+        replace(_LOW_MEMORY, name="low-memory-moments8", moments=_INT8_DTYPE),
+        replace(_LOW_MEMORY, name="low-memory-8bit", input_gradient=_INT8, weight_gradient=_INT8),
+        replace(_LOW_MEMORY, name="lowest-memory", input_gradient=_INT8, weight_gradient=_INT8, moments=_INT8_DTYPE),
         dual(backward_bits=8),
         dual(backward_bits=16),
     )
 }
-#: Names of the contract that a later version brings.
-PLANNED = ("low-memory-5bit",)
 
 
 def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
@@ -356,7 +391,7 @@ def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
         return name
     if isinstance(name, Mapping):
         return _described(name)
-    return by_name("precision", name, POLICIES, PLANNED)
+    return by_name("precision", name, POLICIES)
 
 
 def _described(setting: Mapping[str, Any]) -> Precision:
@@ -372,13 +407,14 @@ def _described(setting: Mapping[str, Any]) -> Precision:
     for name in ("input_gradient", "weight_gradient"):
         how = found[name]
         if how is not None:
-            if not isinstance(how, Mapping) or not {"bits"} <= set(how) <= {"bits", "scale", "rounding"}:
+            if not isinstance(how, Mapping) or not {"bits"} <= set(how) <= {"bits", "scale", "rounding", "scheme"}:
                 raise ValueError(
-                    f"{name} of a described precision must have bits, and at most scale and rounding, got {brief(how)}"
+                    f"{name} of a described precision must have bits, and at most scale, rounding and scheme, "
+                    f"got {brief(how)}"
                 )
             found[name] = Quantization(**how)
     for name in {"latent", "statistics", "moments"} & set(found):
-        allowed = [each.name for each in (_LATENTS if name == "latent" else _LATENTS[:2])]
+        allowed = [each.name for each in {"latent": _LATENTS, "moments": _MOMENTS}.get(name, _LATENTS[:2])]
         if found[name] not in allowed:
             raise ValueError(
                 f"{name} of a described precision must be {' or '.join(allowed)}, got {brief(found[name])}"

@@ -4,6 +4,7 @@
 #ifndef BL_QUANTIZED_UPDATES_H
 #define BL_QUANTIZED_UPDATES_H
 
+#include "moments.h"
 #include "philox.h"
 #include "updates.h"
 
@@ -127,6 +128,20 @@ BL_INLINE void bl_round_weights_loops(const double *scale, int32_t limit, int wh
                                            int64_t first, intptr_t rows, int64_t n, float *weight)                     \
     {                                                                                                                  \
         bl_round_weights_loops(scale, limit, whole, key, first, rows, n, weight);                                      \
+    }                                                                                                                  \
+    target void bl_load_moments_##variant(const void *codes, int codes_type, const float *scale, intptr_t rows,        \
+                                          intptr_t n, float *out)                                                      \
+    {                                                                                                                  \
+        bl_load_moments_loops(codes, codes_type, scale, rows, n, out);                                                 \
+    }                                                                                                                  \
+    target void bl_store_moments_##variant(const float *values, const uint32_t *key, int64_t first, intptr_t rows,     \
+                                           intptr_t n, void *codes, int codes_type, float *scale)                      \
+    {                                                                                                                  \
+        bl_store_moments_loops(values, key, first, rows, n, codes, codes_type, scale);                                 \
+    }                                                                                                                  \
+    target void bl_powers_of_two_##variant(intptr_t rows, intptr_t n, int16_t *x)                                      \
+    {                                                                                                                  \
+        bl_powers_of_two_loops(rows, n, x);                                                                            \
     }
 
 #endif

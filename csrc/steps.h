@@ -360,6 +360,20 @@ void bl_quantized_update(int variant, const void *g, int g_type, const double *s
                          const float *coefficients, int signs, int32_t limit, const uint32_t *key, int64_t first,
                          intptr_t rows, int64_t n, void *weight, int weight_type);
 
+/* out[i] = codes[i] * scale[i], of BL_UINT8 its square. codes (rows, n) of codes_type BL_INT8 or BL_UINT8, scale (rows),
+   out (rows, n). */
+void bl_load_moments(int variant, const void *codes, int codes_type, const float *scale, intptr_t rows, intptr_t n,
+                     float *out);
+
+/* codes[i] = round(v / scale[i]) with scale[i] = max |v| / most: v are the values, finite, and most is 127 where
+   codes_type is BL_INT8; where it is BL_UINT8 they are the roots of values of 0 or more, and most is 255. round is at
+   random by the key, as above. A root above 0 has a code of at least 1. Where scale[i] is 0, codes are those of 0. */
+void bl_store_moments(int variant, const float *values, const uint32_t *key, int64_t first, intptr_t rows, intptr_t n,
+                      void *codes, int codes_type, float *scale);
+
+/* x = sign(x) * 2^min(round(log2(|x|)), 14), and 0 stays 0. x (rows, n). */
+void bl_powers_of_two(int variant, intptr_t rows, intptr_t n, int16_t *x);
+
 /* weight = (float)(clip(round(weight / step), -limit, limit) * step) in double, round as above, and 0 is +0. step = *scale, or where
    whole is not 0 the least power of two that is no smaller. weight (rows, n). */
 void bl_round_weights(int variant, const double *scale, int32_t limit, int whole, const uint32_t *key, int64_t first,

@@ -177,7 +177,15 @@
     X(round_weights,                                                                                                   \
       (const double *scale, int32_t limit, int whole, const uint32_t *key, int64_t first, intptr_t rows, int64_t n,    \
        float *weight),                                                                                                 \
-      (scale, limit, whole, key, first, rows, n, weight))
+      (scale, limit, whole, key, first, rows, n, weight))                                                              \
+    X(load_moments,                                                                                                    \
+      (const void *codes, int codes_type, const float *scale, intptr_t rows, intptr_t n, float *out),                  \
+      (codes, codes_type, scale, rows, n, out))                                                                        \
+    X(store_moments,                                                                                                   \
+      (const float *values, const uint32_t *key, int64_t first, intptr_t rows, intptr_t n, void *codes,                \
+       int codes_type, float *scale),                                                                                  \
+      (values, key, first, rows, n, codes, codes_type, scale))                                                         \
+    X(powers_of_two, (intptr_t rows, intptr_t n, int16_t *x), (rows, n, x))
 
 #define BL_NORM_KERNELS(X)                                                                                             \
     X(channel_sums, (const void *y, int y_type, intptr_t groups, intptr_t rows, intptr_t channels, int64_t *out),      \

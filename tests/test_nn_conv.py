@@ -100,7 +100,7 @@ def test_the_input_gradient_a_few_images_at_a_time(policy, rng, monkeypatch):
     layer, (_, x) = made(WINDOWS[0], False, policy), images(rng, False)
     g = gradient(rng, policy, 4, 6, 5, 5)
     whole = passes(layer, x, g).dx
-    monkeypatch.setattr("bitlearn.nn.gradients._SUMS_AT_A_TIME", 1)
+    monkeypatch.setattr("bitlearn.nn.gradients._PARTS", 1000)
     monkeypatch.setattr(conv, "BLOCK_VALUES", 1)
     np.testing.assert_array_equal(real(passes(layer, x, g).dx), real(whole))
 

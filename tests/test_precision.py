@@ -106,7 +106,7 @@ def test_what_a_file_says(each):
         ({"input_gradient": None}, "must both be quantized or both None"),
         (
             {"input_gradient": 8},
-            "must have bits, and at most scale and rounding, got 8",
+            "must have bits, and at most scale, rounding and scheme, got 8",
         ),
         ({"input_gradient": {"bitz": 8}}, "must have bits, and at most scale and rounding, got {'bitz': 8}"),
         ({"weight_gradient": {"scale": "row"}}, "must have bits, and at most scale and rounding, got {'scale': 'row'}"),

@@ -12,6 +12,7 @@ from bitlearn.report.units import size
 NAME = "memory"
 HELP = "account for the memory of a training step, standard against low-memory"
 
+_SOURCE = "arXiv 2102.04270"
 _MEANINGS = {
     "paper-v1": "the model of the first version of arXiv 2102.04270: 5-bit dY, no pool masks",
     "paper-final": "the model of the final version of arXiv 2102.04270",
@@ -30,14 +31,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="honest",
         help="; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items()),
     )
+    parser.add_argument(
+        "--ladder",
+        action="store_true",
+        help=f"what each change to the types of variables saves, by the model of the final version of {_SOURCE}",
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the totals, their ratio and the rows."""
     from dataclasses import asdict
 
-    from bitlearn.memory import account
+    from bitlearn.memory import account, ladder
 
+    if arguments.ladder:
+        rungs = [asdict(rung) for rung in ladder(arguments.model, arguments.batch_size, arguments.optimizer)]
+        return {
+            "model": arguments.model,
+            "batch_size": arguments.batch_size,
+            "optimizer": arguments.optimizer,
+            "ladder": rungs,
+        }
     found = account(arguments.model, arguments.batch_size, arguments.optimizer, arguments.accounting)
     return {
         "model": arguments.model,
@@ -52,7 +66,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print the variables on both sides."""
+    """Print the variables on both sides, or the rungs of the ladder."""
+    if "ladder" in result:
+        found = [(rung["name"], size(rung["bytes"]), f"{rung['ratio']:.2f}") for rung in result["ladder"]]
+        title = f"{result['model']}, batch {result['batch_size']}, {result['optimizer']}: by the model of {_SOURCE}"
+        console.print(table(title, ("types", "bytes", "times less than float32"), found))
+        return
     rows = [
         (
             row["variable"],

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, check_apart, count, examples, output_file
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
+
+if TYPE_CHECKING:
+    from bitlearn.training import Plan
 
 NAME = "train"
 HELP = "train a network on a data set and test it"
@@ -22,8 +25,14 @@ _MIRRORED = ("cifar10", "cifar100")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_data(parser)
+    parser.add_argument(
+        "--image-size", type=examples, default=224, metavar="N", help="for a folder of images: the sides to cut out"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="for a folder of images: leave out files that cannot be read"
+    )
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
-    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, int4 or low-memory")
+    parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, low-memory...")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
@@ -41,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.1,
         metavar="X",
         help="the share of the training data, the same of every class, that chooses the best epoch",
+    )
+    parser.add_argument(
+        "--memory-budget",
+        default=None,
+        metavar="SIZE",
+        help="what training may take, as in 64MiB: how a step is made is chosen to fit it, in the least time",
+    )
+    parser.add_argument(
+        "--narrow",
+        default="",
+        metavar="LIST",
+        help="what may be kept in 8 bits to fit the budget: moments, gradients, or both with a comma",
     )
     add_seed(parser)
     add_threads(parser)
@@ -64,6 +85,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("--resume needs --checkpoint FILE, got none")
+    if arguments.narrow and arguments.memory_budget is None:
+        raise ValueError(f"--narrow needs --memory-budget SIZE, got {arguments.narrow!r} alone")
+    narrow = [each.strip() for each in arguments.narrow.split(",") if each.strip()]
     json = None if arguments.json == Path("-") else arguments.json
     check_apart(data=arguments.data, checkpoint=arguments.checkpoint, save=arguments.save, json=json)
     bl.set_num_threads(threads.resolve(arguments.threads))
@@ -79,12 +103,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     rule = experiment.optimizer(arguments.optimizer)
     precision = policy(arguments.precision)
-    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    data = datasets.load(
+        arguments.dataset,
+        arguments.data,
+        seed=arguments.seed,
+        image_size=arguments.image_size,
+        broken="skip" if arguments.skip_broken else "refuse",
+    )
     kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
-    x_train = data.x_train[kept]
+    x_train = datasets.select(data.x_train, kept)
     preparation = prepare(x_train, models.image_size(arguments.model, x_train.shape[1:]))
     train = Examples(x_train, data.y_train[kept], preparation)
-    validation = Examples(data.x_train[held_out], data.y_train[held_out], preparation)
+    validation = Examples(datasets.select(data.x_train, held_out), data.y_train[held_out], preparation)
     test = Examples(data.x_test, data.y_test, preparation)
     input_shape = preparation.codes(data.x_test[:1]).shape[1:]
 
@@ -102,12 +132,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             checkpoint=arguments.checkpoint,
             resume=arguments.resume,
             measure=meter,
+            memory_budget=arguments.memory_budget,
+            narrow=narrow,
         )
     assert result.best is not None
     test_accuracy = training.accuracy(result.best, test)
     if arguments.save is not None:
         bl.save(Classifier(result.best, preparation), arguments.save)
-    predicted = memory.predict(model, rule, arguments.batch_size)
+    plan = result.plan
+    if plan is None:
+        predicted = sum(row.bytes for row in memory.predict(model, rule, arguments.batch_size))
+    else:
+        predicted = plan.nbytes
     return {
         "dataset": arguments.dataset,
         "model": arguments.model,
@@ -128,10 +164,24 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "weights_sha256": experiment.digest(model),
         "history": result.history,
         "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
-        "peak_bytes_predicted": sum(row.bytes for row in predicted),
+        "peak_bytes_predicted": predicted,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
+        "memory_plan": None if plan is None else _told(plan),
         "saved": None if arguments.save is None else str(arguments.save),
+    }
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON knows it."""
+    return {
+        "precision": plan.precision.name,
+        "savings": str(plan.savings),
+        "cost": plan.cost,
+        "rows": dict(plan.rows),
+        "bytes": plan.nbytes,
+        "budget": plan.budget,
+        "text": str(plan),
     }
 
 
@@ -148,6 +198,8 @@ def report(result: dict[str, Any], console: Console) -> None:
         threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
         milliseconds = 1e3 * result["step_seconds_median"]
         console.print(f"time a step      {milliseconds:.2f} ms (median; {result['variant']}, {threads})")
+    if result["memory_plan"] is not None:
+        console.print(f"memory plan      {result['memory_plan']['text']}")
     console.print(f"training memory  {size(result['peak_bytes_predicted'])} predicted")
     console.print(f"                 {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
     if result["saved"] is not None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from bitlearn.datasets import cifar, digits, idx, npz
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
+from bitlearn.datasets.folder import Images
+from bitlearn.datasets.folder import load as of_folder
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
@@ -20,6 +23,7 @@ __all__ = [
     "NAMES",
     "Dataset",
     "Examples",
+    "Images",
     "Preparation",
     "Rows",
     "Scaling",
@@ -30,10 +34,11 @@ __all__ = [
     "load",
     "pad_images",
     "prepare",
+    "select",
 ]
 
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
-NAMES = (*_CLASSES, "npz")
+NAMES = (*_CLASSES, "npz", "folder")
 
 # A network has an output a class: a stray label of a million must not make a million outputs.
 _MAX_CLASSES = 65536
@@ -107,23 +112,56 @@ class Dataset:
             raise ValueError(f"{self.name}: features must be finite float32, got NaN or infinity in x_{part}")
 
 
-def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
+def select(x: np.ndarray | Rows | Images, index: np.ndarray) -> np.ndarray | Rows:
+    """Return some examples of a data set: of files that are read as they are asked for, so that they still are.
+
+    Parameters
+    ----------
+    x : ndarray, Rows or Images
+    index : ndarray of int
+
+    Returns
+    -------
+    ndarray or Rows
+
+    Examples
+    --------
+    >>> select(np.arange(4), np.array([2, 0]))
+    array([2, 0])
+    """
+    return x[index] if isinstance(x, np.ndarray) else Rows(cast(Any, x), np.asarray(index))
+
+
+def load(
+    name: str,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    image_size: int = 224,
+    broken: Literal["refuse", "skip"] = "refuse",
+) -> Dataset:
     """Load a data set by its name.
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz"}
+    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz", "folder"}
     folder : path-like, optional
         The data set's own folder, or one that holds it under its usual name (``mnist``, ``cifar-10-batches-bin``,
         ``cifar-10-python.tar.gz``...). Files may be plain, ``.gz``, ``.bz2`` or ``.xz``. For ``npz`` the file itself,
         or a folder that holds exactly one. ``digits`` needs none.
     seed : int, optional
-        For ``npz`` without a test set of its own, decides which fifth is held out. Nothing else depends on it.
+        For ``npz`` and ``folder`` without a test set of their own, decides which fifth is held out. Nothing else
+        depends on it.
+    image_size : int, optional
+        For ``folder``: the sides of images, whose middle is cut out.
+    broken : {"refuse", "skip"}, optional
+        For ``folder``: whether a file that cannot be read is an error, which names it, or is left out.
 
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one.
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one. For ``folder``, images are read as they are
+        asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------
@@ -132,7 +170,7 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
     ValueError
         Where there is no such name, or a file is truncated, corrupt, expands to too much or does not make sense.
     ImportError
-        For ``digits`` without scikit-learn.
+        For ``digits`` without scikit-learn, and ``folder`` without Pillow.
 
     Notes
     -----
@@ -147,6 +185,8 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
     """
     if name not in NAMES:
         raise ValueError(f"dataset must be one of {', '.join(NAMES)}, got {name!r}")
+    arrays: tuple[Any, np.ndarray, Any, np.ndarray]
+    classes = _CLASSES.get(name, 0)
     if name == "digits":
         arrays = digits.load()
     elif folder is None:
@@ -155,11 +195,14 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
         raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
+    elif name == "folder":
+        *parts, classes = of_folder(Path(folder), seed, image_size, broken)
+        arrays = tuple(parts)  # type: ignore[assignment]
     elif name.startswith("cifar"):
         arrays = cifar.load(name, Path(folder))
     else:
         arrays = idx.load(name, Path(folder))
     x_train, y_train, x_test, y_test = arrays
     y_train, y_test = y_train.astype(np.int64, copy=False), y_test.astype(np.int64, copy=False)
-    classes = _CLASSES[name] if name in _CLASSES else min(int(y_train.max(initial=0)) + 1, _MAX_CLASSES)
+    classes = classes or min(int(y_train.max(initial=0)) + 1, _MAX_CLASSES)
     return Dataset(name, x_train, y_train, x_test, y_test, classes)

@@ -87,7 +87,7 @@ class Examples:
         return self.preparation.codes(self.x[index])
 
 
-def prepare(x_train: np.ndarray, image_size: int | None = None) -> Preparation:
+def prepare(x_train: np.ndarray | Rows, image_size: int | None = None) -> Preparation:
     """Return the preparation fitted on training data.
 
     Parameters
@@ -111,7 +111,8 @@ def prepare(x_train: np.ndarray, image_size: int | None = None) -> Preparation:
     (1, 32, 32, 1)
     """
     if image_size is None:
-        return Preparation(fit_scaling(x_train))
+        # The scaling of uint8 is one for all: images that are read from files as they are asked for are not looked at.
+        return Preparation(fit_scaling(x_train[:1] if x_train.dtype == np.uint8 else np.asarray(x_train)))
     if x_train.ndim != 4:
         raise ValueError(f"examples must be images for this network, got features of shape {x_train.shape[1:]}")
     return Preparation(fit_scaling(pad_images(x_train[:1], image_size, image_size)), image_size)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bitlearn.memory.accounts import ACCOUNTINGS as ACCOUNTINGS
     from bitlearn.memory.accounts import account as account
+    from bitlearn.memory.ladder import Rung as Rung
+    from bitlearn.memory.ladder import ladder as ladder
     from bitlearn.memory.measure import peak as peak
     from bitlearn.memory.meter import PeakMeter as PeakMeter
     from bitlearn.memory.recorded import Row as Row
@@ -22,8 +24,10 @@ _MODULES = {
     "AccountRow": "rows",
     "PeakMeter": "meter",
     "Row": "recorded",
+    "Rung": "ladder",
     "account": "accounts",
     "by_variable": "recorded",
+    "ladder": "ladder",
     "peak": "measure",
     "predict": "recorded",
 }

@@ -17,6 +17,7 @@ from bitlearn.nn.norm import BatchNormSign as BatchNormSign
 from bitlearn.nn.pool import MaxPool2d as MaxPool2d
 from bitlearn.nn.real_conv import Conv2d as Conv2d
 from bitlearn.nn.relu import ReLU as ReLU
+from bitlearn.nn.savings import Savings as Savings
 from bitlearn.nn.sequential import Residual as Residual
 from bitlearn.nn.sequential import Sequential as Sequential
 from bitlearn.nn.sign import Sign as Sign

@@ -10,12 +10,12 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude
-from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
+from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
-from bitlearn.nn.products import WINDOW_VALUES, Operand, packed
+from bitlearn.nn.products import WINDOW_VALUES, Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
-from bitlearn.nn.step import Step
+from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import BLOCK_VALUES, Gradient, Product, Value
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.conv import Padding, Pair, geometry
@@ -182,29 +182,25 @@ class BinaryConv2d(Layer):
         codes, inputs = self.spec.kind == "codes", x.array
         words = packed(step, self.weight, self.filters if codes else self.weight.size // self.spec.channels)
         y = self._product_of_codes(step, inputs, words) if codes else self._product(step, inputs, words)
+        kept = kept_words(step, words)
         if not self.scaled:
-            return y, (inputs, words, None)
+            return y, (inputs, kept, None)
         factors = magnitude.scale_factors(step, self.weight)
-        return magnitude.scaled(step, y, self.output, factors), (inputs, words, factors)
+        return magnitude.scaled(step, y, self.output, factors), (inputs, kept, factors)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""
-        (x, words, factors), shape, stream, n = cache, self.weight.shape, 2 * self.index, self.spec.channels
+        (x, words, factors), stream, n = cache, 2 * self.index, self.spec.channels
         if factors is not None:
             grad = magnitude.gradient_of_sums(step, grad, factors, self.precision)
         operand = weight_operand(grad, self.precision, stream)
         if self.spec.kind == "codes":
-            step.gradient("weight", self._code_gradient(step, operand, x))
+            few = step.savings.summed and not operand.is_real
+            step.gradient("weight", self._code_gradient(step, operand if few else operand.kept(), x))
             return None
-        g = operand.values
-
-        def values(out: Array) -> None:
-            step.run("conv2d_grad_weight", g, x, n, *self._options(), 0, False, out)
-
-        def signs(thresholds: Array, mask: Array, out: Array) -> None:
-            step.run("conv2d_grad_weight_sign", g, x, n, *self._options(), 0, thresholds, mask, out)
-
-        step.gradient("weight", binary_weight_gradient(step, operand, shape, self.precision, values, signs))
+        if wanted and words is None:  # before the update
+            words = packed(step, self.weight, self.weight.size // n)
+        step.gradient("weight", self._weight_gradient(step, operand, x))
         if not wanted:
             return None
         operand = input_operand(grad, self.precision, stream)
@@ -217,12 +213,31 @@ class BinaryConv2d(Layer):
 
         return input_gradient(operand, (step.batch, *self.spec.shape), self.precision, product)
 
-    def _code_gradient(self, step: Step, operand: Gradient, x: Array) -> Any:
-        g = operand.values
+    def _weight_gradient(self, step: Step, operand: Gradient, x: Array) -> ParameterGradient:
+        shape, n, options = self.weight.shape, self.spec.channels, self._options()
+        whole = math.prod(operand.shape) * operand.dtype.itemsize
+        sums = self.weight.size * sums_type(operand.dtype).itemsize
+        summed = operand.formed and not operand.is_real and step.savings.summed and sums < whole
+        if not summed:
+            operand = operand.kept()
+
+        def values(out: Array) -> None:
+            for images, part in operand.blocks(slice(0, step.batch), step.savings.block):
+                step.run("conv2d_grad_weight", part, x[images], n, *options, 0, images.start > 0, out)
+
+        def signs(thresholds: Array, mask: Array, out: Array) -> None:
+            step.run("conv2d_grad_weight_sign", operand.values, x, n, *options, 0, thresholds, mask, out)
+
+        return binary_weight_gradient(step, operand, shape, self.precision, values, signs, summed=summed)
+
+    def _code_gradient(self, step: Step, operand: Gradient, x: Array) -> ParameterGradient:
+        every = slice(0, step.batch)
 
         def product(first: int, out: Array) -> None:
-            for images, windows in self._unfolded(step, x):
-                code_product(step, g[images].pixels(), windows, first, images.start > 0, out)
+            for some, part in operand.blocks(every, step.savings.block):
+                for within, windows in self._unfolded(step, x[some]):
+                    added = some.start + within.start > 0
+                    code_product(step, part[within].pixels(), windows, first, added, out)
 
         return code_weight_gradient(step, operand, self.weight.shape, self.precision, self.spec.unit, product)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import Gradient
+from bitlearn.nn.value import FormedGradient, Gradient
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Array
 
-#: Exact sums that are formed at a time where they are quantized row by row: 4 MiB of int64.
-_SUMS_AT_A_TIME = 2**19
+#: Into how many parts of a batch at least sums are formed that are quantized row by row.
+_PARTS = 4
 
 
 def code_type(bits: int) -> np.dtype:
@@ -84,6 +84,8 @@ def _narrowed(grad: Gradient, precision: Precision, how: Quantization | None, ow
     if how is None or precision.gradient_bits is None or how.bits >= precision.gradient_bits:
         return grad
     step, limit = grad.step, largest_code(how.bits)
+    if how.is_power:  # in its place: what is a power of two stays so in the second product
+        return grad.changed(lambda _, values: step.run("powers_of_two", values.rows()))
     x = grad.values
     source = x.pixels() if own == "channel" else x.rows()
     rows, columns = source.shape
@@ -163,39 +165,90 @@ def input_gradient(
         if operand.is_real:
             return Gradient(step, sums, None)
         return requantized(step, sums, operand.scale, precision.code_bits)
-    bits = precision.code_bits
-    count = max(1, min(rows, _SUMS_AT_A_TIME // max(int(np.prod(shape[1:])), 1)))
-    room = step.empty("dX sums", (count, *shape[1:]), kind)
-    codes, row_scale, scale = step.empty("dX", shape, code_type(bits)), scale_of(step, rows), scale_of(step)
-    single = operand.scale.shape[0] == 1
+    bits, dtype = precision.code_bits, code_type(precision.code_bits)
+    limit, single = largest_code(bits), operand.scale.shape[0] == 1
+    count = max(1, min(-(-rows // _PARTS), step.savings.sums // max(int(np.prod(shape[1:])), 1)))
+    row_scale, scale = scale_of(step, rows), scale_of(step)
+
+    def form(some: slice, out: Array) -> None:
+        """Record codes of some rows, each with a scale of its own, a few at a time."""
+        room = step.empty("dX sums", (min(count, some.stop - some.start), *shape[1:]), kind)
+        for start in range(some.start, some.stop, count):
+            few = slice(start, min(start + count, some.stop))
+            part, here = room[: few.stop - start], out[start - some.start : few.stop - some.start]
+            product(few, part)
+            scales = operand.scale if single else operand.scale[few]
+            step.run("requantize_rows", part.rows(), scales, limit, row_scale[few], here.rows())
+
+    if step.savings.keeps(int(np.prod(shape)) * dtype.itemsize):
+        codes = step.empty("dX", shape, dtype)
+        form(slice(0, rows), codes)
+        step.run("largest_scale", row_scale, scale)
+        step.over_batch("largest", scale)
+        step.run("equalize_rows", row_scale, scale, limit, codes.rows())
+        return Gradient(step, codes, scale)
+    room = step.empty("dX", (count, *shape[1:]), dtype)
     for start in range(0, rows, count):
-        some = slice(start, min(start + count, rows))
-        part = room[: some.stop - start]
-        product(some, part)
-        scales = operand.scale if single else operand.scale[some]
-        step.run("requantize_rows", part.rows(), scales, largest_code(bits), row_scale[some], codes[some].rows())
+        few = slice(start, min(start + count, rows))
+        form(few, room[: few.stop - start])
     step.run("largest_scale", row_scale, scale)
     step.over_batch("largest", scale)
-    step.run("equalize_rows", row_scale, scale, largest_code(bits), codes.rows())
-    return Gradient(step, codes, scale)
+
+    def write(some: slice, out: Array) -> None:
+        form(some, out)
+        step.run("equalize_rows", row_scale[some], scale, limit, out.rows())
+
+    return FormedGradient(step, shape, dtype, scale, write)
 
 
-def norm_gradient(
-    step: Step, d: Array, mask: Array, x: Array, factors: Array, grad: Gradient, bits: int | None
-) -> Array | None:
-    """Record a batch norm's gradient of its sums, in the place of d (rows, channels); return the codes' new scale."""
-    rows, channels = d.shape
-    groups, limit = groups_of(rows), largest_code(bits or 8)
+def norm_gradient(step: Step, grad: Gradient, mask: Array, x: Array, factors: Array, bits: int | None) -> Gradient:
+    """Record a batch norm's gradient of its sums: in the place of grad, or wherever that is formed.
+
+    mask and x have a row for each row of channels of grad, or mask none.
+    """
+    limit, channels = largest_code(bits or 8), grad.shape[-1]
     size, scale = step.empty("scales", (1,), np.float32), None
     if not grad.is_real:
-        peaks, scale = step.empty("scales", (groups,), np.float32), scale_of(step)
-        parts = (
-            d.reshape(groups, rows // groups, channels),
-            mask.reshape(groups, rows // groups, -1) if len(mask) else mask.reshape(0, 1, 1),
-            x.reshape(groups, rows // groups, x.shape[1]),
-        )
-        step.run("norm_gradient_peak", *parts, factors, peaks)
+        pieces = norm_pieces(grad)
+        peaks, scale = step.empty("scales", (pieces[-1][1].stop,), np.float32), scale_of(step)
+        for (some, groups), (_, part) in zip(
+            pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True
+        ):
+            step.run(
+                "norm_gradient_peak",
+                *in_groups(part, mask, x, some, groups.stop - groups.start),
+                factors,
+                peaks[groups],
+            )
         step.over_batch("largest", peaks)
         step.run("norm_step", peaks, limit, grad.scale, size, scale)
-    step.run("norm_gradient", d, mask, x, factors, size, limit, d)
-    return scale
+    each = int(np.prod(grad.shape[1:-1]))
+
+    def change(examples: slice, values: Array) -> None:
+        rows = slice(examples.start * each, examples.stop * each)
+        d = values.reshape(-1, channels)
+        step.run("norm_gradient", d, mask[rows] if len(mask) else mask, x[rows], factors, size, limit, d)
+
+    return grad.changed(change, scale)
+
+
+def norm_pieces(grad: Gradient) -> list[tuple[slice, slice]]:
+    """Return the ranges of examples in which a gradient is looked at, and into which groups their rows are cut."""
+    found, at, each = [], 0, int(np.prod(grad.shape[1:-1]))
+    for some in grad.spans(slice(0, grad.shape[0]), grad.step.savings.block):
+        groups = groups_of((some.stop - some.start) * each)
+        found.append((some, slice(at, at + groups)))
+        at += groups
+    return found
+
+
+def in_groups(part: Array, mask: Array, x: Array, examples: slice, groups: int) -> tuple[Array, Array, Array]:
+    """Return some examples of a gradient, and their rows of mask and x, as (groups, rows, ...)."""
+    d = part.reshape(-1, part.shape[-1])
+    each = len(d) // max(examples.stop - examples.start, 1)
+    rows, size = slice(examples.start * each, examples.stop * each), len(d) // groups
+    return (
+        d.reshape(groups, size, d.shape[1]),
+        mask[rows].reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
+        x[rows].reshape(groups, size, x.shape[1]),
+    )

@@ -10,7 +10,7 @@ from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude, reals
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
-from bitlearn.nn.products import Operand, packed
+from bitlearn.nn.products import Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Product, Value
@@ -125,14 +125,15 @@ class BinaryLinear(FullyConnected):
         words = packed(step, self.weight, self.outputs)
         inputs = x.array
         y = self._product(step, inputs, words)
+        kept = kept_words(step, words)
         if not self.scaled:
-            return y, (inputs, words, None)
+            return y, (inputs, kept, None)
         factors = magnitude.scale_factors(step, self.weight)
-        return magnitude.scaled(step, y, self.output, factors), (inputs, words, factors)
+        return magnitude.scaled(step, y, self.output, factors), (inputs, kept, factors)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of bits."""
-        (x, words, factors), shape, stream = cache, self.weight.shape, 2 * self.index
+        (x, words, factors), shape, stream, grad = cache, self.weight.shape, 2 * self.index, grad.kept()
         if factors is not None:
             grad = magnitude.gradient_of_sums(step, grad, factors, self.precision)
         operand = weight_operand(grad, self.precision, stream)
@@ -145,6 +146,9 @@ class BinaryLinear(FullyConnected):
                 "weight", code_weight_gradient(step, operand, shape, self.precision, self.spec.unit, of_codes)
             )
             return None
+
+        if wanted and words is None:  # before the update
+            words = packed(step, self.weight, self.outputs)
 
         def values(out: Array) -> None:
             step.run("grad_weight", operand.values, x, self.inputs, 0, False, out)
@@ -281,7 +285,7 @@ class Linear(FullyConnected):
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the full dW, and dX."""
-        x, stream = cache, 2 * self.index
+        x, stream, grad = cache, 2 * self.index, grad.kept()
         operand = weight_operand(grad, self.precision, stream)
         if self.spec.kind == "real":
             sums = step.empty("dW", self.weight.shape, np.float32 if operand.is_real else np.int64)

@@ -6,6 +6,8 @@ or kernel. The gradient is that of arXiv 1808.00278, ``dL/dW = s dL/dW^ 1[|W| <=
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bitlearn.nn.gradients import norm_gradient
@@ -56,8 +58,7 @@ def scaled(step: Step, sums: Value, output: Spec, factors: Array) -> Value:
 
 def gradient_of_sums(step: Step, grad: Gradient, factors: Array, precision: Precision) -> Gradient:
     """Record the gradient of the sums from that of what `scaled` made of them; codes get a scale anew."""
-    d = grad.values.pixels()
+    *pixels, channels = grad.shape
     # In the place of a batch norm's sums: its factors of them are 0.
-    anything, mask = step.ones(*d.shape), step.constant(np.empty((0, 1), dtype=np.uint64))
-    scale = norm_gradient(step, d, mask, anything, factors, grad, precision.gradient_bits)
-    return Gradient(step, d.reshape(*grad.shape), scale)
+    anything, mask = step.ones(math.prod(pixels), channels), step.constant(np.empty((0, 1), dtype=np.uint64))
+    return norm_gradient(step, grad.kept(), mask, anything, factors, precision.gradient_bits)

@@ -8,13 +8,15 @@ the order of a reduction cannot show, and no float is kept for an activation.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn.gradients import groups_of, norm_gradient
+from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.spec import Spec
@@ -27,6 +29,43 @@ from bitlearn.safetensors import Types
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
 _INT32 = np.iinfo(np.int32)
+
+
+class Sums:
+    """What flows into a batch norm, as rows of channels: whole, or formed anew in each pass, a few examples at a time.
+
+    Parameters
+    ----------
+    x : Value
+    kept : bool
+        Whether it is whole in any case.
+    """
+
+    def __init__(self, x: Value, kept: bool):
+        self.x, self.channels = x, x.spec.channels
+        size = math.prod(x.spec.shape)
+        self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
+        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(x.step.savings.block)
+        each, at = size // max(self.channels, 1), 0
+        self._pieces: list[tuple[slice, slice]] = []
+        for some in spans:
+            rows = slice(some.start * each, some.stop * each)
+            groups = groups_of(rows.stop - rows.start)
+            self._pieces.append((rows, slice(at, at + groups)))
+            at += groups
+        self.rows, self.groups = x.step.batch * each, at
+
+    @property
+    def whole(self) -> Array:
+        """All of it, (rows, channels)."""
+        return self.x.array.pixels()
+
+    def parts(self) -> Iterator[tuple[slice, slice, Array]]:
+        """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
+        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
+        for (rows, groups), part in zip(self._pieces, found, strict=True):
+            count = groups.stop - groups.start
+            yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
 
 
 class Normalization(Layer):
@@ -81,20 +120,17 @@ class Normalization(Layer):
         name = "running statistics"
         return step.constant(self.running_mean, name), step.constant(self.running_std, name)
 
-    def _statistics(self, step: Step, y: Array) -> tuple[Array, Array, Array, Array]:
-        """Record the statistics of sums (rows, channels): the batch's, the running ones after it, the sums, bounds."""
-        rows, channels = y.shape
-        groups, name = groups_of(rows), "mu, psi"
-        parts, rows = y.reshape(groups, rows // groups, channels), step.of_all(rows)
-        sums = step.empty("sums", (groups, 2, channels), np.int64)
-        step.run("channel_sums", parts, sums)
+    def _statistics(self, step: Step, y: Sums) -> tuple[Array, Array, Array, Array]:
+        """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds."""
+        rows, channels, name = step.of_all(y.rows), y.channels, "mu, psi"
+        sums = step.empty("sums", (y.groups, 2, channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums", part, sums[at])
         step.over_batch("sum", sums)
         if self._l1:
             bound = step.empty("bounds", (channels,), np.int32)
-            above = step.empty("sums", (groups, 2, channels), np.int64)
             step.run("mean_bounds", sums, rows, bound)
-            step.run("channel_sums_above", parts, bound, above)
-            step.over_batch("sum", above)
+            above = self._sums_above(step, y, bound)
         else:
             above = step.constant(_nothing(channels))
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
@@ -116,44 +152,49 @@ class Normalization(Layer):
         step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
         return found, moved, sums, bounds
 
-    def _magnitude(self, step: Step, y: Array, found: Array, sums: Array, bounds: Array) -> Array:
-        """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
-        (rows, channels), groups = y.shape, sums.shape[0]
-        above = step.empty("sums", (groups, 2, channels), np.int64)
-        magnitude = step.empty("mu, psi", (channels,), np.float64)
-        step.run("channel_sums_above", y.reshape(groups, rows // groups, channels), bounds[:1].reshape(-1), above)
+    @staticmethod
+    def _sums_above(step: Step, y: Sums, bound: Array) -> Array:
+        """Record the sums and counts of what is above a bound of each channel."""
+        above = step.empty("sums", (y.groups, 2, y.channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums_above", part, bound, above[at])
         step.over_batch("sum", above)
+        return above
+
+    def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
+        """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
+        above = self._sums_above(step, y, bounds[:1].reshape(-1))
+        magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
-        step.run("mean_magnitude", sums, above, step.of_all(rows), found, bias, self._half, magnitude)
+        step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
         return magnitude
 
-    def _kept(
-        self, step: Step, y: Array, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array
-    ) -> tuple:
+    @property
+    def _keeps_bits(self) -> bool:
+        """Whether the backward pass needs a bit of each of the sums, and not the sums."""
+        return self._l1 and self.precision.integer
+
+    def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
         """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value."""
-        if self._l1 and self.precision.integer:
+        if self._keeps_bits:
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
-        return y, None, found, moved
+        return y.whole, None, found, moved
 
     def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         x, magnitude, found, moved = kept
-        d = grad.values.pixels()
-        rows, channels = d.shape
-        groups = groups_of(rows)
-        size, unit = rows // groups, self.spec.unit
-        parts = (
-            d.reshape(groups, size, channels),
-            mask.reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
-            x.reshape(groups, size, x.shape[1]),
-        )
-        of_reals = x.dtype == np.float32
+        if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
+            grad = grad.kept()
+        channels, unit, pieces = grad.shape[-1], self.spec.unit, norm_pieces(grad)
+        rows, groups, of_reals = len(x), pieces[-1][1].stop, x.dtype == np.float32
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
-        if of_reals:
-            step.run("real_sums", parts[0], parts[2], sums)
-        else:
-            step.run("gradient_sums", *parts, sums)
+        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True):
+            d, passed, values = in_groups(part, mask, x, some, at.stop - at.start)
+            if of_reals:
+                step.run("real_sums", d, values, sums[at])
+            else:
+                step.run("gradient_sums", d, passed, values, sums[at])
         step.over_batch("sum", sums)
         rows = step.of_all(rows)
         step.run("bias_gradient", sums, grad.scale, bias)
@@ -163,11 +204,11 @@ class Normalization(Layer):
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, unit, factors)
-        scale = norm_gradient(step, d, mask, x, factors, grad, self.precision.gradient_bits)
+        result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
         for row, running in enumerate((self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
-        return Gradient(step, d.reshape(*grad.shape), scale)
+        return result
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
         """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
@@ -187,11 +228,11 @@ class Normalization(Layer):
         return signs
 
     @staticmethod
-    def _rows(step: Step, x: Value) -> Array:
-        """Return what flows in, (rows, channels); a single row has no deviation."""
-        y = x.array.pixels()
-        if step.of_all(len(y)) < 2:
-            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {len(y)}")
+    def _rows(step: Step, x: Value, *, kept: bool = True) -> Sums:
+        """Return what flows in, as rows of channels; a single row has no deviation."""
+        y = Sums(x, kept)
+        if step.of_all(y.rows) < 2:
+            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {y.rows}")
         return y
 
     def operations(self) -> tuple[int, int]:
@@ -238,11 +279,12 @@ class BatchNormSign(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the signs."""
-        y = self._rows(step, x)
+        y = self._rows(step, x, kept=not self._keeps_bits)
         found, moved, sums, bounds = self._statistics(step, y)
         out = step.empty("X", self.output.array_shape(step.batch), WORD)
         mask = step.empty("STE mask", out.pixels().shape, WORD)
-        step.run("norm_signs", y, bounds, out.pixels(), mask)
+        for rows, _, part in y.parts():
+            step.run("norm_signs", part.pixels(), bounds, out.pixels()[rows], mask[rows])
         return Value(step, self.output, out), (self._kept(step, y, out.pixels(), found, moved, sums, bounds), mask)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
@@ -300,15 +342,16 @@ class BatchNorm(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the normalised values."""
-        y = self._rows(step, x)
+        given = self._rows(step, x)
+        y = given.whole
         if self.spec.kind == "real":
             return self._forward_of_reals(step, y)
-        found, moved, sums, bounds = self._statistics(step, y)
+        found, moved, sums, bounds = self._statistics(step, given)
         result, signs = self._normalized(step, y, found), y
-        if self._l1 and self.precision.integer:
+        if self._keeps_bits:
             signs, unused = (step.empty("X", (len(y), words_for(y.shape[1])), WORD) for _ in range(2))
             step.run("norm_signs", y, bounds, signs, unused)
-        return result, self._kept(step, y, signs, found, moved, sums, bounds)
+        return result, self._kept(step, given, signs, found, moved, sums, bounds)
 
     def _normalized(self, step: Step, y: Array, found: Array) -> Value:
         centre = step.empty("factors", found.shape, np.float32)

@@ -12,7 +12,7 @@ from bitlearn.nn.gradients import requantized
 from bitlearn.nn.layer import Arrays, Layer, register, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import BLOCK_VALUES, Gradient, SpreadGradient, Value
+from bitlearn.nn.value import BLOCK_VALUES, FormedGradient, Gradient, Value
 from bitlearn.program import Array
 
 
@@ -87,13 +87,16 @@ class MaxPool2d(Layer):
         """Record the gradient, routed to the first largest value of each window."""
         if not wanted:
             return None
-        d, places, shape = grad.values.reshape(step.batch, *self.output.shape), cache, (step.batch, *self.spec.shape)
+        places, shape = cache, (step.batch, *self.spec.shape)
 
         def write(images: slice, out: Array) -> None:
-            step.run("max_pool_gradient", d[images], places[images], self.window, self.stride, out)
+            for some, part in grad.blocks(images, step.savings.block):
+                d = part.reshape(len(part), *self.output.shape)
+                here = out[some.start - images.start : some.stop - images.start]
+                step.run("max_pool_gradient", d, places[some], self.window, self.stride, here)
 
         if self.stride >= self.window:
-            return SpreadGradient(grad, shape, write)
+            return FormedGradient(step, shape, grad.dtype, None if grad.is_real else grad.scale, write)
         # Windows that overlap add up: such sums may pass the gradient's own type.
         sums = step.empty("dX", shape, np.float32 if grad.is_real else np.int32)
         write(slice(0, step.batch), sums)

@@ -30,6 +30,14 @@ def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
     return words
 
 
+def kept_words(step: Step, words: Array) -> Array | None:
+    """Return packed weights as a forward pass keeps them; the backward pass packs them anew where it gets None.
+
+    The weights are the same then: only their own update changes them.
+    """
+    return None if step.savings.repack else words
+
+
 _ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32, np.int8, np.int16)}
 
 

@@ -132,7 +132,7 @@ class Conv2d(Layer):
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of real values."""
-        stream, x = 2 * self.index, cache
+        stream, x, grad = 2 * self.index, cache, grad.kept()
         operand = weight_operand(grad, self.precision, stream)
         g, kind = operand.values, np.float32 if operand.is_real else np.int64
         sums = step.empty("dW", self.weight.shape, kind)

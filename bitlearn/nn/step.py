@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bitlearn.bits import ones
+from bitlearn.bits import WORD, ones, words_for
+from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import run
 from bitlearn.program import Array, Kernel, Recorder
 from bitlearn.rng import Key
@@ -62,6 +63,8 @@ class Step(Recorder):
         Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
     guarded : bool
         Whether what Python functions make of gradients is looked at as they return: real values must be finite.
+    savings : Savings
+        What is done to need fewer bytes.
 
     Attributes
     ----------
@@ -83,8 +86,10 @@ class Step(Recorder):
         on_gradient: Callable[[str, ParameterGradient], None] | None = None,
         early: bool = True,
         guarded: bool = False,
+        savings: Savings = Savings(),  # noqa: B008 - it never changes
     ):
         super().__init__()
+        self.savings = savings
         self.batch = batch
         self.on_gradient = on_gradient
         self.early = early
@@ -101,11 +106,17 @@ class Step(Recorder):
         return key
 
     def ones(self, rows: int, n: int) -> Array:
-        """Return packed +1 values, (rows, words), in memory that all of as many columns share."""
+        """Return packed +1 values, (rows, words): copies of a row, which need no memory but while they are used."""
         found = self._ones.get(n)
-        if found is None or len(found) < rows:
-            found = self._ones[n] = ones((rows,), n)
-        return self.constant(found)[:rows]
+        if found is None:
+            found = self._ones[n] = ones((1,), n)
+        out, done = self.empty("ones", (rows, words_for(n)), WORD), min(rows, 1)
+        self.run("copy", self.constant(found)[:done], out[:done])
+        while done < rows:
+            more = min(done, rows - done)
+            self.run("copy", out[:more], out[done : done + more])
+            done += more
+        return out
 
     def gradient(self, name: str, gradient: ParameterGradient) -> None:
         """Take the gradient of a parameter of the layer that is being recorded."""

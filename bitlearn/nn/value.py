@@ -51,6 +51,10 @@ class Value:
         """
         yield slice(0, self.step.batch), self.array
 
+    def spans(self, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        return [slice(0, self.step.batch)]
+
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, in an inference; thresholds (channels,) int32, constant."""
         step, spec = self.step, Spec.bits(self.spec.shape)
@@ -104,15 +108,19 @@ class Product(Value):
 
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of examples, formed one after the other in the same memory."""
-        batch = self.step.batch
-        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        spans = self.spans(most)
         # What products form is int32: to make it narrower is a pass of its own.
-        room = self.step.empty("Y", self.spec.array_shape(count), np.int32 if wide else self.spec.dtype)
-        for start in range(0, batch, count):
-            examples = slice(start, min(start + count, batch))
-            part = room[: examples.stop - start]
+        room = self.step.empty("Y", self.spec.array_shape(spans[0].stop), np.int32 if wide else self.spec.dtype)
+        for examples in spans:
+            part = room[: examples.stop - examples.start]
             self._write(examples, part)
             yield examples, part
+
+    def spans(self, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        batch = self.step.batch
+        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        return [slice(start, min(start + count, batch)) for start in range(0, max(batch, 1), max(count, 1))]
 
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, with no sums in between where a kernel does that."""
@@ -159,6 +167,25 @@ class Gradient:
         """Yield ranges of some examples, each with its part; `most` counts values of a block that is formed."""
         yield examples, self.values[examples]
 
+    @property
+    def formed(self) -> bool:
+        """Whether it is formed where it is wanted, and not kept."""
+        return False
+
+    def spans(self, examples: slice, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        return [examples]
+
+    def changed(self, change: Write, scale: Array | None = None) -> Gradient:
+        """Return it with its values changed in their place, which ``change(examples, values)`` records."""
+        values = self.values
+        change(slice(0, self.shape[0]), values)
+        return self.with_values(values, scale)
+
+    def kept(self) -> Gradient:
+        """Return it whole, in memory."""
+        return self
+
     def reshaped(self, *shape: int) -> Gradient:
         """Return it in another shape."""
         return Gradient(self.step, self.values.reshape(*shape), self._scale)
@@ -168,39 +195,68 @@ class Gradient:
         return Gradient(self.step, values, None if self.is_real else scale or self._scale)
 
 
-class SpreadGradient(Gradient):
-    """A gradient behind a max pool whose windows are apart: formed where it is wanted, whole or a few images.
+class FormedGradient(Gradient):
+    """A gradient that is formed where it is wanted, whole or a few examples: it is large, and need not be kept.
 
     Parameters
     ----------
-    pooled : Gradient
-        Of the pool's result.
+    step : Step
     shape : tuple of int
-        Of the pool's input.
+        Of the values that it is the gradient of.
+    dtype : dtype
+    scale : Array or None
+        What one of the values is worth; None for float32.
     write : callable
-        ``write(examples, out)`` records what writes some examples.
+        ``write(examples, out)`` records what writes some examples, each time the same.
     """
 
-    def __init__(self, pooled: Gradient, shape: tuple[int, ...], write: Write):
-        self.step, self._scale, self._write = pooled.step, pooled._scale, _here(pooled.step, write)
-        self.shape, self.dtype = shape, pooled.dtype
+    def __init__(self, step: Step, shape: tuple[int, ...], dtype: np.dtype, scale: Array | None, write: Write):
+        self.step, self.shape, self.dtype, self._scale = step, shape, dtype, scale
+        self.write = _here(step, write)
 
     @property
     def values(self) -> Array:
-        """The whole array, formed at each look: it is large, and not to live from one product to the next."""
+        """The whole array, formed at each look: it is not to live from one product to the next."""
         out = self.step.empty("dX", self.shape, self.dtype)
-        self._write(slice(0, self.shape[0]), out)
+        self.write(slice(0, self.shape[0]), out)
         return out
+
+    @property
+    def formed(self) -> bool:
+        """Whether it is formed where it is wanted, and not kept."""
+        return True
+
+    def _count(self, examples: slice, most: int) -> int:
+        return max(1, min(examples.stop - examples.start, most // max(int(np.prod(self.shape[1:])), 1)))
+
+    def spans(self, examples: slice, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        count = self._count(examples, most)
+        return [
+            slice(start, min(start + count, examples.stop)) for start in range(examples.start, examples.stop, count)
+        ]
 
     def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of some examples, formed one after the other in the same memory."""
-        count = min(examples.stop - examples.start, max(1, most // max(int(np.prod(self.shape[1:])), 1)))
-        room = self.step.empty("dX", (count, *self.shape[1:]), self.dtype)
-        for start in range(examples.start, examples.stop, max(count, 1)):
-            some = slice(start, min(start + count, examples.stop))
-            part = room[: some.stop - start]
-            self._write(some, part)
+        room = self.step.empty("dX", (self._count(examples, most), *self.shape[1:]), self.dtype)
+        for some in self.spans(examples, most):
+            part = room[: some.stop - some.start]
+            self.write(some, part)
             yield some, part
+
+    def changed(self, change: Write, scale: Array | None = None) -> Gradient:
+        """Return it with its values changed wherever they are formed."""
+        change = _here(self.step, change)
+
+        def write(some: slice, out: Array) -> None:
+            self.write(some, out)
+            change(some, out)
+
+        return FormedGradient(self.step, self.shape, self.dtype, scale or self._scale, write)
+
+    def kept(self) -> Gradient:
+        """Return it whole, in memory."""
+        return Gradient(self.step, self.values, self._scale)
 
 
 _ONE = np.ones(1)

@@ -17,7 +17,7 @@ from bitlearn.program import Array
 #: The straight-through estimator passes the gradient of a weight whose magnitude is at most this.
 CLIP = 1.0
 #: Where only signs are kept, a first layer's sums are formed for so many weights at a time.
-SIGN_SUMS = 2**15
+SIGN_SUMS = 2**13
 
 
 def binary_weight_gradient(
@@ -27,10 +27,13 @@ def binary_weight_gradient(
     precision: Precision,
     values: Callable[[Array], None],
     signs: Callable[[Array, Array, Array], None],
+    *,
+    summed: bool = False,
 ) -> ParameterGradient:
     """Return the gradient of latent weights: the signs alone, or sums and what one is worth, or float32.
 
-    ``values(out)`` records the product with `operand`; ``signs(thresholds, mask, out)`` records its packed signs.
+    ``values(out)`` records the product with `operand`; ``signs(thresholds, mask, out)`` records its packed signs. Where
+    `summed`, signs are those of the whole sums: `operand` is not whole then.
     """
     fan_in = math.prod(shape[1:])
     if step.partial or not precision.sign_weight_gradient:  # the sign of a part of a sum is none of the sum
@@ -38,6 +41,11 @@ def binary_weight_gradient(
         values(sums)
         return ParameterGradient(sums, scale, CLIP, fan_in, to_sign=precision.sign_weight_gradient)
     words = step.empty("dW", (*shape[:-1], words_for(shape[-1])), WORD)
+    if summed:
+        sums = step.empty("dW sums", shape, sums_type(operand.dtype))
+        values(sums)
+        step.run("pack", sums.pixels(), step.constant(np.zeros(1, dtype=sums.dtype)), words.pixels())
+        return ParameterGradient(words, None, CLIP, fan_in)
     zeros = np.zeros(shape[0], dtype=np.float32 if operand.is_real else np.int64)
     mask = step.ones(math.prod(shape[:-1]), shape[-1]).reshape(*words.shape)
     signs(step.constant(zeros), mask, words)

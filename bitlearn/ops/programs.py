@@ -134,7 +134,8 @@ def compile_program(calls: Iterable[Call], threads: int | None = None, *, whole:
     resolved = (_resolved(*call) for call in calls)
     for (of_c, is_kernel), group in groupby(resolved, key=lambda call: (call.in_c, call.is_kernel)):
         if of_c:
-            written = [(call.function, call.arguments, call.check) for call in group]
+            # One by one: the views that a call names need not outlive it.
+            written = ((call.function, call.arguments, call.check) for call in group)
             segments.append(_InC(attribute("cext", "compile")(written, threads)))  # type: ignore[operator]
         else:
             segments.append(_InPython([(call.in_python(threads), call.check) for call in group]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from bitlearn.nn.step import ParameterGradient
 from bitlearn.optim.rule import Arrays, Optimizer, positive, share
+from bitlearn.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,17 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-7
     moments = ("mean", "square")
+    squares = ("square",)
     kernel = "adam_update"
+
+    def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
+        """Return the policy's type; float32 in the place of float16 where gradients are whole.
+
+        Their squares are below the smallest float16, so that the mean of the squares would be 0, and the mean be
+        divided by epsilon alone. Those of signs are 1.
+        """
+        kind = super().moment_type(precision, binary)
+        return np.dtype(np.float32) if kind == np.float16 and not precision.sign_weight_gradient else kind
 
     def check_state(self, state: Arrays) -> None:
         """Raise ValueError where a mean is not finite, or a mean of squares is negative."""

@@ -10,6 +10,7 @@ from bitlearn.nn.step import ParameterGradient
 from bitlearn.optim.adam import Adam, adam
 from bitlearn.optim.rule import Arrays, Optimizer, Updates
 from bitlearn.precision import Precision
+from bitlearn.safetensors import Types
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,17 @@ class Bop(Optimizer):
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
         """Binarise the weights; return moments of zero and the other optimiser's state."""
         self.check(parameters)
-        flipped = {name: parameter for name, parameter in parameters.items() if name in binary}
-        for weight in flipped.values():
-            for row in weight:  # one at a time: no temporary array of the weights' size
+        state = super().init(parameters, precision, binary)
+        for name in binary & parameters.keys():
+            for row in parameters[name]:  # one at a time: no temporary array of the weights' size
                 row[...] = np.where(row >= 0, 1, -1)
+        return state
+
+    def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
+        """Return the types of the moments, and of the other optimiser's state."""
+        flipped = {name: parameter for name, parameter in parameters.items() if name in binary}
         rest = {name: parameter for name, parameter in parameters.items() if name not in binary}
-        return self.other.init(rest, precision, binary) | super().init(flipped, precision, binary)
+        return self.other.layout(rest, precision, binary) | super().layout(flipped, precision, binary)
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return what the moment keeps, the factor of the gradient and the threshold."""

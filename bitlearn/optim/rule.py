@@ -15,8 +15,10 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.nn.step import ParameterGradient, Step, training_key
+from bitlearn.optim import blocks
 from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
+from bitlearn.safetensors import Types
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,6 +34,8 @@ class Optimizer(ABC):
 
     #: The suffixes of the arrays of a weight's size that the rule keeps.
     moments: tuple[str, ...]
+    #: Those of them that are divided by the root of: in 8 bits they are kept as roots.
+    squares: tuple[str, ...] = ()
     learning_rate: float | None
     #: The types of parameters that the rule knows.
     types: tuple[str, ...] = ("float32", "float16")
@@ -67,11 +71,36 @@ class Optimizer(ABC):
         dict of str to ndarray
         """
         self.check(parameters)
-        state: Arrays = {STEP: np.zeros((), dtype=np.int64)}
+        layout = self.layout(parameters, precision, binary)
+        return {name: np.zeros(shape, dtype=kind) for name, (shape, kind) in layout.items()}
+
+    def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
+        """Return the shapes and dtypes of the state's arrays by name, of which none is made.
+
+        Parameters
+        ----------
+        parameters, precision, binary
+            As `init` takes them.
+
+        Returns
+        -------
+        dict of str to (tuple of int, dtype)
+        """
+        found: Types = {STEP: ((), np.dtype(np.int64))}
         for name, parameter in parameters.items():
-            kind = precision.moments_of(name in binary)
-            state |= {f"{name}.{suffix}": np.zeros(parameter.shape, dtype=kind) for suffix in self.moments}
-        return state
+            kind = self.moment_type(precision, name in binary)
+            for suffix in self.moments:
+                own = f"{name}.{suffix}"
+                if kind == np.int8:
+                    codes, scales = blocks.layout(parameter.shape, suffix in self.squares)
+                    found[own], found[f"{own}.{blocks.SCALE}"] = codes, scales
+                else:
+                    found[own] = parameter.shape, kind
+        return found
+
+    def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
+        """Return the type of the moments of a parameter that is binarised, or of another, under a policy."""
+        return precision.moments_of(binary)
 
     def check(self, parameters: Arrays) -> None:
         """Raise ValueError where the rule does not know the type of a parameter."""
@@ -90,6 +119,8 @@ class Optimizer(ABC):
         for name, array in state.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"what an optimiser keeps must be finite, got NaN or infinity as {name}")
+            if name.endswith(f".{blocks.SCALE}") and (array < 0).any():
+                raise ValueError(f"scales of moments must be at least 0, got others as {name}")
         if state[STEP] < 0:
             raise ValueError(f"an optimiser must have made at least 0 steps, got {state[STEP]}")
 
@@ -162,13 +193,28 @@ class Optimizer(ABC):
         step = updates.step
         numbers = updates.numbers(self, self.attenuation(gradient))
         scale = step.constant(_ONE) if gradient.scale is None else gradient.scale
-        rows = scale.shape[0] if scale.shape[0] > 1 else None
-        arrays = [
-            step.constant(parameter, "W"),
-            *(step.constant(state[f"{name}.{s}"], "momenta") for s in self.moments),
+        each = scale.shape[0] > 1
+        weight = step.constant(parameter, "W")
+        moments = [step.constant(state[f"{name}.{suffix}"], "momenta") for suffix in self.moments]
+
+        def run(some: slice, moments: list[Array]) -> None:
+            values, factor, changed = gradient.values, scale, weight
+            if moments and moments[0].shape != weight.shape:  # not all of a matrix
+                values, factor, changed = values[some], scale[some] if each else scale, weight[some]
+            rows = factor.shape[0] if each else None
+            arrays = [as_matrix(array, rows) for array in (changed, *moments)]
+            step.run(self.kernel, as_matrix(values, rows), factor, gradient.clip, numbers, *arrays)
+
+        scales = [state.get(f"{name}.{suffix}.{blocks.SCALE}") for suffix in self.moments]
+        if not moments or any(found is None for found in scales):
+            run(slice(None), moments)
+            return
+        kept = [
+            (codes, step.constant(found, "momenta"), updates.key())
+            for codes, found in zip(moments, scales, strict=True)
+            if found is not None
         ]
-        changed = [as_matrix(array, rows) for array in arrays]
-        step.run(self.kernel, as_matrix(gradient.values, rows), scale, gradient.clip, numbers, *changed)
+        blocks.update(step, parameter.shape, kept, run)
 
 
 _ONE = np.ones(1)

@@ -76,16 +76,11 @@ class Program:
         ]
         self._ready = (chosen(), threads, self.arena.generation)
 
-    def _written(self) -> list[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
-        """Return the calls with arrays in the place of those of the record."""
-        return [
-            (
-                call.kernel,
-                tuple(self._view(each) if isinstance(each, Array) else each for each in call.arguments),
-                None if call.check is None else self._view(call.check),
-            )
-            for call in self.calls
-        ]
+    def _written(self) -> Iterator[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
+        """Yield the calls with arrays in the place of those of the record."""
+        for call in self.calls:
+            arguments = tuple(self._view(each) if isinstance(each, Array) else each for each in call.arguments)
+            yield call.kernel, arguments, None if call.check is None else self._view(call.check)
 
     def __getitem__(self, array: Array) -> np.ndarray:
         """Return the live memory of an array: of an input to write, of an output to read."""

@@ -20,7 +20,7 @@ from bitlearn.ops.dispatch import TABLE
 Kernel = str | Callable[..., object]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Buffer:
     """Memory that arrays look into.
 
@@ -55,7 +55,7 @@ class Buffer:
             self.last = call
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Array:
     """A C-contiguous array in a buffer.
 
@@ -120,7 +120,7 @@ class Array:
         return self.reshape(math.prod(self.shape[:-1]), self.shape[-1])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Call:
     """One call of a program.
 

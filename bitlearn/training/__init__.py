@@ -1,5 +1,7 @@
 """Training: one recorded step, one loop over epochs, and checkpoints."""
 
+from bitlearn.training.budget import Plan as Plan
+from bitlearn.training.budget import plan as plan
 from bitlearn.training.flips import FlipRatio as FlipRatio
 from bitlearn.training.flips import flip_ratio as flip_ratio
 from bitlearn.training.flips import signs as signs

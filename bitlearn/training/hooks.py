@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.nn.frozen import Batch
+from bitlearn.training.budget import Plan
 from bitlearn.training.step import Trainer
 
 
@@ -20,6 +21,9 @@ class Hook:
     ...     def on_step(self, step, steps, loss):
     ...         print(f"{step} of {steps}")
     """
+
+    def on_plan(self, plan: Plan) -> None:
+        """Training within a memory budget is about to begin, as planned."""
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
         """A batch is about to be learned."""
@@ -41,6 +45,10 @@ class Hooks(Hook):
         for hook in self.hooks:
             if hasattr(hook, method):
                 getattr(hook, method)(*arguments)
+
+    def on_plan(self, plan: Plan) -> None:
+        """Tell all."""
+        self._tell("on_plan", plan)
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
         """Tell all."""

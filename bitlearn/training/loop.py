@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
@@ -22,10 +22,12 @@ from bitlearn.files import exclusive
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.losses import Loss, check_labels
 from bitlearn.nn.model import Model
+from bitlearn.nn.savings import Savings
 from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
 from bitlearn.training import checkpoints
+from bitlearn.training.budget import Plan, plan
 from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.options import Options
 from bitlearn.training.step import Trainer
@@ -34,6 +36,10 @@ from bitlearn.training.step import Trainer
 MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
 #: Images are shifted by up to this share of their height.
 _SHIFT = 0.125
+#: Bytes of examples that are looked at at a time to know them again.
+_DIGESTED = 2**22
+#: Examples that are validated at a time, without a budget.
+_VALIDATED = 1000
 
 
 @dataclass
@@ -50,12 +56,15 @@ class Result:
         Of every step.
     best : Frozen or None
         The inference form after the epoch of the highest validation accuracy; after the last one without held-out data.
+    plan : Plan or None
+        What was chosen under a memory budget.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: Frozen | None = None
+    plan: Plan | None = None
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else {}
@@ -67,7 +76,7 @@ def accuracy(
     network: Model | Frozen,
     examples: Examples,
     *,
-    batch_size: int = 1000,
+    batch_size: int = _VALIDATED,
     outputs: Sequence[int] | None = None,
 ) -> float:
     """Return the share of examples whose class is predicted, with running statistics.
@@ -183,6 +192,8 @@ def fit(
     resume: bool = False,
     measure: AbstractContextManager[Any] | None = None,
     make_trainer: Callable[..., Trainer] = Trainer,
+    memory_budget: int | str | None = None,
+    narrow: Collection[str] = (),
 ) -> Result:
     """Train a model, and keep the inference form of its best epoch.
 
@@ -211,6 +222,12 @@ def fit(
     make_trainer : callable
         What makes the steps, called as `Trainer` is: for several workers, a `functools.partial` of `DataParallel
         <bitlearn.training.DataParallel>`, whose workers are not let go here.
+    memory_budget : int or str, optional
+        What training may take above the imported libraries and the data, in bytes or as ``"64 MiB"``: see
+        `bitlearn.training.plan`, which chooses how. Hooks are told of the choice before the first step, and the result
+        holds it.
+    narrow : collection of {"moments", "gradients"}
+        What may be kept in fewer bits than the policy says to keep to the budget; by default nothing.
 
     Returns
     -------
@@ -221,7 +238,8 @@ def fit(
     NonFiniteError
         Naming the step and the layer; the last checkpoint is kept.
     ValueError
-        Where the data do not fit the model or the options, or the checkpoint is of another training.
+        Where the data do not fit the model or the options, or the checkpoint is of another training; or nothing fits
+        `memory_budget`, with a table of what takes least.
     BlockingIOError
         Where another training, in this process or another, writes to `checkpoint`.
     """
@@ -229,7 +247,21 @@ def fit(
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
-    trainer = make_trainer(model, optimizer, options.seed, loss, transforms)
+    result, savings, validated = Result(), Savings(), _VALIDATED
+    if memory_budget is not None:
+        if make_trainer is not Trainer:
+            raise ValueError(f"memory_budget must be None where {make_trainer} makes the steps, got {memory_budget!r}")
+        held_out, partial = validation is not None, len(train) % options.batch_size >= 2
+        chosen = result.plan = plan(
+            model, optimizer, options.batch_size, memory_budget,
+            narrow=narrow, validation=held_out, partial=partial, loss=loss, transforms=transforms,
+        )  # fmt: skip
+        told.on_plan(chosen)
+        if chosen.precision != model.precision:
+            model = model.under(chosen.precision)  # of the same arrays
+        savings, validated = chosen.savings, chosen.validation_batch
+    saved = {} if memory_budget is None else {"savings": savings}
+    trainer = make_trainer(model, optimizer, options.seed, loss, transforms, **saved)
     last = options.max_steps
 
     def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
@@ -239,7 +271,7 @@ def fit(
         return start_rate * schedule(step / max(steps, 1))
 
     with nullcontext() if path is None else exclusive(path):
-        result, start, training = Result(), 0, dict[str, Any]()
+        start, training = 0, dict[str, Any]()
         if path is not None:
             training = _description(trainer, train, validation, options)
             if resume and path.exists():
@@ -263,7 +295,7 @@ def fit(
                 "seconds": time.perf_counter() - begun,
             }
             if validation is not None:
-                entry["validation_accuracy"] = accuracy(model, validation)
+                entry["validation_accuracy"] = accuracy(model, validation, batch_size=validated)
             _keep_best(model, result, entry)
             result.history.append(entry)
             told.on_epoch(entry)
@@ -299,8 +331,10 @@ def _digest(*parts: Examples | None) -> str:
             scaling = part.preparation.scaling.arrays()
             for array in (part.x, part.y, *scaling.values()):
                 total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
-                for start in range(0, len(array), 1000):  # of a file that is mapped, never all of it
-                    total.update(np.ascontiguousarray(array[start : start + 1000]).reshape(-1).view(np.uint8))
+                # Of files, never all: some MiB at a time.
+                some = max(1, _DIGESTED * len(array) // max(array.nbytes, 1))
+                for start in range(0, len(array), some):
+                    total.update(np.ascontiguousarray(array[start : start + some]).reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

@@ -14,6 +14,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.frozen import Batch, check_batch
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy, check_labels
 from bitlearn.nn.model import Model
+from bitlearn.nn.savings import Savings
 from bitlearn.nn.step import ParameterGradient, Step, training_key
 from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
@@ -117,6 +118,10 @@ class Trainer:
         What stands between a gradient and its update: see `bitlearn.optim.transforms`.
     steps : int
         How many steps have been made before: random bits are those of this number, and never repeat.
+    savings : Savings
+        What a step does to need fewer bytes, for more time (`bitlearn.training.plan`); its result is the same.
+    state : dict of str to ndarray, optional
+        The optimiser's, to go on with; by default it begins anew.
 
     Attributes
     ----------
@@ -151,11 +156,15 @@ class Trainer:
         loss: Loss | None = None,
         transforms: tuple[Transform, ...] = (),
         steps: int = 0,
+        savings: Savings = Savings(),  # noqa: B008 - it never changes
+        state: Arrays | None = None,
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
-        self.loss = SoftmaxCrossEntropy() if loss is None else loss
+        self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
-        self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
+        if state is None:
+            state = optimizer.init(self.parameters, model.precision, model.binary_parameters())
+        self.state: Arrays = state
         self._steps = np.array([steps], dtype=np.int64)
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
@@ -239,7 +248,8 @@ class Trainer:
 
     def _begun(self, batch: int, on_gradient: Callable[[str, ParameterGradient], None], early: bool) -> Step:
         """Return the step into which everything is recorded."""
-        return Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
+        guarded, savings = self.model.precision.integer, self.savings
+        return Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, savings=savings)
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
         """Record the checks and transforms of a gradient that is kept; return what the update takes."""

@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import overload
 
 from bitlearn.backends.jit.compilation import helper, inlined, kernel
-from bitlearn.backends.jit.floats import clipped, float_of, largest_of, rounded
+from bitlearn.backends.jit.floats import bits_of, clipped, float_of, largest_of, rounded
 from bitlearn.backends.reference.norms import LARGEST_SCALE
 
 _SMALLEST = np.finfo(np.float32).tiny
@@ -267,6 +267,18 @@ def narrow(x, step, axis, limit, key, first, total, out):
                 _narrow_at_random(x[i], by, most, noise, out[i])
             else:
                 _narrow_row(x[i], by, most, out[i])
+
+
+@kernel
+def powers_of_two(x):
+    """x = sign(x) * 2**min(round(log2(|x|)), 14), and 0 stays 0."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            value = np.int32(x[i, j])
+            # What makes the mantissas above sqrt(2) carry into the exponent; those below are cut off.
+            word = np.uint32(bits_of(np.float32(abs(value))) + np.uint32(0x4AFB0C)) & np.uint32(0xFF800000)
+            power = np.int32(min(float_of(np.uint32(word)), np.float32(16384)))
+            x[i, j] = power if value >= 0 else -power
 
 
 @inlined

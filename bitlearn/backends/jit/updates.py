@@ -188,6 +188,48 @@ def round_weights(scale, limit, whole, key, first, weight):
             weight[i, j] = np.float32(min(max(value, -most), most) * step)
 
 
+def _is_root(codes):
+    """Whether codes are of roots: those without a sign."""
+
+
+@overload(_is_root)
+def _is_root_of(codes):
+    found = codes.dtype == types.uint8
+    return lambda codes: found
+
+
+@kernel
+def load_moments(codes, scale, out):
+    """out[i] = codes[i] * scale[i]; of uint8 its square."""
+    root = _is_root(codes)
+    for i in range(codes.shape[0]):
+        by = scale[i]
+        for j in range(codes.shape[1]):
+            value = np.float32(codes[i, j]) * by
+            out[i, j] = value * value if root else value
+
+
+@kernel
+def store_moments(values, key, first, codes, scale):
+    """codes[i] = round(v / scale[i]) at random, scale[i] = max |v| / most."""
+    root = _is_root(codes)
+    most = np.float32(255) if root else np.float32(127)
+    rows, n = values.shape
+    noise = np.zeros(n, np.uint32)
+    for i in range(rows):
+        random_row(key, np.uint64(first + i) * np.uint64(n), noise)
+        largest = np.float32(0)
+        for j in range(n):
+            largest = max(largest, abs(values[i, j]))
+        by = (np.sqrt(largest) if root else largest) / most
+        scale[i] = by
+        for j in range(n):
+            value = np.sqrt(values[i, j]) if root else values[i, j]
+            ratio = min(max(value / by, -most), most) if by > 0 else np.float32(0)
+            code = np.int32(_rounded(np.float64(ratio), True, noise[j]))
+            codes[i, j] = max(code, 1) if root and value > 0 else code
+
+
 @kernel
 def count_step(counts):
     """counts += 1."""

@@ -183,6 +183,12 @@ def narrow(x, step, axis, limit, key, first, total, out):
     out[...] = np.clip(rounded, -limit, limit)
 
 
+@kernel(writes="x", split="rows", x="int16[rows, n]")
+def powers_of_two(x):
+    """x = sign(x) * 2**min(round(log2(|x|)), 14), and 0 stays 0: five bits, a sign and 15 magnitudes beside 0."""
+    x[...] = np.sign(x) * 2 ** np.clip(_rounded_log2(np.abs(x.astype(np.float64))), 0, 14)
+
+
 @kernel(key="uint32[4]", start=(0, 3, 2**34 - 2), stride=(1, 1000), out="uint32[rows, n]")
 def random_words(key, start, stride, out):
     """out[i, j] = word ``start + i * stride + j`` of a stream of random bits.

@@ -188,6 +188,37 @@ def round_weights(scale, limit, whole, key, first, weight):
     weight[...] = np.clip(_rounded(weight.astype(np.float64) / step, key, first), -limit, limit) * step
 
 
+@kernel(split="rows", codes="int8|uint8[rows, n]", scale="float32[rows]", out="float32[rows, n]")
+def load_moments(codes, scale, out):
+    """out[i] = codes[i] * scale[i]; of uint8 its square: such codes are of roots."""
+    found = codes * scale[:, None]
+    out[...] = found * found if codes.dtype == np.uint8 else found
+
+
+@kernel(
+    writes="codes scale",
+    split="rows",
+    work=lambda values, key, first, codes, scale: 32 * values.shape[1],
+    values="float32[rows, n]",
+    key="uint32[4]",
+    codes="int8|uint8[rows, n]",
+    scale="float32[rows]",
+)
+def store_moments(values, key, first, codes, scale):
+    """codes[i] = round(v / scale[i]), scale[i] = max |v| / most: v are values for int8 (127), roots for uint8 (255).
+
+    Rounding is random, by the word ``(first + i) * n + j`` of the stream, as `quantized_update` has it. A root above 0
+    has a code of at least 1, since it is divided by. Where the scale is 0, codes are those of 0.
+    """
+    root = codes.dtype == np.uint8
+    most, v = np.float32(255 if root else 127), np.sqrt(values) if root else values
+    scale[...] = np.abs(v).max(axis=1, initial=0) / most
+    by = scale[:, None]
+    ratio = np.clip(np.divide(v, by, out=np.zeros_like(v), where=by > 0), -most, most)
+    found = _rounded(ratio.astype(np.float64), key, first)
+    codes[...] = np.maximum(found, v > 0) if root else found
+
+
 @kernel(writes="counts", counts="int64[n]")
 def count_step(counts):
     """counts += 1: the number of a step changes with what the step changes."""

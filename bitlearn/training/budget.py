@@ -1,0 +1,290 @@
+"""What fits a number of bytes: how a training step is recorded, and what it keeps narrower where that is allowed.
+
+The recorded step is what is planned: each candidate is recorded, which takes neither the memory of its arrays nor that
+of an optimiser's state, and its bytes are those of its arena and of what lies outside. No candidate changes the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from bitlearn.budgets import budget_bytes
+from bitlearn.nn.losses import Loss
+from bitlearn.nn.model import Model
+from bitlearn.nn.savings import Savings
+from bitlearn.ops.dispatch import TABLE
+from bitlearn.optim import Optimizer, Transform
+from bitlearn.optim.rule import Arrays
+from bitlearn.precision import Precision, Quantization
+from bitlearn.program import Program
+from bitlearn.training.step import Trainer
+
+#: What may be kept narrower than the policy says, in the order in which it is tried.
+NARROW = ("moments", "gradients")
+#: Bytes of a recorded call, measured: its description, the call as C takes it, and what making that leaves behind.
+_RECORDED_CALL = 1300
+#: Bytes of all other objects of a training, measured.
+_OBJECTS = 2**19
+#: Exact sums that are formed at a time: the usual ones, few, and where all of a step's work is small still fewer.
+_SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
+#: Values of what is formed anew that are looked at at a time, in a large network and in a small one.
+_BLOCKS = 2**20, 2**18
+#: So many candidates in a row that need no less are the last that are tried.
+_PATIENCE = 6
+#: Gradients are formed anew of this share of the largest at least: smaller ones take more records than they save.
+_SHARE = 8
+#: Examples that are validated at a time, of which the most are taken that fit.
+_VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A choice, and the bytes of everything that a training then holds and works with.
+
+    Parameters
+    ----------
+    precision : Precision
+        The policy, narrowed where that was allowed and needed.
+    savings : Savings
+        How the step is recorded.
+    batch_size, validation_batch : int
+        The examples of a step, and those that are validated at a time.
+    cost : float
+        Operations of a step, by the table of kernels, in those of a step that saves nothing: how much longer it takes,
+        about.
+    rows : tuple of (str, int)
+        What takes how many bytes.
+    budget : int
+        What it may all take together.
+    """
+
+    precision: Precision
+    savings: Savings
+    batch_size: int
+    validation_batch: int
+    cost: float
+    rows: tuple[tuple[str, int], ...]
+    budget: int
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return sum(count for _, count in self.rows)
+
+    def __str__(self) -> str:
+        lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
+        width = max(len(name) for name, _ in lines)
+        title = (
+            f"{self.precision.name}: {self.savings}; {self.cost:.2f} times the operations of a step that saves nothing"
+        )
+        return "\n".join([title, *(f"  {name.ljust(width)} {count:>13,} bytes" for name, count in lines)])
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """Shape and type of an array that is not made: what a record needs to know of it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def flags(self) -> Any:
+        return np.empty(0).flags
+
+
+def recorded(
+    model: Model,
+    optimizer: Optimizer,
+    batch: int,
+    savings: Savings,
+    loss: Loss | None = None,
+    transforms: tuple[Transform, ...] = (),
+) -> Program:
+    """Return the recorded step of a network, without making the optimiser's state or changing anything."""
+    layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters())
+    state = {name: _Outline(*kind) if kind[0] else np.zeros((), kind[1]) for name, kind in layout.items()}
+    trainer = Trainer(model, optimizer, 0, loss, transforms, savings=savings, state=cast(Arrays, state))
+    return trainer.record(batch).program
+
+
+def operations(program: Program) -> int:
+    """Return how many operations a program makes, about, by the table of kernels; those of Python functions not."""
+    total = 0
+    for call in program.calls:
+        row = TABLE.get(call.kernel) if isinstance(call.kernel, str) else None
+        if row is not None and row.rows:
+            total += row.work(*call.arguments) * max(len(call.arguments[position]) for position in row.rows)
+    return total
+
+
+def _narrowed(precision: Precision, what: Collection[str]) -> Precision:
+    """Return a policy with 8 bits where it had more."""
+    found = precision
+    if "moments" in what:
+        found = replace(found, name=f"{found.name}, 8-bit moments", moments=np.dtype(np.int8))
+    wide = found.gradient_bits
+    if "gradients" in what and wide is not None and wide > 8:
+        eight = Quantization(8)
+        found = replace(found, name=f"{found.name}, 8-bit gradients", input_gradient=eight, weight_gradient=eight)
+    return found
+
+
+def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precision]:
+    """Yield the policy itself, and then with one and with all of what may be narrower."""
+    allowed = [name for name in NARROW if name in narrow]
+    seen: list[Precision] = []
+    for what in ((), *((name,) for name in allowed), tuple(allowed)):
+        found = _narrowed(precision, what)
+        if all(replace(found, name="") != replace(each, name="") for each in seen):
+            seen.append(found)
+            yield found
+
+
+def _savings(plain: Program) -> Iterator[Savings]:
+    """Yield ways to record a step, those that take least time first."""
+    counts = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
+    yield from (Savings(sums) for sums in counts)
+    yield Savings(counts[-1], None, True, True)
+    large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
+    for size in (each for each in large if _SHARE * each >= large[0]):
+        # In large blocks, where there are many: fewer calls, whose records take memory.
+        yield from (Savings(sums, size - 1, True, True, max(sums, _BLOCKS[sums == _FEWEST])) for sums in counts)
+
+
+def _validation(model: Model, count: int) -> tuple[int, int]:
+    """Return the bytes of the inference form that is kept, and of one that predicts so many examples at a time."""
+    frozen = model.freeze()
+    program = Program(frozen.record(count)[0])
+    records = _RECORDED_CALL * len(program.calls)
+    return frozen.nbytes, frozen.nbytes + frozen.operand_bytes + program.nbytes + records
+
+
+def plan(
+    model: Model,
+    optimizer: Optimizer,
+    batch_size: int,
+    memory_budget: int | str,
+    *,
+    narrow: Collection[str] = (),
+    validation: bool = False,
+    partial: bool = False,
+    loss: Loss | None = None,
+    transforms: tuple[Transform, ...] = (),
+) -> Plan:
+    """Return how a network is trained within a number of bytes, in the least time.
+
+    Parameters
+    ----------
+    model : Model
+        Left as it is.
+    optimizer : Optimizer
+    batch_size : int
+        At least 2; it stays as it is.
+    memory_budget : int or str
+        Bytes, or a text such as ``"64 MiB"``, of everything that training takes above the imported libraries and the
+        data set: weights, the optimiser's state, a step's work, batches, the best network, and the recorded calls.
+    narrow : collection of {"moments", "gradients"}
+        What may be kept in 8 bits where the policy has more: the optimiser's moments of binary weights, in blocks, and
+        the gradients between layers and in products. Only these change what is computed, so they come last.
+    validation : bool
+        Whether there is held-out data.
+    partial : bool
+        Whether an epoch's last batch is smaller: its step is a record of its own.
+    loss, transforms
+        As `Trainer <bitlearn.training.Trainer>` takes them.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        With a table of what takes least, where nothing fits; where `narrow` names something else.
+
+    Notes
+    -----
+    First the policy as it is, then with what may be narrower; with each, ways to record a step, of which each takes
+    more time than the one before (`bitlearn.nn.Savings`). The first that fits is taken. A batch norm has the statistics
+    of the whole batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does,
+    gradients can be formed anew; of others only sums and packed weights take less.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.mlp((28, 28, 1), precision="low-memory")
+    >>> found = plan(model, bl.optim.adam(), 100, "4 MiB")
+    >>> found.precision.name, found.nbytes <= 2**22
+    ('low-memory', True)
+    >>> found = plan(model, bl.optim.adam(), 100, "3.5 MiB", narrow=["moments"])
+    >>> found.precision.name, found.nbytes <= 3.5 * 2**20
+    ('low-memory, 8-bit moments', True)
+    """
+    budget, unknown = budget_bytes(memory_budget), sorted(set(narrow) - set(NARROW))
+    if unknown:
+        raise ValueError(f"narrow must hold nothing but {' and '.join(NARROW)}, got {unknown[0]!r}")
+    kept, least = _validation(model, _VALIDATED[-1]) if validation else (_kept_bytes(model), 0)
+    # A batch as codes, and what codes are made from.
+    batch = 2 * batch_size * int(np.prod(model.root.spec.array_shape(1))) * model.root.spec.dtype.itemsize
+    usual = 0
+    smallest: Plan | None = None
+    policies = list(_policies(model.precision, narrow))
+    for precision in policies:
+        network = model if precision == model.precision else model.under(precision)
+        own = recorded(network, optimizer, batch_size, Savings(), loss, transforms)
+        usual, worse, before = usual or max(operations(own), 1), 0, math.inf
+        lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own))
+        del own  # a record takes memory too
+        if lasting > budget and precision != policies[-1]:
+            continue  # whatever is done
+        for savings in candidates:
+            if worse == _PATIENCE:  # what follows takes more
+                break
+            program = recorded(network, optimizer, batch_size, savings, loss, transforms)
+            rows = (
+                ("weights, statistics, moments", sum(buffer.nbytes for buffer in program.outside)),
+                ("a step's work", program.nbytes),
+                ("a batch", batch),
+                ("the best network", kept),
+                ("validation", least),
+                ("records of what runs", _RECORDED_CALL * len(program.calls) * (1 + partial)),
+                ("other objects", _OBJECTS),
+            )
+            cost = operations(program) / usual
+            del program
+            found = Plan(precision, savings, batch_size, _VALIDATED[-1], cost, rows, budget)
+            if found.nbytes <= budget:
+                return _with_validation(found, network, least) if validation else found
+            worse = 0 if found.nbytes < before else worse + 1
+            before = min(before, float(found.nbytes))
+            if smallest is None or found.nbytes < smallest.nbytes:
+                smallest = found
+    assert smallest is not None
+    wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network and batch, got {budget}"
+    more = [name for name in NARROW if name not in narrow]
+    hint = f" without narrow={more}" if more else ""
+    raise ValueError(f"{wanted}{hint}. What takes least:\n{smallest}")
+
+
+def _kept_bytes(model: Model) -> int:
+    """Return the bytes of an inference form."""
+    return sum(array.nbytes for array in model.inference().values())
+
+
+def _with_validation(found: Plan, model: Model, least: int) -> Plan:
+    """Return a plan in which as many examples are validated at a time as fit."""
+    for count in _VALIDATED:
+        _, nbytes = _validation(model, count)
+        if found.nbytes - least + nbytes <= found.budget:
+            rows = tuple((name, nbytes if name == "validation" else size) for name, size in found.rows)
+            return replace(found, validation_batch=count, rows=rows)
+    return found

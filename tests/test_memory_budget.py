@@ -1,0 +1,154 @@
+"""Training within a number of bytes: what is chosen, what it changes, and a limit of the operating system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import small
+
+import bitlearn as bl
+from bitlearn.nn import Savings
+from bitlearn.training import budget as budgets
+
+NETWORK = {"filters": (64, 64, 64, 64), "dense": (64,)}
+
+
+def network(precision: str = "low-memory") -> bl.nn.Model:
+    return bl.models.binarynet(precision=precision, **NETWORK)
+
+
+def planned(limit, narrow=(), precision="low-memory") -> bl.training.Plan:
+    return bl.training.plan(network(precision), bl.optim.adam(), 32, limit, narrow=narrow)
+
+
+def test_a_large_budget_saves_nothing():
+    found = planned("1 GiB")
+    assert (found.precision.name, found.savings, found.cost) == ("low-memory", Savings(), 1.0)
+    assert found.nbytes == sum(count for _, count in found.rows) <= found.budget == 2**30
+
+
+def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
+    plain = planned("1 GiB")
+    tight = planned(int(0.6 * plain.nbytes))
+    assert tight.nbytes <= tight.budget and tight.cost > 1 and tight.precision == plain.precision
+    with pytest.raises(ValueError, match=r"memory_budget must be at least (\d+) bytes") as refused:
+        planned(2**20)
+    assert "a step's work" in str(refused.value) and "without narrow=['moments', 'gradients']" in str(refused.value)
+    least = int(str(refused.value).split("at least ")[1].split()[0])
+    assert planned(least).nbytes == least
+    with pytest.raises(ValueError, match="memory_budget must be at least"):
+        planned(least - 1)
+    narrower = planned(least - 1, ["moments", "gradients"])
+    assert narrower.nbytes < least and narrower.precision.moments == np.int8
+    with pytest.raises(ValueError, match="narrow must hold nothing but moments and gradients, got 'weights'"):
+        planned(least, ["weights"])
+    with pytest.raises(ValueError, match="memory_budget must be bytes, or a number of KiB or MiB, got 'much'"):
+        planned("much")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "bop"])
+def test_a_plan_makes_and_changes_nothing(optimizer):
+    model, rule = network(), bl.optim.OPTIMIZERS[optimizer]()
+    before = {name: array.copy() for name, array in model.state().items()}
+    found = bl.training.plan(model, rule, 32, "1 GiB")
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, before[name])
+    # What lasts is what a trainer really has.
+    program = bl.training.Trainer(model, rule).record(32).program
+    rows = dict(found.rows)
+    assert rows["weights, statistics, moments"] == sum(buffer.nbytes for buffer in program.outside)
+    assert rows["a step's work"] == program.nbytes
+    assert budgets.operations(program) > 32 * 32 * 32 * 64 * 64 * 9 / 64
+
+
+def test_training_within_a_budget_gives_the_same_bits():
+    data, held_out = small.examples("binarynet", 70), small.examples("binarynet", 20, seed=12)
+    options = bl.training.Options(epochs=2, batch_size=32, seed=1)
+    free, bound = (network() for _ in range(2))
+    bl.training.fit(free, bl.optim.adam(), data, options, validation=held_out)
+    with pytest.raises(ValueError, match="memory_budget must be at least") as refused:
+        bl.training.plan(bound, bl.optim.adam(), 32, 1, validation=True, partial=True)
+    least = int(str(refused.value).split("at least ")[1].split()[0])
+    told = []
+
+    class Told(bl.training.Hook):
+        def on_plan(self, plan):
+            told.append(plan)
+
+    result = bl.training.fit(
+        bound, bl.optim.adam(), data, options, validation=held_out, memory_budget=least, hooks=Told()
+    )
+    assert told == [result.plan] and result.plan.savings != Savings() and result.plan.nbytes <= least
+    for name, array in free.state().items():
+        np.testing.assert_array_equal(array, bound.state()[name])
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+import bitlearn as bl
+from bitlearn.memory import PeakMeter
+rng = np.random.default_rng(0)
+x = rng.integers(0, 256, (96, 32, 32, 3), dtype=np.uint8)
+data = bl.datasets.Examples(x, rng.integers(0, 10, 96), bl.datasets.prepare(x))
+options = bl.training.Options(epochs=1, batch_size=48)
+model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
+weights = sum(array.nbytes for array in model.parameters().values())
+def fit(**more):
+    bl.training.fit(model, bl.optim.adam(), data, options, validation=data[:20], **more)
+tiny = bl.models.mlp((4,), 2, hidden=(8,), precision="low-memory")  # what is loaded late is loaded now
+bl.training.fit(tiny, bl.optim.adam(), bl.datasets.Examples(x[:8, 0, 0, :1].repeat(4, 1), np.arange(8) % 2,
+    bl.datasets.prepare(x[:8, 0, 0, :1].repeat(4, 1))), bl.training.Options(epochs=1, batch_size=4))
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+meter = PeakMeter()
+resource.setrlimit(resource.RLIMIT_AS, (now + BYTES - weights, resource.RLIM_INFINITY))
+try:
+    with meter:
+        fit(**MORE)
+    print("done", meter.peak_bytes + weights)
+except MemoryError:
+    print("no room")
+"""
+
+
+def limited(limit: int, more: dict) -> list[str]:
+    code = LIMITED.replace("BYTES", str(limit)).replace("MORE", repr(more))
+    environment = os.environ | {"BITLEARN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of the address space is Linux's")
+@pytest.mark.skipif(not bl.which("grad_input").startswith("cext"), reason="Numba compiles within the limit")
+def test_training_stays_within_a_limit_of_the_operating_system():
+    """A step that saves nothing does not fit; the planned one does, and so does what it says it needs."""
+    model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
+    plain = bl.training.plan(model, bl.optim.adam(), 48, "1 GiB", validation=True)
+    work = dict(plain.rows)
+    limit = int(work["weights, statistics, moments"] + 0.75 * work["a step's work"])
+    # malloc asks for its heap in pieces of its own.
+    slack = 2**20
+    kept = limited(limit + slack, {"memory_budget": limit})
+    assert kept[0] == "done" and int(kept[1]) <= limit
+    assert limited(limit + slack, {}) == ["no", "room"]
+
+
+def test_command(tmp_path, capsys):
+    from bitlearn.cli import main
+
+    arguments = ["train", "--precision", "low-memory", "--epochs", "1", "--max-steps", "2", "--seed", "3"]
+    out = tmp_path / "found.json"
+    assert main([*arguments, "--memory-budget", "8 MiB", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["memory_plan"]["bytes"] == found["peak_bytes_predicted"] <= 8 * 2**20
+    assert "memory plan" in capsys.readouterr().out
+    assert main([*arguments, "--memory-budget", "10 KiB"]) == 2
+    assert "memory_budget must be at least" in capsys.readouterr().err
+    assert main([*arguments, "--narrow", "moments"]) == 2
+    assert "--narrow needs --memory-budget SIZE" in capsys.readouterr().err
