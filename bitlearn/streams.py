@@ -32,3 +32,5 @@ CLASS_PRIORITY = 0x43505249
 SHRINKING = 0x5348524B
 #: Of a look at a task's gradients: the order of its examples, and the labels that are drawn for them: "FORD", "FLAB".
 FISHER_ORDER, FISHER_LABELS = 0x464F5244, 0x464C4142
+#: The examples that a task's bases are found from: "REPR".
+REPRESENTATIONS = 0x52455052

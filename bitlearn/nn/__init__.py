@@ -26,3 +26,4 @@ from bitlearn.nn.step import ParameterGradient as ParameterGradient
 from bitlearn.nn.step import Step as Step
 from bitlearn.nn.value import Gradient as Gradient
 from bitlearn.nn.value import Value as Value
+from bitlearn.nn.watch import Watch as Watch

@@ -11,6 +11,7 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude
 from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
+from bitlearn.nn.gram import gram_of_values, gram_of_windows, windows_of
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, packed
@@ -248,6 +249,12 @@ class BinaryConv2d(Layer):
         words, codes = step.constant(arrays["words"], "packed W"), self.spec.kind == "codes"
         y = self._product_of_codes(step, x.array, words) if codes else self._product(step, x.array, words)
         return magnitude.predicted(step, y, self.output, arrays) if self.scaled else y
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of products of the windows, shape (fan_in, fan_in)."""
+        if self.spec.kind == "bits":
+            return gram_of_windows(x, self.spec.channels, self.kernel, self.windows)
+        return gram_of_values(windows_of(x, self.kernel, self.windows, np.zeros(1, x.dtype)).reshape(-1, self.fan_in))
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""

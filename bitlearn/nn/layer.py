@@ -173,6 +173,9 @@ class Layer(ABC):
                 delattr(bare, name)
         return bare
 
+    def fix(self) -> None:  # noqa: B027
+        """Leave running averages as they are from now on, and normalise by them in training: see `Model.fixed`."""
+
     def inference(self) -> Arrays:
         """Return the arrays that prediction needs, by name: copies."""
         return {}
@@ -205,6 +208,22 @@ class Layer(ABC):
     def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
         """Yield the layers without layers inside, by path, in order: itself."""
         yield path, self
+
+    def gram(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the sums of products of what the rows of `weight` meet; None where a layer has no such matrix.
+
+        Parameters
+        ----------
+        x : ndarray
+            What flows in, as `Spec.array_shape` says.
+
+        Returns
+        -------
+        ndarray of float64, shape (fan_in, fan_in), or None
+            ``sum r r^T`` over examples and places, with r in the order of a row of `weight`; exact integers of bits and
+            codes, codes being worth 1 here.
+        """
+        return None
 
     def operations(self) -> tuple[int, int]:
         """Return how many binary and how many other multiply-adds an example takes forward."""

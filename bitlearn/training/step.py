@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,7 @@ from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
 from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
+from bitlearn.optim.transforms import OfUpdate
 from bitlearn.program import Array, Program
 from bitlearn.threads import get_num_threads, uninterrupted
 
@@ -114,7 +116,7 @@ class Trainer:
     loss : Loss
         Softmax cross-entropy by default.
     transforms : sequence of callables
-        What stands between a gradient and its update: see `bitlearn.optim.transforms`.
+        What stands between a gradient and its update: see `bitlearn.optim.transforms`. Those of updates come last.
     steps : int
         How many steps have been made before: random bits are those of this number, and never repeat.
 
@@ -153,6 +155,8 @@ class Trainer:
         steps: int = 0,
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
+        self._of_updates = [each for each in transforms if isinstance(each, OfUpdate)]
+        self._of_gradients = tuple(each for each in transforms if not isinstance(each, OfUpdate))
         self.loss = SoftmaxCrossEntropy() if loss is None else loss
         self.parameters = model.parameters()
         self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
@@ -208,13 +212,31 @@ class Trainer:
         passes = record_passes(self.model, self.loss, step)
         step.phase = "update"
         fit = [(name, self._checked(step, name, gradient)) for name, gradient in kept]
+        copied, fit = self._changed(step, updates, fit)
         step.finish()
         for name, gradient in fit:
             with step.at(name.rpartition(".")[0]):
                 update(name, gradient)
+        for pair in copied:
+            step.run("copy", *pair)
         updates.count(self.state[STEP], self._steps)
         step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
         return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
+
+    def _changed(
+        self, step: Step, updates: Updates, kept: list[tuple[str, ParameterGradient]]
+    ) -> tuple[list[tuple[Array, Array]], list[tuple[str, ParameterGradient]]]:
+        """Record the updates that pass transforms, on copies; return what to copy back, and the others' gradients."""
+        pairs, others = [], []
+        for name, gradient in kept:
+            concerned = [each for each in self._of_updates if each.concerns(name)]
+            if not concerned:
+                others.append((name, gradient))
+                continue
+            record = partial(self.optimizer.record, updates, name, gradient)
+            with step.at(name.rpartition(".")[0]):
+                pairs += transforms.changed(step, concerned, name, self.parameters[name], self.state, record)
+        return pairs, others
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
         """Record the checks and transforms of a gradient that is kept; return what the update takes."""
@@ -231,9 +253,9 @@ class Trainer:
                 step.run(_is_finite, *arrays, check=finite, what=f"the gradient of {parameter}")
             elif not gradient.is_signs:
                 check(gradient.values, f"the gradient of {parameter}")
-            if self.transforms:
+            if self._of_gradients:
                 counted = self.optimizer.attenuation(gradient)
-                gradient = transforms.apply(step, self.transforms, name, gradient, self.parameters[name], counted)
+                gradient = transforms.apply(step, self._of_gradients, name, gradient, self.parameters[name], counted)
                 check(gradient.values, f"what the transforms make of the gradient of {parameter}")
         return gradient
 

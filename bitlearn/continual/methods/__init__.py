@@ -9,6 +9,7 @@ from bitlearn.continual.methods.ar1 import Ar1
 from bitlearn.continual.methods.cwr import Cwr
 from bitlearn.continual.methods.der import Der
 from bitlearn.continual.methods.ewc import Ewc
+from bitlearn.continual.methods.gpm import Gpm
 from bitlearn.continual.methods.joint import Joint
 from bitlearn.continual.methods.latent_replay import LatentReplay
 from bitlearn.continual.methods.lda import Lda
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
     "der": Der,
     "ewc": Ewc,
     "ar1": Ar1,
+    "gpm": Gpm,
     "analytic": Analytic,
     "nearest-mean": NearestMean,
     "lda": Lda,
@@ -38,7 +40,7 @@ METHODS: dict[str, type[Method]] = {
     "prototypes": Prototypes,
 }
 #: Names of the contract that a later version brings.
-PLANNED = ("task-wta", "centre-kernel", "gpm")
+PLANNED = ("task-wta", "centre-kernel")
 
 
 def build(
