@@ -128,9 +128,7 @@ class Basis:
         if not np.isfinite(columns).all():
             raise ValueError("columns must be finite, got NaN or infinity")
         made = self._quantized(np.ascontiguousarray(columns.T, dtype=np.float64))
-        self.stored = {
-            name: np.concatenate([old, made[name].astype(old.dtype)]) for name, old in self.stored.items()
-        }
+        self.stored = {name: np.concatenate([old, made[name].astype(old.dtype)]) for name, old in self.stored.items()}
         self._decode()
 
     def _quantized(self, rows: np.ndarray) -> Arrays:
@@ -168,7 +166,7 @@ class Basis:
             return stored["codes"].astype(np.float32)
         codes = stored["codes"]
         if self.bits == 4:
-            codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), -1)[:, : self.n]
+            codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), 2 * codes.shape[1])[:, : self.n]
         scale = stored["scale"].astype(np.float32)[:, None]
         if self.quantizer == "asymmetric":
             return (codes - stored["zero"].astype(np.float32)[:, None]) * scale

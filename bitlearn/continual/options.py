@@ -72,6 +72,8 @@ class Options:
     eigenvalue_ratio : float
         Of the rule "ratio", at least 1: how many times the smallest eigenvalue that of a direction may be that is kept
         free.
+    eigenvalue_floor : float
+        Of the rule "ratio", in [0, 1): the smallest eigenvalue counts as at least this part of the largest.
     scaled_projection : bool
         Of the rule "ratio": divide by the root of the null space's dimension, as the code of arXiv 2406.08830 does.
     memory_budget : int or str, optional
@@ -120,6 +122,7 @@ class Options:
     basis_quantizer: Literal["asymmetric", "normal"] = "asymmetric"
     basis_share: float = 1.0
     eigenvalue_ratio: float = 5.0
+    eigenvalue_floor: float = 1e-6
     scaled_projection: bool = False
 
     def __post_init__(self) -> None:
@@ -159,6 +162,8 @@ class Options:
             raise ValueError(f"basis_share must be in (0, 1], got {self.basis_share}")
         if not 1 <= self.eigenvalue_ratio < math.inf:
             raise ValueError(f"eigenvalue_ratio must be a finite number of at least 1, got {self.eigenvalue_ratio}")
+        if not 0 <= self.eigenvalue_floor < 1:
+            raise ValueError(f"eigenvalue_floor must be in [0, 1), got {self.eigenvalue_floor}")
         if self.basis_bits not in (32, 8, 4):
             raise ValueError(f"basis_bits must be 32, 8 or 4, got {self.basis_bits}")
         for name, known in (("projection", ("energy", "ratio")), ("basis_quantizer", ("asymmetric", "normal"))):

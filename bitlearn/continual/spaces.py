@@ -10,7 +10,7 @@ import numpy as np
 
 from bitlearn.continual.bases import Basis
 from bitlearn.continual.options import Options
-from bitlearn.continual.subspaces import FLOOR, energy_directions, null_space
+from bitlearn.continual.subspaces import energy_directions, null_space
 from bitlearn.nn.layer import Arrays
 
 
@@ -108,11 +108,12 @@ class RatioSpace:
     n : int
         Of an input.
     options : Options
-        `eigenvalue_ratio` and `scaled_projection` of it.
+        `eigenvalue_ratio`, `eigenvalue_floor` and `scaled_projection` of it.
     """
 
     def __init__(self, n: int, options: Options):
         self.n, self.ratio, self.scaled = n, options.eigenvalue_ratio, options.scaled_projection
+        self.floor = options.eigenvalue_floor
         #: The lower triangle of the sums, row by row.
         self.sums = np.zeros(n * (n + 1) // 2)
         self._kept: np.ndarray | None = None
@@ -136,7 +137,7 @@ class RatioSpace:
         full = np.zeros((self.n, self.n))
         full[np.tril_indices(self.n)] = self.sums
         full += np.tril(full, -1).T
-        self._kept = null_space(full, self.ratio, FLOOR).astype(np.float32)
+        self._kept = null_space(full, self.ratio, self.floor).astype(np.float32)
 
     def project(self, rows: np.ndarray) -> None:
         """Leave of rows what lies in the null space, over the root of its dimension where that is wanted."""

@@ -89,9 +89,7 @@ class Frozen:
         for _, make in self._operands.values():
             make()
 
-    def record(
-        self, batch: int, meet: Callable[[str, Value], None] | None = None
-    ) -> tuple[Inference, Array, Value]:
+    def record(self, batch: int, meet: Callable[[str, Value], None] | None = None) -> tuple[Inference, Array, Value]:
         """Record an inference of so many examples; return the record, its input and its result.
 
         Parameters
