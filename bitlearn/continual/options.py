@@ -76,6 +76,22 @@ class Options:
         Of the rule "ratio", in [0, 1): the smallest eigenvalue counts as at least this part of the largest.
     scaled_projection : bool
         Of the rule "ratio": divide by the root of the null space's dimension, as the code of arXiv 2406.08830 does.
+    centre : str, optional
+        The convolution whose centre ``centre-kernel`` trains; by default the last one that has one.
+    centre_branch : {"binary", "real"}
+        What its weights are.
+    channel_share : float
+        Which part of the centre's input channels a task trains, in whole words of 64; in (0, 1].
+    channel_choice : {"gradient", "random"}
+        By the largest gradient over the task's examples, or at random.
+    patch : int
+        The side of the patches of gradient filtering in the centre; 1 is none.
+    temperature : float
+        What ``centre-kernel`` divides scores by in its loss; above 0.
+    prototype_weight : float
+        What the loss of old classes' mean features counts; at least 0.
+    layers : sequence of str
+        Which layers ``sparse-update`` trains beside the head.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
@@ -124,6 +140,14 @@ class Options:
     eigenvalue_ratio: float = 5.0
     eigenvalue_floor: float = 1e-6
     scaled_projection: bool = False
+    centre: str | None = None
+    centre_branch: Literal["binary", "real"] = "binary"
+    channel_share: float = 0.75
+    channel_choice: Literal["gradient", "random"] = "gradient"
+    patch: int = 1
+    temperature: float = 1.0
+    prototype_weight: float = 10.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):
@@ -148,7 +172,7 @@ class Options:
             raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")
 
     def _check_projection(self) -> None:
-        """Check the settings of ``gpm``."""
+        """Check the settings of ``gpm``, of ``centre-kernel`` and of what it is compared with."""
         energies = self.energy if isinstance(self.energy, tuple | list) else (self.energy,)
         if not energies or not all(0 < each <= 1 for each in energies):
             raise ValueError(f"energy must be in (0, 1], got {self.energy}")
@@ -166,5 +190,19 @@ class Options:
             raise ValueError(f"eigenvalue_floor must be in [0, 1), got {self.eigenvalue_floor}")
         if self.basis_bits not in (32, 8, 4):
             raise ValueError(f"basis_bits must be 32, 8 or 4, got {self.basis_bits}")
-        for name, known in (("projection", ("energy", "ratio")), ("basis_quantizer", ("asymmetric", "normal"))):
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not 0 < self.channel_share <= 1:
+            raise ValueError(f"channel_share must be in (0, 1], got {self.channel_share}")
+        if self.patch < 1:
+            raise ValueError(f"patch must be at least 1, got {self.patch}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
+        if not 0 <= self.prototype_weight < math.inf:
+            raise ValueError(f"prototype_weight must be a finite number of at least 0, got {self.prototype_weight}")
+        for name, known in (
+            ("projection", ("energy", "ratio")),
+            ("basis_quantizer", ("asymmetric", "normal")),
+            ("centre_branch", ("binary", "real")),
+            ("channel_choice", ("gradient", "random")),
+        ):
             by_name(name, getattr(self, name), dict.fromkeys(known))

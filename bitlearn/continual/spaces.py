@@ -131,12 +131,18 @@ class RatioSpace:
     def learn(self, gram: np.ndarray, energy: float, name: str) -> None:
         """Add a task's sums, and find what they leave free."""
         self.sums += gram[np.tril_indices(self.n)]
-        self._solve()
+        self.choose(None)
 
-    def _solve(self) -> None:
+    def choose(self, values: np.ndarray | None) -> None:
+        """Find what some values of the inputs leave free, all of them by default: rows to project have those alone.
+
+        The others' weights have to stay as they are: then what an input gives changes by those of the chosen ones only.
+        """
         full = np.zeros((self.n, self.n))
         full[np.tril_indices(self.n)] = self.sums
         full += np.tril(full, -1).T
+        if values is not None:
+            full = full[np.ix_(values, values)]
         self._kept = null_space(full, self.ratio, self.floor).astype(np.float32)
 
     def project(self, rows: np.ndarray) -> None:
@@ -159,7 +165,7 @@ class RatioSpace:
             raise ValueError("sums of products must be finite, got NaN or infinity")
         self.sums[...] = found
         if found.any():
-            self._solve()
+            self.choose(None)
 
 
 #: The rules by which a space is found, by name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -172,6 +172,25 @@ class Layer(ABC):
             if any(value is array for array in own):
                 delattr(bare, name)
         return bare
+
+    def decoupled(
+        self, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
+    ) -> tuple[Layer, Layer]:
+        """Return what of a convolution is frozen and what is trained: see `BinaryConv2d.decoupled`."""
+        raise ValueError(f"a layer must be a binary convolution to be decoupled, got {self.kind!r}")
+
+    def merge(self, centre: Layer, words: Sequence[int]) -> None:
+        """Take up a centre that was trained apart: see `BinaryConv2d.merge`."""
+        raise ValueError(f"a layer must be a binary convolution to take up a centre, got {self.kind!r}")
+
+    def of_reals(self) -> list[Layer]:
+        """Return layers, not bound, that do the same to real values and share the arrays: a copy where it takes them."""
+        return [copy.copy(self)]
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has no running averages that still move."""
+        return not self.statistics()
 
     def fix(self) -> None:  # noqa: B027
         """Leave running averages as they are from now on, and normalise by them in training: see `Model.fixed`."""

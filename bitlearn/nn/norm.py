@@ -17,6 +17,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.gradients import groups_of, norm_gradient
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
+from bitlearn.nn.sign import Sign
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
@@ -39,6 +40,11 @@ class Normalization(Layer):
         if norm is not None:
             check.choice("norm", norm, ("l1", "l2"))
         self.norm, self.fixed = norm, bool(fixed)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the running statistics stay as they are."""
+        return self.fixed
 
     def fix(self) -> None:
         """Normalise by the running statistics in training too, which stay as they are from now on."""
@@ -297,6 +303,12 @@ class BatchNormSign(Normalization):
     def inference_types(self) -> Types:
         """Return the type of the thresholds."""
         return {"thresholds": ((self.spec.channels,), np.dtype(np.int32))}
+
+    def of_reals(self) -> list[Layer]:
+        """Return a batch norm with the same arrays, and a sign."""
+        norm = BatchNorm(norm=self.norm, fixed=self.fixed)
+        norm.bias, norm.running_mean, norm.running_std = self.bias, self.running_mean, self.running_std
+        return [norm, Sign()]
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the comparison, with the product where that can be one."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from bitlearn.continual.methods.analytic import Analytic
 from bitlearn.continual.methods.ar1 import Ar1
+from bitlearn.continual.methods.centre_kernel import CentreKernel
 from bitlearn.continual.methods.cwr import Cwr
 from bitlearn.continual.methods.der import Der
 from bitlearn.continual.methods.ewc import Ewc
@@ -19,6 +20,7 @@ from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.methods.replay import Replay
 from bitlearn.continual.methods.slda import Slda
+from bitlearn.continual.methods.tuned import Biases, LastLayer, SparseUpdate
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -33,6 +35,10 @@ METHODS: dict[str, type[Method]] = {
     "ewc": Ewc,
     "ar1": Ar1,
     "gpm": Gpm,
+    "centre-kernel": CentreKernel,
+    "last-layer": LastLayer,
+    "biases": Biases,
+    "sparse-update": SparseUpdate,
     "analytic": Analytic,
     "nearest-mean": NearestMean,
     "lda": Lda,
@@ -40,7 +46,7 @@ METHODS: dict[str, type[Method]] = {
     "prototypes": Prototypes,
 }
 #: Names of the contract that a later version brings.
-PLANNED = ("task-wta", "centre-kernel")
+PLANNED = ("task-wta",)
 
 
 def build(
