@@ -1,8 +1,8 @@
 """Gradient projection on permuted MNIST: ``python -m bitlearn.bench.projection``, ``make projection``.
 
-The published settings of arXiv 2103.09762: 784-100-100-10 of real weights without biases, ten tasks, five epochs of plain
-gradient descent at 0.01 in batches of ten, nine tenths of the training data, energies of 0.95, 0.99 and 0.99, bases from
-300 examples a task. Every run is kept as soon as it ends, and is not run again.
+The published settings of arXiv 2103.09762: 784-100-100-10 of real weights without biases, ten tasks, five epochs of
+plain gradient descent at 0.01 in batches of ten, nine tenths of the training data, energies of 0.95, 0.99 and 0.99,
+bases from 300 examples a task. Every run is kept as soon as it ends, and is not run again.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def scenario_of(data: Path, seed: int, choose: bool) -> Scenario:
     tested = (found.x_train[held], found.y_train[held]) if choose else (found.x_test, found.y_test)
     wide = _DEVIATION * 127 * _UNIT
     scaling = Scaling(*(np.full(x.shape[1:], value, np.float32) for value in (_MEAN, wide)))
-    return permuted(x, y, *tested, _TASKS, seed=seed, preparation=Preparation(scaling))
+    return permuted(x, y, tested[0], tested[1], _TASKS, seed=seed, preparation=Preparation(scaling))
 
 
 def measure(scenario: Scenario, way: str, seed: int, epochs: int = 5) -> Entry:
     """Run one of `WAYS`."""
     method, given = WAYS[way]
     model = bl.models.relu_mlp(scenario.input_shape, scenario.classes, seed=seed, unit=_UNIT)
-    settings = {"energy": (0.95, 0.99, 0.99), "energy_growth": 0.0, "representations": 300} | given
+    settings: dict[str, Any] = {"energy": (0.95, 0.99, 0.99), "energy_growth": 0.0, "representations": 300} | given
     options = Options(epochs=epochs, batch_size=10, seed=seed, learning_rate=0.01, schedule="constant", **settings)
     found = run(method, scenario, model, bl.optim.sgd(0.01, momentum=0.0), options)
     entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, "epochs": epochs, **found.metrics}

@@ -102,7 +102,7 @@ def test_an_update_that_fails_changes_nothing(rng, bad, policy):
     data = small.examples("mlp", 8)
     before = small.everything(model, trainer.state)
     kind = KeyError if isinstance(bad, Exception) else NonFiniteError
-    with pytest.raises(kind, match="no|what the transforms make of the update of weight must be finite.*'linear2'"):
+    with pytest.raises(kind, match=r"no|what the transforms make of the update of weight must be finite.*'linear2'"):
         trainer.step(data.codes(), data.y, 0.01)
     assert small.everything(model, trainer.state) == before and trainer.steps == 0
 

@@ -69,8 +69,8 @@ class Basis:
         self.stored: Arrays = {
             name: np.zeros((0, *shape), dtype) for name, (shape, dtype) in self._types(n, bits, quantizer).items()
         }
-        self._columns = np.zeros((n, 0), np.float32)
-        self._trusted = np.zeros((0, n), np.float32)
+        self._columns: np.ndarray = np.zeros((n, 0), np.float32)
+        self._trusted: np.ndarray = np.zeros((0, n), np.float32)
 
     @staticmethod
     def _types(n: int, bits: int, quantizer: str) -> dict[str, tuple[tuple[int, ...], type]]:

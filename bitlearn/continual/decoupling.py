@@ -15,7 +15,7 @@ TAPS, CENTRE = "taps1", "centre1"
 def decouple(
     model: Model, name: str, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
 ) -> tuple[Model, Model]:
-    """Return a network in two parts that give the same together: up to a convolution's frozen taps, and from its centre on.
+    """Return a network in two parts: up to a convolution's frozen taps, and from its centre on.
 
     Parameters
     ----------

@@ -65,5 +65,6 @@ def input_grams(
         seen = watch(source(index[start : start + AT_A_TIME]))
         for name, x in seen.items():
             gram = layers[name].gram(x)
+            assert gram is not None  # `weighted` names no other layers
             found[name] = gram if name not in found else found[name] + gram
     return found

@@ -84,6 +84,9 @@ class Options:
         Which part of the centre's input channels a task trains, in whole words of 64; in (0, 1].
     channel_choice : {"gradient", "random"}
         By the largest gradient over the task's examples, or at random.
+    flip_budget : float, optional
+        Which part of the squares of what earlier inputs gave a task's flips of the centre's binary weights may change;
+        at least 0. By default all are taken up.
     patch : int
         The side of the patches of gradient filtering in the centre; 1 is none.
     temperature : float
@@ -144,6 +147,7 @@ class Options:
     centre_branch: Literal["binary", "real"] = "binary"
     channel_share: float = 0.75
     channel_choice: Literal["gradient", "random"] = "gradient"
+    flip_budget: float | None = None
     patch: int = 1
     temperature: float = 1.0
     prototype_weight: float = 10.0
@@ -193,6 +197,8 @@ class Options:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not 0 < self.channel_share <= 1:
             raise ValueError(f"channel_share must be in (0, 1], got {self.channel_share}")
+        if self.flip_budget is not None and not 0 <= self.flip_budget < math.inf:
+            raise ValueError(f"flip_budget must be a finite number of at least 0, got {self.flip_budget}")
         if self.patch < 1:
             raise ValueError(f"patch must be at least 1, got {self.patch}")
         if not 0 < self.temperature < math.inf:

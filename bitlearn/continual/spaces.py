@@ -133,17 +133,19 @@ class RatioSpace:
         self.sums += gram[np.tril_indices(self.n)]
         self.choose(None)
 
+    def gram(self, values: np.ndarray | None = None) -> np.ndarray:
+        """Return the sums of products of some values of the inputs, or of all, as a matrix."""
+        full = np.zeros((self.n, self.n))
+        full[np.tril_indices(self.n)] = self.sums
+        full += np.tril(full, -1).T
+        return full if values is None else full[np.ix_(values, values)]
+
     def choose(self, values: np.ndarray | None) -> None:
         """Find what some values of the inputs leave free, all of them by default: rows to project have those alone.
 
         The others' weights have to stay as they are: then what an input gives changes by those of the chosen ones only.
         """
-        full = np.zeros((self.n, self.n))
-        full[np.tril_indices(self.n)] = self.sums
-        full += np.tril(full, -1).T
-        if values is not None:
-            full = full[np.ix_(values, values)]
-        self._kept = null_space(full, self.ratio, self.floor).astype(np.float32)
+        self._kept = null_space(self.gram(values), self.ratio, self.floor).astype(np.float32)
 
     def project(self, rows: np.ndarray) -> None:
         """Leave of rows what lies in the null space, over the root of its dimension where that is wanted."""

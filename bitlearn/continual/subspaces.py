@@ -105,9 +105,9 @@ def energy_directions(
     Notes
     -----
     GPM (arXiv 2103.09762): with ``R' = R - M M^T R`` and ``s_i`` its singular values from the largest, the first k left
-    singular vectors join, k being the least with ``||R||^2 - ||R'||^2 + sum of s_i^2 for i <= k >= energy ||R||^2``. The
-    authors' code takes one fewer for the first task. ``R R^T`` has the same vectors, and the squares as eigenvalues; it
-    is as large as the layer is wide, however many inputs there are.
+    singular vectors join, k being the least with ``||R||^2 - ||R'||^2 + sum of s_i^2 for i <= k >= energy ||R||^2``.
+    The authors' code takes one fewer for the first task. ``R R^T`` has the same vectors, and the squares as
+    eigenvalues; it is as large as the layer is wide, however many inputs there are.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """A binary convolution cut in two: taps that are frozen, summed once an image, and a centre that is trained.
 
-What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and behind them
-the packed bits that the trained centre sees, four numbers a word.
+What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and behind
+them the packed bits that the trained centre sees, four numbers a word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weigh
 from bitlearn.nn.products import Operand, packed
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
-from bitlearn.nn.value import Gradient, Value
+from bitlearn.nn.value import Gradient, Product, Value
 from bitlearn.nn.weights import CLIP, binary_weight_gradient
 from bitlearn.ops.conv import Padding, Pair, geometry
 from bitlearn.ops.packing import pack
@@ -197,13 +197,14 @@ def _join(sums: np.ndarray, ours: np.ndarray, bits: np.ndarray, out: np.ndarray)
     out[:, sums.shape[1] :] = bits.view(np.int16)
 
 
-def _split(x: np.ndarray, sums: np.ndarray, bits: np.ndarray) -> None:
-    sums[...] = x[:, : sums.shape[1]]
-    bits.view(np.int16)[...] = x[:, sums.shape[1] :]
+def _bits(x: np.ndarray, bits: np.ndarray) -> None:
+    """Write the words behind the sums of each pixel."""
+    bits.view(np.int16)[...] = x[:, x.shape[1] - _SHARE * bits.shape[1] :]
 
 
-def _add(more: np.ndarray, out: np.ndarray) -> None:
-    out += more
+def _add(x: np.ndarray, out: np.ndarray) -> None:
+    """Add the sums of each pixel."""
+    out += x[:, : out.shape[1]]
 
 
 @register
@@ -222,9 +223,9 @@ class CentreConv2d(Layer):
 
     Notes
     -----
-    ``y = frozen sums + x W^T``. With gradient filtering (arXiv 2301.00330) the forward pass is exact, and with ``P x`` the
-    sum and ``A g`` the mean over a patch ``dW = (A g)^T (P x)``: a fourth of the products for a patch of 2×2, where the
-    gradient is taken to be the same all over a patch.
+    ``y = frozen sums + x W^T``. With gradient filtering (arXiv 2301.00330) the forward pass is exact, and with ``P
+    x`` the sum and ``A g`` the mean over a patch ``dW = (A g)^T (P x)``: a fourth of the products for a patch of 2×2,
+    where the gradient is taken to be the same all over a patch.
     """
 
     kind = "centre"
@@ -277,22 +278,25 @@ class CentreConv2d(Layer):
         bits = np.ascontiguousarray(x.reshape(-1, x.shape[-1])[:, self.filters :]).view(WORD)
         return gram_of_bits(bits, self.channels)
 
-    def _inputs(self, step: Step, x: Array) -> tuple[Array, Array]:
+    def _inputs(self, step: Step, x: Array) -> Array:
+        """Return the bits of all pixels."""
         rows = x.pixels()
-        sums = step.empty("Y", (len(rows), self.filters), np.int16)
         bits = step.empty("X", (len(rows), words_for(self.channels)), WORD)
-        step.run(_split, rows, sums, bits)
-        return sums, bits
+        step.run(_bits, rows, bits)
+        return bits
 
     def _binary(self, step: Step, x: Value, words: Array) -> tuple[Value, Array]:
-        frozen, bits = self._inputs(step, x.array)
-        y = step.empty("Y", self.output.array_shape(step.batch), np.int16)
-        Operand(step, words).matmul(bits, self.channels, (), y.pixels())
-        step.run(_add, frozen, y.pixels())
-        return Value(step, self.output, y), bits
+        bits, operand, given = self._inputs(step, x.array), Operand(step, words), x.array
+        images = bits.reshape(step.batch, len(bits) // max(step.batch, 1), bits.shape[1])
+
+        def write(some: slice, out: Array) -> None:
+            operand.matmul(images[some].pixels(), self.channels, (), out.pixels())
+            step.run(_add, given[some].pixels(), out.pixels())
+
+        return Product(step, self.output, write), bits
 
     def _real(self, step: Step, x: Value, weight: Array) -> tuple[Value, Array]:
-        frozen, bits = self._inputs(step, x.array)
+        bits = self._inputs(step, x.array)
         operand, rows = reals.real_weights(step, weight, self.precision, forward=True), len(bits)
         turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
         sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
@@ -300,7 +304,7 @@ class CentreConv2d(Layer):
         step.run("grad_input", operand.values, turned, rows, sums)
         y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
         step.run("scaled_transpose", sums, operand.scale, y.pixels())
-        step.run(_add, frozen, y.pixels())
+        step.run(_add, x.array.pixels(), y.pixels())
         return Value(step, self.output, y), bits
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:

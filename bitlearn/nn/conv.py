@@ -267,7 +267,8 @@ class BinaryConv2d(Layer):
         -------
         taps : FrozenTaps
         centre : CentreConv2d
-            Bound and built, with copies of the weights; its own are the latent ones, or their signs where they are real.
+            Bound and built, with copies of the weights; its own are the latent ones, or their signs where they are
+            real.
 
         Raises
         ------

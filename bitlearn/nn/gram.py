@@ -88,9 +88,9 @@ def gram_of_windows(words: np.ndarray, n: int, kernel: tuple[int, int], windows:
 
     Notes
     -----
-    There is no bit for a padded 0. With it as -1, and ``z`` a vector of 1 where a tap lies past the edge and 0 elsewhere,
-    the values are ``s + z``, so the sums are those of ``s``, of ``s`` with ``z`` of each tap, and of ``z`` with ``z``: all
-    of them counts.
+    There is no bit for a padded 0. With it as -1, and ``z`` a vector of 1 where a tap lies past the edge and 0
+    elsewhere, the values are ``s + z``, so the sums are those of ``s``, of ``s`` with ``z`` of each tap, and of ``z``
+    with ``z``: all of them counts.
     """
     found = np.zeros((math.prod(kernel) * n,) * 2)
     images = max(1, _ROWS // max(math.prod(windows.out_size), 1))

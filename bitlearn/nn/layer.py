@@ -184,7 +184,7 @@ class Layer(ABC):
         raise ValueError(f"a layer must be a binary convolution to take up a centre, got {self.kind!r}")
 
     def of_reals(self) -> list[Layer]:
-        """Return layers, not bound, that do the same to real values and share the arrays: a copy where it takes them."""
+        """Return layers, not bound, that do the same to real values and share the arrays: by default a copy."""
         return [copy.copy(self)]
 
     @property

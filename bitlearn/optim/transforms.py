@@ -99,8 +99,8 @@ def of_update(transform: Transform, names: Collection[str] | None = None) -> OfU
     -----
     A rule with moments does not keep what a transform of gradients does: Adam divides each weight's step by a number of
     its own, so a gradient in a subspace has an update outside it, and a weight whose gradient is stopped still moves by
-    the moment of earlier ones. What is wanted of the weights has to be done to the update. The optimiser works on copies
-    of parameter and state, and all copies take the places of the originals at the end: a step that fails changes
+    the moment of earlier ones. What is wanted of the weights has to be done to the update. The optimiser works on
+    copies of parameter and state, and all copies take the places of the originals at the end: a step that fails changes
     nothing. They take as many bytes as the parameters named and their moments, and lie outside the step's arena.
 
     The new parameter is ``old + change``, rounded to the parameter's own type. Bop wants weights of ±1: it takes no

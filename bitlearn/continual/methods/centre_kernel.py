@@ -9,6 +9,7 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.bits import WORD_BITS, words_for
 from bitlearn.continual.decoupling import CENTRE, decouple, merge
+from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.options import Options
@@ -60,9 +61,9 @@ class CentreKernel(Method):
     Notes
     -----
     arXiv 2406.08830, from its authors' code. After the first task batch norms are constant, and the convolution
-    `Options.centre` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all below,
-    give for each image sums in int16 and the bits of the pixels, which are computed once a task and kept while it is
-    learned. Then for each task:
+    `Options.centre` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all
+    below, give for each image sums in int16 and the bits of the pixels, which are computed once a task and kept while
+    it is learned. Then for each task:
 
     - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
       channels the share `Options.channel_share` with the largest ``mean over filters of |sum|``, summed over a word, is
@@ -71,13 +72,18 @@ class CentreKernel(Method):
     - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
       <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
       the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
-    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` is added
+    - *Flips*: with `Options.flip_budget` the signs that a task has changed are taken up only as far as they leave what
+      earlier pixels gave as it was (`accepted_flips <bitlearn.continual.flips.accepted_flips>`); of a binary centre
+      alone.
+    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` is
+    added
       to the loss. The code draws a batch of them; here is its expectation.
 
     What the head gives new classes begins at 0, the code's at random. Biases stay as they are. With
     ``centre_branch="binary"`` latent weights are projected, and their signs alone are seen: a heuristic. The centre is
-    merged into the kernel after each task, bit for bit. With ``"real"`` the projection is exact, the centre stays apart,
-    and all of it takes part in a step: of the channels that are not chosen the update is stopped, and no work is saved.
+    merged into the kernel after each task, bit for bit. With ``"real"`` the projection is exact, the centre stays
+    apart, and all of it takes part in a step: of the channels that are not chosen the update is stopped, and no work
+    is saved.
     """
 
     lasts = False
@@ -86,7 +92,8 @@ class CentreKernel(Method):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(
-                f"memory_budget must be left out with centre-kernel, since it is in no plan, got {options.memory_budget!r}"
+                "memory_budget must be left out with centre-kernel, since what it keeps is in no plan, "
+                f"got {options.memory_budget!r}"
             )
         if networks.lower is not None:
             raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
@@ -101,12 +108,11 @@ class CentreKernel(Method):
         self.head = networks.model.names[-1]
         self.prototypes = Prototypes(networks.model[self.head].spec.channels, self.outputs)
         self.loss = Tempered(options.temperature)
-        names = networks.model.names
-        after = [
-            name for name in networks.model.parameters() if name.rpartition(".")[0] in names[names.index(self.layer) :]
-        ]
-        held = [name for name in after if not name.startswith((f"{self.layer}.", f"{self.head}."))]
-        self.transforms = (self._replay, of_update(self._keep, [_WEIGHT, *held]))
+        trained = decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
+        self.transforms = (
+            self._replay,
+            of_update(self._keep, [name for name in trained if name != f"{self.head}.weight"]),
+        )
         #: Which of the centre's columns an update may change, where it has others too.
         self._open: np.ndarray | None = None
 
@@ -156,8 +162,8 @@ class CentreKernel(Method):
     def _cut(self, words: list[int]) -> None:
         """Have the frozen part end in the taps of the network as it is, and train the rest."""
         assert self.whole is not None
-        options = {"real": self.real, "patch": self.options.patch}
-        lower, self.networks.model = decouple(self.whole, self.layer, words, **options)
+        found = decouple(self.whole, self.layer, words, real=self.real, patch=self.options.patch)
+        lower, self.networks.model = found
         self.networks.lower, self.networks.cut = lower.freeze(), self.layer
 
     def _importance(self, train: Examples) -> np.ndarray:
@@ -171,7 +177,7 @@ class CentreKernel(Method):
             if name in names:
                 total[...] += gradient * float(size)
 
-        gradients = Gradients(self.networks.model, self.loss, look)
+        gradients = Gradients(self.networks.model, Tempered(self.options.temperature), look)
         source = self.networks.source(train, keep=False)
         for start in range(0, len(train), AT_A_TIME):
             rows = np.arange(start, min(start + AT_A_TIME, len(train)))
@@ -185,12 +191,24 @@ class CentreKernel(Method):
         if self.whole is None:
             self.whole = self.networks.model.fixed()
         elif not self.real:
+            self._refuse_flips()
             merge(self.whole, self.layer, self.networks.model, self.words)
         if not self.real or self.networks.lower is None:
             self.words = list(range(words_for(self.channels)))
             self._cut(self.words)
         self.source = None
         self._take_in(train)
+
+    def _refuse_flips(self) -> None:
+        """Give weights their old sign back where the flips of the task would change too much of what was."""
+        budget = self.options.flip_budget
+        if budget is None:
+            return
+        assert self.whole is not None
+        old: Any = decouple(self.whole, self.layer, self.words)[1][CENTRE].weight
+        new = self.networks.model[CENTRE].weight
+        kept = accepted_flips(old, new, self.space.gram(channels_of(self.words, self.channels)), budget)
+        new[~kept] = old[~kept]
 
     def _take_in(self, train: Examples) -> None:
         """Add a task's examples to the sums of products and to the prototypes."""

@@ -34,10 +34,10 @@ class Gpm(Method):
     Notes
     -----
     arXiv 2103.09762. After each task `Options.representations` of its examples run through the network, and the
-    directions of each layer's inputs that hold `Options.energy` of them join its basis M. The update of a weight, whatever
-    the optimiser, then is ``d - d M M^T``, with the columns in 32, 8 or 4 bits (QGPM). With ``projection="ratio"`` it
-    is ``d V V^T``, V being what `null_space <bitlearn.continual.subspaces.null_space>` leaves of all inputs so far
-    (Adam-NSCL, CVPR 2021).
+    directions of each layer's inputs that hold `Options.energy` of them join its basis M. The update of a weight,
+    whatever the optimiser, then is ``d - d M M^T``, with the columns in 32, 8 or 4 bits (QGPM). With
+    ``projection="ratio"`` it is ``d V V^T``, V being what `null_space <bitlearn.continual.subspaces.null_space>`
+    leaves of all inputs so far (Adam-NSCL, CVPR 2021).
 
     After the first task all that is not such a weight stays as it is: biases, and the running statistics of batch
     norms, which are constants from then on. The head's rows are projected as all others are, so outputs that earlier

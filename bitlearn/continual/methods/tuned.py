@@ -76,13 +76,20 @@ class Biases(Tuned):
 
 
 class SparseUpdate(Tuned):
-    """Train the layers `Options.layers` and the head after the first task: sparse update (arXiv 2206.15472)."""
+    """Train the layers `Options.layers` and the head after the first task: sparse update (arXiv 2206.15472).
+
+    The network is frozen up to the last layer before them that gives bits, which are computed once a task.
+    """
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
         unknown = set(options.layers) - set(networks.model.names)
         if unknown or not options.layers:
             raise ValueError(f"layers must name some of {', '.join(networks.model.names)}, got {options.layers}")
+        first = min(networks.model.names.index(name) for name in options.layers)
+        names = networks.model.names
+        before = [name for name in packed_layers(networks.model) if name in names[:first]]
+        self.cut = before[-1] if before and networks.lower is None else None
 
     def trains_later(self, name: str) -> bool:
         """Whether it is of one of the layers."""
