@@ -85,7 +85,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "centre-kernel, flips in a budget": ("centre-kernel", {"eigenvalue_ratio": 1e30, "flip_budget": 0.01}),
     "centre-kernel, no prototypes": ("centre-kernel", {"prototype_weight": 0.0}),
     "cwr": ("cwr", {}),
-    "latent replay in its bytes": ("latent-replay", {"cut": _CUT}),
+    "latent replay in its bytes": ("latent-replay", {}),
     "nearest class mean": ("nearest-mean", {}),
     "analytic in its bytes": ("analytic", {}),
     "biases": ("biases", {}),
@@ -142,7 +142,7 @@ def settings(way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
         return given | {"memory_budget": room}
     shape = cuts(model)[_CUT].spec.shape
     most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, "bits"))
-    return given | {"replay_size": most}
+    return given | {"replay_size": most, "cut": _CUT}
 
 
 def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: Path) -> Entry:

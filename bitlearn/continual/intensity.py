@@ -37,8 +37,9 @@ def knowledge_intensity(
 
     Notes
     -----
-    ``KI(p, q) = mean over filters d and channels c of |sum over batches of dL/dW[d, p, q, c]|``, over its sum. arXiv 2406.08830 speaks of such an intensity and gives no formula; this is our reading, after the importance of
-    channels in its authors' code.
+    ``KI(p, q) = mean over filters d and channels c of |sum over batches of dL/dW[d, p, q, c]|``, over its sum. In arXiv
+    2406.08830 there is such an intensity and no formula; this is our reading, after the importance of channels in its
+    authors' code.
 
     Examples
     --------
