@@ -171,6 +171,7 @@ projection: $(STAMPS)/package ## gradient projection on permuted MNIST, into ben
 
 centre: $(STAMPS)/package ## centre-sensitive kernels on images, into bench/results/centre; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.centre_costs
+	$(BIN)/python -m bitlearn.bench.intensity
 	$(BIN)/python -m bitlearn.bench.centre $(CENTRE)
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data

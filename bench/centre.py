@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bitlearn as bl
+from bitlearn import nn
 from bitlearn.cli.progress import table
 from bitlearn.continual import Options, ReplayBuffer, Scenario, class_incremental, cuts, mean_and_interval, run
 from bitlearn.files import atomic_write
@@ -30,6 +31,7 @@ FOLDER = results.FOLDER / "centre"
 BASES = Path("out") / "centre"
 SEEDS = (0, 1, 2)
 _HELD_OUT = 0.2
+_FOLDERS = ("fashion-mnist", "cifar10")
 
 Entry = dict[str, Any]
 
@@ -46,6 +48,8 @@ class Protocol:
         Of the first task, and of each later one.
     rate : float
         Adam's, of each later task.
+    cut : str
+        Where latent replay stores bits: those that the centre sees.
     """
 
     dataset: str
@@ -53,6 +57,7 @@ class Protocol:
     base_epochs: int
     epochs: int
     rate: float
+    cut: str = "sign5"
 
     @property
     def name(self) -> str:
@@ -61,19 +66,18 @@ class Protocol:
 
 
 PROTOCOLS = (
+    Protocol("digits", (5, 1, 1, 1, 1, 1), 10, 5, 0.001, "sign2"),
     Protocol("fashion-mnist", (5, 1, 1, 1, 1, 1), 3, 2, 0.001),
     Protocol("cifar10", (5, 1, 1, 1, 1, 1), 10, 2, 0.001),
     Protocol("cifar100", (50, *[5] * 10), 60, 2, 0.001),
 )
 
-#: The convolution whose centre is trained, and the values that latent replay stores: those that it sees.
-_LAYER, _CUT = "conv6", "sign5"
 #: What training on a device costs little by, and guards nothing: the headline is measured against their mean.
 ON_DEVICE = ("last layer", "biases", "sparse update", "gradient filtering")
 #: What is compared: a name, the method and its settings.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "last layer": ("last-layer", {}),
-    "sparse update": ("sparse-update", {"layers": (_LAYER,)}),
+    "sparse update": ("sparse-update", {}),
     "gradient filtering": (
         "centre-kernel",
         {"patch": 2, "prototype_weight": 0.0, "eigenvalue_ratio": 1e30, "channel_share": 1.0},
@@ -95,7 +99,12 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def network(scenario: Scenario, seed: int) -> bl.nn.Model:
-    """Return the network: six padded binary convolutions, and a real head on 4×4×256 bits."""
+    """Return the network: six padded binary convolutions and a real head on 4×4×256 bits; of 8×8 images, three."""
+    if scenario.input_shape[0] < bl.models.IMAGE_SIZE:
+        layers = [nn.BinaryConv2d(64), nn.BatchNormSign(), nn.BinaryConv2d(128), nn.BatchNormSign()]
+        layers += [nn.BinaryConv2d(128), nn.MaxPool2d(2), nn.BatchNormSign(), nn.Flatten()]
+        head = nn.Linear(scenario.classes)
+        return nn.Model([*layers, head], scenario.input_shape, precision="int8", seed=seed)
     given: dict[str, Any] = {"head": "real", "precision": "int8", "seed": seed}
     filters = (64, 64, 128, 128, 256, 256)
     return bl.models.binarynet(scenario.input_shape, scenario.classes, filters=filters, dense=(), **given)
@@ -103,13 +112,14 @@ def network(scenario: Scenario, seed: int) -> bl.nn.Model:
 
 def scenario_of(protocol: Protocol, data: Path, choose: bool) -> Scenario:
     """Return the scenario, classes in the order of their labels; where something is to be chosen, of held-out data."""
-    folder = trainings.folder(protocol.dataset, data) if protocol.dataset != "cifar100" else data
-    found = bl.datasets.load(protocol.dataset, folder)
+    folder = trainings.folder(protocol.dataset, data) if protocol.dataset in _FOLDERS else data
+    found = bl.datasets.load(protocol.dataset, None if protocol.dataset == "digits" else folder)
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
     if choose:
         kept, held = bl.datasets.holdout(y, _HELD_OUT, seed=0)
         x, y, x_test, y_test = x[kept], y[kept], x[held], y[held]
-    preparation = bl.datasets.prepare(x, bl.models.image_size("binarynet", x.shape[1:]))
+    side = None if protocol.dataset == "digits" else bl.models.image_size("binarynet", x.shape[1:])
+    preparation = bl.datasets.prepare(x, side)
     return class_incremental(x, y, x_test, y_test, protocol.tasks, preparation=preparation)
 
 
@@ -132,7 +142,7 @@ def own_bytes(model: bl.nn.Model) -> int:
     return method.kept_bytes
 
 
-def settings(way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
+def settings(protocol: Protocol, way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
     """Return a way's settings, with as many bytes as ``centre-kernel`` keeps where it is to have them."""
     _, given = WAYS[way]
     if not way.endswith("in its bytes"):
@@ -140,15 +150,15 @@ def settings(way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
     room = own_bytes(model)
     if way.startswith("analytic"):
         return given | {"memory_budget": room}
-    shape = cuts(model)[_CUT].spec.shape
+    shape = cuts(model)[protocol.cut].spec.shape
     most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, "bits"))
-    return given | {"replay_size": most, "cut": _CUT}
+    return given | {"replay_size": most, "cut": protocol.cut}
 
 
 def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: Path) -> Entry:
     """Run one of `WAYS` from the network after the first task."""
     model = base_of(protocol, scenario, seed, base)
-    given = settings(way, model, scenario.classes)
+    given = settings(protocol, way, model, scenario.classes)
     options = Options(epochs=protocol.epochs, batch_size=50, seed=seed, learning_rate=protocol.rate, **given)
     found = run(WAYS[way][0], scenario, model, bl.optim.adam(), options, pretrained=True)
     entry: Entry = {"way": way, "method": WAYS[way][0], "seed": seed, "settings": given, **found.metrics}
@@ -199,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bases", type=Path, default=BASES, metavar="DIR", help="where first networks are kept")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
-    parser.add_argument("--protocol", choices=names, help="this one alone; by default the first two")
+    parser.add_argument("--protocol", choices=names, help="this one alone; by default all but CIFAR-100")
     parser.add_argument("--way", choices=list(WAYS), action="append", help="these alone")
     parser.add_argument("--choose", action="store_true", help="test on held-out training data")
     parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
@@ -209,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for protocol in () if arguments.report else PROTOCOLS:
         if protocol.name != arguments.protocol and (arguments.protocol or protocol.dataset == "cifar100"):
             continue
-        scenario = scenario_of(protocol, trainings.data_folder(arguments.data), arguments.choose)
+        data = Path() if protocol.dataset == "digits" else trainings.data_folder(arguments.data)
+        scenario = scenario_of(protocol, data, arguments.choose)
         for seed in SEEDS[: arguments.seeds]:
             path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
             entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []

@@ -24,6 +24,7 @@ from bitlearn.bench import (
     claims,
     continual,
     dual,
+    intensity,
     plots,
     projection,
     results,
@@ -185,7 +186,7 @@ class Projection(SphinxDirective):
 
 
 class Centre(SphinxDirective):
-    """Centre-sensitive kernels: ``accuracy``, a table for each protocol whose results are kept; or ``costs``."""
+    """Centre-sensitive kernels: ``accuracy``, a table for each protocol that is kept; ``costs`` or ``intensity``."""
 
     required_arguments = 1
 
@@ -196,6 +197,10 @@ class Centre(SphinxDirective):
             file = centre_costs.FILE
             kept = [centre_costs.rows(json.loads(file.read_text("utf-8")))] if file.exists() else []
             parts = [list_table(rows) for rows in kept]
+        elif self.arguments[0] == "intensity":
+            file = intensity.FILE
+            kept = json.loads(file.read_text("utf-8")) if file.exists() else []
+            parts = [Benchmarks.drawing(intensity.draw(kept), "Which taps learn new classes")] if kept else []
         else:
             found = [(protocol, centre.present(centre.FOLDER, protocol, "test")) for protocol in centre.PROTOCOLS]
             parts = [list_table(centre.rows(kept), protocol.name) for protocol, kept in found if kept]

@@ -8,12 +8,13 @@ import json
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from test_centre import learning, network
+from test_centre import network
+from test_centre_method import learning
 from test_continual import clusters
 
 import bitlearn as bl
 from bitlearn import nn
-from bitlearn.bench import centre, centre_costs, projection
+from bitlearn.bench import centre, centre_costs, intensity, projection
 from bitlearn.continual import Options, class_incremental, permuted
 from bitlearn.continual.costs import step_cost
 from bitlearn.continual.decoupling import decouple
@@ -184,12 +185,10 @@ def small(monkeypatch, rng):
         return nn.Model([*layers, nn.Linear(10)], (8, 8, 1), precision="int8", seed=seed)
 
     monkeypatch.setattr(centre, "network", build)
-    monkeypatch.setattr(centre, "_CUT", "sign1")
     ways = {way: (method, dict(given)) for way, (method, given) in centre.WAYS.items()}
-    ways["sparse update"][1]["layers"] = ("conv2",)
     del ways["gpm"]  # whose eigenvalue problems are as wide as a layer: a minute for 4,096 bits
     monkeypatch.setattr(centre, "WAYS", ways)
-    monkeypatch.setattr(centre, "PROTOCOLS", (centre.Protocol("digits", (5, 1, 1, 1, 1, 1), 1, 1, 0.001),))
+    monkeypatch.setattr(centre, "PROTOCOLS", (centre.Protocol("digits", (5, 1, 1, 1, 1, 1), 1, 1, 0.001, "sign1"),))
 
 
 def test_every_way_is_run_once_and_kept(small, tmp_path, capsys, monkeypatch):
@@ -207,6 +206,19 @@ def test_every_way_is_run_once_and_kept(small, tmp_path, capsys, monkeypatch):
     assert "mean of the on-device baselines" in capsys.readouterr().out
     head, *lines = centre.rows(entries)
     assert all(len(line) == len(head) for line in lines)
+
+
+def test_the_taps_of_a_base_are_measured_once_and_drawn(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(intensity, "_LAYER", "conv2")
+    into, plot = tmp_path / "kept.json", tmp_path / "out" / "plot.svg"
+    given = ["--into", str(into), "--bases", str(tmp_path), "--seeds", "1", "--plot", str(plot)]
+    assert intensity.main(given) == 0
+    (entry,) = json.loads(into.read_text())
+    assert set(entry["intensity"]) == {"conv1", "conv2"} and np.shape(entry["accuracy"]) == (3, 3)
+    drawn = plot.read_bytes()
+    monkeypatch.setattr(intensity, "measure", None)
+    assert intensity.main(given) == 0 and plot.read_bytes() == drawn and b"<svg" in drawn
+    assert "one tap" in capsys.readouterr().out
 
 
 def test_means_are_over_classes():

@@ -94,7 +94,7 @@ class Options:
     prototype_weight : float
         What the loss of old classes' mean features counts; at least 0.
     layers : sequence of str
-        Which layers ``sparse-update`` trains beside the head.
+        Which layers ``sparse-update`` trains beside the head; by default the last one before it that has weights.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 

@@ -34,16 +34,16 @@ METHODS: dict[str, type[Method]] = {
     "der": Der,
     "ewc": Ewc,
     "ar1": Ar1,
-    "gpm": Gpm,
-    "centre-kernel": CentreKernel,
-    "last-layer": LastLayer,
-    "biases": Biases,
-    "sparse-update": SparseUpdate,
     "analytic": Analytic,
     "nearest-mean": NearestMean,
     "lda": Lda,
     "slda": Slda,
     "prototypes": Prototypes,
+    "gpm": Gpm,
+    "centre-kernel": CentreKernel,
+    "last-layer": LastLayer,
+    "biases": Biases,
+    "sparse-update": SparseUpdate,
 }
 #: Names of the contract that a later version brings.
 PLANNED = ("task-wta",)

@@ -86,7 +86,7 @@ class CentreKernel(Method):
     is saved.
     """
 
-    lasts = False
+    lasts, streams = False, False
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)

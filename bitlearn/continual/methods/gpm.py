@@ -48,6 +48,8 @@ class Gpm(Method):
     their last place.
     """
 
+    streams = False
+
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:

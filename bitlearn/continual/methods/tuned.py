@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from bitlearn.continual.grams import weighted
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks, packed_layers
 from bitlearn.continual.options import Options
+from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Batch
 from bitlearn.nn.model import Model
 
 
@@ -19,6 +22,10 @@ class Tuned(Method):
     Batch norms are constant after the first task. A gradient that is stopped leaves nothing in the moments of an
     optimiser that begins anew with each task, so what is stopped does not move.
     """
+
+    streams = False
+    #: How errors call it.
+    name: ClassVar[str]
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
@@ -40,6 +47,10 @@ class Tuned(Method):
         if not self.settled:
             self.networks.model, self.settled = self.networks.model.fixed(), True
 
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Raise: it is for tasks."""
+        raise ValueError(f"{self.name} must have whole tasks, as fit_task takes them, got a batch of a stream")
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return whether the first task is over."""
         return {"settled": np.array([self.settled])}
@@ -52,6 +63,8 @@ class Tuned(Method):
 
 class LastLayer(Tuned):
     """Train the head alone after the first task: all before it is frozen, and its bits are computed once a task."""
+
+    name = "last-layer"
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
@@ -70,6 +83,8 @@ class LastLayer(Tuned):
 class Biases(Tuned):
     """Train biases and the head after the first task: the cheap form of TinyTL (arXiv 2007.11622)."""
 
+    name = "biases"
+
     def trains_later(self, name: str) -> bool:
         """Whether it is a bias."""
         return name.endswith(".bias")
@@ -78,19 +93,22 @@ class Biases(Tuned):
 class SparseUpdate(Tuned):
     """Train the layers `Options.layers` and the head after the first task: sparse update (arXiv 2206.15472).
 
-    The network is frozen up to the last layer before them that gives bits, which are computed once a task.
+    Without any, the last layer before the head that has weights. The network is frozen up to the last layer before them
+    that gives bits, which are computed once a task.
     """
+
+    name = "sparse-update"
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
-        unknown = set(options.layers) - set(networks.model.names)
-        if unknown or not options.layers:
+        self.layers = options.layers or tuple([name for name in weighted(networks.model) if name != self.head][-1:])
+        if set(self.layers) - set(networks.model.names) or not self.layers:
             raise ValueError(f"layers must name some of {', '.join(networks.model.names)}, got {options.layers}")
-        first = min(networks.model.names.index(name) for name in options.layers)
+        first = min(networks.model.names.index(name) for name in self.layers)
         names = networks.model.names
         before = [name for name in packed_layers(networks.model) if name in names[:first]]
         self.cut = before[-1] if before and networks.lower is None else None
 
     def trains_later(self, name: str) -> bool:
         """Whether it is of one of the layers."""
-        return name.rpartition(".")[0] in self.options.layers
+        return name.rpartition(".")[0] in self.layers
