@@ -34,7 +34,7 @@ Entry = dict[str, Any]
 def measure(seed: int, base: Path) -> Entry:
     """Return both measures of the network of a seed."""
     protocol = centre.PROTOCOLS[0]
-    scenario = centre.scenario_of(protocol, Path(), choose=False)
+    scenario = centre.scenario_of(protocol, Path(), False)
     model = centre.base_of(protocol, scenario, seed, base).fixed()
     train, test = (_joined([getattr(task, part) for task in scenario.tasks[1:]]) for part in ("train", "test"))
     rows = [slice(start, start + _BATCH) for start in range(0, len(train), _BATCH)]

@@ -75,9 +75,8 @@ class CentreKernel(Method):
     - *Flips*: with `Options.flip_budget` the signs that a task has changed are taken up only as far as they leave what
       earlier pixels gave as it was (`accepted_flips <bitlearn.continual.flips.accepted_flips>`); of a binary centre
       alone.
-    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` is
-    added
-      to the loss. The code draws a batch of them; here is its expectation.
+    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` joins
+      the loss. The code draws a batch of them; here is its expectation.
 
     What the head gives new classes begins at 0, the code's at random. Biases stay as they are. With
     ``centre_branch="binary"`` latent weights are projected, and their signs alone are seen: a heuristic. The centre is
