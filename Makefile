@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual projection centre dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -165,6 +165,14 @@ accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/ac
 
 continual: $(STAMPS)/package ## continual learning on images, method by method, into bench/results/continual; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.continual $(CONTINUAL)
+
+projection: $(STAMPS)/package ## gradient projection on permuted MNIST, into bench/results/projection; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.projection $(PROJECTION)
+
+centre: $(STAMPS)/package ## centre-sensitive kernels on images, into bench/results/centre; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.centre_costs
+	$(BIN)/python -m bitlearn.bench.intensity
+	$(BIN)/python -m bitlearn.bench.centre $(CENTRE)
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)

@@ -36,3 +36,7 @@ SHRINKING = 0x5348524B
 FISHER_ORDER, FISHER_LABELS = 0x464F5244, 0x464C4142
 #: The examples of a self-test in C: "TEST".
 SELF_TEST = 0x54455354
+#: The examples that a task's bases are found from: "REPR".
+REPRESENTATIONS = 0x52455052
+#: Which words of channels a task trains where they are drawn: "CHNL".
+CHANNELS = 0x43484E4C

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,21 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import accuracy, analytic, claims, continual, dual, plots, results, sweep, tables
+from bitlearn.bench import (
+    accuracy,
+    analytic,
+    centre,
+    centre_costs,
+    claims,
+    continual,
+    dual,
+    intensity,
+    plots,
+    projection,
+    results,
+    sweep,
+    tables,
+)
 from bitlearn.precision import POLICIES
 
 
@@ -160,6 +175,38 @@ class Continual(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts) if parts else "None are kept with this version.")
 
 
+class Projection(SphinxDirective):
+    """Gradient projection on permuted MNIST: the runs that are kept."""
+
+    def run(self) -> list[nodes.Node]:
+        for file in sorted(projection.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        rows = projection.rows(projection.present(projection.FOLDER))
+        return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
+
+
+class Centre(SphinxDirective):
+    """Centre-sensitive kernels: ``accuracy``, a table for each protocol that is kept; ``costs`` or ``intensity``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        for file in sorted(centre.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        if self.arguments[0] == "costs":
+            file = centre_costs.FILE
+            kept = [centre_costs.rows(json.loads(file.read_text("utf-8")))] if file.exists() else []
+            parts = [list_table(rows) for rows in kept]
+        elif self.arguments[0] == "intensity":
+            file = intensity.FILE
+            kept = json.loads(file.read_text("utf-8")) if file.exists() else []
+            parts = [Benchmarks.drawing(intensity.draw(kept), "Which taps learn new classes")] if kept else []
+        else:
+            found = [(protocol, centre.present(centre.FOLDER, protocol, "test")) for protocol in centre.PROTOCOLS]
+            parts = [list_table(centre.rows(kept), protocol.name) for protocol, kept in found if kept]
+        return self.parse_text_to_nodes("\n\n".join(parts) if parts else "None are kept with this version.")
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -199,6 +246,8 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("analytic-curve", AnalyticCurve)
     app.add_directive("dual", Dual)
     app.add_directive("continual", Continual)
+    app.add_directive("projection", Projection)
+    app.add_directive("centre", Centre)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)

@@ -6,7 +6,7 @@ import argparse
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, seed, shown
 from bitlearn.cli.progress import Console, progress, table
@@ -31,14 +31,18 @@ def task_sizes(text: str) -> int | tuple[int, ...]:
 
 
 def option(text: str) -> tuple[str, Any]:
-    """Return the name of an option and its value, from NAME=VALUE: a number or a word; the options check it."""
+    """Return the name of an option and its value, from NAME=VALUE: a number or a word, or several with commas."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"NAME=VALUE was wanted, got {shown(text)}")
+    return name, tuple(map(_value, value.split(","))) if "," in value else _value(value)
+
+
+def _value(text: str) -> Any:
     for kind in (int, float):
         with suppress(ValueError):
-            return name, kind(value)
-    return name, {"true": True, "false": False, "none": None}.get(value.lower(), value)
+            return kind(text)
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def add_learning(parser: argparse.ArgumentParser) -> None:
@@ -243,9 +247,22 @@ def _settings(given: list[tuple[str, Any]], names: set[str]) -> dict[str, Any]:
     types = {name: kind for name, kind in get_type_hints(Options).items() if name in names}
     for name, value in given:
         kind = by_name("option", name, types)
-        if not isinstance(value, kind if float not in get_args(kind) + (kind,) else kind | int):
+        if not _fits(value, kind):
             raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {shown(repr(value))}")
-    return dict(given)
+    several = {name for name, kind in types.items() if get_origin(kind) is tuple}
+    return {name: (value,) if name in several and not isinstance(value, tuple) else value for name, value in given}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an option's type; one of a list of words is left to the options."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return isinstance(value, str)
+    if origin is tuple:
+        return all(_fits(each, parts[0]) for each in (value if isinstance(value, tuple) else (value,)))
+    if parts:
+        return any(_fits(value, part) for part in parts)
+    return isinstance(value, float | int if kind is float else kind)
 
 
 def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:

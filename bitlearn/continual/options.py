@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+from bitlearn.errors import by_name
 from bitlearn.optim.schedules import Schedule, named
 from bitlearn.training.options import check_rate
 
@@ -51,6 +53,48 @@ class Options:
     der_alpha, der_beta : float
         What the distance to stored scores, and the cross-entropy of replayed examples, count in ``der``. With a
         `der_beta` of 0 it is DER, else DER++.
+    projection : {"energy", "ratio"}
+        How ``gpm`` finds what of an update would change earlier tasks: by bases that hold a part of the energy of their
+        inputs, or by the null space of the inputs' sums of products.
+    energy : float or sequence of float
+        Which part of the energy of a layer's inputs its basis is to hold after the first task, in (0, 1]: one for all,
+        or one a layer, the last of which counts for all others.
+    energy_growth : float
+        By how much this grows with each task; at least 0.
+    representations : int
+        From how many of a task's examples bases are found.
+    basis_bits : {32, 8, 4}
+        Of a value of a basis.
+    basis_quantizer : {"asymmetric", "normal"}
+        How columns of 8 and 4 bits are made, as `Basis <bitlearn.continual.bases.Basis>` says.
+    basis_share : float
+        Which part of a layer's directions its basis may take, in (0, 1].
+    eigenvalue_ratio : float
+        Of the rule "ratio", at least 1: how many times the smallest eigenvalue that of a direction may be that is kept
+        free.
+    eigenvalue_floor : float
+        Of the rule "ratio", in [0, 1): the smallest eigenvalue counts as at least this part of the largest.
+    scaled_projection : bool
+        Of the rule "ratio": divide by the root of the null space's dimension, as the code of arXiv 2406.08830 does.
+    centre : str, optional
+        The convolution whose centre ``centre-kernel`` trains; by default the last one that has one.
+    centre_branch : {"binary", "real"}
+        What its weights are.
+    channel_share : float
+        Which part of the centre's input channels a task trains, in whole words of 64; in (0, 1].
+    channel_choice : {"gradient", "random"}
+        By the largest gradient over the task's examples, or at random.
+    flip_budget : float, optional
+        Which part of the squares of what earlier inputs gave a task's flips of the centre's binary weights may change;
+        at least 0. By default all are taken up.
+    patch : int
+        The side of the patches of gradient filtering in the centre; 1 is none.
+    temperature : float
+        What ``centre-kernel`` divides scores by in its loss; above 0.
+    prototype_weight : float
+        What the loss of old classes' mean features counts; at least 0.
+    layers : sequence of str
+        Which layers ``sparse-update`` trains beside the head; by default the last one before it that has weights.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
@@ -89,6 +133,25 @@ class Options:
     regularization_decay: float = 1.0
     der_alpha: float = 0.5
     der_beta: float = 1.0
+    projection: Literal["energy", "ratio"] = "energy"
+    energy: float | tuple[float, ...] = 0.97
+    energy_growth: float = 0.003
+    representations: int = 300
+    basis_bits: int = 32
+    basis_quantizer: Literal["asymmetric", "normal"] = "asymmetric"
+    basis_share: float = 1.0
+    eigenvalue_ratio: float = 5.0
+    eigenvalue_floor: float = 1e-6
+    scaled_projection: bool = False
+    centre: str | None = None
+    centre_branch: Literal["binary", "real"] = "binary"
+    channel_share: float = 0.75
+    channel_choice: Literal["gradient", "random"] = "gradient"
+    flip_budget: float | None = None
+    patch: int = 1
+    temperature: float = 1.0
+    prototype_weight: float = 10.0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):
@@ -108,5 +171,44 @@ class Options:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number}")
         if self.head_bits is not None and not 2 <= self.head_bits <= 16:
             raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
+        self._check_projection()
         if not 0 <= self.regularization_decay <= 1:
             raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")
+
+    def _check_projection(self) -> None:
+        """Check the settings of ``gpm``, of ``centre-kernel`` and of what it is compared with."""
+        energies = self.energy if isinstance(self.energy, tuple | list) else (self.energy,)
+        if not energies or not all(0 < each <= 1 for each in energies):
+            raise ValueError(f"energy must be in (0, 1], got {self.energy}")
+        several = tuple(map(float, energies)) if isinstance(self.energy, tuple | list) else float(self.energy)
+        object.__setattr__(self, "energy", several)  # a file has a list
+        if not 0 <= self.energy_growth <= 1:
+            raise ValueError(f"energy_growth must be in [0, 1], got {self.energy_growth}")
+        if self.representations < 1:
+            raise ValueError(f"representations must be at least 1, got {self.representations}")
+        if not 0 < self.basis_share <= 1:
+            raise ValueError(f"basis_share must be in (0, 1], got {self.basis_share}")
+        if not 1 <= self.eigenvalue_ratio < math.inf:
+            raise ValueError(f"eigenvalue_ratio must be a finite number of at least 1, got {self.eigenvalue_ratio}")
+        if not 0 <= self.eigenvalue_floor < 1:
+            raise ValueError(f"eigenvalue_floor must be in [0, 1), got {self.eigenvalue_floor}")
+        if self.basis_bits not in (32, 8, 4):
+            raise ValueError(f"basis_bits must be 32, 8 or 4, got {self.basis_bits}")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not 0 < self.channel_share <= 1:
+            raise ValueError(f"channel_share must be in (0, 1], got {self.channel_share}")
+        if self.flip_budget is not None and not 0 <= self.flip_budget < math.inf:
+            raise ValueError(f"flip_budget must be a finite number of at least 0, got {self.flip_budget}")
+        if self.patch < 1:
+            raise ValueError(f"patch must be at least 1, got {self.patch}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
+        if not 0 <= self.prototype_weight < math.inf:
+            raise ValueError(f"prototype_weight must be a finite number of at least 0, got {self.prototype_weight}")
+        for name, known in (
+            ("projection", ("energy", "ratio")),
+            ("basis_quantizer", ("asymmetric", "normal")),
+            ("centre_branch", ("binary", "real")),
+            ("channel_choice", ("gradient", "random")),
+        ):
+            by_name(name, getattr(self, name), dict.fromkeys(known))

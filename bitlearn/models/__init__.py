@@ -14,6 +14,7 @@ from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
 from bitlearn.models.sequential import binarynet as binarynet
 from bitlearn.models.sequential import cnv as cnv
 from bitlearn.models.sequential import mlp as mlp
+from bitlearn.models.sequential import relu_mlp as relu_mlp
 
 MODELS: dict[str, Callable[..., nn.Model]] = {
     "mlp": mlp,
@@ -21,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "binarynet": binarynet,
     "resnete18": resnete18,
     "birealnet18": birealnet18,
+    "relu_mlp": relu_mlp,
 }
 
 
@@ -53,7 +55,7 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
 
     Parameters
     ----------
-    name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18"}
+    name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp"}
     input_shape : tuple of int
         The shape of one example of int8 codes.
     classes : int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from bitlearn import nn
@@ -67,6 +68,59 @@ def mlp(
     flatten: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
     layers = [*flatten, *_hidden(hidden), *_head(classes, head)]
     return nn.Model(layers, tuple(input_shape), precision=precision, seed=seed)
+
+
+def relu_mlp(
+    input_shape: tuple[int, ...] = (28, 28, 1),
+    classes: int = 10,
+    *,
+    hidden: tuple[int, ...] = (100, 100),
+    head: str = "real",
+    precision: str | Precision = "standard",
+    seed: int = 0,
+    unit: float = nn.Spec.codes(()).unit,
+) -> nn.Model:
+    """Return a multilayer perceptron of real weights and ReLUs, without biases: 784-100-100-10 (arXiv 2103.09762).
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        The shape of one example of int8 codes; flattened.
+    classes : int
+    hidden : tuple of int
+        The widths of the hidden layers, at least one.
+    head : {"real"}
+    precision, seed
+        As `mlp`.
+    unit : float
+        What an input code of 1 stands for, a power of two.
+
+    Returns
+    -------
+    Model
+        ``flatten1, head1, relu1, head2, relu2, head3``.
+
+    Raises
+    ------
+    ValueError
+        As `mlp`.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.relu_mlp((8, 8, 1), 10)
+    >>> [weight.shape for weight in model.parameters().values()]
+    [(100, 64), (100, 100), (10, 100)]
+    """
+    if not hidden:
+        raise ValueError("hidden must name at least one width, got none")
+    if head != "real":
+        raise ValueError(f"head must be 'real' behind real layers, got {head!r}")
+    layers: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
+    for width in hidden:
+        layers += [nn.Linear(width, drawn=True), nn.ReLU()]
+    layers.append(nn.Linear(classes, drawn=True))
+    return nn.Model(layers, replace(nn.Spec.codes(tuple(input_shape)), unit=unit), precision=precision, seed=seed)
 
 
 def _convolutional(

@@ -1,6 +1,8 @@
 """Layers of binary networks, one file a family, forward beside backward; and the networks made of them."""
 
 from bitlearn.nn.average import AveragePool2d as AveragePool2d
+from bitlearn.nn.centre import CentreConv2d as CentreConv2d
+from bitlearn.nn.centre import FrozenTaps as FrozenTaps
 from bitlearn.nn.conv import BinaryConv2d as BinaryConv2d
 from bitlearn.nn.flatten import Flatten as Flatten
 from bitlearn.nn.frozen import Frozen as Frozen
@@ -10,6 +12,7 @@ from bitlearn.nn.linear import BinaryLinear as BinaryLinear
 from bitlearn.nn.linear import Linear as Linear
 from bitlearn.nn.losses import Loss as Loss
 from bitlearn.nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
+from bitlearn.nn.losses import Tempered as Tempered
 from bitlearn.nn.losses import softmax_cross_entropy as softmax_cross_entropy
 from bitlearn.nn.model import Model as Model
 from bitlearn.nn.norm import BatchNorm as BatchNorm
@@ -27,3 +30,4 @@ from bitlearn.nn.step import ParameterGradient as ParameterGradient
 from bitlearn.nn.step import Step as Step
 from bitlearn.nn.value import Gradient as Gradient
 from bitlearn.nn.value import Value as Value
+from bitlearn.nn.watch import Watch as Watch

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude
+from bitlearn.nn.centre import CentreConv2d, FrozenTaps, channels_of
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
+from bitlearn.nn.gram import gram_of_values, gram_of_windows, windows_of
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, kept_words, packed
@@ -263,6 +265,78 @@ class BinaryConv2d(Layer):
         words, codes = step.constant(arrays["words"], "packed W"), self.spec.kind == "codes"
         y = self._product_of_codes(step, x.array, words) if codes else self._product(step, x.array, words)
         return magnitude.predicted(step, y, self.output, arrays) if self.scaled else y
+
+    def decoupled(
+        self, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
+    ) -> tuple[Layer, Layer]:
+        """Return taps that are frozen and a centre that is trained, whose results add up to those of this layer.
+
+        Parameters
+        ----------
+        words : sequence of int, optional
+            Which words of the centre's channels, 64 each, are trained; all by default.
+        real, patch
+            As `CentreConv2d <bitlearn.nn.CentreConv2d>` takes them.
+
+        Returns
+        -------
+        taps : FrozenTaps
+        centre : CentreConv2d
+            Bound and built, with copies of the weights; its own are the latent ones, or their signs where they are
+            real.
+
+        Raises
+        ------
+        ValueError
+            Where the kernel has no centre, centres lie past the edge, channels are scaled by the mean magnitude of
+            their weights, which would change with the centre, or codes flow in.
+        """
+        if self.scaled or self.spec.kind != "bits":
+            got = "scaled ones" if self.scaled else f"one of {self.spec.kind}"
+            raise ValueError(f"a convolution must be one of bits without scales to be decoupled, got {got}")
+        chosen = list(range(words_for(self.spec.channels))) if words is None else [int(word) for word in words]
+        given = {name: getattr(self, name) for name in ("kernel", "stride", "padding", "pad_value")}
+        taps = FrozenTaps(self.filters, words=chosen, **given)
+        taps.bind(self.spec, self.precision, self.index)
+        taps.build(0)
+        taps.taps[...] = pack(self.weight)
+        channels = channels_of(chosen, self.spec.channels)
+        centre = CentreConv2d(self.filters, len(channels), real=real, patch=patch)
+        centre.bind(taps.output, self.precision, self.index)
+        centre.build(0)
+        middle = self.weight[:, self.kernel[0] // 2, self.kernel[1] // 2][:, channels]
+        centre.weight[...] = np.where(middle >= 0, 1, -1) if real else middle
+        taps.is_built = centre.is_built = True
+        return taps, centre
+
+    def merge(self, centre: Layer, words: Sequence[int]) -> None:
+        """Take up the latent weights of a trained centre, in place.
+
+        Parameters
+        ----------
+        centre : CentreConv2d
+        words : sequence of int
+            Those that `decoupled` was given.
+
+        Raises
+        ------
+        ValueError
+            Where the centre has real weights, which no sign holds, or is of another convolution.
+        """
+        channels, found = channels_of(words, self.spec.channels), centre.parameters().get("weight", np.empty(0))
+        if not centre.binary or found.shape != (self.filters, len(channels)) or found.dtype != self.weight.dtype:
+            kind = "binary" if centre.binary else "real"
+            raise ValueError(
+                f"a centre must be binary, of {self.weight.dtype} and of shape {(self.filters, len(channels))} to be "
+                f"merged, got a {kind} one of {found.dtype} and of shape {found.shape}"
+            )
+        self.weight[:, self.kernel[0] // 2, self.kernel[1] // 2, channels] = found
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of products of the windows, shape (fan_in, fan_in)."""
+        if self.spec.kind == "bits":
+            return gram_of_windows(x, self.spec.channels, self.kernel, self.windows)
+        return gram_of_values(windows_of(x, self.kernel, self.windows, np.zeros(1, x.dtype)).reshape(-1, self.fan_in))
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""

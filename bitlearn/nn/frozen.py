@@ -89,9 +89,17 @@ class Frozen:
         for _, make in self._operands.values():
             make()
 
-    def record(self, batch: int) -> tuple[Inference, Array, Value]:
-        """Record an inference of so many examples; return the record, its input and its result."""
+    def record(self, batch: int, meet: Callable[[str, Value], None] | None = None) -> tuple[Inference, Array, Value]:
+        """Record an inference of so many examples; return the record, its input and its result.
+
+        Parameters
+        ----------
+        batch : int
+        meet : callable, optional
+            ``meet(path, value)`` is told what flows into each layer that stands inside another.
+        """
         step, spec = Inference(batch, self._operands), self.root.spec
+        step.meet = meet
         x = step.input("X", spec.array_shape(batch), spec.dtype)
         y = self.root.predict(step, self.arrays, Value(step, spec, x))
         step.keep(y.array)

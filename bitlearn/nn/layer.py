@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -173,6 +173,28 @@ class Layer(ABC):
                 delattr(bare, name)
         return bare
 
+    def decoupled(
+        self, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
+    ) -> tuple[Layer, Layer]:
+        """Return what of a convolution is frozen and what is trained: see `BinaryConv2d.decoupled`."""
+        raise ValueError(f"a layer must be a binary convolution to be decoupled, got {self.kind!r}")
+
+    def merge(self, centre: Layer, words: Sequence[int]) -> None:
+        """Take up a centre that was trained apart: see `BinaryConv2d.merge`."""
+        raise ValueError(f"a layer must be a binary convolution to take up a centre, got {self.kind!r}")
+
+    def of_reals(self) -> list[Layer]:
+        """Return layers, not bound, that do the same to real values and share the arrays: by default a copy."""
+        return [copy.copy(self)]
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has no running averages that still move."""
+        return not self.statistics()
+
+    def fix(self) -> None:  # noqa: B027
+        """Leave running averages as they are from now on, and normalise by them in training: see `Model.fixed`."""
+
     def inference(self) -> Arrays:
         """Return the arrays that prediction needs, by name: copies."""
         return {}
@@ -205,6 +227,22 @@ class Layer(ABC):
     def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
         """Yield the layers without layers inside, by path, in order: itself."""
         yield path, self
+
+    def gram(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the sums of products of what the rows of `weight` meet; None where a layer has no such matrix.
+
+        Parameters
+        ----------
+        x : ndarray
+            What flows in, as `Spec.array_shape` says.
+
+        Returns
+        -------
+        ndarray of float64, shape (fan_in, fan_in), or None
+            ``sum r r^T`` over examples and places, with r in the order of a row of `weight`; exact integers of bits and
+            codes, codes being worth 1 here.
+        """
+        return None
 
     def operations(self) -> tuple[int, int]:
         """Return how many binary and how many other multiply-adds an example takes forward."""

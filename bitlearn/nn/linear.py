@@ -9,6 +9,7 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude, reals
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
+from bitlearn.nn.gram import gram_of_bits, gram_of_values
 from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, sum_type
@@ -50,6 +51,10 @@ class FullyConnected(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"outputs": self.outputs}
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of products of the inputs, shape (inputs, inputs)."""
+        return gram_of_bits(x, self.inputs) if self.spec.kind == "bits" else gram_of_values(x)
 
 
 @register
@@ -219,11 +224,14 @@ def _float_product(
 
 @register
 class Linear(FullyConnected):
-    """A real-weighted classifier on packed ±1 inputs or real values, without bias and starting at zero.
+    """A real-weighted layer on packed ±1 inputs, real values or input codes, without bias; a classifier by default.
 
     Parameters
     ----------
     outputs : int
+    drawn : bool
+        Begin with random weights, uniform in ``±sqrt(3 / inputs)``, as a hidden layer wants them, and not at zero. Such
+        a layer takes a network's input codes too.
 
     Notes
     -----
@@ -242,15 +250,28 @@ class Linear(FullyConnected):
 
     kind = "head"
 
+    def __init__(self, outputs: int, *, drawn: bool = False):
+        super().__init__(outputs)
+        self.drawn = bool(drawn)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().settings() | ({"drawn": True} if self.drawn else {})
+
     def infer(self, spec: Spec) -> Spec:
         """Return real values of shape ``(outputs,)``."""
+        if self.drawn and spec.kind == "codes" and len(spec.shape) == 1:
+            return Spec.real((self.outputs,))
         if spec.kind not in ("bits", "real") or len(spec.shape) != 1:
             raise ValueError(f"a linear head must get rows of bits or real values, got {spec}")
         return Spec.real((self.outputs,))
 
     def build(self, seed: int) -> None:
-        """Begin at zero, float32 under every policy."""
-        self.weight = np.zeros((self.outputs, self.inputs), dtype=np.float32)
+        """Begin at zero, or with weights that are drawn; float32 under every policy."""
+        if self.drawn:
+            self.weight = uniform_weights(self.weight_shape, np.dtype(np.float32), Key(seed, stream=self.index))
+        else:
+            self.weight = np.zeros(self.weight_shape, dtype=np.float32)
 
     def grow(self, outputs: int) -> None:
         """Take more outputs, whose weights are 0: see `Model.grow <bitlearn.nn.Model.grow>`."""
@@ -263,7 +284,7 @@ class Linear(FullyConnected):
     def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
         """Record the scores; return them, and the values or bits that they come from."""
         y = step.empty("Y", (step.batch, self.outputs), np.float32)
-        if self.spec.kind == "real":
+        if self.spec.kind != "bits":
             values = reals.activations(step, x, self.spec, self.precision)
             across = reals.real_weights(step, reals.transposed(step, weight), self.precision, forward=True)
             reals.product(step, values, across, y)
@@ -281,13 +302,13 @@ class Linear(FullyConnected):
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the scores."""
         y, inputs = self._forward(step, x.array, step.constant(self.weight, "W"))
-        return y, reals.kept(step, inputs, self.precision) if self.spec.kind == "real" else inputs
+        return y, reals.kept(step, inputs, self.precision) if self.spec.kind != "bits" else inputs
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the full dW, and dX."""
         x, stream, grad = cache, 2 * self.index, grad.kept()
         operand = weight_operand(grad, self.precision, stream)
-        if self.spec.kind == "real":
+        if self.spec.kind != "bits":
             sums = step.empty("dW", self.weight.shape, np.float32 if operand.is_real else np.int64)
             reals.weight_product(step, operand.values, x, False, sums)
             found = reals.weight_gradient(step, sums, operand, x, self.inputs)
@@ -297,7 +318,7 @@ class Linear(FullyConnected):
             found = ParameterGradient(sums, None if operand.is_real else operand.scale, fan_in=self.inputs)
         # The update changes the weights, so the gradient of the input comes first.
         shape, result = (step.batch, self.inputs), None
-        if wanted:
+        if wanted and self.spec.kind != "codes":
             weight = reals.real_weights(step, step.constant(self.weight, "W"), self.precision)
             grad = input_operand(grad, self.precision, stream)
             result = reals.input_gradient(step, grad, weight, shape, self.precision)

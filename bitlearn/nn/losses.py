@@ -126,6 +126,46 @@ class SoftmaxCrossEntropy(Loss):
         return _mean_loss(program[terms])
 
 
+class Tempered(Loss):
+    """Softmax cross-entropy of scores that are divided by a temperature.
+
+    Parameters
+    ----------
+    temperature : float
+        Above 0; 1 is `SoftmaxCrossEntropy`.
+
+    Notes
+    -----
+    ``mean(log(sum(exp(s / T))) - s[label] / T)``, whose gradient is ``(softmax(s / T) - onehot(label)) / (T batch)``.
+    """
+
+    def __init__(self, temperature: float):
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be a finite number above 0, got {temperature}")
+        self.temperature = float(temperature)
+        self._plain = SoftmaxCrossEntropy()
+
+    def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
+        """Record the division, the gradient, and its division."""
+        inverse, divided = np.float32(1 / self.temperature), step.empty("scores", scores.array.shape, np.float32)
+        step.run(lambda x, out: np.multiply(x, inverse, out=out), scores.array, divided)
+        grad, terms = self._plain.record(step, Value(step, scores.spec, divided), labels)
+        step.run(lambda g: np.multiply(g, inverse, out=g), grad)
+        return grad, terms
+
+    def gradient(
+        self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
+    ) -> tuple[Gradient, Array]:
+        """Record the gradient as a policy wants it: that of the plain loss where the temperature is 1."""
+        if self.temperature == 1:
+            return self._plain.gradient(step, scores, labels, precision)
+        return super().gradient(step, scores, labels, precision)
+
+    def value(self, program: Program, terms: Array) -> float:
+        """Return the mean cross-entropy."""
+        return self._plain.value(program, terms)
+
+
 def _softmax_gradient(labels: np.ndarray, powers: np.ndarray, terms: np.ndarray, count: int, out: np.ndarray) -> None:
     """out = (powers / terms[0] - onehot(labels)) / count, rounded to float32 once, as the kernel has it."""
     gradient = powers / terms[0][:, None]

@@ -195,6 +195,30 @@ class Model:
         for _, leaf in self.items():
             leaf.build(0)
 
+    def fixed(self) -> Model:
+        """Return the same network with batch norms that are constant: it shares all arrays, and memory for its steps.
+
+        Returns
+        -------
+        Model
+            As long as this one does not grow. Its batch norms normalise by the running statistics in training too, and
+            these never change again: each is a factor and a bias for each channel, as one that is folded into the layer
+            before it. What an input gives then depends on no other example and no later task.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> bl.models.mlp((4,), 2, hidden=(8,), head="real").fixed()["sign1"]
+        BatchNormSign(norm=None, fixed=True)
+        """
+        shared = {id(array): array for _, leaf in self.items() for _, array in leaf.state()}
+        other = Model.__new__(Model)
+        other.root = copy.deepcopy(self.root, cast(Any, shared))
+        other.precision, other.arena = self.precision, self.arena
+        for _, leaf in other.items():
+            leaf.fix()
+        return other
+
     def grow(self, outputs: int) -> None:
         """Give a real head more outputs, in place. Their weights are 0, as those of a new head; the others stay.
 

@@ -19,6 +19,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
+from bitlearn.nn.sign import Sign
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
@@ -74,10 +75,19 @@ class Normalization(Layer):
     A gain (gamma) does nothing before a sign, and the published networks have none.
     """
 
-    def __init__(self, *, norm: str | None = None):
+    def __init__(self, *, norm: str | None = None, fixed: bool = False):
         if norm is not None:
             check.choice("norm", norm, ("l1", "l2"))
-        self.norm = norm
+        self.norm, self.fixed = norm, bool(fixed)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the running statistics stay as they are."""
+        return self.fixed
+
+    def fix(self) -> None:
+        """Normalise by the running statistics in training too, which stay as they are from now on."""
+        self.fixed = True
 
     def build(self, seed: int) -> None:
         """Begin with no bias, a mean of 0 and a deviation of 1."""
@@ -106,7 +116,7 @@ class Normalization(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"norm": self.norm}
+        return {"norm": self.norm} | ({"fixed": True} if self.fixed else {})
 
     @property
     def _l1(self) -> bool:
@@ -121,7 +131,13 @@ class Normalization(Layer):
         return step.constant(self.running_mean, name), step.constant(self.running_std, name)
 
     def _statistics(self, step: Step, y: Sums) -> tuple[Array, Array, Array, Array]:
-        """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds."""
+        """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds.
+
+        Of fixed ones these are the running ones, in units of the sums; nothing moves, and no sums are made.
+        """
+        if self.fixed:
+            found = self._fixed_statistics(step)
+            return found, found, found, self._bounds(step, found)
         rows, channels, name = step.of_all(y.rows), y.channels, "mu, psi"
         sums = step.empty("sums", (y.groups, 2, channels), np.int64)
         for _, at, part in y.parts():
@@ -147,10 +163,25 @@ class Normalization(Layer):
             check=finite,
             what="the running statistics",
         )
-        bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
+        return found, moved, sums, self._bounds(step, found)
+
+    def _fixed_statistics(self, step: Step) -> Array:
+        """Record the running statistics as those of a batch: they are read anew in each step."""
+        found, unit = step.empty("mu, psi", (2, self.spec.channels), np.float64), self.spec.unit
+
+        def write(mean: np.ndarray, std: np.ndarray, out: np.ndarray) -> None:
+            np.divide(mean, unit, out=out[0])
+            np.divide(std, unit, out=out[1])
+
+        step.run(write, *self._running(step), found)
+        return found
+
+    def _bounds(self, step: Step, found: Array) -> Array:
+        """Record the integers that sums are compared with, for the sign and for where its gradient passes."""
+        bounds, finite = step.empty("bounds", (3, found.shape[1]), np.int32), step.finite()
         bias = step.constant(self.bias, "beta")
         step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
-        return found, moved, sums, bounds
+        return bounds
 
     @staticmethod
     def _sums_above(step: Step, y: Sums, bound: Array) -> Array:
@@ -171,11 +202,16 @@ class Normalization(Layer):
 
     @property
     def _keeps_bits(self) -> bool:
-        """Whether the backward pass needs a bit of each of the sums, and not the sums."""
-        return self._l1 and self.precision.integer
+        """Whether the backward pass needs a bit of each of the sums, or none, and not the sums."""
+        return self.fixed or (self._l1 and self.precision.integer)
 
     def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
-        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value."""
+        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value.
+
+        Nothing but the mask where statistics are fixed; the signs stand in for what the kernels want an array of.
+        """
+        if self.fixed:
+            return signs, None, found, moved
         if self._keeps_bits:
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
         return y.whole, None, found, moved
@@ -198,14 +234,16 @@ class Normalization(Layer):
         step.over_batch("sum", sums)
         rows = step.of_all(rows)
         step.run("bias_gradient", sums, grad.scale, bias)
-        if magnitude is not None:
+        if self.fixed:
+            step.run(_scale_alone, found, unit, factors)
+        elif magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
         elif self._l1:
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, unit, factors)
         result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
-        for row, running in enumerate((self.running_mean, self.running_std)):
+        for row, running in enumerate(() if self.fixed else (self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return result
@@ -227,17 +265,23 @@ class Normalization(Layer):
         step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
         return signs
 
-    @staticmethod
-    def _rows(step: Step, x: Value, *, kept: bool = True) -> Sums:
+    def _rows(self, step: Step, x: Value, *, kept: bool = True) -> Sums:
         """Return what flows in, as rows of channels; a single row has no deviation."""
         y = Sums(x, kept)
-        if step.of_all(y.rows) < 2:
+        if step.of_all(y.rows) < 2 and not self.fixed:
             raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {y.rows}")
         return y
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example: one a value."""
         return 0, self.spec.size
+
+
+def _scale_alone(found: np.ndarray, unit: float, factors: np.ndarray) -> None:
+    """Write what `norm_gradient` takes where neither mean nor deviation depends on the values: 1 / std."""
+    std = found[1] * unit
+    factors[:2] = 0
+    factors[2] = np.divide(1.0, std, out=np.zeros_like(std), where=std >= np.finfo(np.float32).tiny)
 
 
 def _nothing(channels: int) -> np.ndarray:
@@ -252,6 +296,9 @@ class BatchNormSign(Normalization):
     ----------
     norm : {"l1", "l2"}, optional
         Divide by the mean absolute deviation or by the standard deviation; by default as the policy says.
+    fixed : bool
+        Normalise by the running statistics in training too, which then stay as they are: what is left is a constant
+        factor and a bias for each channel, as of a batch norm that is folded into its layer.
 
     Notes
     -----
@@ -305,6 +352,12 @@ class BatchNormSign(Normalization):
         """Return the type of the thresholds."""
         return {"thresholds": ((self.spec.channels,), np.dtype(np.int32))}
 
+    def of_reals(self) -> list[Layer]:
+        """Return a batch norm with the same arrays, and a sign."""
+        norm = BatchNorm(norm=self.norm, fixed=self.fixed)
+        norm.bias, norm.running_mean, norm.running_std = self.bias, self.running_mean, self.running_std
+        return [norm, Sign()]
+
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the comparison, with the product where that can be one."""
         return x.signs(step.constant(arrays["thresholds"], "thresholds"))
@@ -316,7 +369,7 @@ class BatchNorm(Normalization):
 
     Parameters
     ----------
-    norm
+    norm, fixed
         As `BatchNormSign`.
 
     Examples
@@ -359,6 +412,9 @@ class BatchNorm(Normalization):
         return self._values(step, y, 1.0, centre, step.constant(self.bias, "beta"))
 
     def _forward_of_reals(self, step: Step, y: Array) -> tuple[Value, Any]:
+        if self.fixed:
+            found = self._fixed_statistics(step)
+            return self._normalized(step, y, found), (y, None, found, found)
         found, moved = real_statistics(step, y, self._running(step), MOMENTUM, self._half, self._l1)
         result = self._normalized(step, y, found)
         if not (self._l1 and self.precision.integer):

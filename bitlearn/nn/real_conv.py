@@ -10,6 +10,7 @@ import numpy as np
 
 from bitlearn.nn import reals
 from bitlearn.nn.gradients import input_operand, weight_operand
+from bitlearn.nn.gram import gram_of_values, windows_of
 from bitlearn.nn.layer import Arrays, Layer, register, sizes, uniform_weights, whole
 from bitlearn.nn.products import WINDOW_VALUES
 from bitlearn.nn.spec import Spec
@@ -158,6 +159,10 @@ class Conv2d(Layer):
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the convolution."""
         return self._convolved(step, x.array, step.constant(arrays["weight"], "W"))[0]
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of products of the windows, shape (fan_in, fan_in)."""
+        return gram_of_values(windows_of(x, self.kernel, self.windows, np.zeros(1, x.dtype)).reshape(-1, self.fan_in))
 
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""

@@ -154,6 +154,7 @@ class Sequential(Layer):
         path = step.path
         for name, layer in self.layers.items():
             with step.at(_joined(path, name)):
+                _met(step, x)
                 x = layer.predict(step, _below(arrays, name), x)
         return x
 
@@ -283,12 +284,23 @@ class Residual(Layer):
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record both ways, and their sum."""
-        a, b = self._ways(step, x, lambda name, layer, x: layer.predict(step, _below(arrays, name), x))
+
+        def way(name: str, layer: Layer, x: Value) -> Value:
+            _met(step, x)
+            return layer.predict(step, _below(arrays, name), x)
+
+        a, b = self._ways(step, x, way)
         y = self._added(step, Gradient(step, a.array, None), Gradient(step, b.array, None), "Y")
         return Value(step, self.output, y)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.main!r}, {self.shortcut!r})"
+
+
+def _met(step: Step, x: Value) -> None:
+    """Tell whoever watches an inference what flows into the layer that is being recorded."""
+    if step.meet is not None:
+        step.meet(step.path, x)
 
 
 def _joined(path: str, name: str) -> str:

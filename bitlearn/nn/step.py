@@ -98,6 +98,8 @@ class Step(Recorder):
         self.gradients: dict[str, ParameterGradient] = {}
         self.keys: list[tuple[Array, int]] = []
         self._ones: dict[int, np.ndarray] = {}
+        #: ``meet(path, value)`` is told what flows into each layer of an inference.
+        self.meet: Callable[[str, Any], None] | None = None
 
     def key(self, stream: int) -> Array:
         """Return the key of a stream of random bits, as the kernels take it."""

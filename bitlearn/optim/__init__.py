@@ -18,6 +18,7 @@ from bitlearn.optim.sgd import sgd as sgd
 from bitlearn.optim.transforms import Transform as Transform
 from bitlearn.optim.transforms import clip as clip
 from bitlearn.optim.transforms import mask as mask
+from bitlearn.optim.transforms import of_update as of_update
 from bitlearn.optim.transforms import penalise as penalise
 from bitlearn.optim.transforms import project as project
 

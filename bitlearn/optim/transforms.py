@@ -1,12 +1,14 @@
 """What may stand between a gradient and its update: masks, projections, penalties, clipping.
 
 A transform works on the gradient as real numbers, so a network whose updates have one makes a float32 copy of each
-gradient that it looks at. Without any the update's kernel reads exact sums or bits.
+gradient that it looks at. Without any the update's kernel reads exact sums or bits. One that is wrapped in `of_update`
+works on what the optimiser makes of the gradient instead: the change of the parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from bitlearn.bits import Bits
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.ops.packing import unpack
+from bitlearn.program import Array
 
 #: ``transform(name, gradient, parameter)`` changes a float32 gradient in place.
 Transform = Callable[[str, np.ndarray, np.ndarray], None]
@@ -53,6 +56,128 @@ def _real(clip: float, attenuation: np.float32) -> Callable[..., None]:
             out *= np.abs(weight) <= clip
 
     return write
+
+
+@dataclass(frozen=True, eq=False)
+class OfUpdate:
+    """A transform of updates: see `of_update`.
+
+    Parameters
+    ----------
+    transform : callable
+    names : frozenset of str or None
+        The parameters whose updates it is given; None for all.
+    """
+
+    transform: Transform
+    names: frozenset[str] | None = None
+
+    def concerns(self, name: str) -> bool:
+        """Whether it is given the updates of a parameter."""
+        return self.names is None or name in self.names
+
+    def __call__(self, name: str, change: np.ndarray, parameter: np.ndarray) -> None:
+        """Change a float32 update in place."""
+        self.transform(name, change, parameter)
+
+
+def of_update(transform: Transform, names: Collection[str] | None = None) -> OfUpdate:
+    """Return a transform of updates: it is given ``new - old`` of a parameter in the place of its gradient.
+
+    Parameters
+    ----------
+    transform : callable
+        ``transform(name, change, parameter)`` changes a float32 update in place; `parameter` is as before the step.
+    names : collection of str, optional
+        The parameters whose updates it is given, by ``path.parameter``; all by default. Only for these are copies made.
+
+    Returns
+    -------
+    OfUpdate
+
+    Notes
+    -----
+    A rule with moments does not keep what a transform of gradients does: Adam divides each weight's step by a number of
+    its own, so a gradient in a subspace has an update outside it, and a weight whose gradient is stopped still moves by
+    the moment of earlier ones. What is wanted of the weights has to be done to the update. The optimiser works on
+    copies of parameter and state, and all copies take the places of the originals at the end: a step that fails changes
+    nothing. They take as many bytes as the parameters named and their moments, and lie outside the step's arena.
+
+    The new parameter is ``old + change``, rounded to the parameter's own type. Bop wants weights of ±1: it takes no
+    transform of updates but a mask.
+
+    Examples
+    --------
+    >>> d = np.array([3.0, -0.5], dtype=np.float32)
+    >>> frozen = of_update(mask({"weight": np.array([False, True])}), ["weight"])
+    >>> frozen("weight", d, d)
+    >>> d, frozen.concerns("bias")
+    (array([ 0. , -0.5], dtype=float32), False)
+    """
+    return OfUpdate(transform, None if names is None else frozenset(names))
+
+
+def changed(
+    step: Step,
+    transforms: Sequence[OfUpdate],
+    name: str,
+    parameter: np.ndarray,
+    state: Mapping[str, np.ndarray],
+    record: Callable[[np.ndarray, dict[str, np.ndarray]], None],
+) -> list[tuple[Array, Array]]:
+    """Record an update whose change passes transforms; return pairs of rows to be copied once nothing can fail.
+
+    Parameters
+    ----------
+    step : Step
+    transforms : sequence of OfUpdate
+    name : str
+    parameter : ndarray
+    state : mapping of str to ndarray
+        The optimiser's, of all parameters.
+    record : callable
+        ``record(parameter, state)`` records the optimiser's own update of other arrays than those.
+
+    Returns
+    -------
+    list of (Array, Array)
+        From where to where.
+    """
+    kept = {"": parameter} | {key: array for key, array in state.items() if key.startswith(f"{name}.")}
+    copies = {key: np.empty_like(array) for key, array in kept.items()}
+    pairs = [(_bytes(step, array), _bytes(step, copies[key])) for key, array in kept.items()]
+    for original, copy in pairs:
+        step.run("copy", original, copy)
+    new = copies.pop("")
+    record(new, copies)
+    change = step.empty("dW real", parameter.shape, np.float32)
+    old, made = step.constant(parameter), step.constant(new)
+    step.run(_difference, made, old, change)
+    for transform in transforms:
+        step.run(lambda d, w, transform=transform: transform(name, d, w), change, old)
+    finite = step.finite()
+    what = f"what the transforms make of the update of {name.rpartition('.')[2]}"
+    step.run("all_finite", change.reshape(1, -1), finite, check=finite, what=what)
+    step.run(_added, old, change, made)
+    return [(copy, original) for original, copy in pairs]
+
+
+def _bytes(step: Step, array: np.ndarray) -> Array:
+    """Return an array outside as rows of bytes, which the kernel that copies takes of every type."""
+    found = step.constant(array)
+    return Array(found.buffer, (1, found.nbytes), np.dtype(np.int8), found.offset)
+
+
+def _difference(new: np.ndarray, old: np.ndarray, out: np.ndarray) -> None:
+    out[...] = distance(new, old)
+
+
+def _added(old: np.ndarray, change: np.ndarray, new: np.ndarray) -> None:
+    if new.dtype.kind == "i":
+        most = np.iinfo(new.dtype).max
+        new[...] = np.clip(np.rint(old + change * np.float32(most)), -most, most)
+    else:
+        new[...] = old + change
 
 
 def clip(magnitude: float) -> Transform:

@@ -194,3 +194,34 @@ def accuracy_against_bytes(points: Mapping[str, tuple[float, Sequence[float]]], 
 def styled() -> Any:
     """Return the context in which the library's own figures are drawn."""
     return mpl.rc_context(STYLE)
+
+
+def kernel_map(values: np.ndarray, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a number for each tap of a kernel as a heat map, with the numbers in per cent.
+
+    Parameters
+    ----------
+    values : ndarray, shape (kh, kw)
+        Shares, or accuracies: `bitlearn.continual.intensity` gives both.
+    title : str
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> kernel_map(np.full((3, 3), 1 / 9), title="conv6", ax=Figure().subplots()).get_title(loc="left")
+    'conv6'
+    """
+    ax = _axes(ax)
+    low, high = float(values.min()), float(values.max())
+    ax.imshow(values, cmap="Greys", vmin=low, vmax=high + (high - low) + 1e-9)
+    for (row, column), value in np.ndenumerate(values):
+        ax.text(column, row, f"{100 * value:.1f}", ha="center", va="center", color=INK)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title(title, loc="left")
+    return ax

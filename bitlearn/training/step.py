@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from bitlearn.nn.value import Value
 from bitlearn.ops.dispatch import chosen
 from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
+from bitlearn.optim.transforms import OfUpdate
 from bitlearn.program import Array, Program
 from bitlearn.threads import get_num_threads, uninterrupted
 
@@ -115,7 +117,7 @@ class Trainer:
     loss : Loss
         Softmax cross-entropy by default.
     transforms : sequence of callables
-        What stands between a gradient and its update: see `bitlearn.optim.transforms`.
+        What stands between a gradient and its update: see `bitlearn.optim.transforms`. Those of updates come last.
     steps : int
         How many steps have been made before: random bits are those of this number, and never repeat.
     savings : Savings
@@ -160,6 +162,8 @@ class Trainer:
         state: Arrays | None = None,
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
+        self._of_updates = [each for each in transforms if isinstance(each, OfUpdate)]
+        self._of_gradients = tuple(each for each in transforms if not isinstance(each, OfUpdate))
         self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
         if state is None:
@@ -238,10 +242,13 @@ class Trainer:
         passes = record_passes(self.model, self.loss, step)
         step.phase = "update"
         fit = [(name, self._checked(step, name, gradient)) for name, gradient in step.whole_gradients(kept)]
+        copied, fit = self._changed(step, updates, fit)
         step.finish()
         for name, gradient in fit:
             with step.at(name.rpartition(".")[0]):
                 update(name, gradient)
+        for pair in copied:
+            step.run("copy", *pair)
         updates.count(self.state[STEP], self._steps)
         step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
         return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
@@ -250,6 +257,21 @@ class Trainer:
         """Return the step into which everything is recorded."""
         guarded, savings = self.model.precision.integer, self.savings
         return Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, savings=savings)
+
+    def _changed(
+        self, step: Step, updates: Updates, kept: list[tuple[str, ParameterGradient]]
+    ) -> tuple[list[tuple[Array, Array]], list[tuple[str, ParameterGradient]]]:
+        """Record the updates that pass transforms, on copies; return what to copy back, and the others' gradients."""
+        pairs, others = [], []
+        for name, gradient in kept:
+            concerned = [each for each in self._of_updates if each.concerns(name)]
+            if not concerned:
+                others.append((name, gradient))
+                continue
+            record = partial(self.optimizer.record, updates, name, gradient)
+            with step.at(name.rpartition(".")[0]):
+                pairs += transforms.changed(step, concerned, name, self.parameters[name], self.state, record)
+        return pairs, others
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
         """Record the checks and transforms of a gradient that is kept; return what the update takes."""
@@ -266,9 +288,9 @@ class Trainer:
                 step.run(_is_finite, *arrays, check=finite, what=f"the gradient of {parameter}")
             elif not gradient.is_signs:
                 check(gradient.values, f"the gradient of {parameter}")
-            if self.transforms:
+            if self._of_gradients:
                 counted = self.optimizer.attenuation(gradient)
-                gradient = transforms.apply(step, self.transforms, name, gradient, self.parameters[name], counted)
+                gradient = transforms.apply(step, self._of_gradients, name, gradient, self.parameters[name], counted)
                 check(gradient.values, f"what the transforms make of the gradient of {parameter}")
         return gradient
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from bitlearn.continual.methods.analytic import Analytic
 from bitlearn.continual.methods.ar1 import Ar1
+from bitlearn.continual.methods.centre_kernel import CentreKernel
 from bitlearn.continual.methods.cwr import Cwr
 from bitlearn.continual.methods.der import Der
 from bitlearn.continual.methods.ewc import Ewc
+from bitlearn.continual.methods.gpm import Gpm
 from bitlearn.continual.methods.joint import Joint
 from bitlearn.continual.methods.latent_replay import LatentReplay
 from bitlearn.continual.methods.lda import Lda
@@ -18,6 +20,7 @@ from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.methods.replay import Replay
 from bitlearn.continual.methods.slda import Slda
+from bitlearn.continual.methods.tuned import Biases, LastLayer, SparseUpdate
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -36,9 +39,14 @@ METHODS: dict[str, type[Method]] = {
     "lda": Lda,
     "slda": Slda,
     "prototypes": Prototypes,
+    "gpm": Gpm,
+    "centre-kernel": CentreKernel,
+    "last-layer": LastLayer,
+    "biases": Biases,
+    "sparse-update": SparseUpdate,
 }
 #: Names of the contract that a later version brings.
-PLANNED = ("task-wta", "centre-kernel", "gpm")
+PLANNED = ("task-wta",)
 
 
 def build(

@@ -22,7 +22,7 @@ class Joint(Method):
     counted as replay memory. They are read from there batch by batch.
     """
 
-    lasts = False
+    lasts, streams = False, False
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)

@@ -42,6 +42,8 @@ class Method:
     trains = True
     #: Whether it may be saved: all it keeps is its own.
     lasts = True
+    #: Whether it learns batches of a stream, too: see `learn`.
+    streams = True
     #: Whether it has a memory of `Options.replay_size` examples.
     replays = False
     #: What is trained for; softmax cross-entropy by default.

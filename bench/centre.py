@@ -1,0 +1,245 @@
+"""Centre-sensitive kernels on images: ``python -m bitlearn.bench.centre``, ``make centre``.
+
+A network learns half of the classes, once a seed, and is kept; each method goes on from there, class by class, with the
+same batches and test sets. Every run is kept as soon as it ends, and is not run again. ``--choose`` tests on a fifth of
+the training data that is held out, which is what settings may be chosen by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitlearn as bl
+from bitlearn import nn
+from bitlearn.cli.progress import table
+from bitlearn.continual import Options, ReplayBuffer, Scenario, class_incremental, cuts, mean_and_interval, run
+from bitlearn.files import atomic_write
+from bitlearn.report.units import size
+from bitlearn.training import Options as TrainingOptions
+from bitlearn.training import accuracy, fit
+
+from . import results, trainings
+
+FOLDER = results.FOLDER / "centre"
+BASES = Path("out") / "centre"
+SEEDS = (0, 1, 2)
+_HELD_OUT = 0.2
+_FOLDERS = ("fashion-mnist", "cifar10")
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A data set, and how many classes each task brings.
+
+    Parameters
+    ----------
+    dataset : str
+    tasks : tuple of int
+    base_epochs, epochs : int
+        Of the first task, and of each later one.
+    rate : float
+        Adam's, of each later task.
+    cut : str
+        Where latent replay stores bits: those that the centre sees.
+    """
+
+    dataset: str
+    tasks: tuple[int, ...]
+    base_epochs: int
+    epochs: int
+    rate: float
+    cut: str = "sign5"
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return f"{self.dataset}-{self.tasks[0]}+{len(self.tasks) - 1}x{self.tasks[1]}"
+
+
+PROTOCOLS = (
+    Protocol("digits", (5, 1, 1, 1, 1, 1), 10, 5, 0.001, "sign2"),
+    Protocol("fashion-mnist", (5, 1, 1, 1, 1, 1), 3, 2, 0.001),
+    Protocol("cifar10", (5, 1, 1, 1, 1, 1), 10, 2, 0.001),
+    Protocol("cifar100", (50, *[5] * 10), 60, 2, 0.001),
+)
+
+#: What training on a device costs little by, and guards nothing: the headline is measured against their mean.
+ON_DEVICE = ("last layer", "biases", "sparse update", "gradient filtering")
+#: What is compared: a name, the method and its settings.
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "last layer": ("last-layer", {}),
+    "sparse update": ("sparse-update", {}),
+    "gradient filtering": (
+        "centre-kernel",
+        {"patch": 2, "prototype_weight": 0.0, "eigenvalue_ratio": 1e30, "channel_share": 1.0},
+    ),
+    "centre-kernel": ("centre-kernel", {}),
+    "centre-kernel, real centre": ("centre-kernel", {"centre_branch": "real"}),
+    "centre-kernel, random channels": ("centre-kernel", {"channel_choice": "random"}),
+    "centre-kernel, no projection": ("centre-kernel", {"eigenvalue_ratio": 1e30}),
+    "centre-kernel, flips in a budget": ("centre-kernel", {"eigenvalue_ratio": 1e30, "flip_budget": 0.01}),
+    "centre-kernel, no prototypes": ("centre-kernel", {"prototype_weight": 0.0}),
+    "cwr": ("cwr", {}),
+    "latent replay in its bytes": ("latent-replay", {}),
+    "nearest class mean": ("nearest-mean", {}),
+    "analytic in its bytes": ("analytic", {}),
+    "biases": ("biases", {}),
+    "fine-tuning": ("naive", {}),
+    "gpm": ("gpm", {"basis_bits": 8}),
+}
+
+
+def network(scenario: Scenario, seed: int) -> bl.nn.Model:
+    """Return the network: six padded binary convolutions and a real head on 4×4×256 bits; of 8×8 images, three."""
+    if scenario.input_shape[0] < bl.models.IMAGE_SIZE:
+        layers = [nn.BinaryConv2d(64), nn.BatchNormSign(), nn.BinaryConv2d(128), nn.BatchNormSign()]
+        layers += [nn.BinaryConv2d(128), nn.MaxPool2d(2), nn.BatchNormSign(), nn.Flatten()]
+        head = nn.Linear(scenario.classes)
+        return nn.Model([*layers, head], scenario.input_shape, precision="int8", seed=seed)
+    given: dict[str, Any] = {"head": "real", "precision": "int8", "seed": seed}
+    filters = (64, 64, 128, 128, 256, 256)
+    return bl.models.binarynet(scenario.input_shape, scenario.classes, filters=filters, dense=(), **given)
+
+
+def scenario_of(protocol: Protocol, data: Path, choose: bool) -> Scenario:
+    """Return the scenario, classes in the order of their labels; where something is to be chosen, of held-out data."""
+    folder = trainings.folder(protocol.dataset, data) if protocol.dataset in _FOLDERS else data
+    found = bl.datasets.load(protocol.dataset, None if protocol.dataset == "digits" else folder)
+    x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
+    if choose:
+        kept, held = bl.datasets.holdout(y, _HELD_OUT, seed=0)
+        x, y, x_test, y_test = x[kept], y[kept], x[held], y[held]
+    side = None if protocol.dataset == "digits" else bl.models.image_size("binarynet", x.shape[1:])
+    preparation = bl.datasets.prepare(x, side)
+    return class_incremental(x, y, x_test, y_test, protocol.tasks, preparation=preparation)
+
+
+def base_of(protocol: Protocol, scenario: Scenario, seed: int, path: Path) -> bl.nn.Model:
+    """Return the network after the first task: as it was kept, or trained now and kept."""
+    if not path.exists():
+        model, first = network(scenario, seed), scenario.tasks[0]
+        training = TrainingOptions(epochs=protocol.base_epochs, batch_size=50, seed=seed, augment=True)
+        fit(model, bl.optim.adam(), first.train, training)
+        print(protocol.name, "seed", seed, "first task", accuracy(model, first.test), file=sys.stderr, flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bl.save(model, path)
+    found: bl.nn.Model = bl.load(path)
+    return found
+
+
+def own_bytes(model: bl.nn.Model) -> int:
+    """Return what ``centre-kernel`` keeps: sums of products, and prototypes."""
+    method = bl.continual.methods.build("centre-kernel", bl.continual.networks.Networks(model), Options())
+    return method.kept_bytes
+
+
+def settings(protocol: Protocol, way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
+    """Return a way's settings, with as many bytes as ``centre-kernel`` keeps where it is to have them."""
+    _, given = WAYS[way]
+    if not way.endswith("in its bytes"):
+        return given
+    room = own_bytes(model)
+    if way.startswith("analytic"):
+        return given | {"memory_budget": room}
+    shape = cuts(model)[protocol.cut].spec.shape
+    most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, "bits"))
+    return given | {"replay_size": most, "cut": protocol.cut}
+
+
+def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: Path) -> Entry:
+    """Run one of `WAYS` from the network after the first task."""
+    model = base_of(protocol, scenario, seed, base)
+    given = settings(protocol, way, model, scenario.classes)
+    options = Options(epochs=protocol.epochs, batch_size=50, seed=seed, learning_rate=protocol.rate, **given)
+    found = run(WAYS[way][0], scenario, model, bl.optim.adam(), options, pretrained=True)
+    entry: Entry = {"way": way, "method": WAYS[way][0], "seed": seed, "settings": given, **found.metrics}
+    entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "operations": found.operations}
+    return entry | {"matrix": found.accuracy_matrix}
+
+
+def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
+    """Return what is kept of a protocol, way by way; `kind` is test or held-out."""
+    files = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
+    kept = [entry for path in files for entry in json.loads(path.read_text("utf-8"))]
+    return sorted(kept, key=lambda entry: (list(WAYS).index(entry["way"]), entry["seed"]))
+
+
+def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Return a table, head first: a row for each way over seeds, and the mean of the on-device baselines."""
+    head = ("learner", "keeps", "average incremental accuracy", "95 %", "last accuracy", "seconds a task", "seeds")
+    lines: list[tuple[str, ...]] = [head]
+    means: dict[str, float] = {}
+    for way in dict.fromkeys(entry["way"] for entry in entries):
+        some = [entry for entry in entries if entry["way"] == way]
+        mean, interval = mean_and_interval([100 * entry["average_of_row_means"] for entry in some])
+        means[way] = mean
+        last = sum(100 * entry["average_of_last_row"] for entry in some) / len(some)
+        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.2f}"
+        seconds = sum(entry["seconds"] for entry in some) / len(some) / (len(some[0]["matrix"]) - 1)
+        kept = size(some[0]["kept_bytes"])
+        lines.append((way, kept, f"{mean:.2f}", half, f"{last:.2f}", f"{seconds:.0f}", str(len(some))))
+    if set(ON_DEVICE) <= set(means):
+        baseline = sum(means[way] for way in ON_DEVICE) / len(ON_DEVICE)
+        lines.append(("mean of the on-device baselines", "", f"{baseline:.2f}", "", "", "", ""))
+    return lines
+
+
+def by_class(entry: Entry, tasks: Sequence[int]) -> Entry:
+    """Return an entry with its means over classes, not tasks: those of tasks of several classes count for more."""
+    rows_of = [[value for value in row if value is not None] for row in entry["matrix"]]
+    weighted = [sum(v * n for v, n in zip(row, tasks, strict=False)) / sum(tasks[: len(row)]) for row in rows_of]
+    return entry | {"average_of_row_means": sum(weighted) / len(weighted), "average_of_last_row": weighted[-1]}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is missing, and print the tables."""
+    parser = argparse.ArgumentParser(description="Centre-sensitive kernels, and what they are compared with.")
+    names = [each.name for each in PROTOCOLS]
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--bases", type=Path, default=BASES, metavar="DIR", help="where first networks are kept")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
+    parser.add_argument("--protocol", choices=names, help="this one alone; by default all but CIFAR-100")
+    parser.add_argument("--way", choices=list(WAYS), action="append", help="these alone")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
+    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    arguments = parser.parse_args(argv)
+    bl.set_num_threads(arguments.threads)
+    kind, chosen = ("held-out" if arguments.choose else "test"), arguments.way or list(WAYS)
+    for protocol in () if arguments.report else PROTOCOLS:
+        if protocol.name != arguments.protocol and (arguments.protocol or protocol.dataset == "cifar100"):
+            continue
+        data = Path() if protocol.dataset == "digits" else trainings.data_folder(arguments.data)
+        scenario = scenario_of(protocol, data, arguments.choose)
+        for seed in SEEDS[: arguments.seeds]:
+            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+            entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
+            for way in chosen:
+                if way in {entry["way"] for entry in entries}:
+                    continue
+                base = arguments.bases / f"{protocol.name}-{kind}-{seed}.model"
+                entry = by_class(measure(protocol, scenario, way, seed, base), protocol.tasks)
+                entries.append(entry)
+                print(protocol.name, way, seed, round(entry["average_of_row_means"], 4), file=sys.stderr, flush=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(path) as stream:
+                    stream.write((json.dumps(entries, indent=1) + "\n").encode())
+    for protocol in PROTOCOLS:
+        if kept := present(arguments.into, protocol, kind):
+            head, *lines = rows(kept)
+            print(table(protocol.name, head, lines), end="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

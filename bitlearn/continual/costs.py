@@ -1,0 +1,71 @@
+"""What a training step costs, from its record: multiply-adds and bytes, before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitlearn.nn.model import Model
+from bitlearn.training.step import Trainer
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """The cost of a training step.
+
+    Parameters
+    ----------
+    forward, input_gradient, weight_gradient : int
+        Multiply-adds of an example: binary and other ones alike.
+    nbytes : int
+        The arena of the step, parameters, running statistics and what the optimiser keeps.
+    """
+
+    forward: int
+    input_gradient: int
+    weight_gradient: int
+    nbytes: int
+
+    @property
+    def operations(self) -> int:
+        """All multiply-adds of an example."""
+        return self.forward + self.input_gradient + self.weight_gradient
+
+
+def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:
+    """Return what a step of a trainer costs.
+
+    Parameters
+    ----------
+    model : Model
+        What it trains.
+    trainer : Trainer
+    batch : int
+        Examples of a step.
+
+    Returns
+    -------
+    StepCost
+        Of a layer of n multiply-adds forward, the gradient of its weights takes as many, over the square of the patch
+        where it filters gradients; and so does that of its input, where layers below it are trained.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.mlp((4,), 2, hidden=(8,), head="real")
+    >>> cost = step_cost(model, Trainer(model, bl.optim.adam()), 10)
+    >>> cost.forward, cost.input_gradient, cost.weight_gradient
+    (56, 24, 48)
+    """
+    leaves = list(model.items())
+    trained = [at for at, (_, leaf) in enumerate(leaves) if leaf.parameters()]
+    forward = inputs = weights = 0
+    for at, (_, leaf) in enumerate(leaves):
+        count = sum(leaf.operations())
+        forward += count
+        if trained and at > trained[0]:
+            inputs += count
+        if any(array.ndim > 1 for array in leaf.parameters().values()):
+            weights += count // getattr(leaf, "patch", 1) ** 2
+    kept = [*model.state().values(), *trainer.state.values()]
+    nbytes = trainer.recorded(batch).program.nbytes + sum(array.nbytes for array in kept)
+    return StepCost(forward, inputs, weights, nbytes)

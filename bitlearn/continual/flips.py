@@ -1,0 +1,63 @@
+"""Flips of binary weights that are accepted only as far as they leave earlier results as they were."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: float) -> np.ndarray:
+    """Return which weights may take their new sign within a budget for what earlier inputs give.
+
+    Parameters
+    ----------
+    old, new : ndarray, shape (filters, n)
+        Latent weights before and after; the sign of 0 is +1.
+    gram : ndarray, shape (n, n)
+        ``C = sum x x^T`` over earlier inputs x.
+    budget : float
+        At least 0: which part of the squares of what they gave, ``tr(W C W^T)`` with the old signs W, the squares of
+        the change may be, ``tr(D C D^T)``, D being the new signs less the old.
+
+    Returns
+    -------
+    ndarray of bool, shape (filters, n)
+        Where a sign is the new one; a weight whose sign has not changed counts as accepted.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes do not fit, or the budget is below 0.
+
+    Notes
+    -----
+    A projection keeps ``W x`` for real weights; the change of signs is in no null space, whatever the latent weights
+    do. So each flip is weighed itself, the largest change of its latent weight first, and taken where the budget has
+    room for it. Flipping weight j of a row adds ``2 d v_j + d**2 C_jj`` to its squares, with d = ±2 and ``v = D C``
+    for the row as it is, which is kept up to date at n additions a flip. Two flips of a row may undo each other's
+    effect; the order is greedy and does not look for such.
+
+    Examples
+    --------
+    >>> old, new = np.array([[0.5, 0.1, -0.2]]), np.array([[-0.5, -0.1, -0.3]])
+    >>> accepted_flips(old, new, np.diag([9.0, 1.0, 1.0]), 0.5)
+    array([[False,  True,  True]])
+    """
+    if old.shape != new.shape or old.ndim != 2 or gram.shape != (old.shape[1],) * 2:
+        raise ValueError(f"weights and sums of products must fit, got {old.shape}, {new.shape} and {gram.shape}")
+    if not budget >= 0:
+        raise ValueError(f"budget must be at least 0, got {budget}")
+    before, after = np.where(old >= 0, 1.0, -1.0), np.where(new >= 0, 1.0, -1.0)
+    left = budget * float(np.einsum("fi,ij,fj->", before, gram, before, optimize=True))
+    rows, columns = np.nonzero(before != after)
+    accepted = before == after
+    change = np.zeros_like(before)  # v of each row
+    moved = np.abs(np.subtract(new, old, dtype=np.float64))[rows, columns]
+    for at in np.argsort(-moved, kind="stable"):
+        row, column = rows[at], columns[at]
+        d = after[row, column] - before[row, column]
+        cost = 2 * d * change[row, column] + d * d * gram[column, column]
+        if cost <= left:
+            left -= cost
+            change[row] += d * gram[column]
+            accepted[row, column] = True
+    return accepted

@@ -1,0 +1,238 @@
+"""Centre-sensitive kernels: of a frozen network the centre of one convolution is trained, and the head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.bits import WORD_BITS, words_for
+from bitlearn.continual.decoupling import CENTRE, decouple, merge
+from bitlearn.continual.flips import accepted_flips
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
+from bitlearn.continual.options import Options
+from bitlearn.continual.prototype_replay import Prototypes
+from bitlearn.continual.spaces import RatioSpace
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.centre import channels_of
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.losses import Tempered
+from bitlearn.nn.model import Model
+from bitlearn.nn.watch import Watch
+from bitlearn.optim import of_update
+from bitlearn.rng import Key
+from bitlearn.training.gradients import Gradients
+
+#: The weights of the centre, as the trained part of a network names them.
+_WEIGHT = f"{CENTRE}.weight"
+
+
+def decoupled_layer(model: Model, wanted: str | None = None) -> str:
+    """Return the convolution whose centre is trained: the last one that can be decoupled, where none is named."""
+    layers = getattr(model.root, "layers", {})
+    for name in reversed(layers) if wanted is None else [wanted]:
+        try:
+            decouple(model.fixed(), name)
+        except ValueError:
+            if wanted is not None:
+                raise
+        else:
+            return name
+    raise ValueError("centre-kernel must have a model with a binary 3x3 convolution of bits, got one without")
+
+
+class CentreKernel(Method):
+    """Learn the first task with the whole network, and the others by the centre of a convolution and the head.
+
+    Attributes
+    ----------
+    whole : Model or None
+        The network, with constant batch norms, once the first task is over.
+    words : list of int
+        Which words of the centre's channels the present task trains.
+    space : RatioSpace
+        The sums of products of what the centre has seen.
+    prototypes : Prototypes
+        The mean of each class's features.
+
+    Notes
+    -----
+    arXiv 2406.08830, from its authors' code. After the first task batch norms are constant, and the convolution
+    `Options.centre` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all
+    below, give for each image sums in int16 and the bits of the pixels, which are computed once a task and kept while
+    it is learned. Then for each task:
+
+    - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
+      channels the share `Options.channel_share` with the largest ``mean over filters of |sum|``, summed over a word, is
+      trained, and the rest of the centre joins the frozen taps: its part of the step is saved, forward and backward.
+      With ``channel_choice="random"`` words are drawn (the control of TraDy, ICLR 2026).
+    - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
+      <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
+      the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
+    - *Flips*: with `Options.flip_budget` the signs that a task has changed are taken up only as far as they leave what
+      earlier pixels gave as it was (`accepted_flips <bitlearn.continual.flips.accepted_flips>`); of a binary centre
+      alone.
+    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` joins
+      the loss. The code draws a batch of them; here is its expectation.
+
+    What the head gives new classes begins at 0, the code's at random. Biases stay as they are. With
+    ``centre_branch="binary"`` latent weights are projected, and their signs alone are seen: a heuristic. The centre is
+    merged into the kernel after each task, bit for bit. With ``"real"`` the projection is exact, the centre stays
+    apart, and all of it takes part in a step: of the channels that are not chosen the update is stopped, and no work
+    is saved.
+    """
+
+    lasts, streams = False, False
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        if options.memory_budget is not None:
+            raise ValueError(
+                "memory_budget must be left out with centre-kernel, since what it keeps is in no plan, "
+                f"got {options.memory_budget!r}"
+            )
+        if networks.lower is not None:
+            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
+        real_head(networks.model, "centre-kernel")
+        self.layer = decoupled_layer(networks.model, options.centre)
+        self.real = options.centre_branch == "real"
+        self.whole: Model | None = None
+        spec = networks.model[self.layer].spec
+        self.channels = spec.channels
+        self.words = list(range(words_for(spec.channels)))
+        self.space = RatioSpace(spec.channels, options)
+        self.head = networks.model.names[-1]
+        self.prototypes = Prototypes(networks.model[self.head].spec.channels, self.outputs)
+        self.loss = Tempered(options.temperature)
+        trained = decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
+        self.transforms = (
+            self._replay,
+            of_update(self._keep, [name for name in trained if name != f"{self.head}.weight"]),
+        )
+        #: Which of the centre's columns an update may change, where it has others too.
+        self._open: np.ndarray | None = None
+
+    # --- what stands between gradients and updates ---
+
+    def _replay(self, name: str, gradient: np.ndarray, weight: np.ndarray) -> None:
+        """Add the gradient of the prototypes' loss to that of the head."""
+        if name == f"{self.head}.weight" and self.whole is not None:
+            self.prototypes.add_gradient(weight, gradient, self.options.temperature, self.options.prototype_weight)
+
+    def _keep(self, name: str, change: np.ndarray, parameter: np.ndarray) -> None:
+        """Keep what the centre gave earlier tasks, and biases, out of an update."""
+        if self.whole is None:
+            return
+        if name != _WEIGHT:
+            change[...] = 0
+        elif self._open is None:
+            self.space.project(change)
+        else:
+            found = np.ascontiguousarray(change[:, self._open])
+            self.space.project(found)
+            change[...] = 0
+            change[:, self._open] = found
+
+    # --- tasks ---
+
+    def begin(self, index: int, train: Examples) -> None:
+        """Choose the channels of a task, and cut the network there."""
+        if self.whole is None:
+            return
+        wanted = max(1, int(self.options.channel_share * words_for(self.channels)))
+        every = list(range(words_for(self.channels)))
+        if wanted == len(every):
+            self.words = every
+        elif self.options.channel_choice == "random":
+            order = Key(self.options.seed, index, streams.CHANNELS).permutation(len(every))
+            self.words = sorted(order[:wanted].tolist())
+        else:
+            worth = self._importance(train)
+            self.words = sorted(np.argsort(-worth, kind="stable")[:wanted].tolist())
+        channels = channels_of(self.words, self.channels)
+        self.space.choose(channels)
+        self._open = channels if self.real else None
+        if not self.real:
+            self._cut(self.words)
+
+    def _cut(self, words: list[int]) -> None:
+        """Have the frozen part end in the taps of the network as it is, and train the rest."""
+        assert self.whole is not None
+        found = decouple(self.whole, self.layer, words, real=self.real, patch=self.options.patch)
+        lower, self.networks.model = found
+        self.networks.lower, self.networks.cut = lower.freeze(), self.layer
+
+    def _importance(self, train: Examples) -> np.ndarray:
+        """Return for each word of channels the magnitude of the gradient that a pass over new examples adds up."""
+        if not self.real:
+            self._cut(list(range(words_for(self.channels))))
+        total, names = np.zeros(self.networks.model[CENTRE].weight.shape), {_WEIGHT}
+        size = 0
+
+        def look(name: str, gradient: np.ndarray) -> None:
+            if name in names:
+                total[...] += gradient * float(size)
+
+        gradients = Gradients(self.networks.model, Tempered(self.options.temperature), look)
+        source = self.networks.source(train, keep=False)
+        for start in range(0, len(train), AT_A_TIME):
+            rows = np.arange(start, min(start + AT_A_TIME, len(train)))
+            size = len(rows)
+            gradients(source(rows), train.y[rows])
+        worth = np.abs(total).mean(axis=0)
+        return np.bincount(np.arange(len(worth)) // WORD_BITS, weights=worth)
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Merge the centre, and take in what the task's examples are like where it is."""
+        if self.whole is None:
+            self.whole = self.networks.model.fixed()
+        elif not self.real:
+            self._refuse_flips()
+            merge(self.whole, self.layer, self.networks.model, self.words)
+        if not self.real or self.networks.lower is None:
+            self.words = list(range(words_for(self.channels)))
+            self._cut(self.words)
+        self.source = None
+        self._take_in(train)
+
+    def _refuse_flips(self) -> None:
+        """Give weights their old sign back where the flips of the task would change too much of what was."""
+        budget = self.options.flip_budget
+        if budget is None:
+            return
+        assert self.whole is not None
+        old: Any = decouple(self.whole, self.layer, self.words)[1][CENTRE].weight
+        new = self.networks.model[CENTRE].weight
+        kept = accepted_flips(old, new, self.space.gram(channels_of(self.words, self.channels)), budget)
+        new[~kept] = old[~kept]
+
+    def _take_in(self, train: Examples) -> None:
+        """Add a task's examples to the sums of products and to the prototypes."""
+        assert self.networks.lower is not None
+        model = self.networks.model
+        watch, centre, total = Watch(model.freeze(), [self.head]), model[CENTRE], np.zeros((self.channels,) * 2)
+        for start in range(0, len(train), AT_A_TIME):
+            rows = np.arange(start, min(start + AT_A_TIME, len(train)))
+            found: Any = self.networks.inputs(train.codes(rows))
+            total += centre.gram(found)
+            self.prototypes.add(watch(found)[self.head], train.y[rows])
+        self.space.learn(total, 1.0, self.layer)
+
+    def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
+        """Raise: it is for tasks."""
+        raise ValueError("centre-kernel must have whole tasks, as fit_task takes them, got a batch of a stream")
+
+    def grow(self, outputs: int) -> None:
+        """Take more outputs."""
+        super().grow(outputs)
+        self.prototypes.grow(outputs)
+        if self.whole is not None:  # its head is the same layer
+            self.whole.root.bind(self.whole.root.spec, self.whole.precision, self.whole.root.index)
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of sums of products and of prototypes."""
+        return self.space.nbytes + self.prototypes.nbytes

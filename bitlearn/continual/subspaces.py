@@ -1,0 +1,137 @@
+"""Which directions earlier inputs fill, and which they leave free: rules on the sums of their products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: The smallest eigenvalue counts as at least this part of the largest: what is smaller is round-off.
+FLOOR = 1e-6
+#: Directions with less than this part of the whole are round-off, and never part of a basis.
+_NOTHING = 1e-12
+
+
+def spectrum(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues and eigenvectors of a symmetric matrix without negative eigenvalues.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+
+    Returns
+    -------
+    eigenvalues : ndarray of float64, shape (n,)
+        From the smallest; what round-off made negative is 0.
+    vectors : ndarray of float64, shape (n, n)
+        Orthonormal columns.
+
+    Raises
+    ------
+    ValueError
+        Where it is not square, or not finite.
+    """
+    from scipy.linalg import eigh
+
+    matrix = np.asarray(gram, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"sums of products must be a square matrix, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("sums of products must be finite, got NaN or infinity")
+    values, vectors = eigh(matrix)
+    return np.maximum(values, 0), vectors
+
+
+def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np.ndarray:
+    """Return the directions that inputs leave free, by the rule of the ratio to the smallest eigenvalue.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+        ``sum x x^T`` over inputs x.
+    ratio : float
+        At least 1: a direction is kept whose eigenvalue is at most so many times the smallest one. 5 is that of the
+        authors' code of arXiv 2406.08830; that of Adam-NSCL (CVPR 2021) has 10 and 30.
+    floor : float
+        In [0, 1): the smallest eigenvalue counts as at least this part of the largest.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, kept)
+        Orthonormal columns, at least one.
+
+    Notes
+    -----
+    ``{v_i : e_i <= ratio * max(e_min, floor * e_max)}``. Without a floor, where some inputs are always 0 or depend on
+    others, the smallest eigenvalue is round-off, and so is what is kept. With one such directions are all kept: nothing
+    earlier has a part in them. Where all inputs are 0 everything is kept.
+
+    Examples
+    --------
+    >>> null_space(np.diag([8.0, 1.0, 4.0]), ratio=5).shape
+    (3, 2)
+    >>> null_space(np.diag([8.0, 0.0, 4.0])).round()[:, 0]
+    array([0., 1., 0.])
+    """
+    if not ratio >= 1:
+        raise ValueError(f"ratio must be at least 1, got {ratio}")
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor must be in [0, 1), got {floor}")
+    values, vectors = spectrum(gram)
+    if not len(values):
+        return vectors
+    return vectors[:, values <= ratio * max(values[0], floor * values[-1])]
+
+
+def energy_directions(
+    gram: np.ndarray, energy: float, basis: np.ndarray | None = None, most: int | None = None
+) -> np.ndarray:
+    """Return the directions that have to join a basis for inputs to lie in it up to a part of their energy.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+        ``R R^T`` for the inputs as columns of R.
+    energy : float
+        In (0, 1]: which part of ``||R||_F^2`` the basis is to hold.
+    basis : ndarray, shape (n, rank), optional
+        Orthonormal columns, nearly: what earlier inputs filled.
+    most : int, optional
+        So many new ones at most.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, new)
+        Orthonormal columns; none where the basis holds as much already.
+
+    Notes
+    -----
+    GPM (arXiv 2103.09762): with ``R' = R - M M^T R`` and ``s_i`` its singular values from the largest, the first k left
+    singular vectors join, k being the least with ``||R||^2 - ||R'||^2 + sum of s_i^2 for i <= k >= energy ||R||^2``.
+    The authors' code takes one fewer for the first task. ``R R^T`` has the same vectors, and the squares as
+    eigenvalues; it is as large as the layer is wide, however many inputs there are.
+
+    Examples
+    --------
+    >>> energy_directions(np.diag([8.0, 1.0, 1.0]), 0.85).shape
+    (3, 2)
+    >>> energy_directions(np.diag([8.0, 1.0, 1.0]), 0.85, np.eye(3)[:, :1]).shape
+    (3, 1)
+    """
+    if not 0 < energy <= 1:
+        raise ValueError(f"energy must be in (0, 1], got {energy}")
+    total = float(np.trace(gram))
+    rest, n = np.asarray(gram, dtype=np.float64), len(gram)
+    if basis is not None and basis.shape[1]:
+        m = basis.astype(np.float64)
+        rest = rest - m @ (m.T @ rest)
+        rest -= (rest @ m) @ m.T
+        rest = (rest + rest.T) / 2
+    left = float(np.trace(rest))
+    wanted = energy * total - (total - left)
+    if not total or wanted <= 0:
+        return np.empty((n, 0))
+    values, vectors = spectrum(rest)
+    held = np.cumsum(values[::-1])
+    # Adding up rounds: what no direction can give is not waited for.
+    count = int(np.searchsorted(held, min(wanted, held[-1] * (1 - _NOTHING)))) + 1
+    count = min(count, int((values > _NOTHING * total).sum()), n if most is None else most)
+    return vectors[:, ::-1][:, :count]

@@ -1,0 +1,394 @@
+"""A binary convolution cut in two: taps that are frozen, summed once an image, and a centre that is trained.
+
+What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and behind
+them the packed bits that the trained centre sees, four numbers a word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn import reals
+from bitlearn.nn.gradients import sums_type, weight_operand
+from bitlearn.nn.gram import gram_of_bits
+from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
+from bitlearn.nn.products import Operand, packed
+from bitlearn.nn.spec import Spec
+from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.value import Gradient, Product, Value
+from bitlearn.nn.weights import CLIP, binary_weight_gradient
+from bitlearn.ops.conv import Padding, Pair, geometry
+from bitlearn.ops.packing import pack
+from bitlearn.program import Array
+from bitlearn.rng import Key
+from bitlearn.safetensors import Types
+
+#: Numbers of int16 in a word.
+_SHARE = 4
+#: The most terms of a sum that int16 holds.
+_MOST_TERMS = 2**15 - 1
+
+
+def channels_of(words: Sequence[int], channels: int) -> np.ndarray:
+    """Return the channels in some of the words that so many channels are packed into.
+
+    Examples
+    --------
+    >>> channels_of([1], 70)
+    array([64, 65, 66, 67, 68, 69])
+    """
+    bits = np.arange(64)
+    found = np.concatenate([word * 64 + bits for word in words]) if len(words) else np.empty(0, np.int64)
+    return found[found < channels]
+
+
+@register
+class FrozenTaps(Layer):
+    """All of a binary convolution but some words of its centre: their sums, and the bits that those words meet.
+
+    Parameters
+    ----------
+    filters, kernel, stride, padding, pad_value
+        Those of the convolution.
+    words : sequence of int
+        Which words of the centre's channels are left out, in increasing order.
+
+    Attributes
+    ----------
+    taps : ndarray of uint64, shape (filters, kh, kw, words)
+        The packed kernels, centre and all.
+
+    Notes
+    -----
+    There is no 0 in a bit, so a tap cannot be set to nothing: the sums are those of the whole kernel less those of the
+    words of the centre that are left out, in integers. They and the bits are all that the rest of a network needs of an
+    image as long as nothing below and no frozen tap changes.
+    """
+
+    kind = "taps"
+
+    def __init__(
+        self,
+        filters: int,
+        *,
+        words: Sequence[int],
+        kernel: tuple[int, int] = (3, 3),
+        stride: Pair = 1,
+        padding: Padding = "same",
+        pad_value: int = 0,
+    ):
+        self.filters, self.kernel = whole("filters", filters), (int(kernel[0]), int(kernel[1]))
+        self.stride, self.padding, self.pad_value = stride, padding, pad_value
+        self.words = [whole("a word", word, least=0) for word in words]
+        if not self.words or sorted(set(self.words)) != self.words:
+            raise ValueError(f"words must be one or more in increasing order, got {self.words}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        names = ("filters", "words", "kernel", "stride", "padding", "pad_value")
+        return {name: getattr(self, name) for name in names} | {"kernel": list(self.kernel)}
+
+    def infer(self, spec: Spec) -> Spec:
+        """Return int16 of shape ``(out_h, out_w, filters + 4 * len(words))``."""
+        if spec.kind != "bits" or len(spec.shape) != 3:
+            raise ValueError(f"frozen taps must get maps of bits, got {spec}")
+        if not (self.kernel[0] % 2 and self.kernel[1] % 2):
+            raise ValueError(
+                "a convolution must have a centre, odd numbers of rows and columns, to be decoupled, "
+                f"got a kernel of {self.kernel[0]}x{self.kernel[1]}"
+            )
+        if spec.channels * math.prod(self.kernel) > _MOST_TERMS:
+            raise ValueError(f"frozen taps must have at most {_MOST_TERMS} terms a sum, got more")
+        if self.words[-1] >= words_for(spec.channels):
+            raise ValueError(f"words must be below {words_for(spec.channels)}, got {self.words[-1]}")
+        self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
+        self.first = [size // 2 - before for size, before in zip(self.kernel, self.windows.padding, strict=True)]
+        last = [
+            at + (count - 1) * step
+            for at, count, step in zip(self.first, self.windows.out_size, self.windows.stride, strict=True)
+        ]
+        if min(self.first) < 0 or any(at >= size for at, size in zip(last, spec.shape[:2], strict=True)):
+            raise ValueError(f"centres must lie inside the image to be decoupled, got padding {self.windows.padding}")
+        shape = (*self.windows.out_size, self.filters + _SHARE * len(self.words))
+        return Spec(shape, "sums", np.dtype(np.int16))
+
+    @property
+    def free(self) -> int:
+        """How many channels the words that are left out hold."""
+        return len(channels_of(self.words, self.spec.channels))
+
+    def build(self, seed: int) -> None:
+        """Begin with all taps as -1; `BinaryConv2d.decoupled` gives them those of a trained kernel."""
+        self.taps = np.zeros((self.filters, *self.kernel, words_for(self.spec.channels)), dtype=WORD)
+
+    def statistics(self) -> Arrays:
+        """Return the packed kernels: they are not trained."""
+        return {"taps": self.taps}
+
+    @property
+    def settled(self) -> bool:
+        """Say that nothing moves."""
+        return True
+
+    def state_types(self) -> Types:
+        """Return the type of the kernels."""
+        return {"taps": ((self.filters, *self.kernel, words_for(self.spec.channels)), np.dtype(WORD))}
+
+    def check(self, arrays: Arrays) -> None:
+        """Check the tails of words."""
+        check_tail("taps", arrays["taps"], self.spec.channels)
+
+    def inference(self) -> Arrays:
+        """Return the packed kernels."""
+        return {"taps": self.taps.copy()}
+
+    def inference_types(self) -> Types:
+        """Return the type of the kernels."""
+        return self.state_types()
+
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the sums and the bits."""
+        return self.predict(step, {"taps": self.taps}, x), None
+
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Return nothing: no gradient passes what is frozen."""
+        if wanted:
+            raise ValueError("frozen taps must be the first layers of a network, or frozen with those below")
+        return None
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the sums and the bits."""
+        taps, (rows, columns) = step.constant(arrays["taps"], "packed W"), self.windows.out_size
+        pixels, count = step.batch * rows * columns, len(self.words)
+        sums = step.empty("Y", (step.batch, rows, columns, self.filters), np.int16)
+        options = self.windows.stride, self.windows.padding, self.windows.pad_value
+        operand = Operand(step, taps.reshape(self.filters, -1))
+        operand.conv2d(x.array, self.kernel, self.spec.channels, options, (), sums, pixels=pixels)
+        bits = step.empty("X", (pixels, count), WORD)
+        step.run(self._pick, x.array, bits)
+        found, words = arrays["taps"], self.words
+        middle = found[:, self.kernel[0] // 2, self.kernel[1] // 2]
+        centre = step.derived("packed W", lambda: np.ascontiguousarray(middle[:, words]), found)
+        ours = step.empty("Y", (pixels, self.filters), np.int16)
+        Operand(step, centre).matmul(bits, self.free, (), ours)
+        out = step.empty("Y", self.output.array_shape(step.batch), np.int16)
+        step.run(_join, sums.pixels(), ours, bits, out.pixels())
+        return Value(step, self.output, out)
+
+    def _pick(self, x: np.ndarray, out: np.ndarray) -> None:
+        """Write the words of the pixels at which the windows have their centres."""
+        (top, left), (down, right), (rows, columns) = self.first, self.windows.stride, self.windows.out_size
+        seen = x[:, top : top + down * (rows - 1) + 1 : down, left : left + right * (columns - 1) + 1 : right]
+        out[...] = seen[..., self.words].reshape(out.shape)
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example: those of all taps, and of what is taken off again."""
+        pixels = math.prod(self.windows.out_size) * self.filters
+        return pixels * (self.spec.channels * math.prod(self.kernel) + self.free), 0
+
+
+def _join(sums: np.ndarray, ours: np.ndarray, bits: np.ndarray, out: np.ndarray) -> None:
+    np.subtract(sums, ours, out=out[:, : sums.shape[1]])
+    out[:, sums.shape[1] :] = bits.view(np.int16)
+
+
+def _bits(x: np.ndarray, bits: np.ndarray) -> None:
+    """Write the words behind the sums of each pixel."""
+    bits.view(np.int16)[...] = x[:, x.shape[1] - _SHARE * bits.shape[1] :]
+
+
+def _add(x: np.ndarray, out: np.ndarray) -> None:
+    """Add the sums of each pixel."""
+    out += x[:, : out.shape[1]]
+
+
+@register
+class CentreConv2d(Layer):
+    """The trained centre of a convolution behind its `FrozenTaps`: a 1×1 convolution of bits, added to their sums.
+
+    Parameters
+    ----------
+    filters : int
+    channels : int
+        How many the centre sees: those of the words that the frozen taps leave out.
+    real : bool
+        Multiply bits with real weights, and give real values, in the place of the signs of latent ones and sums.
+    patch : int
+        The gradient of the weights is that of sums over patches of so many rows and columns: gradient filtering.
+
+    Notes
+    -----
+    ``y = frozen sums + x W^T``. With gradient filtering (arXiv 2301.00330) the forward pass is exact, and with ``P
+    x`` the sum and ``A g`` the mean over a patch ``dW = (A g)^T (P x)``: a fourth of the products for a patch of 2×2,
+    where the gradient is taken to be the same all over a patch.
+    """
+
+    kind = "centre"
+
+    def __init__(self, filters: int, channels: int, *, real: bool = False, patch: int = 1):
+        self.filters, self.channels = whole("filters", filters), whole("channels", channels)
+        self.real, self.patch = bool(real), whole("patch", patch)
+        self.binary = () if self.real else ("weight",)  # type: ignore[misc]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {name: getattr(self, name) for name in ("filters", "channels", "real", "patch")}
+
+    def infer(self, spec: Spec) -> Spec:
+        """Return sums of shape ``(height, width, filters)``, or real values."""
+        wanted = self.filters + _SHARE * words_for(self.channels)
+        if spec.kind != "sums" or len(spec.shape) != 3 or spec.dtype != np.int16 or spec.shape[-1] != wanted:
+            raise ValueError(
+                f"a centre of {self.filters} filters and {self.channels} channels must get what frozen taps give, "
+                f"int16 with {wanted} numbers a pixel, got {spec}"
+            )
+        if spec.shape[0] % self.patch or spec.shape[1] % self.patch:
+            raise ValueError(f"patch must divide both sides of maps {spec.shape[:2]}, got {self.patch}")
+        shape = (*spec.shape[:2], self.filters)
+        return Spec.real(shape) if self.real else Spec(shape, "sums", np.dtype(np.int16))
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """``(filters, channels)``."""
+        return self.filters, self.channels
+
+    @property
+    def _latent(self) -> np.dtype:
+        return np.dtype(np.float32) if self.real else self.precision.latent
+
+    def build(self, seed: int) -> None:
+        """Draw the weights."""
+        self.weight = uniform_weights(self.weight_shape, self._latent, Key(seed, stream=self.index))
+
+    def parameters(self) -> Arrays:
+        """Return the weights, shape (filters, channels)."""
+        return {"weight": self.weight}
+
+    def state_types(self) -> Types:
+        """Return the type of the weights."""
+        return {"weight": (self.weight_shape, self._latent)}
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of products of the bits, shape (channels, channels)."""
+        bits = np.ascontiguousarray(x.reshape(-1, x.shape[-1])[:, self.filters :]).view(WORD)
+        return gram_of_bits(bits, self.channels)
+
+    def _inputs(self, step: Step, x: Array) -> Array:
+        """Return the bits of all pixels."""
+        rows = x.pixels()
+        bits = step.empty("X", (len(rows), words_for(self.channels)), WORD)
+        step.run(_bits, rows, bits)
+        return bits
+
+    def _binary(self, step: Step, x: Value, words: Array) -> tuple[Value, Array]:
+        bits, operand, given = self._inputs(step, x.array), Operand(step, words), x.array
+        images = bits.reshape(step.batch, len(bits) // max(step.batch, 1), bits.shape[1])
+
+        def write(some: slice, out: Array) -> None:
+            operand.matmul(images[some].pixels(), self.channels, (), out.pixels())
+            step.run(_add, given[some].pixels(), out.pixels())
+
+        return Product(step, self.output, write), bits
+
+    def _real(self, step: Step, x: Value, weight: Array) -> tuple[Value, Array]:
+        bits = self._inputs(step, x.array)
+        operand, rows = reals.real_weights(step, weight, self.precision, forward=True), len(bits)
+        turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
+        sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
+        step.run("transpose_bits", bits, self.channels, turned)
+        step.run("grad_input", operand.values, turned, rows, sums)
+        y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
+        step.run("scaled_transpose", sums, operand.scale, y.pixels())
+        step.run(_add, x.array.pixels(), y.pixels())
+        return Value(step, self.output, y), bits
+
+    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
+        """Record the sums of all taps."""
+        if self.real:
+            return self._real(step, x, step.constant(self.weight, "W"))
+        return self._binary(step, x, packed(step, self.weight, self.filters))
+
+    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
+        """Record dW; no gradient passes on, since what lies below is frozen."""
+        if wanted:
+            raise ValueError("a centre must be the first layer of a network that is trained, got layers below")
+        bits, operand = cache, weight_operand(grad, self.precision, 2 * self.index)
+        g = operand.values.pixels()
+        if self.patch > 1:
+            step.gradient("weight", self._filtered(step, operand, bits))
+        elif self.real:
+            sums = step.empty("dW", self.weight.shape, sums_type(operand.dtype))
+            step.run("grad_weight", g, bits, self.channels, 0, False, sums)
+            scale = None if operand.is_real else operand.scale
+            step.gradient("weight", ParameterGradient(sums, scale, fan_in=self.channels))
+        else:
+
+            def values(out: Array) -> None:
+                step.run("grad_weight", g, bits, self.channels, 0, False, out)
+
+            def signs(thresholds: Array, mask: Array, out: Array) -> None:
+                step.run("grad_weight_sign", g, bits, self.channels, 0, thresholds, mask, out)
+
+            shape = self.weight.shape
+            found = binary_weight_gradient(step, operand, shape, self.precision, values, signs)
+            step.gradient("weight", found)
+        return None
+
+    def _filtered(self, step: Step, operand: Gradient, bits: Array) -> ParameterGradient:
+        """Return the gradient from patches: of integers exact sums, of which one is worth the patch's share."""
+        sums = step.empty("dW", self.weight.shape, np.float32 if operand.is_real else np.int64)
+        step.run(self._patches, operand.values.pixels(), bits, sums)
+        clip, share = float("inf") if self.real else CLIP, np.array([1 / self.patch**2])
+        if self.precision.sign_weight_gradient and not self.real:
+            words = step.empty("dW", (self.filters, words_for(self.channels)), WORD)
+            step.run("pack", sums, step.constant(np.zeros(1, dtype=sums.dtype)), words)
+            return ParameterGradient(words, None, clip, self.channels)
+        if operand.is_real:
+            return ParameterGradient(sums, None, clip, self.channels)
+        scale = step.empty("scales", operand.scale.shape, np.float64)
+        step.run("multiply_scales", operand.scale, step.constant(share), scale)
+        return ParameterGradient(sums, scale, clip, self.channels)
+
+    def _patches(self, g: np.ndarray, bits: np.ndarray, out: np.ndarray) -> None:
+        size, (height, width) = self.patch, self.spec.shape[:2]
+        real = out.dtype.kind == "f"
+        x = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, : self.channels].astype(np.int8) * 2 - 1
+        wide = np.float32 if real else np.float64  # of integers of 16 bits these sums are exact
+        shape = (-1, height // size, size, width // size, size)
+        sums = [a.astype(wide).reshape(*shape, a.shape[1]).sum(axis=(2, 4)).reshape(-1, a.shape[1]) for a in (g, x)]
+        found = sums[0].T @ sums[1]
+        out[...] = found / np.float32(size * size) if real else found
+
+    def inference(self) -> Arrays:
+        """Return the packed signs of the weights, or real weights."""
+        if self.real:
+            return {"weight": self.weight.copy()}
+        return {"words": pack(self.weight)}
+
+    def inference_types(self) -> Types:
+        """Return their type."""
+        if self.real:
+            return {"weight": (self.weight_shape, np.dtype(np.float32))}
+        return {"words": ((self.filters, words_for(self.channels)), np.dtype(WORD))}
+
+    def check(self, arrays: Arrays) -> None:
+        """Check numbers, and the tails of words."""
+        super().check(arrays)
+        if "words" in arrays:
+            check_tail("words", arrays["words"], self.channels)
+
+    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
+        """Record the sums of all taps."""
+        if self.real:
+            return self._real(step, x, step.constant(arrays["weight"], "W"))[0]
+        return self._binary(step, x, step.constant(arrays["words"], "packed W"))[0]
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example."""
+        count = math.prod(self.output.shape) * self.channels
+        return (0, count) if self.real else (count, 0)
