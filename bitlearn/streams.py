@@ -32,3 +32,6 @@ CLASS_PRIORITY = 0x43505249
 SHRINKING = 0x5348524B
 #: Of a look at a task's gradients: the order of its examples, and the labels that are drawn for them: "FORD", "FLAB".
 FISHER_ORDER, FISHER_LABELS = 0x464F5244, 0x464C4142
+#: Of competing units: the noise of a step, one stream a layer; and what scores of weights begin with, one a layer:
+#: "COMP", "SCOR".
+COMPETITION, SCORES = 0x434F4D50, 0x53434F52

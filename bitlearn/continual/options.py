@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from bitlearn.optim.schedules import Schedule, named
 from bitlearn.training.options import check_rate
 
+#: How a task's ticket is known at test time.
+IDENTITIES = ("given", "last", "confidence")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -51,6 +54,18 @@ class Options:
     der_alpha, der_beta : float
         What the distance to stored scores, and the cross-entropy of replayed examples, count in ``der``. With a
         `der_beta` of 0 it is DER, else DER++.
+    protect : bool
+        Whether ``task-wta`` lets no later task change a weight that an earlier task's ticket holds.
+    competing : float
+        The share of a task's steps in which units compete in ``task-wta``, in [0, 1): the winners are chosen then, and
+        trained alone in the others.
+    reuse : float
+        Where the logits of units that have won before begin with a new task of ``task-wta``; those of others begin at
+        0. Below 0 a task takes units that are free first.
+    identity : {"given", "last", "confidence"}, optional
+        Which ticket predicts at test time: that of the example's task, that of the last task, or the one that is the
+        surest. By default the first where the scenario tells the task, or has the same classes in each, else the
+        second.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
@@ -89,6 +104,10 @@ class Options:
     regularization_decay: float = 1.0
     der_alpha: float = 0.5
     der_beta: float = 1.0
+    protect: bool = True
+    competing: float = 0.2
+    reuse: float = -4.0
+    identity: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):
@@ -108,5 +127,11 @@ class Options:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number}")
         if self.head_bits is not None and not 2 <= self.head_bits <= 16:
             raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
+        if not 0 <= self.competing < 1:
+            raise ValueError(f"competing must be at least 0 and below 1, got {self.competing}")
+        if not -math.inf < self.reuse < math.inf:
+            raise ValueError(f"reuse must be a finite number, got {self.reuse}")
+        if self.identity not in (None, *IDENTITIES):
+            raise ValueError(f"identity must be one of {', '.join(IDENTITIES)} or None, got {self.identity!r}")
         if not 0 <= self.regularization_decay <= 1:
             raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")

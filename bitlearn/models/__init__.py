@@ -8,6 +8,10 @@ from typing import Any
 from bitlearn import nn
 from bitlearn.errors import by_name
 from bitlearn.models import residual as residual
+from bitlearn.models.competing import competing_cnv as competing_cnv
+from bitlearn.models.competing import competing_mlp as competing_mlp
+from bitlearn.models.competing import real_mlp as real_mlp
+from bitlearn.models.competing import subnetwork_mlp as subnetwork_mlp
 from bitlearn.models.residual import birealnet18 as birealnet18
 from bitlearn.models.residual import resnete18 as resnete18
 from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
@@ -21,6 +25,10 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "binarynet": binarynet,
     "resnete18": resnete18,
     "birealnet18": birealnet18,
+    "competing-mlp": competing_mlp,
+    "competing-cnv": competing_cnv,
+    "real-mlp": real_mlp,
+    "subnetwork-mlp": subnetwork_mlp,
 }
 
 
@@ -53,7 +61,9 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
 
     Parameters
     ----------
-    name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18"}
+    name : str
+        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "competing-mlp", "competing-cnv",
+        "real-mlp" or "subnetwork-mlp".
     input_shape : tuple of int
         The shape of one example of int8 codes.
     classes : int

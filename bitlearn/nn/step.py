@@ -56,6 +56,8 @@ class Step(Recorder):
         Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
     guarded : bool
         Whether what Python functions make of gradients is looked at as they return: real values must be finite.
+    task : int, optional
+        The number of the task that it learns, or predicts, for layers that tell tasks apart.
 
     Attributes
     ----------
@@ -75,9 +77,10 @@ class Step(Recorder):
         on_gradient: Callable[[str, ParameterGradient], None] | None = None,
         early: bool = True,
         guarded: bool = False,
+        task: int | None = None,
     ):
         super().__init__()
-        self.batch = batch
+        self.batch, self.task = batch, task
         self.on_gradient = on_gradient
         self.early = early
         self.guarded = guarded

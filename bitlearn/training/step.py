@@ -122,6 +122,8 @@ class Trainer:
     ----------
     state : dict of str to ndarray
         The optimiser's: with parameters, statistics and `steps`, all that a checkpoint has to hold.
+    task : int or None
+        The task that steps are of, for layers that tell tasks apart; it may be changed between steps.
 
     Notes
     -----
@@ -157,6 +159,7 @@ class Trainer:
         self.parameters = model.parameters()
         self.state: Arrays = optimizer.init(self.parameters, model.precision, model.binary_parameters())
         self._steps = np.array([steps], dtype=np.int64)
+        self.task: int | None = None
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -197,7 +200,8 @@ class Trainer:
         """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
-        step = Step(batch, on_gradient=on_gradient, early=early, guarded=self.model.precision.integer)
+        guarded = self.model.precision.integer
+        step = Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, task=self.task)
         updates = Updates(step, self.model.precision, frozenset(self.model.binary_parameters()))
 
         def update(name: str, gradient: ParameterGradient) -> None:
@@ -239,7 +243,7 @@ class Trainer:
 
     def recorded(self, batch: int) -> Recorded:
         """Return the recorded step for batches of a size, recorded now where it is new."""
-        key = (batch, chosen(), get_num_threads())
+        key = (batch, chosen(), get_num_threads(), self.task)
         found = self._programs.get(key)
         if found is None:
             found = self.record(batch)

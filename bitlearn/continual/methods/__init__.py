@@ -18,6 +18,7 @@ from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.methods.replay import Replay
 from bitlearn.continual.methods.slda import Slda
+from bitlearn.continual.methods.task_wta import TaskWta
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -36,9 +37,10 @@ METHODS: dict[str, type[Method]] = {
     "lda": Lda,
     "slda": Slda,
     "prototypes": Prototypes,
+    "task-wta": TaskWta,
 }
 #: Names of the contract that a later version brings.
-PLANNED = ("task-wta", "centre-kernel", "gpm")
+PLANNED = ("centre-kernel", "gpm")
 
 
 def build(
