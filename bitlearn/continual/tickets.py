@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from bitlearn.errors import brief
 from bitlearn.nn.frozen import Frozen
-from bitlearn.nn.layer import Arrays
+from bitlearn.nn.layer import Arrays, whole
 from bitlearn.nn.model import Model
 from bitlearn.nn.narrow import Ticket, competitions, narrow
-from bitlearn.serialization import under, within
+from bitlearn.ops import check
+from bitlearn.safetensors import Types
+from bitlearn.serialization import Parts, Plan, check_keys, under, within
 
 #: What stands in the place of winners of a task that was never learned.
 _NOBODY = -1
@@ -128,11 +131,62 @@ class TaskTicket:
         shared = {name: array for name, array in frozen.arrays.items() if name not in self.own}
         shapes = {name: frozen.arrays[name].shape for name in self.own if name in frozen.arrays}
         if shapes != {name: array.shape for name, array in self.own.items()} or checksum(shared) != self.checksum:
-            raise ValueError(
-                f"a ticket must be for this network as it is, got one for another or for other weights (task {self.task})"
-            )
+            raise ValueError("a ticket must be for this network as it is, got another's or of other weights")
         frozen.refresh(shared | self.own)
         return frozen
+
+
+KIND = "ticket"
+
+
+def parts(ticket: TaskTicket) -> Parts:
+    """Return the arrays of a ticket, and what they are."""
+    arrays = {name: pack_winners(found, ticket.units[name]) for name, found in ticket.winners.items()}
+    config = {
+        "task": ticket.task,
+        "units": ticket.units,
+        "blocks": {name: len(found) for name, found in ticket.winners.items()},
+        "own": sorted(ticket.own),
+        "checksum": ticket.checksum,
+    }
+    return under("winners.", arrays) | under("own.", ticket.own), config
+
+
+def plan(config: dict[str, Any], types: Types) -> Plan:
+    """Return the plan of a ticket that `parts` took apart."""
+    check_keys(config, "task", "units", "blocks", "own", "checksum")
+    units, blocks, own = config["units"], config["blocks"], config["own"]
+    if not (isinstance(units, dict) and isinstance(blocks, dict) and set(units) == set(blocks) and units):
+        raise ValueError("it must describe the units and blocks of some competitions, got others")
+    for what, each in (("units", units), ("blocks", blocks)):
+        for name, size in each.items():
+            whole(f"{what} of {name!r}", size)
+    if not isinstance(own, list) or not all(isinstance(name, str) for name in own) or len(set(own)) < len(own):
+        raise ValueError(f"it must name its own arrays, got {brief(own)}")
+    task, crc = whole("task", config["task"], least=0), check.count("checksum", config["checksum"], most=2**32 - 1)
+    wanted: Types = {
+        f"winners.{name}": ((-(-blocks[name] * winner_bits(units[name]) // 8),), np.dtype(np.uint8)) for name in units
+    }
+    for name in own:
+        kind = types.get(f"own.{name}")
+        if kind is None or kind[1] not in _OWN_TYPES:
+            raise ValueError(f"it must hold {name!r} as int32 or float32, got {kind and kind[1]}")
+        wanted[f"own.{name}"] = kind
+
+    def make(arrays: Arrays) -> TaskTicket:
+        found = within("winners.", arrays)
+        winners = {name: unpack_winners(found[name], blocks[name], units[name]) for name in units}
+        kept = within("own.", arrays)
+        for name, array in kept.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+        return TaskTicket(task, dict(units), winners, kept, crc)
+
+    return wanted, make
+
+
+#: What a ticket's own arrays are of: thresholds, and real numbers.
+_OWN_TYPES = (np.dtype(np.int32), np.dtype(np.float32))
 
 
 def _units(cut: Mapping[str, Any]) -> dict[str, int]:

@@ -94,7 +94,7 @@ def competing_cnv(
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return a binary convolutional network whose feature maps compete: 3×3 convolutions, each pooled, and dense layers.
+    """Return a binary convolutional network whose feature maps compete: 3×3 convolutions, each pooled; dense layers.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def real_mlp(
     input_shape, classes, hidden, head, precision, seed
         As `competing_mlp`.
     share : float, optional
-        Let each layer have a subnetwork of this share of its weights a task, for the method ``wsn``: a
+        Let each hidden layer have a subnetwork of this share of its weights a task, for the method ``wsn``: a
         `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`. By default layers are dense, with batch norms.
 
     Returns
@@ -162,7 +162,7 @@ def real_mlp(
     >>> bl.models.real_mlp((4,), 2, hidden=(8,)).names
     ['linear1', 'norm1', 'relu1', 'head1']
     >>> bl.models.real_mlp((4,), 2, hidden=(8,), share=0.5).names
-    ['linear1', 'relu1', 'linear2']
+    ['linear1', 'relu1', 'head1']
     """
     _check(hidden, head)
     layers = _flatten(input_shape)
@@ -171,19 +171,18 @@ def real_mlp(
             layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
         else:
             layers += [nn.SubnetworkLinear(width, share=share), nn.ReLU()]
-    last = nn.Linear(classes) if share is None else nn.SubnetworkLinear(classes, share=share)
-    return nn.Model([*layers, last], tuple(input_shape), precision=precision, seed=seed)
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 
 def subnetwork_mlp(
     input_shape: tuple[int, ...] = (28, 28, 1), classes: int = 10, *, share: float = 0.1, **options: object
 ) -> nn.Model:
-    """Return `real_mlp` with subnetworks, by default of a tenth of the weights of each layer.
+    """Return `real_mlp` with subnetworks, by default of a tenth of the weights of each hidden layer.
 
     Examples
     --------
     >>> import bitlearn as bl
     >>> bl.models.subnetwork_mlp((4,), 2, hidden=(8,)).names
-    ['linear1', 'relu1', 'linear2']
+    ['linear1', 'relu1', 'head1']
     """
     return real_mlp(input_shape, classes, share=share, **options)  # type: ignore[arg-type]

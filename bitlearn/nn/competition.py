@@ -57,7 +57,7 @@ def posterior(logits: np.ndarray) -> np.ndarray:
 def logit_gradient(
     logits: np.ndarray, sample: np.ndarray, of_sample: np.ndarray, temperature: float, weight: float
 ) -> np.ndarray:
-    """Return the gradient of logits behind a Gumbel-softmax sample, and of ``weight`` times the divergence from uniform.
+    """Return the gradient of logits behind a Gumbel-softmax sample, and of their divergence from uniform.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class Competition(Layer):
     def task(self, number: int | None) -> int:
         """Return the number of a task, 0 by default; ValueError where there is no posterior for it."""
         if number is not None and not 0 <= number < self.tasks:
-            raise ValueError(f"task must be one of the {self.tasks} that a competition has posteriors for, got {number}")
+            raise ValueError(f"task must be one of the {self.tasks} with a posterior, got {number}")
         return number or 0
 
     def draw(self, key: Key) -> None:
@@ -239,15 +239,11 @@ class Competition(Layer):
             raise ValueError(f"a competition must be of a policy with float32 gradients, got {self.precision.name!r}")
         d, of_logits = grad.values, step.empty("dlogits", self.logits.shape, np.float32)
 
-        def of_all(
-            d: np.ndarray, h: np.ndarray, logits: np.ndarray, sample: np.ndarray, out: np.ndarray
-        ) -> None:
+        def of_all(d: np.ndarray, h: np.ndarray, logits: np.ndarray, sample: np.ndarray, out: np.ndarray) -> None:
             of_sample = np.einsum("bc,bc->c", d.reshape(-1, d.shape[-1]), h.reshape(-1, h.shape[-1]), dtype=np.float64)
             out[...] = 0
             shape = self.blocks, self.units
-            out[task] = logit_gradient(
-                logits[task], sample, of_sample.reshape(shape), self.temperature, self.weight
-            )
+            out[task] = logit_gradient(logits[task], sample, of_sample.reshape(shape), self.temperature, self.weight)
             factors = sample if self.sampling == "soft" else onehot(sample.argmax(axis=1), self.units)
             np.multiply(d, factors.reshape(-1), out=d, casting="same_kind")
 

@@ -62,6 +62,8 @@ class Layer(ABC):
     mixes: ClassVar[bool] = False
     #: Whether only some of its channels are of use for a task.
     competes: ClassVar[bool] = False
+    #: Whether it uses some of its weights, by scores of theirs.
+    selects: ClassVar[bool] = False
 
     spec: Spec
     output: Spec

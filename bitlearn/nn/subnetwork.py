@@ -1,4 +1,4 @@
-"""A real layer of which each task has a subnetwork: the weights with the highest scores (WSN, Kang et al., ICML 2022)."""
+"""A real layer of which each task has a subnetwork: the weights with the highest scores (WSN, ICML 2022)."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class SubnetworkLinear(RealLinear):
 
     Notes
     -----
-    ``Y = X (W * m)^T``, with m 1 where ``|scores|`` is among the largest. With D the gradient of ``W * m``, that of the
-    weights is ``D * m``, and that of the scores ``D * W * sign(scores)``: the estimator passes it straight through the
-    choice. It is of the policy ``standard``.
+    Winning subnetworks (Kang et al., ICML 2022). ``Y = X (W * m)^T``, with m 1 where ``|scores|`` is among the largest.
+    With D the gradient of ``W * m``, that of the weights is ``D * m``, and that of the scores ``D * W * sign(scores)``:
+    the estimator passes it straight through the choice. It is of the policy ``standard``.
 
     Examples
     --------
@@ -61,6 +61,8 @@ class SubnetworkLinear(RealLinear):
     >>> model.apply(np.array([[64, 64]], dtype=np.int8))
     array([[-0.25]], dtype=float32)
     """
+
+    selects = True
 
     def __init__(self, outputs: int, *, share: float = 0.1):
         super().__init__(outputs)
@@ -142,10 +144,3 @@ def _split(used: np.ndarray, weight: np.ndarray, scores: np.ndarray, full: np.nd
     np.multiply(full, weight, out=of_scores)
     of_scores *= np.sign(scores)
     full *= used
-
-
-def subnetworks(model: Any) -> dict[str, SubnetworkLinear]:
-    """Return the layers of a network that have subnetworks, by path."""
-    return {path: layer for path, layer in model.items() if isinstance(layer, SubnetworkLinear)}
-
-

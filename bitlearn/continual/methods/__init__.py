@@ -19,6 +19,7 @@ from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.methods.replay import Replay
 from bitlearn.continual.methods.slda import Slda
 from bitlearn.continual.methods.task_wta import TaskWta
+from bitlearn.continual.methods.wsn import Wsn
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -38,6 +39,7 @@ METHODS: dict[str, type[Method]] = {
     "slda": Slda,
     "prototypes": Prototypes,
     "task-wta": TaskWta,
+    "wsn": Wsn,
 }
 #: Names of the contract that a later version brings.
 PLANNED = ("centre-kernel", "gpm")

@@ -89,7 +89,7 @@ class Surest:
         self.tickets, self.outputs = tickets, outputs
 
     def scores(self, x: Batch) -> np.ndarray:
-        """Return log-probabilities of the outputs among their own task's, those of the surest ticket, (count, outputs)."""
+        """Return log-probabilities of outputs among their own task's, of the surest ticket, (count, outputs)."""
         found = np.full((len(x), self.outputs), -np.inf, dtype=np.float32)
         for ticket, outputs in self.tickets:
             scores = ticket.scores(x, batch_size=_AT_A_TIME)[:, outputs].astype(np.float64)
