@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual wta dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -165,6 +165,9 @@ accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/ac
 
 continual: $(STAMPS)/package ## continual learning on images, method by method, into bench/results/continual; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.continual $(CONTINUAL)
+
+wta: $(STAMPS)/package ## task winner-takes-all beside what it is compared with, into bench/results/wta; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.wta $(WTA)
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)

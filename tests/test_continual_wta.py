@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import softmax
 from test_continual import clusters
 
 import bitlearn as bl
@@ -68,6 +71,53 @@ def test_what_is_protected_keeps_every_bit(scenario, weights, precision, optimiz
     assert all(not found for found in method.free.values())
 
 
+@pytest.mark.parametrize("losers", ["masked", "scaled"])
+def test_soft_samples_keep_what_is_protected_too(scenario, losers):
+    model = network(scenario, weights="real", units=2, sampling="soft")
+    method, steps = started(model, bl.optim.sgd(0.01, momentum=0.9), replace(OPTIONS, losers=losers))
+    codes, scores = [task.test.codes(slice(None)) for task in scenario.tasks], []
+    for task in scenario.tasks:
+        learn_task(method, steps, task.index, task.train)
+        scores.append(method.predictor_of(task.index).scores(codes[task.index]).tobytes())
+        assert [method.predictor_of(t).scores(codes[t]).tobytes() for t in range(len(scores))] == scores
+
+
+def test_units_that_are_masked_do_not_move_whatever_their_momentum(scenario):
+    """With soft samples all units are trained at first, and one of four in the end."""
+    model = network(scenario, weights="real", sampling="soft")
+    model["head1"].weight[...] = np.random.default_rng(0).normal(size=model["head1"].weight.shape)
+    method = METHODS["task-wta"](Networks(model), Options(epochs=1, batch_size=8, competing=0.4))
+    method.begin(0, scenario.tasks[0].train)
+    training = method.training(0, scenario.tasks[0].train)
+    trainer = Steps(bl.optim.sgd(0.01, momentum=0.9), OPTIONS, Hooks(None), None, method.transforms).trainer(model)
+    x, y = training.batch(np.arange(8), None)
+    counts = []
+    for step in range(5):
+        training.prepare(trainer, step)
+        before = model["linear1"].weight.copy()
+        trained = method._training.factors["linear1.weight"] > 0
+        trainer.step(x, y, 0.01)
+        moved = (model["linear1"].weight != before).any(axis=1)
+        assert not moved[~trained].any() and moved[trained].any()
+        counts.append(int(trained.sum()))
+    assert counts[0] == 24 and counts[-1] == 6 and sorted(counts, reverse=True) == counts
+
+
+def test_scaled_gradients_are_multiplied_by_the_posterior(scenario):
+    model = network(scenario, weights="real", sampling="soft")
+    method = METHODS["task-wta"](Networks(model), replace(OPTIONS, losers="scaled"))
+    method.begin(0, scenario.tasks[0].train)
+    training = method.training(0, scenario.tasks[0].train)
+    model["competition1"].logits[0] = np.random.default_rng(0).normal(size=(6, 4))
+    training.prepare(Steps(bl.optim.adam(), OPTIONS, Hooks(None)).trainer(model), 0)
+    gradient = np.ones((24, 20), dtype=np.float32)
+    method.transforms[0]("linear1.weight", gradient, model["linear1"].weight)
+    wanted = softmax(model["competition1"].logits[0].astype(np.float64), axis=1).reshape(-1, 1)
+    np.testing.assert_allclose(gradient, np.broadcast_to(wanted, gradient.shape), rtol=1e-6)
+    with pytest.raises(ValueError, match="losers must be 'masked' where samples are hard"):
+        METHODS["task-wta"](Networks(network(scenario)), replace(OPTIONS, losers="scaled"))
+
+
 def test_forgetting_is_zero_where_protected_and_only_there():
     scenario, options = permuted(*clusters(), 3), {"epochs": 5, "batch_size": 8, "learning_rate": 0.02}
     found = {}
@@ -117,7 +167,7 @@ def test_while_units_compete_others_move_and_each_has_its_own_momentum(scenario)
     assert moved[rows].all() and not moved[~rows].any()
     now = np.zeros(24, bool)
     now[method._training.places["linear1.weight"][0].ravel()] = True
-    momentum = trainer.state["linear1.weight."].any(axis=1)
+    momentum = next(a for name, a in trainer.state.items() if name.startswith("linear1.weight.")).any(axis=1)
     np.testing.assert_array_equal(momentum, rows[np.flatnonzero(now)])
 
 
@@ -190,6 +240,7 @@ def test_what_the_methods_refuse(name, scenario):
     ("settings", "says"),
     [
         ({"competing": 1.0}, "competing must be at least 0 and below 1, got 1.0"),
+        ({"losers": "gone"}, "losers must be masked or scaled, got 'gone'"),
         ({"reuse": float("nan")}, "reuse must be a finite number, got nan"),
         ({"identity": "first"}, "identity must be one of given, last, confidence or None, got 'first'"),
     ],

@@ -59,6 +59,9 @@ class Options:
     competing : float
         The share of a task's steps in which units compete in ``task-wta``, in [0, 1): the winners are chosen then, and
         trained alone in the others.
+    losers : {"masked", "scaled"}
+        What becomes of the gradients of losing units' weights in ``task-wta`` where samples are soft: they are stopped,
+        or all are multiplied by the units' probabilities of winning.
     reuse : float
         Where the logits of units that have won before begin with a new task of ``task-wta``; those of others begin at
         0. Below 0 a task takes units that are free first.
@@ -106,6 +109,7 @@ class Options:
     der_beta: float = 1.0
     protect: bool = True
     competing: float = 0.2
+    losers: str = "masked"
     reuse: float = -4.0
     identity: str | None = None
 
@@ -129,6 +133,8 @@ class Options:
             raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
         if not 0 <= self.competing < 1:
             raise ValueError(f"competing must be at least 0 and below 1, got {self.competing}")
+        if self.losers not in ("masked", "scaled"):
+            raise ValueError(f"losers must be masked or scaled, got {self.losers!r}")
         if not -math.inf < self.reuse < math.inf:
             raise ValueError(f"reuse must be a finite number, got {self.reuse}")
         if self.identity not in (None, *IDENTITIES):

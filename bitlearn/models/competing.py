@@ -17,6 +17,10 @@ def _check(hidden: tuple[int, ...], head: str) -> None:
         raise ValueError(f"head must be 'real', got {head!r}")
 
 
+def _competition(units: int, tasks: int, sampling: str = "hard") -> list[nn.Layer]:
+    return [nn.Competition(units, tasks=tasks, sampling=sampling)] if units else []
+
+
 def competing_mlp(
     input_shape: tuple[int, ...] = (28, 28, 1),
     classes: int = 10,
@@ -40,7 +44,7 @@ def competing_mlp(
     hidden : tuple of int
         The widths of the hidden layers, at least one; `units` divides each.
     units : int
-        Units a block, of which one wins a task.
+        Units a block, of which one wins a task; 0 for a dense network, in which none compete.
     tasks : int
         For how many tasks there are posteriors.
     weights : {"binary", "real"}
@@ -78,7 +82,7 @@ def competing_mlp(
             layers += [nn.BinaryLinear(width), nn.BatchNormSign()]
         else:
             layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
-        layers.append(nn.Competition(units, tasks=tasks, sampling=sampling))
+        layers += _competition(units, tasks, sampling)
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 
@@ -125,10 +129,10 @@ def competing_cnv(
     _check(filters, head)
     layers: list[nn.Layer] = []
     for width in filters:
-        layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), nn.Competition(units, tasks=tasks)]
+        layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), *_competition(units, tasks)]
     layers.append(nn.Flatten())
     for width in dense:
-        layers += [nn.BinaryLinear(width), nn.BatchNormSign(), nn.Competition(units, tasks=tasks)]
+        layers += [nn.BinaryLinear(width), nn.BatchNormSign(), *_competition(units, tasks)]
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 

@@ -106,6 +106,24 @@ def places_of(model: Model, winners: Mapping[str, np.ndarray]) -> Places:
     return _cut(model, winners, False)[1]
 
 
+def competing_weights(model: Model) -> dict[str, str]:
+    """Return the weights whose units compete, by ``path.weight``, each with the competition of its units.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> competing_weights(bl.models.competing_mlp((4,), 2, hidden=(8,), units=2))
+    {'linear1.weight': 'competition1'}
+    """
+    found, before = {}, ""
+    for path, layer in model.items():
+        if layer.competes:
+            found[before] = path
+        elif layer.mixes:
+            before = f"{path}.weight"
+    return found
+
+
 def _cut(
     model: Model, winners: Mapping[str, np.ndarray], trained: bool
 ) -> tuple[dict[str, Layer], Places, frozenset[str]]:

@@ -1,0 +1,195 @@
+"""The steps of a task whose units compete: of the winners alone, or of all units times a soft sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.nn.competition import posterior
+from bitlearn.nn.layer import Arrays
+from bitlearn.nn.model import Model
+from bitlearn.nn.narrow import Places, Ticket, competing_weights, narrow, places_of
+from bitlearn.rng import Key
+from bitlearn.training.loop import steps_in_epoch
+from bitlearn.training.step import Trainer
+
+if TYPE_CHECKING:
+    from bitlearn.continual.methods.task_wta import TaskWta
+
+
+class Competing:
+    """The steps of a task of ``task-wta``.
+
+    Parameters
+    ----------
+    method : TaskWta
+    index : int
+        The task's number.
+    examples : int
+        How many it has.
+
+    Attributes
+    ----------
+    network : Model
+        What is trained.
+    """
+
+    network: Model
+
+    def __init__(self, method: TaskWta, index: int, examples: int):
+        self.method, self.index, options = method, index, method.options
+        self.steps = steps_in_epoch(examples, options.batch_size) * options.epochs
+        self.until = round(options.competing * self.steps)
+
+    def likeliest(self) -> dict[str, np.ndarray]:
+        """Return the units that the posterior has for winners."""
+        return {name: layer.winners(self.index) for name, layer in self.method.competitions.items()}
+
+    def draw(self, trainer: Trainer) -> None:
+        """Draw the noise of a step."""
+        key = Key(self.method.options.seed, trainer.steps, streams.COMPETITION)
+        for layer in self.method.competitions.values():
+            layer.draw(key)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Do what comes before a step."""
+        raise NotImplementedError
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Take out of a weight's gradient, in place, what is not to be learned."""
+        raise NotImplementedError
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Have all that was learned in the whole network, and return the winners."""
+        raise NotImplementedError
+
+
+class Soft(Competing):
+    """All units take part, each times its share of a soft sample, and the likeliest are the winners in the end.
+
+    Gradients of weights are multiplied by the posterior of their unit (`Options.losers` "scaled"), or stopped but for
+    the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
+    """
+
+    def __init__(self, method: TaskWta, index: int, examples: int):
+        super().__init__(method, index, examples)
+        self.network, self.weights = method.networks.model, competing_weights(method.networks.model)
+        #: What gradients of a weight are multiplied by, a unit each.
+        self.factors: dict[str, np.ndarray] = {}
+
+    def kept(self, step: int, units: int) -> int:
+        """Return how many units of a block are trained."""
+        return max(units - (units * step) // max(self.until, 1), 1)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Draw a sample, and find which units are trained; what the optimiser knows of others is nothing."""
+        trainer.task = self.index
+        self.draw(trainer)
+        for name, path in self.weights.items():
+            layer = self.method.competitions[path]
+            logits = layer.logits[self.index]
+            if self.method.options.losers == "scaled":
+                self.factors[name] = posterior(logits).reshape(-1).astype(np.float32)
+                continue
+            # The likeliest first, the first ones of those that are as likely.
+            rank = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1, kind="stable")
+            trained = (rank < self.kept(step, layer.units)).reshape(-1)
+            self.factors[name] = trained.astype(np.float32)
+            for key, array in trainer.state.items():
+                if key.startswith(f"{name}."):
+                    array[~trained] = 0
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Multiply by a unit's factor, and stop what is held."""
+        if name in self.factors:
+            gradient *= self.factors[name].reshape(-1, *[1] * (gradient.ndim - 1))
+            gradient[self.method.held[name]] = 0
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Return the likeliest units."""
+        return self.likeliest()
+
+
+class Sampled(Competing):
+    """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
+
+    def __init__(self, method: TaskWta, index: int, examples: int):
+        super().__init__(method, index, examples)
+        self.whole = method.networks.model.state()
+        self.winners = self.likeliest()
+        self.ticket: Ticket = narrow(method.networks.model, self.winners, trained=True)
+        self.network = self.ticket.model
+        self.small = {name: array for name, array in self.ticket.model.state().items() if name in self.ticket.places}
+        self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in method.held}
+        self.moments: Arrays = {}
+        self.settled = False
+        self._enter(self.winners, self.ticket.places)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Bring the units of a step into the network that is trained."""
+        trainer.task = self.index
+        if step < self.until:
+            self.draw(trainer)
+            drawn = {name: layer.sampled(self.index) for name, layer in self.method.competitions.items()}
+            self._change(trainer, drawn)
+        elif not self.settled:
+            self._settle(trainer)
+
+    def _settle(self, trainer: Trainer) -> None:
+        """Have the likeliest units in the network to the end of the task; posteriors stay as they are."""
+        self._change(trainer, self.likeliest())
+        for name, layer in self.ticket.model.items():
+            if name in self.winners:
+                layer.learns[0] = 0  # type: ignore[attr-defined]
+        for name, array in trainer.state.items():
+            if name.startswith(tuple(f"{each}.logits." for each in self.winners)):
+                array[...] = 0
+        self.settled = True
+
+    def _change(self, trainer: Trainer, winners: dict[str, np.ndarray]) -> None:
+        self._leave(trainer.state)
+        self._enter(winners, places_of(self.method.networks.model, winners), trainer.state)
+
+    def _moments_of(self, state: Arrays) -> dict[str, str]:
+        """Return what an optimiser keeps, by its name there, each with the array that it is of."""
+        found: dict[str, str] = {}
+        for name in self.small:
+            for key, array in state.items():
+                if key.startswith(f"{name}."):
+                    if key not in self.moments:
+                        self.moments[key] = np.zeros(self.whole[name].shape, dtype=array.dtype)
+                    found[key] = name
+        return found
+
+    def _leave(self, state: Arrays | None = None) -> None:
+        """Write what was trained back; a weight that is held has not changed, and is not written."""
+        for name, array in self.small.items():
+            place = self.places[name]
+            kept = self.held.get(name)
+            self.whole[name][place] = array if kept is None else np.where(kept, self.whole[name][place], array)
+        if state is not None:
+            for key, name in self._moments_of(state).items():
+                self.moments[key][self.places[name]] = state[key]
+
+    def _enter(self, winners: dict[str, np.ndarray], places: Places, state: Arrays | None = None) -> None:
+        """Take up the weights of some units, and what the optimiser knows of them."""
+        self.winners, self.places = winners, places
+        for name, array in self.small.items():
+            array[...] = self.whole[name][places[name]]
+            if name in self.held:
+                self.held[name][...] = self.method.held[name][places[name]]
+        if state is not None:
+            for key, name in self._moments_of(state).items():
+                state[key][...] = self.moments[key][places[name]]
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Stop the gradient of weights that an earlier ticket holds."""
+        if name in self.held:
+            gradient[self.held[name]] = 0
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Write back what was trained, and return the winners."""
+        self._leave()
+        return self.winners
