@@ -364,6 +364,8 @@ def test_the_ticket_is_given_or_found(scenario):
     last = found["last"].accuracy_matrix[-1]
     assert last[:2] == [0.0, 0.0] and last[2] > 0.8  # the last ticket knows the last task's classes alone
     assert found["confidence"].metrics["average_accuracy"] > found["last"].metrics["average_accuracy"]
+    with pytest.raises(ValueError, match="evaluate_all must be left out with task-wta, whose tasks have no ticket"):
+        run("task-wta", classes, network(classes), bl.optim.adam(), OPTIONS, evaluate_all=True)
     with pytest.raises(ValueError, match="identity must be 'last' or 'confidence' in scenario 'class', got 'given'"):
         run("task-wta", classes, network(classes), bl.optim.adam(), Options(identity="given"))
 

@@ -163,6 +163,10 @@ def run(
     given = learner.tells_apart and options.identity in (None, "given") and scenario.tells_tasks
     if learner.tells_apart and options.identity == "given" and not given:
         raise ValueError(f"identity must be 'last' or 'confidence' in scenario {scenario.name!r}, got 'given'")
+    if evaluate_all and learner.tells_apart:
+        raise ValueError(
+            f"evaluate_all must be left out with {method}, whose tasks have no ticket before they are learned"
+        )
     measure = measure or nullcontext()
     rows: list[list[float]] = []
     initial = _accuracies(networks.predictor(), scenario.tasks) if evaluate_all else None

@@ -176,17 +176,20 @@ class Sampled(Competing):
     def _enter(self, winners: dict[str, np.ndarray], places: Places, state: Arrays | None = None) -> None:
         """Take up the weights of some units, and what the optimiser knows of them."""
         self.winners, self.places = winners, places
+        self.stopped: set[str] = set()
         for name, array in self.small.items():
             array[...] = self.whole[name][places[name]]
             if name in self.held:
                 self.held[name][...] = self.method.held[name][places[name]]
+                if self.held[name].any():
+                    self.stopped.add(name)
         if state is not None:
             for key, name in self._moments_of(state).items():
                 state[key][...] = self.moments[key][places[name]]
 
     def stop(self, name: str, gradient: np.ndarray) -> None:
         """Stop the gradient of weights that an earlier ticket holds."""
-        if name in self.held:
+        if name in self.stopped:
             gradient[self.held[name]] = 0
 
     def finish(self) -> dict[str, np.ndarray]:

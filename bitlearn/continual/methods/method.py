@@ -44,6 +44,8 @@ class Method:
     tells_apart = False
     #: Whether it may be saved: all it keeps is its own.
     lasts = True
+    #: Why it may not, where that is so.
+    passes_because = "it keeps the examples that it was given"
     #: Whether it has a memory of `Options.replay_size` examples.
     replays = False
     #: What is trained for; softmax cross-entropy by default.

@@ -26,6 +26,7 @@ class Ticketed(Method):
 
     tells_apart = True
     lasts = False
+    passes_because = "what it keeps of each task is saved as tickets"
     #: How errors call it.
     name: str
 
