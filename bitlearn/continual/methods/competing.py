@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from bitlearn import streams
+from bitlearn.continual.options import Options
 from bitlearn.nn.competition import posterior
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
-from bitlearn.nn.narrow import Places, Ticket, competing_weights, narrow, places_of
+from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, narrow, places_of
 from bitlearn.rng import Key
 from bitlearn.training.loop import steps_in_epoch
 from bitlearn.training.step import Trainer
-
-if TYPE_CHECKING:
-    from bitlearn.continual.methods.task_wta import TaskWta
 
 
 class Competing:
@@ -24,7 +22,11 @@ class Competing:
 
     Parameters
     ----------
-    method : TaskWta
+    model : Model
+        The whole network.
+    held : dict of str to ndarray of bool
+        Which of the weights whose units compete may not change.
+    options : Options
     index : int
         The task's number.
     examples : int
@@ -38,19 +40,20 @@ class Competing:
 
     network: Model
 
-    def __init__(self, method: TaskWta, index: int, examples: int):
-        self.method, self.index, options = method, index, method.options
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
+        self.model, self.all_held, self.options, self.index = model, held, options, index
+        self.competitions: dict[str, Any] = competitions(model)
         self.steps = steps_in_epoch(examples, options.batch_size) * options.epochs
         self.until = round(options.competing * self.steps)
 
     def likeliest(self) -> dict[str, np.ndarray]:
         """Return the units that the posterior has for winners."""
-        return {name: layer.winners(self.index) for name, layer in self.method.competitions.items()}
+        return {name: layer.winners(self.index) for name, layer in self.competitions.items()}
 
     def draw(self, trainer: Trainer) -> None:
         """Draw the noise of a step."""
-        key = Key(self.method.options.seed, trainer.steps, streams.COMPETITION)
-        for layer in self.method.competitions.values():
+        key = Key(self.options.seed, trainer.steps, streams.COMPETITION)
+        for layer in self.competitions.values():
             layer.draw(key)
 
     def prepare(self, trainer: Trainer, step: int) -> None:
@@ -73,9 +76,9 @@ class Soft(Competing):
     the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
     """
 
-    def __init__(self, method: TaskWta, index: int, examples: int):
-        super().__init__(method, index, examples)
-        self.network, self.weights = method.networks.model, competing_weights(method.networks.model)
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
+        super().__init__(model, held, options, index, examples)
+        self.network, self.weights = model, competing_weights(model)
         #: What gradients of a weight are multiplied by, a unit each.
         self.factors: dict[str, np.ndarray] = {}
 
@@ -88,9 +91,9 @@ class Soft(Competing):
         trainer.task = self.index
         self.draw(trainer)
         for name, path in self.weights.items():
-            layer = self.method.competitions[path]
+            layer = self.competitions[path]
             logits = layer.logits[self.index]
-            if self.method.options.losers == "scaled":
+            if self.options.losers == "scaled":
                 self.factors[name] = posterior(logits).reshape(-1).astype(np.float32)
                 continue
             # The likeliest first, the first ones of those that are as likely.
@@ -105,7 +108,7 @@ class Soft(Competing):
         """Multiply by a unit's factor, and stop what is held."""
         if name in self.factors:
             gradient *= self.factors[name].reshape(-1, *[1] * (gradient.ndim - 1))
-            gradient[self.method.held[name]] = 0
+            gradient[self.all_held[name]] = 0
 
     def finish(self) -> dict[str, np.ndarray]:
         """Return the likeliest units."""
@@ -115,14 +118,14 @@ class Soft(Competing):
 class Sampled(Competing):
     """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
 
-    def __init__(self, method: TaskWta, index: int, examples: int):
-        super().__init__(method, index, examples)
-        self.whole = method.networks.model.state()
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
+        super().__init__(model, held, options, index, examples)
+        self.whole = model.state()
         self.winners = self.likeliest()
-        self.ticket: Ticket = narrow(method.networks.model, self.winners, trained=True)
+        self.ticket: Ticket = narrow(model, self.winners, trained=True)
         self.network = self.ticket.model
         self.small = {name: array for name, array in self.ticket.model.state().items() if name in self.ticket.places}
-        self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in method.held}
+        self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in held}
         self.moments: Arrays = {}
         self.settled = False
         self._enter(self.winners, self.ticket.places)
@@ -132,7 +135,7 @@ class Sampled(Competing):
         trainer.task = self.index
         if step < self.until:
             self.draw(trainer)
-            drawn = {name: layer.sampled(self.index) for name, layer in self.method.competitions.items()}
+            drawn = {name: layer.sampled(self.index) for name, layer in self.competitions.items()}
             self._change(trainer, drawn)
         elif not self.settled:
             self._settle(trainer)
@@ -150,7 +153,7 @@ class Sampled(Competing):
 
     def _change(self, trainer: Trainer, winners: dict[str, np.ndarray]) -> None:
         self._leave(trainer.state)
-        self._enter(winners, places_of(self.method.networks.model, winners), trainer.state)
+        self._enter(winners, places_of(self.model, winners), trainer.state)
 
     def _moments_of(self, state: Arrays) -> dict[str, str]:
         """Return what an optimiser keeps, by its name there, each with the array that it is of."""
@@ -180,7 +183,7 @@ class Sampled(Competing):
         for name, array in self.small.items():
             array[...] = self.whole[name][places[name]]
             if name in self.held:
-                self.held[name][...] = self.method.held[name][places[name]]
+                self.held[name][...] = self.all_held[name][places[name]]
                 if self.held[name].any():
                     self.stopped.add(name)
         if state is not None:

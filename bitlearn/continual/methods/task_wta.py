@@ -74,7 +74,9 @@ class TaskWta(Ticketed):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
-        made = self._training = (Soft if self.soft else Sampled)(self, index, len(train))
+        made = self._training = (Soft if self.soft else Sampled)(
+            self.networks.model, self.held, self.options, index, len(train)
+        )
         plain = self.plain_training(train)
         return TaskTraining(made.network, plain.count, plain.batch_size, plain.batch, made.prepare)
 
