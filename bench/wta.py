@@ -23,7 +23,8 @@ from bitlearn.cli.progress import table
 from bitlearn.continual import Options, Scenario, mean_and_interval, run
 from bitlearn.files import atomic_write
 from bitlearn.report.units import size
-from bitlearn.training import Trainer
+from bitlearn.training import Options as TrainingOptions
+from bitlearn.training import Trainer, fit
 
 from . import results, trainings
 
@@ -32,6 +33,8 @@ SEEDS = (0, 1, 2)
 UNITS = (2, 4, 8, 16)
 _HELD_OUT = 1 / 6
 _BATCH = 50
+#: 50 new examples a step, and 128 replayed ones, as arXiv 2401.09916 has them.
+_REPLAY_BATCH, _REPLAY_SHARE = 178, 128 / 178
 #: The hidden layers whose time is taken: every number of units leaves whole words of winners.
 _TIMED_WIDTH, _TIMED_BATCH = 1024, 256
 
@@ -154,7 +157,20 @@ PROTOCOLS = (
         (
             _competing("binary", 512, 4, 5, identity="last"),
             _competing("binary", 512, 4, 5, identity="confidence"),
-            Way("latent replay, 300 of 1 bit", "latent-replay", "mlp", {"hidden": (512, 512)}, {"replay_size": 300}),
+            Way(
+                "binary 512 behind a frozen 512, 4 units a block, 300 of 1 bit",
+                "task-wta",
+                "behind",
+                {"hidden": (512, 512), "units": 4, "tasks": 5},
+                {"rehearse": True, "replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
+            ),
+            Way(
+                "latent replay, 300 of 1 bit",
+                "latent-replay",
+                "mlp",
+                {"hidden": (512, 512)},
+                {"replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
+            ),
             Way("dense binary 512-512", "naive", "mlp", {"hidden": (512, 512)}),
         ),
     ),
@@ -172,10 +188,22 @@ def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scen
     return bl.continual.build_scenario(protocol.scenario, x, y, x_test, y_test, protocol.tasks, **given)
 
 
-def built(way: Way, scenario: Scenario, seed: int) -> bl.nn.Model:
-    """Return the network of a way."""
+def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.Model, bl.nn.Frozen | None]:
+    """Return the network of a way, and what is frozen before it.
+
+    The model "behind" is the upper part of a binary network that has learned the first task, with units that compete.
+    """
+    if way.model == "behind":
+        hidden, classes = way.network["hidden"], scenario.classes
+        whole = bl.models.mlp(scenario.input_shape, classes, hidden=hidden, head="real", seed=seed)
+        training = TrainingOptions(epochs=epochs, batch_size=_BATCH, seed=seed)
+        fit(whole, bl.optim.adam(), scenario.tasks[0].train, training)
+        lower = whole.split("sign1")[0].freeze()
+        competition = bl.nn.Competition(way.network["units"], tasks=way.network["tasks"])
+        layers = [bl.nn.BinaryLinear(hidden[1]), bl.nn.BatchNormSign(), competition, bl.nn.Linear(classes)]
+        return bl.nn.Model(layers, lower.root.output, seed=seed), lower
     settings = dict(way.network) | {"head": "real", "precision": "standard", "seed": seed}
-    return bl.models.build(way.model, scenario.input_shape, scenario.classes, **settings)
+    return bl.models.build(way.model, scenario.input_shape, scenario.classes, **settings), None
 
 
 def stored_bytes(model: bl.nn.Model, found: Any) -> int:
@@ -196,11 +224,12 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool,
     scenario = scenario_of(protocol, data, seed, choose) if missing else None
     for way in missing:
         assert scenario is not None
-        model = built(way, scenario, seed)
-        options = Options(epochs=protocol.epochs, batch_size=_BATCH, seed=seed, **way.options)
-        found = run(way.method, scenario, model, bl.optim.adam(), options)
+        model, lower = built(way, scenario, seed, protocol.epochs)
+        options = Options(**{"epochs": protocol.epochs, "batch_size": _BATCH, "seed": seed} | way.options)
+        found = run(way.method, scenario, model, bl.optim.adam(), options, backbone=lower)
         entry: Entry = {"way": way.name, "method": way.method, "seed": seed, **found.metrics}
-        entry |= {"stored_bytes": stored_bytes(model, found) + found.replay_bytes, "report": found.report}
+        stored = stored_bytes(model, found) + found.replay_bytes + (lower.nbytes if lower else 0)
+        entry |= {"stored_bytes": stored, "report": found.report}
         entry |= {"seconds": found.seconds, "operations": found.operations, "matrix": found.accuracy_matrix}
         entries.append(entry)
         shown = round(entry["average_accuracy"], 4), entry["stored_bytes"], round(found.seconds)

@@ -51,12 +51,20 @@ def test_runs_are_kept_one_by_one_and_not_made_again(scenario, tmp_path, monkeyp
     assert 0.1 < used["used"] < 0.5 and used["mask_bytes"] == 5 * shared // 8
 
 
+def test_units_compete_behind_a_frozen_part(scenario):
+    way = next(way for way in wta.PROTOCOLS[-1].ways if way.model == "behind")
+    model, lower = wta.built(way, scenario, 0, 1)
+    assert lower is not None and model.root.spec == lower.root.output and model.names[2] == "competition1"
+
+
 def test_every_way_has_a_network_and_a_method():
     for protocol in wta.PROTOCOLS:
         assert len({way.name for way in protocol.ways}) == len(protocol.ways)
         shape = (32, 32, 3) if protocol.dataset == "cifar10" else (28, 28, 1)
         for way in protocol.ways:
             assert way.method in bl.continual.METHODS
+            if way.model == "behind":
+                continue
             settings = dict(way.network) | {"head": "real", "seed": 0, "precision": "standard"}
             model = bl.models.build(way.model, shape, 10, **settings)
             assert bool(competitions(model)) == (way.method == "task-wta")

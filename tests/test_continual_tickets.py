@@ -51,7 +51,7 @@ def test_a_ticket_is_saved_alone_and_opened_on_its_network(scenario, weights, tm
     norms = 4 * (6 + 4) * (1 if weights == "binary" else 3)
     assert ticket.nbytes == 2 + 1 + norms + 4 * 4 * scenario.classes
     # Alone, as a small dense network.
-    bl.save(method.predictor_of(0), tmp_path / "frozen")
+    bl.save(method.frozen(0), tmp_path / "frozen")
     small = bl.load(tmp_path / "frozen")
     np.testing.assert_array_equal(small.scores(codes), wanted)
     hidden = small.arrays["linear2.words" if weights == "binary" else "linear2.weight"]

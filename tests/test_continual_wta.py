@@ -270,12 +270,39 @@ def test_the_ticket_is_given_or_found(scenario):
         run("task-wta", classes, network(classes), bl.optim.adam(), Options(identity="given"))
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_ticket_that_rehearses_knows_all_classes(frozen):
+    scenario, lower = class_incremental(*clusters(), 3), None
+    model = network(scenario, hidden=(64, 64))
+    if frozen:
+        lower = bl.models.mlp((20,), 6, hidden=(64,), head="real").split("sign1")[0].freeze()
+        layers = [bl.nn.BinaryLinear(64), bl.nn.BatchNormSign(), bl.nn.Competition(4, tasks=3), bl.nn.Linear(6)]
+        model = bl.nn.Model(layers, lower.root.output)
+    options = Options(epochs=10, batch_size=16, rehearse=True, replay_size=30)
+    result = run("task-wta", scenario, model, bl.optim.adam(), options, backbone=lower)
+    assert result.metrics["average_accuracy"] > 0.7 and min(result.accuracy_matrix[-1]) > 0.3
+    # A bit a value behind a frozen part, else a byte; a label and a place; three numbers a class and one of 8 bytes.
+    assert result.replay_bytes == 30 * ((8 if frozen else 20) + 1 + 1) + 6 * 13 + 8
+    method = METHODS["task-wta"](Networks(model, lower), options)
+    with pytest.raises(ValueError, match="batch_size must be at least 3"):
+        METHODS["task-wta"](Networks(model, lower), replace(options, batch_size=2))
+    for task in scenario.tasks[:2]:
+        learn_task(
+            method, Steps(bl.optim.adam(), options, Hooks(None), None, method.transforms), task.index, task.train
+        )
+    assert {task: found.tolist() for task, found in method.classes.items()} == {0: [0, 1], 1: [0, 1, 2, 3]}
+    arrays = {name: array.copy() for name, array in method.arrays().items()}
+    again = METHODS["task-wta"](Networks(model, lower), options)
+    again.restore(arrays)
+    assert all((found == arrays[name]).all() for name, found in again.arrays().items())
+
+
 def test_the_surest_ticket_predicts():
     class Fixed:
         def __init__(self, scores):
             self._scores = np.array(scores, dtype=np.float32)
 
-        def scores(self, x, batch_size):
+        def scores(self, x):
             return self._scores[x]
 
     first, second = Fixed([[2, 0, 9, 9], [0.1, 0, 0, 0]]), Fixed([[9, 9, 1, 0], [9, 9, 0, 5]])

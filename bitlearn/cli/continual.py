@@ -151,6 +151,11 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="task-wta: let later tasks change the weights of earlier ones",
     )
     parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="task-wta: replay examples of earlier tasks, as --replay-size and --replay-share say",
+    )
+    parser.add_argument(
         "--identity",
         choices=("given", "last", "confidence"),
         default=None,

@@ -59,6 +59,10 @@ class Options:
     competing : float
         The share of a task's steps in which units compete in ``task-wta``, in [0, 1): the winners are chosen then, and
         trained alone in the others.
+    rehearse : bool
+        Whether ``task-wta`` replays examples of earlier tasks, `replay_share` of a step, from a memory of
+        `replay_size`: the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are
+        packed bits.
     losers : {"masked", "scaled"}
         What becomes of the gradients of losing units' weights in ``task-wta`` where samples are soft: they are stopped,
         or all are multiplied by the units' probabilities of winning.
@@ -109,6 +113,7 @@ class Options:
     der_beta: float = 1.0
     protect: bool = True
     competing: float = 0.2
+    rehearse: bool = False
     losers: str = "masked"
     reuse: float = -4.0
     identity: str | None = None

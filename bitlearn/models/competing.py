@@ -183,6 +183,19 @@ def subnetwork_mlp(
 ) -> nn.Model:
     """Return `real_mlp` with subnetworks, by default of a tenth of the weights of each hidden layer.
 
+    Parameters
+    ----------
+    input_shape, classes
+        As `competing_mlp`.
+    share : float
+        In (0, 1]: which part of a hidden layer's weights a task uses.
+    **options
+        As `real_mlp` takes them.
+
+    Returns
+    -------
+    Model
+
     Examples
     --------
     >>> import bitlearn as bl

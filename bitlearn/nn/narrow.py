@@ -109,6 +109,14 @@ def places_of(model: Model, winners: Mapping[str, np.ndarray]) -> Places:
 def competing_weights(model: Model) -> dict[str, str]:
     """Return the weights whose units compete, by ``path.weight``, each with the competition of its units.
 
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict of str to str
+
     Examples
     --------
     >>> import bitlearn as bl

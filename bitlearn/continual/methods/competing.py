@@ -13,7 +13,6 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, narrow, places_of
 from bitlearn.rng import Key
-from bitlearn.training.loop import steps_in_epoch
 from bitlearn.training.step import Trainer
 
 
@@ -29,7 +28,7 @@ class Competing:
     options : Options
     index : int
         The task's number.
-    examples : int
+    steps : int
         How many it has.
 
     Attributes
@@ -40,11 +39,10 @@ class Competing:
 
     network: Model
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
         self.model, self.all_held, self.options, self.index = model, held, options, index
         self.competitions: dict[str, Any] = competitions(model)
-        self.steps = steps_in_epoch(examples, options.batch_size) * options.epochs
-        self.until = round(options.competing * self.steps)
+        self.until = round(options.competing * steps)
 
     def likeliest(self) -> dict[str, np.ndarray]:
         """Return the units that the posterior has for winners."""
@@ -76,8 +74,8 @@ class Soft(Competing):
     the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
     """
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
-        super().__init__(model, held, options, index, examples)
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+        super().__init__(model, held, options, index, steps)
         self.network, self.weights = model, competing_weights(model)
         #: What gradients of a weight are multiplied by, a unit each.
         self.factors: dict[str, np.ndarray] = {}
@@ -118,8 +116,8 @@ class Soft(Competing):
 class Sampled(Competing):
     """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, examples: int):
-        super().__init__(model, held, options, index, examples)
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+        super().__init__(model, held, options, index, steps)
         self.whole = model.state()
         self.winners = self.likeliest()
         self.ticket: Ticket = narrow(model, self.winners, trained=True)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bitlearn import streams
 from bitlearn.continual.methods.competing import Competing, Sampled, Soft
+from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
 from bitlearn.continual.methods.ticketed import Ticketed
-from bitlearn.continual.networks import Networks
+from bitlearn.continual.networks import AT_A_TIME, Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.steps import TaskTraining
 from bitlearn.continual.tickets import Tickets
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.narrow import competitions
+from bitlearn.rng import Key
 from bitlearn.serialization import under, within
+from bitlearn.training.loop import MadeBatch, steps_in_epoch
 
 
 class TaskWta(Ticketed):
@@ -34,8 +40,9 @@ class TaskWta(Ticketed):
 
     Weights of units that compete are shared by the tickets. Batch norms and the head are each ticket's own. With
     `Options.protect` a weight that an earlier ticket holds keeps its value, to the bit, and so do that ticket's
-    predictions. Where all units of a block have won before, a new task still chooses among them, and trains its own
-    arrays and the weights between units that no ticket holds together. `free` tells how many units are left.
+    predictions. With `Options.rehearse` steps have examples of earlier tasks too. Where all units of a block have won
+    before, a new task still chooses among them, and trains its own arrays and the weights between units that no ticket
+    holds together. `free` tells how many units are left.
     """
 
     name = "task-wta"
@@ -60,6 +67,17 @@ class TaskWta(Ticketed):
         self._fresh = {name: state[name].copy() for name in self.tickets.own}
         self.transforms = (self._spare,)
         self._training: Competing | None = None
+        #: Examples of earlier tasks, where some are replayed.
+        self.memory = self._empty_memory() if options.rehearse else None
+
+    def _empty_memory(self) -> ReplayBuffer:
+        spec, options = self.networks.model.root.spec, self.options
+        if options.batch_size < 3:
+            raise ValueError(
+                f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
+            )
+        key = Key(options.seed, stream=streams.RESERVOIR)
+        return ReplayBuffer(options.replay_size, spec.shape, self.outputs, dtype=STORED[spec.kind], key=key)
 
     # --- a task ---
 
@@ -74,11 +92,30 @@ class TaskWta(Ticketed):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
-        made = self._training = (Soft if self.soft else Sampled)(
-            self.networks.model, self.held, self.options, index, len(train)
-        )
-        plain = self.plain_training(train)
-        return TaskTraining(made.network, plain.count, plain.batch_size, plain.batch, made.prepare)
+        plain, batch, new = self.plain_training(train), self.options.batch_size, None
+        if self.memory is not None and len(self.memory):
+            batch = Rehearsal.at_once(self.options)
+            new = self._mixed(train, self.memory, self.options.batch_size - batch)
+        kind, model = Soft if self.soft else Sampled, self.networks.model
+        steps = steps_in_epoch(len(train), batch) * self.options.epochs
+        made = self._training = kind(model, self.held, self.options, index, steps)
+        return TaskTraining(made.network, len(train), batch, new or plain.batch, made.prepare)
+
+    def _mixed(self, train: Examples, memory: ReplayBuffer, count: int) -> Callable[[np.ndarray, Key], MadeBatch]:
+        """Return what makes a step of new examples and of so many earlier ones."""
+        source = self.source
+        assert source is not None
+
+        def batch(rows: np.ndarray, key: Key) -> MadeBatch:
+            old, labels = memory.sample(count, key)
+            return joined(source(rows), old), np.concatenate([train.y[rows], labels])
+
+        return batch
+
+    def known(self, train: Examples) -> np.ndarray:
+        """Return the outputs of the task's classes, and of those that were replayed."""
+        found = super().known(train)
+        return found if self.memory is None else np.union1d(found, np.flatnonzero(self.memory.seen))
 
     def finish(self, index: int, train: Examples) -> None:
         """Keep the ticket, and hold its weights where they are protected."""
@@ -89,6 +126,11 @@ class TaskWta(Ticketed):
             for name in self.held:
                 self.held[name][cut.places[name]] = True
         self._training = None
+        if self.memory is not None:
+            assert self.source is not None
+            for at in range(0, len(train), AT_A_TIME):
+                rows = np.arange(at, min(at + AT_A_TIME, len(train)))
+                self.memory.add(self.source(rows), train.y[rows])
         super().finish(index, train)
 
     def _spare(self, name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
@@ -103,6 +145,11 @@ class TaskWta(Ticketed):
         return self.tickets.network(task).freeze()
 
     @property
+    def replay_bytes(self) -> int:
+        """The bytes of the replay memory, where there is one."""
+        return 0 if self.memory is None else self.memory.nbytes
+
+    @property
     def free(self) -> dict[str, int]:
         """How many units of each competition have never won."""
         return {name: int((self.tickets.won(name) == 0).sum()) for name in self.competitions}
@@ -111,6 +158,7 @@ class TaskWta(Ticketed):
     def kept_bytes(self) -> int:
         """The bytes of all tickets, and of a bit for each weight that may be held."""
         tickets = sum(self.tickets.ticket(task).nbytes for task in self.tickets.learned)
+        tickets += self.replay_bytes
         return tickets + (sum(-(-held.size // 8) for held in self.held.values()) if self.options.protect else 0)
 
     @property
@@ -123,16 +171,19 @@ class TaskWta(Ticketed):
             "units": {name: layer.units for name, layer in self.competitions.items()},
             "free": self.free,
             "ticket_bytes": [self.tickets.ticket(task).nbytes for task in learned],
-            "network_bytes": [self.predictor_of(task).nbytes for task in learned],
+            "network_bytes": [self.frozen(task).nbytes for task in learned],
             "shared_bytes": sum(array.nbytes for name, array in stored.items() if name.rpartition(".")[0] in paths),
         }
 
     def arrays(self) -> Arrays:
-        """Return the tickets, and which weights are held."""
-        return self.tickets.arrays() | under("held.", self.held)
+        """Return the tickets, which weights are held, and the replay memory."""
+        memory = {} if self.memory is None else self.memory.arrays()
+        return self.tickets.arrays() | under("held.", self.held) | under("memory.", memory)
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what `arrays` gave."""
         self.tickets.restored({name: each for name, each in arrays.items() if not within("held.", {name: each})})
+        if self.memory is not None:
+            self.memory.restore(within("memory.", arrays))
         super().restore(arrays)
-        self._frozen.clear()
+        self._predictors.clear()

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 
 from bitlearn.continual.methods.method import Method
-from bitlearn.continual.networks import Networks
+from bitlearn.continual.networks import Networks, Predictor
 from bitlearn.continual.options import Options
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch, Frozen
-
-#: Examples that predict at a time.
-_AT_A_TIME = 1000
 
 
 class Ticketed(Method):
@@ -34,21 +31,23 @@ class Ticketed(Method):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(f"memory_budget must be left out with {self.name}, got {options.memory_budget!r}")
-        if networks.lower is not None:
-            raise ValueError(f"{self.name} must train a whole network, got one that is frozen up to {networks.cut!r}")
         #: The outputs of each task's classes.
         self.classes: dict[int, np.ndarray] = {}
-        self._frozen: dict[int, Frozen] = {}
+        self._predictors: dict[int, Predictor] = {}
 
     def frozen(self, task: int) -> Frozen:
         """Return the inference form of a task's subnetwork, with the weights that the network has now."""
         raise NotImplementedError
 
-    def predictor_of(self, task: int) -> Frozen:
-        """Return the inference form of a task's subnetwork; ValueError of a task that was never learned."""
-        if task not in self._frozen:
-            self._frozen[task] = self.frozen(task)
-        return self._frozen[task]
+    def predictor_of(self, task: int) -> Predictor:
+        """Return what predicts with a task's subnetwork; ValueError of a task that was never learned."""
+        if task not in self._predictors:
+            self._predictors[task] = Predictor(self.networks.lower, self.frozen(task))
+        return self._predictors[task]
+
+    def known(self, train: Examples) -> np.ndarray:
+        """Return the outputs of the classes that the subnetwork of a task knows."""
+        return np.unique(train.y)
 
     @property
     def predictor(self) -> Any:
@@ -63,8 +62,8 @@ class Ticketed(Method):
     def finish(self, index: int, train: Examples) -> None:
         """Keep which classes the task had; subnetworks may have changed."""
         super().finish(index, train)
-        self.classes[index] = np.unique(train.y)
-        self._frozen.clear()
+        self.classes[index] = self.known(train)
+        self._predictors.clear()
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
         """Refuse a stream, which has no tasks."""
@@ -80,20 +79,20 @@ class Surest:
 
     Parameters
     ----------
-    tickets : list of (Frozen, ndarray)
+    tickets : list of (Predictor, ndarray)
         Each with the outputs of its task's classes.
     outputs : int
         How many there are.
     """
 
-    def __init__(self, tickets: list[tuple[Frozen, np.ndarray]], outputs: int):
+    def __init__(self, tickets: list[tuple[Predictor, np.ndarray]], outputs: int):
         self.tickets, self.outputs = tickets, outputs
 
     def scores(self, x: Batch) -> np.ndarray:
         """Return log-probabilities of outputs among their own task's, of the surest ticket, (count, outputs)."""
         found = np.full((len(x), self.outputs), -np.inf, dtype=np.float32)
         for ticket, outputs in self.tickets:
-            scores = ticket.scores(x, batch_size=_AT_A_TIME)[:, outputs].astype(np.float64)
+            scores = ticket.scores(x)[:, outputs].astype(np.float64)
             scores -= scores.max(axis=1, keepdims=True)
             scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
             found[:, outputs] = np.maximum(found[:, outputs], scores)
