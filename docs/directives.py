@@ -16,7 +16,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from bitlearn.bench import accuracy, analytic, claims, continual, dual, plots, results, sweep, tables, wta
+from bitlearn.bench import accuracy, analytic, claims, continual, dual, plots, results, sweep, tables, wta, wta_times
 from bitlearn.precision import POLICIES
 
 
@@ -176,7 +176,7 @@ class WinnerTakesAll(SphinxDirective):
         """Return the tables or pictures of what is kept."""
         if what == "times":
             times = wta.FOLDER / "times.json"
-            return [list_table(wta.time_rows(json.loads(times.read_text("utf-8"))))] if times.exists() else []
+            return [list_table(wta_times.rows(json.loads(times.read_text("utf-8"))))] if times.exists() else []
         kept = [(each, wta.present(wta.FOLDER, each, "test")) for each in wta.PROTOCOLS]
         if what == "accuracy":
             return [list_table(wta.rows(found), escaped(each.title)) for each, found in kept if found]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn.bench import wta
+from bitlearn.bench import wta, wta_times
 from bitlearn.nn.narrow import competitions
 
 WAYS = (
@@ -72,14 +72,14 @@ def test_every_way_has_a_network_and_a_method():
 
 
 def test_times_are_those_of_tickets(monkeypatch):
-    monkeypatch.setattr(wta, "_TIMED_WIDTH", 64)
-    monkeypatch.setattr(wta, "_TIMED_BATCH", 8)
-    found = wta.timed(1)
-    assert [entry["units"] for entry in found] == 2 * list(wta.UNITS)
+    monkeypatch.setattr(wta_times, "WIDTH", 64)
+    monkeypatch.setattr(wta_times, "BATCH", 8)
+    found = wta_times.timed(1)
+    assert [entry["units"] for entry in found] == 2 * list(wta_times.UNITS)
     for entry in found:
         assert entry["weights_of_whole"] == entry["units"] ** 2 * entry["weights_of_ticket"]
         assert min(seconds for name, seconds in entry.items() if name.endswith("seconds")) > 0
-    head, *lines = wta.time_rows(found)
+    head, *lines = wta_times.rows(found)
     assert len(head) == 6 and lines[2][:3] == ("binary", "8", "1/64") and lines[2][-1] == "0.188"
 
 
