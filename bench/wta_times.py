@@ -1,4 +1,4 @@
-"""The time of a hidden layer's ticket beside that of the whole layer: for ``python -m bitlearn.bench.wta --times N``."""
+"""The time of a hidden layer's ticket beside that of the whole layer: ``python -m bitlearn.bench.wta --times N``."""
 
 from __future__ import annotations
 
