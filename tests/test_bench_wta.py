@@ -42,10 +42,16 @@ def test_runs_are_kept_one_by_one_and_not_made_again(scenario, tmp_path, monkeyp
     wta.measure(PROTOCOL, tmp_path, 0, path, False, None)  # nothing is left to run
     head, *lines = wta.rows(entries)
     assert head[0] == "learner" and len(lines) == 5 and lines[0][1] == f"{entries[0]['average_accuracy']:.4f}"
-    # Weights of 64 x 16 and 16 x 16, once; of each of 5 tasks 4 winners of 2 bits in two layers, norms and a head.
+    # Of each of 5 tasks 4 winners of 2 bits in two layers, norms and a head; and the weights that any of them holds.
     shared = 64 * 16 + 16 * 16
-    assert entries[0]["stored_bytes"] == 4 * shared + 5 * (1 + 1 + 4 * (4 + 4) * 3 + 4 * 4 * 10)
-    assert entries[1]["stored_bytes"] == 8 * (64 + 64) // 4 // 8 * 8 + 5 * (1 + 1 + 4 * (4 + 4) + 4 * 4 * 10)
+    for entry, size, norms in ((entries[0], 4, 3), (entries[1], 1 / 8, 1)):
+        first, second = (np.zeros((16, 64), bool), np.zeros((16, 16), bool))
+        for one, two in zip(*entry["report"]["winners"].values(), strict=True):
+            rows, below = (4 * np.arange(4) + np.array(won) for won in (two, one))
+            first[below] = True
+            second[np.ix_(rows, below)] = True
+        weights = int(first.sum() * size) + int(np.ceil(second.sum() * size))
+        assert entry["stored_bytes"] == weights + 5 * (1 + 1 + 4 * (4 + 4) * norms + 4 * 4 * 10)
     used = entries[3]["report"]
     assert entries[3]["stored_bytes"] == used["weight_bytes"] + used["own_bytes"] + used["mask_bytes"]
     assert 0.1 < used["used"] < 0.5 and used["mask_bytes"] == 5 * shared // 8

@@ -13,7 +13,7 @@ from bitlearn.errors import brief
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays, whole
 from bitlearn.nn.model import Model
-from bitlearn.nn.narrow import Ticket, competitions, narrow
+from bitlearn.nn.narrow import Ticket, competitions, narrow, places_of
 from bitlearn.ops import check
 from bitlearn.safetensors import Types
 from bitlearn.serialization import Parts, Plan, check_keys, under, within
@@ -281,6 +281,19 @@ class Tickets:
         shared = {name: array for name, array in arrays.items() if name.rpartition(".")[0] in paths}
         own = {name: array for name, array in arrays.items() if name not in shared}
         return TaskTicket(task, _units(competitions(self.model)), winners, own, checksum(shared))
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the weights that a ticket holds, each counted once: a bit, or 4 bytes of a real one."""
+        state, binary, total = self.model.state(), self.model.binary_parameters(), 0
+        places = [places_of(self.model, self.winners_of(task)) for task in self.learned]
+        for name in self.shared:
+            held = np.zeros(state[name].shape, dtype=bool)
+            for each in places:
+                held[each[name]] = True
+            count = int(held.sum())
+            total += -(-count // 8) if name in binary else 4 * count
+        return total
 
     def won(self, name: str) -> np.ndarray:
         """Return how many tasks each unit of a competition has won, (blocks, units)."""

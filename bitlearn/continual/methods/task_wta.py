@@ -163,16 +163,18 @@ class TaskWta(Ticketed):
 
     @property
     def report(self) -> dict[str, Any]:
-        """Which unit of each block won each task, the bytes of each ticket, and how many units are left."""
-        learned, stored = self.tickets.learned, self.networks.model.inference()
-        paths = {name.rpartition(".")[0] for name in self.tickets.shared}
+        """Which unit of each block won each task, bytes, and how many units are left.
+
+        ``ticket_bytes`` of each ticket beside the weights, ``shared_bytes`` of all weights that any ticket holds.
+        """
+        learned = self.tickets.learned
         return {
             "winners": {name: found[learned].tolist() for name, found in self.tickets.winners.items()},
             "units": {name: layer.units for name, layer in self.competitions.items()},
             "free": self.free,
             "ticket_bytes": [self.tickets.ticket(task).nbytes for task in learned],
             "network_bytes": [self.frozen(task).nbytes for task in learned],
-            "shared_bytes": sum(array.nbytes for name, array in stored.items() if name.rpartition(".")[0] in paths),
+            "shared_bytes": self.tickets.shared_bytes,
         }
 
     def arrays(self) -> Arrays:
