@@ -45,8 +45,8 @@ def learn(capsys, data, *arguments: str) -> dict:
 
 #: What methods want that do not take any network.
 NETWORKS = {
-    "task-wta": ["--model", "competing-mlp", "--units", "4", "--competing", "0.5"],
-    "wsn": ["--model", "subnetwork-mlp", "--precision", "standard", "--identity", "confidence"],
+    "task-wta": ["--model", "competing-mlp", "--units", "4", "--set", "competing=0.5"],
+    "wsn": ["--model", "subnetwork-mlp", "--precision", "standard", "--set", "identity=confidence"],
 }
 
 

@@ -112,3 +112,28 @@ def test_competitions_for_other_numbers_of_tasks():
     model = bl.nn.Model([*layers, bl.nn.Linear(2)], (3,))
     with pytest.raises(ValueError, match=r"all competitions must be for as many tasks, got \[1, 2\]"):
         Tickets(model)
+
+
+def test_a_ticket_is_opened_on_the_network_that_was_saved(scenario, tmp_path):
+    for weights in ("binary", "real"):
+        model = network(scenario, weights=weights)
+        method, steps = started(model, bl.optim.adam())
+        learn_task(method, steps, 0, scenario.tasks[0].train)
+        bl.save(model, tmp_path / "network")
+        again = bl.load(tmp_path / "network")
+        codes = scenario.tasks[0].test.codes(slice(None))
+        found = method.tickets.ticket(0).open(again).scores(codes)
+        np.testing.assert_array_equal(found, method.predictor_of(0).scores(codes))
+        np.testing.assert_array_equal(again["competition1"].logits, model["competition1"].logits)
+        assert "competition1" in str(again.summary()) and "Competition(units=4, tasks=4" in repr(again)
+
+
+def test_a_network_for_one_task_predicts_as_a_whole(tmp_path):
+    model = bl.models.competing_mlp((20,), 6, hidden=(8,), units=2, tasks=1, weights="real")
+    frozen = model.freeze()
+    bl.save(frozen, tmp_path / "frozen")
+    x = np.random.default_rng(0).integers(-128, 127, (5, 20), dtype=np.int8)
+    np.testing.assert_array_equal(bl.load(tmp_path / "frozen").scores(x), model.scores(x))
+    frozen.arrays["competition1.winners"][0, 0] = 2
+    with pytest.raises(ValueError, match="winners must be units from 0 to 1, got 0 to 2 in layer 'competition1'"):
+        bl.save(frozen, tmp_path / "wrong")

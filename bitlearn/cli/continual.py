@@ -137,31 +137,6 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="task-wta: units a block of a competing network, 2 if not",
     )
-    parser.add_argument(
-        "--competing",
-        type=float,
-        default=0.2,
-        metavar="X",
-        help="task-wta: the share of a task's steps in which units compete, before the winners are trained alone",
-    )
-    parser.add_argument(
-        "--unprotected",
-        dest="protect",
-        action="store_false",
-        help="task-wta: let later tasks change the weights of earlier ones",
-    )
-    parser.add_argument(
-        "--rehearse",
-        action="store_true",
-        help="task-wta: replay examples of earlier tasks, as --replay-size and --replay-share say",
-    )
-    parser.add_argument(
-        "--identity",
-        choices=("given", "last", "confidence"),
-        default=None,
-        help="task-wta, wsn: which task's network predicts; by default the example's own where the scenario tells it, "
-        "else the last one",
-    )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
         "--set",
