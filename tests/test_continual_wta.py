@@ -85,20 +85,23 @@ def test_units_that_are_masked_do_not_move_whatever_their_momentum(scenario):
     """With soft samples all units are trained at first, and one of four in the end."""
     model = network(scenario, weights="real", sampling="soft")
     model["head1"].weight[...] = np.random.default_rng(0).normal(size=model["head1"].weight.shape)
-    method = METHODS["task-wta"](Networks(model), Options(epochs=1, batch_size=8, competing=0.4))
+    method = METHODS["task-wta"](Networks(model), Options(epochs=1, batch_size=8, competing=0.4, cooling=0.1))
     method.begin(0, scenario.tasks[0].train)
     training = method.training(0, scenario.tasks[0].train)
     trainer = Steps(bl.optim.sgd(0.01, momentum=0.9), OPTIONS, Hooks(None), None, method.transforms).trainer(model)
     x, y = training.batch(np.arange(8), None)
-    counts = []
+    counts, steps = [], method._training.steps
     for step in range(5):
         training.prepare(trainer, step)
+        assert model["competition1"].temperature == pytest.approx(0.67 * 0.1 ** ((step + 1) / steps))
         before = model["linear1"].weight.copy()
         trained = method._training.factors["linear1.weight"] > 0
         trainer.step(x, y, 0.01)
         moved = (model["linear1"].weight != before).any(axis=1)
         assert not moved[~trained].any() and moved[trained].any()
         counts.append(int(trained.sum()))
+    method._training.finish()
+    assert model["competition1"].temperature == 0.67
     assert counts[0] == 24 and counts[-1] == 6 and sorted(counts, reverse=True) == counts
 
 
@@ -182,6 +185,35 @@ def test_posteriors_learn_who_is_of_use():
     assert (logits[:, 1] - logits[:, 0]).mean() > 0 and method.tickets.winners["competition1"][0].mean() > 0.6
 
 
+@pytest.mark.parametrize("sampling", ["hard", "soft"])
+def test_a_posterior_of_responses_is_not_learned(scenario, sampling):
+    """It is that of the units of the first layer as they were drawn, and of the second behind its winners."""
+    model = network(scenario, weights="real", sampling=sampling)
+    train, whole = scenario.tasks[0].train, model.parameters()
+    h = np.maximum(train.codes(slice(None)) / 128 @ whole["linear1.weight"].T.astype(np.float64), 0)
+    first = np.log(softmax((h / h.std()).reshape(len(h), 6, 4), axis=2).mean(axis=0))
+    kept = np.arange(6) * 4 + first.argmax(axis=1)
+    h = np.maximum(h[:, kept] @ whole["linear2.weight"][:, kept].T.astype(np.float64), 0)
+    second = np.log(softmax((h / h.std()).reshape(len(h), 4, 4), axis=2).mean(axis=0))
+    method, steps = started(model, bl.optim.adam(), replace(OPTIONS, posterior="response"))
+    learn_task(method, steps, 0, train)
+    for name, wanted in (("competition1", first), ("competition2", second)):
+        np.testing.assert_allclose(model[name].logits[0], wanted, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(method.tickets.winners_of(0)[name], wanted.argmax(axis=1))
+    learn_task(method, steps, 1, scenario.tasks[1].train)  # units that are free come first here too
+    assert (method.tickets.winners["competition1"][0] != method.tickets.winners["competition1"][1]).all()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_bits_and_maps_have_responses_too(frozen):
+    x, y, x_test, y_test = clusters((8, 8, 1))
+    scenario = task_incremental(x, y, x_test, y_test, 3)
+    model = bl.models.competing_cnv((8, 8, 1), 6, filters=(8,), dense=(16,), tasks=3)
+    options = Options(epochs=8, batch_size=8, posterior="response" if frozen else "free")
+    result = run("task-wta", scenario, model, bl.optim.adam(), options)
+    assert result.metrics["average_accuracy"] > 0.8 and result.metrics["forgetting_mean_of_best_minus_last"] == 0
+
+
 def test_free_units_come_first_and_running_out_is_told(scenario):
     tasks = scenario.tasks
     model = network(scenario, units=2)
@@ -239,6 +271,8 @@ def test_what_the_methods_refuse(name, scenario):
     ("settings", "says"),
     [
         ({"competing": 1.0}, "competing must be at least 0 and below 1, got 1.0"),
+        ({"cooling": 0.0}, "cooling must be above 0 and at most 1, got 0.0"),
+        ({"posterior": "given"}, "posterior must be free or response, got 'given'"),
         ({"losers": "gone"}, "losers must be masked or scaled, got 'gone'"),
         ({"reuse": float("nan")}, "reuse must be a finite number, got nan"),
         ({"identity": "first"}, "identity must be one of given, last, confidence or None, got 'first'"),

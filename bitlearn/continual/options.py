@@ -59,6 +59,9 @@ class Options:
     competing : float
         The share of a task's steps in which units compete in ``task-wta``, in [0, 1): the winners are chosen then, and
         trained alone in the others.
+    posterior : {"free", "response"}
+        Where ``task-wta`` has a task's posterior from: logits that are learned, or how units respond to the task's
+        examples as it begins.
     rehearse : bool
         Whether ``task-wta`` replays examples of earlier tasks, `replay_share` of a step, from a memory of
         `replay_size`: the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are
@@ -66,6 +69,9 @@ class Options:
     losers : {"masked", "scaled"}
         What becomes of the gradients of losing units' weights in ``task-wta`` where samples are soft: they are stopped,
         or all are multiplied by the units' probabilities of winning.
+    cooling : float
+        In (0, 1]: the share of their temperature to which soft samples of ``task-wta`` have cooled down at the end of a
+        task, by the same factor in each step. 1 keeps it.
     reuse : float
         Where the logits of units that have won before begin with a new task of ``task-wta``; those of others begin at
         0. Below 0 a task takes units that are free first.
@@ -113,8 +119,10 @@ class Options:
     der_beta: float = 1.0
     protect: bool = True
     competing: float = 0.2
+    posterior: str = "free"
     rehearse: bool = False
     losers: str = "masked"
+    cooling: float = 1.0
     reuse: float = -4.0
     identity: str | None = None
 
@@ -138,6 +146,10 @@ class Options:
             raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
         if not 0 <= self.competing < 1:
             raise ValueError(f"competing must be at least 0 and below 1, got {self.competing}")
+        if not 0 < self.cooling <= 1:
+            raise ValueError(f"cooling must be above 0 and at most 1, got {self.cooling}")
+        if self.posterior not in ("free", "response"):
+            raise ValueError(f"posterior must be free or response, got {self.posterior!r}")
         if self.losers not in ("masked", "scaled"):
             raise ValueError(f"losers must be masked or scaled, got {self.losers!r}")
         if not -math.inf < self.reuse < math.inf:

@@ -42,7 +42,7 @@ class Competing:
     def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
         self.model, self.all_held, self.options, self.index = model, held, options, index
         self.competitions: dict[str, Any] = competitions(model)
-        self.until = round(options.competing * steps)
+        self.steps, self.until = steps, round(options.competing * steps)
 
     def likeliest(self) -> dict[str, np.ndarray]:
         """Return the units that the posterior has for winners."""
@@ -77,6 +77,7 @@ class Soft(Competing):
     def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
         super().__init__(model, held, options, index, steps)
         self.network, self.weights = model, competing_weights(model)
+        self.temperatures = {name: layer.temperature for name, layer in self.competitions.items()}
         #: What gradients of a weight are multiplied by, a unit each.
         self.factors: dict[str, np.ndarray] = {}
 
@@ -88,6 +89,8 @@ class Soft(Competing):
         """Draw a sample, and find which units are trained; what the optimiser knows of others is nothing."""
         trainer.task = self.index
         self.draw(trainer)
+        for name, layer in self.competitions.items():
+            layer.temperature = self.temperatures[name] * self.options.cooling ** ((step + 1) / self.steps)
         for name, path in self.weights.items():
             layer = self.competitions[path]
             logits = layer.logits[self.index]
@@ -104,12 +107,16 @@ class Soft(Competing):
 
     def stop(self, name: str, gradient: np.ndarray) -> None:
         """Multiply by a unit's factor, and stop what is held."""
+        if name.endswith(".logits") and self.options.posterior == "response":
+            gradient[...] = 0
         if name in self.factors:
             gradient *= self.factors[name].reshape(-1, *[1] * (gradient.ndim - 1))
             gradient[self.all_held[name]] = 0
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Return the likeliest units."""
+        """Return the likeliest units; samples are as warm again as they were."""
+        for name, layer in self.competitions.items():
+            layer.temperature = self.temperatures[name]
         return self.likeliest()
 
 
@@ -126,6 +133,7 @@ class Sampled(Competing):
         self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in held}
         self.moments: Arrays = {}
         self.settled = False
+        self._learn(options.posterior == "free")
         self._enter(self.winners, self.ticket.places)
 
     def prepare(self, trainer: Trainer, step: int) -> None:
@@ -138,12 +146,16 @@ class Sampled(Competing):
         elif not self.settled:
             self._settle(trainer)
 
+    def _learn(self, learns: bool) -> None:
+        """Have the logits learn, or stay as they are."""
+        for name, layer in self.ticket.model.items():
+            if name in self.winners:
+                layer.learns[0] = learns  # type: ignore[attr-defined]
+
     def _settle(self, trainer: Trainer) -> None:
         """Have the likeliest units in the network to the end of the task; posteriors stay as they are."""
         self._change(trainer, self.likeliest())
-        for name, layer in self.ticket.model.items():
-            if name in self.winners:
-                layer.learns[0] = 0  # type: ignore[attr-defined]
+        self._learn(False)
         for name, array in trainer.state.items():
             if name.startswith(tuple(f"{each}.logits." for each in self.winners)):
                 array[...] = 0

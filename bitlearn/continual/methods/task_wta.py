@@ -14,6 +14,7 @@ from bitlearn.continual.methods.ticketed import Ticketed
 from bitlearn.continual.networks import AT_A_TIME, Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.responses import response_logits
 from bitlearn.continual.steps import TaskTraining
 from bitlearn.continual.tickets import Tickets
 from bitlearn.datasets.preparation import Examples
@@ -23,6 +24,9 @@ from bitlearn.nn.narrow import competitions
 from bitlearn.rng import Key
 from bitlearn.serialization import under, within
 from bitlearn.training.loop import MadeBatch, steps_in_epoch
+
+#: The examples of a task whose responses are looked at, evenly spaced.
+_RESPONSES = 1000
 
 
 class TaskWta(Ticketed):
@@ -89,6 +93,12 @@ class TaskWta(Ticketed):
             state[name][...] = array
         for name, layer in self.competitions.items():
             layer.logits[index] = np.where(self.tickets.won(name) > 0, np.float32(self.options.reuse), np.float32(0))
+        if self.options.posterior == "response":
+            count = min(len(train), _RESPONSES)
+            rows = np.linspace(0, len(train) - 1, count).astype(np.int64)
+            found = response_logits(self.networks.model, index, self.networks.inputs(train.codes(rows)))
+            for name, logits in found.items():
+                self.competitions[name].logits[index] += logits
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
