@@ -132,6 +132,7 @@ PROTOCOLS = (
             _dense("real", 100),
             _dense("binary", 100),
             _competing("real", 100, 4, 10),
+            _competing("real", 400, 10, 10),
         ),
     ),
     Protocol(

@@ -204,12 +204,12 @@ def test_a_posterior_of_responses_is_not_learned(scenario, sampling):
     assert (method.tickets.winners["competition1"][0] != method.tickets.winners["competition1"][1]).all()
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_bits_and_maps_have_responses_too(frozen):
+@pytest.mark.parametrize("posterior", ["free", "response"])
+def test_bits_and_maps_compete_too(posterior):
     x, y, x_test, y_test = clusters((8, 8, 1))
     scenario = task_incremental(x, y, x_test, y_test, 3)
     model = bl.models.competing_cnv((8, 8, 1), 6, filters=(8,), dense=(16,), tasks=3)
-    options = Options(epochs=8, batch_size=8, posterior="response" if frozen else "free")
+    options = Options(epochs=8, batch_size=8, posterior=posterior)
     result = run("task-wta", scenario, model, bl.optim.adam(), options)
     assert result.metrics["average_accuracy"] > 0.8 and result.metrics["forgetting_mean_of_best_minus_last"] == 0
 
