@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual projection centre dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -173,6 +173,8 @@ centre: $(STAMPS)/package ## centre-sensitive kernels on images, into bench/resu
 	$(BIN)/python -m bitlearn.bench.centre_costs
 	$(BIN)/python -m bitlearn.bench.intensity
 	$(BIN)/python -m bitlearn.bench.centre $(CENTRE)
+wta: $(STAMPS)/package ## task winner-takes-all beside what it is compared with, into bench/results/wta; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.wta $(WTA)
 
 analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums, into bench/results/analytic; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.analytic $(ANALYTIC)

@@ -41,6 +41,40 @@ def shares(group: Sequence[Summary]) -> bytes | None:
     return _draw(shown, points, "share of the probe's rate", log=False)
 
 
+def winners(report: dict[str, Any]) -> bytes:
+    """Draw which unit of each block won each task: a row a task, a column a block, a colour a unit.
+
+    Parameters
+    ----------
+    report : dict
+        What the method ``task-wta`` says of what it learned.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG, a panel a layer.
+    """
+    mpl = matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}):
+        layers = report["winners"]
+        tasks = len(next(iter(layers.values())))
+        figure = Figure(figsize=(8.6, len(layers) * (0.9 + 0.16 * tasks)), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, (name, found) in zip(figure.subplots(len(layers), squeeze=False).flat, layers.items(), strict=True):
+            units = report["units"][name]
+            axes.imshow(found, aspect="auto", interpolation="none", cmap="viridis", vmin=0, vmax=max(units - 1, 1))
+            axes.set_title(f"{name}: {units} units a block", loc="left", fontsize=9)
+            axes.set_yticks(range(tasks), [str(task + 1) for task in range(tasks)])
+            axes.set_ylabel("task")
+        axes.set_xlabel("block")
+        stream = io.BytesIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
+
+
 def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], label: str, *, log: bool) -> bytes:
     mpl = matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -8,7 +8,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bitlearn.continual import LDA, AnalyticLearner, ClassPrototypes, ContinualLearner, NearestClassMean, files, storage
+from bitlearn.continual import (
+    LDA,
+    AnalyticLearner,
+    ClassPrototypes,
+    ContinualLearner,
+    NearestClassMean,
+    files,
+    storage,
+    tickets,
+)
 from bitlearn.safetensors import Types
 from bitlearn.serialization import PARTS, PLANS, Parts, Plan, read, write
 
@@ -17,6 +26,7 @@ _SUMMING = (AnalyticLearner, NearestClassMean, LDA, ClassPrototypes)
 _PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
     **PARTS,
     ContinualLearner: (files.KIND, files.parts),
+    tickets.TaskTicket: (tickets.KIND, tickets.parts),
     **{made: (made.kind, storage.parts) for made in _SUMMING},
 }
 
@@ -24,16 +34,17 @@ _PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
 _PLANS: dict[str, Callable[[dict[str, Any], Types], Plan]] = {
     **PLANS,
     files.KIND: partial(files.plan, ContinualLearner),
+    tickets.KIND: tickets.plan,
     **{made.kind: partial(storage.plan, made) for made in _SUMMING},
 }
 
 
 def save(obj: Any, path: str | PathLike[str]) -> None:
-    """Save a network, its inference form, a classifier, packed weights or a learner to one file.
+    """Save a network, its inference form, a classifier, packed weights, a ticket or a learner to one file.
 
     Parameters
     ----------
-    obj : Model, Frozen, Classifier, PackedWeights, or a learner of `bitlearn.continual`
+    obj : Model, Frozen, Classifier, PackedWeights, or a learner or a `TaskTicket` of `bitlearn.continual`
     path : path-like
         The file appears whole or not at all.
 
@@ -75,7 +86,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, Frozen, Classifier, PackedWeights or a learner
+    Model, Frozen, Classifier, PackedWeights, TaskTicket or a learner
 
     Raises
     ------

@@ -40,3 +40,6 @@ SELF_TEST = 0x54455354
 REPRESENTATIONS = 0x52455052
 #: Which words of channels a task trains where they are drawn: "CHNL".
 CHANNELS = 0x43484E4C
+#: Of competing units: the noise of a step, one stream a layer; and what scores of weights begin with, one a layer:
+#: "COMP", "SCOR".
+COMPETITION, SCORES = 0x434F4D50, 0x53434F52

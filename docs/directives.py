@@ -30,6 +30,8 @@ from bitlearn.bench import (
     results,
     sweep,
     tables,
+    wta,
+    wta_times,
 )
 from bitlearn.precision import POLICIES
 
@@ -207,6 +209,32 @@ class Centre(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts) if parts else "None are kept with this version.")
 
 
+class WinnerTakesAll(SphinxDirective):
+    """What competing units reach: tables of accuracy, of ``times``, or a picture of ``winners``."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        what = self.arguments[0] if self.arguments else "accuracy"
+        for file in sorted(wta.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        return self.parse_text_to_nodes("\n\n".join(self.parts(what)) or "None are kept with this version.")
+
+    def parts(self, what: str) -> list[str]:
+        """Return the tables or pictures of what is kept."""
+        if what == "times":
+            times = wta.FOLDER / "times.json"
+            return [list_table(wta_times.rows(json.loads(times.read_text("utf-8"))))] if times.exists() else []
+        kept = [(each, wta.present(wta.FOLDER, each, "test")) for each in wta.PROTOCOLS]
+        if what == "accuracy":
+            return [list_table(wta.rows(found), escaped(each.title)) for each, found in kept if found]
+        shown = [(each, entry) for each, found in kept for entry in found[:1] if "winners" in entry["report"]]
+        return [
+            Benchmarks.drawing(plots.winners(entry["report"]), f"Which unit won where: {each.name}, {entry['way']}")
+            for each, entry in shown
+        ]
+
+
 class CommandHelp(SphinxDirective):
     """What ``python -m bitlearn SUB-COMMAND --help`` prints."""
 
@@ -249,6 +277,7 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("projection", Projection)
     app.add_directive("centre", Centre)
     app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("winner-takes-all", WinnerTakesAll)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)
     app.add_directive("trainings", Trainings)

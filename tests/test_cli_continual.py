@@ -43,9 +43,17 @@ def learn(capsys, data, *arguments: str) -> dict:
     return json.loads(out)
 
 
+#: What methods want that do not take any network.
+NETWORKS = {
+    "task-wta": ["--model", "competing-mlp", "--units", "4", "--set", "competing=0.5"],
+    "wsn": ["--model", "subnetwork-mlp", "--precision", "standard", "--set", "identity=confidence"],
+}
+
+
 @pytest.mark.parametrize("method", [name for name in continual.METHODS if name != "centre-kernel"])
 def test_keys_and_numbers(capsys, data, method):
-    result = learn(capsys, data, "--method", method)
+    result = learn(capsys, data, "--method", method, *NETWORKS.get(method, []))
+    assert bool(result["report"]) == (method in NETWORKS)
     assert result["tasks"] == [[0, 1], [2, 3], [4, 5]] and result["method"] == method
     for index, row in enumerate(result["accuracy_matrix"]):
         assert [cell is None for cell in row] == [column > index for column in range(3)]
@@ -54,6 +62,7 @@ def test_keys_and_numbers(capsys, data, method):
     # A bit a value of the 256 at the cut, a label, a place; three numbers a class, of 1, 8 and 4 bytes; and one of 8.
     wanted = {"latent-replay": 20 * (32 + 1 + 1) + 6 * 13 + 8, "naive": 0, "joint": 0, "cwr": 0, "ewc": 0, "ar1": 0}
     wanted |= dict.fromkeys(("gpm", "last-layer", "biases", "sparse-update"), 0)
+    wanted |= dict.fromkeys(NETWORKS, 0)
     assert result["replay_bytes"] == wanted.get(method, result["replay_bytes"])
     assert result["replay_bytes"] > 0 or wanted[method] == 0
 

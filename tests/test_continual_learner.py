@@ -16,7 +16,7 @@ from bitlearn.training import Hook
 
 X, Y, X_TEST, Y_TEST = clusters()
 NAMES = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
-STREAMS = [name for name, method in METHODS.items() if method.streams]
+STREAMS = [name for name, method in METHODS.items() if method.streams and not method.tells_apart]
 #: In turn: a batch, one example, a few, and a class after the other.
 SIZES = [40, 1, 2, 7, 1, 33, 60]
 SMALL = {"batch_size": 16, "replay_size": 30, "epochs": 2}

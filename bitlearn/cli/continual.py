@@ -79,7 +79,11 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         "--degrees", type=float, default=None, metavar="X", help="rotated: the largest angle, 180 if not given"
     )
     parser.add_argument(
-        "--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18, with a real head"
+        "--model",
+        default="mlp",
+        metavar="NAME",
+        help="mlp, cnv, binarynet, resnete18 or birealnet18, with a real head; "
+        "competing-mlp or competing-cnv for task-wta, subnetwork-mlp for wsn, or real-mlp",
     )
     parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
@@ -130,6 +134,13 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="bytes, or as in '32 KiB', that a method may keep and work with: it chooses features, or cut, batch and "
         "replay memory; a network's layers before the cut are then frozen from the start",
     )
+    parser.add_argument(
+        "--units",
+        type=count,
+        default=None,
+        metavar="N",
+        help="task-wta: units a block of a competing network, 2 if not",
+    )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
         "--set",
@@ -154,7 +165,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="latent-replay",
         metavar="NAME",
-        help="naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, slda or prototypes",
+        help="naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, slda, "
+        "prototypes, task-wta or wsn",
     )
     add_learning(parser)
     add_seed(parser)
@@ -193,6 +205,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = {"head": "real", "precision": arguments.precision, "seed": arguments.seed}
     if network is None:
         experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
+    competes = arguments.model.startswith("competing-")
+    if arguments.units is not None and not competes:
+        raise ValueError(f"units must be left out where none compete, got {arguments.units} with {arguments.model}")
+    if competes:
+        settings |= {"tasks": len(scenario.tasks)} | ({} if arguments.units is None else {"units": arguments.units})
     with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
         meter = memory.PeakMeter()
         lower = None
@@ -233,6 +250,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "kept_bytes": found.kept_bytes,
         "operations": found.operations,
         "plan": plan,
+        "report": found.report,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
         "seconds": found.seconds,

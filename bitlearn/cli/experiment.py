@@ -20,6 +20,11 @@ _TINY: dict[str, dict[str, Any]] = {
     "binarynet": {"filters": (8, 8), "dense": (8,)},
     "resnete18": {"width": 8, "blocks": (1, 1)},
     "birealnet18": {"width": 8, "blocks": (1, 1)},
+    # All units of a network of bits never take a step together: its kernels are those of a dense one.
+    "competing-mlp": {"hidden": (8, 8), "units": 0},
+    "competing-cnv": {"filters": (8, 8), "dense": (8,), "units": 0},
+    "real-mlp": {"hidden": (8, 8)},
+    "subnetwork-mlp": {"hidden": (8, 8)},
 }
 
 

@@ -34,6 +34,8 @@ from bitlearn.continual.scenarios.instances import by_domain as by_domain
 from bitlearn.continual.scenarios.instances import custom as custom
 from bitlearn.continual.scenarios.instances import new_instances as new_instances
 from bitlearn.continual.streaming import StreamingLDA as StreamingLDA
+from bitlearn.continual.tickets import TaskTicket as TaskTicket
+from bitlearn.continual.tickets import Tickets as Tickets
 from bitlearn.continual.transfer import FORWARD_METRICS as FORWARD_METRICS
 from bitlearn.continual.yardsticks import LDA as LDA
 from bitlearn.continual.yardsticks import ClassPrototypes as ClassPrototypes

@@ -49,7 +49,7 @@ def parts(learner: Any) -> Parts:
     if method is None:
         raise ValueError("a learner must have learned an example before it is saved, got one that has not")
     if not method.lasts:
-        raise ValueError(f"{learner.name} must be run anew, not saved: it keeps the examples that it was given")
+        raise ValueError(f"{learner.name} must be run anew, not saved: {method.passes_because}")
     if not isinstance(options["schedule"], str):
         raise ValueError("schedule must be a name for a learner that is saved, got a function")
     names = [name for name, make in OPTIMIZERS.items() if type(make()) is type(optimizer)]

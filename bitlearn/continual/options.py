@@ -10,6 +10,9 @@ from bitlearn.errors import by_name
 from bitlearn.optim.schedules import Schedule, named
 from bitlearn.training.options import check_rate
 
+#: How a task's ticket is known at test time.
+IDENTITIES = ("given", "last", "confidence")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -95,6 +98,31 @@ class Options:
         What the loss of old classes' mean features counts; at least 0.
     layers : sequence of str
         Which layers ``sparse-update`` trains beside the head; by default the last one before it that has weights.
+    protect : bool
+        Whether ``task-wta`` lets no later task change a weight that an earlier task's ticket holds.
+    competing : float
+        The share of a task's steps in which units compete in ``task-wta``, in [0, 1): the winners are chosen then, and
+        trained alone in the others.
+    posterior : {"free", "response"}
+        Where ``task-wta`` has a task's posterior from: logits that are learned, or how units respond to the task's
+        examples as it begins.
+    rehearse : bool
+        Whether ``task-wta`` replays examples of earlier tasks, `replay_share` of a step, from a memory of
+        `replay_size`: the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are
+        packed bits.
+    losers : {"masked", "scaled"}
+        What becomes of the gradients of losing units' weights in ``task-wta`` where samples are soft: they are stopped,
+        or all are multiplied by the units' probabilities of winning.
+    cooling : float
+        In (0, 1]: the share of their temperature to which soft samples of ``task-wta`` have cooled down at the end of a
+        task, by the same factor in each step. 1 keeps it.
+    reuse : float
+        Where the logits of units that have won before begin with a new task of ``task-wta``; those of others begin at
+        0. Below 0 a task takes units that are free first.
+    identity : {"given", "last", "confidence"}, optional
+        Which ticket predicts at test time: that of the example's task, that of the last task, or the one that is the
+        surest. By default the first where the scenario tells the task, or has the same classes in each, else the
+        second.
     memory_budget : int or str, optional
         What the sums of ``analytic`` and ``prototypes`` may take, as 8192 or ``"8 KiB"``; 256 features by default.
 
@@ -152,6 +180,14 @@ class Options:
     temperature: float = 1.0
     prototype_weight: float = 10.0
     layers: tuple[str, ...] = ()
+    protect: bool = True
+    competing: float = 0.2
+    posterior: str = "free"
+    rehearse: bool = False
+    losers: str = "masked"
+    cooling: float = 1.0
+    reuse: float = -4.0
+    identity: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("replay_size", 1)):
@@ -171,6 +207,18 @@ class Options:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number}")
         if self.head_bits is not None and not 2 <= self.head_bits <= 16:
             raise ValueError(f"head_bits must be in [2, 16], got {self.head_bits}")
+        if not 0 <= self.competing < 1:
+            raise ValueError(f"competing must be at least 0 and below 1, got {self.competing}")
+        if not 0 < self.cooling <= 1:
+            raise ValueError(f"cooling must be above 0 and at most 1, got {self.cooling}")
+        if self.posterior not in ("free", "response"):
+            raise ValueError(f"posterior must be free or response, got {self.posterior!r}")
+        if self.losers not in ("masked", "scaled"):
+            raise ValueError(f"losers must be masked or scaled, got {self.losers!r}")
+        if not -math.inf < self.reuse < math.inf:
+            raise ValueError(f"reuse must be a finite number, got {self.reuse}")
+        if self.identity not in (None, *IDENTITIES):
+            raise ValueError(f"identity must be one of {', '.join(IDENTITIES)} or None, got {self.identity!r}")
         self._check_projection()
         if not 0 <= self.regularization_decay <= 1:
             raise ValueError(f"regularization_decay must be in [0, 1], got {self.regularization_decay}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bitlearn.continual.methods import METHODS, PLANNED, build
@@ -57,6 +57,8 @@ class Result:
         On each task before anything was learned, with ``evaluate_all``.
     plan : Plan, optional
         What was chosen for a memory budget, where a network is trained under one.
+    report : dict
+        What else a method says of what it learned, as JSON knows it: of ``task-wta`` which unit won where, and bytes.
     """
 
     method: str
@@ -70,6 +72,7 @@ class Result:
     full_matrix: list[list[float]] | None = None
     initial_accuracy: list[float] | None = None
     plan: Plan | None = None
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -157,6 +160,13 @@ def run(
     examples = sum(len(task.train) for task in scenario.tasks)
     learner = build(method, networks, options, classes=scenario.classes, examples=examples)
     steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
+    given = learner.tells_apart and options.identity in (None, "given") and scenario.tells_tasks
+    if learner.tells_apart and options.identity == "given" and not given:
+        raise ValueError(f"identity must be 'last' or 'confidence' in scenario {scenario.name!r}, got 'given'")
+    if evaluate_all and learner.tells_apart:
+        raise ValueError(
+            f"evaluate_all must be left out with {method}, whose tasks have no ticket before they are learned"
+        )
     measure = measure or nullcontext()
     rows: list[list[float]] = []
     initial = _accuracies(networks.predictor(), scenario.tasks) if evaluate_all else None
@@ -167,7 +177,11 @@ def run(
             known = pretrained and task.index == 0
             learn_task(learner, steps, task.index, task.train, options.epochs if known else 0)
         seconds += time.perf_counter() - begun
-        rows.append(_accuracies(learner.predictor, scenario.tasks[: None if evaluate_all else task.index + 1]))
+        tested = scenario.tasks[: None if evaluate_all else task.index + 1]
+        if given:
+            rows.append([_accuracies(learner.predictor_of(each.index), [each])[0] for each in tested])
+        else:
+            rows.append(_accuracies(learner.predictor, tested))
     matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
     metrics = {name: function(matrix) for name, function in METRICS.items()}
     metrics |= {
@@ -185,6 +199,7 @@ def run(
         rows if evaluate_all else None,
         initial,
         plan,
+        learner.report,
     )
 
 

@@ -93,6 +93,11 @@ class Scenario:
         return self.tasks[0].train.codes(slice(0, 1)).shape[1:]
 
     @property
+    def tells_tasks(self) -> bool:
+        """Whether it is known at test time which task an example is of: it is told, or all have the same classes."""
+        return all(task.outputs is not None or task.classes == self.tasks[0].classes for task in self.tasks)
+
+    @property
     def class_order(self) -> tuple[Label, ...]:
         """The classes as given, in the order in which tasks bring them."""
         return tuple(dict.fromkeys(label for task in self.tasks for label in task.classes))

@@ -38,12 +38,15 @@ class TaskTraining:
     batch : callable
         From indices of examples, and a key of this step, to the step's inputs and labels, and what else its loss is
         given where that is something.
+    prepare : callable, optional
+        Called with the trainer and the number of the task's step before each step: what is trained may change.
     """
 
     network: Model
     count: int
     batch_size: int
     batch: Callable[[np.ndarray, Key], MadeBatch]
+    prepare: Callable[[Trainer, int], None] | None = None
 
 
 class Steps:
@@ -144,6 +147,8 @@ class Steps:
 
         def batch(index_of: np.ndarray, step: int) -> MadeBatch:
             # Streams of tasks next to each other: a task's steps are not known before it begins.
+            if training.prepare is not None:
+                training.prepare(trainer, step)
             made = training.batch(index_of, Key(options.seed, step, streams.REPLAYED + index))
             self._count(training.network, len(made[1]))
             return made

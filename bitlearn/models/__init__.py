@@ -8,6 +8,10 @@ from typing import Any
 from bitlearn import nn
 from bitlearn.errors import by_name
 from bitlearn.models import residual as residual
+from bitlearn.models.competing import competing_cnv as competing_cnv
+from bitlearn.models.competing import competing_mlp as competing_mlp
+from bitlearn.models.competing import real_mlp as real_mlp
+from bitlearn.models.competing import subnetwork_mlp as subnetwork_mlp
 from bitlearn.models.residual import birealnet18 as birealnet18
 from bitlearn.models.residual import resnete18 as resnete18
 from bitlearn.models.sequential import IMAGE_SIZE as IMAGE_SIZE
@@ -23,6 +27,10 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "resnete18": resnete18,
     "birealnet18": birealnet18,
     "relu_mlp": relu_mlp,
+    "competing-mlp": competing_mlp,
+    "competing-cnv": competing_cnv,
+    "real-mlp": real_mlp,
+    "subnetwork-mlp": subnetwork_mlp,
 }
 
 
@@ -55,7 +63,9 @@ def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any)
 
     Parameters
     ----------
-    name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp"}
+    name : str
+        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp", "competing-mlp", "competing-cnv",
+        "real-mlp" or "subnetwork-mlp".
     input_shape : tuple of int
         The shape of one example of int8 codes.
     classes : int

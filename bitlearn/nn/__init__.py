@@ -3,6 +3,7 @@
 from bitlearn.nn.average import AveragePool2d as AveragePool2d
 from bitlearn.nn.centre import CentreConv2d as CentreConv2d
 from bitlearn.nn.centre import FrozenTaps as FrozenTaps
+from bitlearn.nn.competition import Competition as Competition
 from bitlearn.nn.conv import BinaryConv2d as BinaryConv2d
 from bitlearn.nn.flatten import Flatten as Flatten
 from bitlearn.nn.frozen import Frozen as Frozen
@@ -19,6 +20,7 @@ from bitlearn.nn.norm import BatchNorm as BatchNorm
 from bitlearn.nn.norm import BatchNormSign as BatchNormSign
 from bitlearn.nn.pool import MaxPool2d as MaxPool2d
 from bitlearn.nn.real_conv import Conv2d as Conv2d
+from bitlearn.nn.real_linear import RealLinear as RealLinear
 from bitlearn.nn.relu import ReLU as ReLU
 from bitlearn.nn.savings import Savings as Savings
 from bitlearn.nn.sequential import Residual as Residual
@@ -28,6 +30,7 @@ from bitlearn.nn.spec import Spec as Spec
 from bitlearn.nn.step import Inference as Inference
 from bitlearn.nn.step import ParameterGradient as ParameterGradient
 from bitlearn.nn.step import Step as Step
+from bitlearn.nn.subnetwork import SubnetworkLinear as SubnetworkLinear
 from bitlearn.nn.value import Gradient as Gradient
 from bitlearn.nn.value import Value as Value
 from bitlearn.nn.watch import Watch as Watch

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.nn.layer import Arrays, Layer, register, whole
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -42,6 +42,10 @@ class AveragePool2d(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"window": self.window}
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
 
     def infer(self, spec: Spec) -> Spec:
         """Return maps of ``(out_h, out_w, channels)``, or ``(channels,)``."""

@@ -13,7 +13,7 @@ from bitlearn.nn import latents, magnitude
 from bitlearn.nn.centre import CentreConv2d, FrozenTaps, channels_of
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.gram import gram_of_values, gram_of_windows, windows_of
-from bitlearn.nn.layer import Arrays, Layer, check_tail, register, sizes, uniform_weights, whole
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
@@ -59,6 +59,7 @@ class BinaryConv2d(Layer):
     """
 
     kind = "conv"
+    mixes = True
     binary = ("weight",)
 
     def __init__(
@@ -120,6 +121,12 @@ class BinaryConv2d(Layer):
     def state_types(self) -> Types:
         """Return the type of the latent kernels."""
         return {"weight": (self.weight_shape, self.precision.latent)}
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return a layer of some kernels, and of some channels of each."""
+        filters, channels = chosen(outputs, self.filters), chosen(inputs, self.spec.channels)
+        layer, taps = type(self)(**self.settings() | {"filters": len(filters)}), map(np.arange, self.kernel)
+        return Narrowed(layer, {"weight": np.ix_(filters, *taps, channels)}, outputs)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

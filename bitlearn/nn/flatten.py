@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, WORD_BITS
-from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -40,6 +40,12 @@ class Flatten(Layer):
     def infer(self, spec: Spec) -> Spec:
         """Return one axis of all values."""
         return spec.reshaped((spec.size,))
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels, which are at every position."""
+        size, channels = self.spec.size, self.spec.channels
+        kept = None if inputs is None else np.arange(size).reshape(-1, channels)[:, inputs].reshape(-1)
+        return Narrowed(Flatten(), {}, kept)
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record what closes the gaps, where there are any."""

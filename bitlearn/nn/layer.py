@@ -6,6 +6,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,25 @@ from bitlearn.safetensors import Types
 Arrays = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, eq=False)
+class Narrowed:
+    """A layer of some of another's channels: see `Layer.narrowed`.
+
+    Parameters
+    ----------
+    layer : Layer
+        Not bound yet.
+    places : dict of str to tuple of ndarray
+        Where each of its arrays stands in the other's of that name, as an index of that.
+    channels : ndarray or None
+        The channels that flow out, of those that the other layer gives; None for all.
+    """
+
+    layer: Layer
+    places: dict[str, tuple[np.ndarray, ...]]
+    channels: np.ndarray | None
+
+
 class Layer(ABC):
     """A layer of a network.
 
@@ -38,6 +58,12 @@ class Layer(ABC):
     kind: ClassVar[str]
     #: Which parameters are binarised before use.
     binary: ClassVar[tuple[str, ...]] = ()
+    #: Whether a result depends on all channels that flow in: its own channels are then another's choice.
+    mixes: ClassVar[bool] = False
+    #: Whether only some of its channels are of use for a task.
+    competes: ClassVar[bool] = False
+    #: Whether it uses some of its weights, by scores of theirs.
+    selects: ClassVar[bool] = False
 
     spec: Spec
     output: Spec
@@ -219,6 +245,30 @@ class Layer(ABC):
         Value
         """
 
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return a layer of some of the channels, which computes of those what this one does.
+
+        Parameters
+        ----------
+        inputs, outputs : ndarray of int or None
+            The channels that flow in, and of a layer that mixes them those that are to flow out; None for all.
+
+        Returns
+        -------
+        Narrowed
+
+        Raises
+        ------
+        ValueError
+            Where a layer cannot be cut down so; by default none can.
+        """
+        raise ValueError(f"a ticket must be of layers that can be cut down to channels, got a {type(self).__name__}")
+
+    def _narrowed_alike(self, inputs: np.ndarray | None) -> Narrowed:
+        """Return what `narrowed` does of a layer that treats each channel alone, its arrays among them."""
+        kept = chosen(inputs, self.spec.channels)
+        return Narrowed(type(self)(**self.settings()), {name: (kept,) for name, _ in self.state()}, inputs)
+
     @classmethod
     def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
         """Return a layer from its `settings` and the layers inside it, by name, as a file has them."""
@@ -272,6 +322,11 @@ def sizes(name: str, value: Any, *, least: int) -> Any:
     if isinstance(value, tuple | list):
         return tuple(whole(name, each, least=least) for each in value)
     return value if isinstance(value, str) else whole(name, value, least=least)
+
+
+def chosen(channels: np.ndarray | None, count: int) -> np.ndarray:
+    """Return channels, or all of as many where there is no choice."""
+    return np.arange(count) if channels is None else channels
 
 
 def check_tail(name: str, words: np.ndarray, n: int) -> None:

@@ -10,7 +10,7 @@ from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude, reals
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.gram import gram_of_bits, gram_of_values
-from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weights, whole
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
@@ -26,6 +26,7 @@ class FullyConnected(Layer):
     """What the fully connected layers share: a matrix of weights (outputs, inputs)."""
 
     weight: np.ndarray
+    mixes = True
 
     def __init__(self, outputs: int):
         self.outputs = whole("outputs", outputs)
@@ -47,6 +48,12 @@ class FullyConnected(Layer):
     def state_types(self) -> Types:
         """Return the type of the weights."""
         return {"weight": (self.weight_shape, self.precision.latent if self.binary else np.dtype(np.float32))}
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return a layer of some rows and columns of the weights."""
+        rows, columns = chosen(outputs, self.outputs), chosen(inputs, self.inputs)
+        layer = type(self)(**self.settings() | {"outputs": len(rows)})
+        return Narrowed(layer, {"weight": np.ix_(rows, columns)}, outputs)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -17,7 +17,7 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
-from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register
 from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
 from bitlearn.nn.sign import Sign
 from bitlearn.nn.spec import Spec
@@ -117,6 +117,10 @@ class Normalization(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"norm": self.norm} | ({"fixed": True} if self.fixed else {})
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
 
     @property
     def _l1(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn.gradients import requantized
-from bitlearn.nn.layer import Arrays, Layer, register, whole
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import BLOCK_VALUES, FormedGradient, Gradient, Value
@@ -54,6 +54,10 @@ class MaxPool2d(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"window": self.window, "stride": self.stride} | ({"ceil_mode": True} if self.ceil_mode else {})
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
 
     def infer(self, spec: Spec) -> Spec:
         """Return maps of ``(out_h, out_w, channels)``."""

@@ -11,7 +11,7 @@ import numpy as np
 from bitlearn.nn import reals
 from bitlearn.nn.gradients import input_operand, weight_operand
 from bitlearn.nn.gram import gram_of_values, windows_of
-from bitlearn.nn.layer import Arrays, Layer, register, sizes, uniform_weights, whole
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, chosen, register, sizes, uniform_weights, whole
 from bitlearn.nn.products import WINDOW_VALUES
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
@@ -51,12 +51,19 @@ class Conv2d(Layer):
     """
 
     kind = "conv"
+    mixes = True
 
     def __init__(self, filters: int, *, kernel: tuple[int, int] = (3, 3), stride: Pair = 1, padding: Padding = "same"):
         rows, columns = kernel
         self.filters, self.kernel = whole("filters", filters), (whole("kernel", rows), whole("kernel", columns))
         self.stride: Pair = sizes("stride", stride, least=1)
         self.padding: Padding = sizes("padding", padding, least=0)
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return a layer of some kernels, and of some channels of each."""
+        filters, channels = chosen(outputs, self.filters), chosen(inputs, self.spec.channels)
+        layer, taps = type(self)(**self.settings() | {"filters": len(filters)}), map(np.arange, self.kernel)
+        return Narrowed(layer, {"weight": np.ix_(filters, *taps, channels)}, outputs)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

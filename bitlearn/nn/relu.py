@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -35,6 +35,10 @@ class ReLU(Layer):
     def settings(self) -> dict[str, Any]:
         """Return no arguments."""
         return {}
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
 
     def infer(self, spec: Spec) -> Spec:
         """Return real values of the same shape."""

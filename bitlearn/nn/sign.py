@@ -9,7 +9,7 @@ import numpy as np
 
 from bitlearn.bits import WORD
 from bitlearn.nn.gradients import quantized
-from bitlearn.nn.layer import Arrays, Layer, register
+from bitlearn.nn.layer import Arrays, Layer, Narrowed, register
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -55,6 +55,10 @@ class Sign(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"estimator": self.estimator, "clip": self.clip}
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
 
     def infer(self, spec: Spec) -> Spec:
         """Return bits of the same shape."""

@@ -65,6 +65,8 @@ class Step(Recorder):
         Whether what Python functions make of gradients is looked at as they return: real values must be finite.
     savings : Savings
         What is done to need fewer bytes.
+    task : int, optional
+        The number of the task that it learns, or predicts, for layers that tell tasks apart.
 
     Attributes
     ----------
@@ -87,10 +89,11 @@ class Step(Recorder):
         early: bool = True,
         guarded: bool = False,
         savings: Savings = Savings(),  # noqa: B008 - it never changes
+        task: int | None = None,
     ):
         super().__init__()
         self.savings = savings
-        self.batch = batch
+        self.batch, self.task = batch, task
         self.on_gradient = on_gradient
         self.early = early
         self.guarded = guarded

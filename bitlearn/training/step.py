@@ -129,6 +129,8 @@ class Trainer:
     ----------
     state : dict of str to ndarray
         The optimiser's: with parameters, statistics and `steps`, all that a checkpoint has to hold.
+    task : int or None
+        The task that steps are of, for layers that tell tasks apart; it may be changed between steps.
 
     Notes
     -----
@@ -170,6 +172,7 @@ class Trainer:
             state = optimizer.init(self.parameters, model.precision, model.binary_parameters())
         self.state: Arrays = state
         self._steps = np.array([steps], dtype=np.int64)
+        self.task: int | None = None
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -256,7 +259,7 @@ class Trainer:
     def _begun(self, batch: int, on_gradient: Callable[[str, ParameterGradient], None], early: bool) -> Step:
         """Return the step into which everything is recorded."""
         guarded, savings = self.model.precision.integer, self.savings
-        return Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, savings=savings)
+        return Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, savings=savings, task=self.task)
 
     def _changed(
         self, step: Step, updates: Updates, kept: list[tuple[str, ParameterGradient]]
@@ -296,7 +299,7 @@ class Trainer:
 
     def recorded(self, batch: int, *part: int) -> Recorded:
         """Return the recorded step for batches of a size, recorded now where it is new; `part` is for `record`."""
-        key = (batch, *part, chosen(), get_num_threads())
+        key = (batch, *part, chosen(), get_num_threads(), self.task)
         found = self._programs.get(key)
         if found is None:
             found = self.record(batch, *part)

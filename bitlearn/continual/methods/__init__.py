@@ -20,7 +20,9 @@ from bitlearn.continual.methods.nearest_mean import NearestMean
 from bitlearn.continual.methods.prototypes import Prototypes
 from bitlearn.continual.methods.replay import Replay
 from bitlearn.continual.methods.slda import Slda
+from bitlearn.continual.methods.task_wta import TaskWta
 from bitlearn.continual.methods.tuned import Biases, LastLayer, SparseUpdate
+from bitlearn.continual.methods.wsn import Wsn
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.errors import by_name
@@ -41,12 +43,14 @@ METHODS: dict[str, type[Method]] = {
     "prototypes": Prototypes,
     "gpm": Gpm,
     "centre-kernel": CentreKernel,
+    "task-wta": TaskWta,
+    "wsn": Wsn,
     "last-layer": LastLayer,
     "biases": Biases,
     "sparse-update": SparseUpdate,
 }
 #: Names of the contract that a later version brings.
-PLANNED = ("task-wta",)
+PLANNED = ("bimu", "mixture-replay")
 
 
 def build(

@@ -40,10 +40,14 @@ class Method:
 
     #: Whether it learns by steps of a network.
     trains = True
+    #: Whether it predicts otherwise where it knows which task an example is of.
+    tells_apart = False
     #: Whether it may be saved: all it keeps is its own.
     lasts = True
     #: Whether it learns batches of a stream, too: see `learn`.
     streams = True
+    #: Why it may not, where that is so.
+    passes_because = "it keeps the examples that it was given"
     #: Whether it has a memory of `Options.replay_size` examples.
     replays = False
     #: What is trained for; softmax cross-entropy by default.
@@ -98,6 +102,15 @@ class Method:
     def predictor(self) -> Any:
         """What predicts as things are now: its ``scores`` and ``predict`` take codes."""
         return self.networks.predictor()
+
+    def predictor_of(self, task: int) -> Any:
+        """Return what predicts where it is known that an example is of a task: what always does, by default."""
+        return self.predictor
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What else there is to say of what was learned, as JSON knows it: see the method."""
+        return {}
 
     # --- tasks ---
 

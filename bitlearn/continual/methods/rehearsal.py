@@ -24,7 +24,7 @@ from bitlearn.serialization import under, within
 from bitlearn.training.loop import MadeBatch
 
 #: What is stored of a value, by what flows into a network.
-_STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
+STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
 
 
 def joined(x: Any, old: Any) -> Any:
@@ -71,7 +71,7 @@ class Rehearsal(Method):
     def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
         """Return shape and dtype of what is stored: raw inputs, or those of the part that is trained."""
         spec = networks.lower.root.spec if cls.raw and networks.lower is not None else networks.model.root.spec
-        return spec.shape, _STORED[spec.kind]
+        return spec.shape, STORED[spec.kind]
 
     @classmethod
     def at_once(cls, options: Options) -> int:
@@ -101,7 +101,7 @@ class Rehearsal(Method):
     def empty_memory(self) -> ReplayBuffer:
         """Return the memory to begin with."""
         spec = self.stored_spec()
-        return self.memory_of(spec.shape, _STORED[spec.kind])
+        return self.memory_of(spec.shape, STORED[spec.kind])
 
     def memory_of(self, shape: int | tuple[int, ...], dtype: str) -> ReplayBuffer:
         """Return an empty memory of examples of a shape."""

@@ -1,0 +1,305 @@
+"""Task winner-takes-all beside what it is compared with: ``python -m bitlearn.bench.wta``, ``make wta``.
+
+Each protocol learns tasks one after the other by each way, with each seed. A run is kept as soon as it ends, and is not
+made again. Rates and epochs are those of `_EPOCHS` and the optimiser; what was looked at before was held-out training
+data: ``--choose``. ``--times`` measures tickets beside the whole network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bitlearn as bl
+from bitlearn.cli.progress import table
+from bitlearn.continual import Options, Scenario, mean_and_interval, run
+from bitlearn.files import atomic_write
+from bitlearn.report.units import size
+from bitlearn.training import Options as TrainingOptions
+from bitlearn.training import fit
+
+from . import results, trainings, wta_times
+from .wta_times import UNITS
+
+FOLDER = results.FOLDER / "wta"
+SEEDS = (0, 1, 2)
+_HELD_OUT = 1 / 6
+_BATCH = 50
+#: 50 new examples a step, and 128 replayed ones, as arXiv 2401.09916 has them.
+_REPLAY_BATCH, _REPLAY_SHARE = 178, 128 / 178
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is compared.
+
+    Parameters
+    ----------
+    name, method, model : str
+    network, options : dict
+        Settings of the network and of the method.
+    """
+
+    name: str
+    method: str
+    model: str
+    network: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A data set, its tasks, and the ways that learn them.
+
+    Parameters
+    ----------
+    dataset, scenario : str
+    tasks, epochs : int
+    ways : tuple of Way
+    """
+
+    dataset: str
+    scenario: str
+    tasks: int
+    epochs: int
+    ways: tuple[Way, ...]
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return f"{self.dataset}-{self.scenario}"
+
+    @property
+    def title(self) -> str:
+        """What a table of its results is called."""
+        told = {"class": "tasks not told", "task": "tasks told", "permuted": "tasks told"}[self.scenario]
+        return f"{self.dataset}, scenario {self.scenario}, {self.tasks} tasks, {told}"
+
+
+def _competing(weights: str, width: int, units: int, tasks: int, sampling: str = "hard", **options: Any) -> Way:
+    name = f"{weights} {width}-{width}, {units} units a block"
+    name += ", soft samples" if sampling == "soft" else ""
+    name += "".join(f", {key} {value}" for key, value in options.items())
+    network = {"hidden": (width, width), "units": units, "tasks": tasks, "weights": weights, "sampling": sampling}
+    return Way(name, "task-wta", "competing-mlp", network, options)
+
+
+def _subnetworks(width: int, share: float) -> Way:
+    network = {"hidden": (width, width), "share": share}
+    return Way(f"wsn {width}-{width}, {share:.0%} a task", "wsn", "subnetwork-mlp", network)
+
+
+def _dense(weights: str, width: int) -> Way:
+    model = "real-mlp" if weights == "real" else "mlp"
+    return Way(f"dense {weights} {width}-{width}", "naive", model, {"hidden": (width, width)})
+
+
+PROTOCOLS = (
+    Protocol(
+        "fashion-mnist",
+        "task",
+        5,
+        5,
+        (
+            *(_competing("real", 128, units, 5) for units in UNITS),
+            *(_competing("binary", 128, units, 5) for units in UNITS),
+            _competing("real", 128, 8, 5, protect=False),
+            _competing("real", 128, 8, 5, "soft", competing=0.5),
+            _competing("real", 128, 8, 5, "soft", competing=0.5, losers="scaled"),
+            _subnetworks(128, 0.05),
+            _subnetworks(128, 0.1),
+            _dense("real", 128),
+            _dense("binary", 128),
+        ),
+    ),
+    Protocol(
+        "mnist",
+        "permuted",
+        10,
+        5,
+        (
+            _competing("real", 100, 10, 10),
+            _competing("real", 250, 10, 10),
+            _competing("binary", 1000, 10, 10),
+            _subnetworks(100, 0.05),
+            _dense("real", 100),
+            _dense("binary", 100),
+            _competing("real", 100, 4, 10),
+            _competing("real", 400, 10, 10),
+        ),
+    ),
+    Protocol(
+        "cifar10",
+        "task",
+        5,
+        5,
+        (
+            Way("binary maps, 4 units a block", "task-wta", "competing-cnv", {"units": 4, "tasks": 5}),
+            Way("dense binary maps", "naive", "competing-cnv", {"units": 0}),
+        ),
+    ),
+    Protocol(
+        "fashion-mnist",
+        "class",
+        5,
+        5,
+        (
+            _competing("binary", 512, 4, 5, identity="last"),
+            _competing("binary", 512, 4, 5, identity="confidence"),
+            Way(
+                "binary 512 behind a frozen 512, 4 units a block, 300 of 1 bit",
+                "task-wta",
+                "behind",
+                {"hidden": (512, 512), "units": 4, "tasks": 5},
+                {"rehearse": True, "replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
+            ),
+            Way(
+                "latent replay, 300 of 1 bit",
+                "latent-replay",
+                "mlp",
+                {"hidden": (512, 512)},
+                {"replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
+            ),
+            Way("dense binary 512-512", "naive", "mlp", {"hidden": (512, 512)}),
+        ),
+    ),
+)
+
+
+def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
+    """Return the scenario; where something is to be chosen, tested on held-out training data."""
+    found = bl.datasets.load(protocol.dataset, trainings.folder(protocol.dataset, data))
+    x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
+    if choose:
+        kept, held = bl.datasets.holdout(y, _HELD_OUT, seed=0)
+        x, y, x_test, y_test = x[kept], y[kept], x[held], y[held]
+    given: dict[str, Any] = {"preparation": bl.datasets.prepare(x), "seed": seed}
+    return bl.continual.build_scenario(protocol.scenario, x, y, x_test, y_test, protocol.tasks, **given)
+
+
+def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.Model, bl.nn.Frozen | None]:
+    """Return the network of a way, and what is frozen before it.
+
+    The model "behind" is the upper part of a binary network that has learned the first task, with units that compete.
+    """
+    if way.model == "behind":
+        hidden, classes = way.network["hidden"], scenario.classes
+        whole = bl.models.mlp(scenario.input_shape, classes, hidden=hidden, head="real", seed=seed)
+        training = TrainingOptions(epochs=epochs, batch_size=_BATCH, seed=seed)
+        fit(whole, bl.optim.adam(), scenario.tasks[0].train, training)
+        lower = whole.split("sign1")[0].freeze()
+        competition = bl.nn.Competition(way.network["units"], tasks=way.network["tasks"])
+        layers = [bl.nn.BinaryLinear(hidden[1]), bl.nn.BatchNormSign(), competition, bl.nn.Linear(classes)]
+        return bl.nn.Model(layers, lower.root.output, seed=seed), lower
+    settings = dict(way.network) | {"head": "real", "precision": "standard", "seed": seed}
+    return bl.models.build(way.model, scenario.input_shape, scenario.classes, **settings), None
+
+
+def stored_bytes(model: bl.nn.Model, found: Any) -> int:
+    """Return the bytes from which every task predicts: weights once, and what tasks have of their own."""
+    report = found.report
+    if "shared_bytes" in report:
+        return report["shared_bytes"] + sum(report["ticket_bytes"])
+    if "weight_bytes" in report:
+        return report["weight_bytes"] + report["own_bytes"] + report["mask_bytes"]
+    return model.freeze().nbytes
+
+
+def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool, limit: int | None) -> None:
+    """Run what is missing of a protocol with a seed, and keep each result."""
+    entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    done = {entry["way"] for entry in entries}
+    missing = [way for way in protocol.ways if way.name not in done][:limit]
+    scenario = scenario_of(protocol, data, seed, choose) if missing else None
+    for way in missing:
+        assert scenario is not None
+        model, lower = built(way, scenario, seed, protocol.epochs)
+        options = Options(**{"epochs": protocol.epochs, "batch_size": _BATCH, "seed": seed} | way.options)
+        found = run(way.method, scenario, model, bl.optim.adam(), options, backbone=lower)
+        entry: Entry = {"way": way.name, "method": way.method, "seed": seed, **found.metrics}
+        stored = stored_bytes(model, found) + found.replay_bytes + (lower.nbytes if lower else 0)
+        entry |= {"stored_bytes": stored, "report": found.report}
+        entry |= {"seconds": found.seconds, "operations": found.operations, "matrix": found.accuracy_matrix}
+        entries.append(entry)
+        shown = round(entry["average_accuracy"], 4), entry["stored_bytes"], round(found.seconds)
+        print(protocol.name, way.name, seed, *shown, file=sys.stderr, flush=True)
+        _write(path, entries)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(value, indent=1) + "\n").encode())
+
+
+def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
+    """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
+    kept = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
+    return [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
+
+
+def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Return a table, head first: a row for each thing that is compared, over seeds."""
+    lines: list[tuple[str, ...]] = [
+        ("learner", "average accuracy", "95 %", "forgetting", "stored in all", "a ticket", "units left", "seeds")
+    ]
+    for way in dict.fromkeys(entry["way"] for entry in entries):
+        some = [entry for entry in entries if entry["way"] == way]
+        mean, interval = mean_and_interval([entry["average_accuracy"] for entry in some])
+        forgotten = sum(entry["forgetting_mean_of_best_minus_last"] for entry in some) / len(some)
+        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.4f}"
+        report = some[0]["report"]
+        ticket = size(report["ticket_bytes"][0]) if "ticket_bytes" in report else ""
+        free = " ".join(map(str, report.get("free", {}).values()))
+        stored = size(sum(entry["stored_bytes"] for entry in some) // len(some))
+        lines.append((way, f"{mean:.4f}", half, f"{forgotten:.4f}", stored, ticket, free, str(len(some))))
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what is missing, and print the tables."""
+    parser = argparse.ArgumentParser(description="Task winner-takes-all, way by way.")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
+    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="this one alone")
+    parser.add_argument(
+        "--ways", type=int, default=None, metavar="N", help="make at most so many runs a seed and protocol"
+    )
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
+    parser.add_argument(
+        "--times", type=int, default=0, metavar="N", help="take times, the best of N, and train nothing"
+    )
+    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    arguments = parser.parse_args(argv)
+    bl.set_num_threads(arguments.threads)
+    kind = "held-out" if arguments.choose else "test"
+    if arguments.times:
+        _write(arguments.into / "times.json", wta_times.timed(arguments.times))
+    for seed in SEEDS[: arguments.seeds]:
+        for protocol in () if arguments.report or arguments.times else PROTOCOLS:
+            if arguments.protocol not in (None, protocol.name):
+                continue
+            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+            data = trainings.data_folder(arguments.data)
+            measure(protocol, data, seed, path, arguments.choose, arguments.ways)
+    for protocol in PROTOCOLS:
+        if entries := present(arguments.into, protocol, kind):
+            head, *lines = rows(entries)
+            print(table(protocol.title, head, lines), end="\n\n")
+    if (path := arguments.into / "times.json").exists():
+        head, *lines = wta_times.rows(json.loads(path.read_text("utf-8")))
+        print(table(f"A hidden layer of {wta_times.WIDTH} units, batches of {wta_times.BATCH}", head, lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

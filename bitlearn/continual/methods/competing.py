@@ -1,0 +1,211 @@
+"""The steps of a task whose units compete: of the winners alone, or of all units times a soft sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.continual.options import Options
+from bitlearn.nn.competition import posterior
+from bitlearn.nn.layer import Arrays
+from bitlearn.nn.model import Model
+from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, narrow, places_of
+from bitlearn.rng import Key
+from bitlearn.training.step import Trainer
+
+
+class Competing:
+    """The steps of a task of ``task-wta``.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    held : dict of str to ndarray of bool
+        Which of the weights whose units compete may not change.
+    options : Options
+    index : int
+        The task's number.
+    steps : int
+        How many it has.
+
+    Attributes
+    ----------
+    network : Model
+        What is trained.
+    """
+
+    network: Model
+
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+        self.model, self.all_held, self.options, self.index = model, held, options, index
+        self.competitions: dict[str, Any] = competitions(model)
+        self.steps, self.until = steps, round(options.competing * steps)
+
+    def likeliest(self) -> dict[str, np.ndarray]:
+        """Return the units that the posterior has for winners."""
+        return {name: layer.winners(self.index) for name, layer in self.competitions.items()}
+
+    def draw(self, trainer: Trainer) -> None:
+        """Draw the noise of a step."""
+        key = Key(self.options.seed, trainer.steps, streams.COMPETITION)
+        for layer in self.competitions.values():
+            layer.draw(key)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Do what comes before a step."""
+        raise NotImplementedError
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Take out of a weight's gradient, in place, what is not to be learned."""
+        raise NotImplementedError
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Have all that was learned in the whole network, and return the winners."""
+        raise NotImplementedError
+
+
+class Soft(Competing):
+    """All units take part, each times its share of a soft sample, and the likeliest are the winners in the end.
+
+    Gradients of weights are multiplied by the posterior of their unit (`Options.losers` "scaled"), or stopped but for
+    the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
+    """
+
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+        super().__init__(model, held, options, index, steps)
+        self.network, self.weights = model, competing_weights(model)
+        self.temperatures = {name: layer.temperature for name, layer in self.competitions.items()}
+        #: What gradients of a weight are multiplied by, a unit each.
+        self.factors: dict[str, np.ndarray] = {}
+
+    def kept(self, step: int, units: int) -> int:
+        """Return how many units of a block are trained."""
+        return max(units - (units * step) // max(self.until, 1), 1)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Draw a sample, and find which units are trained; what the optimiser knows of others is nothing."""
+        trainer.task = self.index
+        self.draw(trainer)
+        for name, layer in self.competitions.items():
+            layer.temperature = self.temperatures[name] * self.options.cooling ** ((step + 1) / self.steps)
+        for name, path in self.weights.items():
+            layer = self.competitions[path]
+            logits = layer.logits[self.index]
+            if self.options.losers == "scaled":
+                self.factors[name] = posterior(logits).reshape(-1).astype(np.float32)
+                continue
+            # The likeliest first, the first ones of those that are as likely.
+            rank = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1, kind="stable")
+            trained = (rank < self.kept(step, layer.units)).reshape(-1)
+            self.factors[name] = trained.astype(np.float32)
+            for key, array in trainer.state.items():
+                if key.startswith(f"{name}."):
+                    array[~trained] = 0
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Multiply by a unit's factor, and stop what is held."""
+        if name.endswith(".logits") and self.options.posterior == "response":
+            gradient[...] = 0
+        if name in self.factors:
+            gradient *= self.factors[name].reshape(-1, *[1] * (gradient.ndim - 1))
+            gradient[self.all_held[name]] = 0
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Return the likeliest units; samples are as warm again as they were."""
+        for name, layer in self.competitions.items():
+            layer.temperature = self.temperatures[name]
+        return self.likeliest()
+
+
+class Sampled(Competing):
+    """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
+
+    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+        super().__init__(model, held, options, index, steps)
+        self.whole = model.state()
+        self.winners = self.likeliest()
+        self.ticket: Ticket = narrow(model, self.winners, trained=True)
+        self.network = self.ticket.model
+        self.small = {name: array for name, array in self.ticket.model.state().items() if name in self.ticket.places}
+        self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in held}
+        self.moments: Arrays = {}
+        self.settled = False
+        self._learn(options.posterior == "free")
+        self._enter(self.winners, self.ticket.places)
+
+    def prepare(self, trainer: Trainer, step: int) -> None:
+        """Bring the units of a step into the network that is trained."""
+        trainer.task = self.index
+        if step < self.until:
+            self.draw(trainer)
+            drawn = {name: layer.sampled(self.index) for name, layer in self.competitions.items()}
+            self._change(trainer, drawn)
+        elif not self.settled:
+            self._settle(trainer)
+
+    def _learn(self, learns: bool) -> None:
+        """Have the logits learn, or stay as they are."""
+        for name, layer in self.ticket.model.items():
+            if name in self.winners:
+                layer.learns[0] = learns  # type: ignore[attr-defined]
+
+    def _settle(self, trainer: Trainer) -> None:
+        """Have the likeliest units in the network to the end of the task; posteriors stay as they are."""
+        self._change(trainer, self.likeliest())
+        self._learn(False)
+        for name, array in trainer.state.items():
+            if name.startswith(tuple(f"{each}.logits." for each in self.winners)):
+                array[...] = 0
+        self.settled = True
+
+    def _change(self, trainer: Trainer, winners: dict[str, np.ndarray]) -> None:
+        self._leave(trainer.state)
+        self._enter(winners, places_of(self.model, winners), trainer.state)
+
+    def _moments_of(self, state: Arrays) -> dict[str, str]:
+        """Return what an optimiser keeps, by its name there, each with the array that it is of."""
+        found: dict[str, str] = {}
+        for name in self.small:
+            for key, array in state.items():
+                if key.startswith(f"{name}."):
+                    if key not in self.moments:
+                        self.moments[key] = np.zeros(self.whole[name].shape, dtype=array.dtype)
+                    found[key] = name
+        return found
+
+    def _leave(self, state: Arrays | None = None) -> None:
+        """Write what was trained back; a weight that is held has not changed, and is not written."""
+        for name, array in self.small.items():
+            place = self.places[name]
+            kept = self.held.get(name)
+            self.whole[name][place] = array if kept is None else np.where(kept, self.whole[name][place], array)
+        if state is not None:
+            for key, name in self._moments_of(state).items():
+                self.moments[key][self.places[name]] = state[key]
+
+    def _enter(self, winners: dict[str, np.ndarray], places: Places, state: Arrays | None = None) -> None:
+        """Take up the weights of some units, and what the optimiser knows of them."""
+        self.winners, self.places = winners, places
+        self.stopped: set[str] = set()
+        for name, array in self.small.items():
+            array[...] = self.whole[name][places[name]]
+            if name in self.held:
+                self.held[name][...] = self.all_held[name][places[name]]
+                if self.held[name].any():
+                    self.stopped.add(name)
+        if state is not None:
+            for key, name in self._moments_of(state).items():
+                state[key][...] = self.moments[key][places[name]]
+
+    def stop(self, name: str, gradient: np.ndarray) -> None:
+        """Stop the gradient of weights that an earlier ticket holds."""
+        if name in self.stopped:
+            gradient[self.held[name]] = 0
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Write back what was trained, and return the winners."""
+        self._leave()
+        return self.winners

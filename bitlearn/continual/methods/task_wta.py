@@ -1,0 +1,201 @@
+"""Task winner-takes-all: units compete for each task, and the winners are a small network that is trained alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bitlearn import streams
+from bitlearn.continual.methods.competing import Competing, Sampled, Soft
+from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
+from bitlearn.continual.methods.ticketed import Ticketed
+from bitlearn.continual.networks import AT_A_TIME, Networks
+from bitlearn.continual.options import Options
+from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.responses import response_logits
+from bitlearn.continual.steps import TaskTraining
+from bitlearn.continual.tickets import Tickets
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Frozen
+from bitlearn.nn.layer import Arrays
+from bitlearn.nn.narrow import competitions
+from bitlearn.rng import Key
+from bitlearn.serialization import under, within
+from bitlearn.training.loop import MadeBatch, steps_in_epoch
+
+#: The examples of a task whose responses are looked at, evenly spaced.
+_RESPONSES = 1000
+
+
+class TaskWta(Ticketed):
+    """Let the units of each block compete for a task, then train the winners.
+
+    Notes
+    -----
+    arXiv 2407.10758, whose code is not public. A step of the first `Options.competing` of a task's steps draws one unit
+    of each block by the task's posterior, and trains the small dense network of these; the posterior learns from it.
+    Then the likeliest unit of each block is the winner, and the others have no part any more. What a losing unit would
+    have given is never computed: all products are those of the small network, forward and backward.
+
+    Where the competitions' samples are soft, all units take part in every step instead, and gradients of weights are
+    scaled or masked, as `Options.losers` says: the other reading of the paper. It saves no work in training.
+
+    Weights of units that compete are shared by the tickets. Batch norms and the head are each ticket's own. With
+    `Options.protect` a weight that an earlier ticket holds keeps its value, to the bit, and so do that ticket's
+    predictions. With `Options.rehearse` steps have examples of earlier tasks too. Where all units of a block have won
+    before, a new task still chooses among them, and trains its own arrays and the weights between units that no ticket
+    holds together. `free` tells how many units are left.
+    """
+
+    name = "task-wta"
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        model = networks.model
+        self.competitions = competitions(model)
+        if not self.competitions:
+            raise ValueError(f"{self.name} must have a model whose units compete, got {', '.join(model.names)}")
+        samplings = {layer.sampling for layer in self.competitions.values()}
+        if len(samplings) > 1:
+            raise ValueError("all competitions must have one sampling, got hard and soft")
+        #: Whether all units take part in a step, each times its share of a soft sample.
+        self.soft = samplings == {"soft"}
+        if options.losers == "scaled" and not self.soft:
+            raise ValueError("losers must be 'masked' where samples are hard, whose losers have no part, got 'scaled'")
+        self.tickets = Tickets(model)
+        state = model.state()
+        #: Weights that a ticket holds.
+        self.held = {name: np.zeros(state[name].shape, dtype=bool) for name in sorted(self.tickets.shared)}
+        self._fresh = {name: state[name].copy() for name in self.tickets.own}
+        self.transforms = (self._spare,)
+        self._training: Competing | None = None
+        #: Examples of earlier tasks, where some are replayed.
+        self.memory = self._empty_memory() if options.rehearse else None
+
+    def _empty_memory(self) -> ReplayBuffer:
+        spec, options = self.networks.model.root.spec, self.options
+        if options.batch_size < 3:
+            raise ValueError(
+                f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
+            )
+        key = Key(options.seed, stream=streams.RESERVOIR)
+        return ReplayBuffer(options.replay_size, spec.shape, self.outputs, dtype=STORED[spec.kind], key=key)
+
+    # --- a task ---
+
+    def begin(self, index: int, train: Examples) -> None:
+        """Begin with a posterior for the task, and with arrays of its own as they were drawn."""
+        self.tickets.check(index)
+        state = self.networks.model.state()
+        for name, array in self._fresh.items():
+            state[name][...] = array
+        for name, layer in self.competitions.items():
+            layer.logits[index] = np.where(self.tickets.won(name) > 0, np.float32(self.options.reuse), np.float32(0))
+        if self.options.posterior == "response":
+            count = min(len(train), _RESPONSES)
+            rows = np.linspace(0, len(train) - 1, count).astype(np.int64)
+            found = response_logits(self.networks.model, index, self.networks.inputs(train.codes(rows)))
+            for name, logits in found.items():
+                self.competitions[name].logits[index] += logits
+
+    def training(self, index: int, train: Examples) -> TaskTraining:
+        """Train the network of the units that are drawn, then that of the winners."""
+        plain, batch, new = self.plain_training(train), self.options.batch_size, None
+        if self.memory is not None and len(self.memory):
+            batch = Rehearsal.at_once(self.options)
+            new = self._mixed(train, self.memory, self.options.batch_size - batch)
+        kind, model = Soft if self.soft else Sampled, self.networks.model
+        steps = steps_in_epoch(len(train), batch) * self.options.epochs
+        made = self._training = kind(model, self.held, self.options, index, steps)
+        return TaskTraining(made.network, len(train), batch, new or plain.batch, made.prepare)
+
+    def _mixed(self, train: Examples, memory: ReplayBuffer, count: int) -> Callable[[np.ndarray, Key], MadeBatch]:
+        """Return what makes a step of new examples and of so many earlier ones."""
+        source = self.source
+        assert source is not None
+
+        def batch(rows: np.ndarray, key: Key) -> MadeBatch:
+            old, labels = memory.sample(count, key)
+            return joined(source(rows), old), np.concatenate([train.y[rows], labels])
+
+        return batch
+
+    def known(self, train: Examples) -> np.ndarray:
+        """Return the outputs of the task's classes, and of those that were replayed."""
+        found = super().known(train)
+        return found if self.memory is None else np.union1d(found, np.flatnonzero(self.memory.seen))
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Keep the ticket, and hold its weights where they are protected."""
+        assert self._training is not None
+        winners = self._training.finish()
+        cut = self.tickets.put(index, winners, self.networks.model.state())
+        if self.options.protect:
+            for name in self.held:
+                self.held[name][cut.places[name]] = True
+        self._training = None
+        if self.memory is not None:
+            assert self.source is not None
+            for at in range(0, len(train), AT_A_TIME):
+                rows = np.arange(at, min(at + AT_A_TIME, len(train)))
+                self.memory.add(self.source(rows), train.y[rows])
+        super().finish(index, train)
+
+    def _spare(self, name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
+        """Stop the gradient of weights that an earlier ticket holds."""
+        if self._training is not None:
+            self._training.stop(name, gradient)
+
+    # --- what is kept ---
+
+    def frozen(self, task: int) -> Frozen:
+        """Return the inference form of a ticket."""
+        return self.tickets.network(task).freeze()
+
+    @property
+    def replay_bytes(self) -> int:
+        """The bytes of the replay memory, where there is one."""
+        return 0 if self.memory is None else self.memory.nbytes
+
+    @property
+    def free(self) -> dict[str, int]:
+        """How many units of each competition have never won."""
+        return {name: int((self.tickets.won(name) == 0).sum()) for name in self.competitions}
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of all tickets, and of a bit for each weight that may be held."""
+        tickets = sum(self.tickets.ticket(task).nbytes for task in self.tickets.learned)
+        tickets += self.replay_bytes
+        return tickets + (sum(-(-held.size // 8) for held in self.held.values()) if self.options.protect else 0)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Which unit of each block won each task, bytes, and how many units are left.
+
+        ``ticket_bytes`` of each ticket beside the weights, ``shared_bytes`` of all weights that any ticket holds.
+        """
+        learned = self.tickets.learned
+        return {
+            "winners": {name: found[learned].tolist() for name, found in self.tickets.winners.items()},
+            "units": {name: layer.units for name, layer in self.competitions.items()},
+            "free": self.free,
+            "ticket_bytes": [self.tickets.ticket(task).nbytes for task in learned],
+            "network_bytes": [self.frozen(task).nbytes for task in learned],
+            "shared_bytes": self.tickets.shared_bytes,
+        }
+
+    def arrays(self) -> Arrays:
+        """Return the tickets, which weights are held, and the replay memory."""
+        memory = {} if self.memory is None else self.memory.arrays()
+        return self.tickets.arrays() | under("held.", self.held) | under("memory.", memory)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave."""
+        self.tickets.restored({name: each for name, each in arrays.items() if not within("held.", {name: each})})
+        if self.memory is not None:
+            self.memory.restore(within("memory.", arrays))
+        super().restore(arrays)
+        self._predictors.clear()

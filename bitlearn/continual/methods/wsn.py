@@ -1,0 +1,133 @@
+"""Winning subnetworks: each task has the weights with the highest scores; those of earlier tasks do not change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitlearn.continual.methods.ticketed import Ticketed
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.options import Options
+from bitlearn.datasets.preparation import Examples
+from bitlearn.nn.frozen import Frozen
+
+
+class Wsn(Ticketed):
+    """Learn weights and scores of all weights; a task's subnetwork is the share of each layer with the largest scores.
+
+    Notes
+    -----
+    WSN (Kang et al., "Forget-free continual learning with winning subnetworks", ICML 2022). A weight that an earlier
+    task's subnetwork holds is used by later ones, and never changes. What is stored are the weights that any task uses,
+    and a mask of one bit a weight for each task. Scores go on from one task to the next. Layers with subnetworks are
+    `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`; the arrays of others, such as the head, are each task's own.
+    """
+
+    name = "wsn"
+
+    def __init__(self, networks: Networks, options: Options, **limits: Any):
+        super().__init__(networks, options, **limits)
+        model = networks.model
+        self.layers = {path: layer for path, layer in model.items() if layer.selects}
+        if not self.layers:
+            raise ValueError(f"wsn must have a model with layers of subnetworks, got {', '.join(model.names)}")
+        #: Weights that a task uses, one packed mask a task, by ``path.weight``.
+        self.masks: dict[str, list[np.ndarray]] = {f"{path}.weight": [] for path in self.layers}
+        self.used = {f"{path}.weight": np.zeros(layer.weight_shape, dtype=bool) for path, layer in self._named()}
+        shared = {f"{path}.{name}" for path, layer in self._named() for name in layer.parameters()}
+        self._fresh = {name: array.copy() for name, array in model.state().items() if name not in shared}
+        #: What is each task's own, and what predicts with it.
+        self.own: list[dict[str, np.ndarray]] = []
+        self.transforms = (self._spare,)
+
+    def _named(self) -> list[tuple[str, Any]]:
+        return list(self.layers.items())
+
+    def _spare(self, name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
+        """Stop the gradient of weights that an earlier task uses."""
+        if name in self.used:
+            gradient[self.used[name]] = 0
+
+    def begin(self, index: int, train: Examples) -> None:
+        """Refuse a task that is not the next one."""
+        if index != len(self.classes):
+            raise ValueError(f"tasks must come in their order with wsn, got task {index + 1} after {len(self.classes)}")
+        state = self.networks.model.state()
+        for name, array in self._fresh.items():
+            state[name][...] = array
+
+    def finish(self, index: int, train: Examples) -> None:
+        """Keep the task's masks; what they hold does not change any more."""
+        for path, layer in self._named():
+            mask = layer.mask
+            self.masks[f"{path}.weight"].append(np.packbits(mask))
+            self.used[f"{path}.weight"] |= mask
+        arrays = self.networks.model.inference()
+        self.own.append({name: array for name, array in arrays.items() if name not in self.masks})
+        super().finish(index, train)
+
+    def mask(self, name: str, task: int) -> np.ndarray:
+        """Return which of a layer's weights a task uses, bool; ValueError of a task that was never learned."""
+        if not 0 <= task < len(self.masks[name]):
+            raise ValueError(
+                f"task must be one that was learned, got task {task + 1} of {len(self.masks[name])} learned"
+            )
+        used = self.used[name]
+        return np.unpackbits(self.masks[name][task], count=used.size).reshape(used.shape).astype(bool)
+
+    def frozen(self, task: int) -> Frozen:
+        """Return the inference form of a task's subnetwork, 0 in the place of weights that it does not use."""
+        model = self.networks.model
+        parameters, arrays = model.parameters(), dict(model.inference())
+        arrays |= {name: parameters[name] * self.mask(name, task) for name in self.masks} | self.own[task]
+        return Frozen(model.root.without_arrays(), arrays)
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of weights that are used, of the masks, and of what is each task's own."""
+        return self._weight_bytes + self._mask_bytes + self._own_bytes
+
+    @property
+    def _mask_bytes(self) -> int:
+        return sum(mask.nbytes for masks in self.masks.values() for mask in masks)
+
+    @property
+    def _own_bytes(self) -> int:
+        return sum(array.nbytes for arrays in self.own for array in arrays.values())
+
+    @property
+    def _weight_bytes(self) -> int:
+        return 4 * sum(int(used.sum()) for used in self.used.values())
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """How much is used and stored.
+
+        ``used`` is a share of the weights. ``mask_bytes`` counts a bit a weight and task, ``coded_mask_bytes`` the
+        entropy of the masks, below which no code of theirs is.
+        """
+        size, tasks = sum(used.size for used in self.used.values()), len(self.classes)
+        bits = sum(
+            used.size * tasks * _entropy(layer.count / used.size)
+            for (_, layer), used in zip(self._named(), self.used.values(), strict=True)
+        )
+        return {
+            "used": self._weight_bytes / (4 * size),
+            "weight_bytes": self._weight_bytes,
+            "own_bytes": self._own_bytes,
+            "mask_bytes": self._mask_bytes,
+            "coded_mask_bytes": round(bits / 8),
+        }
+
+
+def _entropy(share: float) -> float:
+    """Return the entropy of a bit that is 1 with this probability, in bits.
+
+    Examples
+    --------
+    >>> _entropy(0.5), _entropy(1.0)
+    (1.0, 0.0)
+    """
+    parts = [p for p in (share, 1 - share) if p > 0]
+    return float(-sum(p * np.log2(p) for p in parts)) + 0.0

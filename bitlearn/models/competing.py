@@ -1,0 +1,205 @@
+"""Networks whose units compete for tasks (arXiv 2407.10758), and the real ones that they are compared with."""
+
+from __future__ import annotations
+
+from bitlearn import nn
+from bitlearn.precision import Precision
+
+
+def _flatten(input_shape: tuple[int, ...]) -> list[nn.Layer]:
+    return [nn.Flatten()] if len(input_shape) > 1 else []
+
+
+def _check(hidden: tuple[int, ...], head: str) -> None:
+    if not hidden:
+        raise ValueError("hidden must name at least one width, got none")
+    if head != "real":
+        raise ValueError(f"head must be 'real', got {head!r}")
+
+
+def _competition(units: int, tasks: int, sampling: str = "hard") -> list[nn.Layer]:
+    return [nn.Competition(units, tasks=tasks, sampling=sampling)] if units else []
+
+
+def competing_mlp(
+    input_shape: tuple[int, ...] = (28, 28, 1),
+    classes: int = 10,
+    *,
+    hidden: tuple[int, ...] = (100, 100),
+    units: int = 2,
+    tasks: int = 10,
+    weights: str = "binary",
+    head: str = "real",
+    sampling: str = "hard",
+    precision: str | Precision = "standard",
+    seed: int = 0,
+) -> nn.Model:
+    """Return a multilayer perceptron whose hidden units compete for tasks, with binary or with real weights.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        The shape of one example of int8 codes; flattened.
+    classes : int
+    hidden : tuple of int
+        The widths of the hidden layers, at least one; `units` divides each.
+    units : int
+        Units a block, of which one wins a task; 0 for a dense network, in which none compete.
+    tasks : int
+        For how many tasks there are posteriors.
+    weights : {"binary", "real"}
+        Binary weights and signs, or real ones and rectified linear units. Both have batch norms.
+    head : {"real"}
+        The classifier has real weights.
+    sampling : {"hard", "soft"}
+        As `nn.Competition <bitlearn.nn.Competition>` takes it; of real weights alone.
+    precision : str or Precision
+    seed : int
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        Where `units` does not divide a width, or a setting has no such value.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.models.competing_mlp((4,), 2, hidden=(8,)).names
+    ['linear1', 'sign1', 'competition1', 'head1']
+    >>> bl.models.competing_mlp((4,), 2, hidden=(8,), weights="real").names
+    ['linear1', 'norm1', 'relu1', 'competition1', 'head1']
+    """
+    _check(hidden, head)
+    if weights not in ("binary", "real"):
+        raise ValueError(f"weights must be 'binary' or 'real', got {weights!r}")
+    layers = _flatten(input_shape)
+    for width in hidden:
+        if weights == "binary":
+            layers += [nn.BinaryLinear(width), nn.BatchNormSign()]
+        else:
+            layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
+        layers += _competition(units, tasks, sampling)
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
+
+
+def competing_cnv(
+    input_shape: tuple[int, ...] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    filters: tuple[int, ...] = (64, 128, 256),
+    dense: tuple[int, ...] = (512,),
+    units: int = 2,
+    tasks: int = 5,
+    head: str = "real",
+    precision: str | Precision = "standard",
+    seed: int = 0,
+) -> nn.Model:
+    """Return a binary convolutional network whose feature maps compete: 3×3 convolutions, each pooled; dense layers.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int)
+        Height, width and channels of int8 codes.
+    classes : int
+    filters, dense : tuple of int
+        The channels of the convolutions, each followed by a 2×2 max pool, and the widths of the linear layers;
+        `units` divides each.
+    units, tasks, head, precision, seed
+        As `competing_mlp`.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        As `competing_mlp`; and where the images are too small for the pools.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.models.competing_cnv((8, 8, 1), 2, filters=(8,), dense=()).names
+    ['conv1', 'pool1', 'sign1', 'competition1', 'flatten1', 'head1']
+    """
+    _check(filters, head)
+    layers: list[nn.Layer] = []
+    for width in filters:
+        layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), *_competition(units, tasks)]
+    layers.append(nn.Flatten())
+    for width in dense:
+        layers += [nn.BinaryLinear(width), nn.BatchNormSign(), *_competition(units, tasks)]
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
+
+
+def real_mlp(
+    input_shape: tuple[int, ...] = (28, 28, 1),
+    classes: int = 10,
+    *,
+    hidden: tuple[int, ...] = (100, 100),
+    share: float | None = None,
+    head: str = "real",
+    precision: str | Precision = "standard",
+    seed: int = 0,
+) -> nn.Model:
+    """Return a multilayer perceptron of real weights and rectified linear units, without biases.
+
+    Parameters
+    ----------
+    input_shape, classes, hidden, head, precision, seed
+        As `competing_mlp`.
+    share : float, optional
+        Let each hidden layer have a subnetwork of this share of its weights a task, for the method ``wsn``: a
+        `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`. By default layers are dense, with batch norms.
+
+    Returns
+    -------
+    Model
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.models.real_mlp((4,), 2, hidden=(8,)).names
+    ['linear1', 'norm1', 'relu1', 'head1']
+    >>> bl.models.real_mlp((4,), 2, hidden=(8,), share=0.5).names
+    ['linear1', 'relu1', 'head1']
+    """
+    _check(hidden, head)
+    layers = _flatten(input_shape)
+    for width in hidden:
+        if share is None:
+            layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
+        else:
+            layers += [nn.SubnetworkLinear(width, share=share), nn.ReLU()]
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
+
+
+def subnetwork_mlp(
+    input_shape: tuple[int, ...] = (28, 28, 1), classes: int = 10, *, share: float = 0.1, **options: object
+) -> nn.Model:
+    """Return `real_mlp` with subnetworks, by default of a tenth of the weights of each hidden layer.
+
+    Parameters
+    ----------
+    input_shape, classes
+        As `competing_mlp`.
+    share : float
+        In (0, 1]: which part of a hidden layer's weights a task uses.
+    **options
+        As `real_mlp` takes them.
+
+    Returns
+    -------
+    Model
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.models.subnetwork_mlp((4,), 2, hidden=(8,)).names
+    ['linear1', 'relu1', 'head1']
+    """
+    return real_mlp(input_shape, classes, share=share, **options)  # type: ignore[arg-type]

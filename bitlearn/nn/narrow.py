@@ -1,0 +1,179 @@
+"""Tickets: the small dense network of a task's winners, cut out of a network whose units compete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bitlearn.nn.layer import Layer
+from bitlearn.nn.model import Model
+
+#: Where arrays of a small network stand in those of the whole one, by ``path.name``.
+Places = dict[str, tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """A network of winners, and where its arrays stand in the whole one.
+
+    Parameters
+    ----------
+    model : Model
+        Small and dense.
+    places : dict of str to tuple of ndarray
+        Of each of its arrays, as an index of the array of that name of the whole network.
+    shared : frozenset of str
+        The weights of units that compete, which tickets have in common. All other arrays (batch norms, and what no
+        competition follows, such as the head) are a ticket's own.
+    """
+
+    model: Model
+    places: Places
+    shared: frozenset[str]
+
+    def take(self, whole: Mapping[str, np.ndarray]) -> None:
+        """Take the values of all arrays from those of the whole network."""
+        for name, target in self.model.state().items():
+            if name in self.places:
+                target[...] = whole[name][self.places[name]]
+
+
+def competitions(model: Model) -> dict[str, Any]:
+    """Return the competitions of a network, by name.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict of str to Competition
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> list(competitions(bl.models.competing_mlp((4,), 2, hidden=(8, 8), units=2)))
+    ['competition1', 'competition2']
+    """
+    return {path: layer for path, layer in model.items() if layer.competes}
+
+
+def narrow(model: Model, winners: Mapping[str, np.ndarray], *, trained: bool = False) -> Ticket:
+    """Return the network of some winners, with weights of its own.
+
+    Parameters
+    ----------
+    model : Model
+        Layers in a row, some of which compete.
+    winners : mapping of str to ndarray of int, shape (blocks,)
+        Which unit of each block wins, for each competition.
+    trained : bool
+        Whether it is to be trained: then its competitions give the logits of the whole one a gradient. Else they are
+        left out.
+
+    Returns
+    -------
+    Ticket
+        A hidden layer between competitions of J units has ``1 / J**2`` of the weights, one at the edge ``1 / J``.
+
+    Raises
+    ------
+    ValueError
+        Where layers do not stand in a row, nothing competes, winners do not fit, or a layer cannot be cut down.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.competing_mlp((4,), 2, hidden=(8, 8), units=2)
+    >>> ticket = narrow(model, {"competition1": np.zeros(4, int), "competition2": np.ones(4, int)})
+    >>> model["linear2"].weight.shape, ticket.model["linear2"].weight.shape
+    ((8, 8), (4, 4))
+    >>> bool((ticket.model["linear2"].weight == model["linear2"].weight[1::2, ::2]).all())
+    True
+    """
+    layers, places, shared = _cut(model, winners, trained)
+    small = Model(list(layers.items()), model.root.spec, precision=model.precision, index=model.root.index)
+    ticket = Ticket(small, places, shared)
+    ticket.take(model.state())
+    return ticket
+
+
+def places_of(model: Model, winners: Mapping[str, np.ndarray]) -> Places:
+    """Return where the arrays of the network of some winners stand, as `narrow` does, and make none."""
+    return _cut(model, winners, False)[1]
+
+
+def competing_weights(model: Model) -> dict[str, str]:
+    """Return the weights whose units compete, by ``path.weight``, each with the competition of its units.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> competing_weights(bl.models.competing_mlp((4,), 2, hidden=(8,), units=2))
+    {'linear1.weight': 'competition1'}
+    """
+    found, before = {}, ""
+    for path, layer in model.items():
+        if layer.competes:
+            found[before] = path
+        elif layer.mixes:
+            before = f"{path}.weight"
+    return found
+
+
+def _cut(
+    model: Model, winners: Mapping[str, np.ndarray], trained: bool
+) -> tuple[dict[str, Layer], Places, frozenset[str]]:
+    rows: dict[str, Layer] = getattr(model.root, "layers", {})
+    if list(rows) != model.names:
+        raise ValueError(f"a ticket must be of layers in a row, got {', '.join(model.names)}")
+    found = {name: channels_of(name, layer, winners) for name, layer in rows.items() if layer.competes}
+    if not found:
+        raise ValueError(f"a ticket must be of a network whose units compete, got {', '.join(model.names)}")
+    # What a layer that mixes channels has to give is known from the competition behind it.
+    wanted: dict[str, np.ndarray | None] = {}
+    after: np.ndarray | None = None
+    for name, layer in reversed(rows.items()):
+        if layer.competes:
+            if after is not None:
+                raise ValueError(f"a layer with weights must stand between two competitions, got none behind {name!r}")
+            after = found[name]
+        elif layer.mixes:
+            wanted[name], after = after, None
+        elif after is not None and layer.spec.channels != layer.output.channels:
+            raise ValueError(f"a competition must not stand behind {name!r}, which changes what channels are")
+    if after is not None:
+        raise ValueError("a competition must stand behind a layer with weights, got one of the network's input")
+    layers: dict[str, Layer] = {}
+    places: Places = {}
+    flowing: np.ndarray | None = None
+    for name, layer in rows.items():
+        # Behind the layer that mixed them the winners alone are left.
+        cut = layer.narrowed(flowing, wanted.get(name))
+        if trained or not layer.competes:
+            layers[name] = cut.layer
+        places |= {f"{name}.{key}": place for key, place in cut.places.items()}
+        flowing = cut.channels
+    shared = frozenset(name for name in places if wanted.get(name.rpartition(".")[0]) is not None)
+    return layers, places, shared
+
+
+def channels_of(name: str, layer: Any, winners: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the channels of the winners of a competition; ValueError where they do not fit it."""
+    given = np.asarray(winners.get(name, ()))
+    if given.shape != (layer.blocks,) or given.dtype.kind not in "iu":
+        raise ValueError(f"winners of {name!r} must be {layer.blocks} integers, got {given.dtype} {given.shape}")
+    if given.size and not 0 <= given.min() <= given.max() < layer.units:
+        raise ValueError(f"winners of {name!r} must be from 0 to {layer.units - 1}, got {given.min()} to {given.max()}")
+    return layer.channels(given.astype(np.int64))
