@@ -11,6 +11,7 @@ from typing import Any
 from bitlearn.continual import LDA, AnalyticLearner, ClassPrototypes, ContinualLearner, NearestClassMean, files, storage
 from bitlearn.safetensors import Types
 from bitlearn.serialization import PARTS, PLANS, Parts, Plan, read, write
+from bitlearn.training.checkpoints import opened
 
 #: Learners of exact sums.
 _SUMMING = (AnalyticLearner, NearestClassMean, LDA, ClassPrototypes)
@@ -23,6 +24,7 @@ _PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
 
 _PLANS: dict[str, Callable[[dict[str, Any], Types], Plan]] = {
     **PLANS,
+    "checkpoint": opened,
     files.KIND: partial(files.plan, ContinualLearner),
     **{made.kind: partial(storage.plan, made) for made in _SUMMING},
 }
@@ -33,7 +35,10 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
 
     Parameters
     ----------
-    obj : Model, Frozen, Classifier, PackedWeights, or a learner of `bitlearn.continual`
+    obj : Model, Frozen, Classifier, PackedWeights, a learner of `bitlearn.continual`, or an estimator of `bitlearn.sklearn`
+        A fitted `BitClassifier <bitlearn.sklearn.BitClassifier>` is saved as its `Classifier`, which predicts alike; a
+        continual one as its `ContinualLearner`, which goes on learning. (A pickle or joblib keeps estimators as they
+        are, and can run code when it is loaded.)
     path : path-like
         The file appears whole or not at all.
 
@@ -60,6 +65,7 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
     >>> bl.load(path).names
     ['linear1', 'sign1', 'linear2', 'norm1']
     """
+    obj = getattr(obj, "saved_as_", obj)  # of an estimator, which is of a level above this one
     if type(obj) not in _PARTS:
         raise TypeError(f"obj must be a {', '.join(each.__name__ for each in _PARTS)}, got {type(obj).__name__}")
     kind, parts = _PARTS[type(obj)]
@@ -67,7 +73,7 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Load what `save` wrote.
+    """Load what `save` wrote, or a checkpoint of `bitlearn.training.fit`.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, Frozen, Classifier, PackedWeights or a learner
+    Model, Frozen, Classifier, PackedWeights, a learner or a `training.Checkpoint`
 
     Raises
     ------

@@ -24,7 +24,7 @@ LEVELS = (
     {"continual"},
     {"saving"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
-    {"cli", "report", "demo", "bench", "integrations", "__main__"},
+    {"cli", "report", "demo", "bench", "integrations", "sklearn", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 

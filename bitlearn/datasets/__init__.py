@@ -11,6 +11,7 @@ import numpy as np
 from bitlearn.datasets import cifar, digits, idx, npz
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
+from bitlearn.datasets.levels import Quantiles, Thermometer
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
@@ -21,8 +22,10 @@ __all__ = [
     "Dataset",
     "Examples",
     "Preparation",
+    "Quantiles",
     "Rows",
     "Scaling",
+    "Thermometer",
     "augment",
     "batches",
     "fit_scaling",

@@ -24,7 +24,7 @@ def _hidden(widths: tuple[int, ...]) -> list[nn.Layer]:
 
 
 def mlp(
-    input_shape: tuple[int, ...] = (28, 28, 1),
+    input_shape: tuple[int, ...] | nn.Spec = (28, 28, 1),
     classes: int = 10,
     *,
     hidden: tuple[int, ...] = (256, 256, 256, 256),
@@ -36,8 +36,8 @@ def mlp(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        The shape of one example of int8 codes; flattened.
+    input_shape : tuple of int or Spec
+        The shape of one example of int8 codes, or the type of what flows in (`nn.Spec.of` some examples); flattened.
     classes : int
     hidden : tuple of int
         The widths of the hidden layers, at least one.
@@ -64,9 +64,10 @@ def mlp(
     """
     if not hidden:
         raise ValueError("hidden must name at least one width, got none")
-    flatten: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
+    spec = input_shape if isinstance(input_shape, nn.Spec) else nn.Spec.codes(tuple(input_shape))
+    flatten: list[nn.Layer] = [nn.Flatten()] if len(spec.shape) > 1 else []
     layers = [*flatten, *_hidden(hidden), *_head(classes, head)]
-    return nn.Model(layers, tuple(input_shape), precision=precision, seed=seed)
+    return nn.Model(layers, spec, precision=precision, seed=seed)
 
 
 def _convolutional(

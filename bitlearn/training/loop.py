@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,39 +28,13 @@ from bitlearn.rng import Key
 from bitlearn.training import checkpoints
 from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.options import Options
+from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
 #: A batch's input and labels, and what else its loss is given.
 MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
 #: Images are shifted by up to this share of their height.
 _SHIFT = 0.125
-
-
-@dataclass
-class Result:
-    """What training gives.
-
-    Parameters
-    ----------
-    history : list of dict
-        One entry an epoch: ``epoch``, ``loss`` (mean over its steps), ``validation_accuracy`` (None without held-out
-        data) and ``seconds`` of its steps.
-    step_seconds : list of float
-    losses : list of float
-        Of every step.
-    best : Frozen or None
-        The inference form after the epoch of the highest validation accuracy; after the last one without held-out data.
-    """
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    best: Frozen | None = None
-
-    def __repr__(self) -> str:
-        last = self.history[-1] if self.history else {}
-        shown = ", ".join(f"{key}={value:.4g}" for key, value in last.items() if value is not None)
-        return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
 
 
 def accuracy(
@@ -203,8 +177,9 @@ def fit(
     checkpoint : path, optional
         Where to write all state after each epoch, atomically. No other training may write there meanwhile.
     resume : bool
-        Go on from `checkpoint` where it exists, on the same examples. The result is the same, bit for bit, as without
-        the interruption.
+        Go on from `checkpoint` where it exists, on the same examples; ``result.resumed`` says from which epoch. The
+        result is the same, bit for bit, as without the interruption. With more epochs than before the rates are those
+        of the longer schedule from here on.
     measure : context manager, optional
         Entered around the steps of each epoch, and around nothing else.
 
@@ -240,8 +215,10 @@ def fit(
             training = _description(trainer, train, validation, options)
             if resume and path.exists():
                 start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
+                result.resumed = start
+        told.on_begin(model, result.history)
         for epoch in range(start, options.epochs):
-            if last is not None and trainer.steps >= last:
+            if (last is not None and trainer.steps >= last) or (result.history and result.history[-1].get("stopped")):
                 break
             order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
             begun, first = time.perf_counter(), len(result.losses)
@@ -261,7 +238,8 @@ def fit(
                 entry["validation_accuracy"] = accuracy(model, validation)
             _keep_best(model, result, entry)
             result.history.append(entry)
-            told.on_epoch(entry)
+            if told.on_epoch(entry):
+                entry["stopped"] = True
             # An epoch that `max_steps` cut short is no place to go on from.
             if path is not None and trainer.steps == (epoch + 1) * in_epoch:
                 assert result.best is not None
