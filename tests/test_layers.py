@@ -14,7 +14,7 @@ from bitlearn.nn.layer import REGISTERED
 
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"bits", "panels", "precision", "rng", "streams", "errors", "files", "safetensors", "datasets"},
+    {"bits", "panels", "precision", "rng", "streams", "errors", "files", "safetensors", "datasets", "version"},
     {"backends", "threads", "threadpools"},
     {"ops"},
     {"program", "config"},

@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     options = continual.Options(**flags | _settings(arguments.settings, names - set(flags)))
     network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
-    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed, label=arguments.label)
     # The scenario's examples are views of the data, which a meter finds in its baseline.
     scenario = continual.build_scenario(
         arguments.scenario,

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     rule = experiment.optimizer(arguments.optimizer)
     precision = policy(arguments.precision)
-    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed, label=arguments.label)
     kept, held_out = datasets.holdout(data.y_train, arguments.validation_fraction, arguments.seed)
     x_train = data.x_train[kept]
     preparation = prepare(x_train, models.image_size(arguments.model, x_train.shape[1:]))
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     assert result.best is not None
     test_accuracy = training.accuracy(result.best, test)
     if arguments.save is not None:
-        bl.save(Classifier(result.best, preparation), arguments.save)
+        bl.save(Classifier(result.best, preparation, data.labels), arguments.save)
     predicted = memory.predict(model, rule, arguments.batch_size)
     return {
         "dataset": arguments.dataset,
@@ -127,16 +127,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "first_losses": result.losses[:10],
         "weights_sha256": experiment.digest(model),
         "history": result.history,
+        "resumed_epochs": result.resumed,
         "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
         "peak_bytes_predicted": sum(row.bytes for row in predicted),
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
+        "resume": arguments.resume,
         "saved": None if arguments.save is None else str(arguments.save),
     }
 
 
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the epochs and what came of them."""
+    if result["resume"]:
+        had, done = result["resumed_epochs"], len(result["history"])
+        left = f"of {done}" if done > had else "which are all: nothing was left to train"
+        told = f"{had} epochs came from the checkpoint, {left}" if had else "nothing to resume: there was no checkpoint yet"
+        console.print(told)
     rows = [
         (entry["epoch"], f"{entry['loss']:.4f}", f"{entry['validation_accuracy']:.4f}", f"{entry['seconds']:.2f}")
         for entry in result["history"]

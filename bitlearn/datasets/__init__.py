@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bitlearn.datasets import cifar, digits, idx, npz
+from bitlearn.datasets import cifar, digits, idx, npz, tables
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.levels import Quantiles, Thermometer
@@ -36,13 +37,13 @@ __all__ = [
 ]
 
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
-NAMES = (*_CLASSES, "npz")
+NAMES = (*_CLASSES, "npz", "csv", "parquet")
 
 # A network has an output a class: a stray label of a million must not make a million outputs.
 _MAX_CLASSES = 65536
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A training and a test set, checked.
 
@@ -54,6 +55,8 @@ class Dataset:
     y_train, y_test : ndarray of int64, shape (count,)
         Labels in [0, classes).
     classes : int
+    labels : tuple of int or str, optional
+        What each class is called, where that is not its number.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: int
+    labels: tuple[int | str, ...] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -88,6 +92,14 @@ class Dataset:
                 f"{self.x_test.dtype} {self.x_test.shape[1:]}"
             )
 
+    def __repr__(self) -> str:
+        kind = f"{self.x_train.dtype} {self.x_train.shape[1:]}"
+        counts = f"{len(self.x_train)} training and {len(self.x_test)} test examples"
+        return f"Dataset({self.name!r}, {counts} of {kind}, {self.classes} classes)"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
     def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
         """Check the samples and labels of one part."""
         if x.dtype not in (np.uint8, np.float32):
@@ -95,9 +107,10 @@ class Dataset:
         if y.dtype != np.int64:
             raise TypeError(f"{self.name}: y_{part} must be int64, got {y.dtype}")
         if not (x.ndim == 2 or (x.ndim == 4 and x.dtype == np.uint8)):
+            how = ": images of values from 0 to 1 are (x * 255).round().astype(numpy.uint8)" if x.ndim == 4 else ""
             raise ValueError(
                 f"{self.name}: x_{part} must be features (count, features) or uint8 images (count, height, width, "
-                f"channels), got {x.dtype} of shape {x.shape}"
+                f"channels), got {x.dtype} of shape {x.shape}{how}"
             )
         if y.shape != x.shape[:1]:
             raise ValueError(f"{self.name}: y_{part} must hold {len(x)} labels, one a sample, got shape {y.shape}")
@@ -110,23 +123,30 @@ class Dataset:
             raise ValueError(f"{self.name}: features must be finite float32, got NaN or infinity in x_{part}")
 
 
-def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
+def load(
+    name: str, folder: str | os.PathLike[str] | None = None, *, seed: int = 0, label: str | None = None
+) -> Dataset:
     """Load a data set by its name.
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz"}
+    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz", "csv", "parquet"}
     folder : path-like, optional
         The data set's own folder, or one that holds it under its usual name (``mnist``, ``cifar-10-batches-bin``,
         ``cifar-10-python.tar.gz``...). Files may be plain, ``.gz``, ``.bz2`` or ``.xz``. For ``npz`` the file itself,
-        or a folder that holds exactly one. ``digits`` needs none.
+        or a folder that holds exactly one; for ``csv`` and ``parquet`` the file. ``digits`` needs none.
     seed : int, optional
-        For ``npz`` without a test set of its own, decides which fifth is held out. Nothing else depends on it.
+        For ``npz`` without a test set of its own, and for tables, decides which fifth is held out. Nothing else depends
+        on it.
+    label : str, optional
+        Of a table, the column of the labels: by default that named label, target, class or y. The other columns are
+        features, and must hold numbers.
 
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one.
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables ``labels`` are what the classes are
+        called.
 
     Raises
     ------
@@ -135,7 +155,7 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
     ValueError
         Where there is no such name, or a file is truncated, corrupt, expands to too much or does not make sense.
     ImportError
-        For ``digits`` without scikit-learn.
+        For ``digits`` without scikit-learn, and ``parquet`` without pandas.
 
     Notes
     -----
@@ -156,6 +176,9 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, *, seed: int =
         raise ValueError(f"dataset {name} needs the folder that holds its files, got none")
     elif not Path(folder).exists():
         raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
+    elif name in ("csv", "parquet"):
+        *arrays, names = tables.load(Path(folder), label, seed)
+        return Dataset(name, *arrays, len(names), names)
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
     elif name.startswith("cifar"):

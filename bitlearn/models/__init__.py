@@ -40,11 +40,13 @@ def image_size(name: str, shape: tuple[int, ...]) -> int | None:
 
     Examples
     --------
-    >>> image_size("cnv", (28, 28, 1)), image_size("mlp", (28, 28, 1))
-    (32, None)
+    >>> image_size("cnv", (28, 28, 1)), image_size("cnv", (64, 48, 3)), image_size("mlp", (28, 28, 1))
+    (32, None, None)
     """
     if name in ("cnv", "binarynet"):
-        return IMAGE_SIZE
+        if len(shape) != 3 or max(shape[:2]) <= IMAGE_SIZE:
+            return IMAGE_SIZE
+        return max(shape[:2]) if min(shape[:2]) < IMAGE_SIZE else None
     return residual.padded_side(shape) if name in ("resnete18", "birealnet18") and len(shape) == 3 else None
 
 

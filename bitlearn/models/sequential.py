@@ -86,8 +86,17 @@ def _convolutional(
 
     ``pool_first``: convolution, pool, batch norm and sign; else the pool comes behind the sign.
     """
-    if len(input_shape) != 3 or input_shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"input_shape must be ({IMAGE_SIZE}, {IMAGE_SIZE}, channels), got {input_shape}")
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels), got {input_shape}")
+    for side in input_shape[:2]:
+        for index in range(len(filters)):
+            side -= 0 if padding == "same" else 2
+            side //= 2 if index % 2 == 1 and (pool_first or index < len(filters) - 1) else 1
+            if side < 1:
+                raise ValueError(
+                    f"input_shape must have sides that {len(filters)} convolutions leave a pixel of, got {input_shape}: "
+                    f"smaller images are padded to {IMAGE_SIZE}, by image_size={IMAGE_SIZE} of bitlearn.datasets.prepare"
+                )
     layers: list[nn.Layer] = []
     for index, count in enumerate(filters):
         pools: list[nn.Layer] = []
@@ -113,8 +122,9 @@ def cnv(
 
     Parameters
     ----------
-    input_shape : (32, 32, int)
-        Height, width and channels of int8 codes.
+    input_shape : (int, int, int)
+        Height, width and channels of int8 codes: of any size that leaves a pixel; the published one has 32×32. Larger
+        images make the first linear layer larger.
     classes : int
     filters, dense : tuple of int
         The channels of the convolutions, pooled after every second one but the last, and the widths of the linear
@@ -129,7 +139,7 @@ def cnv(
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are not 32×32.
+        As `mlp`; and where the images are too small.
 
     Examples
     --------
@@ -156,8 +166,9 @@ def binarynet(
 
     Parameters
     ----------
-    input_shape : (32, 32, int)
-        Height, width and channels of int8 codes.
+    input_shape : (int, int, int)
+        Height, width and channels of int8 codes: of any size that leaves a pixel; the published one has 32×32. Larger
+        images make the first linear layer larger.
     classes : int
     filters, dense : tuple of int
         The channels of the convolutions, pooled after every second one, and the widths of the linear layers.
@@ -172,7 +183,7 @@ def binarynet(
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are not 32×32.
+        As `mlp`; and where the images are too small.
 
     Examples
     --------

@@ -89,7 +89,7 @@ class BitClassifier(ClassifierMixin, Coded):
         self,
         model: str | Callable[[nn.Spec, int], nn.Model] = "mlp",
         *,
-        hidden: int | tuple[int, ...] = (256,),
+        hidden: int | tuple[int, ...] = (512,),
         precision: str | Precision = "int8",
         optimizer: str | optim.Optimizer = "adam",
         learning_rate: float | None = None,

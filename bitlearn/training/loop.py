@@ -68,6 +68,8 @@ def accuracy(
     >>> accuracy(bl.models.mlp((8,), 2, hidden=(8,)), examples) in (0.0, 1.0)
     True
     """
+    if examples.y is None:
+        raise ValueError("examples must have labels for an accuracy, got some without")
     right, frozen = 0, network.freeze() if isinstance(network, Model) else network
     among = None if outputs is None else np.asarray(outputs)
     for start in range(0, len(examples), batch_size):
@@ -198,6 +200,11 @@ def fit(
     """
     in_epoch = steps_in_epoch(len(train), options.batch_size)
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
+    if len(train) < 2:
+        raise ValueError(f"train must hold at least 2 examples, since a batch norm needs two, got {len(train)}")
+    for name, part in (("train", train), ("validation", validation)):
+        if part is not None and part.y is None:
+            raise ValueError(f"{name} must have labels, got examples without")
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
     trainer = Trainer(model, optimizer, options.seed, loss, transforms)
