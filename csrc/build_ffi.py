@@ -12,6 +12,7 @@ with plain C in the place of the tile instructions (``make emulate``): for tests
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from pathlib import Path
 

@@ -12,6 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from bitlearn.continual import ContinualLearner
 from bitlearn.sklearn.coded import Coded, seed_of
 
+#: By how much wider than its first batch a stream may become before its features leave their codes.
+_WIDER = (1, 2, 4, 8)
+
 
 class ContinualBitClassifier(ClassifierMixin, Coded):
     """A continual learner as a classifier of scikit-learn: batches of a stream, and classes that come late.
@@ -29,7 +32,8 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
     epochs, batch_size : int
         Of `fit`, by methods that train a network.
     codes, bits
-        As `BitClassifier`, fitted on the first batch. ``auto`` gives a thermometer too.
+        As `BitClassifier`, fitted on the first batch, in `partial_fit` up to 8 times as wide as it: classes to come may
+        lie elsewhere. ``auto`` gives a thermometer too.
     random_state : int, RandomState or None
 
     Attributes
@@ -74,8 +78,12 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
         self.bits = bits
         self.random_state = random_state
 
-    def _begin(self, x: np.ndarray) -> None:
-        prepared = self._prepare(x, takes_bits=self.model in (None, "mlp"))
+    def _begin(self, x: np.ndarray, *, wide: bool) -> None:
+        typical = x
+        if wide and x.dtype != np.uint8:  # classes to come may lie far from those of the first batch
+            middle = np.median(x, axis=0)
+            typical = np.concatenate([middle + factor * (x - middle) for factor in _WIDER])
+        prepared = self._prepare(typical, takes_bits=self.model in (None, "mlp"))
         settings: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
         for name in ("memory_budget", "replay_size"):
             if getattr(self, name) is not None:
@@ -93,7 +101,7 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
         x, y = self._labelled_examples(X, y, reset=reset)
         check_classification_targets(y)
         if reset:
-            self._begin(x)
+            self._begin(x, wide=not task)
         known = np.union1d(self.classes_, y) if len(self.classes_) else np.unique(y)
         outputs = y if y.dtype.kind in "iuUO" else y.astype(str)
         getattr(self.learner_, "fit_task" if task else "partial_fit")(x, outputs)

@@ -14,6 +14,7 @@ from bitlearn.errors import by_name
 from bitlearn.files import atomic_write
 from bitlearn.nn.model import Model
 from bitlearn.training.hooks import Hook
+from bitlearn.training.result import columns
 
 #: What may be watched, and whether more of it is better.
 _WATCHED = {"validation_accuracy": True, "loss": False}
@@ -214,11 +215,10 @@ def as_csv(history: list[dict[str, Any]]) -> str:
     Examples
     --------
     >>> as_csv([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "stopped": True}])
-    'epoch,loss,stopped\\n1,0.5,\\n2,0.25,True\\n'
+    'epoch,loss,validation_accuracy,seconds,stopped\\n1,0.5,,,\\n2,0.25,,,True\\n'
     """
-    names = list(dict.fromkeys(name for entry in history for name in entry))
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, columns(history), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()

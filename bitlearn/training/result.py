@@ -10,6 +10,8 @@ from bitlearn.nn.frozen import Frozen
 
 #: Of Okabe and Ito's colours, which people with any colour vision tell apart.
 _LOSS, _ACCURACY = "#0072B2", "#B04A00"
+#: What `fit` tells of an epoch, in this order; hooks may add to it.
+_FIRST = ("epoch", "loss", "validation_accuracy", "seconds")
 #: Epochs that a notebook shows.
 _MOST_ROWS = 20
 
@@ -59,7 +61,7 @@ class Result:
         return "\n".join(line.rstrip() for line in lines)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        keys = list(dict.fromkeys(key for entry in self.history for key in entry))
+        keys = columns(self.history)
         rows = [["" if entry.get(key) is None else _text(entry[key]) for key in keys] for entry in self.history]
         return [key.replace("_", " ") for key in keys], rows
 
@@ -122,6 +124,11 @@ class Result:
         shown = rows if len(rows) <= _MOST_ROWS else [*rows[:3], ["…"] * len(names), *rows[-(_MOST_ROWS - 4) :]]
         body = "".join(line(row, "td") for row in shown)
         return f"<table><thead>{line(names, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def columns(history: list[dict[str, Any]]) -> list[str]:
+    """Return what the epochs tell, in the order of `fit`, whichever order a file has it in."""
+    return list(dict.fromkeys([*_FIRST, *(key for entry in history for key in entry)]) if history else _FIRST)
 
 
 def _text(value: Any) -> str:
