@@ -1,7 +1,7 @@
 """The default estimator beside scikit-learn's perceptron of the same shape, on tabular data made for the purpose.
 
-Run ``python -m bitlearn.bench.tabular``; ``--json FILE`` writes what was found. Settings of `BitClassifier` were chosen on
-other made data (other generators and seeds) and are its defaults; nothing is chosen here. The rival has its features
+Run ``python -m bitlearn.bench.tabular``; ``--json FILE`` writes what was found. Settings of `BitClassifier` were chosen
+on other made data (other generators and seeds) and are its defaults; nothing is chosen here. The rival has its features
 standardised, as its documentation advises.
 """
 
@@ -94,7 +94,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare on every set and seed, and print what was found."""
-    parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.tabular", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bitlearn.bench.tabular", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), metavar="N")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS), metavar="NAME")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE")

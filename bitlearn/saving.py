@@ -35,7 +35,7 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
 
     Parameters
     ----------
-    obj : Model, Frozen, Classifier, PackedWeights, a learner of `bitlearn.continual`, or an estimator of `bitlearn.sklearn`
+    obj : Model, Frozen, Classifier, PackedWeights, learner of `bitlearn.continual` or estimator of `bitlearn.sklearn`
         A fitted `BitClassifier <bitlearn.sklearn.BitClassifier>` is saved as its `Classifier`, which predicts alike; a
         continual one as its `ContinualLearner`, which goes on learning. (A pickle or joblib keeps estimators as they
         are, and can run code when it is loaded.)

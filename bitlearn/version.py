@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 VERSION = "0.1.0"
-#: On the package index `bitlearn` is another project's, a machine-learning package in C++: only the import name is ours.
+#: On the package index `bitlearn` is another project's: the import name alone is ours.
 DISTRIBUTION = "bitlearn-xnor"
 
 

@@ -1,8 +1,9 @@
-"""Callbacks of training: when it stops, what is kept and written down, also over an interruption; what a checkpoint gives."""
+"""Callbacks of training: when it stops, what is kept and written down, over an interruption too; checkpoints."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_more_epochs_after_a_checkpoint(tmp_path):
     third = fit(whole, rule, DATA, long)
     assert second.resumed == 2 and first.losses + second.losses == third.losses
     assert small.everything(went_on) == small.everything(whole)
-    with pytest.raises(ValueError, match="epochs must be at least the 5 that .* has behind it, got 2"):
+    with pytest.raises(ValueError, match=r"epochs must be at least the 5 that .* has behind it, got 2"):
         fit(small.model("mlp", "int8"), rule, DATA, short, checkpoint=path, resume=True)
 
 
@@ -131,11 +132,11 @@ def test_a_loaded_checkpoint(precision, tmp_path):
 
 
 def test_tensorboard(tmp_path):
-    try:
-        hook = TensorBoard(tmp_path)
-    except ImportError as error:
-        assert str(error) == "training.TensorBoard needs tensorboard: pip install tensorboard"
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(ImportError, match="needs tensorboard: pip install tensorboard"):
+            TensorBoard(tmp_path)
         pytest.skip("tensorboard is not installed")
+    hook = TensorBoard(tmp_path)
     fit(small.model("mlp", "int8"), bl.optim.adam(), DATA, Options(epochs=2, batch_size=20), hooks=hook)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -43,7 +43,9 @@ def test_examples_are_checked(x, y, error, sentence):
 def test_examples_of_other_widths_or_without_a_preparation():
     with pytest.raises(ValueError, match=r"samples must have shape \(4,\) as in training, got \(3,\)"):
         datasets.Examples(X[:, :3] / 2, Y, FEATURES)
-    with pytest.raises(TypeError, match=r"preparation must be what bitlearn.datasets.prepare\(x_train\) gives, got None"):
+    with pytest.raises(
+        TypeError, match=r"preparation must be what bitlearn.datasets.prepare\(x_train\) gives, got None"
+    ):
         datasets.Examples(X, Y, None)
 
 
@@ -98,7 +100,7 @@ def test_names_in_an_npz_file(tmp_path):
     with pytest.raises(ValueError, match="must hold an array X, got arr_0, arr_1"):
         datasets.load("npz", path)
     np.savez(path, X=np.array([[1, "a"]], dtype=object), y=Y[:1])
-    with pytest.raises(ValueError, match="must hold numbers, got object: .*pickles") as found:
+    with pytest.raises(ValueError, match=r"must hold numbers, got object: .*pickles") as found:
         datasets.load("npz", path)
     assert "corrupt" not in str(found.value)
     np.savez(path, X=X)
@@ -108,7 +110,7 @@ def test_names_in_an_npz_file(tmp_path):
 def test_a_truncated_idx_file_says_how_many_images_it_holds():
     content = bytes([0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(20)
     stream = compressed.Expanded(io.BytesIO(content), 1000, Path("images"))
-    with pytest.raises(ValueError, match="must hold 54 bytes .* got 20, which are 3 whole images"):
+    with pytest.raises(ValueError, match=r"must hold 54 bytes .* got 20, which are 3 whole images"):
         idx.decode(stream, 3, "images")
 
 

@@ -82,15 +82,15 @@ classifier = BitClassifier(schedule=warm).fit(inputs, labels)
         10,
         """
 @nn.register
-class Doubled(nn.Layer):
-    kind = "doubled"
+class Same(nn.Layer):
+    kind = "same"
     def infer(self, spec): return spec
     def settings(self): return {}
     def forward(self, step, x): return x, None
     def backward(self, step, cache, grad, *, wanted): return grad if wanted else None
     def predict(self, step, arrays, x): return x
-classifier = BitClassifier(lambda spec, classes: nn.Model([nn.BinaryLinear(32), Doubled(), nn.BatchNormSign(), nn.Linear(classes)], spec)).fit(inputs, labels)
-bl.save(classifier, path / "own"); found = bl.load(path / "own").predict(inputs)
+made = lambda spec, classes: nn.Model([nn.BinaryLinear(32), Same(), nn.BatchNormSign(), nn.Linear(classes)], spec)
+bl.save(BitClassifier(made).fit(inputs, labels), path / "own"); found = bl.load(path / "own").predict(inputs)
 """,
     ),
 }

@@ -1,4 +1,4 @@
-"""Codes by levels, against plain counting of thresholds; how they are chosen; networks on thermometers, also from files."""
+"""Codes by levels, against plain counting of thresholds; how they are chosen; networks on them, also from files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_a_value_that_occurs_often_takes_one_level(rng):
     bits = fit_levels(x, "thermometer", bits=9).codes(x).unpack()
     assert len(np.unique(bits, axis=0)) == 10
     two = (rng.random((500, 1)) < 0.02).astype(float)
-    np.testing.assert_array_equal(fit_levels(two, "thermometer", bits=5).codes(two).unpack(), np.repeat(2 * two - 1, 5, 1))
+    np.testing.assert_array_equal(
+        fit_levels(two, "thermometer", bits=5).codes(two).unpack(), np.repeat(2 * two - 1, 5, 1)
+    )
 
 
 def test_automatic_codes_look_at_each_feature(rng):

@@ -236,7 +236,18 @@ def test_summary():
         ("total", "", "", 216, "", 576, 128, 88),
     )
     lines = str(summary).splitlines()
-    assert lines[0].split() == ["layer", "type", "output", "parameters", "bits", "stored", "binary", "ops", "other", "ops"]
+    assert lines[0].split() == [
+        "layer",
+        "type",
+        "output",
+        "parameters",
+        "bits",
+        "stored",
+        "binary",
+        "ops",
+        "other",
+        "ops",
+    ]
     assert lines[1].split() == ["stem.linear1", "BinaryLinear", "(8,)", "40", "1", "64", "bytes", "0", "40"]
     assert len(lines) == 12 and repr(summary) == str(summary)
     html = nested()._repr_html_()

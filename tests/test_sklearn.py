@@ -119,7 +119,9 @@ def test_images():
     pixels, y = load_digits(return_X_y=True)
     images = (pixels.reshape(-1, 8, 8) * 15).astype(np.uint8)[:600]
     network = BitClassifier(
-        lambda spec, classes: bl.models.cnv(spec.shape, classes, filters=(8, 8), dense=(32,), head="real", precision="int8"),
+        lambda spec, classes: bl.models.cnv(
+            spec.shape, classes, filters=(8, 8), dense=(32,), head="real", precision="int8"
+        ),
         epochs=1,
     ).fit(images[..., None], y[:600])
     assert network.model_.input_shape == (8, 8, 1) and network.predict(images[:3, ..., None]).shape == (3,)

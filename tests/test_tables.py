@@ -83,7 +83,9 @@ def test_parquet(tmp_path):
         import pandas as pd
         import pyarrow as _  # noqa: F401
     except ImportError:
-        with pytest.raises(ImportError, match=r"Parquet files need pandas and pyarrow: pip install 'bitlearn-xnor\[data\]'"):
+        with pytest.raises(
+            ImportError, match=r"Parquet files need pandas and pyarrow: pip install 'bitlearn-xnor\[data\]'"
+        ):
             datasets.load("parquet", path)
         pytest.skip("pandas or pyarrow is not installed: bitlearn-xnor[data]")
     with pytest.raises(ValueError, match="must be a Parquet file"):

@@ -89,7 +89,10 @@ def entry(header: dict, **fields) -> None:
         (lambda h, a: h["config"]["training"].pop("data"), "it has data None, not"),
         (lambda h, a: h["config"].update(epoch=-1), "a history of its epochs, one entry each, got -1 epochs"),
         (lambda h, a: h["config"].update(epoch=0, history=[]), "a history of its epochs|its history must hold what"),
-        (lambda h, a: h["config"].update(epoch=3, history=h["config"]["history"] * 3), "a history of its epochs|its history must hold what"),
+        (
+            lambda h, a: h["config"].update(epoch=3, history=h["config"]["history"] * 3),
+            "a history of its epochs|its history must hold what",
+        ),
         (lambda h, a: h["config"].update(epoch=1.0), "a history of its epochs|its history must hold what"),
         (lambda h, a: h["config"].update(history="one"), "a history of its epochs|its history must hold what"),
         (lambda h, a: h["config"].update(history=[1]), "must tell of each epoch alike, got 1"),

@@ -108,7 +108,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the result of a run: from its file, or by running it and writing the file at once."""
-
     described = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     described["version"] = VERSION
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]

@@ -142,7 +142,11 @@ def report(result: dict[str, Any], console: Console) -> None:
     if result["resume"]:
         had, done = result["resumed_epochs"], len(result["history"])
         left = f"of {done}" if done > had else "which are all: nothing was left to train"
-        told = f"{had} epochs came from the checkpoint, {left}" if had else "nothing to resume: there was no checkpoint yet"
+        told = (
+            f"{had} epochs came from the checkpoint, {left}"
+            if had
+            else "nothing to resume: there was no checkpoint yet"
+        )
         console.print(told)
     rows = [
         (entry["epoch"], f"{entry['loss']:.4f}", f"{entry['validation_accuracy']:.4f}", f"{entry['seconds']:.2f}")

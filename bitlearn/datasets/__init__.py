@@ -177,8 +177,8 @@ def load(
     elif not Path(folder).exists():
         raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
     elif name in ("csv", "parquet"):
-        *arrays, names = tables.load(Path(folder), label, seed)
-        return Dataset(name, *arrays, len(names), names)
+        x_train, y_train, x_test, y_test, names = tables.load(Path(folder), label, seed)
+        return Dataset(name, x_train, y_train, x_test, y_test, len(names), names)
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
     elif name.startswith("cifar"):

@@ -55,7 +55,9 @@ def load(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     for name, partner in (("X", "y"), ("y", "X"), ("X_test", "y_test"), ("y_test", "X_test")):
         if name not in arrays and (partner in arrays or name in ("X", "y")):
             held = brief_names(every)
-            raise ValueError(f"{path} must hold an array {name}, got {held}: numpy.savez(path, X=..., y=...) names them")
+            raise ValueError(
+                f"{path} must hold an array {name}, got {held}: numpy.savez(path, X=..., y=...) names them"
+            )
     x, y = _data(arrays["X"], "X", path), _labels(arrays["y"], "y", path)
     if len(x) != len(y):
         raise ValueError(f"X and y of {path} must have the same length, got {len(x)} and {len(y)}")

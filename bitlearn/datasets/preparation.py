@@ -114,16 +114,16 @@ class Examples:
     ValueError: y must be labels of shape (3,), got shape (3, 1): a column becomes a row by y.ravel()
     """
 
-    x: np.ndarray | Rows
-    y: np.ndarray
-    preparation: Preparation
+    x: Any
+    y: Any
+    preparation: Any
 
     def __post_init__(self) -> None:
         if not hasattr(self.preparation, "codes"):
             raise TypeError(
                 f"preparation must be what bitlearn.datasets.prepare(x_train) gives, got {brief(self.preparation)}"
             )
-        x = self.x if isinstance(self.x, (Rows, Bits)) else checks.array("x", self.x)
+        x: Any = self.x if isinstance(self.x, (Rows, Bits)) else checks.array("x", self.x)
         y = None if self.y is None else checks.labels(self.y, len(x))
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
@@ -173,7 +173,7 @@ class Examples:
 
 
 def prepare(
-    x_train: np.ndarray, image_size: int | None = None, *, codes: str = "auto", bits: int | None = None
+    x_train: Any, image_size: int | None = None, *, codes: str = "auto", bits: int | None = None
 ) -> Preparation:
     """Return the preparation fitted on training data.
 
@@ -220,7 +220,9 @@ def prepare(
     by_name("codes", codes, dict.fromkeys(CODES))
     if bits is not None and codes != "thermometer":
         raise ValueError(f"bits must be given for a thermometer only, got bits={bits} with codes={codes!r}")
-    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, (int, np.integer)) or not 1 <= bits <= 4096):
+    if bits is not None and (
+        isinstance(bits, bool) or not isinstance(bits, (int, np.integer)) or not 1 <= bits <= 4096
+    ):
         raise ValueError(f"bits must be an integer from 1 to 4096, got {bits!r}")
     x_train = x_train if isinstance(x_train, Rows) else checks.array("x_train", x_train)
     if image_size is not None:

@@ -54,7 +54,9 @@ def read(path: Path, label: str | None = None) -> tuple[list[str], np.ndarray, n
         raise ValueError(f"{path} must have a column {label!r} of labels, got {brief(names)}")
     features = [name for name in names if name != label]
     if not features or not len(columns[0]):
-        raise ValueError(f"{path} must have rows with at least one feature, got {len(columns[0]) if columns else 0} rows")
+        raise ValueError(
+            f"{path} must have rows with at least one feature, got {len(columns[0]) if columns else 0} rows"
+        )
     x = np.empty((len(columns[0]), len(features)), dtype=np.float32)
     for at, name in enumerate(features):
         x[:, at] = _numbers(columns[names.index(name)], name, path)
@@ -128,7 +130,9 @@ def _numbers(cells: Any, name: str, path: Path) -> np.ndarray:
             ) from None
     if not np.isfinite(found).all():
         at = int(np.flatnonzero(~np.isfinite(found))[0])
-        raise ValueError(f"{path} must hold finite numbers as {name!r}, got {brief(cells[at])} in row {at + 1} of its data")
+        raise ValueError(
+            f"{path} must hold finite numbers as {name!r}, got {brief(cells[at])} in row {at + 1} of its data"
+        )
     return found
 
 

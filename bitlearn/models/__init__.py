@@ -50,14 +50,14 @@ def image_size(name: str, shape: tuple[int, ...]) -> int | None:
     return residual.padded_side(shape) if name in ("resnete18", "birealnet18") and len(shape) == 3 else None
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:
+def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **options: Any) -> nn.Model:
     """Return a network by its name.
 
     Parameters
     ----------
     name : {"mlp", "cnv", "binarynet", "resnete18", "birealnet18"}
-    input_shape : tuple of int
-        The shape of one example of int8 codes.
+    input_shape : tuple of int or Spec
+        The shape of one example of int8 codes; for ``mlp`` also the type of what flows in.
     classes : int
     **options
         As the function of that name takes them.

@@ -94,8 +94,8 @@ def _convolutional(
             side //= 2 if index % 2 == 1 and (pool_first or index < len(filters) - 1) else 1
             if side < 1:
                 raise ValueError(
-                    f"input_shape must have sides that {len(filters)} convolutions leave a pixel of, got {input_shape}: "
-                    f"smaller images are padded to {IMAGE_SIZE}, by image_size={IMAGE_SIZE} of bitlearn.datasets.prepare"
+                    f"input_shape must have sides that {len(filters)} convolutions leave a pixel of, got "
+                    f"{input_shape}: bitlearn.datasets.prepare(..., image_size={IMAGE_SIZE}) pads smaller images"
                 )
     layers: list[nn.Layer] = []
     for index, count in enumerate(filters):

@@ -39,8 +39,8 @@ def count(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) ->
 def length(n: object, *operands: object) -> int:
     """Return how many values a row holds: `n`, or where that is None what the first operand knows that is no array."""
     if n is None:
-        known = (each.n for each in operands if isinstance(getattr(each, "n", None), int))
-        n = next(known, None)
+        known = (getattr(each, "n", None) for each in operands)
+        n = next((each for each in known if isinstance(each, int)), None)
         if n is None:
             raise TypeError("n must be given where no operand is Bits or PackedWeights, got None")
     return count("n", n)

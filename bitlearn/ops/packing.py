@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from bitlearn.bits import WORD, Bits, WORD_BITS, words_for
+from bitlearn.bits import WORD, WORD_BITS, Bits, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run

@@ -137,7 +137,9 @@ class BitClassifier(ClassifierMixin, Coded):
         size = None
         if isinstance(self.model, str) and x.dtype == np.uint8 and x.ndim == 4:
             size = models.image_size(self.model, x.shape[1:])
-        self.preparation_ = self._prepare(x, takes_bits=not isinstance(self.model, str) or self.model == "mlp", image_size=size)
+        self.preparation_ = self._prepare(
+            x, takes_bits=not isinstance(self.model, str) or self.model == "mlp", image_size=size
+        )
         self._shape = self._shape[:2] if x.shape[1:] != self._shape else self._shape
         spec, classes = nn.Spec.of(self.preparation_.codes(x[:1])), len(self.classes_)
         if callable(self.model):
@@ -192,7 +194,8 @@ class BitClassifier(ClassifierMixin, Coded):
             hooks = [*hooks, training.EarlyStopping(self.patience)]
         self.result_ = training.fit(self.model_, self._rule(), train, options, validation=validation, hooks=hooks)
         self.n_iter_ = len(self.result_.history)
-        self._trainer, self._network = None, self.result_.best
+        self._trainer: training.Trainer | None = None
+        self._network = self.result_.best
         return self
 
     def _labelled(self, y: np.ndarray) -> np.ndarray:
@@ -239,13 +242,13 @@ class BitClassifier(ClassifierMixin, Coded):
             self.classes_ = named
             self._begin(x, seed_of(self.random_state))
             self.result_, self._trainer, self.n_iter_ = training.Result(), None, 0
-        if self._trainer is None:
-            self._trainer = training.Trainer(self.model_, self._rule(), seed_of(self.random_state))
+        trainer = self._trainer or training.Trainer(self.model_, self._rule(), seed_of(self.random_state))
+        self._trainer = trainer
         rate = self.learning_rate or self._rule().rate(self.model_.precision)
         examples = datasets.Examples(self._images(x), np.searchsorted(self.classes_, y), self.preparation_)
         rows = np.arange(len(examples)) if len(examples) > 1 else np.zeros(2, dtype=int)  # a batch norm wants two
         for part in np.array_split(rows, max(1, len(rows) // self.batch_size)):
-            self.result_.losses.append(self._trainer.step(examples.codes(part), examples.y[part], rate))
+            self.result_.losses.append(trainer.step(examples.codes(part), examples.y[part], rate))
         self._network, self.n_iter_ = None, self.n_iter_ + 1
         return self
 

@@ -71,7 +71,7 @@ class BitPacker(TransformerMixin, Coded):
         by_name("output", self.output, dict.fromkeys(("words", "values")))
         x = self._examples(X, reset=True)
         self._prepared = self._prepare(x, takes_bits=True)
-        self.thresholds_ = self._prepared.scaling.thresholds
+        self.thresholds_ = self._prepared.scaling.arrays()["thermometer"]
         self.n_values_ = int(np.prod(self.thresholds_.shape))
         return self
 

@@ -214,8 +214,10 @@ def as_csv(history: list[dict[str, Any]]) -> str:
 
     Examples
     --------
-    >>> as_csv([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "stopped": True}])
-    'epoch,loss,validation_accuracy,seconds,stopped\\n1,0.5,,,\\n2,0.25,,,True\\n'
+    >>> print(as_csv([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "stopped": True}]).strip())
+    epoch,loss,validation_accuracy,seconds,stopped
+    1,0.5,,,
+    2,0.25,,,True
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(history), lineterminator="\n")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn import streams
+from bitlearn.bits import Bits
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples
@@ -254,10 +255,10 @@ def fit(
     return result
 
 
-def _augmented(codes: np.ndarray, options: Options, step: int) -> np.ndarray:
+def _augmented(codes: Batch, options: Options, step: int) -> Batch:
     if not options.augment:
         return codes
-    if codes.ndim != 4:
+    if isinstance(codes, Bits) or codes.ndim != 4:
         raise ValueError(f"augmentation needs images, got examples of shape {codes.shape[1:]}")
     shift = round(codes.shape[1] * _SHIFT)
     # What moves in at the edge is black.

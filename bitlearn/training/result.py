@@ -57,7 +57,9 @@ class Result:
         """
         names, rows = self._cells()
         widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-        lines = ("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (names, *rows))
+        lines = (
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (names, *rows)
+        )
         return "\n".join(line.rstrip() for line in lines)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
