@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from os import PathLike
 from pathlib import Path
@@ -14,7 +12,7 @@ from bitlearn.errors import by_name
 from bitlearn.files import atomic_write
 from bitlearn.nn.model import Model
 from bitlearn.training.hooks import Hook
-from bitlearn.training.result import columns
+from bitlearn.training.result import as_csv
 
 #: What may be watched, and whether more of it is better.
 _WATCHED = {"validation_accuracy": True, "loss": False}
@@ -207,20 +205,3 @@ class TensorBoard(Hook):
         names = ("loss", "validation_accuracy", "seconds")
         self._write(entry["epoch"], {f"epoch/{name}": entry[name] for name in names if entry[name] is not None})
         self._writer.flush()
-
-
-def as_csv(history: list[dict[str, Any]]) -> str:
-    """Return epochs as CSV: a head, and a line each; what one does not tell is empty.
-
-    Examples
-    --------
-    >>> print(as_csv([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "stopped": True}]).strip())
-    epoch,loss,validation_accuracy,seconds,stopped
-    1,0.5,,,
-    2,0.25,,,True
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns(history), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()

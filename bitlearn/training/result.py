@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +71,6 @@ class Result:
 
     def to_csv(self) -> str:
         """Return the history as CSV."""
-        from bitlearn.training.callbacks import as_csv
-
         return as_csv(self.history)
 
     def plot(self, ax: Any = None) -> Any:
@@ -135,3 +135,20 @@ def columns(history: list[dict[str, Any]]) -> list[str]:
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def as_csv(history: list[dict[str, Any]]) -> str:
+    """Return epochs as CSV: a head, and a line each; what one does not tell is empty.
+
+    Examples
+    --------
+    >>> print(as_csv([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "stopped": True}]).strip())
+    epoch,loss,validation_accuracy,seconds,stopped
+    1,0.5,,,
+    2,0.25,,,True
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns(history), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
