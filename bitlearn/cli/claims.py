@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure, and return an entry a claim; the file of --json has each as soon as it is known."""
+    """Measure, and return an entry per claim; the file of --json has each as soon as it is known."""
     from bitlearn.bench import claims, records
 
     path = None if arguments.json in (None, Path("-")) else arguments.json

@@ -91,7 +91,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="passes over each task's examples; by default 10, and 1 in a stream",
     )
     parser.add_argument(
-        "--batch-size", type=examples, default=50, metavar="N", help="examples a step, replayed ones included"
+        "--batch-size", type=examples, default=50, metavar="N", help="examples per step, replayed ones included"
     )
     parser.add_argument("--replay-size", type=examples, default=300, metavar="N", help="examples in the replay memory")
     parser.add_argument(

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
     parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over the training data")
-    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples a step")
+    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples per step")
     parser.add_argument(
         "--max-steps", type=count, default=None, metavar="N", help="stop after so many steps; the schedule stays"
     )

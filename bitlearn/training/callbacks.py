@@ -131,7 +131,7 @@ class BestCheckpoint(_Watching):
 
 
 class CsvLog(Hook):
-    """Write the history to a CSV file: a line an epoch, the whole file anew each time, so that it is never half a line.
+    """Write the history to a CSV file: a line per epoch; the file is replaced whole each time.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class Result:
         return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
 
     def table(self) -> str:
-        """Return the history as a table: a line an epoch, a column for all that is told of it.
+        """Return the history as a table: a line per epoch, a column per value.
 
         Examples
         --------
