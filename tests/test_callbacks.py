@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import sys
 
 import numpy as np
 import pytest
 import small
 
 import bitlearn as bl
-from bitlearn.training import BestCheckpoint, CsvLog, EarlyStopping, Hook, Options, TensorBoard, fit
+from bitlearn.training import BestCheckpoint, CsvLog, EarlyStopping, Hook, Options, ProgressBar, TensorBoard, fit
 
 DATA = small.examples("mlp", 130)
 
@@ -142,3 +143,19 @@ def test_tensorboard(tmp_path):
 
     found = EventAccumulator(str(tmp_path)).Reload()
     assert len(found.Scalars("epoch/loss")) == 2
+
+
+def test_a_bar_is_closed_whatever_happens(monkeypatch):
+    pytest.importorskip("rich", reason="rich is not installed: bitlearn-xnor[cli]")
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as in a notebook
+    hook, stopped = ProgressBar(), []
+
+    class Fails(Hook):
+        def on_epoch(self, entry):
+            monkeypatch.setattr(hook._bar, "stop", lambda stop=hook._bar.stop: (stopped.append(hook._bar), stop()))
+            assert hook._bar.tasks[0].completed == hook._bar.tasks[0].total / 2
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        fit(small.model("mlp", "int8"), bl.optim.adam(), DATA, Options(epochs=2, batch_size=20), hooks=[hook, Fails()])
+    assert len(stopped) == 1 and hook._bar is None

@@ -28,7 +28,7 @@ class Levels:
 
     Parameters
     ----------
-    thresholds : ndarray of float64, shape (*sample, levels)
+    thresholds : ndarray of float64, shape (..., levels)
         Of each feature in increasing order; some may be equal.
 
     Raises
@@ -70,7 +70,7 @@ class Quantiles(Levels):
 
     Parameters
     ----------
-    thresholds : ndarray of float64, shape (*sample, 254)
+    thresholds : ndarray of float64, shape (..., 254)
         Between the 255 codes from -127 to 127.
 
     Examples
@@ -103,7 +103,7 @@ class Thermometer(Levels):
 
     Parameters
     ----------
-    thresholds : ndarray of float64, shape (*sample, bits)
+    thresholds : ndarray of float64, shape (..., bits)
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from bitlearn.training.callbacks import BestCheckpoint as BestCheckpoint
 from bitlearn.training.callbacks import CsvLog as CsvLog
 from bitlearn.training.callbacks import EarlyStopping as EarlyStopping
+from bitlearn.training.callbacks import ProgressBar as ProgressBar
 from bitlearn.training.callbacks import TensorBoard as TensorBoard
 from bitlearn.training.checkpoints import Checkpoint as Checkpoint
 from bitlearn.training.flips import FlipRatio as FlipRatio

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 from bitlearn import serialization
 from bitlearn.errors import by_name
@@ -205,3 +206,57 @@ class TensorBoard(Hook):
         names = ("loss", "validation_accuracy", "seconds")
         self._write(entry["epoch"], {f"epoch/{name}": entry[name] for name in names if entry[name] is not None})
         self._writer.flush()
+
+
+class ProgressBar(Hook):
+    """Show how a training goes on: a bar on a terminal and in a notebook, with rich installed, else a line per epoch.
+
+    Parameters
+    ----------
+    stream : file, optional
+        Where lines go; standard error by default.
+
+    Examples
+    --------
+    >>> import sys
+    >>> bar = ProgressBar(sys.stdout)
+    >>> bar.on_epoch({"epoch": 1, "loss": 0.51234, "validation_accuracy": 0.9, "seconds": 2.0})
+    epoch 1: loss 0.5123, validation accuracy 0.9, 2 s
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream, self._bar, self._task = stream, cast(Any, None), cast(Any, None)
+
+    def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
+        """Open a bar where one can be shown."""
+        if self._stream is not None or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+            return
+        try:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:
+            return
+        text = TextColumn("{task.description}")
+        self._bar = Progress(text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._task = self._bar.add_task("training", total=None)
+        self._bar.start()
+
+    def on_step(self, step: int, steps: int, loss: float) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, total=steps, description=f"loss {loss:.3f}")
+
+    def on_epoch(self, entry: dict[str, Any]) -> None:
+        """Tell of an epoch, above the bar where there is one."""
+        accuracy = entry["validation_accuracy"]
+        known = "" if accuracy is None else f", validation accuracy {accuracy:.4g}"
+        text = f"epoch {entry['epoch']}: loss {entry['loss']:.4g}{known}, {entry['seconds']:.3g} s"
+        if self._bar is not None:
+            self._bar.console.print(text)
+        else:
+            print(text, file=self._stream or sys.stderr, flush=True)
+
+    def on_end(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

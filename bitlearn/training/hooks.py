@@ -34,6 +34,9 @@ class Hook:
     def on_epoch(self, entry: dict[str, Any]) -> bool | None:
         """An epoch is done: ``epoch``, ``loss``, ``validation_accuracy``, ``seconds``. True ends `fit` here."""
 
+    def on_end(self) -> None:
+        """`fit` ends, also by an exception."""
+
 
 class Hooks(Hook):
     """Several hooks as one; what is no `Hook` is told of what it has a method for."""
@@ -61,3 +64,7 @@ class Hooks(Hook):
     def on_epoch(self, entry: dict[str, Any]) -> bool:
         """Tell all, and return whether one of them asks to stop."""
         return self._tell("on_epoch", entry)
+
+    def on_end(self) -> None:
+        """Tell all."""
+        self._tell("on_end")

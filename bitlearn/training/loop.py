@@ -225,33 +225,38 @@ def fit(
                 start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
                 result.resumed = start
         told.on_begin(model, result.history)
-        for epoch in range(start, options.epochs):
-            if (last is not None and trainer.steps >= last) or (result.history and result.history[-1].get("stopped")):
-                break
-            order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
-            begun, first = time.perf_counter(), len(result.losses)
-            shown = steps if last is None else min(steps, last)
-            with measure or nullcontext():
-                made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
-                for step_loss, seconds in made:
-                    result.losses.append(step_loss)
-                    result.step_seconds.append(seconds)
-            entry: dict[str, Any] = {
-                "epoch": epoch + 1,
-                "loss": float(np.mean(result.losses[first:])),
-                "validation_accuracy": None,
-                "seconds": time.perf_counter() - begun,
-            }
-            if validation is not None:
-                entry["validation_accuracy"] = accuracy(model, validation)
-            _keep_best(model, result, entry)
-            result.history.append(entry)
-            if told.on_epoch(entry):
-                entry["stopped"] = True
-            # An epoch that `max_steps` cut short is no place to go on from.
-            if path is not None and trainer.steps == (epoch + 1) * in_epoch:
-                assert result.best is not None
-                checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+        try:
+            for epoch in range(start, options.epochs):
+                if (last is not None and trainer.steps >= last) or (
+                    result.history and result.history[-1].get("stopped")
+                ):
+                    break
+                order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
+                begun, first = time.perf_counter(), len(result.losses)
+                shown = steps if last is None else min(steps, last)
+                with measure or nullcontext():
+                    made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
+                    for step_loss, seconds in made:
+                        result.losses.append(step_loss)
+                        result.step_seconds.append(seconds)
+                entry: dict[str, Any] = {
+                    "epoch": epoch + 1,
+                    "loss": float(np.mean(result.losses[first:])),
+                    "validation_accuracy": None,
+                    "seconds": time.perf_counter() - begun,
+                }
+                if validation is not None:
+                    entry["validation_accuracy"] = accuracy(model, validation)
+                _keep_best(model, result, entry)
+                result.history.append(entry)
+                if told.on_epoch(entry):
+                    entry["stopped"] = True
+                # An epoch that `max_steps` cut short is no place to go on from.
+                if path is not None and trainer.steps == (epoch + 1) * in_epoch:
+                    assert result.best is not None
+                    checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+        finally:
+            told.on_end()
     return result
 
 
