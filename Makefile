@@ -201,5 +201,5 @@ $(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
 # The package is there by now, so this adds the extra's requirements alone and compiles nothing again.
 $(STAMPS)/%: $(STAMPS)/package
 	@echo "Installing what 'make $*' needs"
-	@$(PIP) 'bitlearn[$*]'
+	@$(PIP) 'bitlearn-xnor[$*]'
 	@touch $@

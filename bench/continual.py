@@ -29,7 +29,7 @@ from . import results, trainings
 FOLDER = results.FOLDER / "continual"
 SEEDS = (0, 1, 2)
 SIZES = (300, 1500)
-#: 50 new examples a step, and 128 replayed ones (arXiv 2401.09916).
+#: 50 new examples per step, and 128 replayed ones (arXiv 2401.09916).
 _BATCH, _SHARE = 178, 128 / 178
 _HELD_OUT = 1 / 6
 _CLASSES = 10

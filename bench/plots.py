@@ -112,5 +112,5 @@ def matplotlib() -> Any:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise ImportError("plots need matplotlib: install bitlearn[plots]") from error
+        raise ImportError("plots need matplotlib: install bitlearn-xnor[plot]") from error
     return mpl

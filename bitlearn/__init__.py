@@ -84,9 +84,9 @@ def __getattr__(name: str) -> object:
     elif name in _SUBPACKAGES:
         value = importlib.import_module(f"bitlearn.{name}")
     elif name == "__version__":
-        from importlib.metadata import version
+        from bitlearn.version import VERSION
 
-        value = version("bitlearn")
+        value = VERSION
     else:
         raise AttributeError(f"module 'bitlearn' has no attribute {name!r}")
     globals()[name] = value

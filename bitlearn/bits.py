@@ -39,7 +39,7 @@ def ones(shape: tuple[int, ...], n: int) -> np.ndarray:
     return words
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bits:
     """Packed ±1 values together with how many of them the last axis holds.
 
@@ -86,6 +86,28 @@ class Bits:
     def nbytes(self) -> int:
         """The bytes of the words."""
         return self.words.nbytes
+
+    def unpack(self) -> np.ndarray:
+        """Return the values: int8 of ±1, of the shape `shape`.
+
+        Examples
+        --------
+        >>> Bits(np.array([5], dtype=np.uint64), 3).unpack()
+        array([ 1, -1,  1], dtype=int8)
+        """
+        if not self.n:
+            return np.empty(self.shape, dtype=np.int8)
+        octets = np.ascontiguousarray(self.words, dtype=WORD).view(np.uint8)
+        found = np.unpackbits(octets, axis=-1, count=self.n, bitorder="little").view(np.int8)
+        found *= 2
+        found -= 1
+        return found
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("Bits are packed: .unpack() gives their values, .words their words")
+
+    def __repr__(self) -> str:
+        return f"Bits(shape={self.shape}, {self.nbytes} bytes)"
 
     def __len__(self) -> int:
         return len(self.words)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bitlearn.datasets.preparation import Preparation
+from bitlearn.datasets.levels import Thermometer
+from bitlearn.datasets.preparation import Examples, Preparation
+from bitlearn.errors import brief
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
+from bitlearn.nn.summary import Summary
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A network and its preparation.
 
@@ -20,11 +24,14 @@ class Classifier:
     network : Model or Frozen
         From codes to the scores of classes.
     preparation : Preparation
+    labels : tuple of str, int, float or bool, optional
+        The name of each output's class, by default its number.
 
     Raises
     ------
     ValueError
-        Where the network takes or gives something else, or not what the preparation gives.
+        Where the network takes or gives something else, or not what the preparation gives; or labels are not as many
+        as outputs, or two are the same.
 
     Examples
     --------
@@ -37,49 +44,113 @@ class Classifier:
 
     network: Model | Frozen
     preparation: Preparation
+    labels: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
-        root, size = self.network.root, self.preparation.image_size
-        if root.spec.kind != "codes" or root.output.kind != "real" or len(root.output.shape) != 1:
+        root, size, scaling = self.network.root, self.preparation.image_size, self.preparation.scaling
+        kind = "bits" if isinstance(scaling, Thermometer) else "codes"
+        if root.spec.kind != kind or root.output.kind != "real" or len(root.output.shape) != 1:
             raise ValueError(
-                f"network must take codes and end in a row of real values, got {root.spec} and {root.output}"
+                f"network must take {kind} and end in a row of real values, got {root.spec} and {root.output}"
             )
         if size is not None and (len(root.spec.shape) != 3 or root.spec.shape[:2] != (size, size)):
             raise ValueError(f"network must take images of {size} x {size} as they are prepared, got {root.spec}")
-        midpoint = self.preparation.scaling.midpoint
-        if midpoint is not None and midpoint.shape != root.spec.shape:
-            raise ValueError(
-                f"network must take features of shape {midpoint.shape} as they are scaled, got {root.spec}"
-            )
+        shape = scaling.shape
+        if isinstance(scaling, Thermometer):
+            shape = (*scaling.shape[:-1], scaling.thresholds.shape[-1] * scaling.shape[-1])
+        if shape is not None and shape != root.spec.shape:
+            raise ValueError(f"network must take features of shape {shape} as they are scaled, got {root.spec}")
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be different, got {brief(self.labels)}")
+        if self.labels is not None and len(self.labels) != self.classes:
+            raise ValueError(f"labels must be as many as the {self.classes} outputs, got {len(self.labels)}")
 
     @property
     def classes(self) -> int:
         """How many classes it tells apart."""
         return self.network.classes if isinstance(self.network, Frozen) else self.network.output_shape[-1]
 
-    def predict(self, x: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the class of each raw example.
+    def scores(self, x: Any, *, batch_size: int = 1000) -> np.ndarray:
+        """Return the scores of the classes for each raw example.
 
         Parameters
         ----------
-        x : ndarray, shape (count, ...)
+        x : array_like, shape (count, ...)
             Raw images or features, as the training data were.
         batch_size : int
             How many examples are worked on at a time.
 
         Returns
         -------
-        ndarray of int64, shape (count,)
+        ndarray of float32, shape (count, classes)
 
         Raises
         ------
-        ValueError
-            Where the examples have another shape than those it was trained on.
+        TypeError, ValueError
+            Where the examples hold no numbers, or have another shape or type than those it was trained on.
         """
-        parts = []
-        for start in range(0, len(x), batch_size):
-            codes = self.preparation.codes(x[start : start + batch_size])
+        examples, parts = Examples(x, None, self.preparation), []
+        network = self.network.freeze() if isinstance(self.network, Model) else self.network
+        for start in range(0, len(examples), batch_size):
+            codes = examples.codes(slice(start, start + batch_size))
             if codes.shape[1:] != self.network.input_shape:
                 raise ValueError(f"examples must give codes of shape {self.network.input_shape}, got {codes.shape[1:]}")
-            parts.append(self.network.predict(codes))
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+            parts.append(network.scores(codes))
+        return np.concatenate(parts) if parts else np.empty((0, self.classes), dtype=np.float32)
+
+    def predict(self, x: Any, *, batch_size: int = 1000) -> np.ndarray:
+        """Return the class of each raw example: its label where they have some, else its number.
+
+        Parameters
+        ----------
+        x, batch_size
+            As `scores`.
+
+        Returns
+        -------
+        ndarray of int64, or of the type of the labels, shape (count,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `scores`.
+        """
+        found = self.scores(x, batch_size=batch_size).argmax(axis=1)
+        return found if self.labels is None else np.array(self.labels)[found]
+
+    def predict_proba(self, x: Any, *, batch_size: int = 1000) -> np.ndarray:
+        """Return the softmax of the scores: rows sum to 1, in the order of `labels`.
+
+        Parameters
+        ----------
+        x, batch_size
+            As `scores`.
+
+        Returns
+        -------
+        ndarray of float64, shape (count, classes)
+        """
+        return probabilities(self.scores(x, batch_size=batch_size))
+
+    def summary(self) -> Summary:
+        """Return the network's table, as `Model.summary` does."""
+        return self.network.summary()
+
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else f", labels={brief(self.labels)}"
+        return f"Classifier({self.network!r}, {self.preparation!r}{labels})"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Return the softmax of each row of scores, as float64.
+
+    Examples
+    --------
+    >>> probabilities(np.array([[0.0, np.log(3)]]))
+    array([[0.25, 0.75]])
+    """
+    found = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    return found / found.sum(axis=1, keepdims=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
-from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 
 from bitlearn import threads
 from bitlearn.ops.dispatch import KERNELS, attribute, unavailable, variants, which
+from bitlearn.version import VERSION, other_project
 
 
 def _numba_state() -> str:
@@ -47,7 +47,7 @@ def configuration() -> dict[str, object]:
     """Return the configuration as a dictionary of plain values."""
     reasons = unavailable()
     return {
-        "version": version("bitlearn"),
+        "version": VERSION,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": _numba_state(),
@@ -90,6 +90,8 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, object] |
     found = configuration()
     if mode == "dict":
         return found
+    if other := other_project():
+        print(f"warning:     the package bitlearn {other} of another project is installed too: pip uninstall bitlearn")
     for name, value in found.items():
         if isinstance(value, dict):
             print(f"{name}:")

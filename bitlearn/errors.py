@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import sys
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,7 +80,9 @@ def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[st
     if isinstance(name, str) and name in planned:
         raise ValueError(f"{what} {name!r} is not built yet; there are {', '.join(known)}")
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {brief(name)}")
+        near = get_close_matches(name, known, 1) if isinstance(name, str) else []
+        meant = f"; perhaps {near[0]}" if near else ""
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {brief(name)}{meant}")
     return known[name]
 
 

@@ -20,6 +20,7 @@ from bitlearn.continual import (
 )
 from bitlearn.safetensors import Types
 from bitlearn.serialization import PARTS, PLANS, Parts, Plan, read, write
+from bitlearn.training.checkpoints import opened
 
 #: Learners of exact sums.
 _SUMMING = (AnalyticLearner, NearestClassMean, LDA, ClassPrototypes)
@@ -33,6 +34,7 @@ _PARTS: dict[type, tuple[str, Callable[[Any], Parts]]] = {
 
 _PLANS: dict[str, Callable[[dict[str, Any], Types], Plan]] = {
     **PLANS,
+    "checkpoint": opened,
     files.KIND: partial(files.plan, ContinualLearner),
     tickets.KIND: tickets.plan,
     **{made.kind: partial(storage.plan, made) for made in _SUMMING},
@@ -44,7 +46,11 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
 
     Parameters
     ----------
-    obj : Model, Frozen, Classifier, PackedWeights, or a learner or a `TaskTicket` of `bitlearn.continual`
+    obj : Model, Frozen, Classifier, PackedWeights, learner or `TaskTicket` of `bitlearn.continual`, or estimator of
+        `bitlearn.sklearn`
+        A fitted `BitClassifier <bitlearn.sklearn.BitClassifier>` is saved as its `Classifier`, which predicts alike; a
+        continual one as its `ContinualLearner`, which goes on learning. (A pickle or joblib keeps estimators as they
+        are, and can run code when it is loaded.)
     path : path-like
         The file appears whole or not at all.
 
@@ -71,6 +77,7 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
     >>> bl.load(path).names
     ['linear1', 'sign1', 'linear2', 'norm1']
     """
+    obj = getattr(obj, "saved_as_", obj)  # of an estimator, which is of a level above this one
     if type(obj) not in _PARTS:
         raise TypeError(f"obj must be a {', '.join(each.__name__ for each in _PARTS)}, got {type(obj).__name__}")
     kind, parts = _PARTS[type(obj)]
@@ -78,7 +85,7 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Load what `save` wrote.
+    """Load what `save` wrote, or a checkpoint of `bitlearn.training.fit`.
 
     Parameters
     ----------
@@ -86,7 +93,7 @@ def load(path: str | PathLike[str]) -> Any:
 
     Returns
     -------
-    Model, Frozen, Classifier, PackedWeights, TaskTicket or a learner
+    Model, Frozen, Classifier, PackedWeights, a learner, a `TaskTicket` or a `training.Checkpoint`
 
     Raises
     ------

@@ -19,8 +19,8 @@ import numpy as np
 from bitlearn import nn, safetensors
 from bitlearn.bits import WORD, words_for
 from bitlearn.classifier import Classifier
-from bitlearn.datasets.preparation import Preparation
-from bitlearn.datasets.scaling import Scaling
+from bitlearn.datasets.levels import Quantiles, Thermometer
+from bitlearn.datasets.preparation import Preparation, rebuilt
 from bitlearn.errors import sentence
 from bitlearn.nn.description import array_types, check_arrays, describe, rebuild
 from bitlearn.nn.layer import check_tail, whole
@@ -193,6 +193,8 @@ def frozen_plan(config: dict[str, Any], types: Types) -> Plan:
     return array_types(root, frozen=True), make
 
 
+#: What a class may be named by in a file.
+_LABELS = (str, int, float, bool)
 _NETWORKS = {"model": model_plan, "frozen": frozen_plan}
 
 
@@ -202,23 +204,42 @@ def _classifier_parts(classifier: Classifier) -> Parts:
     else:
         kind, (arrays, config) = "model", model_parts(classifier.network)
     arrays = under("network.", arrays) | under("scaling.", classifier.preparation.scaling.arrays())
-    return arrays, {"network": kind, "parts": config, "image_size": classifier.preparation.image_size}
+    found = {"network": kind, "parts": config, "image_size": classifier.preparation.image_size}
+    return arrays, found if classifier.labels is None else found | {"labels": list(classifier.labels)}
 
 
 def _classifier_plan(config: dict[str, Any], types: Types) -> Plan:
-    check_keys(config, "network", "parts", "image_size")
+    check_keys({"labels": None} | config, "network", "parts", "image_size", "labels")
     if not isinstance(config["network"], str) or config["network"] not in _NETWORKS:
         raise ValueError(f"it must hold {' or '.join(_NETWORKS)} as network, got {config['network']!r}")
     wanted, make_network = _NETWORKS[config["network"]](config["parts"], types)
-    shape = tuple(config["parts"]["input"]["shape"])
-    scaled = bool(within("scaling.", types))
-    scaling = dict.fromkeys(("scaling.midpoint", "scaling.half_range"), (shape, np.dtype(np.float32))) if scaled else {}
+    labels = config.get("labels")
+    if labels is not None and (not isinstance(labels, list) or not all(type(each) in _LABELS for each in labels)):
+        raise ValueError("labels must be a list of text or numbers, got others")
+    shape, kind = tuple(config["parts"]["input"]["shape"]), config["parts"]["input"]["kind"]
+    scaling = _scaling_types(within("scaling.", types), shape, kind)
 
     def make(arrays: Arrays) -> Classifier:
-        preparation = Preparation(Scaling(**within("scaling.", arrays)), config["image_size"])
-        return Classifier(make_network(within("network.", arrays)), preparation)
+        preparation = Preparation(rebuilt(within("scaling.", arrays)), config["image_size"])
+        network = make_network(within("network.", arrays))
+        return Classifier(network, preparation, None if labels is None else tuple(labels))
 
-    return under("network.", wanted) | scaling, make
+    return under("network.", wanted) | under("scaling.", scaling), make
+
+
+def _scaling_types(found: Types, shape: tuple[int, ...], kind: str) -> Types:
+    """Return shape and dtype of the arrays of a scaling before a network of this input: those of the kind found."""
+    levels = next((name for name in (Quantiles.kind, Thermometer.kind) if name in found), None)
+    if levels is None:
+        return dict.fromkeys(("midpoint", "half_range"), (shape, np.dtype(np.float32))) if found else {}
+    sample = found[levels][0][:-1]
+    if not sample or (levels == Thermometer.kind) != (kind == "bits"):
+        raise ValueError(f"it must hold the scaling of {kind}, got {levels} of shape {found[levels][0]}")
+    if levels == Quantiles.kind:
+        return {levels: ((*shape, 254), np.dtype(np.float64))}
+    if not sample[-1] or shape[-1] % sample[-1]:
+        raise ValueError(f"a thermometer must have as many bits each of the {shape[-1]} values, got {found[levels][0]}")
+    return {levels: ((*shape[:-1], sample[-1], shape[-1] // sample[-1]), np.dtype(np.float64))}
 
 
 def _weights_parts(weights: PackedWeights) -> Parts:

@@ -12,6 +12,7 @@ with plain C in the place of the tile instructions (``make emulate``): for tests
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -29,6 +30,8 @@ else:
     FLAGS = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-pthread"]
 
 LINK_FLAGS = [flag for flag in FLAGS if flag == "-pthread"]
+if sys.platform == "linux" and "BITLEARN_SANITIZE" not in os.environ:
+    LINK_FLAGS.append("-Wl,--strip-all")  # names of symbols and lines take four times as much as the code
 if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
     LINK_FLAGS += [f"-fsanitize={sanitizers}"]
     # The better optimizer removes some of the reads that are looked for. Python's own flags may define signed overflow

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from bitlearn.version import VERSION
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "bitlearn"
 author = "The bitlearn developers"
 copyright = author
-version = release = installed_version("bitlearn")
+version = release = VERSION
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives"]
 exclude_patterns = ["_build", "examples"]

@@ -70,15 +70,15 @@ def test_a_network_is_the_same_in_every_run(network):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_onnxruntime_predicts_our_classes(network, batch):
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install bitlearn[bench]")
-    pytest.importorskip("onnx", reason="onnx is not installed: pip install bitlearn[bench]")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install bitlearn-xnor[bench]")
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install bitlearn-xnor[bench]")
     task = predictions.Task(network, "onnxruntime", batch)
     harness.verify(race.contender(task, tiny=True))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_pytorch_predicts_our_classes(network, batch):
-    pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[test-all]")
+    pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[test-all]")
     from bitlearn.bench.predictions import pytorch
 
     frozen, codes = predictions.model(network, tiny=True).freeze(), predictions.examples(network, 20 * batch)

@@ -98,7 +98,7 @@ def test_profile_from_the_command_line(tmp_path, capsys):
 
 
 def test_the_drawing_shows_every_kernel_and_layer(tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install bitlearn[plots]")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install bitlearn-xnor[plot]")
     path = tmp_path / "profile.svg"
     options = ["--profile", "mlp", "--batch-size", "10", "--threads", "1", "--plot", str(path)]
     assert cli.main(["bench", *options]) == 0

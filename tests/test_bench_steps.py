@@ -229,7 +229,7 @@ def test_claims_of_steps_take_the_least_of_the_ways(monkeypatch):
 @pytest.mark.parametrize("way", ["torch-eager", "torch-channels-last", "torch-bfloat16"])
 def test_pytorchs_first_step_is_ours(network, way):
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("torch is not installed: pip install bitlearn[test-all]")
+        pytest.skip("torch is not installed: pip install bitlearn-xnor[test-all]")
     model = steps.model(network, "standard", tiny=True)
     found = verification.of_pytorch(way, model, *steps.batch(network, 20))
     allowed = verification.tolerance(way)
@@ -238,7 +238,7 @@ def test_pytorchs_first_step_is_ours(network, way):
 
 def test_pytorchs_steps_are_ours(threads):
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("torch is not installed: pip install bitlearn[test-all]")
+        pytest.skip("torch is not installed: pip install bitlearn-xnor[test-all]")
     losses = []
     for way in ("standard", "torch-eager"):
         answers = []

@@ -41,7 +41,7 @@ def test_a_bar_compares():
 
 def test_claims_are_chosen_by_id():
     assert [claim.id for claim in claims.load(["two-threads", "import-time"])] == ["two-threads", "import-time"]
-    with pytest.raises(ValueError, match=r"claim must be one of .*two-threads.*, got 'fast'"):
+    with pytest.raises(ValueError, match=r"claim must be one of the [0-9]+ that --list shows, got 'fast'"):
         claims.load(["fast"])
 
 
@@ -75,6 +75,34 @@ def test_claims_from_the_command_line(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "yes" in out and "[2/2] paper-memory-standard" in err
     assert cli.main(["claims", "no-such-claim"]) == 2
+
+
+def test_claims_are_written_as_they_come_and_resumed(tmp_path, capsys, monkeypatch):
+    path, names, measured = tmp_path / "claims.json", ["paper-memory-low", "paper-memory-standard"], []
+    measure = claims.measure
+
+    def interrupted(chosen):
+        measured.append(chosen[0].id)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return measure(chosen)
+
+    monkeypatch.setattr(claims, "measure", interrupted)
+    assert cli.main(["claims", *names, "--json", str(path)]) == 130
+    assert [each["id"] for each in json.loads(path.read_text())] == names[:1]
+    assert cli.main(["claims", *names, "--json", str(path), "--resume"]) == 0
+    assert [each["id"] for each in json.loads(path.read_text())] == names
+    assert measured == [*names, names[1]]
+    path.write_text("[1]")
+    capsys.readouterr()
+    assert cli.main(["claims", *names, "--json", str(path), "--resume"]) == 2
+    assert "must hold what --json wrote before" in capsys.readouterr().err
+    assert cli.main(["claims", "--resume"]) == 2
+    assert cli.main(["claims", "--list"]) == 0
+    assert "paper-memory-low" in capsys.readouterr().out
+    assert cli.main(["claims", "paper-memory-lo"]) == 2
+    err = capsys.readouterr().err
+    assert "perhaps paper-memory-low" in err and len(err) < 300
 
 
 @pytest.fixture

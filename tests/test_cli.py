@@ -73,7 +73,6 @@ def test_nan_is_never_written(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["no-such-command"],
         ["info", "--no-such-option"],
         ["info", "--json"],

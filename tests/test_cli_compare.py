@@ -196,7 +196,7 @@ def test_without_matplotlib_there_is_a_table_and_no_plot(capsys, data, tmp_path,
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     arguments = ["--methods", "naive", "--seeds", "1"]
     result, err = compared(capsys, data, tmp_path / "out", *arguments)
-    assert result["plots"] == [] and "plots need matplotlib: pip install 'bitlearn[plots]'" in err
+    assert result["plots"] == [] and "plots need matplotlib: pip install 'bitlearn-xnor[plot]'" in err
     path = ["--report", str(tmp_path / "page.html")]
     assert main(["compare", "--dataset", "npz", "--data", str(data), "--out", str(tmp_path), *arguments, *path]) == 2
     assert "the report needs matplotlib" in capsys.readouterr().err

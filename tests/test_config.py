@@ -49,3 +49,20 @@ def test_a_missing_extension_and_numba_are_named(monkeypatch):
 def test_unknown_mode():
     with pytest.raises(ValueError, match="mode must be 'print' or 'dict', got 'json'"):
         bl.show_config(mode="json")
+
+
+def test_the_package_of_another_project(monkeypatch, capsys):
+    """It is told from an older checkout of this one, whose summary speaks of packed words."""
+    from importlib import metadata
+
+    from bitlearn.version import other_project
+
+    found = {"Summary": "Fast machine learning in C++", "Version": "1.1.5"}
+    monkeypatch.setattr(metadata, "metadata", lambda name: found)
+    assert other_project() == "1.1.5"
+    bl.show_config()
+    assert "bitlearn 1.1.5 of another project is installed too: pip uninstall bitlearn" in capsys.readouterr().out
+    found["Summary"] = "Learning on small devices with binary (±1) networks on packed 64-bit words"
+    assert other_project() is None
+    bl.show_config()
+    assert "another project" not in capsys.readouterr().out

@@ -9,8 +9,8 @@ import pytest
 
 import bitlearn as bl
 
-pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn[dask]")
-da = pytest.importorskip("dask.array", reason="Dask is not installed: pip install bitlearn[dask]")
+pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn-xnor[dask]")
+da = pytest.importorskip("dask.array", reason="Dask is not installed: pip install bitlearn-xnor[dask]")
 dask = pytest.importorskip("dask")
 
 from bitlearn import dask as bd  # noqa: E402

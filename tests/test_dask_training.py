@@ -14,7 +14,7 @@ import bitlearn as bl
 from bitlearn.nn.layer import Layer
 from bitlearn.training import DataParallel, LocalWorkers, Trainer
 
-distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn[dask]")
+distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn-xnor[dask]")
 dask = pytest.importorskip("dask")
 
 from bitlearn import dask as bd  # noqa: E402

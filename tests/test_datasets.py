@@ -177,7 +177,7 @@ X, Y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
     ("arrays", "message"),
     [
         ({"X": X}, "must hold an array y, got X"),
-        ({"data": X}, "must hold an array X, got none"),
+        ({"data": X}, "must hold an array X, got data: "),
         ({"X": X, "y": Y, "X_test": X}, "must hold an array y_test"),
         ({"X": X, "y": Y, "y_test": Y}, "must hold an array X_test"),
         ({"X": X, "y": Y[:3]}, "must have the same length, got 4 and 3"),
@@ -299,5 +299,5 @@ def test_what_the_readme_needs_is_exported():
     assert isinstance(examples.preparation, datasets.Preparation) and len(examples) == 4
     assert examples.codes().dtype == np.int8 and examples.codes(slice(0, 1)).shape == (1, 6)
     assert all(hasattr(datasets, name) for name in datasets.__all__) and set(datasets.__all__) <= set(dir(datasets))
-    with pytest.raises(ValueError, match="x and y must have as many rows as each other, got 4 and 3"):
+    with pytest.raises(ValueError, match=r"y must be labels of shape \(4,\), got shape \(3,\)"):
         datasets.Examples(x, y[:3], datasets.prepare(x))

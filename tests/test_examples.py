@@ -35,7 +35,7 @@ def test_numba_loop():
 
 
 def test_pytorch_training_changes_three_lines(tmp_path):
-    pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[torch]")
+    pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[torch]")
     losses = []
     for more in ([], ["--bitlearn"]):
         file = tmp_path / f"{len(losses)}.json"

@@ -7,7 +7,7 @@ import pytest
 
 import bitlearn as bl
 
-jax = pytest.importorskip("jax", reason="jax is not installed: pip install bitlearn[jax]")
+jax = pytest.importorskip("jax", reason="jax is not installed: pip install bitlearn-xnor[jax]")
 from bitlearn import jax as bj  # noqa: E402
 
 jnp = jax.numpy

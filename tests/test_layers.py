@@ -14,7 +14,7 @@ from bitlearn.nn.layer import REGISTERED
 
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"bits", "budgets", "panels", "precision", "rng", "streams", "errors", "files", "safetensors", "datasets"},
+    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "sklearn", "__main__"},
     {"backends", "threads", "threadpools"},
     {"ops"},
     {"program", "config"},
@@ -25,7 +25,7 @@ LEVELS = (
     {"saving"},
     {"export"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
-    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "__main__"},
+    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "sklearn", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 

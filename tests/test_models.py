@@ -96,7 +96,10 @@ def test_examples_must_have_the_shape_of_the_input(rng):
         (lambda: bl.models.mlp((8,), 2, precision="low-memory-5bit"), "'low-memory-5bit' is not built yet"),
         (lambda: bl.models.mlp((8,), 2, head="none"), "head must be 'binary' or 'real', got 'none'"),
         (lambda: bl.models.mlp((8,), 2, hidden=()), "at least one width, got none"),
-        (lambda: bl.models.cnv((28, 28, 1), 2), r"input_shape must be \(32, 32, channels\), got \(28, 28, 1\)"),
+        (
+            lambda: bl.models.cnv((20, 28, 1), 2),
+            r"must have sides that 6 convolutions leave a pixel of, got \(20, 28, 1\)",
+        ),
     ],
 )
 def test_wrong_arguments(make, sentence):

@@ -223,21 +223,32 @@ def test_repr():
 def test_summary():
     summary = nested().summary()
     assert summary.rows == (
-        ("stem.linear1", "BinaryLinear", "(8,)", 40, 64, 0, 40),
-        ("stem.norm1", "BatchNorm", "(8,)", 8, 96, 0, 8),
-        ("residual1.main.sign1", "Sign", "(8,)", 0, 0, 0, 0),
-        ("residual1.main.linear1", "BinaryLinear", "(8,)", 64, 64, 64, 0),
-        ("residual1.main.norm1", "BatchNorm", "(8,)", 8, 96, 0, 8),
-        ("residual1.shortcut.sign1", "Sign", "(8,)", 0, 0, 0, 0),
-        ("residual1.shortcut.up.linear1", "BinaryLinear", "(8,)", 64, 64, 64, 0),
-        ("residual1.shortcut.up.norm1", "BatchNorm", "(8,)", 8, 96, 0, 8),
-        ("sign1", "Sign", "(8,)", 0, 0, 0, 0),
-        ("out", "Linear", "(3,)", 24, 96, 0, 24),
-        ("total", "", "", 216, 576, 128, 88),
+        ("stem.linear1", "BinaryLinear", "(8,)", 40, "1", 64, 0, 40),
+        ("stem.norm1", "BatchNorm", "(8,)", 8, "32", 96, 0, 8),
+        ("residual1.main.sign1", "Sign", "(8,)", 0, "", 0, 0, 0),
+        ("residual1.main.linear1", "BinaryLinear", "(8,)", 64, "1", 64, 64, 0),
+        ("residual1.main.norm1", "BatchNorm", "(8,)", 8, "32", 96, 0, 8),
+        ("residual1.shortcut.sign1", "Sign", "(8,)", 0, "", 0, 0, 0),
+        ("residual1.shortcut.up.linear1", "BinaryLinear", "(8,)", 64, "1", 64, 64, 0),
+        ("residual1.shortcut.up.norm1", "BatchNorm", "(8,)", 8, "32", 96, 0, 8),
+        ("sign1", "Sign", "(8,)", 0, "", 0, 0, 0),
+        ("out", "Linear", "(3,)", 24, "32", 96, 0, 24),
+        ("total", "", "", 216, "", 576, 128, 88),
     )
     lines = str(summary).splitlines()
-    assert lines[0].split() == ["layer", "type", "output", "parameters", "stored", "binary", "ops", "other", "ops"]
-    assert lines[1].split() == ["stem.linear1", "BinaryLinear", "(8,)", "40", "64", "bytes", "0", "40"]
+    assert lines[0].split() == [
+        "layer",
+        "type",
+        "output",
+        "parameters",
+        "bits",
+        "stored",
+        "binary",
+        "ops",
+        "other",
+        "ops",
+    ]
+    assert lines[1].split() == ["stem.linear1", "BinaryLinear", "(8,)", "40", "1", "64", "bytes", "0", "40"]
     assert len(lines) == 12 and repr(summary) == str(summary)
     html = nested()._repr_html_()
     assert html.count("<tr>") == 12 and "<td>residual1.main.norm1</td>" in html and html == summary._repr_html_()
@@ -245,8 +256,8 @@ def test_summary():
 
 def test_what_a_summary_says_of_the_published_network():
     rows = {row[0]: row[3:] for row in bl.models.mlp().summary().rows}
-    assert rows["linear1"] == (784 * 256, 256 * 13 * 8, 0, 784 * 256)
-    assert rows["linear2"] == (256 * 256, 256 * 4 * 8, 256 * 256, 0)
+    assert rows["linear1"] == (784 * 256, "1", 256 * 13 * 8, 0, 784 * 256)
+    assert rows["linear2"] == (256 * 256, "1", 256 * 4 * 8, 256 * 256, 0)
     assert rows["total"][0] == 399_872 + 4 * 256 + 10
 
 

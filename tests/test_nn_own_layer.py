@@ -145,7 +145,7 @@ def test_in_a_network(policy):
     model, (codes, labels) = network(policy), data(64)
     assert "residual1.main.gain1" in model.names and "residual1.shortcut.gain1.mean" in model.state()
     assert "Gain(start=1.0)" in repr(model)
-    assert model.summary().rows[5] == ("residual1.main.gain1", "Gain", "(33,)", 33, 132, 0, 33)
+    assert model.summary().rows[5] == ("residual1.main.gain1", "Gain", "(33,)", 33, "32", 132, 0, 33)
     assert not any("gain" in name for name in model.binary_parameters())
     trainer = Trainer(model, optim.adam())
     losses = [trainer.step(codes, labels, 0.02) for _ in range(25)]

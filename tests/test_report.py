@@ -134,7 +134,7 @@ def test_a_missing_extra_is_named_before_any_work(capsys, tmp_path, monkeypatch,
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"bitlearn demo: error: the report needs {package}: pip install 'bitlearn[demo]'"
+    assert line == f"bitlearn demo: error: the report needs {package}: pip install 'bitlearn-xnor[demo]'"
     assert os.listdir(tmp_path) == []
 
 

@@ -194,7 +194,7 @@ def test_packed_weights(shape, path, rng):
 
 
 def test_the_safetensors_package_reads_it(path):
-    numpy = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed: bitlearn[test-all]")
+    numpy = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed: bitlearn-xnor[test-all]")
     model, _, _ = small.trained("binarynet", "low-memory", steps=1)
     bl.save(model, path)
     found = numpy.load_file(path)

@@ -8,7 +8,7 @@ from cases import WINDOWS, integers, packed, signs
 
 import bitlearn as bl
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[test-all]")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[test-all]")
 functional = torch.nn.functional
 
 #: PyTorch's "same" wants stride 1 and its own rule: these windows are padded alike on both sides.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[torch]")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[torch]")
 import bitlearn.torch as bt  # noqa: E402
 
 nn, functional = torch.nn, torch.nn.functional

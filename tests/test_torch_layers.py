@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[torch]")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[torch]")
 import bitlearn.torch as bt  # noqa: E402
 from bitlearn import precision  # noqa: E402
 

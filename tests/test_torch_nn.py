@@ -27,7 +27,7 @@ from bitlearn.nn import (
 )
 from bitlearn.precision import policy
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[test-all]")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[test-all]")
 functional = torch.nn.functional
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import bitlearn as bl
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn[torch]")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[torch]")
 functional = torch.nn.functional
 import bitlearn.torch  # noqa: E402
 from bitlearn.torch import tensors  # noqa: E402

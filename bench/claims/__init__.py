@@ -12,6 +12,7 @@ import operator
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">=": operator.ge, ">": operator.gt, "==": operator.eq}
@@ -67,7 +68,9 @@ def load(ids: Sequence[str] = ()) -> list[Claim]:
                 found[claim.id] = claim
     for name in ids:
         if name not in found:
-            raise ValueError(f"claim must be one of {', '.join(found)}, got {name!r}")
+            near = get_close_matches(name, found, 3)
+            meant = f"; perhaps {' or '.join(near)}" if near else ""
+            raise ValueError(f"claim must be one of the {len(found)} that --list shows, got {name!r}{meant}")
     return [found[name] for name in (ids or found)]
 
 

@@ -12,14 +12,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from bitlearn.cli.arguments import output_file
+from bitlearn.cli.arguments import output_file, shown
 from bitlearn.cli.progress import console
 from bitlearn.errors import NonFiniteError
 from bitlearn.files import atomic_write
+from bitlearn.version import VERSION
 
 COMMANDS = ("info", "demo", "train", "predict", "continual", "compare", "memory", "bench", "claims", "export")
 
@@ -47,12 +49,10 @@ def _one_line(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from importlib.metadata import version
-
     description = "Learning on small devices with binary (±1) networks on packed bits."
     # An abbreviation that works today would break with the next option.
     parser = _Parser(prog="bitlearn", description=description, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"bitlearn {version('bitlearn')}")
+    parser.add_argument("--version", action="version", version=f"bitlearn {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"bitlearn.cli.{name}")
@@ -116,7 +116,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name = "bitlearn"
     try:
-        arguments = _parser().parse_args(argv)
+        given = list(sys.argv[1:] if argv is None else argv)
+        parser = _parser()
+        if not given:
+            parser.print_help()
+            return 0
+        if not given[0].startswith("-") and given[0] not in COMMANDS:
+            near = get_close_matches(given[0], COMMANDS, 1)
+            meant = f"; perhaps {near[0]}" if near else ""
+            parser.error(f"a command was wanted, one of {', '.join(COMMANDS)}, got {shown(given[0])}{meant}")
+        arguments = parser.parse_args(given)
         name = f"bitlearn {arguments.module.NAME}"
         _run(arguments)
         if sys.stdout is not None:  # as where it was closed before

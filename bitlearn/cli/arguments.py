@@ -108,15 +108,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         default="digits",
         metavar="NAME",
-        help="digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, npz for your own arrays X and y, or folder for "
-        "class folders of JPEG and PNG files",
+        help="digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, npz for your own arrays X and y, csv, parquet, or "
+        "folder for class folders of JPEG and PNG files",
     )
     parser.add_argument(
         "--data",
         type=input_path,
         default=None,
         metavar="DIR",
-        help="the folder that holds its files (digits needs none)",
+        help="the folder that holds its files (digits needs none), or the file of npz or csv",
+    )
+    parser.add_argument(
+        "--label", default=None, metavar="COLUMN", help="of csv, the column of the labels: label, target, class or y"
     )
 
 

@@ -17,6 +17,7 @@ from bitlearn.cli.arguments import count, output_file, output_folder, shown
 from bitlearn.cli.progress import Console, table
 from bitlearn.files import atomic_write
 from bitlearn.report.units import size
+from bitlearn.version import VERSION
 
 NAME = "compare"
 HELP = "compare methods of continual learning over several seeds"
@@ -107,10 +108,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the result of a run: from its file, or by running it and writing the file at once."""
-    from importlib.metadata import version
-
     described = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    described["version"] = version("bitlearn")
+    described["version"] = VERSION
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"{settings['method']}-seed{settings['seed']}-{digest}.json"
     if path.exists():
@@ -178,7 +177,7 @@ def report(result: dict[str, Any], console: Console) -> None:
     if result["plots"]:
         console.print(f"plots: {', '.join(result['plots'])}")
     else:
-        console.print("plots need matplotlib: pip install 'bitlearn[plots]'")
+        console.print("plots need matplotlib: pip install 'bitlearn-xnor[plot]'")
 
 
 def with_interval(row: dict[str, Any], name: str) -> str:

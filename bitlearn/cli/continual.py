@@ -99,7 +99,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="passes over each task's examples; by default 10, and 1 in a stream",
     )
     parser.add_argument(
-        "--batch-size", type=examples, default=50, metavar="N", help="examples a step, replayed ones included"
+        "--batch-size", type=examples, default=50, metavar="N", help="examples per step, replayed ones included"
     )
     parser.add_argument("--replay-size", type=examples, default=300, metavar="N", help="examples in the replay memory")
     parser.add_argument(
@@ -189,7 +189,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     options = continual.Options(**flags | _settings(arguments.settings, names - set(flags)))
     network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
-    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed)
+    data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed, label=arguments.label)
     # The scenario's examples are views of the data, which a meter finds in its baseline.
     scenario = continual.build_scenario(
         arguments.scenario,

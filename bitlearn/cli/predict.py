@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Predict, and compare with the labels."""
+    import numpy as np
+
     import bitlearn as bl
     from bitlearn import datasets, threads
     from bitlearn.classifier import Classifier
@@ -31,25 +33,49 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     classifier = bl.load(arguments.model)
     if not isinstance(classifier, Classifier):
         raise ValueError(f"{arguments.model} must hold a classifier, got a {type(classifier).__name__}")
-    data = datasets.load(arguments.dataset, arguments.data)
+    if (x := _unlabelled(arguments, classifier)) is not None:
+        found = classifier.predict(x).tolist()
+        return _told(arguments, found, None)
+    data = datasets.load(arguments.dataset, arguments.data, label=arguments.label)
     if data.classes > classifier.classes:
         raise ValueError(
             f"labels must lie in [0, {classifier.classes}), as {arguments.model} was trained, got a data set of "
             f"{data.classes} classes"
         )
     predictions = classifier.predict(data.x_test)
+    truth = data.y_test if data.labels is None or classifier.labels is None else np.array(data.labels)[data.y_test]
+    return _told(arguments, predictions.tolist(), float((predictions == truth).mean()))
+
+
+def _unlabelled(arguments: argparse.Namespace, classifier: Any) -> Any:
+    """Return examples without labels, of which all are predicted; None where there are labels."""
+    from bitlearn.datasets import npz, tables
+
+    if arguments.dataset == "npz" and arguments.data is not None and arguments.data.exists():
+        return npz.unlabelled(arguments.data)
+    if arguments.dataset in ("csv", "parquet") and arguments.label is None and arguments.data is not None:
+        _, x, y = tables.read(arguments.data)
+        return x if y is None else None
+    return None
+
+
+def _told(arguments: argparse.Namespace, predictions: list[Any], accuracy: float | None) -> dict[str, Any]:
     return {
         "model": str(arguments.model),
         "dataset": arguments.dataset,
         "examples": len(predictions),
-        "accuracy": float((predictions == data.y_test).mean()),
-        "predictions": predictions.tolist(),
+        "accuracy": accuracy,
+        "predictions": predictions,
     }
 
 
 def report(result: dict[str, Any], console: Console) -> None:
     """Print how many were right, and the first predictions."""
-    console.print(f"accuracy     {result['accuracy']:.4f} on {result['examples']} test examples of {result['dataset']}")
+    if result["accuracy"] is None:
+        console.print(f"examples     {result['examples']}, without labels")
+    else:
+        shown = f"{result['accuracy']:.4f} on {result['examples']} test examples of {result['dataset']}"
+        console.print(f"accuracy     {shown}")
     first = " ".join(map(str, result["predictions"][:20]))
     more = " ..." if result["examples"] > 20 else ""
     console.print(f"predictions  {first}{more} (all of them with --json)")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument("--schedule", default="cosine", metavar="NAME", help="cosine, constant or step")
     parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over the training data")
-    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples a step")
+    parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples per step")
     parser.add_argument(
         "--max-steps", type=count, default=None, metavar="N", help="stop after so many steps; the schedule stays"
     )
@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.dataset,
         arguments.data,
         seed=arguments.seed,
+        label=arguments.label,
         image_size=arguments.image_size,
         broken="skip" if arguments.skip_broken else "refuse",
     )
@@ -138,7 +139,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     assert result.best is not None
     test_accuracy = training.accuracy(result.best, test)
     if arguments.save is not None:
-        bl.save(Classifier(result.best, preparation), arguments.save)
+        bl.save(Classifier(result.best, preparation, data.labels), arguments.save)
     plan = result.plan
     if plan is None:
         predicted = sum(row.bytes for row in memory.predict(model, rule, arguments.batch_size))
@@ -163,11 +164,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "first_losses": result.losses[:10],
         "weights_sha256": experiment.digest(model),
         "history": result.history,
+        "resumed_epochs": result.resumed,
         "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
         "peak_bytes_predicted": predicted,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
         "memory_plan": None if plan is None else _told(plan),
+        "resume": arguments.resume,
         "saved": None if arguments.save is None else str(arguments.save),
     }
 
@@ -187,6 +190,15 @@ def _told(plan: Plan) -> dict[str, Any]:
 
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the epochs and what came of them."""
+    if result["resume"]:
+        had, done = result["resumed_epochs"], len(result["history"])
+        left = f"of {done}" if done > had else "which are all: nothing was left to train"
+        told = (
+            f"{had} epochs came from the checkpoint, {left}"
+            if had
+            else "nothing to resume: there was no checkpoint yet"
+        )
+        console.print(told)
     rows = [
         (entry["epoch"], f"{entry['loss']:.4f}", f"{entry['validation_accuracy']:.4f}", f"{entry['seconds']:.2f}")
         for entry in result["history"]

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 from bitlearn import models, nn
+from bitlearn.bits import Bits
 from bitlearn.classifier import Classifier
 from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.latents import default_cut
@@ -15,6 +16,7 @@ from bitlearn.errors import brief
 from bitlearn.nn.description import describe, rebuild
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
+from bitlearn.nn.spec import Spec
 from bitlearn.serialization import PLANS, read
 
 #: What a backbone may be given as.
@@ -139,6 +141,8 @@ def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **setting
     ValueError
         Where they are bits, which a network by its name does not take; or of a shape that it does not take.
     """
+    if inputs.preparation is not None and isinstance(found := inputs.codes(x[:1]), Bits):
+        return models.build(name, Spec.of(found), outputs, **settings)
     if form[0] == "bits":
         raise ValueError(f"examples of packed bits must come with a model that takes them, got {name!r}")
     shape = form[1]

@@ -18,8 +18,7 @@ from bitlearn.continual.methods import METHODS
 from bitlearn.continual.methods.summing import Summing
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.datasets.preparation import Preparation
-from bitlearn.datasets.scaling import Scaling
+from bitlearn.datasets.preparation import Preparation, rebuilt
 from bitlearn.errors import by_name
 from bitlearn.optim import OPTIMIZERS
 from bitlearn.optim.rule import STEP
@@ -165,7 +164,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
 
     def make(arrays: Arrays) -> Any:
         settings = config["options"]
-        scaling = Scaling(**within("scaling.", arrays))
+        scaling = rebuilt(within("scaling.", arrays))
         preparation = Preparation(scaling, config["inputs"]["image_size"]) if config["inputs"]["prepared"] else None
         learner = made(
             config["method"], labels=labels, optimizer=optimizer, preparation=preparation, hooks=hooks, **settings

@@ -58,7 +58,7 @@ class Inputs:
                 f"x must be uint8, int8, bool or Bits, or come with preparation=bitlearn.datasets.prepare(examples), "
                 f"got {x.dtype}"
             )
-        if self.preparation is not None and self.preparation.scaling.midpoint is not None:
+        if self.preparation is not None and self.preparation.scaling.shape is not None:
             kind = "features" if kind != "bits" else kind
         form = kind, tuple(x.shape[1:])
         if self.form not in (None, form):

@@ -56,7 +56,7 @@ class Plan:
         lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
         width = max(len(name) for name, _ in lines)
         what = f"cut after {self.cut}" if self.cut else "not cut"
-        title = f"{what}, {self.batch_size} examples a step, {self.replay_size} in the replay memory"
+        title = f"{what}, {self.batch_size} examples per step, {self.replay_size} in the replay memory"
         return "\n".join([title, *(f"  {name.ljust(width)} {count:>12,} bytes" for name, count in lines)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +27,7 @@ from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.loop import accuracy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What continual learning gives.
 
@@ -73,6 +74,28 @@ class Result:
     initial_accuracy: list[float] | None = None
     plan: Plan | None = None
     report: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shown = "".join(f", {name}={value:.4g}" for name, value in self._told())
+        return f"Result({self.method!r}, {len(self.accuracy_matrix)} tasks{shown}, {self.seconds:.3g} s)"
+
+    def _told(self) -> list[tuple[str, float]]:
+        """Return the figures that sum it up, by name."""
+        names = [name for name in self.metrics if name == "average_accuracy" or name.startswith("forgetting")]
+        known = [(name, value) for name in names if (value := self.metrics[name]) is not None]
+        return [*known, ("kept_bytes", self.kept_bytes)]
+
+    def _repr_html_(self) -> str:
+        def line(cells: list[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        head = ["after task", *(f"on task {at + 1}" for at in range(len(self.accuracy_matrix)))]
+        body = "".join(
+            line([str(at + 1), *("" if cell is None else f"{cell:.3f}" for cell in row)], "td")
+            for at, row in enumerate(self.accuracy_matrix)
+        )
+        caption = html.escape(repr(self))
+        return f"<table><caption>{caption}</caption><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def run(

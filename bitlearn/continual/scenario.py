@@ -47,8 +47,9 @@ class Task:
 
         Examples
         --------
+        >>> from bitlearn.datasets.preparation import prepare
         >>> x = np.zeros((2, 4), dtype=np.uint8)
-        >>> examples = Examples(x, np.array([0, 1]), None)
+        >>> examples = Examples(x, np.array([0, 1]), prepare(x))
         >>> Task(0, ("cat", "dog"), examples, examples).title, Task(1, (0, 1), examples, examples, name="night").title
         ('classes cat dog', 'night')
         """

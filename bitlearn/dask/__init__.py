@@ -7,7 +7,7 @@ try:
     import dask.array as _array  # noqa: F401
     import distributed as _distributed  # noqa: F401
 except ImportError as error:
-    raise ImportError(f"bitlearn.dask needs Dask, got none: {error}; pip install 'bitlearn[dask]'") from None
+    raise ImportError(f"bitlearn.dask needs Dask, got none: {error}; pip install 'bitlearn-xnor[dask]'") from None
 
 from bitlearn.dask.arrays import class_counts as class_counts
 from bitlearn.dask.arrays import gram as gram

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from bitlearn.datasets import cifar, digits, idx, npz
+from bitlearn.datasets import cifar, digits, idx, npz, tables
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.folder import Images
 from bitlearn.datasets.folder import load as of_folder
+from bitlearn.datasets.levels import Quantiles, Thermometer
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
@@ -25,8 +27,10 @@ __all__ = [
     "Examples",
     "Images",
     "Preparation",
+    "Quantiles",
     "Rows",
     "Scaling",
+    "Thermometer",
     "augment",
     "batches",
     "fit_scaling",
@@ -38,13 +42,13 @@ __all__ = [
 ]
 
 _CLASSES = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "kmnist": 10, "cifar10": 10, "cifar100": 100}
-NAMES = (*_CLASSES, "npz", "folder")
+NAMES = (*_CLASSES, "npz", "csv", "parquet", "folder")
 
 # A network has an output a class: a stray label of a million must not make a million outputs.
 _MAX_CLASSES = 65536
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A training and a test set, checked.
 
@@ -56,6 +60,8 @@ class Dataset:
     y_train, y_test : ndarray of int64, shape (count,)
         Labels in [0, classes).
     classes : int
+    labels : tuple of int or str, optional
+        What each class is called, where that is not its number.
 
     Raises
     ------
@@ -80,6 +86,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     classes: int
+    labels: tuple[int | str, ...] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -90,6 +97,14 @@ class Dataset:
                 f"{self.x_test.dtype} {self.x_test.shape[1:]}"
             )
 
+    def __repr__(self) -> str:
+        kind = f"{self.x_train.dtype} {self.x_train.shape[1:]}"
+        counts = f"{len(self.x_train)} training and {len(self.x_test)} test examples"
+        return f"Dataset({self.name!r}, {counts} of {kind}, {self.classes} classes)"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
     def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
         """Check the samples and labels of one part."""
         if x.dtype not in (np.uint8, np.float32):
@@ -97,9 +112,10 @@ class Dataset:
         if y.dtype != np.int64:
             raise TypeError(f"{self.name}: y_{part} must be int64, got {y.dtype}")
         if not (x.ndim == 2 or (x.ndim == 4 and x.dtype == np.uint8)):
+            how = ": images of values from 0 to 1 are (x * 255).round().astype(numpy.uint8)" if x.ndim == 4 else ""
             raise ValueError(
                 f"{self.name}: x_{part} must be features (count, features) or uint8 images (count, height, width, "
-                f"channels), got {x.dtype} of shape {x.shape}"
+                f"channels), got {x.dtype} of shape {x.shape}{how}"
             )
         if y.shape != x.shape[:1]:
             raise ValueError(f"{self.name}: y_{part} must hold {len(x)} labels, one a sample, got shape {y.shape}")
@@ -138,30 +154,35 @@ def load(
     *,
     seed: int = 0,
     image_size: int = 224,
+    label: str | None = None,
     broken: Literal["refuse", "skip"] = "refuse",
 ) -> Dataset:
     """Load a data set by its name.
 
     Parameters
     ----------
-    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz", "folder"}
+    name : {"digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "npz", "csv", "parquet", "folder"}
     folder : path-like, optional
         The data set's own folder, or one that holds it under its usual name (``mnist``, ``cifar-10-batches-bin``,
         ``cifar-10-python.tar.gz``...). Files may be plain, ``.gz``, ``.bz2`` or ``.xz``. For ``npz`` the file itself,
-        or a folder that holds exactly one. ``digits`` needs none.
+        or a folder that holds exactly one; for ``csv`` and ``parquet`` the file. ``digits`` needs none.
     seed : int, optional
-        For ``npz`` and ``folder`` without a test set of their own, decides which fifth is held out. Nothing else
-        depends on it.
+        For ``npz`` and ``folder`` without a test set of their own, and for tables, decides which fifth is held out.
+        Nothing else depends on it.
     image_size : int, optional
         For ``folder``: the sides of images, whose middle is cut out.
+    label : str, optional
+        Of a table, the column of the labels: by default that named label, target, class or y. The other columns are
+        features, and must hold numbers.
     broken : {"refuse", "skip"}, optional
         For ``folder``: whether a file that cannot be read is an error, which names it, or is left out.
 
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one. For ``folder``, images are read as they are
-        asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same in ``folder/train`` and ``folder/test`` (``val``).
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables ``labels`` are what the classes are
+        called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same
+        in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------
@@ -170,7 +191,7 @@ def load(
     ValueError
         Where there is no such name, or a file is truncated, corrupt, expands to too much or does not make sense.
     ImportError
-        For ``digits`` without scikit-learn, and ``folder`` without Pillow.
+        For ``digits`` without scikit-learn, ``parquet`` without pandas, and ``folder`` without Pillow.
 
     Notes
     -----
@@ -193,6 +214,9 @@ def load(
         raise ValueError(f"dataset {name} needs the folder that holds its files, got none")
     elif not Path(folder).exists():
         raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
+    elif name in ("csv", "parquet"):
+        x_train, y_train, x_test, y_test, names = tables.load(Path(folder), label, seed)
+        return Dataset(name, x_train, y_train, x_test, y_test, len(names), names)
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
     elif name == "folder":

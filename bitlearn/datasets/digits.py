@@ -30,7 +30,7 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("the data set digits needs scikit-learn: pip install 'bitlearn[demo]'") from error
+        raise ImportError("the data set digits needs scikit-learn: pip install 'bitlearn-xnor[demo]'") from error
     pixels, labels = load_digits(return_X_y=True)
     x = np.rint(pixels * 255 / 16).astype(np.uint8).reshape(-1, 8, 8, 1)
     y = labels.astype(np.int64)

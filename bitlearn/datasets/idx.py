@@ -65,6 +65,8 @@ def decode(stream: compressed.Expanded, dimensions: int, where: str) -> np.ndarr
     content = compressed.exactly(stream, expected)
     if len(content) < expected or stream.read(1):
         got = "more" if len(content) == expected else f"{len(content)}"
+        if len(shape) > 1 and len(content) < expected:
+            got += f", which are {len(content) // max(math.prod(shape[1:]), 1)} whole images"
         raise ValueError(f"{where} must hold {expected} bytes for {' x '.join(map(str, shape))} values, got {got}")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 

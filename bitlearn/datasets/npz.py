@@ -12,6 +12,7 @@ import numpy as np
 
 from bitlearn.datasets.compressed import damage_named, exactly
 from bitlearn.datasets.split import holdout
+from bitlearn.errors import sentence
 from bitlearn.files import LIMITS, check_bytes, most_bytes, open_regular
 
 _TEST_FRACTION = 0.2
@@ -50,10 +51,13 @@ def load(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     Nothing in the file can run: arrays of Python objects, which are pickles, are refused.
     """
     path = _file(path)
-    arrays = _read(path)
+    arrays, every = _read(path)
     for name, partner in (("X", "y"), ("y", "X"), ("X_test", "y_test"), ("y_test", "X_test")):
         if name not in arrays and (partner in arrays or name in ("X", "y")):
-            raise ValueError(f"{path} must hold an array {name}, got {', '.join(sorted(arrays)) or 'none'}")
+            held = brief_names(every)
+            raise ValueError(
+                f"{path} must hold an array {name}, got {held}: numpy.savez(path, X=..., y=...) names them"
+            )
     x, y = _data(arrays["X"], "X", path), _labels(arrays["y"], "y", path)
     if len(x) != len(y):
         raise ValueError(f"X and y of {path} must have the same length, got {len(x)} and {len(y)}")
@@ -61,6 +65,13 @@ def load(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
         return x, y, _data(arrays["X_test"], "X_test", path), _labels(arrays["y_test"], "y_test", path)
     train, test = holdout(y, _TEST_FRACTION, seed)
     return x[train], y[train], x[test], y[test]
+
+
+def unlabelled(path: Path) -> np.ndarray | None:
+    """Return the ``X`` of a file that holds no labels; None where it has some, or no ``X``."""
+    path = _file(path)
+    arrays, _ = _read(path)
+    return _data(arrays["X"], "X", path) if set(arrays) == {"X"} else None
 
 
 def _file(path: Path) -> Path:
@@ -75,8 +86,14 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file by name."""
+def brief_names(names: list[str]) -> str:
+    """Return the names of a file's arrays, of which there may be many, and long ones."""
+    shown = [sentence(name, 40) for name in names[:8]]
+    return ", ".join([*shown, f"{len(names) - 8} more"] if len(names) > 8 else shown) or "none"
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the arrays of an .npz file that have a meaning here, and the names of all."""
     with open_regular(path) as stream, damage_named(path):
         if not zipfile.is_zipfile(stream):
             raise ValueError(f"{path} must be an .npz file, a zip archive, and is truncated or something else")
@@ -89,7 +106,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                     raise ValueError(f"{path} must hold an array {name} once, got it {len(several)} times")
             infos = {name: several[0] for name, several in found.items() if several}
             check_bytes(sum(info.file_size for info in infos.values()), most_bytes(stream), path)
-            return {name: _member(archive, info, f"{name} of {path}") for name, info in infos.items()}
+            every = sorted(each.filename.removesuffix(".npy") for each in members)
+            return {name: _member(archive, info, f"{path}: {name} of it") for name, info in infos.items()}, every
 
 
 def _check_directory(stream: IO[bytes], path: Path) -> None:
@@ -117,7 +135,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> np.n
             raise ValueError(f"{where} must be of version 1 or 2 of the .npy format, got {version}")
         shape, fortran_order, dtype = _HEADERS[version](stream)
         if dtype.kind not in "biufc":
-            raise ValueError(f"{where} must hold numbers, got {dtype}")
+            objects = ": arrays of Python objects are pickles, which are never read" if dtype.hasobject else ""
+            raise ValueError(f"{where} must hold numbers, got {dtype}{objects}")
         expected = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or expected != info.file_size - stream.tell():
             raise ValueError(f"{where} must take {expected} bytes, got {info.file_size - stream.tell()}")

@@ -6,6 +6,7 @@ the same codes as floats, so that both learn from the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +38,22 @@ class Scaling:
         ):
             raise ValueError("midpoint must be finite and half_range at least 0, got other values")
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one sample; None for uint8 data, of any shape."""
+        return None if self.midpoint is None else self.midpoint.shape
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, none where the data are uint8."""
         if self.midpoint is None or self.half_range is None:
             return {}
         return {"midpoint": self.midpoint, "half_range": self.half_range}
+
+    def moved(self, transform: Callable[[np.ndarray], np.ndarray]) -> Scaling:
+        """Return the scaling of features that `transform`, from samples to samples, has put elsewhere."""
+        if self.midpoint is None or self.half_range is None:
+            return self
+        return Scaling(transform(self.midpoint[None])[0], transform(self.half_range[None])[0])
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Return the codes of some samples.
@@ -80,9 +92,7 @@ class Scaling:
             if x.dtype != np.uint8:
                 raise TypeError(f"x must be uint8 like the training data, got {x.dtype}")
             return (x ^ np.uint8(0x80)).view(np.int8)  # flipping the top bit is - 128 in two's complement
-        _check_features(x)
-        if x.shape[1:] != self.midpoint.shape:
-            raise ValueError(f"samples must have shape {self.midpoint.shape} as in training, got {x.shape[1:]}")
+        check_features(x, self.midpoint.shape)
         # float64: the difference of two float32 features can overflow float32.
         offset = x.astype(np.float64) - self.midpoint
         scaled = np.divide(offset, self.half_range, out=np.zeros_like(offset), where=self.half_range > 0)
@@ -122,15 +132,17 @@ def fit_scaling(x: np.ndarray) -> Scaling:
     _check_type(x)
     # NaN comes through a minimum, and infinity is one: nothing as large as x is made, which a file may hold.
     low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
-    _check_features(np.stack([low, high]))
+    check_features(np.stack([low, high]), x.shape[1:])
     return Scaling(((low + high) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32))
 
 
-def _check_features(x: np.ndarray) -> None:
-    """Raise where features are not finite real numbers."""
+def check_features(x: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise where samples are not finite real numbers of a shape."""
     _check_type(x)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise ValueError("features must be finite, got NaN or infinity")
+    if x.shape[1:] != shape:
+        raise ValueError(f"samples must have shape {shape} as in training, got {x.shape[1:]}")
 
 
 def _check_type(x: np.ndarray) -> None:

@@ -210,7 +210,7 @@ def onnx(model: Any, folder: str | PathLike[str], *, name: str = "model") -> dic
     try:
         import onnx as package
     except ImportError as error:
-        raise ImportError("ONNX needs a package of that name: pip install 'bitlearn[onnx]'") from error
+        raise ImportError("ONNX needs a package of that name: pip install 'bitlearn-xnor[onnx]'") from error
     network = checked(network_of(loaded(model)))
     spec = network.root.spec
     if spec.kind != "codes":

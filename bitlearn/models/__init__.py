@@ -50,24 +50,26 @@ def image_size(name: str, shape: tuple[int, ...]) -> int | None:
 
     Examples
     --------
-    >>> image_size("cnv", (28, 28, 1)), image_size("mlp", (28, 28, 1))
-    (32, None)
+    >>> image_size("cnv", (28, 28, 1)), image_size("cnv", (64, 48, 3)), image_size("mlp", (28, 28, 1))
+    (32, None, None)
     """
     if name in ("cnv", "binarynet"):
-        return IMAGE_SIZE
+        if len(shape) != 3 or max(shape[:2]) <= IMAGE_SIZE:
+            return IMAGE_SIZE
+        return max(shape[:2]) if min(shape[:2]) < IMAGE_SIZE else None
     return residual.padded_side(shape) if name in ("resnete18", "birealnet18") and len(shape) == 3 else None
 
 
-def build(name: str, input_shape: tuple[int, ...], classes: int, **options: Any) -> nn.Model:
+def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **options: Any) -> nn.Model:
     """Return a network by its name.
 
     Parameters
     ----------
     name : str
-        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp", "competing-mlp", "competing-cnv",
-        "real-mlp" or "subnetwork-mlp".
-    input_shape : tuple of int
-        The shape of one example of int8 codes.
+        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp", "competing-mlp",
+        "competing-cnv", "real-mlp" or "subnetwork-mlp".
+    input_shape : tuple of int or Spec
+        The shape of one example of int8 codes; for ``mlp`` also the type of what flows in.
     classes : int
     **options
         As the function of that name takes them.

@@ -25,7 +25,7 @@ def _hidden(widths: tuple[int, ...]) -> list[nn.Layer]:
 
 
 def mlp(
-    input_shape: tuple[int, ...] = (28, 28, 1),
+    input_shape: tuple[int, ...] | nn.Spec = (28, 28, 1),
     classes: int = 10,
     *,
     hidden: tuple[int, ...] = (256, 256, 256, 256),
@@ -37,8 +37,8 @@ def mlp(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        The shape of one example of int8 codes; flattened.
+    input_shape : tuple of int or Spec
+        The shape of one example of int8 codes, or the type of what flows in (`nn.Spec.of` some examples); flattened.
     classes : int
     hidden : tuple of int
         The widths of the hidden layers, at least one.
@@ -65,9 +65,10 @@ def mlp(
     """
     if not hidden:
         raise ValueError("hidden must name at least one width, got none")
-    flatten: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
+    spec = input_shape if isinstance(input_shape, nn.Spec) else nn.Spec.codes(tuple(input_shape))
+    flatten: list[nn.Layer] = [nn.Flatten()] if len(spec.shape) > 1 else []
     layers = [*flatten, *_hidden(hidden), *_head(classes, head)]
-    return nn.Model(layers, tuple(input_shape), precision=precision, seed=seed)
+    return nn.Model(layers, spec, precision=precision, seed=seed)
 
 
 def relu_mlp(
@@ -139,8 +140,17 @@ def _convolutional(
 
     ``pool_first``: convolution, pool, batch norm and sign; else the pool comes behind the sign.
     """
-    if len(input_shape) != 3 or input_shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"input_shape must be ({IMAGE_SIZE}, {IMAGE_SIZE}, channels), got {input_shape}")
+    if len(input_shape) != 3:
+        raise ValueError(f"input_shape must be (height, width, channels), got {input_shape}")
+    for side in input_shape[:2]:
+        for index in range(len(filters)):
+            side -= 0 if padding == "same" else 2
+            side //= 2 if index % 2 == 1 and (pool_first or index < len(filters) - 1) else 1
+            if side < 1:
+                raise ValueError(
+                    f"input_shape must have sides that {len(filters)} convolutions leave a pixel of, got "
+                    f"{input_shape}: bitlearn.datasets.prepare(..., image_size={IMAGE_SIZE}) pads smaller images"
+                )
     layers: list[nn.Layer] = []
     for index, count in enumerate(filters):
         pools: list[nn.Layer] = []
@@ -166,8 +176,9 @@ def cnv(
 
     Parameters
     ----------
-    input_shape : (32, 32, int)
-        Height, width and channels of int8 codes.
+    input_shape : (int, int, int)
+        Height, width and channels of int8 codes: of any size that leaves a pixel; the published one has 32×32. Larger
+        images make the first linear layer larger.
     classes : int
     filters, dense : tuple of int
         The channels of the convolutions, pooled after every second one but the last, and the widths of the linear
@@ -182,7 +193,7 @@ def cnv(
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are not 32×32.
+        As `mlp`; and where the images are too small.
 
     Examples
     --------
@@ -209,8 +220,9 @@ def binarynet(
 
     Parameters
     ----------
-    input_shape : (32, 32, int)
-        Height, width and channels of int8 codes.
+    input_shape : (int, int, int)
+        Height, width and channels of int8 codes: of any size that leaves a pixel; the published one has 32×32. Larger
+        images make the first linear layer larger.
     classes : int
     filters, dense : tuple of int
         The channels of the convolutions, pooled after every second one, and the widths of the linear layers.
@@ -225,7 +237,7 @@ def binarynet(
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are not 32×32.
+        As `mlp`; and where the images are too small.
 
     Examples
     --------

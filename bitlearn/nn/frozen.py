@@ -11,6 +11,7 @@ from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.nn.layer import Arrays, Layer
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Inference
+from bitlearn.nn.summary import Summary, summarize
 from bitlearn.nn.value import Value
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import chosen
@@ -188,8 +189,15 @@ class Frozen:
         """
         return self.scores(x, batch_size=batch_size).argmax(axis=1)
 
+    def summary(self) -> Summary:
+        """Return a table of the layers, as `Model.summary` does."""
+        return summarize(self.root, bare=True)
+
     def __repr__(self) -> str:
         return f"Frozen({self.root!r}, {self.nbytes} bytes)"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
 
 def check_batch(x: Batch, spec: Spec) -> np.ndarray:

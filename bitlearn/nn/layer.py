@@ -51,7 +51,7 @@ class Layer(ABC):
     `parameters` are trained, `statistics` are running averages; both are live arrays by name, changed in place, and all
     that a checkpoint has to hold. `inference` are the arrays that prediction needs, and `predict` records it.
 
-    A layer of one's own is a subclass that is registered (`bitlearn.nn.register`), so that it can be saved.
+    A custom layer is a subclass that is registered (`bitlearn.nn.register`), so that it can be saved.
     """
 
     #: The stem of the layer's name in a `Sequential`: "linear", "sign"...

@@ -329,12 +329,12 @@ class Model:
         --------
         >>> import bitlearn as bl
         >>> print(bl.models.mlp((4,), 2, hidden=(8,)).summary())
-        layer    type           output  parameters  stored     binary ops  other ops
-        linear1  BinaryLinear   (8,)            32  64 bytes            0         32
-        sign1    BatchNormSign  (8,)             8  32 bytes            0          8
-        linear2  BinaryLinear   (2,)            16  16 bytes           16          0
-        norm1    BatchNorm      (2,)             2  24 bytes            0          2
-        total                                   58  136 bytes          16         42
+        layer    type           output  parameters  bits  stored     binary ops  other ops
+        linear1  BinaryLinear   (8,)            32     1  64 bytes            0         32
+        sign1    BatchNormSign  (8,)             8    32  32 bytes            0          8
+        linear2  BinaryLinear   (2,)            16     1  16 bytes           16          0
+        norm1    BatchNorm      (2,)             2    32  24 bytes            0          2
+        total                                   58        136 bytes          16         42
         """
         return summarize(self.root)
 

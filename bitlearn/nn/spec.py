@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bitlearn.bits import WORD, words_for
+from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
 
@@ -78,6 +78,19 @@ class Spec:
     def real(cls, shape: tuple[int, ...]) -> Spec:
         """Return the type of float32 values."""
         return cls(shape, "real", np.dtype(np.float32))
+
+    @classmethod
+    def of(cls, batch: np.ndarray | Bits) -> Spec:
+        """Return the type of some examples: input codes of int8, or packed bits.
+
+        Examples
+        --------
+        >>> import bitlearn as bl
+        >>> x = np.array([[0.5], [1.5], [40.0]])
+        >>> print(Spec.of(bl.datasets.prepare(x, codes="thermometer", bits=5).codes(x)))
+        bits of shape (5,)
+        """
+        return cls.bits(batch.shape[1:]) if isinstance(batch, Bits) else cls.codes(batch.shape[1:])
 
     @property
     def size(self) -> int:

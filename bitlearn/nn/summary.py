@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import html
 from dataclasses import dataclass
 
 from bitlearn.nn.layer import Layer
 
-_HEADS = ("layer", "type", "output", "parameters", "stored", "binary ops", "other ops")
-_TO_THE_RIGHT = {3, 5, 6}
+_HEADS = ("layer", "type", "output", "parameters", "bits", "stored", "binary ops", "other ops")
+_TO_THE_RIGHT = {3, 4, 6, 7}
+#: What predictions keep of a parameter that is not binarised: a float, or an integer threshold.
+_REAL_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,16 @@ class Summary:
     Parameters
     ----------
     rows : tuple of tuple
-        One a layer, and the totals: path, type, shape of an example's result, parameters, bytes of its inference form,
-        binary and other multiply-adds an example takes forward.
+        One a layer, and the totals: path, type, shape of an example's result, parameters, the bits that each of them
+        takes in the inference form, bytes of that form, binary and other multiply-adds an example takes forward.
     """
 
-    rows: tuple[tuple[str, str, str, int, int, int, int], ...]
+    rows: tuple[tuple[str, str, str, int, str, int, int, int], ...]
 
     def _cells(self) -> list[list[str]]:
         return [
-            [f"{each:,} bytes" if at == 4 else f"{each:,}" if at > 2 else str(each) for at, each in enumerate(row)]
-            for row in self.rows
+            [f"{each:,} bytes" if at == 5 else f"{each:,}" if type(each) is int else str(each) for at, each in cells]
+            for cells in map(enumerate, self.rows)
         ]
 
     def __str__(self) -> str:
@@ -51,14 +54,17 @@ class Summary:
         return f"<table><thead>{line(list(_HEADS), 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def summarize(root: Layer) -> Summary:
-    """Return the table of a network of bound layers."""
+def summarize(root: Layer, *, bare: bool = False) -> Summary:
+    """Return the table of a network of bound layers, which need not have their arrays: `bare` ones are built to see."""
     rows = []
     for path, layer in root.leaves():
-        count = sum(array.size for array in layer.parameters().values())
-        stored = sum(array.nbytes for array in layer.inference().values())
-        shape = str(layer.output.shape)
-        rows.append((path, type(layer).__name__, shape, count, stored, *layer.operations()))
-    *_, counts, bits, binary, others = zip(*rows, strict=True)
-    totals = ("total", "", "", sum(counts), sum(bits), sum(binary), sum(others))
-    return Summary((*rows, totals))
+        if bare:
+            layer = copy.copy(layer)
+            layer.build(0)
+        parameters = {name: array.size for name, array in layer.parameters().items()}
+        bits = sorted({1 if name in layer.binary else _REAL_BITS for name in parameters})
+        stored, shape = sum(array.nbytes for array in layer.inference().values()), str(layer.output.shape)
+        widths = ", ".join(map(str, bits))
+        rows.append((path, type(layer).__name__, shape, sum(parameters.values()), widths, stored, *layer.operations()))
+    _, _, _, counts, _, sizes, binary, others = zip(*rows, strict=True)
+    return Summary((*rows, ("total", "", "", sum(counts), "", sum(sizes), sum(binary), sum(others))))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bitlearn.bits import WORD, words_for
+from bitlearn.bits import WORD, Bits, words_for
 from bitlearn.errors import brief
 
 #: The types that results are asked for by, looked up before anything slower.
@@ -36,6 +36,16 @@ def count(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) ->
     if number > most:
         raise ValueError(f"{name} must be at most {most}, got {brief(number)}")
     return number
+
+
+def length(n: object, *operands: object) -> int:
+    """Return how many values a row holds: `n`, or where that is None what the first operand knows that is no array."""
+    if n is None:
+        known = (getattr(each, "n", None) for each in operands)
+        n = next((each for each in known if isinstance(each, int)), None)
+        if n is None:
+            raise TypeError("n must be given where no operand is Bits or PackedWeights, got None")
+    return count("n", n)
 
 
 def flag(name: str, value: object) -> bool:
@@ -88,6 +98,10 @@ def ready(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def words(name: str, given: object, n: int | None, ndim: int | None = None, *, least: int = 1) -> np.ndarray:
     """Return `given` as aligned, C-contiguous words that hold `n` values a row (any number where `n` is None)."""
+    if isinstance(given, Bits):
+        if n is not None and given.n != n:
+            raise ValueError(f"{name} must hold n={n} values a row, got Bits of n={given.n}")
+        given = given.words
     result = array(name, given)
     if result.dtype is not WORD and result.dtype != WORD:
         raise TypeError(f"{name} must be packed words of dtype uint64, got dtype {brief(result.dtype)}")
@@ -189,6 +203,7 @@ def output(out: object, shape: tuple[int, ...], kind: np.dtype, inputs: Iterable
     for each in inputs:
         if type(each) is np.ndarray and whole and each.flags.owndata and each is not out:
             continue
+        each = each.words if isinstance(each, Bits) else each
         if type(each) not in _NO_MEMORY and np.may_share_memory(out, np.asarray(_lent(getattr(each, "panels", each)))):
             raise ValueError("out must not overlap an input, got one that does")
     return out

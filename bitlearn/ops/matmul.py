@@ -29,7 +29,7 @@ def _product(
 def xnor_matmul(
     a: ArrayLike,
     b: ArrayLike | PackedWeights,
-    n: int,
+    n: int | None = None,
     *,
     dtype: DTypeLike = np.int32,
     out: np.ndarray | None = None,
@@ -41,8 +41,9 @@ def xnor_matmul(
     ----------
     a : array_like of uint64, shape (..., M, words)
     b : array_like of uint64, shape (N, words), or PackedWeights
-    n : int
-        How many values a row holds; ``words = ceil(n / 64)``.
+    n : int, optional
+        How many values a row holds: wanted unless an operand is `Bits` or `PackedWeights`, which know it;
+        ``words = ceil(n / 64)``.
     dtype : {int16, int32, float32}
         The type of the result. int16 holds ``n <= 32767`` and float32 ``n <= 2**24`` exactly.
     out : ndarray of `dtype`, shape (..., M, N), optional
@@ -86,7 +87,7 @@ def xnor_matmul(
         else:
             _product("xnor_matmul", a, b, (n,), out, threads)  # type: ignore[arg-type]
         return out  # type: ignore[return-value]
-    n = check.count("n", n)
+    n = check.length(n, a, b)
     left = check.words("a", a, n, least=2)
     right = operand("b", b, n, 2)
     kind = check.dtype("dtype", dtype, RESULT_TYPES)
@@ -150,7 +151,7 @@ def xnor_matmul_sign(
 def hamming(
     a: ArrayLike,
     b: ArrayLike | PackedWeights,
-    n: int,
+    n: int | None = None,
     *,
     dtype: DTypeLike = np.int32,
     out: np.ndarray | None = None,
@@ -162,8 +163,8 @@ def hamming(
     ----------
     a : array_like of uint64, shape (M, words)
     b : array_like of uint64, shape (N, words), or PackedWeights
-    n : int
-        How many values a row holds.
+    n : int, optional
+        How many values a row holds: wanted unless an operand is `Bits` or `PackedWeights`, which know it.
     dtype : {int16, int32, float32}
         The type of the counts, with the limits of `xnor_matmul`.
     out : ndarray of `dtype`, shape (M, N), optional
@@ -186,7 +187,7 @@ def hamming(
     >>> bl.hamming(bl.pack([[1, -1, 1]]), bl.pack([[1, 1, 1], [-1, 1, 1]]), 3)
     array([[1, 2]], dtype=int32)
     """
-    n = check.count("n", n)
+    n = check.length(n, a, b)
     left = check.words("a", a, n, 2)
     right = operand("b", b, n, 2)
     kind = check.dtype("dtype", dtype, RESULT_TYPES)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from bitlearn.bits import WORD, WORD_BITS, words_for
+from bitlearn.bits import WORD, WORD_BITS, Bits, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.ops.dispatch import lookup, run
@@ -266,7 +266,7 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
     >>> bl.popcount(bl.pack([[1.0, -1.0, 1.0], [-1.0, -1.0, -1.0]]))
     array([2, 0])
     """
-    source = check.array("words", words)
+    source = check.array("words", words.words if isinstance(words, Bits) else words)
     if source.dtype != WORD:
         raise TypeError(f"words must be packed words of dtype uint64, got dtype {brief(source.dtype)}")
     if source.ndim == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitlearn.files import atomic_write
 
-EXTRA = "the report needs {name}: pip install 'bitlearn[demo]'"
+EXTRA = "the report needs {name}: pip install 'bitlearn-xnor[demo]'"
 
 
 def require(*packages: str) -> None:

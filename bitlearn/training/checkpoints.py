@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,62 @@ from bitlearn.nn.model import Model
 from bitlearn.optim.rule import STEP
 from bitlearn.safetensors import Types
 from bitlearn.threads import uninterrupted
+from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
 #: What training tells of an epoch; a hook may add to it.
 _TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What `bitlearn.load` gives of a checkpoint; training goes on from the file itself, by ``fit(..., resume=True)``.
+
+    Parameters
+    ----------
+    model : Model
+        As it was after the last epoch.
+    best : Frozen
+        The inference form of the best epoch.
+    epoch : int
+        How many epochs are done.
+    history : list of dict
+        An entry an epoch.
+    training : dict
+        What the steps depend on: options, optimiser, policy, a digest of the data.
+    """
+
+    model: Model
+    best: Frozen
+    epoch: int
+    history: list[dict[str, Any]]
+    training: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Checkpoint(epoch {self.epoch} of {self.training.get('epochs')}, {self.model!r})"
+
+    @property
+    def result(self) -> Result:
+        """The history as a result: its table and its curves."""
+        return Result(history=self.history, best=self.best, resumed=self.epoch)
+
+
+def opened(config: dict[str, Any], types: Types) -> serialization.Plan:
+    """Return the plan of a `Checkpoint`."""
+    serialization.check_keys(config, "training", "epoch", "history", "best")
+    _check_history(config["history"], config["epoch"])
+    best, make_best = serialization.frozen_plan(config["best"], types)
+    model, make_model = serialization.model_plan(config["best"], types)
+    where = {name: "parameters." if f"parameters.{name}" in types else "statistics." for name in model}
+    wanted = {where[name] + name: kind for name, kind in model.items()} | serialization.under("best.", best)
+    rest = {name: kind for name, kind in types.items() if name.startswith("state.")}
+
+    def make(arrays: Arrays) -> Checkpoint:
+        made = make_model({name: arrays[where[name] + name] for name in model})
+        frozen = make_best(serialization.within("best.", arrays))
+        return Checkpoint(made, frozen, config["epoch"], config["history"], config["training"])
+
+    return wanted | rest, make
 
 
 def store(
@@ -51,11 +104,14 @@ def restore(
         if set(config) != {"training", "epoch", "history", "best"} or not isinstance(config["training"], dict):
             raise ValueError(f"it must describe its arrays and its training, got {', '.join(config) or 'nothing'}")
         found, epoch, history = config["training"], config["epoch"], config["history"]
-        differing = [key for key, value in training.items() if value != found.get(key)]
+        # How far to go may change.
+        differing = [key for key, value in training.items() if key != "epochs" and value != found.get(key)]
         if differing:
             texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
             raise ValueError(f"checkpoint {path} must be of the same training, but it has {texts}")
-        _check_history(history, epoch, training["epochs"])
+        _check_history(history, epoch)
+        if epoch > training["epochs"]:
+            raise ValueError(f"epochs must be at least the {epoch} that {path} has behind it, got {training['epochs']}")
         best, make = serialization.frozen_plan(config["best"], types)
 
         def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen]:
@@ -82,10 +138,10 @@ def restore(
     return serialization.read(path, {"checkpoint": plan})
 
 
-def _check_history(history: Any, epoch: Any, epochs: int) -> None:
+def _check_history(history: Any, epoch: Any) -> None:
     """Raise where what is told of the epochs is no history of so many."""
-    if type(epoch) is not int or not 1 <= epoch <= epochs or not isinstance(history, list) or len(history) != epoch:
-        raise ValueError(f"it must have a history of 1 to {epochs} epochs, one entry each, got {epoch!r} epochs")
+    if type(epoch) is not int or epoch < 1 or not isinstance(history, list) or len(history) != epoch:
+        raise ValueError(f"it must have a history of its epochs, one entry each, got {epoch!r} epochs")
     for number, entry in enumerate(history, 1):
         if not isinstance(entry, dict) or not set(entry) >= _TOLD:
             raise ValueError(f"its history must tell of each epoch alike, got {entry!r} as epoch {number}")

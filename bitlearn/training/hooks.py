@@ -1,4 +1,4 @@
-"""What may be told of a training as it goes on, and look into it: progress bars, logs, schedules of one's own."""
+"""What may be told of a training as it goes on, look into it, and end it: progress bars, logs, early stopping."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.nn.frozen import Batch
+from bitlearn.nn.model import Model
 from bitlearn.training.budget import Plan
 from bitlearn.training.step import Trainer
 
@@ -22,6 +23,9 @@ class Hook:
     ...         print(f"{step} of {steps}")
     """
 
+    def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
+        """`fit` begins; `history` has the epochs of a checkpoint that it goes on from."""
+
     def on_plan(self, plan: Plan) -> None:
         """Training within a memory budget is about to begin, as planned."""
 
@@ -31,8 +35,11 @@ class Hook:
     def on_step(self, step: int, steps: int, loss: float) -> None:
         """A step is done; `step` counts from 1, of `steps` in all."""
 
-    def on_epoch(self, entry: dict[str, Any]) -> None:
-        """An epoch is done: ``epoch``, ``loss``, ``validation_accuracy``, ``seconds``."""
+    def on_epoch(self, entry: dict[str, Any]) -> bool | None:
+        """An epoch is done: ``epoch``, ``loss``, ``validation_accuracy``, ``seconds``. True ends `fit` here."""
+
+    def on_end(self) -> None:
+        """`fit` ends, also by an exception."""
 
 
 class Hooks(Hook):
@@ -41,10 +48,14 @@ class Hooks(Hook):
     def __init__(self, hooks: Hook | Iterable[Hook] | None):
         self.hooks = [] if hooks is None else list(hooks) if isinstance(hooks, Iterable) else [hooks]
 
-    def _tell(self, method: str, *arguments: Any) -> None:
-        for hook in self.hooks:
-            if hasattr(hook, method):
-                getattr(hook, method)(*arguments)
+    def _tell(self, method: str, *arguments: Any) -> bool:
+        """Tell all that have the method; return whether one of them said True."""
+        said = [getattr(hook, method)(*arguments) for hook in self.hooks if hasattr(hook, method)]
+        return any(each is True for each in said)
+
+    def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
+        """Tell all."""
+        self._tell("on_begin", model, history)
 
     def on_plan(self, plan: Plan) -> None:
         """Tell all."""
@@ -58,6 +69,10 @@ class Hooks(Hook):
         """Tell all."""
         self._tell("on_step", step, steps, loss)
 
-    def on_epoch(self, entry: dict[str, Any]) -> None:
+    def on_epoch(self, entry: dict[str, Any]) -> bool:
+        """Tell all, and return whether one of them asks to stop."""
+        return self._tell("on_epoch", entry)
+
+    def on_end(self) -> None:
         """Tell all."""
-        self._tell("on_epoch", entry)
+        self._tell("on_end")

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn import streams
+from bitlearn.bits import Bits
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples
@@ -27,9 +28,10 @@ from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
 from bitlearn.training import checkpoints
-from bitlearn.training.budget import Plan, plan
+from bitlearn.training.budget import plan
 from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.options import Options
+from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
 #: A batch's input and labels, and what else its loss is given.
@@ -40,36 +42,6 @@ _SHIFT = 0.125
 _DIGESTED = 2**22
 #: Examples that are validated at a time, without a budget.
 _VALIDATED = 1000
-
-
-@dataclass
-class Result:
-    """What training gives.
-
-    Parameters
-    ----------
-    history : list of dict
-        One entry an epoch: ``epoch``, ``loss`` (mean over its steps), ``validation_accuracy`` (None without held-out
-        data) and ``seconds`` of its steps.
-    step_seconds : list of float
-    losses : list of float
-        Of every step.
-    best : Frozen or None
-        The inference form after the epoch of the highest validation accuracy; after the last one without held-out data.
-    plan : Plan or None
-        What was chosen under a memory budget.
-    """
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    best: Frozen | None = None
-    plan: Plan | None = None
-
-    def __repr__(self) -> str:
-        last = self.history[-1] if self.history else {}
-        shown = ", ".join(f"{key}={value:.4g}" for key, value in last.items() if value is not None)
-        return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
 
 
 def accuracy(
@@ -103,6 +75,8 @@ def accuracy(
     >>> accuracy(bl.models.mlp((8,), 2, hidden=(8,)), examples) in (0.0, 1.0)
     True
     """
+    if examples.y is None:
+        raise ValueError("examples must have labels for an accuracy, got some without")
     right, frozen = 0, network.freeze() if isinstance(network, Model) else network
     among = None if outputs is None else np.asarray(outputs)
     for start in range(0, len(examples), batch_size):
@@ -215,8 +189,9 @@ def fit(
     checkpoint : path, optional
         Where to write all state after each epoch, atomically. No other training may write there meanwhile.
     resume : bool
-        Go on from `checkpoint` where it exists, on the same examples. The result is the same, bit for bit, as without
-        the interruption.
+        Go on from `checkpoint` where it exists, on the same examples; ``result.resumed`` says from which epoch. The
+        result is the same, bit for bit, as without the interruption. With more epochs than before the rates are those
+        of the longer schedule from here on.
     measure : context manager, optional
         Entered around the steps of each epoch, and around nothing else.
     make_trainer : callable
@@ -245,6 +220,11 @@ def fit(
     """
     in_epoch = steps_in_epoch(len(train), options.batch_size)
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
+    if len(train) < 2:
+        raise ValueError(f"train must hold at least 2 examples, since a batch norm needs two, got {len(train)}")
+    for name, part in (("train", train), ("validation", validation)):
+        if part is not None and part.y is None:
+            raise ValueError(f"{name} must have labels, got examples without")
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
     result, savings, validated = Result(), Savings(), _VALIDATED
@@ -276,40 +256,48 @@ def fit(
             training = _description(trainer, train, validation, options)
             if resume and path.exists():
                 start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
-        for epoch in range(start, options.epochs):
-            if last is not None and trainer.steps >= last:
-                break
-            order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
-            begun, first = time.perf_counter(), len(result.losses)
-            shown = steps if last is None else min(steps, last)
-            with measure or nullcontext():
-                made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
-                for step_loss, seconds in made:
-                    result.losses.append(step_loss)
-                    result.step_seconds.append(seconds)
-                trainer.settle()
-            entry: dict[str, Any] = {
-                "epoch": epoch + 1,
-                "loss": float(np.mean(result.losses[first:])),
-                "validation_accuracy": None,
-                "seconds": time.perf_counter() - begun,
-            }
-            if validation is not None:
-                entry["validation_accuracy"] = accuracy(model, validation, batch_size=validated)
-            _keep_best(model, result, entry)
-            result.history.append(entry)
-            told.on_epoch(entry)
-            # An epoch that `max_steps` cut short is no place to go on from.
-            if path is not None and trainer.steps == (epoch + 1) * in_epoch:
-                assert result.best is not None
-                checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+                result.resumed = start
+        told.on_begin(model, result.history)
+        try:
+            for epoch in range(start, options.epochs):
+                if (last is not None and trainer.steps >= last) or (
+                    result.history and result.history[-1].get("stopped")
+                ):
+                    break
+                order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
+                begun, first = time.perf_counter(), len(result.losses)
+                shown = steps if last is None else min(steps, last)
+                with measure or nullcontext():
+                    made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
+                    for step_loss, seconds in made:
+                        result.losses.append(step_loss)
+                        result.step_seconds.append(seconds)
+                    trainer.settle()
+                entry: dict[str, Any] = {
+                    "epoch": epoch + 1,
+                    "loss": float(np.mean(result.losses[first:])),
+                    "validation_accuracy": None,
+                    "seconds": time.perf_counter() - begun,
+                }
+                if validation is not None:
+                    entry["validation_accuracy"] = accuracy(model, validation, batch_size=validated)
+                _keep_best(model, result, entry)
+                result.history.append(entry)
+                if told.on_epoch(entry):
+                    entry["stopped"] = True
+                # An epoch that `max_steps` cut short is no place to go on from.
+                if path is not None and trainer.steps == (epoch + 1) * in_epoch:
+                    assert result.best is not None
+                    checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+        finally:
+            told.on_end()
     return result
 
 
-def _augmented(codes: np.ndarray, options: Options, step: int) -> np.ndarray:
+def _augmented(codes: Batch, options: Options, step: int) -> Batch:
     if not options.augment:
         return codes
-    if codes.ndim != 4:
+    if isinstance(codes, Bits) or codes.ndim != 4:
         raise ValueError(f"augmentation needs images, got examples of shape {codes.shape[1:]}")
     shift = round(codes.shape[1] * _SHIFT)
     # What moves in at the edge is black.

@@ -75,12 +75,12 @@ class Method:
 
     @classmethod
     def at_once(cls, options: Options) -> int:
-        """Return how many new examples a step of a stream takes at most."""
+        """Return how many new examples per step of a stream takes at most."""
         return options.batch_size
 
     @classmethod
     def step_size(cls, new: int, options: Options) -> int:
-        """Return how many examples a step has that takes so many new ones."""
+        """Return how many examples per step has that takes so many new ones."""
         return max(new, 2)
 
     @property

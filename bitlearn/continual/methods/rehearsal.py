@@ -81,7 +81,7 @@ class Rehearsal(Method):
 
     @classmethod
     def step_size(cls, new: int, options: Options) -> int:
-        """Return how many examples a step has that takes so many new ones: the others are replayed, in proportion."""
+        """Return how many examples per step has that takes so many new ones: the others are replayed, in proportion."""
         most = cls.at_once(options)
         return new + max(round(new * (options.batch_size - most) / most), 1)
 

@@ -13,7 +13,6 @@ from bitlearn.continual.scenario import Scenario, Task
 from bitlearn.continual.scenarios.data import Data, checked
 from bitlearn.datasets.preparation import Examples, Preparation
 from bitlearn.datasets.rows import Rows, Transform
-from bitlearn.datasets.scaling import Scaling
 from bitlearn.rng import Key
 
 #: Of a pixel's place, so that what a rotation gives is a sum of integers.
@@ -158,10 +157,8 @@ def permuted(
     made = [_whole(data, "as it is")]
     for index in range(1, count):
         order = Key(seed or 0, index, streams.PIXELS).permutation(int(np.prod(data.x_train.shape[1:])))
-        transform, scaling = Permuted(order), data.preparation.scaling
-        if scaling.midpoint is not None and scaling.half_range is not None:
-            scaling = Scaling(*(transform(each[None])[0] for each in (scaling.midpoint, scaling.half_range)))
-        how = replace(data.preparation, scaling=scaling)
+        transform = Permuted(order)
+        how = replace(data.preparation, scaling=data.preparation.scaling.moved(transform))
         made.append(_changed(made[0], index, transform, how, f"permutation {index}"))
     return data.scenario("permuted", made)
 

@@ -1,4 +1,4 @@
-"""Scenarios whose tasks share classes: new examples, domains, blurred borders, and lists of one's own."""
+"""Scenarios whose tasks share classes: new examples, domains, blurred borders, and custom lists."""
 
 from __future__ import annotations
 
