@@ -293,32 +293,34 @@ def dual(
     return Precision(name, how, how, latent=latent, forward_bits=forward)
 
 
+# 4 bits in both products hold to within a point of accuracy so (`make sweep`); those of the weight's do not to nearest
+# with one scale in all.
+_INPUT4, _WEIGHT4 = Quantization(4, "row"), Quantization(4, "channel", "stochastic")
+# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean of
+# the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
+# float32: squares of small gradients are below the smallest float16.
+_PUBLISHED = Precision(
+    name="low-memory",
+    input_gradient=_INT16,
+    weight_gradient=_INT16,
+    norm="l1",
+    row_by_row=True,
+    sign_weight_gradient=True,
+    latent=_FLOAT16,
+    statistics=_FLOAT16,
+    moments=_FLOAT16,
+)
+
 POLICIES = {
     policy.name: policy
     for policy in (
         Precision(name="standard", input_gradient=None, weight_gradient=None),
         Precision(name="int8", input_gradient=_INT8, weight_gradient=_INT8),
-        # 4 bits in both products hold to within a point of accuracy so (`make sweep`); those of the weight's do not to
-        # nearest with one scale in all.
-        Precision(
-            name="int4",
-            input_gradient=Quantization(4, "row"),
-            weight_gradient=Quantization(4, "channel", "stochastic"),
-        ),
-        # arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published:
-        # the mean of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The
-        # biases' moments are float32: squares of small gradients are below the smallest float16.
-        Precision(
-            name="low-memory",
-            input_gradient=_INT16,
-            weight_gradient=_INT16,
-            norm="l1",
-            row_by_row=True,
-            sign_weight_gradient=True,
-            latent=_FLOAT16,
-            statistics=_FLOAT16,
-            moments=_FLOAT16,
-        ),
+        Precision(name="int4", input_gradient=_INPUT4, weight_gradient=_WEIGHT4),
+        _PUBLISHED,
+        # Products of fewer bits, of whose results for the weights only the sign is kept all the same.
+        replace(_PUBLISHED, name="low-memory-8bit", input_gradient=_INT8, weight_gradient=_INT8),
+        replace(_PUBLISHED, name="low-memory-4bit", input_gradient=_INPUT4, weight_gradient=_WEIGHT4),
         dual(backward_bits=8),
         dual(backward_bits=16),
     )
