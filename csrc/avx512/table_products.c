@@ -95,7 +95,7 @@ typedef struct {
 } input_product;
 
 /* The columns of all taps, word by word. */
-static void index_kernels(input_product *p, const uint64_t *w)
+BL_TARGET_TABLES static void index_kernels(input_product *p, const uint64_t *w)
 {
     const intptr_t words = p->shape->words;
     for (intptr_t tap = 0; tap < p->taps; tap++)
@@ -106,44 +106,65 @@ static void index_kernels(input_product *p, const uint64_t *w)
         }
 }
 
-/* Add what the pixels [at, at + rows) of an image's gradient give to the sums around them. */
-static void add_pixels(input_product *p, const int8_t *g, intptr_t at)
+/* A pixel of a gradient: its row and column, and the line of sums on which its first tap falls. */
+typedef struct {
+    intptr_t row, column, line;
+} place;
+
+static place next_place(const input_product *p, place at)
+{
+    if (++at.column < p->shape->out_width)
+        return at;
+    at.line += p->shape->stride_height;
+    while (at.line >= p->lines)
+        at.line -= p->lines;
+    return (place){at.row + 1, 0, at.line};
+}
+
+/* Add what the pixels from `at` on, whose gradients begin at g, give to the sums around them: a tile of them. Returns the
+   place behind them. */
+static place add_pixels(input_product *p, const int8_t *g, place at)
 {
     const bl_table_type *type = p->type;
     const bl_conv2d *shape = p->shape;
-    const intptr_t pixels = shape->out_height * shape->out_width, stride = p->words * type->sum_bytes;
+    const intptr_t stride = p->words * type->sum_bytes, all = p->taps * p->words;
     const int8_t *rows[BL_TABLE_ROWS];
     int32_t totals[BL_TABLE_ROWS];
+    place places[BL_TABLE_ROWS];
     /* Where the sums of a tap are, NULL outside the image. */
     char *to[MOST_TAPS][BL_TABLE_ROWS];
-    for (intptr_t r = 0; r < type->rows; r++)
-        rows[r] = at + r < pixels ? g + (at + r) * shape->out_channels + p->from : zeros;
+    for (intptr_t r = 0; r < type->rows; r++, at = next_place(p, at)) {
+        rows[r] = at.row < shape->out_height ? g + r * shape->out_channels + p->from : zeros;
+        places[r] = at;
+    }
     type->tables(rows, p->terms, p->tables, totals);
     for (intptr_t r = 0; r < type->rows; r++) {
-        const intptr_t column = (at + r) % shape->out_width * shape->stride_width;
-        const intptr_t top = (at + r) / shape->out_width * shape->stride_height - shape->padding_top;
-        totals[r] += 2 * type->offset * (int32_t)p->groups;
-        for (intptr_t i = 0, tap = 0; i < shape->kernel_height; i++) {
-            const intptr_t y = top + i, first = (y + p->lines) % p->lines * p->line + column;
-            const int inside = at + r < pixels && y >= 0 && y < shape->height;
+        const int32_t total = totals[r] + 2 * type->offset * (int32_t)p->groups;
+        intptr_t line = places[r].line, y = places[r].row * shape->stride_height - shape->padding_top, tap = 0;
+        for (intptr_t i = 0; i < shape->kernel_height; i++, y++, line = line + 1 < p->lines ? line + 1 : 0) {
+            const int inside = places[r].row < shape->out_height && y >= 0 && y < shape->height;
+            const intptr_t first = line * p->line + places[r].column * shape->stride_width;
             for (intptr_t j = 0; j < shape->kernel_width; j++, tap++) {
                 to[tap][r] = inside ? p->sums + (first + j) * stride : NULL;
                 if (inside)
-                    p->totals[first + j] += totals[r];
+                    p->totals[first + j] += total;
             }
         }
     }
-    const intptr_t all = p->taps * p->words;
-    for (intptr_t v = 0; v < all; v += BL_TABLE_WORDS) {
+    for (intptr_t v = 0, tap = 0, word = 0; v < all; v += BL_TABLE_WORDS) {
         char *sums[BL_TABLE_WORDS * BL_TABLE_ROWS];
         for (intptr_t h = 0; h < BL_TABLE_WORDS; h++) {
-            const intptr_t tap = bl_min(v + h, all - 1) / p->words, offset = (v + h) % p->words * type->sum_bytes;
             for (intptr_t r = 0; r < type->rows; r++)
-                sums[BL_TABLE_WORDS * r + h] =
-                    v + h < all && to[tap][r] ? to[tap][r] + offset : p->spare + r * type->sum_bytes;
+                sums[BL_TABLE_WORDS * r + h] = tap < p->taps && to[tap][r] ? to[tap][r] + word * type->sum_bytes
+                                                                           : p->spare + r * type->sum_bytes;
+            if (++word == p->words) {
+                word = 0;
+                tap++;
+            }
         }
         type->tile(p->tables, p->groups, p->index + v * p->groups * type->index_bytes, sums, p->taps > 1);
     }
+    return at;
 }
 
 /* Hand on the sums of line y, which is row `first` of the result and following, and clear it. */
@@ -205,15 +226,17 @@ static int multiply_input(const bl_table_type *type, const int8_t *g, const uint
         for (p.word = 0; p.word < shape->words; p.word += words) {
             p.words = bl_min(words, shape->words - p.word);
             index_kernels(&p, w);
-            for (intptr_t image = 0; image < shape->batch; image++)
-                for (intptr_t at = 0, y = 0; at < pixels; at += type->rows) {
-                    add_pixels(&p, g + image * pixels * shape->out_channels, at);
-                    intptr_t whole = (at + type->rows) / shape->out_width * shape->stride_height - shape->padding_top;
-                    if (at + type->rows >= pixels)
-                        whole = shape->height;
-                    for (; y < bl_min(whole, shape->height); y++)
+            for (intptr_t image = 0; image < shape->batch; image++) {
+                place at = {.line = p.lines - shape->padding_top};
+                if (at.line == p.lines)
+                    at.line = 0;
+                for (intptr_t done = 0, y = 0; done < pixels; done += type->rows) {
+                    at = add_pixels(&p, g + (image * pixels + done) * shape->out_channels, at);
+                    const intptr_t whole = at.row * shape->stride_height - shape->padding_top;
+                    for (; y < (at.row < shape->out_height ? bl_min(whole, shape->height) : shape->height); y++)
                         finish_line(&p, &result, (image * shape->height + y) * shape->width, y);
                 }
+            }
         }
     }
     return 1;
@@ -318,7 +341,7 @@ BL_TARGET_TABLES static void transpose_terms(const int8_t *g, intptr_t terms, in
 
 /* What the positions of a chunk see through a tap: words of x, NULL outside; and less their gradients there in the totals,
    where padding counts nothing. */
-static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, intptr_t tap, const uint64_t *seen[CHUNK_TERMS])
+BL_TARGET_TABLES static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, intptr_t tap, const uint64_t *seen[CHUNK_TERMS])
 {
     const bl_conv2d *shape = p->shape;
     const intptr_t i = tap / shape->kernel_width - shape->padding_top, j = tap % shape->kernel_width - shape->padding_left;
@@ -345,7 +368,7 @@ static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, 
     }
 }
 
-static void index_positions(weight_product *p, const int8_t *g, const uint64_t *x)
+BL_TARGET_TABLES static void index_positions(weight_product *p, const int8_t *g, const uint64_t *x)
 {
     const uint64_t pad = p->shape->pad_value > 0 ? ~UINT64_C(0) : 0;
     const uint64_t *seen[CHUNK_TERMS];
