@@ -10,7 +10,7 @@
 
    Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not
    overlap `out`, which the caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot
-   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (220 KiB at most),
+   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (560 KiB at most),
    or of its thread (bl_tiles_scratch(), where products run on tiles; so a signal's handler may not call them where it
    may have interrupted one). Any size may be zero. Different threads may run kernels at the same time.
 

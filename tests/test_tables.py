@@ -15,13 +15,13 @@ from cases import integers, packed, signs, tails_are_zero
 import bitlearn as bl
 
 PRODUCTS = [
-    (50, 200, 130),
+    (50, 200, 194),
     (49, 257, 200),
-    (7, 1537, 190),  # terms past those of a tile
-    (5, 4800, 128),  # and past what sums of bytes hold
-    (4801, 17, 129),
+    (7, 1537, 197),  # terms past those of a tile
+    (5, 4800, 193),  # and past what sums of bytes hold
+    (4801, 33, 193),
     (470, 131, 1300),  # columns past those of an index
-    (10, 16, 2048),
+    (40, 16, 2048),  # too few terms of one of the products
 ]
 CONVOLUTIONS = [  # batch, image, n, channels, kernel, stride, padding, pad_value
     (2, (9, 20), 66, 68, (3, 3), 1, 1, 0),
@@ -29,10 +29,10 @@ CONVOLUTIONS = [  # batch, image, n, channels, kernel, stride, padding, pad_valu
     (2, (16, 1), 128, 70, (3, 3), 1, 1, -1),
     (2, (12, 11), 64, 40, (3, 3), 2, 1, 0),
     (2, (9, 9), 40, 65, (5, 5), (2, 1), (2, 0), 0),
-    (4, (5, 4), 129, 66, (1, 1), 1, 0, 0),
-    (3, (10, 9), 200, 48, (1, 1), 2, 1, -1),
+    (10, (5, 4), 200, 66, (1, 1), 1, 0, 0),
+    (3, (10, 9), 200, 60, (1, 1), 2, 1, -1),
     (1, (8, 8), 520, 515, (3, 3), 1, 1, 0),
-    (2, (7, 9), 30, 140, (2, 3), 3, 0, 0),
+    (9, (7, 9), 30, 140, (2, 3), 3, 0, 0),
     (1, (70, 70), 65, 16, (3, 3), 1, 1, 0),  # positions past what sums of bytes hold
     (2, (3, 3), 66, 64, (6, 6), 1, 3, 1),  # more taps than are taken at once
 ]

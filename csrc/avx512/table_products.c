@@ -44,13 +44,19 @@ BL_TARGET_TABLES static int is_narrow(const int8_t *g, intptr_t rows, intptr_t c
     return 1;
 }
 
-/* So many multiply-adds, and columns to look a table up, are worth tables. */
-#define LEAST_PRODUCTS (1 << 18)
-#define LEAST_COLUMNS 128
-
-static int is_large(double rows, double terms, double columns)
+/* What is worth tables, found by a sweep of shapes on Zen 4, where they are faster than the dot instruction from here on:
+   columns of all taps that look a table up, terms, and multiply-adds. A matrix alone has more beside its products. */
+static int is_large(intptr_t taps, intptr_t rows, intptr_t terms, int64_t n)
 {
-    return columns >= LEAST_COLUMNS && terms >= 16 && rows * terms * columns >= LEAST_PRODUCTS;
+    const int64_t columns = n * taps;
+    return rows >= 4 && terms >= (taps > 1 ? 16 : 32) && columns >= (taps > 1 ? 128 : 192) &&
+           (double)rows * (double)terms * (double)columns >= 1 << 20;
+}
+
+/* The tables that the values of a gradient take. */
+static const bl_table_type *tables_for(const int8_t *g, intptr_t positions, intptr_t channels, intptr_t stride)
+{
+    return is_narrow(g, positions, channels, stride) ? &bl_tables_of_4 : &bl_tables_of_8;
 }
 
 static int64_t largest_sum(const bl_table_type *type, intptr_t groups, intptr_t terms)
@@ -75,7 +81,8 @@ static void make_index(const bl_table_type *type, uint64_t *bits, intptr_t terms
 {
     const intptr_t groups = bl_table_groups(type, terms), stride = BL_TABLE_WORDS * type->index_bytes;
     memset(bits + terms, 0, 32 * sizeof *bits);
-    type->index(bits, groups, stride, index + v / BL_TABLE_WORDS * groups * stride + v % BL_TABLE_WORDS * type->index_bytes);
+    index += v / BL_TABLE_WORDS * groups * stride + v % BL_TABLE_WORDS * type->index_bytes;
+    type->index(bits, groups, stride, index);
 }
 
 /* --- The gradient of the input ------------------------------------------------------------------------------------ */
@@ -187,7 +194,8 @@ static int plan_input(input_product *p, intptr_t *terms, intptr_t *words)
     const bl_table_type *type = p->type;
     const bl_conv2d *shape = p->shape;
     p->taps = shape->kernel_height * shape->kernel_width;
-    p->line = bl_max((shape->out_width - 1) * shape->stride_width + shape->kernel_width, shape->width + shape->padding_left);
+    p->line = (shape->out_width - 1) * shape->stride_width + shape->kernel_width;
+    p->line = bl_max(p->line, shape->width + shape->padding_left);
     p->lines = shape->kernel_height + (type->rows + shape->out_width - 2) / shape->out_width * shape->stride_height;
     if (p->taps > MOST_TAPS || p->line * p->lines > MOST_PIXELS || shape->padding_top > p->lines)
         return 0;
@@ -197,7 +205,8 @@ static int plan_input(input_product *p, intptr_t *terms, intptr_t *words)
         if (*terms > type->most || p->taps * largest_sum(type, groups, *terms) > type->largest)
             continue;
         /* The index of the last words is that of a pair. */
-        *words = bl_min(INDEX_BYTES / (groups * type->index_bytes) - 1, SUMS_BYTES / (p->line * p->lines * type->sum_bytes) * p->taps) / p->taps;
+        *words = bl_min((INDEX_BYTES / (groups * type->index_bytes) - 1) / p->taps,
+                        SUMS_BYTES / (p->line * p->lines * type->sum_bytes));
         if (*words > 0 || *terms < 64)
             break;
     }
@@ -206,7 +215,8 @@ static int plan_input(input_product *p, intptr_t *terms, intptr_t *words)
     return *words > 0;
 }
 
-static int multiply_input(const bl_table_type *type, const int8_t *g, const uint64_t *w, const bl_conv2d *shape, void *out, int kind)
+static int multiply_input(const bl_table_type *type, const int8_t *g, const uint64_t *w, const bl_conv2d *shape,
+                          void *out, int kind)
 {
     input_product p;
     intptr_t terms, words;
@@ -245,37 +255,44 @@ static int multiply_input(const bl_table_type *type, const int8_t *g, const uint
 /* From so many bytes on a result is taken to be in no cache when it is read. */
 #define STREAM_BYTES (32.0 * 1024 * 1024)
 
+static int kind_for(double sums) { return sums * sizeof(int32_t) < STREAM_BYTES ? BL_STORE : BL_STREAM; }
+
 int bl_conv2d_grad_input_tables(const void *g, int g_type, const uint64_t *w, const bl_conv2d *shape, void *out)
 {
-    const intptr_t taps = shape->kernel_height * shape->kernel_width;
-    const double pixels = (double)shape->batch * (double)(shape->out_height * shape->out_width);
-    const double bytes = (double)shape->batch * (double)(shape->height * shape->width) * (double)shape->n * 4;
-    if (g_type != BL_INT8 || !is_large(pixels, (double)shape->out_channels, (double)shape->n * (double)taps))
+    const intptr_t taps = shape->kernel_height * shape->kernel_width, channels = shape->out_channels;
+    const intptr_t positions = shape->batch * shape->out_height * shape->out_width;
+    if (g_type != BL_INT8 || !is_large(taps, positions, channels, shape->n))
         return 0;
-    const int narrow = is_narrow(g, shape->batch * shape->out_height * shape->out_width, shape->out_channels, shape->out_channels);
-    const int done = multiply_input(narrow ? &bl_tables_of_4 : &bl_tables_of_8, g, w, shape, out, bytes < STREAM_BYTES ? BL_STORE : BL_STREAM);
-    if (done && bytes >= STREAM_BYTES)
+    const int kind = kind_for((double)shape->batch * (double)(shape->height * shape->width) * (double)shape->n);
+    const int done = multiply_input(tables_for(g, positions, channels, channels), g, w, shape, out, kind);
+    if (done && kind == BL_STREAM)
         BL_STORES_DONE();
     return done;
+}
+
+/* m rows as one line of as many pixels. */
+static bl_conv2d line_of(intptr_t m, intptr_t channels, int64_t n)
+{
+    return (bl_conv2d){.batch = 1, .height = 1, .width = m, .words = bl_words(n), .out_height = 1, .out_width = m,
+                       .out_channels = channels, .kernel_height = 1, .kernel_width = 1, .stride_height = 1,
+                       .stride_width = 1, .n = n};
 }
 
 /* A matrix is images of one line, and of one tap. */
 int bl_grad_input_tables(const void *g, int g_type, const uint64_t *w, intptr_t m, intptr_t k, int64_t n, void *out)
 {
-    const double bytes = (double)m * (double)n * 4;
-    if (g_type != BL_INT8 || !is_large((double)m, (double)k, (double)n))
+    if (g_type != BL_INT8 || !is_large(1, m, k, n))
         return 0;
-    const bl_table_type *type = is_narrow(g, m, k, k) ? &bl_tables_of_4 : &bl_tables_of_8;
-    bl_conv2d shape = {.height = 1, .words = bl_words(n), .out_height = 1, .out_channels = k, .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1, .n = n};
-    const int kind = bytes < STREAM_BYTES ? BL_STORE : BL_STREAM;
+    const bl_table_type *type = tables_for(g, m, k, k);
     const intptr_t whole = m / LINE_ROWS, rest = m % LINE_ROWS;
+    const int kind = kind_for((double)m * (double)n);
+    bl_conv2d shape = line_of(LINE_ROWS, k, n);
     shape.batch = whole;
-    shape.width = shape.out_width = LINE_ROWS;
     if (whole && !multiply_input(type, g, w, &shape, out, kind))
         return 0;
-    shape.batch = 1;
-    shape.width = shape.out_width = rest;
-    if (rest && !multiply_input(type, (const int8_t *)g + whole * LINE_ROWS * k, w, &shape, (int32_t *)out + whole * LINE_ROWS * (intptr_t)n, kind))
+    shape = line_of(rest, k, n);
+    if (rest && !multiply_input(type, (const int8_t *)g + whole * LINE_ROWS * k, w, &shape,
+                                (int32_t *)out + whole * LINE_ROWS * (intptr_t)n, kind))
         return 0;
     if (kind == BL_STREAM)
         BL_STORES_DONE();
@@ -341,10 +358,12 @@ BL_TARGET_TABLES static void transpose_terms(const int8_t *g, intptr_t terms, in
 
 /* What the positions of a chunk see through a tap: words of x, NULL outside; and less their gradients there in the totals,
    where padding counts nothing. */
-BL_TARGET_TABLES static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, intptr_t tap, const uint64_t *seen[CHUNK_TERMS])
+BL_TARGET_TABLES static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, intptr_t tap,
+                                          const uint64_t *seen[CHUNK_TERMS])
 {
     const bl_conv2d *shape = p->shape;
-    const intptr_t i = tap / shape->kernel_width - shape->padding_top, j = tap % shape->kernel_width - shape->padding_left;
+    const intptr_t i = tap / shape->kernel_width - shape->padding_top;
+    const intptr_t j = tap % shape->kernel_width - shape->padding_left;
     const intptr_t line = p->from / shape->out_width;
     intptr_t column = p->from % shape->out_width, row = line % shape->out_height, image = line / shape->out_height;
     for (intptr_t t = 0; t < p->terms; row++, column = 0) {
@@ -428,16 +447,18 @@ static void finish_block(weight_product *p, bl_gradient_result *result, intptr_t
     memset(p->totals, 0, sizeof p->totals);
 }
 
-static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k, const bl_gradient_result *result)
+static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first,
+                           intptr_t k, const bl_gradient_result *result)
 {
     const intptr_t taps = shape->kernel_height * shape->kernel_width;
     const intptr_t positions = shape->batch * shape->out_height * shape->out_width, channels = shape->out_channels;
-    if (g_type != BL_INT8 || !is_large((double)k, (double)positions, (double)shape->n * (double)taps))
+    if (g_type != BL_INT8 || !is_large(taps, k, positions, shape->n))
         return 0;
     weight_product p;
-    p.type = is_narrow(g + first, positions, k, channels) ? &bl_tables_of_4 : &bl_tables_of_8;
+    p.type = tables_for(g + first, positions, k, channels);
     /* Sums that are only compared are not handed on before they are whole. */
-    if (result->kind == BL_COMPARE && largest_sum(p.type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p.type->largest)
+    if (result->kind == BL_COMPARE &&
+        largest_sum(p.type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p.type->largest)
         p.type = &bl_tables_of_8;
     const bl_table_type *type = p.type;
     const intptr_t most = bl_min(CHUNK_TERMS, type->most), groups = bl_table_groups(type, most);
@@ -467,30 +488,37 @@ static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const
     return 1;
 }
 
-int bl_conv2d_grad_weight_tables(const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k, int accumulate, void *out)
+int bl_conv2d_grad_weight_tables(const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first,
+                                 intptr_t k, int accumulate, void *out)
 {
-    const bl_gradient_result result = {.kind = accumulate ? BL_ADD : BL_STORE, .g_type = BL_INT8, .out = out, .n = shape->n};
+    const int kind = accumulate ? BL_ADD : BL_STORE;
+    const bl_gradient_result result = {.kind = kind, .g_type = BL_INT8, .out = out, .n = shape->n};
     return multiply_weight(g, g_type, x, shape, first, k, &result);
 }
 
-int bl_conv2d_grad_weight_sign_tables(const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask, uint64_t *out)
+int bl_conv2d_grad_weight_sign_tables(const void *g, int g_type, const uint64_t *x, const bl_conv2d *shape,
+                                      intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask,
+                                      uint64_t *out)
 {
-    const bl_gradient_result result = {.kind = BL_COMPARE, .g_type = BL_INT8, .threshold = threshold, .rows_per_threshold = shape->kernel_height * shape->kernel_width, .mask = mask, .out = out, .n = shape->n};
+    const bl_gradient_result result = {.kind = BL_COMPARE,
+                                       .g_type = BL_INT8,
+                                       .threshold = threshold,
+                                       .rows_per_threshold = shape->kernel_height * shape->kernel_width,
+                                       .mask = mask,
+                                       .out = out,
+                                       .n = shape->n};
     return multiply_weight(g, g_type, x, shape, first, k, &result);
 }
 
-static bl_conv2d line_of(intptr_t m, intptr_t channels, int64_t n)
-{
-    return (bl_conv2d){.batch = 1, .height = 1, .width = m, .words = bl_words(n), .out_height = 1, .out_width = m, .out_channels = channels, .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1, .n = n};
-}
-
-int bl_grad_weight_tables(const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first, intptr_t k, int accumulate, void *out)
+int bl_grad_weight_tables(const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n,
+                          intptr_t first, intptr_t k, int accumulate, void *out)
 {
     const bl_conv2d shape = line_of(m, channels, n);
     return bl_conv2d_grad_weight_tables(g, g_type, x, &shape, first, k, accumulate, out);
 }
 
-int bl_grad_weight_sign_tables(const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n, intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask, uint64_t *out)
+int bl_grad_weight_sign_tables(const void *g, int g_type, const uint64_t *x, intptr_t m, intptr_t channels, int64_t n,
+                               intptr_t first, intptr_t k, const void *threshold, const uint64_t *mask, uint64_t *out)
 {
     const bl_conv2d shape = line_of(m, channels, n);
     return bl_conv2d_grad_weight_sign_tables(g, g_type, x, &shape, first, k, threshold, mask, out);
