@@ -296,8 +296,8 @@ def dual(
 # 4 bits in both products hold to within a point of accuracy so (`make sweep`); those of the weight's do not to nearest
 # with one scale in all.
 _INPUT4, _WEIGHT4 = Quantization(4, "row"), Quantization(4, "channel", "stochastic")
-# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean of
-# the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
+# arXiv 2102.04270. A weight's gradient is -1, 0 or +1 for Adam, so its moments hold in float16, as published: the mean
+# of the squares stops at 0.76 on its way to 1, where a step of 0.001 is half of the last place. The biases' moments are
 # float32: squares of small gradients are below the smallest float16.
 _PUBLISHED = Precision(
     name="low-memory",

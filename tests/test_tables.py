@@ -1,8 +1,8 @@
 """Products of gradients with bits of sizes that take tables in registers (csrc/avx512), against sums of the values.
 
-Values of -7 to 7 and of all of int8 take tables of their own. The shapes pass every block of the two drivers: terms of a
-tile, of sums before they are handed on, and of a chunk of positions; columns of an index; rows of a block; lines of images
-narrower than a tile.
+Values of -7 to 7 and of all of int8 take tables of their own. The shapes pass every block of the two drivers: terms of
+a tile, of sums before they are handed on, and of a chunk of positions; columns of an index; rows of a block; lines of
+images narrower than a tile.
 """
 
 from __future__ import annotations
