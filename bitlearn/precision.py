@@ -333,18 +333,16 @@ def dual(
     return Precision(name, how, how, latent=latent, forward_bits=forward)
 
 
+# 4 bits in both products hold to within a point of accuracy so (`make sweep`); those of the weight's do not to nearest
+# with one scale in all.
+_INPUT4, _WEIGHT4 = Quantization(4, "row"), Quantization(4, "channel", "stochastic")
+
 POLICIES = {
     policy.name: policy
     for policy in (
         Precision(name="standard", input_gradient=None, weight_gradient=None),
         Precision(name="int8", input_gradient=_INT8, weight_gradient=_INT8),
-        # 4 bits in both products hold to within a point of accuracy so (`make sweep`); those of the weight's do not to
-        # nearest with one scale in all.
-        Precision(
-            name="int4",
-            input_gradient=Quantization(4, "row"),
-            weight_gradient=Quantization(4, "channel", "stochastic"),
-        ),
+        Precision(name="int4", input_gradient=_INPUT4, weight_gradient=_WEIGHT4),
         # The ladder of arXiv 2102.04270, from the top: everything in 16 bits; then weights' gradients as signs; then
         # activations as bits, behind the batch norm that wants no more of them.
         _FLOAT16_ALL,
@@ -355,6 +353,7 @@ POLICIES = {
         # Below the paper: the optimiser's state in 8 bits; the products too; both.
         replace(_LOW_MEMORY, name="low-memory-moments8", moments=_INT8_DTYPE),
         replace(_LOW_MEMORY, name="low-memory-8bit", input_gradient=_INT8, weight_gradient=_INT8),
+        replace(_LOW_MEMORY, name="low-memory-4bit", input_gradient=_INPUT4, weight_gradient=_WEIGHT4),
         replace(_LOW_MEMORY, name="lowest-memory", input_gradient=_INT8, weight_gradient=_INT8, moments=_INT8_DTYPE),
         dual(backward_bits=8),
         dual(backward_bits=16),

@@ -21,17 +21,17 @@ int bl_product_form(int variant, const char *kernel, int64_t rows, int64_t k, in
     return bl_variant_implements(chooses ? 1 : variant, "recode_panels") ? BL_RECODED : BL_AS_PANELS;
 }
 
-/* Seconds that a word of a sum's depth takes, of a plane and of int8, measured on Zen 4. A variant that is not named has
-   not been measured, and runs on int8. */
+/* Seconds that a word of a sum's depth takes, of a plane, of int8, and of int8 values of up to four bits, which some variants
+   have tables for; measured on Zen 4. A variant that is not named has not been measured, and runs on int8. */
 static const struct {
     const char *variant;
-    double plane, int8;
+    double plane, int8, few;
 } measured[] = {
-    {"amx", 43e-12, 314e-12},
-    {"avx512", 43e-12, 314e-12},
-    {"avx512bw", 142e-12, 417e-12},
-    {"avx2", 220e-12, 417e-12},
-    {"portable", 605e-12, 2570e-12},
+    {"amx", 43e-12, 314e-12, 314e-12},
+    {"avx512", 43e-12, 210e-12, 120e-12},
+    {"avx512bw", 142e-12, 417e-12, 417e-12},
+    {"avx2", 220e-12, 417e-12, 417e-12},
+    {"portable", 605e-12, 2570e-12, 2570e-12},
 };
 /* Costs beside the counting, measured on Zen 4, in seconds: a call; a word of the right operand, transposed and laid out;
    a value that is split; a sum passed over again. Then, in words of depth: what a plane's sum and an int8 sum take at
@@ -61,7 +61,7 @@ int bl_planes_pay(int variant, int bits, int64_t rows, int64_t depth, int64_t co
         const double once = A_CALL + A_WORD * words * k + A_VALUE * m * terms / (double)(taps > 1 ? taps : 1);
         const double counted = bits * tiled * (words + A_PLANE_SUM) * measured[i].plane;
         const double by_planes = once + counted + A_PASS * (double)passes * m * k;
-        return by_planes * MARGIN < m * k * (terms / 64 * measured[i].int8 + AN_INT8_SUM * measured[i].plane);
+        return by_planes * MARGIN < m * k * (terms / 64 * (bits > 4 ? measured[i].int8 : measured[i].few) + AN_INT8_SUM * measured[i].plane);
     }
     return 0;
 }

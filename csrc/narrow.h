@@ -104,13 +104,13 @@ BL_INLINE void bl_fill_steps(double *divisor, const double *step, intptr_t at, i
 BL_DEFINE_NARROW(int8, int8_t)
 BL_DEFINE_NARROW(int16, int16_t)
 
-/* The kernel of a variant, with the target attribute given (none for the baseline). */
-#define BL_DEFINE_NARROW_KERNEL(variant, target)                                                                       \
+/* The kernel of a variant, with the target attribute given (none for the baseline), and what it does by itself first. */
+#define BL_DEFINE_NARROW_KERNEL(variant, target, own)                                                                     \
     target void bl_narrow_##variant(const void *x, int x_type, const double *step, int axis, int32_t limit,            \
                                     const uint32_t *key, int64_t first, int64_t total, intptr_t rows, intptr_t n,      \
                                     void *out, int out_type)                                                           \
     {                                                                                                                  \
-        if (x_type == BL_INT8)                                                                                         \
+        own if (x_type == BL_INT8)                                                                                     \
             bl_narrow_int8(x, step, axis, limit, key, first, total, rows, n, out, out_type);                           \
         else                                                                                                           \
             bl_narrow_int16(x, step, axis, limit, key, first, total, rows, n, out, out_type);                          \

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from cases import CONVOLUTIONS, GRADIENT_TYPES, GRADIENTS, UNIT, bits, gradient
+from cases import CONVOLUTIONS, GRADIENT_TYPES, GRADIENTS, UNIT, bits
+from cases import gradient as whole_gradient
 from guards import filled
 from making import operands
 from operands_products import geometry, images, kernels
@@ -11,6 +12,12 @@ from operands_products import geometry, images, kernels
 from bitlearn.bits import WORD, words_for
 
 _SUMS = {np.int8: np.int32, np.int16: np.int64, np.float32: np.float32}
+
+
+def gradient(rng, dtype, *shape: int) -> np.ndarray:
+    """A gradient; half of those of int8 of four bits, which some variants take in another way."""
+    values = whole_gradient(rng, dtype, *shape)
+    return values // 19 if dtype == np.int8 and rng.random() < 0.5 else values
 
 
 def _start(rng, dtype, *shape: int) -> np.ndarray:

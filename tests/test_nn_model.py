@@ -145,7 +145,7 @@ def test_names_of_their_own():
 
 
 def test_a_policy_that_is_none():
-    known = "standard, int8, int4, low-memory, dual-8, dual-16"
+    known = "standard, int8, int4, low-memory, low-memory-8bit, low-memory-4bit, dual-8, dual-16"
     with pytest.raises(ValueError, match=f"precision must be one of {known}, got 'int3'"):
         Model([Linear(2)], ROWS, precision="int3")
 

@@ -1,4 +1,4 @@
-"""Gradients of few bits: never slower than those of 8, and of one bit nearly as fast as products of bits."""
+"""Gradients of few bits: faster than those of 8 where that pays, and of one bit nearly as fast as products of bits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from ..harness import Contender
 from . import Claim, Measured, _gradient_products, _speed
 from ._gradient_products import CONDITIONS, CUBE, SOURCE, VARIANT
 
-_SHAPES = (CUBE, (25600, 256, 1152), (100, 256, 256))
-#: What two measurements of the same call differ by.
-_NOISE = 0.98
+#: How much faster 4 bits are at least; the smallest product is not slower, to the noise of two measurements.
+_SHAPES = {CUBE: 1.4, (25600, 256, 1152): 1.3, (100, 256, 256): 0.98}
 
 
 def _product(kernel: str, shape: Shape, g: np.ndarray, bits: int | None, name: str) -> Contender:
@@ -32,8 +31,10 @@ def _product(kernel: str, shape: Shape, g: np.ndarray, bits: int | None, name: s
 
 def _of_eight(kernel: str, shape: Shape) -> Measured:
     _gradient_products.needs_vnni()
-    g = np.random.default_rng(shape).integers(-8, 8, size=shape[:2], dtype=np.int8)
-    seconds = _speed.race([_product(kernel, shape, g, bits, f"{bits}-bit") for bits in (4, 8)])
+    g = np.random.default_rng(shape).integers(-7, 8, size=shape[:2], dtype=np.int8)
+    wide = np.random.default_rng(shape).integers(-128, 128, size=shape[:2], dtype=np.int8)
+    codes = {4: g, 8: wide}
+    seconds = _speed.race([_product(kernel, shape, codes[bits], bits, f"{bits}-bit") for bits in codes])
     return Measured(seconds["8-bit"] / seconds["4-bit"], {"seconds": seconds})
 
 
@@ -45,13 +46,13 @@ def _of_bits(kernel: str) -> Measured:
     return Measured(seconds[bits.name] / seconds["1-bit"], {"seconds": seconds})
 
 
-def _four(kernel: str, shape: Shape) -> Claim:
+def _four(kernel: str, shape: Shape, bar: float) -> Claim:
     return Claim(
         id=f"{kernel.replace('_', '-')}-4-bit-{_speed.slug(shape)}",
-        statement=f"{kernel} of 4 bits at {_speed.written(shape)} is not slower than of 8 bits, to the noise of a run"
-        f" ({CONDITIONS})",
+        statement=f"{kernel} of values of 4 bits, -7 to 7, at {_speed.written(shape)} reaches {bar} of the rate of"
+        f" those of 8 bits ({CONDITIONS})",
         source=SOURCE,
-        bar=(">=", _NOISE),
+        bar=(">=", bar),
         unit="of the rate of 8 bits",
         measure=partial(_of_eight, kernel, shape),
     )
@@ -70,6 +71,6 @@ def _one(kernel: str) -> Claim:
 
 
 CLAIMS = (
-    *(_four(kernel, shape) for kernel in ("grad_input", "grad_weight") for shape in _SHAPES),
+    *(_four(kernel, *each) for kernel in ("grad_input", "grad_weight") for each in _SHAPES.items()),
     *(_one(kernel) for kernel in ("grad_input", "grad_weight")),
 )

@@ -1,7 +1,7 @@
 /* Products of gradients with bits on the dot instructions: a group of terms of a row, four bytes, is broadcast to
    sixteen columns of the panel. A tile of up to 6 rows and 64 columns lives in registers for the whole block: 24
    accumulators, 4 vectors of the panel and a broadcast. */
-#include "avx512.h"
+#include "tables.h"
 
 #ifdef BL_X86_64
 
@@ -252,7 +252,11 @@ static const bl_gradient_types types = {
 };
 
 #define KERNEL(name, parameters, arguments)                                                                            \
-    void bl_##name##_avx512 parameters { bl_##name##_blocked(&types, BL_UNWRAP arguments); }
+    void bl_##name##_avx512 parameters                                                                                 \
+    {                                                                                                                  \
+        if (!bl_##name##_tables arguments)                                                                             \
+            bl_##name##_blocked(&types, BL_UNWRAP arguments);                                                          \
+    }
 BL_GRADIENT_KERNELS(KERNEL)
 
 #endif
