@@ -108,8 +108,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         default="digits",
         metavar="NAME",
-        help="digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, npz for your own arrays X and y, csv, parquet, or "
-        "folder for class folders of JPEG and PNG files",
+        help="digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, npz for your own arrays X and y, csv, parquet, "
+        "or folder for class folders of JPEG and PNG files",
     )
     parser.add_argument(
         "--data",

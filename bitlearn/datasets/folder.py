@@ -26,7 +26,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("dataset folder needs Pillow, as bitlearn-xnor[data] brings it, got none installed") from error
+        raise ImportError("dataset folder needs Pillow, as 'bitlearn-xnor[data]' brings it, got none") from error
     return Image
 
 

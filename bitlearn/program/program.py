@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -71,7 +72,7 @@ class Program:
         self._singles = None
         lasting, written = any(call.phase == "update" for call in self.calls), self._written()
         self._compiled = [
-            compile_program(written[start:stop], threads, whole=lasting and stop == len(written))
+            compile_program(islice(written, stop - start), threads, whole=lasting and stop == len(self.calls))
             for start, stop in zip(self._bounds[:-1], self._bounds[1:], strict=True)
         ]
         self._ready = (chosen(), threads, self.arena.generation)
