@@ -8,7 +8,7 @@ import pytest
 import bitlearn as bl
 from bitlearn import nn
 from bitlearn.backends import variants
-from bitlearn.continual.decoupling import decouple, merge
+from bitlearn.continual.decoupling import decouple, decouple_real, merge, merge_real
 from bitlearn.continual.methods.centre_kernel import decoupled_layer
 from bitlearn.nn.centre import channels_of
 from bitlearn.training import Gradients, Trainer
@@ -202,3 +202,43 @@ def test_what_is_frozen_is_saved(tmp_path, rng, real):
     for part in (lower, lower.freeze()):
         bl.save(part, tmp_path / "part")
         assert (upper.scores(bl.load(tmp_path / "part").apply(x)) == wanted).all()
+
+
+# --- real kernels ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{}, {"kernel": (5, 3)}, {"stride": 2, "padding": 1}, {"kernel": (1, 1)}])
+def test_a_real_kernel_is_a_ring_and_a_centre(rng, given):
+    layers = [nn.Conv2d(7, **given), nn.BatchNorm(), nn.ReLU(), nn.AveragePool2d(), nn.Linear(6)]
+    model = nn.Model(layers, SHAPE, seed=3).fixed()
+    model["head1"].weight[...] = rng.normal(size=(6, 7))
+    x, y = images(rng, 12), np.arange(12) % 6
+    split = decouple_real(model, "conv1")
+    wanted = model.scores(x)
+    np.testing.assert_allclose(split.scores(x), wanted, atol=1e-5 * np.abs(wanted).max())
+    ring = split["conv1.main.conv1"].weight.copy()
+    masks = {"conv1.main.conv1.weight": np.zeros(ring.shape, bool)}
+    trainer = Trainer(split, bl.optim.adam(), transforms=(bl.optim.of_update(bl.optim.mask(masks), masks),))
+    for _ in range(3):
+        trainer.step(x, y, 0.01)
+    assert (split["conv1.main.conv1"].weight == ring).all()
+    merge_real(model, "conv1", split)
+    found = split.scores(x)
+    np.testing.assert_allclose(model.scores(x), found, atol=1e-5 * np.abs(found).max())
+    assert np.abs(found - wanted).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "sentence"),
+    [
+        (nn.Conv2d(4, kernel=(2, 2)), "conv1", "must have a centre, odd numbers of rows and columns.*2x2 and codes"),
+        (nn.Conv2d(4, padding=0), "conv1", r"padding must be \(1, 1\) before the image"),
+        (nn.Conv2d(4, stride=2), "conv1", r"padding must be \(1, 1\) before the image"),
+        (nn.Conv2d(4), "average1", "must be a real convolution of codes to be cut so, got 'average'"),
+        (nn.Conv2d(4), "conv2", "must be one of the network's own layers"),
+    ],
+)
+def test_a_real_kernel_that_cannot_be_cut_is_refused(layer, name, sentence):
+    model = nn.Model([layer, nn.AveragePool2d(), nn.Linear(3)], SHAPE)
+    with pytest.raises(ValueError, match=sentence):
+        decouple_real(model, name)

@@ -122,3 +122,60 @@ def merge(model: Model, name: str, upper: Model, words: Sequence[int] | None = N
     """
     chosen = range(-(-model[name].spec.channels // 64)) if words is None else words
     model[name].merge(upper[CENTRE], list(chosen))
+
+
+def decouple_real(model: Model, name: str) -> Model:
+    """Return a network in which a convolution with real kernels is two whose results are added: ring and centre.
+
+    Parameters
+    ----------
+    model : Model
+    name : str
+        A `Conv2d <bitlearn.nn.Conv2d>` of input codes among the root's own layers, with a kernel of odd sides and as
+        much padding before the image as its centre has taps.
+
+    Returns
+    -------
+    Model
+        It shares all other layers. Under ``name`` stands a `Residual <bitlearn.nn.Residual>`: ``main.conv1`` has the
+        kernel with a centre of 0, ``shortcut.conv1`` is the centre, 1×1. Up to the rounding of float32 they give what
+        the one gave; under an integer policy each is quantized with a scale of its own.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such layer, or it has no centre.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bitlearn as bl
+    >>> model = bl.nn.Model([bl.nn.Conv2d(4), bl.nn.AveragePool2d(), bl.nn.Linear(3)], (6, 6, 2))
+    >>> split = decouple_real(model, "conv1")
+    >>> split.names[:2]
+    ['conv1.main.conv1', 'conv1.shortcut.conv1']
+    >>> x = np.ones((1, 6, 6, 2), dtype=np.int8)
+    >>> np.allclose(split.scores(x), model.scores(x), atol=1e-5)
+    True
+    """
+    layers: dict[str, Layer] = getattr(model.root, "layers", {})
+    if name not in layers:
+        raise ValueError(f"name must be one of the network's own layers, {', '.join(layers)}, got {name!r}")
+    return Model._part({**layers, name: layers[name].ring_and_centre()}, model.root.spec, model)
+
+
+def merge_real(model: Model, name: str, split: Model) -> None:
+    """Give a convolution the kernels that `decouple_real` took apart, as they are now, in place.
+
+    Parameters
+    ----------
+    model : Model
+        What was decoupled.
+    name : str
+    split : Model
+        What `decouple_real` gave.
+    """
+    ring, centre = (split[f"{name}.{way}.conv1"].weight for way in ("main", "shortcut"))
+    weight = model[name].weight
+    weight[...] = ring
+    weight[:, weight.shape[1] // 2, weight.shape[2] // 2] = centre[:, 0, 0]

@@ -205,6 +205,10 @@ class Layer(ABC):
         """Return what of a convolution is frozen and what is trained: see `BinaryConv2d.decoupled`."""
         raise ValueError(f"a layer must be a binary convolution to be decoupled, got {self.kind!r}")
 
+    def ring_and_centre(self) -> Layer:
+        """Return two convolutions whose results are added: see `Conv2d.ring_and_centre`."""
+        raise ValueError(f"a layer must be a real convolution of codes to be cut so, got {self.kind!r}")
+
     def merge(self, centre: Layer, words: Sequence[int]) -> None:
         """Take up a centre that was trained apart: see `BinaryConv2d.merge`."""
         raise ValueError(f"a layer must be a binary convolution to take up a centre, got {self.kind!r}")

@@ -13,6 +13,7 @@ from bitlearn.nn.gradients import input_operand, weight_operand
 from bitlearn.nn.gram import gram_of_values, windows_of
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, chosen, register, sizes, uniform_weights, whole
 from bitlearn.nn.products import WINDOW_VALUES
+from bitlearn.nn.sequential import Residual
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -166,6 +167,44 @@ class Conv2d(Layer):
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the convolution."""
         return self._convolved(step, x.array, step.constant(arrays["weight"], "W"))[0]
+
+    def ring_and_centre(self) -> Residual:
+        """Return the kernel without its centre, and the centre as a 1×1 convolution, whose results are added.
+
+        Returns
+        -------
+        Residual
+            Bound and built, with copies of the weights.
+
+        Raises
+        ------
+        ValueError
+            Where the kernel has no centre, real values flow in, or a 1×1 convolution does not see the same pixels.
+        """
+        half, padding = tuple(size // 2 for size in self.kernel), self.windows.padding
+        if self.spec.kind != "codes" or not (self.kernel[0] % 2 and self.kernel[1] % 2):
+            raise ValueError(
+                "a real convolution must have a centre, odd numbers of rows and columns, and get codes to be cut so, "
+                f"got a kernel of {self.kernel[0]}x{self.kernel[1]} and {self.spec.kind}"
+            )
+        ring, centre = (
+            Conv2d(self.filters, kernel=kernel, stride=self.stride, padding=pad)
+            for kernel, pad in ((self.kernel, self.padding), ((1, 1), 0))
+        )
+        found = Residual([ring], [centre])
+        try:
+            found.bind(self.spec, self.precision, self.index)
+        except ValueError:
+            raise ValueError(f"padding must be {half} before the image to be cut so, got {padding}") from None
+        if padding != half:
+            raise ValueError(f"padding must be {half} before the image to be cut so, got {padding}")
+        for _, leaf in found.leaves():
+            leaf.build(0)
+            leaf.is_built = True
+        ring.weight[...] = self.weight
+        ring.weight[:, half[0], half[1]] = 0
+        centre.weight[:, 0, 0] = self.weight[:, half[0], half[1]]
+        return found
 
     def gram(self, x: np.ndarray) -> np.ndarray:
         """Return the sums of products of the windows, shape (fan_in, fan_in)."""
