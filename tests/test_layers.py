@@ -14,7 +14,19 @@ from bitlearn.nn.layer import REGISTERED
 
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"bits", "budgets", "panels", "precision", "rng", "streams", "errors", "files", "safetensors", "datasets"},
+    {
+        "bits",
+        "budgets",
+        "panels",
+        "precision",
+        "quantization",
+        "rng",
+        "streams",
+        "errors",
+        "files",
+        "safetensors",
+        "datasets",
+    },
     {"backends", "threads", "threadpools"},
     {"ops"},
     {"program", "config"},
