@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from bitlearn.errors import brief, by_name
-
-Scale = Literal["tensor", "row", "channel"]
+from bitlearn.quantization import MOST as _MOST
+from bitlearn.quantization import POWER as _POWER
+from bitlearn.quantization import Quantization as Quantization
 
 _FLOAT32, _FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
 #: What latent weights may be kept as: integers are codes, the largest of which stands for 1.
@@ -21,74 +22,8 @@ _LATENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8), np.dtype(np.int16))
 #: What an optimiser may keep its moments as: int8 with a scale for each block.
 _MOMENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8))
 _REAL = 32
-#: The narrowest and the widest gradient between the layers.
-_LEAST, _MOST = 8, 16
-#: The width of powers of two: a sign, and an exponent of four bits.
-_POWER = 5
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How the gradient that goes into a backward product is quantized.
-
-    Parameters
-    ----------
-    bits : int
-        2 to 16.
-    scale : {"tensor", "row", "channel"}
-        One scale in all, one an example or image (for the input's gradient), or one an output channel (for the
-        weight's).
-    rounding : {"nearest", "stochastic"}
-        To nearest, ties to even; or up with the probability of the fraction, by random bits of the seed, the step and
-        the layer.
-    scheme : {"linear", "power-of-two"}
-        Codes at equal distances; or powers of two, a sign and an exponent (the first version of arXiv 2102.04270):
-        these have 5 bits, one scale, and are rounded to nearest.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where `bits` is no such number, or `scale` or `rounding` has no such name.
-
-    Examples
-    --------
-    >>> Quantization(4, rounding="stochastic")
-    Quantization(bits=4, scale='tensor', rounding='stochastic')
-    """
-
-    bits: int
-    scale: Scale = "tensor"
-    rounding: Literal["nearest", "stochastic"] = "nearest"
-    scheme: Literal["linear", "power-of-two"] = "linear"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int):
-            raise TypeError(f"bits must be an integer, got {brief(self.bits)}")
-        if not 2 <= self.bits <= _MOST:
-            raise ValueError(f"bits must be in [2, {_MOST}], got {brief(self.bits)}")
-        for name, allowed in (("scale", ("tensor", "row", "channel")), ("rounding", ("nearest", "stochastic"))):
-            by_name(name, getattr(self, name), dict.fromkeys(allowed))
-        by_name("scheme", self.scheme, dict.fromkeys(("linear", "power-of-two")))
-        if self.is_power and (self.bits, self.scale, self.rounding) != (_POWER, "tensor", "nearest"):
-            raise ValueError(
-                f"powers of two must have {_POWER} bits, one scale and rounding to nearest, got {self.bits} bits, "
-                f"{self.scale!r} and {self.rounding!r}"
-            )
-
-    def __str__(self) -> str:
-        own = "" if self.scale == "tensor" else f", a scale a {self.scale}"
-        how = ", powers of two" if self.is_power else ""
-        return f"{self.bits} bits{own}{how}{', stochastic' if self.rounding == 'stochastic' else ''}"
-
-    @property
-    def is_power(self) -> bool:
-        """Whether its codes are powers of two."""
-        return self.scheme == "power-of-two"
-
-    @property
-    def plain(self) -> bool:
-        """Whether one scale and rounding to nearest, at equal distances, are all there is to it."""
-        return self.scale == "tensor" and self.rounding == "nearest" and not self.is_power
+#: The narrowest gradient between the layers.
+_LEAST = 8
 
 
 @dataclass(frozen=True)

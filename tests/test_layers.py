@@ -14,7 +14,20 @@ from bitlearn.nn.layer import REGISTERED
 
 #: The level of each module or subpackage of bitlearn, lowest first. A new one has to be placed here.
 LEVELS = (
-    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "sklearn", "__main__"},
+    {
+        "bits",
+        "budgets",
+        "panels",
+        "precision",
+        "quantization",
+        "rng",
+        "streams",
+        "errors",
+        "files",
+        "safetensors",
+        "version",
+        "datasets",
+    },
     {"backends", "threads", "threadpools"},
     {"ops"},
     {"program", "config"},

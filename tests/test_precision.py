@@ -108,8 +108,11 @@ def test_what_a_file_says(each):
             {"input_gradient": 8},
             "must have bits, and at most scale, rounding and scheme, got 8",
         ),
-        ({"input_gradient": {"bitz": 8}}, "must have bits, and at most scale and rounding, got {'bitz': 8}"),
-        ({"weight_gradient": {"scale": "row"}}, "must have bits, and at most scale and rounding, got {'scale': 'row'}"),
+        ({"input_gradient": {"bitz": 8}}, "must have bits, and at most scale, rounding and scheme, got {'bitz': 8}"),
+        (
+            {"weight_gradient": {"scale": "row"}},
+            "must have bits, and at most scale, rounding and scheme, got {'scale': 'row'}",
+        ),
         ({"latent": ["float16"]}, r"must be float16 or float32 or int8 or int16, got \['float16'\]"),
         ({"norm": "l3"}, "norm must be l1 or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),

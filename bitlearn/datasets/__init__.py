@@ -11,10 +11,10 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from bitlearn.datasets import cifar, digits, idx, npz, tables
+from bitlearn.datasets import folder as folders
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.folder import Images
-from bitlearn.datasets.folder import load as of_folder
 from bitlearn.datasets.levels import Quantiles, Thermometer
 from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
@@ -220,7 +220,7 @@ def load(
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
     elif name == "folder":
-        *parts, classes = of_folder(Path(folder), seed, image_size, broken)
+        *parts, classes = folders.load(Path(folder), seed, image_size, broken)
         arrays = tuple(parts)  # type: ignore[assignment]
     elif name.startswith("cifar"):
         arrays = cifar.load(name, Path(folder))
