@@ -143,7 +143,6 @@ def test_learning_rate_and_batches_depend_on_the_options():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"options": Options(epochs=4, batch_size=10, seed=5)}, "epochs 3, not 4"),
         ({"options": Options(epochs=3, batch_size=11, seed=6)}, "batch_size 10, not 11, seed 5, not 6"),
         ({"optimizer": "sgd"}, r"optimizer 'Adam\(.*\)', not 'SGD\(learning_rate=None, momentum=0.9\)'"),
         ({"precision": "standard"}, "precision 'int8', not 'standard'"),
@@ -200,7 +199,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     serialization.write("checkpoint", path, {}, {"training": {}, "epoch": 1})
     with pytest.raises(ValueError, match="must describe its arrays"):
         run(checkpoint=path, resume=True)
-    path.write_bytes(whole)
+    serialization.write("strange", path, {}, {})
     with pytest.raises(ValueError, match="must hold one of model, frozen"):
         bl.load(path)
 
@@ -293,7 +292,7 @@ def test_wrong_options(options, sentence):
 
 
 def test_too_few_examples():
-    with pytest.raises(ValueError, match="count must be at least 2, got 1"):
+    with pytest.raises(ValueError, match=r"train must hold at least 2 examples, .*, got 1"):
         fit(small.model("mlp", "int8"), bl.optim.adam(), DATA[:1], Options(epochs=1))
 
 
