@@ -10,9 +10,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jax import numpy as jnp
+
+try:
+    import jax
+    from jax import numpy as jnp
+except ModuleNotFoundError as error:
+    raise ImportError("bitlearn.jax needs JAX: pip install 'bitlearn[jax]'") from error
 
 from bitlearn.bits import words_for
 from bitlearn.errors import brief

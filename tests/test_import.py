@@ -162,3 +162,27 @@ def test_both_missing_or_broken(state):
     assert found["variant"] == "reference"
     check_reason(found["config"], "jit", NUMBA, state)
     check_reason(found["config"], "cext", CEXT, state)
+
+
+@pytest.mark.parametrize(("adapter", "package", "name"), [("torch", "torch", "PyTorch"), ("jax", "jax", "JAX")])
+def test_an_adapter_says_what_it_needs(adapter, package, name):
+    code = f"""
+try:
+    import bitlearn.{adapter}
+    result = {{}}
+except ImportError as error:
+    result = {{"error": str(error)}}
+"""
+    assert run(code, {package: "missing"})["error"] == (
+        f"bitlearn.{adapter} needs {name}: pip install 'bitlearn[{adapter}]'"
+    )
+
+
+def test_compiled_code_without_the_extension():
+    """Numba's own kernels serve where those of C do not load."""
+    code = """
+import numba, bitlearn as bl, bitlearn.numba
+words = bl.pack([[1.0, -1.0, 1.0]])
+result = {"dots": numba.njit(lambda a: bl.xnor_matmul(a, a, 3))(words).tolist()}
+"""
+    assert run(code, {CEXT: "missing"}) == {"dots": [[3]]}

@@ -5,6 +5,11 @@ The operators are ``torch.ops.bitlearn``; see `bitlearn.torch.ops`. It wants PyT
 
 from __future__ import annotations
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("bitlearn.torch needs PyTorch: pip install 'bitlearn[torch]'") from error
+
 from bitlearn.torch import ops
 from bitlearn.torch.conversion import convert
 from bitlearn.torch.layers import BitConv2d, BitLinear
