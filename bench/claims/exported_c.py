@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import bitlearn as bl
+from bitlearn.export import c99
 
 from . import Claim, Measured, NotHere
 
@@ -21,8 +22,9 @@ def _learner() -> Any:
     """Return a learner of images of 784 pixels that replays 64 packed latents, and trains its last layer."""
     rng = np.random.default_rng(0)
     model = bl.models.mlp((28, 28, 1), 10, hidden=_HIDDEN, head="real", precision="low-memory")
-    settings = {"cut": "sign2", "labels": range(10), "replay_size": 64, "batch_size": 16}
-    learner = bl.continual.ContinualLearner("latent-replay", model, **settings)
+    learner = bl.continual.ContinualLearner(
+        "latent-replay", model, labels=range(10), cut="sign2", replay_size=64, batch_size=16
+    )
     x = rng.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8)
     return learner.partial_fit(x, rng.integers(0, 10, 40))
 
@@ -33,7 +35,7 @@ def _found(what: str) -> dict[str, Any]:
         raise NotHere(f"there is no {_COMPILER[0]}")
     made = {"learner": _learner, "mlp": lambda: bl.models.mlp((28, 28, 1), 10, hidden=_HIDDEN), "cnv": bl.models.cnv}
     with tempfile.TemporaryDirectory() as folder:
-        return bl.export.c99(made[what](), folder, compiler=_COMPILER)
+        return c99(made[what](), folder, compiler=_COMPILER)
 
 
 def _ram(what: str) -> Measured:
