@@ -35,7 +35,7 @@ learner = bl.continual.ContinualLearner(
 learner.partial_fit(digits.x_train[:half], digits.y_train[:half])
 
 with tempfile.TemporaryDirectory() as folder:
-    found = bl.export.c99(learner, folder, name="digits", memory_budget=64 * 1024)
+    found = bl.export.c99(learner, folder, name="digits", memory_budget="64 KiB")
     print(f"{found['ram_bytes']} bytes of RAM, {found['constant_bytes']} bytes of constants")
     library = Path(folder) / "digits.so"
     subprocess.run(

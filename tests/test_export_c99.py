@@ -205,6 +205,8 @@ def test_what_cannot_be_written_is_an_error(folder):
         bl.export.c99(NETWORKS["odd"](), folder, memory_budget=10)
     with pytest.raises(ValueError, match="examples must be 4, got 3"):
         bl.export.c99(NETWORKS["odd"](), folder, examples=np.zeros((3, 13), dtype=np.int8))
+    with pytest.raises(ValueError, match="update must be left out"):
+        bl.export.c99(NETWORKS["odd"](), folder, update=4)
     lower, _ = NETWORKS["odd"]().split("sign1")
     with pytest.raises(ValueError, match="must end in a row of real values"):
         bl.export.c99(lower, folder)
@@ -223,6 +225,8 @@ def test_learners_that_cannot_be_written_are_an_error(folder):
         bl.export.c99(exported.learner(consolidate=True), folder)
     with pytest.raises(ValueError, match="must store packed bits"):
         bl.export.c99(exported.learner(latents="8-bit"), folder)
+    with pytest.raises(ValueError, match="examples must be left out"):
+        bl.export.c99(exported.learner(), folder, examples=np.zeros((4, 8, 8, 1), dtype=np.int8))
     with pytest.raises(ValueError, match="update must be one of 1, 4 new examples, got 3"):
         bl.export.c99(exported.learner(), folder, update=3)
 

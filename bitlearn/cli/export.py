@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
     parser.add_argument("--name", default="model", help="the name of the files, and the prefix of functions in C")
     parser.add_argument("--update", type=int, metavar="N", help="new examples of an update of a learner in C")
+    parser.add_argument("--memory-budget", metavar="SIZE", help="the most RAM of it in C, the stack apart, as 64KiB")
     parser.add_argument("--compiler", help="a GCC and its options, to measure the code and the stack with")
 
 
@@ -31,11 +32,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from bitlearn import export
 
     if arguments.to == "onnx":
-        if arguments.update is not None or arguments.compiler is not None:
-            raise ValueError("update and compiler must be left out for onnx, got one of them")
+        if any(each is not None for each in (arguments.update, arguments.memory_budget, arguments.compiler)):
+            raise ValueError("update, memory-budget and compiler must be left out for onnx, got one of them")
         return export.onnx(arguments.model, arguments.out, name=arguments.name)
     compiler = None if arguments.compiler is None else shlex.split(arguments.compiler)
-    return export.c99(arguments.model, arguments.out, name=arguments.name, update=arguments.update, compiler=compiler)
+    return export.c99(
+        arguments.model,
+        arguments.out,
+        name=arguments.name,
+        update=arguments.update,
+        memory_budget=arguments.memory_budget,
+        compiler=compiler,
+    )
 
 
 def report(result: dict[str, Any], console: Console) -> None:

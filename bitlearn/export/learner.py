@@ -53,18 +53,15 @@ def _method(learner: ContinualLearner) -> Any:
     return method
 
 
-def _new(learner: ContinualLearner, examples: int | None) -> int:
-    """Return how many new examples an update takes."""
-    most = learner.method.at_once(learner.options)  # type: ignore[union-attr]
+def _new(most: int, update: int | None) -> int:
+    """Return how many new examples an update takes, of which a step of a stream takes so many at most."""
     allowed = [size for size in (4**e for e in range(16)) if size < most] + [most]
-    if examples is None:
-        return most
-    if examples not in allowed:
-        raise ValueError(f"update must be one of {', '.join(map(str, allowed))} new examples, got {examples}")
-    return examples
+    if update is not None and update not in allowed:
+        raise ValueError(f"update must be one of {', '.join(map(str, allowed))} new examples, got {update}")
+    return most if update is None else update
 
 
-def _states(export: Export, learner: ContinualLearner, method: Any, trainer: Any, written: set[int]) -> list[str]:
+def _states(export: Export, method: Any, trainer: Any, written: set[int]) -> list[str]:
     """Name all that changes and lasts; return the names of what the self-test looks at."""
     looked_at = []
     for full, array in trainer.lasting().items():
@@ -77,7 +74,7 @@ def _states(export: Export, learner: ContinualLearner, method: Any, trainer: Any
 
 
 def _coefficients(export: Export, rule: Optimizer, factor: np.float32, rate: float, place: str) -> str:
-    """Return the line that writes the numbers of a rule for the step to come, or "" where they never change."""
+    """Return the line that writes the numbers of a rule for the step to come."""
     if rule.kernel == "adam_update":
         settings: Any = rule
         numbers = (rate, settings.beta1, settings.beta2, settings.epsilon)
@@ -118,7 +115,7 @@ def checksum(found: int, data: bytes) -> int:
     return found
 
 
-def _test(export: Export, learner: ContinualLearner, after: ContinualLearner, new: int, looked_at: list[str]) -> None:
+def _test(export: Export, after: ContinualLearner, looked_at: list[str]) -> None:
     """Write the self-test: updates on random examples, after which all that lasts and some scores are as in Python."""
     method: Any = after.method
     network, spec = method.networks, method.networks.lower.root.spec
@@ -153,7 +150,7 @@ def learner(source: ContinualLearner, name: str, update: int | None) -> Export:
     """Return the export of a learner."""
     after = copy.deepcopy(source)
     method = _method(after)
-    networks, memory, new = method.networks, method.memory, _new(after, update)
+    networks, memory, new = method.networks, method.memory, _new(method.at_once(after.options), update)
     replayed = method.step_size(new, after.options) - new
     trainer = after.steps.trainer(networks.model)
     lower_step, upper_step = Written(1), Live(1, networks.model)
@@ -180,7 +177,7 @@ def learner(source: ContinualLearner, name: str, update: int | None) -> Export:
         "CAPACITY": (memory.capacity, "examples in the replay memory"),
         "WORDS": (words, "words of 64 bits of an example there"),
     }
-    looked_at = _states(export, after, method, trainer, step.written())
+    looked_at = _states(export, method, trainer, step.written())
     for index, (_, _, array) in enumerate(made.updates.coefficients):
         export.sheet.state(f"s_coefficients{index}", array.outside())
     key_lines = []
@@ -225,5 +222,5 @@ def learner(source: ContinualLearner, name: str, update: int | None) -> Export:
         "STEP_INPUT": place_of(made.passes.x, step),
         "STEP_LABELS": place_of(made.passes.labels, step),
     }
-    _test(export, source, updated(source, new), new, looked_at)
+    _test(export, updated(source, new), looked_at)
     return export

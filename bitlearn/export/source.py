@@ -12,6 +12,7 @@ import numpy as np
 
 from bitlearn.classifier import Classifier
 from bitlearn.continual import ContinualLearner
+from bitlearn.continual.budget import budget_bytes
 from bitlearn.errors import brief
 from bitlearn.export import compiled, inference, learner
 from bitlearn.files import atomic_write
@@ -45,7 +46,7 @@ def c99(
     name: str = "model",
     examples: np.ndarray | None = None,
     update: int | None = None,
-    memory_budget: int | None = None,
+    memory_budget: int | str | None = None,
     compiler: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write a network, or a learner that goes on learning, as C99 that needs nothing but a compiler.
@@ -65,8 +66,8 @@ def c99(
     update : int, optional
         How many new examples a learner's update takes: as many as its steps take of a stream (the default), or a power
         of four below. Its steps replay others in proportion.
-    memory_budget : int, optional
-        The most bytes of RAM, the stack apart.
+    memory_budget : int or str, optional
+        The most bytes of RAM, the stack apart, as 65536 or ``"64 KiB"``.
     compiler : sequence of str, optional
         A GCC and its options, by which the code and the stack are measured.
 
@@ -99,13 +100,18 @@ def c99(
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"name must be a name in C of small letters, got {name!r}")
+    budget = None if memory_budget is None else budget_bytes(memory_budget)
     source = loaded(model)
     if isinstance(source, ContinualLearner):
+        if examples is not None:
+            raise ValueError("examples must be left out for a learner, whose self-test makes its own, got some")
         found = learner.learner(source, name, update)
     else:
         network = network_of(source)
+        if update is not None:
+            raise ValueError(f"update must be left out for a network, which does not learn, got {update}")
         found = inference.inference(network, name, _examples(examples, network))
-    if memory_budget is not None and found.ram_bytes > memory_budget:
+    if budget is not None and found.ram_bytes > budget:
         raise ValueError(
             f"memory_budget must be at least the {found.ram_bytes} bytes of RAM that this takes, got {memory_budget}: "
             f"take a smaller network, a later cut or a smaller replay memory"

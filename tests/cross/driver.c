@@ -17,8 +17,6 @@
 
 #include "tiles.h"
 
-#include "program.h"
-
 #define MARGIN 72 /* bytes around an array: a multiple of the alignment of words, and not of vectors */
 
 typedef struct {
