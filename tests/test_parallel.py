@@ -166,6 +166,51 @@ def test_the_model_is_what_was_agreed_on():
     assert int(trainer.state["step"]) == trainer.steps == 4
 
 
+@pytest.mark.parametrize("at", [3, 20, 41])
+def test_an_interruption_leaves_nothing_half_made(at):
+    """As by Ctrl-C: a worker owes an answer then, which is not taken for that to the next message."""
+    workers = Interrupting(2, at)
+    trainer = DataParallel(model("mlp", "int8"), bl.optim.adam(), workers=workers, agree_every=100)
+    data, made, interrupted = examples("mlp", 30), 0, 0
+    while made < 3:
+        rows = slice(10 * made, 10 * made + 10)
+        with contextlib.suppress(KeyboardInterrupt):
+            trainer.step(data.codes()[rows], data.y[rows], 0.01)
+            made += 1
+        interrupted += made != trainer.steps
+    workers.messages = workers.at - 2
+    with pytest.raises(KeyboardInterrupt):
+        trainer.settle()
+    trainer.settle()
+    wanted = Trainer(model("mlp", "int8"), bl.optim.adam())
+    run(wanted, "mlp", 3)
+    assert trainer.steps == 3 and interrupted == 0
+    assert everything(trainer.model, trainer.state) == everything(wanted.model, wanted.state)
+
+
+class Interrupting(LocalWorkers):
+    """Workers during whose message of a number somebody presses Ctrl-C."""
+
+    def __init__(self, count, at):
+        super().__init__(count)
+        self.at, self.messages = at, 0
+
+    def open(self, number, blank):
+        workers, inner = self, super().open(number, blank)
+
+        class Waiting(Link):
+            def send(self, message):
+                inner.send(message)
+                workers.messages += 1
+                if workers.messages == workers.at:
+                    raise KeyboardInterrupt
+
+            def receive(self):
+                return inner.receive()
+
+        return Waiting()
+
+
 def test_a_fresh_state_of_the_optimiser_goes_to_the_workers():
     trainers = [Trainer(model("mlp", "int8"), bl.optim.adam())]
     trainers.append(DataParallel(model("mlp", "int8"), bl.optim.adam(), workers=LocalWorkers(2)))

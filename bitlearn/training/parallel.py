@@ -162,10 +162,9 @@ class DataParallel(Trainer):
         self.steps += 1
         try:
             loss = self._surely(self._catch_up)
-        except BaseException:  # it may have ended half way: the next step begins with what is agreed on
+        except BaseException:
             self._pending.pop()
             self.steps -= 1
-            self._hang_up()
             raise
         if len(self._pending) >= self.agree_every:
             self.settle()
@@ -235,9 +234,13 @@ class DataParallel(Trainer):
                 losses = 1 if self.traffic.steps > before else losses + 1
                 self._forget()
                 if losses > self.retries:
+                    self._hang_up()
                     raise WorkerLostError(
                         f"a step must be made after at most {self.retries} losses in a row, got one more: {error}"
                     ) from None
+            except BaseException:  # workers may owe an answer: the next call begins anew, with what is agreed on
+                self._hang_up()
+                raise
 
     def _catch_up(self) -> float:
         """Have all steps made since the workers agreed that they have not made; return the last one's loss."""
