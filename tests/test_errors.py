@@ -38,7 +38,7 @@ def scenario(name):
     ("what", "look_up", "planned", "known"),
     [
         ("model", lambda name: models.build(name, (4,), 2), (), models.MODELS),
-        ("precision", precision.policy, precision.PLANNED, precision.POLICIES),
+        ("precision", precision.policy, (), precision.POLICIES),
         ("method", lambda name: methods.build(name, None, None), methods.PLANNED, methods.METHODS),
         ("scenario", scenario, (), scenarios.SCENARIOS),
         ("optimizer", experiment.optimizer, (), optim.OPTIMIZERS),
