@@ -55,6 +55,15 @@ classifier = BitClassifier(network, epochs=3).fit(images, kinds)
 found = classifier.predict(images)
 """,
     ),
+    "a folder of images": (
+        4,
+        """
+data = bl.datasets.load("folder", path / "photos", image_size=64)
+network = lambda spec, classes: bl.models.cnv(spec.shape, classes, filters=(8, 8), dense=(16,), head="real")
+classifier = BitClassifier(network, epochs=3, batch_size=20).fit(data.x_train, data.y_train)
+found = classifier.score(data.x_test, data.y_test)
+""",
+    ),
     "save and load": (
         2,
         """
@@ -146,6 +155,11 @@ def test_a_task_of_a_new_user(name, world):
     if name == "labels of text from a data frame":
         pd = pytest.importorskip("pandas", reason="pandas is not installed: bitlearn-xnor[data]")
         world["frame"] = pd.DataFrame(world["inputs"], columns=list("abcd")).assign(species=world["labels"])
+    if name == "a folder of images":
+        image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: bitlearn-xnor[data]")
+        for at, (pixels, kind) in enumerate(zip(world["images"], world["kinds"], strict=True)):
+            (world["path"] / "photos" / kind).mkdir(parents=True, exist_ok=True)
+            image.fromarray(pixels).save(world["path"] / "photos" / kind / f"{at}.png")
     if name == "curves":
         pytest.importorskip("matplotlib", reason="matplotlib is not installed: bitlearn-xnor[plot]").use("agg")
     exec(compile(IMPORTS + task, name, "exec"), world)
@@ -160,6 +174,8 @@ def test_a_task_of_a_new_user(name, world):
             assert found > 0.8 and world["names"] == ("setosa", "versicolor", "virginica")
         case "images of 64 by 64 pixels":
             assert (found == world["kinds"]).mean() > 0.9
+        case "a folder of images":
+            assert found > 0.9
         case "save and load":
             np.testing.assert_array_equal(found, world["trained"].predict(world["inputs"]))
         case "go on for more epochs":
