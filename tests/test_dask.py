@@ -40,6 +40,26 @@ def test_products_and_distances(n, rows, chunk, rng):
         assert np.array_equal(bd.hamming(left, right, n, dtype=np.int16).compute(), (x[:, None] != y).sum(axis=2))
 
 
+@pytest.mark.parametrize("n", [3, 64, 130])
+@pytest.mark.parametrize("chunk", [1, 4, 50])
+@pytest.mark.parametrize("k", [1, 7, 50])
+def test_neighbours(n, chunk, k, rng):
+    """Of few values most distances are equal: the lower index comes first, across chunks too."""
+    x, y = bits(rng, 50, n), bits(rng, 6, n)
+    distances = (y[:, None] != x).sum(axis=2)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    base = da.from_array(bl.pack(x), chunks=(chunk, 1))
+    for queries in (bl.pack(y), da.from_array(bl.pack(y), chunks=(4, -1))):
+        found = bd.nearest(queries, base, k, n)
+        assert [each.shape for each in found] == [(6, k)] * 2
+        indices, counts = dask.compute(*found)
+        assert (indices.dtype, counts.dtype) == (np.int64, np.int32)
+        assert np.array_equal(indices, order)
+        assert np.array_equal(counts, np.take_along_axis(distances, order, axis=1))
+    with pytest.raises(ValueError, match="k must be at most the 50 rows of the base, got 51"):
+        bd.nearest(bl.pack(y), base, 51, n)
+
+
 @pytest.mark.parametrize("n", [1, 64, 130])
 @pytest.mark.parametrize("chunk", [1, 4, 9])
 def test_sums_over_rows(n, chunk, rng):

@@ -15,4 +15,5 @@ from bitlearn.dask.arrays import hamming as hamming
 from bitlearn.dask.arrays import pack as pack
 from bitlearn.dask.arrays import unpack as unpack
 from bitlearn.dask.arrays import xnor_matmul as xnor_matmul
+from bitlearn.dask.neighbours import nearest as nearest
 from bitlearn.dask.workers import Workers as Workers

@@ -34,7 +34,7 @@ def _known(name: str, x: Any, axes: int | None = None) -> Any:
     return x
 
 
-def _rows(name: str, x: Any, n: int) -> Any:
+def rows_of(name: str, x: Any, n: int) -> Any:
     """Return packed rows (rows, words), each in one chunk."""
     found = _known(name, x, 2)
     if found.dtype != WORD:
@@ -179,7 +179,7 @@ def _product(function: Any, a: Any, b: Any, n: int, dtype: DTypeLike) -> Any:
     n, kind = check.count("n", n), check.dtype("dtype", dtype, RESULT_TYPES)
     check.accumulator(n, kind)
     right = b if isinstance(b, da.Array) else da.from_array(check.words("b", b, n, 2), chunks=-1)
-    left, right = _rows("a", a, n), _rows("b", right, n)
+    left, right = rows_of("a", a, n), rows_of("b", right, n)
     # The words are contracted, in one chunk; without `concatenate` a chunk comes as it is, and is not copied.
     return da.blockwise(
         _of_chunks, "ij", left, "iw", right, "jw", function=function, n=n, kind=kind, dtype=kind,
@@ -236,7 +236,7 @@ def gram(x: Any, n: int) -> Any:
            [-1,  3]])
     """
     n = check.count("n", n)
-    found = _rows("x", x, n)
+    found = rows_of("x", x, n)
     parts = da.map_blocks(
         _gram, found, n=n, dtype=np.int64, new_axis=2, chunks=((1,) * found.numblocks[0], (n,), (n,)),
         meta=np.empty((0, 0, 0), np.int64),
@@ -273,7 +273,7 @@ def class_counts(x: Any, labels: Any, n: int, classes: int) -> tuple[Any, Any]:
     (array([[2, 1], [0, 1]]), array([2, 1]))
     """
     n, classes = check.count("n", n), check.count("classes", classes, least=1)
-    found = _rows("x", x, n)
+    found = rows_of("x", x, n)
     if not isinstance(labels, da.Array):
         labels = da.from_array(np.asarray(labels))
     if labels.dtype.kind not in "iu" or labels.shape != found.shape[:1]:
