@@ -236,7 +236,10 @@ BAD = {
     "unknown dataset": (["train", "--dataset", "nothing"], "dataset must be one of"),
     "unknown model": (["train", "--model", "nothing"], "model must be one of"),
     "unknown precision": (["train", "--precision", "nothing"], "precision must be one of"),
-    "planned precision": (["train", "--precision", "low-memory-5bit"], "not built yet"),
+    "no such thing to narrow": (
+        ["train", "--memory-budget", "9 MiB", "--narrow", "weights"],
+        "narrow must hold nothing but moments and gradients, got 'weights'",
+    ),
     "unknown optimizer": (["train", "--optimizer", "nothing"], "optimizer must be one of"),
     "unknown schedule": (["train", "--schedule", "nothing"], "schedule must be one of"),
     "no folder named": (["train", "--dataset", "mnist"], "needs the folder"),
