@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitlearn.nn import Model
-from bitlearn.nn.norm import Normalization
+from bitlearn.nn.normalization import Normalization
 
 from .. import steps
 

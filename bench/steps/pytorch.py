@@ -17,7 +17,7 @@ from bitlearn import nn
 from bitlearn.bits import Bits
 from bitlearn.nn import Model
 from bitlearn.nn.frozen import Batch
-from bitlearn.nn.norm import MOMENTUM
+from bitlearn.nn.normalization import MOMENTUM
 from bitlearn.nn.spec import CODE_UNIT
 from bitlearn.ops.packing import unpack
 

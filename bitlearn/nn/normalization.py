@@ -1,0 +1,282 @@
+"""What the two batch norms share: statistics, exact where sums are integers, and their gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bitlearn.bits import WORD, words_for
+from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
+from bitlearn.nn.layer import Arrays, Layer, Narrowed
+from bitlearn.nn.real_norm import centred_signs
+from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.value import Gradient, Value
+from bitlearn.ops import check
+from bitlearn.program import Array
+from bitlearn.safetensors import Types
+
+#: Running statistics keep this share at each step.
+MOMENTUM = 0.9
+
+
+class Sums:
+    """What flows into a batch norm, as rows of channels: whole, or formed anew in each pass, a few examples at a time.
+
+    Parameters
+    ----------
+    x : Value
+    kept : bool
+        Whether it is whole in any case.
+    """
+
+    def __init__(self, x: Value, kept: bool):
+        self.x, self.channels = x, x.spec.channels
+        size = math.prod(x.spec.shape)
+        self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
+        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(x.step.savings.block)
+        each, at = size // max(self.channels, 1), 0
+        self._pieces: list[tuple[slice, slice]] = []
+        for some in spans:
+            rows = slice(some.start * each, some.stop * each)
+            groups = groups_of(rows.stop - rows.start)
+            self._pieces.append((rows, slice(at, at + groups)))
+            at += groups
+        self.rows, self.groups = x.step.batch * each, at
+
+    @property
+    def whole(self) -> Array:
+        """All of it, (rows, channels)."""
+        return self.x.array.pixels()
+
+    def parts(self) -> Iterator[tuple[slice, slice, Array]]:
+        """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
+        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
+        for (rows, groups), part in zip(self._pieces, found, strict=True):
+            count = groups.stop - groups.start
+            yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
+
+
+class Normalization(Layer):
+    """What the two batch norms share: a bias for each channel, running statistics, and no gain.
+
+    A gain (gamma) does nothing before a sign, and the published networks have none.
+    """
+
+    def __init__(self, *, norm: str | None = None, fixed: bool = False):
+        if norm is not None:
+            check.choice("norm", norm, ("l1", "l2"))
+        self.norm, self.fixed = norm, bool(fixed)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the running statistics stay as they are."""
+        return self.fixed
+
+    def fix(self) -> None:
+        """Normalise by the running statistics in training too, which stay as they are from now on."""
+        self.fixed = True
+
+    def build(self, seed: int) -> None:
+        """Begin with no bias, a mean of 0 and a deviation of 1."""
+        channels = self.spec.channels
+        self.bias = np.zeros(channels, dtype=np.float32)
+        self.running_mean = np.zeros(channels, dtype=np.float32)
+        self.running_std = np.ones(channels, dtype=np.float32)
+
+    def parameters(self) -> Arrays:
+        """Return the bias, shape (channels,)."""
+        return {"bias": self.bias}
+
+    def statistics(self) -> Arrays:
+        """Return the running mean and deviation, float32 (channels,), in units of the real input."""
+        return {"running_mean": self.running_mean, "running_std": self.running_std}
+
+    def state_types(self) -> Types:
+        """Return the types of bias and running statistics."""
+        return dict.fromkeys(("bias", "running_mean", "running_std"), ((self.spec.channels,), np.dtype(np.float32)))
+
+    def check(self, arrays: Arrays) -> None:
+        """Check numbers, and that no deviation is negative."""
+        super().check(arrays)
+        if "running_std" in arrays and (arrays["running_std"] < 0).any():
+            raise ValueError(f"running_std must be at least 0, got {arrays['running_std'].min()}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"norm": self.norm} | ({"fixed": True} if self.fixed else {})
+
+    def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
+        """Return the same of some channels."""
+        return self._narrowed_alike(inputs)
+
+    @property
+    def _l1(self) -> bool:
+        return (self.norm or self.precision.norm) == "l1"
+
+    @property
+    def _half(self) -> bool:
+        return self.precision.statistics == np.float16
+
+    def _running(self, step: Step) -> tuple[Array, Array]:
+        name = "running statistics"
+        return step.constant(self.running_mean, name), step.constant(self.running_std, name)
+
+    def _statistics(self, step: Step, y: Sums) -> tuple[Array, Array, Array, Array]:
+        """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds.
+
+        Of fixed ones these are the running ones, in units of the sums; nothing moves, and no sums are made.
+        """
+        if self.fixed:
+            found = self._fixed_statistics(step)
+            return found, found, found, self._bounds(step, found)
+        rows, channels, name = step.of_all(y.rows), y.channels, "mu, psi"
+        sums = step.empty("sums", (y.groups, 2, channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums", part, sums[at])
+        step.over_batch("sum", sums)
+        if self._l1:
+            bound = step.empty("bounds", (channels,), np.int32)
+            step.run("mean_bounds", sums, rows, bound)
+            above = self._sums_above(step, y, bound)
+        else:
+            above = step.constant(_nothing(channels))
+        found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
+        finite = step.finite()
+        options = (rows, self.spec.unit, MOMENTUM, self._half)
+        outputs = (found, moved, finite)
+        step.run(
+            "batch_statistics",
+            sums,
+            above,
+            *options,
+            *self._running(step),
+            *outputs,
+            check=finite,
+            what="the running statistics",
+        )
+        return found, moved, sums, self._bounds(step, found)
+
+    def _fixed_statistics(self, step: Step) -> Array:
+        """Record the running statistics as those of a batch: they are read anew in each step."""
+        found, unit = step.empty("mu, psi", (2, self.spec.channels), np.float64), self.spec.unit
+
+        def write(mean: np.ndarray, std: np.ndarray, out: np.ndarray) -> None:
+            np.divide(mean, unit, out=out[0])
+            np.divide(std, unit, out=out[1])
+
+        step.run(write, *self._running(step), found)
+        return found
+
+    def _bounds(self, step: Step, found: Array) -> Array:
+        """Record the integers that sums are compared with, for the sign and for where its gradient passes."""
+        bounds, finite = step.empty("bounds", (3, found.shape[1]), np.int32), step.finite()
+        bias = step.constant(self.bias, "beta")
+        step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
+        return bounds
+
+    @staticmethod
+    def _sums_above(step: Step, y: Sums, bound: Array) -> Array:
+        """Record the sums and counts of what is above a bound of each channel."""
+        above = step.empty("sums", (y.groups, 2, y.channels), np.int64)
+        for _, at, part in y.parts():
+            step.run("channel_sums_above", part, bound, above[at])
+        step.over_batch("sum", above)
+        return above
+
+    def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
+        """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
+        above = self._sums_above(step, y, bounds[:1].reshape(-1))
+        magnitude = step.empty("mu, psi", (y.channels,), np.float64)
+        bias = step.constant(self.bias, "beta")
+        step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
+        return magnitude
+
+    @property
+    def _keeps_bits(self) -> bool:
+        """Whether the backward pass needs a bit of each of the sums, or none, and not the sums."""
+        return self.fixed or (self._l1 and self.precision.integer)
+
+    def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
+        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value.
+
+        Nothing but the mask where statistics are fixed; the signs stand in for what the kernels want an array of.
+        """
+        if self.fixed:
+            return signs, None, found, moved
+        if self._keeps_bits:
+            return signs, self._magnitude(step, y, found, sums, bounds), found, moved
+        return y.whole, None, found, moved
+
+    def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
+        """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
+        x, magnitude, found, moved = kept
+        if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
+            grad = grad.kept()
+        channels, unit, pieces = grad.shape[-1], self.spec.unit, norm_pieces(grad)
+        rows, groups, of_reals = len(x), pieces[-1][1].stop, x.dtype == np.float32
+        sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
+        factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
+        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True):
+            d, passed, values = in_groups(part, mask, x, some, at.stop - at.start)
+            if of_reals:
+                step.run("real_sums", d, values, sums[at])
+            else:
+                step.run("gradient_sums", d, passed, values, sums[at])
+        step.over_batch("sum", sums)
+        rows = step.of_all(rows)
+        step.run("bias_gradient", sums, grad.scale, bias)
+        if self.fixed:
+            step.run(_scale_alone, found, unit, factors)
+        elif magnitude is not None:
+            step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
+        elif self._l1:
+            x = self._exact_signs(step, x, found, sums, factors, rows)
+        else:
+            step.run("l2_factors", sums, found, rows, unit, factors)
+        result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
+        for row, running in enumerate(() if self.fixed else (self.running_mean, self.running_std)):
+            step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
+        step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
+        return result
+
+    def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
+        """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
+        if y.dtype == np.float32:
+            signs, above = centred_signs(step, y, found)
+            step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
+            return signs
+        channels, words = y.shape[1], words_for(y.shape[1])
+        bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
+        step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
+        signs, unused = (step.empty("scratch", (len(y), words), WORD) for _ in range(2))
+        step.run("norm_signs", y, bounds, signs, unused)
+        above = step.empty("sums", (1, 2, channels), np.int64)
+        step.run("channel_sums_above", y.reshape(1, *y.shape), bounds[:1].reshape(-1), above)
+        step.over_batch("sum", above)
+        step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
+        return signs
+
+    def _rows(self, step: Step, x: Value, *, kept: bool = True) -> Sums:
+        """Return what flows in, as rows of channels; a single row has no deviation."""
+        y = Sums(x, kept)
+        if step.of_all(y.rows) < 2 and not self.fixed:
+            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {y.rows}")
+        return y
+
+    def operations(self) -> tuple[int, int]:
+        """Return the multiply-adds of an example: one a value."""
+        return 0, self.spec.size
+
+
+def _scale_alone(found: np.ndarray, unit: float, factors: np.ndarray) -> None:
+    """Write what `norm_gradient` takes where neither mean nor deviation depends on the values: 1 / std."""
+    std = found[1] * unit
+    factors[:2] = 0
+    factors[2] = np.divide(1.0, std, out=np.zeros_like(std), where=std >= np.finfo(np.float32).tiny)
+
+
+def _nothing(channels: int) -> np.ndarray:
+    return np.empty((0, 2, channels), dtype=np.int64)
