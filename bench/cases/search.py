@@ -23,11 +23,20 @@ def takes(kernel: str, form: str, shape: Shape) -> bool:
 
 
 def of_blocks(distances: np.ndarray, first: int, best: np.ndarray) -> np.ndarray:
-    """Return the k nearest of some rows and of the best so far: distance times 2**32 and index, in one number each."""
-    keys = (distances.astype(np.int64) << 32) + np.arange(first, first + distances.shape[1])
-    k = best.shape[1]
-    both = np.concatenate([best, keys], axis=1)
-    return np.partition(both, k - 1, axis=1)[:, :k]
+    """Return the k nearest of some rows and of the best so far: distance times 2**32 and index, in one number each.
+
+    Only rows at the k-th distance of the block, or nearer, get such a number.
+    """
+    k, counts = best.shape[1], distances.astype(np.int32)
+    nearest = min(k, counts.shape[1]) - 1
+    limits = np.partition(counts, nearest, axis=1)[:, nearest]
+    queries, rows = np.nonzero(counts <= limits[:, None])
+    each = np.bincount(queries, minlength=len(best))
+    place = np.arange(len(queries)) - np.repeat(np.cumsum(each) - each, each)
+    keys = np.full((len(best), k + each.max()), 2**62)
+    keys[:, :k] = best
+    keys[queries, k + place] = (counts[queries, rows].astype(np.int64) << 32) + first + rows
+    return np.partition(keys, k - 1, axis=1)[:, :k]
 
 
 def answer(best: np.ndarray) -> np.ndarray:
