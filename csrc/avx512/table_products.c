@@ -196,7 +196,10 @@ static int plan_input(input_product *p, intptr_t *terms, intptr_t *words)
     p->taps = shape->kernel_height * shape->kernel_width;
     p->line = (shape->out_width - 1) * shape->stride_width + shape->kernel_width;
     p->line = bl_max(p->line, shape->width + shape->padding_left);
-    p->lines = shape->kernel_height + (type->rows + shape->out_width - 2) / shape->out_width * shape->stride_height;
+    /* A tile may begin on one line and end on another. */
+    p->lines = shape->kernel_height;
+    if (shape->out_width % type->rows)
+        p->lines += (type->rows + shape->out_width - 2) / shape->out_width * shape->stride_height;
     if (p->taps > MOST_TAPS || p->line * p->lines > MOST_PIXELS || shape->padding_top > p->lines)
         return 0;
     for (intptr_t parts = 1;; parts++) {
