@@ -70,7 +70,7 @@ class Program:
         self._block = self.arena.reserve(self.nbytes)
         self._views.clear()
         self._singles = None
-        lasting, written = any(call.phase == "update" for call in self.calls), list(self._written())
+        lasting, written = any(call.phase == "update" for call in self.calls), self._written()
         self._compiled = [
             compile_program(islice(written, stop - start), threads, whole=lasting and stop == len(self.calls))
             for start, stop in zip(self._bounds[:-1], self._bounds[1:], strict=True)
