@@ -9,16 +9,16 @@ the order of a reduction cannot show, and no float is kept for an activation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
+from bitlearn.nn.gradients import in_groups, norm_gradient, norm_pieces
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, register
-from bitlearn.nn.real_norm import absolute_mean, centred_signs, real_statistics, signs_of
+from bitlearn.nn.norm_sums import Sums, exact_signs
+from bitlearn.nn.real_norm import absolute_mean, real_statistics, signs_of
 from bitlearn.nn.sign import Sign
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
@@ -30,43 +30,6 @@ from bitlearn.safetensors import Types
 #: Running statistics keep this share at each step.
 MOMENTUM = 0.9
 _INT32 = np.iinfo(np.int32)
-
-
-class Sums:
-    """What flows into a batch norm, as rows of channels: whole, or formed anew in each pass, a few examples at a time.
-
-    Parameters
-    ----------
-    x : Value
-    kept : bool
-        Whether it is whole in any case.
-    """
-
-    def __init__(self, x: Value, kept: bool):
-        self.x, self.channels = x, x.spec.channels
-        size = math.prod(x.spec.shape)
-        self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
-        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(x.step.savings.block)
-        each, at = size // max(self.channels, 1), 0
-        self._pieces: list[tuple[slice, slice]] = []
-        for some in spans:
-            rows = slice(some.start * each, some.stop * each)
-            groups = groups_of(rows.stop - rows.start)
-            self._pieces.append((rows, slice(at, at + groups)))
-            at += groups
-        self.rows, self.groups = x.step.batch * each, at
-
-    @property
-    def whole(self) -> Array:
-        """All of it, (rows, channels)."""
-        return self.x.array.pixels()
-
-    def parts(self) -> Iterator[tuple[slice, slice, Array]]:
-        """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
-        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
-        for (rows, groups), part in zip(self._pieces, found, strict=True):
-            count = groups.stop - groups.start
-            yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
 
 
 class Normalization(Layer):
@@ -150,7 +113,7 @@ class Normalization(Layer):
         if self._l1:
             bound = step.empty("bounds", (channels,), np.int32)
             step.run("mean_bounds", sums, rows, bound)
-            above = self._sums_above(step, y, bound)
+            above = y.above(step, bound)
         else:
             above = step.constant(_nothing(channels))
         found, moved = step.empty(name, (2, channels), np.float64), step.empty(name, (2, channels), np.float32)
@@ -187,18 +150,9 @@ class Normalization(Layer):
         step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
         return bounds
 
-    @staticmethod
-    def _sums_above(step: Step, y: Sums, bound: Array) -> Array:
-        """Record the sums and counts of what is above a bound of each channel."""
-        above = step.empty("sums", (y.groups, 2, y.channels), np.int64)
-        for _, at, part in y.parts():
-            step.run("channel_sums_above", part, bound, above[at])
-        step.over_batch("sum", above)
-        return above
-
     def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
         """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
-        above = self._sums_above(step, y, bounds[:1].reshape(-1))
+        above = y.above(step, bounds[:1].reshape(-1))
         magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
         step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
@@ -243,7 +197,7 @@ class Normalization(Layer):
         elif magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
         elif self._l1:
-            x = self._exact_signs(step, x, found, sums, factors, rows)
+            x = exact_signs(step, self.spec.unit, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, unit, factors)
         result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
@@ -251,23 +205,6 @@ class Normalization(Layer):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return result
-
-    def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
-        """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
-        if y.dtype == np.float32:
-            signs, above = centred_signs(step, y, found)
-            step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
-            return signs
-        channels, words = y.shape[1], words_for(y.shape[1])
-        bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
-        step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
-        signs, unused = (step.empty("scratch", (len(y), words), WORD) for _ in range(2))
-        step.run("norm_signs", y, bounds, signs, unused)
-        above = step.empty("sums", (1, 2, channels), np.int64)
-        step.run("channel_sums_above", y.reshape(1, *y.shape), bounds[:1].reshape(-1), above)
-        step.over_batch("sum", above)
-        step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
-        return signs
 
     def _rows(self, step: Step, x: Value, *, kept: bool = True) -> Sums:
         """Return what flows in, as rows of channels; a single row has no deviation."""
