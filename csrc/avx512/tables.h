@@ -4,7 +4,7 @@
    by its bits of these terms: vpermw five terms of int8 in 32 columns, vpermb six terms of -7 to 7 in 64. A look-up and an
    addition are 160 or 384 multiply-adds, where two dot instructions are 128.
 
-   A type says how wide its tables are; two drivers (table_products.c) walk over the shapes. A tile is `rows` rows by 128
+   A type says how wide its tables are; two drivers (table_products.h) walk over the shapes. A tile is `rows` rows by 128
    columns. Tables lie as [group of terms][row of the tile], indices as [group][columns]. */
 #ifndef BL_TABLES_H
 #define BL_TABLES_H

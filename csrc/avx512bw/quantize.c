@@ -13,7 +13,7 @@ BL_DEFINE_REQUANTIZE_KERNELS(avx512bw, BL_TARGET_AVX512BW)
 /* Random words of twice eight counters, in the lower halves of the lanes, word t of each in words[t]: the lower half is all
    that a multiplication reads, so the upper one need not be cleared between the rounds. Two at a time, since a round waits
    for the one before. */
-BL_TARGET_AVX512BW BL_INLINE void random_of(const __m512i keys[2][10], const __m512i counters[2], __m512i words[4][2])
+BL_TARGET_AVX512BW BL_INLINE void random_of(__m512i keys[2][10], const __m512i counters[2], __m512i words[4][2])
 {
     const __m512i first = _mm512_set1_epi64(0xD2511F53), second = _mm512_set1_epi64(0xCD9E8D57);
     __m512i c0[2], c1[2], c2[2] = {words[2][0], words[2][0]}, c3[2] = {words[3][0], words[3][0]};
