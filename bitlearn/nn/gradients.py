@@ -107,7 +107,7 @@ def _narrowed(grad: Gradient, precision: Precision, how: Quantization | None, ow
     step.run("narrow_step", peaks, limit, grad.scale, steps, scale)
     codes = step.empty("dX", x.shape, code_type(how.bits))
     key = step.key(stream) if how.rounding == "stochastic" else step.constant(_NO_KEY)
-    first = rows // step.batch * step.first
+    first = rows // max(step.batch, 1) * step.first
     step.run("narrow", source, steps, axis, limit, key, first, step.of_all(rows), codes.reshape(rows, columns))
     return Gradient(step, codes, scale)
 
