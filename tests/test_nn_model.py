@@ -25,6 +25,7 @@ from bitlearn.nn import (
     Sign,
     Spec,
 )
+from bitlearn.precision import POLICIES
 from bitlearn.training import Trainer
 
 CODES, ROWS, IMAGES, REAL = Spec.codes((8,)), Spec.bits((8,)), Spec.bits((4, 4, 8)), Spec.real((8,))
@@ -145,7 +146,7 @@ def test_names_of_their_own():
 
 
 def test_a_policy_that_is_none():
-    known = "standard, int8, int4, low-memory, low-memory-8bit, low-memory-4bit, dual-8, dual-16"
+    known = ", ".join(POLICIES)
     with pytest.raises(ValueError, match=f"precision must be one of {known}, got 'int3'"):
         Model([Linear(2)], ROWS, precision="int3")
 
