@@ -154,7 +154,7 @@ def test_the_same_seed_and_any_threads_give_the_same(capsys, data):
 
 BAD = {
     "unknown method": (["--method", "gss"], "got 'gss'"),
-    "planned method": (["--method", "task-wta"], "method 'task-wta' is not built yet"),
+    "planned method": (["--method", "bimu"], "method 'bimu' is not built yet"),
     "no convolution": (["--method", "centre-kernel"], "must have a model with a binary 3x3 convolution"),
     "unknown scenario": (["--scenario", "other"], f"scenario must be one of {SCENARIOS}, got 'other'"),
     "not images": (["--scenario", "rotated"], "examples to turn must be uint8 images"),

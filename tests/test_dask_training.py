@@ -18,7 +18,7 @@ distributed = pytest.importorskip("distributed", reason="Dask is not installed: 
 dask = pytest.importorskip("dask")
 
 from bitlearn import dask as bd  # noqa: E402
-from bitlearn.dask import wire, workers  # noqa: E402
+from bitlearn.dask import wire  # noqa: E402
 
 pytestmark = [
     # Of Dask's own: sockets and loops that it leaves to the garbage collector.
@@ -106,7 +106,7 @@ def test_a_worker_that_does_not_answer_in_time_is_taken_for_lost(client):
 
 
 def test_another_version_is_refused_by_name(client, monkeypatch):
-    monkeypatch.setattr(workers, "version", lambda name: "0.0.9")
+    monkeypatch.setattr("bitlearn.version.VERSION", "0.0.9")
     with bd.Workers(client, 1) as found:
         trainer, data = DataParallel(model("mlp", "int8"), bl.optim.adam(), workers=found), examples("mlp", 10)
         with pytest.raises(ValueError, match=r"worker tcp://.* must have {'bitlearn': '0.0.9'}, got {'bitlearn': '0.1"):

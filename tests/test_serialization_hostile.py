@@ -15,6 +15,7 @@ from test_serialization import residual
 import bitlearn as bl
 from bitlearn import nn, safetensors, serialization
 from bitlearn.classifier import Classifier
+from bitlearn.continual.decoupling import decouple
 from bitlearn.datasets.preparation import prepare
 from bitlearn.nn.description import array_types, rebuild
 from bitlearn.nn.layer import REGISTERED
@@ -316,7 +317,12 @@ def test_types_are_those_of_the_layers_that_are_built(rng):
     images += [nn.Sign(), nn.Flatten(), nn.Linear(3)]
     reals = [nn.Conv2d(4), nn.BatchNorm(), nn.ReLU(), nn.AveragePool2d(), nn.Linear(3)]
     networks = [nn.Model(layers, (8, 9, 3), precision="low-memory") for layers in (images, reals)]
-    for each in (model, *networks, small.model("mlp", "standard")):
+    apart = decouple(bl.models.binarynet(filters=(64, 64), dense=(), head="real").fixed(), "conv2")
+    sparse = [
+        bl.models.competing_mlp((4,), 2, hidden=(8,)),
+        *(bl.models.real_mlp((4,), 2, share=s) for s in (0.5, None)),
+    ]
+    for each in (model, *networks, *apart, *sparse, small.model("mlp", "standard")):
         rebuilt = rebuild(serialization.describe(each.root))
         assert array_types(rebuilt, frozen=False) == serialization.types_of(each.state())
         assert array_types(rebuilt, frozen=True) == serialization.types_of(each.freeze().arrays)

@@ -106,7 +106,7 @@ def test_the_best_epoch_is_kept():
 
 def test_of_equal_epochs_the_first_is_kept(monkeypatch):
     values = iter([0.5, 0.75, 0.75])
-    monkeypatch.setattr(loop, "accuracy", lambda *arguments: next(values))
+    monkeypatch.setattr(loop, "accuracy", lambda *arguments, **how: next(values))
     path = []
 
     class Keep(Log):

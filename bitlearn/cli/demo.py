@@ -59,6 +59,7 @@ _MEANINGS = {
     "dW": "gradients of the weights; signs alone for binary layers",
     "dW sums": "sums of which signs are kept, a few at a time",
     "dbeta": "gradients of the biases",
+    "ones": "bits that are all +1, while a kernel reads them",
     "scratch": "what a kernel needs for itself",
     "gaps": "bytes of the arena that nobody uses then",
 }

@@ -15,13 +15,13 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import distributed
 
+from bitlearn import version
 from bitlearn.dask.wire import Connection, Listener, connect
 from bitlearn.errors import sentence
 from bitlearn.ops import check
@@ -196,7 +196,7 @@ class Workers(training.Workers):
 
 def _identity() -> dict[str, str]:
     """Return what must be the same at both ends."""
-    return {"bitlearn": version("bitlearn")}
+    return {"bitlearn": version.VERSION}
 
 
 def _own_address(scheduler: str) -> str:

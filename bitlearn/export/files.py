@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import numpy as np
 
 from bitlearn.export import text
 from bitlearn.export.parts import needed, parts
 from bitlearn.export.printer import Recording, Sheet
+from bitlearn.version import VERSION
 
 #: What must not be assumed of floats, and how the types are called in the kernels.
 _PREAMBLE = """\
@@ -130,7 +130,7 @@ class Export:
             [
                 f"/* {self.what}",
                 "",
-                f"   Written by bitlearn {version('bitlearn')}. RAM besides the stack: {self.ram_bytes} bytes.",
+                f"   Written by bitlearn {VERSION}. RAM besides the stack: {self.ram_bytes} bytes.",
                 f"   Constants besides the code: {self.constant_bytes} bytes. Nothing is allocated, and of libm",
                 f"   {self._libm()} is called. No two threads may be in its functions at the same time.",
                 f"   -D{limit}=BYTES refuses to compile where it takes more RAM than that. */",
