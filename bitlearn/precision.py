@@ -178,7 +178,7 @@ class Precision:
         Examples
         --------
         >>> policy("int4").with_whole_gradients().weight_gradient
-        Quantization(bits=8, scale='tensor', rounding='nearest')
+        Quantization(bits=8, scale='tensor', rounding='nearest', scheme='linear')
         """
         if self.gradient_bits is None:
             return self

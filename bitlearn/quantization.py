@@ -38,7 +38,7 @@ class Quantization:
     Examples
     --------
     >>> Quantization(4, rounding="stochastic")
-    Quantization(bits=4, scale='tensor', rounding='stochastic')
+    Quantization(bits=4, scale='tensor', rounding='stochastic', scheme='linear')
     """
 
     bits: int

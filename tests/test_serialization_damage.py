@@ -39,7 +39,7 @@ def layer(header, at: int) -> dict:
         (lambda h, a: h.update(format_version=3), "must have format version 2, got 3"),
         (
             lambda h, a: h.update(kind="recipe"),
-            "one of model, frozen, classifier, weights, continual learner, .*, got 'recipe'",
+            "one of model, frozen, classifier, weights, checkpoint, continual learner, .*, got 'recipe'",
         ),
         (lambda h, a: h.update(kind="frozen"), "must hold 'linear1.words' as uint64 .*, got none"),
         (lambda h, a: h.update(kind="weights"), "must be described by n, got input, precision, root"),

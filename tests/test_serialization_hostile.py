@@ -317,19 +317,17 @@ def test_types_are_those_of_the_layers_that_are_built(rng):
     images += [nn.Sign(), nn.Flatten(), nn.Linear(3)]
     reals = [nn.Conv2d(4), nn.BatchNorm(), nn.ReLU(), nn.AveragePool2d(), nn.Linear(3)]
     networks = [nn.Model(layers, (8, 9, 3), precision="low-memory") for layers in (images, reals)]
-    apart = decouple(bl.models.binarynet(filters=(64, 64), dense=(), head="real").fixed(), "conv2")
-    sparse = [
-        bl.models.competing_mlp((4,), 2, hidden=(8,)),
-        *(bl.models.real_mlp((4,), 2, share=s) for s in (0.5, None)),
-    ]
-    for each in (model, *networks, *apart, *sparse, small.model("mlp", "standard")):
+    networks += [bl.models.competing_mlp((4,), 2), *(bl.models.real_mlp((4,), 2, share=each) for each in (0.5, None))]
+    networks.append(decouple(bl.models.binarynet(filters=(64, 64), dense=(), head="real").fixed(), "conv2")[0])
+    for each in (model, *networks, small.model("mlp", "standard")):
         rebuilt = rebuild(serialization.describe(each.root))
         assert array_types(rebuilt, frozen=False) == serialization.types_of(each.state())
         assert array_types(rebuilt, frozen=True) == serialization.types_of(each.freeze().arrays)
-        assert not any(vars(leaf).get("weight") is not None for _, leaf in rebuilt.leaves())
+        assert not any(isinstance(vars(leaf).get("weight"), np.ndarray) for _, leaf in rebuilt.leaves())
         seen |= {type(leaf) for _, leaf in rebuilt.leaves()}
     ours = {kind for kind in REGISTERED.values() if kind.__module__.startswith("bitlearn.")}
-    assert seen == ours - {nn.Sequential, nn.Residual}
+    # The centre of a convolution takes sums, which no file describes: it is saved merged with the rest.
+    assert seen == ours - {nn.Sequential, nn.Residual, nn.CentreConv2d}
 
 
 def test_a_channel_that_never_varies_is_saved_and_loaded(path):

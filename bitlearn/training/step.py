@@ -164,8 +164,6 @@ class Trainer:
         state: Arrays | None = None,
     ) -> None:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
-        self._of_updates = [each for each in transforms if isinstance(each, OfUpdate)]
-        self._of_gradients = tuple(each for each in transforms if not isinstance(each, OfUpdate))
         self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
         if state is None:
@@ -267,7 +265,7 @@ class Trainer:
         """Record the updates that pass transforms, on copies; return what to copy back, and the others' gradients."""
         pairs, others = [], []
         for name, gradient in kept:
-            concerned = [each for each in self._of_updates if each.concerns(name)]
+            concerned = [each for each in self.transforms if isinstance(each, OfUpdate) and each.concerns(name)]
             if not concerned:
                 others.append((name, gradient))
                 continue
@@ -291,9 +289,9 @@ class Trainer:
                 step.run(_is_finite, *arrays, check=finite, what=f"the gradient of {parameter}")
             elif not gradient.is_signs:
                 check(gradient.values, f"the gradient of {parameter}")
-            if self._of_gradients:
+            if of_gradients := tuple(each for each in self.transforms if not isinstance(each, OfUpdate)):
                 counted = self.optimizer.attenuation(gradient)
-                gradient = transforms.apply(step, self._of_gradients, name, gradient, self.parameters[name], counted)
+                gradient = transforms.apply(step, of_gradients, name, gradient, self.parameters[name], counted)
                 check(gradient.values, f"what the transforms make of the gradient of {parameter}")
         return gradient
 

@@ -63,7 +63,7 @@ def build(
     >>> build("clas", x, y, x, y, 2)
     Traceback (most recent call last):
     ...
-    ValueError: scenario must be one of class, instances, domain, task, permuted, rotated, stream, blurry, got 'clas'
+    ValueError: scenario must be one of class, instances, domain, task, permuted, rotated, stream, blurry, got 'clas'; perhaps class
     """
     divide = by_name("scenario", name, SCENARIOS)
     unknown = sorted(set(settings) - set(inspect.signature(divide).parameters))
