@@ -60,10 +60,10 @@ def build(
     --------
     >>> import numpy as np
     >>> x, y = np.zeros((2, 4), dtype=np.uint8), np.array([0, 1])
-    >>> build("clas", x, y, x, y, 2)
+    >>> build("other", x, y, x, y, 2)
     Traceback (most recent call last):
     ...
-    ValueError: scenario must be one of class, instances, domain, task, permuted, rotated, stream, blurry, got 'clas'; perhaps class
+    ValueError: scenario must be one of class, instances, domain, task, permuted, rotated, stream, blurry, got 'other'
     """
     divide = by_name("scenario", name, SCENARIOS)
     unknown = sorted(set(settings) - set(inspect.signature(divide).parameters))
