@@ -10,9 +10,10 @@
 
    Every kernel is a loop. Arrays are C-contiguous but where strides are given, aligned for their element type and do not
    overlap `out`, which the caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot
-   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (560 KiB at most),
-   or of its thread: where products run on tiles, bl_tiles_scratch() bytes of the heap from the first one to the thread's
-   end (so a signal's handler may not call these; where there is no room, another variant runs). Any size may be zero.
+   fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (256 KiB at most), or
+   of its thread: from its first product on tiles or, with AVX-512, gradient by tables to its end a thread keeps so much of
+   the heap (bl_tiles_scratch() bytes, and 600 KiB), so a signal's handler may not call these; where there is no room,
+   another form or variant runs. Any size may be zero.
    Different threads may run kernels at the same time.
 
    `variant` is the index of an implementation, best first, 0 <= variant < bl_variant_count(), or BL_CHOICE for the kernels

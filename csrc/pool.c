@@ -21,7 +21,7 @@
 
 #define MOST_PARTS 1024
 #define MOST_HELPERS 255
-/* Kernels use up to half a megabyte, which is all that macOS gives a thread, and four times what musl does. Memory is
+/* Kernels use up to a quarter of a megabyte, half of what macOS gives a thread, and twice what musl does. Memory is
    taken as it is touched. */
 #define STACK_BYTES ((size_t)4 << 20)
 /* How long a thread looks for work before it sleeps, in nanoseconds: the time between two calls of a training step that

@@ -3,8 +3,7 @@
 
 #ifdef BL_TILES
 
-#include <pthread.h>
-#include <stdlib.h>
+#include "../scratch.h"
 
 /* The first-level cache (48 KiB) holds a chunk of a strip (36 KiB), a step that streams past it and the sums of two
    strips (4 KiB). Longer chunks save loads and stores of sums, which take as long as two steps. */
@@ -26,41 +25,8 @@ typedef struct {
     char moving[CHUNK_STEPS * BL_STEP_BYTES];
     int32_t sums[SUM_STRIPS][SUMS];
 } engine_scratch;
-static _Thread_local engine_scratch *scratch;
 
-static pthread_key_t at_end;
-static int has_key;
-
-static void release(void *room)
-{
-    free(room);
-    scratch = NULL;
-}
-
-static void make_key(void) { has_key = pthread_key_create(&at_end, release) == 0; }
-
-/* A library that is unloaded leaves no function behind to be called. */
-__attribute__((destructor)) static void forget_key(void)
-{
-    if (has_key)
-        pthread_key_delete(at_end);
-    has_key = 0;
-}
-
-int bl_engine_is_ready(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (scratch)
-        return 1;
-    pthread_once(&once, make_key);
-    void *room = has_key ? aligned_alloc(64, sizeof(engine_scratch)) : NULL;
-    if (room && pthread_setspecific(at_end, room) != 0) {
-        free(room);
-        room = NULL;
-    }
-    scratch = room;
-    return room != NULL;
-}
+int bl_engine_is_ready(void) { return bl_scratch(sizeof(engine_scratch)) != NULL; }
 
 /* The steps of a strip that are multiplied: expanded already, or by the product where `operand` is given. */
 typedef struct {
@@ -160,6 +126,7 @@ static void multiply_chunk(bl_product *product, intptr_t moving, intptr_t from, 
 {
     const bl_operand *mover = product->rows_move ? product->rows : product->columns;
     const bl_operand *stayer = product->rows_move ? product->columns : product->rows;
+    engine_scratch *scratch = bl_scratch(sizeof *scratch);
     int resident = product->steps <= STILL_STEPS;
     for (intptr_t j = from; j < to; j++) {
         intptr_t row_strip = product->rows_move ? moving : j, column_strip = product->rows_move ? j : moving;

@@ -137,33 +137,35 @@ static int plan_input(input_product *p, intptr_t *terms, intptr_t *words)
 static int multiply_input(const bl_table_type *type, const int8_t *g, const uint64_t *w, const bl_conv2d *shape,
                           void *out, int kind)
 {
-    input_product p;
+    input_product *p = bl_scratch(sizeof *p);
+    if (!p)
+        return 0;
     intptr_t terms, words;
-    p.type = type;
-    p.shape = shape;
-    if (!plan_input(&p, &terms, &words))
+    p->type = type;
+    p->shape = shape;
+    if (!plan_input(p, &terms, &words))
         return 0;
     const intptr_t pixels = shape->out_height * shape->out_width;
     bl_gradient_result result = {.kind = kind, .g_type = BL_INT8, .out = out, .n = shape->n};
     if (terms < shape->out_channels && kind == BL_STREAM)
         result.kind = BL_STORE;
-    memset(p.sums, 0, (size_t)(p.line * p.lines * words * type->sum_bytes));
-    memset(p.totals, 0, sizeof p.totals);
-    for (p.from = 0; p.from < shape->out_channels; p.from += terms, result.kind = BL_ADD) {
-        p.terms = bl_min(terms, shape->out_channels - p.from);
-        p.groups = bl_table_groups(type, p.terms);
-        for (p.word = 0; p.word < shape->words; p.word += words) {
-            p.words = bl_min(words, shape->words - p.word);
-            index_kernels(&p, w);
+    memset(p->sums, 0, (size_t)(p->line * p->lines * words * type->sum_bytes));
+    memset(p->totals, 0, sizeof p->totals);
+    for (p->from = 0; p->from < shape->out_channels; p->from += terms, result.kind = BL_ADD) {
+        p->terms = bl_min(terms, shape->out_channels - p->from);
+        p->groups = bl_table_groups(type, p->terms);
+        for (p->word = 0; p->word < shape->words; p->word += words) {
+            p->words = bl_min(words, shape->words - p->word);
+            index_kernels(p, w);
             for (intptr_t image = 0; image < shape->batch; image++) {
-                place at = {.line = p.lines - shape->padding_top};
-                if (at.line == p.lines)
+                place at = {.line = p->lines - shape->padding_top};
+                if (at.line == p->lines)
                     at.line = 0;
                 for (intptr_t done = 0, y = 0; done < pixels; done += type->rows) {
-                    at = add_pixels(&p, g + (image * pixels + done) * shape->out_channels, at);
+                    at = add_pixels(p, g + (image * pixels + done) * shape->out_channels, at);
                     const intptr_t whole = at.row * shape->stride_height - shape->padding_top;
                     for (; y < (at.row < shape->out_height ? bl_min(whole, shape->height) : shape->height); y++)
-                        finish_line(&p, &result, (image * shape->height + y) * shape->width, y);
+                        finish_line(p, &result, (image * shape->height + y) * shape->width, y);
                 }
             }
         }

@@ -156,36 +156,38 @@ static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const
     const intptr_t positions = shape->batch * shape->out_height * shape->out_width, channels = shape->out_channels;
     if (g_type != BL_INT8 || !is_large(taps, k, positions, shape->n))
         return 0;
-    weight_product p;
-    p.type = tables_for(g + first, positions, k, channels);
+    weight_product *p = bl_scratch(sizeof *p);
+    if (!p)
+        return 0;
+    p->type = tables_for(g + first, positions, k, channels);
     /* Sums that are only compared are not handed on before they are whole. */
     if (result->kind == BL_COMPARE &&
-        largest_sum(p.type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p.type->largest)
-        p.type = &bl_tables_of_8;
-    const bl_table_type *type = p.type;
+        largest_sum(p->type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p->type->largest)
+        p->type = &bl_tables_of_8;
+    const bl_table_type *type = p->type;
     const intptr_t most = bl_min(CHUNK_TERMS, type->most), groups = bl_table_groups(type, most);
     intptr_t words = (INDEX_BYTES / (groups * type->index_bytes) - 1) / taps;
     if (taps > MOST_TAPS || words < 1)
         return 0;
     words = bl_min(words > 1 ? words / BL_TABLE_WORDS * BL_TABLE_WORDS : 1, shape->words);
     const intptr_t rows = bl_min(BLOCK_ROWS, SUMS_BYTES / (taps * words * type->sum_bytes) / 4 * 4);
-    p.shape = shape;
-    p.taps = taps;
+    p->shape = shape;
+    p->taps = taps;
     for (intptr_t o = 0; o < k; o += rows)
-        for (p.word = 0; p.word < shape->words; p.word += words) {
+        for (p->word = 0; p->word < shape->words; p->word += words) {
             bl_gradient_result here = *result;
-            p.rows = bl_min(rows, k - o);
-            p.words = bl_min(words, shape->words - p.word);
-            p.summed_terms = p.summed_groups = 0;
-            memset(p.totals, 0, sizeof p.totals);
-            for (p.from = 0; p.from < positions; p.from += p.terms) {
-                p.terms = bl_min(most, positions - p.from);
-                p.groups = bl_table_groups(type, p.terms);
-                if (largest_sum(type, p.summed_groups + p.groups, p.summed_terms + p.terms) > type->largest)
-                    finish_block(&p, &here, o);
-                add_chunk(&p, g + first + o, x);
+            p->rows = bl_min(rows, k - o);
+            p->words = bl_min(words, shape->words - p->word);
+            p->summed_terms = p->summed_groups = 0;
+            memset(p->totals, 0, sizeof p->totals);
+            for (p->from = 0; p->from < positions; p->from += p->terms) {
+                p->terms = bl_min(most, positions - p->from);
+                p->groups = bl_table_groups(type, p->terms);
+                if (largest_sum(type, p->summed_groups + p->groups, p->summed_terms + p->terms) > type->largest)
+                    finish_block(p, &here, o);
+                add_chunk(p, g + first + o, x);
             }
-            finish_block(&p, &here, o);
+            finish_block(p, &here, o);
         }
     return 1;
 }

@@ -9,6 +9,7 @@
 #ifndef BL_TABLES_H
 #define BL_TABLES_H
 
+#include "../scratch.h"
 #include "avx512.h"
 
 /* Words of columns of a tile, and the most rows that one has. */

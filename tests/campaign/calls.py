@@ -156,7 +156,10 @@ def defects(call: Call, rng: np.random.Generator) -> Iterator[Defect]:
         if isinstance(call.arrays[name], np.ndarray):
             yield from _bad_words(call, name, dimensions)
     if "n" in call.settings:
-        yield from _values("n", (*BAD_NUMBERS, call.settings["n"] + 64))
+        # Prepared weights know it.
+        known = any(isinstance(each, bl.PackedWeights) for each in call.arrays.values())
+        numbers = [each for each in BAD_NUMBERS if each is not None or not known]
+        yield from _values("n", (*numbers, call.settings["n"] + 64))
     for name, values in call.wrong.items():
         yield from _values(name, values)
     if call.has_threads:
