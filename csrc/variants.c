@@ -153,9 +153,11 @@ const char *bl_compiler_flags(void)
 #include <intrin.h>
 #define SEEN(flag) _InterlockedOr((volatile long *)&(flag), 0)
 #define SHOW(flag, value) _InterlockedExchange((volatile long *)&(flag), value)
+#define TAKE(flag) (_InterlockedExchange((volatile long *)&(flag), 1) == 0)
 #else
 #define SEEN(flag) __atomic_load_n(&(flag), __ATOMIC_ACQUIRE)
 #define SHOW(flag, value) __atomic_store_n(&(flag), value, __ATOMIC_RELEASE)
+#define TAKE(flag) (__atomic_exchange_n(&(flag), 1, __ATOMIC_ACQ_REL) == 0)
 #endif
 
 /* The variants that run here, as bits, and one more bit where they have been found out. Two threads that do this at the same
@@ -219,10 +221,15 @@ BL_ALL_KERNELS(DISPATCH)
 const bl_kernels *bl_kernels_of(int variant)
 {
     static bl_kernels filled[BL_CHOICE + 1];
-    static int are_filled;
+    static int taken, are_filled;
     if (!SEEN(are_filled)) {
-        BL_ALL_KERNELS(FILL)
-        SHOW(are_filled, 1);
+        if (TAKE(taken)) {
+            BL_ALL_KERNELS(FILL)
+            SHOW(are_filled, 1);
+        }
+        while (!SEEN(are_filled)) {
+            /* Another thread is at it, for some microseconds. */
+        }
     }
     return filled + variant;
 }
