@@ -16,7 +16,7 @@ try:
     import jax
     from jax import numpy as jnp
 except ModuleNotFoundError as error:
-    raise ImportError("bitlearn.jax needs JAX: pip install 'bitlearn[jax]'") from error
+    raise ImportError("bitlearn.jax needs JAX: pip install 'bitlearn-xnor[jax]'") from error
 
 from bitlearn.bits import words_for
 from bitlearn.errors import brief

@@ -8,7 +8,7 @@ from __future__ import annotations
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError("bitlearn.torch needs PyTorch: pip install 'bitlearn[torch]'") from error
+    raise ImportError("bitlearn.torch needs PyTorch: pip install 'bitlearn-xnor[torch]'") from error
 
 from bitlearn.torch import ops
 from bitlearn.torch.conversion import convert
