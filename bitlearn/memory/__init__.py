@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bitlearn.memory.accounts import ACCOUNTINGS as ACCOUNTINGS
     from bitlearn.memory.accounts import account as account
-    from bitlearn.memory.ladder import Rung as Rung
-    from bitlearn.memory.ladder import ladder as ladder
     from bitlearn.memory.measure import peak as peak
     from bitlearn.memory.meter import PeakMeter as PeakMeter
     from bitlearn.memory.recorded import Row as Row
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
     from bitlearn.memory.recorded import predict as predict
     from bitlearn.memory.rows import Account as Account
     from bitlearn.memory.rows import AccountRow as AccountRow
+    from bitlearn.memory.rungs import Rung as Rung
+    from bitlearn.memory.rungs import ladder as ladder
 
 _MODULES = {
     "ACCOUNTINGS": "accounts",
@@ -24,10 +24,10 @@ _MODULES = {
     "AccountRow": "rows",
     "PeakMeter": "meter",
     "Row": "recorded",
-    "Rung": "ladder",
+    "Rung": "rungs",
     "account": "accounts",
     "by_variable": "recorded",
-    "ladder": "ladder",
+    "ladder": "rungs",
     "peak": "measure",
     "predict": "recorded",
 }
