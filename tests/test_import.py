@@ -174,7 +174,7 @@ except ImportError as error:
     result = {{"error": str(error)}}
 """
     assert run(code, {package: "missing"})["error"] == (
-        f"bitlearn.{adapter} needs {name}: pip install 'bitlearn[{adapter}]'"
+        f"bitlearn.{adapter} needs {name}: pip install 'bitlearn-xnor[{adapter}]'"
     )
 
 
