@@ -20,10 +20,9 @@ import bitlearn as bl
 from bitlearn.cli.progress import table
 from bitlearn.continual import LDA, AnalyticLearner, NearestClassMean, class_incremental
 from bitlearn.continual.incremental import IncrementalLearner
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 
-from . import plots, results, trainings
+from . import plots, results, store, trainings
 
 FOLDER = results.FOLDER / "analytic"
 #: The data sets, and the most examples that a learner of each has to hold.
@@ -137,9 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not path.exists():
             data = None if dataset == "digits" else trainings.data_folder(arguments.data) / dataset
             entries = measure(dataset, data, arguments.choose, arguments.seeds)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as stream:
-                stream.write((json.dumps(entries, indent=1) + "\n").encode())
+            store.write(path, entries)
     head, *lines = rows(present(arguments.into, kind))
     print(table("Accuracy", head, lines))
     return 0

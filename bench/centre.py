@@ -20,12 +20,11 @@ import bitlearn as bl
 from bitlearn import nn
 from bitlearn.cli.progress import table
 from bitlearn.continual import Options, ReplayBuffer, Scenario, class_incremental, cuts, mean_and_interval, run
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import accuracy, fit
 
-from . import results, trainings
+from . import results, store, trainings
 
 FOLDER = results.FOLDER / "centre"
 BASES = Path("out") / "centre"
@@ -168,8 +167,7 @@ def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: P
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
     """Return what is kept of a protocol, way by way; `kind` is test or held-out."""
-    files = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
-    kept = [entry for path in files for entry in json.loads(path.read_text("utf-8"))]
+    kept = store.of_protocol(folder, protocol.name, kind)
     return sorted(kept, key=lambda entry: (list(WAYS).index(entry["way"]), entry["seed"]))
 
 
@@ -183,7 +181,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         mean, interval = mean_and_interval([100 * entry["average_of_row_means"] for entry in some])
         means[way] = mean
         last = sum(100 * entry["average_of_last_row"] for entry in some) / len(some)
-        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.2f}"
+        half = store.half_width(interval, 2)
         seconds = sum(entry["seconds"] for entry in some) / len(some) / (len(some[0]["matrix"]) - 1)
         kept = size(some[0]["kept_bytes"])
         lines.append((way, kept, f"{mean:.2f}", half, f"{last:.2f}", f"{seconds:.0f}", str(len(some))))
@@ -231,9 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 entry = by_class(measure(protocol, scenario, way, seed, base), protocol.tasks)
                 entries.append(entry)
                 print(protocol.name, way, seed, round(entry["average_of_row_means"], 4), file=sys.stderr, flush=True)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(path) as stream:
-                    stream.write((json.dumps(entries, indent=1) + "\n").encode())
+                store.write(path, entries)
     for protocol in PROTOCOLS:
         if kept := present(arguments.into, protocol, kind):
             head, *lines = rows(kept)

@@ -22,11 +22,10 @@ import bitlearn as bl
 from bitlearn.cli.progress import table
 from bitlearn.continual.costs import StepCost, step_cost
 from bitlearn.continual.decoupling import decouple
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 from bitlearn.training import Trainer
 
-from . import centre
+from . import centre, store
 
 FILE = centre.FOLDER / "costs.json"
 BATCH, EPOCHS = 50, 2
@@ -134,9 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             entries = measure((32, 32, 3), 10, arguments.repeats)
         finally:
             bl.set_num_threads(before)
-        arguments.into.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(arguments.into) as stream:
-            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+        store.write(arguments.into, entries)
     head, *lines = rows(json.loads(arguments.into.read_text("utf-8")))
     print(table(f"a step on {BATCH} images, what is frozen computed once a task", head, lines))
     return 0

@@ -19,12 +19,11 @@ from typing import Any
 import bitlearn as bl
 from bitlearn.cli.progress import table
 from bitlearn.continual import Options, ReplayBuffer, Scenario, cuts, mean_and_interval, run
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import accuracy, fit
 
-from . import results, trainings
+from . import results, store, trainings
 
 FOLDER = results.FOLDER / "continual"
 SEEDS = (0, 1, 2)
@@ -147,15 +146,12 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
         entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
         entries.append(entry)
         print(protocol.name, way, seed, round(entry["average_accuracy"], 4), file=sys.stderr, flush=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as stream:
-            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+        store.write(path, entries)
 
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
     """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
-    kept = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
-    return [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
+    return store.of_protocol(folder, protocol.name, kind)
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -166,7 +162,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         values = [entry["average_accuracy"] for entry in some]
         mean, interval = mean_and_interval(values)
         forgotten = sum(entry["forgetting_mean_of_best_minus_last"] for entry in some) / len(some)
-        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.3f}"
+        half = store.half_width(interval, 3)
         lines.append((way, size(some[0]["kept_bytes"]), f"{mean:.3f}", half, f"{forgotten:.3f}", str(len(some))))
     return lines
 

@@ -24,10 +24,9 @@ import bitlearn as bl
 from bitlearn.cli.progress import table
 from bitlearn.continual import AnalyticLearner, drift, prequential
 from bitlearn.continual.features import drawn
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 
-from . import results, trainings
+from . import results, store, trainings
 
 FOLDER = results.FOLDER / "drift"
 BUDGET = "32 KiB"
@@ -161,9 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.into / f"{dataset}.json"
     if not arguments.report and not path.exists():
         entries = measure(dataset, trainings.data_folder(arguments.data), arguments.choose, arguments.examples)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as stream:
-            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+        store.write(path, entries)
     if path.exists():
         head, *lines = rows(json.loads(path.read_text("utf-8")))
         print(table(f"Prequential accuracy, {dataset}", head, lines))

@@ -25,13 +25,12 @@ from bitlearn.cli.progress import table
 from bitlearn.continual.methods.rehearsal import joined
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.datasets.batches import batches
-from bitlearn.files import atomic_write
 from bitlearn.nn import Model
 from bitlearn.report.units import size
 from bitlearn.rng import Key
 from bitlearn.training import FlipRatio, Trainer
 
-from . import results, trainings
+from . import results, store, trainings
 
 FOLDER = results.FOLDER / "dual"
 SEEDS = (0, 1, 2)
@@ -168,12 +167,6 @@ def measure(given: Problem, way: Way, rates: tuple[float, float], seed: int) -> 
     }
 
 
-def _store(path: Path, entry: Entry) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as stream:
-        stream.write((json.dumps(entry, indent=1) + "\n").encode())
-
-
 def make(folder: Path, data: Path, choose: bool) -> None:
     """Measure what is missing, seed by seed; each result is kept as soon as it is there."""
     for seed in SEEDS[:1] if choose else SEEDS:
@@ -185,7 +178,7 @@ def make(folder: Path, data: Path, choose: bool) -> None:
             given = problem(data, seed, choose)
             for path, way, rates in missing:
                 entry = measure(given, way, rates, seed)
-                _store(path, entry)
+                store.write(path, entry)
                 print(path.stem, entry["accuracy"], file=sys.stderr, flush=True)
 
 

@@ -23,7 +23,7 @@ from bitlearn.files import atomic_write
 from bitlearn.report.figures import STYLE, kernel_map
 from bitlearn.training import Options
 
-from . import centre, plots
+from . import centre, plots, store
 
 FILE = centre.FOLDER / "intensity.json"
 _LAYER, _EPOCHS, _BATCH = "conv3", 2, 50
@@ -85,9 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if seed in {entry["seed"] for entry in entries}:
             continue
         entries.append(measure(seed, arguments.bases / f"{centre.PROTOCOLS[0].name}-test-{seed}.model"))
-        arguments.into.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(arguments.into) as stream:
-            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+        store.write(arguments.into, entries)
     arguments.plot.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(arguments.plot) as stream:
         stream.write(draw(entries))

@@ -21,10 +21,9 @@ from bitlearn.cli.progress import table
 from bitlearn.continual import Options, Scenario, mean_and_interval, permuted, run
 from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 
-from . import results, trainings
+from . import results, store, trainings
 
 FOLDER = results.FOLDER / "projection"
 SEEDS = (0, 1, 2)
@@ -78,7 +77,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         some = [entry for entry in entries if entry["way"] == way]
         mean, interval = mean_and_interval([100 * entry["average_accuracy"] for entry in some])
         forgotten = sum(100 * entry["forgetting_mean_of_first_minus_last"] for entry in some) / len(some)
-        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.2f}"
+        half = store.half_width(interval, 2)
         kept = size(round(sum(entry["kept_bytes"] for entry in some) / len(some)))
         lines.append((way, kept, f"{mean:.2f}", half, f"{forgotten:.2f}", str(len(some))))
     return lines
@@ -102,9 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if path.exists() or arguments.way not in (None, way):
                 continue
             entry = measure(scenario_of(trainings.data_folder(arguments.data), seed, arguments.choose), way, seed)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as stream:
-                stream.write((json.dumps(entry, indent=1) + "\n").encode())
+            store.write(path, entry)
             print(way, "seed", seed, round(entry["average_accuracy"], 4), file=sys.stderr, flush=True)
     if entries := present(arguments.into, kind):
         head, *lines = rows(entries)

@@ -22,11 +22,10 @@ import numpy as np
 from bitlearn.bits import Bits, words_for
 from bitlearn.cli.progress import table
 from bitlearn.continual import ReplayBuffer, latent_codec
-from bitlearn.files import atomic_write
 from bitlearn.nn.spec import Spec
 from bitlearn.rng import Key
 
-from . import records, results
+from . import records, results, store
 
 FOLDER = results.FOLDER / "replay"
 SHAPE, CLASSES, PLACES = (4, 4, 512), 10, 300
@@ -151,9 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.into / f"{records.machine()['kind']}.json"
     if not arguments.report:
         found = measure(arguments.most)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as stream:
-            stream.write((json.dumps(found, indent=1) + "\n").encode())
+        store.write(path, found)
     print(present(json.loads(path.read_text("utf-8"))))
     return 0
 

@@ -18,12 +18,11 @@ from typing import Any
 import bitlearn as bl
 from bitlearn.cli.progress import table
 from bitlearn.continual import Options, Scenario, mean_and_interval, run
-from bitlearn.files import atomic_write
 from bitlearn.report.units import size
 from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import fit
 
-from . import results, trainings, wta_times
+from . import results, store, trainings, wta_times
 from .wta_times import UNITS
 
 FOLDER = results.FOLDER / "wta"
@@ -230,19 +229,12 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool,
         entries.append(entry)
         shown = round(entry["average_accuracy"], 4), entry["stored_bytes"], round(found.seconds)
         print(protocol.name, way.name, seed, *shown, file=sys.stderr, flush=True)
-        _write(path, entries)
-
-
-def _write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as stream:
-        stream.write((json.dumps(value, indent=1) + "\n").encode())
+        store.write(path, entries)
 
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
     """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
-    kept = sorted(folder.glob(f"{protocol.name}-{kind}-*.json"))
-    return [entry for path in kept for entry in json.loads(path.read_text("utf-8"))]
+    return store.of_protocol(folder, protocol.name, kind)
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -254,7 +246,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
         some = [entry for entry in entries if entry["way"] == way]
         mean, interval = mean_and_interval([entry["average_accuracy"] for entry in some])
         forgotten = sum(entry["forgetting_mean_of_best_minus_last"] for entry in some) / len(some)
-        half = "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.4f}"
+        half = store.half_width(interval, 4)
         report = some[0]["report"]
         ticket = size(report["ticket_bytes"][0]) if "ticket_bytes" in report else ""
         free = " ".join(map(str, report.get("free", {}).values()))
@@ -283,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bl.set_num_threads(arguments.threads)
     kind = "held-out" if arguments.choose else "test"
     if arguments.times:
-        _write(arguments.into / "times.json", wta_times.timed(arguments.times))
+        store.write(arguments.into / "times.json", wta_times.timed(arguments.times))
     for seed in SEEDS[: arguments.seeds]:
         for protocol in () if arguments.report or arguments.times else PROTOCOLS:
             if arguments.protocol not in (None, protocol.name):

@@ -3,8 +3,8 @@
 Each is known to ``torch.compile`` by what its result looks like (a fake implementation), and to autograd by another
 operator. They lie in the processor's memory alone, and take as many threads as PyTorch.
 
-They are registered as `torch.library.custom_op` registers one, but without the function that it puts around every call:
-that takes 25 microseconds, three times as long as a small product.
+They are registered as `torch.library.custom_op` registers one, but without the function that it puts around every call,
+which takes longer than a small product.
 """
 
 from __future__ import annotations

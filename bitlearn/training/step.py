@@ -194,7 +194,7 @@ class Trainer:
         dict of str to ndarray
             By the names that they have in the network and in `state`; the number of steps is ``"steps"``, (1,) int64.
         """
-        return {**self.parameters, **self.model.statistics(), **self.state, "steps": self._steps}
+        return {name.partition(".")[2]: array for name, array in self.arrays().items()} | {"steps": self._steps}
 
     def arrays(self) -> Arrays:
         """Return the live arrays of all that a step changes, by the names that they have in a checkpoint."""
