@@ -15,12 +15,14 @@ THREADS, BATCH = 2, 100
 EAGER, COMPILED = ("torch-eager",), ("torch-compiled",)
 FLOAT32 = tuple(way for way, options in steps.PYTORCH.items() if not options["bfloat16"])
 ANY = tuple(steps.PYTORCH)
+_RULES = {"adam": "Adam", "sgd": "SGD without momentum"}
 
 
 @cache
-def _entries(network: str, batch: int) -> dict[str, Entry]:
+def _entries(network: str, batch: int, rule: str) -> dict[str, Entry]:
     """Return the entries of all ways, raced once a process."""
-    tasks = [steps.Task(network, way, batch, THREADS) for way in steps.WAYS]
+    ways = steps.WAYS if rule == "adam" else (steps.QUANTIZED.name, *steps.PYTORCH)
+    tasks = [steps.Task(network, way, batch, THREADS, rule) for way in ways]
     return {entry["way"]: entry for entry in race(tasks)}
 
 
@@ -29,13 +31,14 @@ def _measure(
     network: str,
     policy: str,
     batch: int,
+    rule: str,
     ways: tuple[str, ...],
     figure: str,
     of_fastest: bool,
 ) -> Measured:
     """Return how many times as much as ours the least of these ways takes, or the fastest: seconds or peak_bytes."""
     needs()
-    entries = _entries(network, batch)
+    entries = _entries(network, batch, rule)
     found = {way: entries[way][figure] for way in ways if entries[way]["seconds"] is not None}
     if not found:
         raise NotHere("; ".join(f"{way}: {entries[way]['reason']}" for way in ways))
@@ -55,6 +58,7 @@ def claim(
     *,
     needs: Callable[[], None],
     batch: int = BATCH,
+    rule: str = "adam",
     memory: bool = False,
     of_fastest: bool = False,
     where: str = "",
@@ -64,12 +68,12 @@ def claim(
     `needs` raises `NotHere` where the bar is for other machines, which `where` names.
     """
     figure = "peak_bytes" if memory else "seconds"
-    measure: Callable[[], Measured] = partial(_measure, needs, network, policy, batch, ways, figure, of_fastest)
+    measure: Callable[[], Measured] = partial(_measure, needs, network, policy, batch, rule, ways, figure, of_fastest)
     gain = f"takes 1/{bar:g} of the peak memory of" if memory else f"is {bar:g} times as fast as"
     return Claim(
         id=f"step-{network}-{policy}-{name}",
         statement=f"a training step of {network} under {policy} {gain} {rival} (batch {batch}, {THREADS} threads,"
-        f" Adam, the same network{where})",
+        f" {_RULES[rule]}, the same network{where})",
         source=SOURCE,
         bar=(">=", bar),
         unit="times as little memory" if memory else "times as fast",

@@ -36,6 +36,10 @@ _TINY: dict[str, dict[str, Any]] = {
 CLASSES = 10
 SEED = 20260801
 
+#: The rules of a step by name: Adam, or plain SGD, beside which a policy with integer latent weights has its own.
+RULES = ("adam", "sgd")
+#: The policy of arXiv 2401.09916 whose latent weights are 8 bits wide too.
+QUANTIZED = precision.dual(8, 8, latent_bits=8)
 OURS = tuple(precision.POLICIES)
 #: PyTorch's ways: the format of its images, its type of products, and whether the step is compiled (with fused Adam).
 PYTORCH = {
@@ -46,6 +50,8 @@ PYTORCH = {
     "torch-compiled-bfloat16": {"channels_last": True, "bfloat16": True, "compiled": True},
 }
 WAYS = (*OURS, *PYTORCH)
+#: Those that take plain SGD.
+SGD_WAYS = (*OURS, QUANTIZED.name, *PYTORCH)
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,16 @@ class Task:
     way: str
     batch_size: int = 100
     threads: int = 1
+    rule: str = "adam"
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if self.network not in SHAPES:
             raise ValueError(f"network must be one of {', '.join(SHAPES)}, got {self.network!r}")
-        if self.way not in WAYS:
-            raise ValueError(f"way must be one of {', '.join(WAYS)}, got {self.way!r}")
+        ways = WAYS if self.rule == "adam" else SGD_WAYS
+        if self.way not in ways:
+            raise ValueError(f"way must be one of {', '.join(ways)}, got {self.way!r}")
         if self.batch_size < 2:
             raise ValueError(f"batch size must be at least 2, got {self.batch_size}")
         if self.threads < 1:
@@ -75,7 +85,8 @@ def model(network: str, policy: str, *, tiny: bool = False) -> Model:
         blocks = [
             layer for _ in range(_BLOCKS) for layer in (nn.BinaryConv2d(channels, padding="same"), nn.BatchNormSign())
         ]
-        return nn.Model([*blocks, nn.Flatten(), nn.Linear(CLASSES)], nn.Spec.bits(SHAPES[network]), precision=policy)
+        given = QUANTIZED if policy == QUANTIZED.name else policy
+        return nn.Model([*blocks, nn.Flatten(), nn.Linear(CLASSES)], nn.Spec.bits(SHAPES[network]), precision=given)
     options = _TINY[network] if tiny else {}
     return models.build(network, SHAPES[network], CLASSES, precision=policy, seed=0, **options)
 
@@ -88,6 +99,8 @@ def batch(network: str, size: int) -> tuple[Batch, np.ndarray]:
     return (Bits(pack(codes), codes.shape[-1]) if network == REPLAYED else codes), labels
 
 
-def optimizer() -> optim.Adam:
-    """Return the optimiser of all ways; PyTorch's takes the same numbers."""
-    return optim.adam()
+def optimizer(rule: str = "adam", policy: str = "standard") -> optim.Optimizer:
+    """Return the optimiser of a way of ours; PyTorch's takes the same numbers, but for latent weights in integers."""
+    if policy == QUANTIZED.name:
+        return optim.quantized_sgd()
+    return optim.adam() if rule == "adam" else optim.sgd(momentum=0.0)

@@ -25,5 +25,6 @@ def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
 
 
 def _step(task: Task, codes: Batch, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
-    trainer = Trainer(model(task.network, task.way, tiny=tiny), rule := optimizer())
-    return lambda: trainer.step(codes, labels, rule.learning_rate)
+    network, rule = model(task.network, task.way, tiny=tiny), optimizer(task.rule, task.way)
+    trainer, rate = Trainer(network, rule), rule.rate(network.precision)
+    return lambda: trainer.step(codes, labels, rate)

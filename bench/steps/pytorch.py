@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bitlearn import nn
+from bitlearn import nn, optim, precision
 from bitlearn.bits import Bits
 from bitlearn.nn import Model
 from bitlearn.nn.frozen import Batch
@@ -136,23 +136,24 @@ def _our_order(gradient: np.ndarray, maps: Maps) -> np.ndarray:
     return gradient.transpose(0, 2, 3, 1) if gradient.ndim == 4 else gradient
 
 
+def _optimizer(rule: str, parameters: Any, fused: bool) -> Any:
+    numbers = optimizer(rule)
+    if isinstance(numbers, optim.Adam):
+        betas = numbers.beta1, numbers.beta2
+        return torch.optim.Adam(parameters, lr=numbers.learning_rate, betas=betas, eps=numbers.epsilon, fused=fused)
+    return torch.optim.SGD(parameters, lr=numbers.rate(precision.policy("standard")), fused=fused)
+
+
 class Training:
     """A network, its loss on a batch, and its optimiser, in one of PyTorch's ways."""
 
-    def __init__(self, way: str, ours: Model, codes: Batch, labels: np.ndarray):
+    def __init__(self, way: str, ours: Model, codes: Batch, labels: np.ndarray, rule: str = "adam"):
         self.way = PYTORCH[way]
         self.network, self.names = network_of(ours)
         self.input, self.labels = inputs(codes, self.way["channels_last"]), torch.from_numpy(labels)
         if self.way["channels_last"]:
             self.network = self.network.to(memory_format=torch.channels_last)
-        numbers = optimizer()
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=numbers.learning_rate,
-            betas=(numbers.beta1, numbers.beta2),
-            eps=numbers.epsilon,
-            fused=self.way["compiled"],
-        )
+        self.optimizer = _optimizer(rule, self.network.parameters(), fused=self.way["compiled"])
         self.scores = torch.compile(self.network) if self.way["compiled"] else self.network
 
     def loss(self) -> tuple[Any, Any]:
@@ -188,9 +189,9 @@ def inputs(codes: Batch, channels_last: bool) -> Any:
 def prepare(task: Task) -> None:
     """Load all that a step needs, the compiler too, by a step of the smallest network of the kind."""
     torch.set_num_threads(task.threads)
-    Training(task.way, model(task.network, "standard", tiny=True), *batch(task.network, 2)).step()
+    Training(task.way, model(task.network, "standard", tiny=True), *batch(task.network, 2), task.rule).step()
 
 
 def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
     """Return a step on this batch, which returns its loss."""
-    return Training(task.way, model(task.network, "standard"), codes, labels).step
+    return Training(task.way, model(task.network, "standard"), codes, labels, task.rule).step

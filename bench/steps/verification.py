@@ -65,7 +65,7 @@ def first_step(model: Model, codes: Batch, labels: np.ndarray) -> tuple[float, d
 
     rule = optimizer()
     trainer = Trainer(copy.deepcopy(model), rule, transforms=(keep,))
-    loss = trainer.step(codes, labels, rule.learning_rate)
+    loss = trainer.step(codes, labels, rule.rate(model.precision))
     return loss, {name: gradients[name] for name in trainer.parameters}
 
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from bitlearn.memory.meter import PeakMeter
 
-from . import OURS, Task, batch, model, verification
+from . import PYTORCH, Task, batch, model, verification
 
 
 def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]], None]) -> None:
@@ -27,7 +27,7 @@ def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]]
     ``run`` times some steps.
     """
     try:
-        way = importlib.import_module(f"{__package__}.{'ours' if task.way in OURS else 'pytorch'}")
+        way = importlib.import_module(f"{__package__}.{'pytorch' if task.way in PYTORCH else 'ours'}")
         way.prepare(task)
     except ModuleNotFoundError as error:
         answer({"reason": f"not installed: {error}"})
