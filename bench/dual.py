@@ -31,6 +31,7 @@ from bitlearn.rng import Key
 from bitlearn.training import FlipRatio, Trainer
 
 from . import results, store, trainings
+from .steps import QUANTIZED
 
 FOLDER = results.FOLDER / "dual"
 SEEDS = (0, 1, 2)
@@ -61,13 +62,16 @@ WAYS = [
     Way(None, None, None, "mended"),
     *(Way(f, b, 8, rule) for rule in ("mended", "paper") for b in (8, 16, None) for f in (8, None)),
     *(Way(8, b, latent, "mended") for b in (8, 16) for latent in (16, None)),
+    Way(None, 8, 8, "signs"),
 ]
 #: Rates of real parameters and of latent weights, by rule, and those among which they were chosen. The published rule
-#: has one for both; a rate of latent weights that is far larger was tried beside it.
-RATES = {"mended": (0.03, 100.0), "paper": (0.1, 0.1)}
+#: has one for both; a rate of latent weights that is far larger was tried beside it. "signs" is the mended rule on no
+#: more than the signs of weights' gradients, as in arXiv 2102.04270.
+RATES = {"mended": (0.03, 100.0), "paper": (0.1, 0.1), "signs": (0.03, 3.0)}
 CHOICES = {
     "mended": [(rate, binary) for rate in (0.01, 0.03, 0.1) for binary in (10.0, 30.0, 100.0, 300.0)],
     "paper": [(0.03, 0.03), (0.1, 0.1), (0.3, 0.3), (0.1, 1000.0)],
+    "signs": [(0.03, binary) for binary in (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)],
 }
 
 Entry = dict[str, Any]
@@ -137,9 +141,10 @@ def _steps(given: Problem, seed: int) -> Iterator[tuple[Bits, np.ndarray, float]
 
 def measure(given: Problem, way: Way, rates: tuple[float, float], seed: int) -> Entry:
     """Learn all tasks but the first, and return the accuracy after each and what flipped."""
-    policy = precision.dual(way.forward, way.backward, latent_bits=way.latent)  # type: ignore[arg-type]
-    rate, binary_rate = rates
-    rule = optim.quantized_sgd(rate, way.rule, binary_factor=binary_rate / rate)  # type: ignore[arg-type]
+    signs, (rate, binary_rate) = way.rule == "signs", rates
+    policy = QUANTIZED if signs else precision.dual(way.forward, way.backward, latent_bits=way.latent)  # type: ignore[arg-type]
+    named = "mended" if signs else way.rule
+    rule = optim.quantized_sgd(rate, named, binary_factor=binary_rate / rate)  # type: ignore[arg-type]
     upper = given.model.with_precision(policy).split(_CUT)[1]
     trainer, flips = Trainer(upper, rule, seed), FlipRatio()
     found: Entry = asdict(way) | {"seed": seed, "rates": rates, "accuracies": [], "flips_of_task": []}
@@ -184,8 +189,8 @@ def make(folder: Path, data: Path, choose: bool) -> None:
 
 def _choices() -> Iterator[tuple[Way, tuple[float, float], str]]:
     """Yield what rates are chosen by: float32 for the mended rule, the published widths for the published one."""
-    for rule, way in (("mended", Way(None, None, None, "mended")), ("paper", Way(8, 16, 8, "paper"))):
-        for rates in CHOICES[rule]:
+    for way in (Way(None, None, None, "mended"), Way(8, 16, 8, "paper"), Way(None, 8, 8, "signs")):
+        for rates in CHOICES[way.rule]:
             yield way, rates, f"-{rates[0]}-{rates[1]}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.nn.gradients import largest_code, quantized, requantized
+from bitlearn.nn.gradients import largest_code, quantized, requantized_in_parts
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient
@@ -115,10 +115,13 @@ def input_gradient(
         dx = step.empty("dX", shape, np.float32)
         step.run(matmul, grad.values.pixels(), weight.values, dx.pixels())
         return Gradient(step, dx, None)
-    sums, scale = step.empty("dX sums", shape, np.int64), step.empty("scales", grad.scale.shape, np.float64)
-    step.run("integer_product", grad.values.pixels(), weight.values, sums.pixels())
+    scale = step.empty("scales", grad.scale.shape, np.float64)
     step.run("multiply_scales", grad.scale, weight.scale, scale)
-    return requantized(step, sums, scale, precision.code_bits)
+
+    def product(some: slice, out: Array) -> None:
+        step.run("integer_product", grad.values[some].pixels(), weight.values, out.pixels())
+
+    return requantized_in_parts(step, shape, scale, precision.code_bits, product)
 
 
 def _floats(step: Step, values: Array, x: Gradient) -> Array:
