@@ -44,6 +44,16 @@ def test_savings_change_no_bit(name, precision, savings):
     same(trained(name, precision, "adam", savings), trained(name, precision, "adam"))
 
 
+@pytest.mark.parametrize("precision", ["lowest-memory", "int8", "dual-8", "dual-16"])
+@pytest.mark.parametrize(("sums", "products"), [(1, 2 * 12), (100, 2 * 4), (1000, 1)])
+def test_a_real_heads_sums_are_formed_twice_where_not_all_fit(precision, sums, products):
+    """Of 12 examples and 33 values each: one by one, three at a time, all at once."""
+    few = Savings(sums=sums)
+    same(trained("mlp", precision, "sgd", few, head="real"), trained("mlp", precision, "sgd", head="real"))
+    trainer = bl.training.Trainer(small.model("mlp", precision, "real"), bl.optim.sgd(), savings=few)
+    assert sum(call.kernel == "integer_product" for call in trainer.record(12).program.calls) == products
+
+
 def test_savings_need_fewer_bytes():
     model = bl.models.binarynet(filters=(64, 64, 64, 64), dense=(64,), precision="lowest-memory")
     sizes = [

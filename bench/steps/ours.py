@@ -8,9 +8,13 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.nn.frozen import Batch
-from bitlearn.training import Trainer
+from bitlearn.nn.savings import Savings
+from bitlearn.training import Trainer, plan
 
-from . import Task, batch, model, optimizer
+from . import QUANTIZED, Task, batch, model, optimizer
+
+#: What a step of the fewest bytes is planned within, as `bitlearn.training.fit` does with a `memory_budget`.
+_BUDGET = "14.5 MiB"
 
 
 def prepare(task: Task) -> None:
@@ -26,5 +30,7 @@ def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
 
 def _step(task: Task, codes: Batch, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
     network, rule = model(task.network, task.way, tiny=tiny), optimizer(task.rule, task.way)
-    trainer, rate = Trainer(network, rule), rule.rate(network.precision)
+    planned = plan(network, rule, len(labels), _BUDGET) if task.way == QUANTIZED.name and not tiny else None
+    trainer = Trainer(network, rule, savings=Savings() if planned is None else planned.savings)
+    rate = rule.rate(network.precision)
     return lambda: trainer.step(codes, labels, rate)
