@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import bitlearn as bl
 if not hasattr(os, "pwrite"):
     pytest.skip("the campaign is for POSIX systems", allow_module_level=True)
 
-from campaign import calls, products, worker
+from campaign import calls, faults, products, worker
 from campaign.__main__ import watched
 from campaign.state import State
 
@@ -94,3 +96,24 @@ def test_a_process_that_dies_is_found(tmp_path):
     problem = watched([sys.executable, "-c", "import sys; sys.exit('worn out')"], "counting", tmp_path)
     assert problem.startswith("ended with status 1: worn out")
     assert "status -6" in watched([sys.executable, "-c", "import os; os.abort()"], "counting", tmp_path)
+
+
+def test_every_allocation_and_write_of_the_system_fails_in_turn():
+    """In a process that is started with a library before the system's; tests/test_interruptions.py has the signals."""
+    if not faults.built():
+        pytest.skip("there is no gcc to compile shim.c")
+    command = [sys.executable, "-m", "campaign", "faults", "--every"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    points = [line.split() for line in done.stdout.splitlines()]
+    assert [(each[0], each[1]) for each in points] == [
+        ("Product", "memory"),
+        ("Convolution", "memory"),
+        ("TrainingStep", "memory"),
+        ("Saving", "memory"),
+        ("Saving", "write"),
+        ("Resuming", "memory"),
+        ("Resuming", "write"),
+    ]
+    assert all(int(each[2]) > 0 for each in points)

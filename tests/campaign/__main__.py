@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from campaign import worker
+from campaign import faults, worker
 from campaign.state import MOST_FINDINGS, State
 
 ROOT = Path(__file__).parents[2]
@@ -43,11 +43,8 @@ def environment(part: str) -> dict[str, str]:
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
-    if part == "faults":
-        from campaign.faults import SHIM, built
-
-        if built():
-            found["LD_PRELOAD"] = str(SHIM)
+    if part == "faults" and faults.built():
+        found["LD_PRELOAD"] = str(faults.SHIM)
     return found
 
 
@@ -119,6 +116,9 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=0.0, help="instead of minutes")
     parser.add_argument("--seed", type=int, default=1, help="another seed has other cases, and begins anew")
     parser.add_argument("--case", type=int, help="run this case of a part alone, in this process")
+    parser.add_argument(
+        "--every", action="store_true", help="with the part faults: each allocation and write in turn, not random ones"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "campaign", help="where state and findings are kept")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
@@ -132,9 +132,14 @@ def main() -> int:
     if arguments.worker:
         worker.work(parts[0], arguments.seed, seconds, folder, arguments.again)
         return 0
-    if arguments.case is not None:
+    if arguments.every and parts != ["faults"]:
+        parser.error(f"--every must be given with the part faults alone, got {', '.join(parts)}")
+    if arguments.case is not None or arguments.every:
         if "LD_PRELOAD" not in os.environ and "LD_PRELOAD" in environment(parts[0]):
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(parts[0]))
+        if arguments.every:
+            faults.sweep()
+            return 0
         run = worker.prepared(parts[0])
         print(run(worker.generator(parts[0], arguments.seed, arguments.case)), "calls, nothing found")
         return 0

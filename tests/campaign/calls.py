@@ -40,7 +40,8 @@ class Call:
     #: Arguments that are arrays: these are given with any strides and alignment.
     arrays: dict[str, Any]
     settings: dict[str, Any]
-    wanted: np.ndarray
+    #: Several arrays where the function returns several.
+    wanted: Any
     has_out: bool = True
     has_threads: bool = True
     #: The operands that are packed words, with the number of their dimensions, or None where any will do.
@@ -80,16 +81,24 @@ def made(call: Call, rng: np.random.Generator, out: Guarded | None, **more: Any)
         given["out"] = out.array
     got = getattr(bl, call.function)(**given)
     shown = {name: value for name, value in given.items() if name not in call.arrays}
-    assert isinstance(got, np.ndarray), f"{call.function} gives {type(got)}"
-    assert (got.dtype, got.shape) == (call.wanted.dtype, call.wanted.shape), (
-        f"{call.function} gives another dtype or shape | {call.wanted.dtype} {call.wanted.shape} wanted, "
-        f"got {got.dtype} {got.shape}, {shapes(call)} {shown}"
-    )
-    assert call.same(got, call.wanted), f"{call.function} gives other values | {shapes(call)} {shown}"
+    for each, wanted in paired(call, got):
+        assert (each.dtype, each.shape) == (wanted.dtype, wanted.shape), (
+            f"{call.function} gives another dtype or shape | {wanted.dtype} {wanted.shape} wanted, "
+            f"got {each.dtype} {each.shape}, {shapes(call)} {shown}"
+        )
+        assert call.same(each, wanted), f"{call.function} gives other values | {shapes(call)} {shown}"
     if out is not None:
         assert got is out.array, f"{call.function} does not return out | {shown}"
         assert out.intact_around(), f"{call.function} wrote around out | {shapes(call)} {shown}"
     return got
+
+
+def paired(call: Call, got: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return each array that a call gave beside the one that it must give."""
+    results, known = (got, call.wanted) if isinstance(call.wanted, tuple) else ((got,), (call.wanted,))
+    assert isinstance(results, tuple) and len(results) == len(known), f"{call.function} gives {type(got)}"
+    assert all(isinstance(each, np.ndarray) for each in results), f"{call.function} gives no arrays"
+    return list(zip(results, known, strict=True))
 
 
 def shapes(call: Call) -> str:

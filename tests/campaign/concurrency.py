@@ -33,7 +33,8 @@ def start() -> Callable[[np.random.Generator], int]:
                 given["out"] = call.before.copy()
             with bl.use_backend(variant or everything[own.integers(len(everything))]):
                 got = getattr(bl, call.function)(**given)
-            assert call.same(got, call.wanted), f"{call.function} gives other values | {calls.shapes(call)}"
+            for each, wanted in calls.paired(call, got):
+                assert call.same(each, wanted), f"{call.function} gives other values | {calls.shapes(call)}"
 
         def work(seed: int) -> None:
             own = np.random.default_rng(seed)

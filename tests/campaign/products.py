@@ -153,4 +153,25 @@ def of_images(rng: np.random.Generator) -> Call:
     return Call(which, arrays, settings, wanted, words={"x": 4, "w": 4}, wrong=wrong)
 
 
-MAKERS = (of_matrices, of_matrices, of_images)
+def neighbours(rng: np.random.Generator) -> Call:
+    """Find nearest rows, many of them equally near."""
+    n = length(rng)
+    queries = signs(rng, fitting(rows(rng), n), n)
+    base = signs(rng, fitting(rows(rng), n, len(queries)), n)
+    if len(base) > 1 and rng.random() < 0.3:
+        base = base[rng.integers(0, len(base), len(base))]
+    k = int(rng.integers(0, len(base) + 1))
+    distances = (n - queries.astype(np.int64) @ base.T.astype(np.int64)) // 2
+    indices = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return Call(
+        "nearest",
+        {"queries": bits(queries), "base": bits(base)},
+        {"k": k, "n": n},
+        (indices.astype(np.int64), np.take_along_axis(distances, indices, axis=1).astype(np.int32)),
+        has_out=False,
+        words={"queries": 2, "base": 2},
+        wrong={"k": (-1, 1.5, None, "1", len(base) + 1)},
+    )
+
+
+MAKERS = (of_matrices, of_matrices, of_images, neighbours)
