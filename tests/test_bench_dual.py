@@ -10,7 +10,12 @@ import pytest
 import bitlearn as bl
 from bitlearn.bench import dual
 
-WAYS = [dual.Way(None, None, None, "mended"), dual.Way(8, 16, 8, "mended"), dual.Way(8, 16, 8, "paper")]
+WAYS = [
+    dual.Way(None, None, None, "mended"),
+    dual.Way(8, 16, 8, "mended"),
+    dual.Way(8, 16, 8, "paper"),
+    dual.Way(None, 8, 8, "signs"),
+]
 
 
 def small_data(name: str, folder) -> bl.datasets.Dataset:
@@ -43,10 +48,10 @@ def small(monkeypatch, tmp_path):
 def test_what_is_kept_and_shown(small, capsys, monkeypatch):
     assert dual.main(["--into", str(small)]) == 0
     entries = {path.name: json.loads(path.read_text("utf-8")) for path in small.iterdir()}
-    assert len(entries) == 6
+    assert len(entries) == 8
     for entry in entries.values():
         assert len(entry["accuracies"]) == 5 and entry["accuracies"][-1] == entry["accuracy"] > 0.1
-        assert len(entry["flips_of_task"]) == 4 and (entry["flips_of_step"] > 0) == (entry["rule"] == "mended")
+        assert len(entry["flips_of_task"]) == 4 and (entry["flips_of_step"] > 0) == (entry["rule"] != "paper")
         assert entry["latent_bytes"] == 64 * 33 * (entry["latent"] or 32) // 8
     # All ways begin alike.
     assert len({entry["accuracies"][0] for entry in entries.values() if entry["seed"] == 1}) == 1

@@ -14,7 +14,7 @@ import bitlearn as bl
 from bitlearn import cli
 from bitlearn.bench import steps
 from bitlearn.bench.claims import NotHere, _training_steps, training_steps
-from bitlearn.bench.steps import race, tables, verification, worker
+from bitlearn.bench.steps import ours, race, tables, verification, worker
 from bitlearn.bench.steps.race import Failed
 
 #: A process that speaks as a worker does, and writes down what it is told.
@@ -219,10 +219,25 @@ def test_claims_of_steps_take_the_least_of_the_ways(monkeypatch):
     assert found["step-binarynet-int8-over-float32"]().value == 4.0
     assert found["step-binarynet-int8-over-eager"]().value == 10.0
     assert found["step-mlp-int8-over-fastest-batch-2"]().value == 0.5
-    assert raced == [("binarynet", 100), ("binarynet", 100), ("mlp", 2)]
+    assert raced == [("binarynet", 100, "adam"), ("binarynet", 100, "adam"), ("mlp", 2, "adam")]
     entries["torch-eager"]["seconds"] = None
     with pytest.raises(NotHere, match="torch-eager: absent"):
         found["step-mlp-int8-over-eager"]()
+    entries[steps.QUANTIZED.name] = {"seconds": 0.5, "peak_bytes": 0.25}
+    assert found[f"step-replayed-{steps.QUANTIZED.name}-over-fastest"]().value == 2.0
+    assert found[f"step-replayed-{steps.QUANTIZED.name}-memory-of-fastest"]().value == 4.0
+    assert raced[-1] == ("replayed", 178, "sgd")
+
+
+def test_ways_by_plain_sgd():
+    """The policy with latent weights in integers has no moments, and is for plain SGD alone."""
+    with pytest.raises(ValueError, match="way must be one of"):
+        steps.Task("replayed", steps.QUANTIZED.name)
+    with pytest.raises(ValueError, match="rule must be one of adam, sgd, got 'bop'"):
+        steps.Task("replayed", "int8", rule="bop")
+    task = steps.Task("replayed", steps.QUANTIZED.name, 4, rule="sgd")
+    step = ours.start(task, *steps.batch("replayed", 4))
+    assert 0 < step() < 10 and 0 < step() < 10
 
 
 @pytest.mark.parametrize("network", steps.SHAPES)
