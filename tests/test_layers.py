@@ -24,6 +24,7 @@ LEVELS = (
         "streams",
         "errors",
         "files",
+        "runs",
         "safetensors",
         "version",
         "datasets",

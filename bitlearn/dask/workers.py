@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import distributed
 
 from bitlearn import version
+from bitlearn.dask.clusters import SchedulerError, VersionError, known_workers
 from bitlearn.dask.wire import Connection, Listener, connect
 from bitlearn.errors import sentence
 from bitlearn.ops import check
@@ -33,14 +34,6 @@ from bitlearn.training.replica import Blank, conversation
 _LOOK = 0.2
 #: Seconds for which a worker is left alone that did not take a replica.
 _REST = 5.0
-
-
-class VersionError(ValueError):
-    """A worker has another version of bitlearn."""
-
-
-class SchedulerError(ConnectionError):
-    """The scheduler of a cluster cannot be reached."""
 
 
 class Workers(training.Workers):
@@ -115,12 +108,7 @@ class Workers(training.Workers):
 
     def _known(self) -> list[str]:
         """Return the addresses of the workers that the scheduler knows of."""
-        if self.client.status != "running":
-            raise SchedulerError(f"the scheduler must be reachable, got a client that is {self.client.status}")
-        try:
-            return sorted(self.client.nthreads())
-        except (OSError, TimeoutError) as error:
-            raise SchedulerError(f"the scheduler must be reachable, got {sentence(error)}") from None
+        return sorted(known_workers(self.client))
 
     def _alive(self) -> list[str]:
         """Return the addresses of the workers that there are and may be used, waiting for a first one."""
