@@ -30,7 +30,7 @@ from bitlearn.files import atomic_write
 from bitlearn.rng import Key
 from bitlearn.training import DataParallel, LocalWorkers, Options, Trainer, accuracy, fit
 
-from . import trainings
+from . import neighbours, trainings
 
 _BATCH, _RATE, _HELD_OUT = 100, 0.001, 0.1
 _STEPS, _KILLS = 50, 20
@@ -208,6 +208,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Entry]]] = {
     "exact": lambda given: exact(given.workers),
     "kills": lambda given: kills(),
     "overhead": lambda given: overhead(),
+    "neighbours": lambda given: neighbours.measure(given.rows, given.queries),
 }
 
 
@@ -221,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=_RATE)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: of the base")
+    parser.add_argument("--queries", type=int, default=10_000, help="neighbours")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     entries = PARTS[given.part](given)

@@ -20,6 +20,10 @@ from bitlearn.dask.clusters import VersionError as VersionError
 from bitlearn.dask.clusters import connect as connect
 from bitlearn.dask.clusters import connected as connected
 from bitlearn.dask.clusters import local as local
+from bitlearn.dask.files import from_npy as from_npy
+from bitlearn.dask.files import from_parquet as from_parquet
+from bitlearn.dask.files import to_parquet as to_parquet
+from bitlearn.dask.files import words_from_parquet as words_from_parquet
 from bitlearn.dask.neighbours import nearest as nearest
 from bitlearn.dask.sweeps import sweep as sweep
 from bitlearn.dask.workers import Workers as Workers
