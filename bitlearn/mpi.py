@@ -13,7 +13,8 @@ from typing import Any
 try:
     from mpi4py import MPI
 except (ImportError, RuntimeError) as error:  # the second where there is no MPI library
-    raise ImportError(f"bitlearn.mpi needs mpi4py and an MPI library, got none: {error}; pip install mpi4py") from None
+    reason = str(error).splitlines()[0]
+    raise ImportError(f"bitlearn.mpi needs mpi4py and an MPI library: {reason}; pip install mpi4py mpich") from None
 
 from bitlearn import version
 from bitlearn.training import workers as training
