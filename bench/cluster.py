@@ -15,8 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,27 +30,12 @@ from bitlearn.files import atomic_write
 from bitlearn.rng import Key
 from bitlearn.training import DataParallel, LocalWorkers, Options, Trainer, accuracy, fit
 
-from . import trainings
+from . import neighbours, trainings
 
 _BATCH, _RATE, _HELD_OUT = 100, 0.001, 0.1
 _STEPS, _KILLS = 50, 20
 
 Entry = dict[str, Any]
-
-
-@contextmanager
-def cluster(count: int) -> Iterator[Any]:
-    """Start so many processes of one thread, and connect to them; one that is killed comes back, however often."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    settings = {"distributed.deploy.lost-worker-timeout": "1 hour", "logging.distributed": "error"}
-    with (
-        dask.config.set(settings),
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as found,
-        Client(found) as client,
-    ):
-        yield client
 
 
 def vote(data: Path | None, workers: Sequence[int], epochs: int, batch: int, rate: float, seed: int) -> list[Entry]:
@@ -135,7 +119,7 @@ def _trained(trainer: Trainer, batch: int, steps: int, before: Callable[[int], N
 
 def exact(workers: Sequence[int]) -> list[Entry]:
     """Compare the digests of all arrays after 50 steps."""
-    from bitlearn.dask import Workers
+    from bitlearn.dask import Workers, local
 
     entries = []
     for name, (make, batch) in _NETWORKS.items():
@@ -143,7 +127,7 @@ def exact(workers: Sequence[int]) -> list[Entry]:
         wanted = _trained(Trainer(make(), bl.optim.adam()), batch, _STEPS)
         alone = (time.perf_counter() - begun) / _STEPS
         for count in workers:
-            with cluster(count) as client, Workers(client) as found:
+            with local(count) as client, Workers(client) as found:
                 trainer = DataParallel(make(), bl.optim.adam(), workers=found)
                 begun = time.perf_counter()
                 got = _trained(trainer, batch, _STEPS)
@@ -157,13 +141,13 @@ def exact(workers: Sequence[int]) -> list[Entry]:
 
 def kills(count: int = 3) -> list[Entry]:
     """Kill a process that holds a replica, at a random time, again and again in one run."""
-    from bitlearn.dask import Workers
+    from bitlearn.dask import Workers, local
 
     make, batch = _NETWORKS["mlp"]
     every, rng = 5, np.random.default_rng(0)
     steps = every * (_KILLS + 1)
     wanted = _trained(Trainer(make(), bl.optim.adam()), batch, steps)
-    with cluster(count) as client, Workers(client, 2) as found:
+    with local(count) as client, Workers(client, 2) as found:
         trainer, done = DataParallel(make(), bl.optim.adam(), workers=found), []
 
         def kill(step: int) -> None:
@@ -224,6 +208,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Entry]]] = {
     "exact": lambda given: exact(given.workers),
     "kills": lambda given: kills(),
     "overhead": lambda given: overhead(),
+    "neighbours": lambda given: neighbours.measure(given.rows, given.queries),
 }
 
 
@@ -237,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=_RATE)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: of the base")
+    parser.add_argument("--queries", type=int, default=10_000, help="neighbours")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     entries = PARTS[given.part](given)

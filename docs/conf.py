@@ -21,7 +21,7 @@ default_role = "py:obj"
 
 autosummary_generate = False
 # An extra that the documentation is built without.
-autodoc_mock_imports = ["dask", "distributed"]
+autodoc_mock_imports = ["dask", "distributed", "mpi4py"]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 # The docstrings state types, shapes and units; annotations would say half of it again.

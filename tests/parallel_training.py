@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from small import examples
 
 from bitlearn.training import LocalWorkers, Trainer
@@ -13,6 +15,14 @@ def run(trainer: Trainer, name: str, steps: int, batch: int = 10, rate: float = 
     losses = [trainer.step(codes[i : i + batch], data.y[i : i + batch], rate) for i in range(0, batch * steps, batch)]
     trainer.settle()
     return losses
+
+
+def digest(state: dict[str, bytes]) -> str:
+    """Return the SHA-256 of what `small.everything` gives."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        total.update(state[name])
+    return total.hexdigest()
 
 
 class Remembering(LocalWorkers):

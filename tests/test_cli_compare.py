@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import pickle
@@ -12,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from bitlearn.cli import compare, continual, main
+from bitlearn.cli import compare, main
 from bitlearn.continual import METHODS
 from bitlearn.errors import NonFiniteError
 
@@ -38,9 +37,9 @@ def made(monkeypatch):
     """Runs that are made in this process, and which they are: a new process takes seconds."""
     made = []
 
-    def here(arguments):
+    def here(function, arguments, quiet):
         made.append((arguments.method, arguments.seed))
-        return continual.run(arguments)
+        return function(arguments)
 
     monkeypatch.setattr(compare, "isolated", here)
     return made
@@ -113,10 +112,10 @@ def test_finished_runs_are_not_made_again(capsys, data, tmp_path, made):
 
 
 def test_what_is_finished_stays_where_another_run_fails(capsys, data, tmp_path, monkeypatch):
-    def fails(arguments):
+    def fails(function, arguments, quiet):
         if arguments.method == "joint":
             raise NonFiniteError("the scores").located("of task 2")
-        return continual.run(arguments)
+        return function(arguments)
 
     monkeypatch.setattr(compare, "isolated", fails)
     arguments = ["--dataset", "npz", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK, "--seeds", "1"]
@@ -155,10 +154,9 @@ class Killed:
 
 
 def test_a_process_that_is_killed_is_an_error_of_one_sentence():
-    with pytest.raises(
-        ChildProcessError, match=r"^the run of joint with seed 4 must end by itself, got a process that"
-    ):
-        compare.isolated(argparse.Namespace(method="joint", seed=4, data=Killed()))
+    wanted = r"^the run of joint with seed 4: a process must end by itself, got one that was killed$"
+    with pytest.raises(ChildProcessError, match=wanted):
+        compare.made({"method": "joint", "seed": 4, "threads": None, "data": Killed()})
 
 
 BAD = {

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import socket
 import threading
+import time
 
 import pytest
 from small import everything, examples, model
 
 import bitlearn as bl
 from bitlearn.nn.layer import Layer
-from bitlearn.training import DataParallel, LocalWorkers, Trainer
+from bitlearn.training import DataParallel, LocalWorkers, Options, ProgressBar, Trainer, fit
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn-xnor[dask]")
 dask = pytest.importorskip("dask")
 
 from bitlearn import dask as bd  # noqa: E402
 from bitlearn.dask import wire  # noqa: E402
+from bitlearn.dask.workers import EVENTS  # noqa: E402
 
 pytestmark = [
     # Of Dask's own: sockets and loops that it leaves to the garbage collector.
@@ -86,6 +90,43 @@ def test_killed_workers(client, cluster, form, kills, rng):
     assert kills <= trainer.traffic.lost <= 3 * kills
 
 
+def test_the_dashboard_and_the_bar_tell_how_it_goes(client, cluster):
+    """Steps and bytes are metrics of the workers, losses are events, and the bar has the same numbers."""
+    data, told = examples("mlp", 30), io.StringIO()
+    with bd.Workers(client, 2) as found:
+        made = []
+
+        def make(*given):
+            made.append(DataParallel(*given, workers=found))
+            return made[0]
+
+        options = Options(epochs=2, batch_size=10)
+        fit(model("mlp", "int8"), bl.optim.adam(), data, options, hooks=ProgressBar(told), make_trainer=make)
+        traffic = made[0].traffic
+        assert re.search(rf"s, {re.escape(str(traffic))}$", told.getvalue(), re.MULTILINE)
+        places = set(found.places.values())
+        metrics = told_by(client, places, lambda each: each.get("bitlearn steps") == traffic.steps == 6)
+        assert sum(each["bitlearn bytes sent"] for each in metrics) >= traffic.received
+        assert all(each["bitlearn steps a second"] >= 0 for each in metrics)
+        victim = found.places[0]
+        os.kill(client.run(os.getpid)[victim], signal.SIGKILL)
+        made[0].step(data.codes()[:10], data.y[:10], 0.01)
+        made[0].close()
+        assert traffic.lost >= 1 and f"workers lost {traffic.lost} times" in str(traffic)
+    assert victim in {event["lost"] for _, event in client.get_events(EVENTS)}
+
+
+def told_by(client, places, are_right):
+    """Return the metrics of workers as the scheduler knows them, once they are right."""
+    for _ in range(100):
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        metrics = [workers[place]["metrics"] for place in places]
+        if all(map(are_right, metrics)):
+            return metrics
+        time.sleep(0.1)
+    raise AssertionError(metrics)
+
+
 def test_a_worker_that_does_not_answer_in_time_is_taken_for_lost(client):
     wanted = trained(Trainer(model("mlp", "int8"), bl.optim.adam()), "mlp", 12)
     with bd.Workers(client, 2, timeout=2) as found:
@@ -111,6 +152,23 @@ def test_another_version_is_refused_by_name(client, monkeypatch):
         trainer, data = DataParallel(model("mlp", "int8"), bl.optim.adam(), workers=found), examples("mlp", 10)
         with pytest.raises(ValueError, match=r"worker tcp://.* must have {'bitlearn': '0.0.9'}, got {'bitlearn': '0.1"):
             trainer.step(data.codes(), data.y, 0.01)
+
+
+def test_workers_of_another_instruction_set_come_to_the_same_bits():
+    """As machines of several kinds have: here the workers are told to use portable C, or no C at all."""
+    variant = "cext:portable" if bl.which("xnor_matmul").startswith("cext") else "reference"
+    wanted = trained(Trainer(model("mlp", "low-memory"), bl.optim.adam()), "mlp", 12)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", env={"BITLEARN_BACKEND": variant}
+        ) as other,
+        distributed.Client(other) as client,
+        bd.Workers(client, 2) as found,
+    ):
+        assert set(client.run(bl.which, "xnor_matmul").values()) == {variant} != {bl.which("xnor_matmul")}
+        trainer = DataParallel(model("mlp", "low-memory"), bl.optim.adam(), workers=found)
+        assert trained(trainer, "mlp", 12) == wanted
+        trainer.close()
 
 
 def test_a_full_disk_at_a_worker_is_told(client):
@@ -166,13 +224,6 @@ def test_no_worker_and_no_scheduler():
             with pytest.raises(ConnectionError, match="the scheduler must be reachable, got"):
                 trainer.step(data.codes(), data.y, 0.01)
             assert everything(trainer.model, trainer.state) == before
-
-
-def test_an_address_where_nobody_is():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(OSError, match=str(port)):
-        distributed.Client(f"tcp://127.0.0.1:{port}", timeout=0.5)
 
 
 def test_bad_arguments(client):

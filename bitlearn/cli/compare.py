@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import multiprocessing
 import re
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bitlearn import threads
 from bitlearn.cli import continual
 from bitlearn.cli.arguments import count, output_file, output_folder, shown
-from bitlearn.cli.progress import Console, table
-from bitlearn.files import atomic_write
+from bitlearn.cli.isolated import isolated
+from bitlearn.cli.progress import Console, counted, table
 from bitlearn.report.units import size
-from bitlearn.version import VERSION
+from bitlearn.runs import Runs
 
 NAME = "compare"
 HELP = "compare methods of continual learning over several seeds"
@@ -30,10 +29,17 @@ def _methods(text: str) -> list[str]:
     return names
 
 
-def _count(text: str) -> int:
-    if (seeds := count(text)) < 1:
-        raise argparse.ArgumentTypeError(f"a number of seeds from 1 on was wanted, got {seeds}")
-    return seeds
+def _some(what: str, text: str) -> int:
+    if (found := count(text)) < 1:
+        raise argparse.ArgumentTypeError(f"a number of {what} from 1 on was wanted, got {found}")
+    return found
+
+
+def _budgets(text: str | None) -> list[str | None]:
+    found = [None] if text is None else [each.strip() for each in text.split(",")]
+    if len(set(found)) < len(found):
+        raise ValueError(f"memory budgets must be different ones, got {shown(str(text))}")
+    return list(found)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=_count,
+        type=partial(_some, "seeds"),
         default=3,
         metavar="N",
         help="how many seeds, from 0 on: of weights, batches and replay; with --order-seed of the scenario too",
@@ -61,7 +67,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the folder for plots and for finished runs, which are not run again",
     )
     parser.add_argument("--report", type=output_file, default=None, metavar="FILE", help="write an HTML page here")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        type=partial(_some, "workers"),
+        default=None,
+        metavar="N",
+        help="make so many runs at a time, in processes on this machine (needs Dask)",
+    )
+    where.add_argument(
+        "--scheduler",
+        default=None,
+        metavar="ADDRESS",
+        help="make the runs at the workers of a Dask cluster, such as tcp://host:8786, where --data has the same path",
+    )
     continual.add_learning(parser)
+    budget = next(action for action in parser._actions if action.dest == "memory_budget")
+    budget.help = f"{budget.help}; several with commas between them, as in '8 KiB,32 KiB', are compared"
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -75,23 +97,36 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         by_name("method", method, METHODS, PLANNED)
     if arguments.report is not None:
         reports.require("matplotlib")
-    kept = {"methods", "seeds", "out", "report", "json", "module"}
+    budgets = _budgets(arguments.memory_budget)
+    rows = [(method, budget) for budget in budgets for method in arguments.methods]
+    kept = {"methods", "seeds", "out", "report", "json", "module", "workers", "scheduler"}
     shared = {name: value for name, value in vars(arguments).items() if name not in kept}
-    folder = arguments.out / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = []
     # Seed by seed, so that an early look compares all methods.
-    found: dict[str, list[dict[str, Any]]] = {method: [] for method in arguments.methods}
     for seed in range(arguments.seeds):
         order = None if arguments.order_seed is None else arguments.order_seed + seed
-        for method in arguments.methods:
-            found[method].append(_finished(folder, shared | {"method": method, "seed": seed, "order_seed": order}))
-    first = found[arguments.methods[0]][0]
+        own = [
+            {"method": method, "seed": seed, "order_seed": order, "memory_budget": budget} for method, budget in rows
+        ]
+        settings += [shared | each for each in own]
+    found: dict[int, dict[str, Any]] = {}
+    away = arguments.workers is not None or arguments.scheduler is not None  # else each run shows how it goes on
+    with counted("runs", len(settings)) if away else nullcontext(lambda text: None) as told:
+        for number, result in _results(arguments, settings):
+            found[number] = result
+            one = settings[number]
+            told(f"{_label(one, budgets)}, seed {one['seed']}: average accuracy {result['average_accuracy']:.4f}")
+    runs = [[found[number] for number in range(index, len(settings), len(rows))] for index in range(len(rows))]
+    first = found[0]
     about = ("dataset", "scenario", "model", "precision", "optimizer", "learning_rate", "schedule", "epochs")
     result = {
         **{name: first[name] for name in (*about, "batch_size", "task_titles")},
         "seeds": arguments.seeds,
         "order_seed": arguments.order_seed,
-        "rows": [_row(method, runs) for method, runs in found.items()],
+        "rows": [
+            _row({"method": method, "memory_budget": budget}, each, budgets)
+            for (method, budget), each in zip(rows, runs, strict=True)
+        ],
         "plots": [],
     }
     try:
@@ -106,35 +141,39 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a run: from its file, or by running it and writing the file at once."""
-    described = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    described["version"] = VERSION
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
-    path = folder / f"{settings['method']}-seed{settings['seed']}-{digest}.json"
-    if path.exists():
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))["result"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path} must hold a finished run, got something else: remove it to run anew") from None
-    result = isolated(argparse.Namespace(**settings))
-    with atomic_write(path) as stream:
-        stream.write(json.dumps({"settings": described, "result": result}, indent=1, allow_nan=False).encode())
-    return result
+def _results(arguments: argparse.Namespace, settings: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the results of runs, each kept as it comes: those that are kept already, and the others by making them."""
+    runs = Runs(arguments.out / "runs", lambda one: f"{one['method']}-seed{one['seed']}")
+    if arguments.workers is None and arguments.scheduler is None:
+        for number, one in enumerate(settings):
+            if (found := runs.result(one)) is None:
+                found = made(one)
+                runs.keep(one, found)
+            yield number, found
+        return
+    from bitlearn.dask import connected, sweep
+
+    with connected(arguments.scheduler, arguments.workers) as client:
+        yield from sweep(client, partial(made, quiet=True), settings, runs)
 
 
-def isolated(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run in a process of its own: what another run left in this one would hide what this one needs."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(continual.run, arguments).result()
-        except BrokenProcessPool:
-            run = f"{arguments.method} with seed {arguments.seed}"
-            raise ChildProcessError(f"the run of {run} must end by itself, got a process that was killed") from None
+def made(settings: dict[str, Any], quiet: bool = False) -> dict[str, Any]:
+    """Make a run in a process of its own, here or at a worker."""
+    # A worker's share of the processors is known to the worker alone.
+    own = settings | {"threads": threads.resolve(settings["threads"])}
+    try:
+        return isolated(continual.run, argparse.Namespace(**own), quiet=quiet)
+    except ChildProcessError as error:
+        raise ChildProcessError(f"the run of {settings['method']} with seed {settings['seed']}: {error}") from None
 
 
-def _row(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the runs of a method say together."""
+def _label(settings: dict[str, Any], budgets: Sequence[str | None]) -> str:
+    """Return what a run or a row is called: its method, and its budget where there are several."""
+    return settings["method"] + (f", {settings['memory_budget']}" if len(budgets) > 1 else "")
+
+
+def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[str | None]) -> dict[str, Any]:
+    """Return what the runs of a method within a budget say together."""
     from bitlearn.continual import FORWARD_METRICS, METRICS, mean_and_interval
 
     names = [name for name in (*METRICS, *FORWARD_METRICS) if all(run[name] is not None for run in runs)]
@@ -142,7 +181,8 @@ def _row(method: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     mean, interval = means["average_accuracy"]
     kept = max(run["kept_bytes"] for run in runs)
     return {
-        "method": method,
+        **about,
+        "label": _label(about, budgets),
         **{name: means[name][0] if name in means else None for name in (*METRICS, *FORWARD_METRICS)},
         "interval": interval,
         "intervals": {name: each for name, (_, each) in means.items()},
@@ -160,7 +200,7 @@ def report(result: dict[str, Any], console: Console) -> None:
     columns = ("method", "average accuracy", "forgetting", "kept", "a KiB", "memory", "seconds", "multiply-adds")
     rows = [
         (
-            row["method"],
+            row["label"],
             with_interval(row, "average_accuracy"),
             with_interval(row, "forgetting_mean_of_best_minus_last"),
             size(row["kept_bytes"]),

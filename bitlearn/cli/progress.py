@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 if TYPE_CHECKING:
@@ -100,6 +100,45 @@ def progress(label: str) -> Iterator[Hook]:
     )
     with rich.Progress(*columns, console=RichConsole(stderr=True)) as bar:
         yield cast("Hook", _Bar(bar, label))
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Give a function that shows that one more of several has ended, and what came of it.
+
+    Parameters
+    ----------
+    what : str
+        What they are, as "runs".
+    total : int
+
+    Yields
+    ------
+    callable
+        ``told(text)``. A line on standard error; below it a bar, where that is a terminal and rich is installed.
+    """
+    done = 0
+    bar = None
+    if sys.stderr.isatty():
+        with suppress(ImportError):
+            from rich import progress as rich
+            from rich.console import Console as RichConsole
+
+            columns = (rich.TextColumn(what), rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeRemainingColumn())
+            bar = rich.Progress(*columns, console=RichConsole(stderr=True))
+            task = bar.add_task(what, total=total)
+
+    def told(text: str) -> None:
+        nonlocal done
+        done += 1
+        if bar is None:
+            print(f"{done} of {total} {what}: {text}", file=sys.stderr, flush=True)
+        else:
+            bar.console.print(text, markup=False, highlight=False)
+            bar.update(task, completed=done)
+
+    with bar or nullcontext():
+        yield told
 
 
 def _state(loss: float, accuracy: float | None) -> str:

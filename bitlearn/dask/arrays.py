@@ -189,7 +189,7 @@ def _product(function: Any, a: Any, b: Any, n: int, dtype: DTypeLike) -> Any:
 
 def _of_chunks(a: list[np.ndarray], b: list[np.ndarray], function: Any, n: int, kind: np.dtype) -> np.ndarray:
     (left,), (right,) = a, b
-    return function(left, _weights(right, n), n, dtype=kind)
+    return function(left, weights_of(right, n), n, dtype=kind)
 
 
 #: What `pack_weights` made of a chunk that lives, by the number of the chunk.
@@ -197,7 +197,7 @@ _made: dict[int, tuple[weakref.ref, int, Any]] = {}
 _making = threading.Lock()
 
 
-def _weights(words: np.ndarray, n: int) -> Any:
+def weights_of(words: np.ndarray, n: int) -> Any:
     """Return a chunk laid out for the kernels: made once while the chunk lives in this process.
 
     A worker has one object for a chunk, whichever task asks for it, and no task changes it.

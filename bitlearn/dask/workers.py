@@ -22,25 +22,20 @@ from urllib.parse import urlsplit
 import distributed
 
 from bitlearn import version
+from bitlearn.dask.clusters import SchedulerError, VersionError, known_workers
 from bitlearn.dask.wire import Connection, Listener, connect
 from bitlearn.errors import sentence
 from bitlearn.ops import check
 from bitlearn.training import workers as training
 from bitlearn.training.messages import packed, unpacked
-from bitlearn.training.replica import Blank, conversation
+from bitlearn.training.replica import MADE, Blank, conversation
 
+#: The topic of Dask's event log under which lost workers are told of: ``client.get_events(EVENTS)``.
+EVENTS = "bitlearn"
 #: Seconds between two looks at whether a task that does not report has failed.
 _LOOK = 0.2
 #: Seconds for which a worker is left alone that did not take a replica.
 _REST = 5.0
-
-
-class VersionError(ValueError):
-    """A worker has another version of bitlearn."""
-
-
-class SchedulerError(ConnectionError):
-    """The scheduler of a cluster cannot be reached."""
 
 
 class Workers(training.Workers):
@@ -115,12 +110,7 @@ class Workers(training.Workers):
 
     def _known(self) -> list[str]:
         """Return the addresses of the workers that the scheduler knows of."""
-        if self.client.status != "running":
-            raise SchedulerError(f"the scheduler must be reachable, got a client that is {self.client.status}")
-        try:
-            return sorted(self.client.nthreads())
-        except (OSError, TimeoutError) as error:
-            raise SchedulerError(f"the scheduler must be reachable, got {sentence(error)}") from None
+        return sorted(known_workers(self.client))
 
     def _alive(self) -> list[str]:
         """Return the addresses of the workers that there are and may be used, waiting for a first one."""
@@ -214,7 +204,11 @@ class _DaskLink(training.Link):
         self._connection, self._future, self.worker = connection, future, worker
 
     def _lost(self, error: Exception) -> training.WorkerLostError:
-        return training.WorkerLostError(f"worker {self.worker} must answer, got {error or type(error).__name__}")
+        reason = str(error) or type(error).__name__
+        if self._future.client.status == "running":
+            with suppress(OSError):  # of a scheduler that goes too
+                self._future.client.log_event(EVENTS, {"lost": self.worker, "reason": reason})
+        return training.WorkerLostError(f"worker {self.worker} must answer, got {reason}")
 
     def send(self, message: bytes) -> None:
         try:
@@ -239,13 +233,44 @@ def _serve(address: Sequence[str | int], word: bytes, task: int, blank: Blank) -
     """Hold a replica at a worker, until whoever leads the training hangs up."""
     distributed.secede()
     connection = connect((str(address[0]), int(address[1])), word, task)
+    told = _Told(distributed.get_worker())
     try:
         connection.send(packed(b"h", values=_identity()))
         talk: Generator[bytes, bytes, None] = conversation(blank.replica())
         next(talk)
         while True:
-            connection.send(talk.send(connection.receive()))
+            message = connection.receive()
+            answer = talk.send(message)
+            told.count(len(message), len(answer), answer[:1] == MADE)
+            connection.send(answer)
     except (OSError, EOFError):
         return  # the training has ended, or goes on without this worker
     finally:
         connection.close()
+
+
+class _Told:
+    """What a replica does, as metrics of its worker: Dask sends them on, and its dashboard shows them."""
+
+    def __init__(self, worker: distributed.Worker):
+        self.steps, self.received, self.sent = 0, 0, 0
+        self._at, self._steps, self._rate = time.monotonic(), 0, 0.0
+        worker.metrics |= {
+            "bitlearn steps": lambda _: self.steps,
+            "bitlearn steps a second": lambda _: self._pace(),
+            "bitlearn bytes received": lambda _: self.received,
+            "bitlearn bytes sent": lambda _: self.sent,
+        }
+
+    def count(self, received: int, sent: int, is_step: bool) -> None:
+        self.steps += is_step
+        self.received += received
+        self.sent += sent
+
+    def _pace(self) -> float:
+        """Return the steps a second since this was asked the last time, or a second ago."""
+        now = time.monotonic()
+        if now - self._at >= 1:
+            self._rate = (self.steps - self._steps) / (now - self._at)
+            self._at, self._steps = now, self.steps
+        return round(self._rate, 2)

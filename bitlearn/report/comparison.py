@@ -46,14 +46,14 @@ def figures(rows: Rows) -> dict[str, Figure]:
         matrices = Figure(figsize=(3.2 * wide + 0.6, 3.2 * high), layout="constrained")
         panels = matrices.subplots(high, wide, squeeze=False).ravel()
         for row, ax in zip(rows, panels, strict=False):
-            accuracy_matrix(_mean_matrix(row), title=row["method"], ax=ax)
+            accuracy_matrix(_mean_matrix(row), title=row["label"], ax=ax)
         for ax in panels[len(rows) :]:
             ax.remove()
         over_tasks = Figure(figsize=(6.4, 4.2), layout="constrained")
-        each = {row["method"]: [run["accuracy_matrix"] for run in row["runs"]] for row in rows}
+        each = {row["label"]: [run["accuracy_matrix"] for run in row["runs"]] for row in rows}
         accuracy_over_tasks(each, ax=over_tasks.subplots())
         against_bytes = Figure(figsize=(6.4, 4.2), layout="constrained")
-        points = {row["method"]: (row["kept_bytes"], [run["average_accuracy"] for run in row["runs"]]) for row in rows}
+        points = {row["label"]: (row["kept_bytes"], [run["average_accuracy"] for run in row["runs"]]) for row in rows}
         accuracy_against_bytes(points, ax=against_bytes.subplots())
     return {
         "accuracy_matrices": matrices,
@@ -130,7 +130,7 @@ def page(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         interval, forgetting = row["interval"], row["forgetting_mean_of_best_minus_last"]
         cells = (
-            row["method"],
+            row["label"],
             f"{row['average_accuracy']:.4f}",
             "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
             "" if forgetting is None else f"{forgetting:.4f}",

@@ -8,12 +8,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
+import numpy as np
+
 from bitlearn import serialization
 from bitlearn.errors import by_name
 from bitlearn.files import atomic_write
+from bitlearn.nn.frozen import Batch
 from bitlearn.nn.model import Model
 from bitlearn.training.hooks import Hook
 from bitlearn.training.result import as_csv
+from bitlearn.training.step import Trainer
 
 #: What may be watched, and whether more of it is better.
 _WATCHED = {"validation_accuracy": True, "loss": False}
@@ -226,6 +230,7 @@ class ProgressBar(Hook):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream, self._bar, self._task = stream, cast(Any, None), cast(Any, None)
+        self._trainer: Any = None
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
         """Open a bar where one can be shown."""
@@ -240,16 +245,25 @@ class ProgressBar(Hook):
         self._task = self._bar.add_task("training", total=None)
         self._bar.start()
 
+    def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
+        """Remember who trains: several workers tell of their bytes and losses."""
+        self._trainer = trainer
+
+    def _traffic(self) -> str:
+        traffic = getattr(self._trainer, "traffic", None)
+        return "" if traffic is None else f", {traffic}"
+
     def on_step(self, step: int, steps: int, loss: float) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, total=steps, description=f"loss {loss:.3f}")
+            text = f"loss {loss:.3f}{self._traffic()}"
+            self._bar.update(self._task, completed=step, total=steps, description=text)
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
         """Tell of an epoch, above the bar where there is one."""
         accuracy = entry["validation_accuracy"]
         known = "" if accuracy is None else f", validation accuracy {accuracy:.4g}"
-        text = f"epoch {entry['epoch']}: loss {entry['loss']:.4g}{known}, {entry['seconds']:.3g} s"
+        text = f"epoch {entry['epoch']}: loss {entry['loss']:.4g}{known}, {entry['seconds']:.3g} s{self._traffic()}"
         if self._bar is not None:
             self._bar.console.print(text)
         else:

@@ -99,3 +99,8 @@ class Traffic:
     examples: int = 0
     states: int = 0
     lost: int = 0
+
+    def __str__(self) -> str:
+        """Return what a progress bar shows."""
+        each = (self.sent + self.received) / max(self.steps, 1)
+        return f"{each / 2**20:.3g} MiB a step" + (f", workers lost {self.lost} times" if self.lost else "")

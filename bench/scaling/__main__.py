@@ -1,0 +1,186 @@
+"""How training and products grow: ``python -m bitlearn.bench.scaling check`` and ``... plan``.
+
+``check`` measures what a step and a task cost part by part, simulates 1, 2 and 4 processes on this machine, and
+measures those; each is the least of many. ``plan`` simulates up to 1,000 workers with machines of their own from the
+same costs, and from a network that is given: what the busiest link carries, what a step takes, and where it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn import streams
+from bitlearn.cli.progress import table
+from bitlearn.dask import Workers, local
+from bitlearn.files import atomic_write
+from bitlearn.report.units import size
+from bitlearn.rng import Key
+from bitlearn.threads import processors
+from bitlearn.training import DataParallel
+
+from . import link, products, training
+
+_BATCH, _WORKERS, _GROWING = 400, (1, 2, 4), (1, 4, 16, 64, 256, 1000)
+#: Rows of the product that is measured and of a task; those that are planned have 10^12 values.
+_ROWS, _CHUNK, _VALUES = 400_000, 20_000, 1e12
+_FAN_OUT = 8
+
+Entry = dict[str, Any]
+
+
+def _batch(rows: int) -> training.Batch:
+    codes = Key(0, stream=streams.RANDOM_CODES).words(rows * 28 * 28 // 4).view(np.int8)
+    return codes.reshape(rows, 28, 28, 1), Key(0, stream=streams.RANDOM_LABELS).integers(rows, 10)
+
+
+_MAKE = partial(bl.models.mlp, precision="low-memory")
+
+
+def _steps(workers: int, form: Any, steps: int) -> float:
+    """Return the least seconds of a step of a cluster on this machine."""
+    x, y = _batch(_BATCH)
+    least = float("inf")
+    with (
+        local(workers) as client,
+        Workers(client) as found,
+        DataParallel(_MAKE(), bl.optim.adam(), workers=found, form=form, agree_every=10**6) as trainer,
+    ):
+        for step in range(steps):
+            begun = time.perf_counter()
+            trainer.step(x, y, 0.001)
+            if step > 2:
+                least = min(least, time.perf_counter() - begun)
+    return least
+
+
+def check_training(form: Any, steps: int) -> list[Entry]:
+    """Compare simulated and measured steps."""
+    latency, copy = link.measured()
+    stages = training.stages(_MAKE, form, _batch(_BATCH))
+    entries = []
+    for workers in _WORKERS:
+        simulated, _ = training.step_seconds(
+            stages, _BATCH, workers, latency=latency, copy=copy, cores=processors()
+        )  # fmt: skip
+        measured = _steps(workers, form, steps)
+        entries.append({"what": f"a step, {form}", "workers": workers, "simulated": simulated, "measured": measured})
+    return entries
+
+
+def check_products(rounds: int) -> list[Entry]:
+    """Compare simulated and measured products."""
+    latency, _ = link.measured()
+    entries = []
+    with tempfile.TemporaryDirectory() as folder:
+        path, weights = products.written(Path(folder), _ROWS)
+        row = products.row_seconds(path, weights, _CHUNK)
+        with local(1) as client:
+            costs = products.Costs(*products.overheads(client), row)
+        for workers in _WORKERS:
+            simulated, _ = products.product_seconds(costs, _ROWS, _CHUNK, workers, latency=latency, cores=processors())
+            with local(workers) as client:
+                measured = products.measured_seconds(client, path, weights, _ROWS, _CHUNK, rounds)
+            entries.append({"what": "a product", "workers": workers, "simulated": simulated, "measured": measured})
+    return entries
+
+
+def plan(rate: float, latency: float, source: float) -> list[Entry]:
+    """Simulate what nobody has measured."""
+    _, copy = link.measured()
+    entries: list[Entry] = []
+    ways: tuple[tuple[str, Any, int | None], ...] = (
+        ("exact", "exact", None), (f"exact, tree of {_FAN_OUT}", "exact", _FAN_OUT), ("vote", "vote", None),
+    )  # fmt: skip
+    stages = {form: training.stages(_MAKE, form, _batch(_BATCH)) for form in ("exact", "vote")}
+    for what, form, fan_out in ways:
+        for workers in _GROWING:
+            rows = _BATCH * workers
+            seconds, nbytes = training.step_seconds(
+                stages[form], rows, workers, latency=latency, rate=rate, copy=copy, fan_out=fan_out
+            )
+            entries.append(
+                {"what": f"a step, {what}", "workers": workers, "seconds": seconds, "link_bytes": nbytes, "done": rows}
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        path, weights = products.written(Path(folder), _CHUNK)
+        row = products.row_seconds(path, weights, _CHUNK)
+    with local(1) as client:
+        costs = products.Costs(*products.overheads(client), row)
+    rows = int(_VALUES // products.N)
+    for chunk in (20_000, 200_000):
+        for workers in _GROWING:
+            seconds, nbytes = products.product_seconds(
+                costs, rows, chunk, workers, latency=latency, rate=rate, source=source
+            )
+            what = f"a product, {chunk} rows a task"
+            entries.append({"what": what, "workers": workers, "seconds": seconds, "link_bytes": nbytes, "done": rows})
+    first = {entry["what"]: entry for entry in entries if entry["workers"] == 1}
+    for entry in entries:
+        alone = first[entry["what"]]
+        speed = entry["done"] / entry["seconds"] / (alone["done"] / alone["seconds"])
+        entry |= {"speedup": speed, "efficiency": speed / entry["workers"]}
+    return entries
+
+
+def checked(entries: list[Entry]) -> str:
+    """Return what was simulated beside what was measured, as a table; the entries get their ratio."""
+    rows = []
+    for entry in entries:
+        entry["ratio"] = entry["simulated"] / entry["measured"]
+        times = [f"{1000 * entry[name]:.2f}" for name in ("simulated", "measured")]
+        rows.append((entry["what"], str(entry["workers"]), *times, f"{entry['ratio']:.2f}"))
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    head = ("what", "workers", "simulated ms", "measured ms", "ratio")
+    return table(f"Least of many, on {processors()} cores; load average at the end {load}", head, rows)
+
+
+def planned(entries: list[Entry], title: str) -> str:
+    """Return a plan as a table."""
+    head = ("what", "workers", "seconds", "busiest link", "speed-up", "efficiency")
+    rows = []
+    for entry in entries:
+        numbers = (f"{entry['seconds']:.4g}", size(int(entry["link_bytes"])), f"{entry['speedup']:.1f}")
+        rows.append((entry["what"], str(entry["workers"]), *numbers, f"{entry['efficiency']:.2f}"))
+    return table(title, head, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the simulation, or plan with it."""
+    parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.scaling", description=__doc__)
+    parser.add_argument("part", choices=("check", "plan"))
+    parser.add_argument("--form", choices=("exact", "vote"), default="exact", help="check: of the steps")
+    parser.add_argument("--steps", type=int, default=200, help="check: of which the least is taken")
+    parser.add_argument("--rate", type=float, default=1.25e9, help="plan: bytes a second of a link")
+    parser.add_argument("--latency", type=float, default=50e-6, help="plan: seconds of a link")
+    parser.add_argument(
+        "--source", type=float, default=20e9, help="plan: bytes a second of the store that has the rows"
+    )
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args(arguments)
+    if given.part == "check":
+        entries = check_training(given.form, given.steps) + check_products(max(given.steps // 20, 3))
+        text = checked(entries)
+    else:
+        entries = plan(given.rate, given.latency, given.source)
+        text = planned(entries, f"Links of {given.rate:g} bytes a second and {given.latency:g} s")
+    print(text)
+    if given.json is not None:
+        with atomic_write(given.json) as stream:
+            stream.write((json.dumps(entries, indent=1) + "\n").encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

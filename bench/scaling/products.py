@@ -1,0 +1,160 @@
+"""A product of packed rows with weights as tasks of Dask: what one costs, measured, and a simulation of many."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn import streams
+from bitlearn.dask.arrays import weights_of
+from bitlearn.rng import Key
+
+from .simulation import Machine, Process, Receive, Send, Simulation, Work
+
+#: Values a row, and columns of the weights.
+N, COLUMNS = 1024, 1024
+#: Bytes of the messages of a task: measured sizes of Dask's vary with its key; they are small beside any link.
+_MESSAGE = 1500.0
+#: How many tasks a worker has at hand: the one at work and the next.
+_AT_HAND = 2
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of a task.
+
+    Parameters
+    ----------
+    scheduler : float
+        Of the scheduler's process, and the client's, for a task.
+    worker : float
+        Of a worker's process for a task, without what it computes.
+    row : float
+        Of a row that is read from a file in memory and multiplied with all columns.
+    """
+
+    scheduler: float
+    worker: float
+    row: float
+
+
+def of_rows(path: str, weights: Any, first: int, count: int) -> np.ndarray:
+    """Return in how many rows of a file the product with each column is at least 0: read, multiplied and reduced."""
+    words = np.ascontiguousarray(np.load(path, mmap_mode="r")[first : first + count])
+    signs = bl.xnor_matmul_sign(words, weights, N, 0)
+    return bl.popcount(bl.transpose_bits(signs, COLUMNS))
+
+
+def written(folder: Path, rows: int) -> tuple[str, np.ndarray]:
+    """Write random rows to a file, and return its path and random weights."""
+
+    def words(count: int, seed: int) -> np.ndarray:
+        return Key(seed, stream=streams.RANDOM_CODES).words(2 * count * N // 64).view(np.uint64).reshape(count, -1)
+
+    path = folder / "rows.npy"
+    np.save(path, words(rows, 0))
+    return str(path), words(COLUMNS, 1)
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def overheads(client: Any, tasks: int = 400) -> tuple[float, float]:
+    """Return the processor time of a task that does nothing: of this process, with the scheduler, and of a worker."""
+    client.gather(client.map(_nothing, range(tasks), pure=False))  # what the first tasks load
+    before, here = sum(client.run(time.process_time).values()), time.process_time()
+    client.gather(client.map(_nothing, range(tasks), pure=False))
+    here = time.process_time() - here
+    there = sum(client.run(time.process_time).values()) - before
+    return here / tasks, there / tasks
+
+
+def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> float:
+    """Return the least seconds of a row, over several rounds."""
+    least, prepared = float("inf"), bl.pack_weights(weights, N)
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        of_rows(path, prepared, 0, rows)
+        least = min(least, time.perf_counter() - begun)
+    return least / rows
+
+
+def measured_seconds(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int, rounds: int = 7) -> float:
+    """Return the least seconds of the whole product over a cluster."""
+    least = float("inf")
+    (there,) = client.scatter([weights], broadcast=True)
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        futures = [client.submit(_task, path, there, first, chunk, pure=False) for first in range(0, rows, chunk)]
+        client.gather(futures)
+        least = min(least, time.perf_counter() - begun)
+    return least
+
+
+def _task(path: str, weights: np.ndarray, first: int, count: int) -> np.ndarray:
+    return of_rows(path, weights_of(weights, N), first, count)
+
+
+def product_seconds(
+    costs: Costs, rows: float, chunk: float, workers: int, *, latency: float, rate: float = float("inf"),
+    source: float = float("inf"), cores: int | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    """Simulate the product.
+
+    Parameters
+    ----------
+    costs : Costs
+    rows, chunk : float
+    workers : int
+    latency, rate : float
+        Of a link.
+    source : float
+        Bytes a second at which a store gives rows to all workers together: the product takes at least that long.
+    cores : int, optional
+        Those of one machine that has all processes; by default each has a machine of its own.
+
+    Returns
+    -------
+    seconds, nbytes : float
+        And the bytes of the scheduler's link.
+    """
+    simulation = Simulation(latency, rate)
+    shared = None if cores is None else Machine(cores)
+    scheduler = shared or Machine(1)
+    tasks = -(-int(rows) // int(chunk))
+    names = [f"worker {i}" for i in range(min(workers, tasks))]
+    simulation.add("scheduler", scheduler, _scheduler(costs, tasks, names))
+    for name in names:
+        simulation.add(name, shared or Machine(1), _worker(costs, chunk), serves=True)
+    seconds = simulation.run()
+    return max(seconds, rows * N / 8 / source), scheduler.sent + scheduler.received
+
+
+def _scheduler(costs: Costs, tasks: int, names: list[str]) -> Process:
+    """Give each worker a few tasks, and another for each that ends."""
+    waiting = tasks
+    for name in names * _AT_HAND:
+        if waiting:
+            waiting -= 1
+            yield Work(costs.scheduler / 2)
+            yield Send(name, _MESSAGE)
+    for _ in range(tasks):
+        ended = yield Receive()
+        yield Work(costs.scheduler / 2)
+        if waiting:
+            waiting -= 1
+            yield Work(costs.scheduler / 2)
+            yield Send(ended, _MESSAGE)
+
+
+def _worker(costs: Costs, chunk: float) -> Process:
+    while True:
+        yield Receive("scheduler")
+        yield Work(costs.worker + costs.row * chunk)
+        yield Send("scheduler", _MESSAGE)

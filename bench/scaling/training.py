@@ -1,0 +1,219 @@
+"""Steps of a data-parallel training: what one costs, measured part by part, and a simulation with any workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn.training import DataParallel, LocalWorkers
+from bitlearn.training.replica import Blank
+from bitlearn.training.workers import Link
+
+from .simulation import Machine, Process, Receive, Send, Simulation, Work
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is between two cuts of a step: the seconds of the leading process and of a worker, and their messages.
+
+    Parameters
+    ----------
+    lead, lead_each : float
+        Seconds of the leading process, and those more for each worker.
+    work, work_each : float
+        Seconds of a worker, and those more for each example of its part.
+    down, down_each, up : float
+        Bytes of the message to a worker, those more for each example of its part, and of its answer.
+    """
+
+    lead: float
+    lead_each: float
+    work: float
+    work_each: float
+    down: float
+    down_each: float
+    up: float
+
+
+class _Timed(Link):
+    """A way to a replica in this process that notes when it is used, and how long the replica works."""
+
+    def __init__(self, link: Link, notes: list[tuple[str, float, float, int]]):
+        self._link, self._notes = link, notes
+
+    def send(self, message: bytes) -> None:
+        begun = time.perf_counter()
+        self._link.send(message)  # in this process it is answered at once
+        self._notes.append(("down", begun, time.perf_counter(), len(message)))
+
+    def receive(self) -> bytes:
+        begun = time.perf_counter()
+        answer = self._link.receive()
+        self._notes.append(("up", begun, time.perf_counter(), len(answer)))
+        return answer
+
+
+class _TimedWorkers(LocalWorkers):
+    def __init__(self, count: int):
+        super().__init__(count)
+        self.notes: list[tuple[str, float, float, int]] = []
+
+    def open(self, number: int, blank: Blank) -> Link:
+        return _Timed(super().open(number, blank), self.notes)
+
+
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int) -> Parts:
+    """Return what each stage of a step takes with so many workers: the least of several steps.
+
+    Returns
+    -------
+    lead, work : ndarray of float
+        Seconds of the leading process, and of a worker on average.
+    down, up : ndarray of float
+        Bytes of a message, on average.
+    """
+    workers = _TimedWorkers(count)
+    trainer = DataParallel(make(), bl.optim.adam(), workers=workers, form=form, agree_every=10**6)
+    found = []
+    for step in range(steps + 2):
+        workers.notes.clear()
+        begun = time.perf_counter()
+        trainer.step(*batch, 0.001)
+        if step < 2:  # which record the step, and load what it wants
+            continue
+        notes = list(workers.notes)
+        stages = [notes[first : first + 2 * count] for first in range(0, len(notes), 2 * count)]
+        lead, end = [], begun
+        for stage in stages:
+            own = stage[-1][2] - end - sum(stop - start for _, start, stop, _ in stage)
+            lead.append(own)
+            end = stage[-1][2]
+        work = [np.mean([stop - start for kind, start, stop, _ in stage if kind == "down"]) for stage in stages]
+        down, up = (
+            [np.mean([size for kind, _, _, size in stage if kind == each]) for stage in stages]
+            for each in ("down", "up")
+        )
+        found.append((lead, work, down, up))
+    lead, work, down, up = (np.array([each[part] for each in found]).min(axis=0) for part in range(4))
+    return lead, work, down, up
+
+
+def stages(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, many: int = 8, steps: int = 30) -> list[Stage]:
+    """Return the stages of a step, from its parts with one worker and with many."""
+    rows = len(batch[1])
+    one, more = (parts(make, form, batch, count, steps) for count in (1, many))
+    found = []
+    for (lead, work, down, up), (lead_m, work_m, down_m, _) in zip(
+        np.array(one).T, np.array(more).T, strict=True
+    ):  # fmt: skip
+        lead_each = max((lead_m - lead) / (many - 1), 0.0)
+        work_each = max((work - work_m) / (rows - rows / many), 0.0)
+        down_each = max((down - down_m) / (rows - rows / many), 0.0)
+        found.append(
+            Stage(
+                max(lead - lead_each, 0.0), lead_each, max(work_m - work_each * rows / many, 0.0), work_each,
+                down_m - down_each * rows / many, down_each, up,
+            )
+        )  # fmt: skip
+    return found
+
+
+def step_seconds(
+    of: Sequence[Stage],
+    rows: int,
+    workers: int,
+    *,
+    latency: float,
+    rate: float = float("inf"),
+    copy: float = 0.0,
+    cores: int | None = None,
+    fan_out: int | None = None,
+) -> tuple[float, float]:
+    """Simulate a step.
+
+    Parameters
+    ----------
+    of : sequence of Stage
+    rows : int
+        Examples of the whole batch.
+    workers : int
+    latency, rate : float
+        Of a link: seconds, and bytes a second.
+    copy : float
+        Seconds of a core for a byte that is sent, and again where it is received.
+    cores : int, optional
+        Those of one machine that has all processes; by default each has a machine of its own.
+    fan_out : int, optional
+        Of a tree, whose inner nodes add what comes from so many and pass on what comes back; by default all workers
+        have the leading process.
+
+    Returns
+    -------
+    seconds : float
+    nbytes : float
+        What the busiest link carries, both ways.
+    """
+    simulation = Simulation(latency, rate)
+    shared = None if cores is None else Machine(cores)
+    machines: list[Machine] = []
+
+    def machine() -> Machine:
+        machines.append(shared or Machine(1))
+        return machines[-1]
+
+    part = rows / workers
+
+    def leaves(count: int, name: str, parent: str | None) -> None:
+        """Add a node above so many workers, and what is below it."""
+        wide = count if fan_out is None else min(fan_out, count)
+        sizes = [count * (i + 1) // wide - count * i // wide for i in range(wide)]
+        children = [f"{name}.{i}" for i in range(wide)]
+        simulation.add(name, machine(), _node(of, part, sizes, children, parent, copy))
+        for size, child in zip(sizes, children, strict=True):
+            if size == 1:
+                simulation.add(child, machine(), _worker(of, part, name, copy))
+            else:
+                leaves(size, child, name)
+
+    leaves(workers, "leader", None)
+    seconds = simulation.run()
+    return seconds, max(each.sent + each.received for each in machines)
+
+
+def _worker(of: Sequence[Stage], part: float, parent: str, copy: float) -> Process:
+    for stage in of:
+        yield Receive(parent)
+        down = stage.down + stage.down_each * part
+        yield Work(stage.work + stage.work_each * part + copy * (down + stage.up))
+        yield Send(parent, stage.up)
+
+
+def _node(
+    of: Sequence[Stage], part: float, sizes: Sequence[int], children: Sequence[str], parent: str | None, copy: float
+) -> Process:
+    """Be the leading process, or a node of a tree, which passes on what comes down and adds what goes up."""
+    for stage in of:
+        if parent is None:
+            yield Work(stage.lead)
+        else:
+            yield Receive(parent)
+        for size, child in zip(sizes, children, strict=True):
+            down = stage.down + stage.down_each * part * size
+            yield Work(stage.lead_each + copy * down)
+            yield Send(child, down)
+        for child in children:
+            yield Receive(child)
+            yield Work(copy * stage.up)
+        if parent is not None:
+            yield Work(stage.lead)
+            yield Send(parent, stage.up)

@@ -1,0 +1,101 @@
+"""A function in a process of its own: what other calls left in this one would hide how much memory it needs.
+
+The process is no child of `multiprocessing`, which a Dask worker may not have, and it ends with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+#: What the process runs. It finds modules where this one does.
+_CODE = """\
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from bitlearn.cli.isolated import answer
+answer()
+"""
+
+
+def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False) -> Any:
+    """Return what a function returns, or raise what it raises, in a new process.
+
+    Parameters
+    ----------
+    function : callable
+        One that can be imported.
+    *arguments : object
+    quiet : bool
+        Whether what the function prints is dropped; else it goes to standard error.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ChildProcessError
+        Where the process ended without an answer.
+
+    Notes
+    -----
+    Where this process is killed, the other one ends too.
+    """
+    given = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
+    errors = subprocess.DEVNULL if quiet else None
+    with subprocess.Popen(
+        [sys.executable, "-c", _CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(given)
+            process.stdin.flush()  # and it stays open: once it is closed, the process ends
+            found = process.stdout.read()
+        except BrokenPipeError:
+            found = b""
+        finally:
+            process.kill()
+    if not found:
+        raise ChildProcessError("a process must end by itself, got one that was killed")
+    is_right, value = pickle.loads(found)
+    if is_right:
+        return value
+    raise value
+
+
+def answer() -> None:
+    """Be the process: call what comes on standard input, and write to standard output what came of it."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing that is printed gets between
+    function, arguments = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        found = True, function(*arguments)
+    except KeyboardInterrupt:
+        os._exit(130)  # the parent was interrupted too, and says so
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        found = False, error
+    with answers:
+        answers.write(_pickled(found))
+    os._exit(0)  # not held up by a thread that reads, nor by what a library does at exit
+
+
+def _pickled(found: tuple[bool, Any]) -> bytes:
+    try:
+        return pickle.dumps(found)
+    except Exception as error:  # as classes inside functions
+        return pickle.dumps((False, RuntimeError(f"{type(found[1]).__name__} cannot be sent on ({error}): {found[1]}")))
+
+
+def _end_with_parent() -> None:
+    # Not through the buffered file: its lock would be held as the process ends.
+    while os.read(0, 2**10):
+        pass
+    os._exit(1)
