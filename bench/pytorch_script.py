@@ -1,4 +1,4 @@
-"""A training script of plain PyTorch before and after three lines: ``python -m bitlearn.bench.pytorch_script --data DIR``.
+"""A training script of plain PyTorch before and after three lines: ``python -m bitlearn.bench.pytorch_script``.
 
 ``examples/pytorch_training.py``, which lies in a checkout, runs in a process a way: as it is, compiled in bfloat16, and
 with the three lines. The processes take turns of some steps, one at a time, on the same batches, so that all see the
@@ -96,8 +96,7 @@ def race(given: Sequence[str], data: str | None, rounds: int, steps: int, path: 
             store.write(path, found)
     finally:
         for process in running.values():
-            process.stdin.close()  # type: ignore[union-attr]
-            process.wait()
+            process.communicate()
     return found
 
 
@@ -126,17 +125,24 @@ def distance(found: Entry) -> tuple[float, float]:
     return _apart(losses[OURS], losses[EAGER]), mean(_apart(*pair) for pair in pairs)
 
 
-def present(found: Entry) -> str:
-    """Return the table of what was measured, and the two distances in a sentence."""
-    columns = ("way", "seconds a step", "times ours", *(f"loss to {BLOCK * (at + 1)}" for at in _shown(found)))
-    rows = []
+def rows(found: Entry) -> list[tuple[str, ...]]:
+    """Return the rows of the table, its heading first."""
+    lines = [("way", "seconds a step", "times ours", *(f"loss to {BLOCK * (at + 1)}" for at in _shown(found)))]
     for way, entry in found["ways"].items():
         blocks = [f"{_blocks(entry['losses'])[at]:.3f}" for at in _shown(found)]
         times = f"{times_as_fast(found, way):.2f}" if way in WAYS else ""
-        rows.append((way, f"{median(entry['seconds'][1:]):.3f}", times, *blocks))
+        lines.append((way, f"{median(entry['seconds'][1:]):.3f}", times, *blocks))
+    return lines
+
+
+def said(found: Entry) -> str:
+    """Return what the table is of, and how far the losses are apart."""
     apart, noise = distance(found)
-    title = f"{found['images']}, {len(found['ways'][OURS]['losses'])} steps; losses are means of {BLOCK}"
-    return f"{table(title, columns, rows)}\n\nLosses are {apart:.4f} from the eager ones, and {noise:.4f} apart over draws."
+    steps, threads = len(found["ways"][OURS]["losses"]), next(each for each in found["given"] if "threads" in each)
+    return (
+        f"{steps} steps on {found['images']}, {threads.partition('=')[2]} threads; losses are means of {BLOCK} steps. "
+        f"Ours are {apart:.4f} from the eager ones on average, and {noise:.4f} from each other over draws."
+    )
 
 
 def _shown(found: Entry) -> list[int]:
@@ -170,7 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = options.into / f"{records.machine()['kind']}.json"
         race([f"--threads={options.threads}", *more], options.data, options.rounds, options.steps, path)
     for kind, found in kept(options.into).items():
-        print(f"{kind}\n\n{present(found)}")
+        columns, *lines = rows(found)
+        print(f"{table(kind, columns, lines)}\n\n{said(found)}")
     return 0
 
 

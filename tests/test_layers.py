@@ -38,7 +38,7 @@ LEVELS = (
     {"saving"},
     {"export"},
     {"__init__"},  # the public names: read by users and by the level above, by nothing below
-    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "sklearn", "__main__"},
+    {"cli", "dask", "report", "demo", "bench", "integrations", "torch", "numba", "jax", "sklearn", "capi", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
