@@ -111,8 +111,8 @@ def _function(kernel: str, function: str) -> tuple[Any, int]:
     if not in_c(found):
         return None, -1
     symbol = f"bitlearn_{function}"
-    address: Any = attribute("cext", "address")
-    binding.add_symbol(symbol, address(f"bl_{function}"))
+    library: Any = attribute("cext", "declared")
+    binding.add_symbol(symbol, library.address(f"bl_{function}"))
     return types.ExternalFunction(symbol, types.void(*_PARAMETERS[function])), found.variant  # type: ignore[attr-defined]
 
 

@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from bitlearn.bench import (
     accuracy,
+    adapters,
     analytic,
     centre,
     centre_costs,
@@ -27,6 +28,7 @@ from bitlearn.bench import (
     intensity,
     plots,
     projection,
+    pytorch_script,
     results,
     sweep,
     tables,
@@ -187,6 +189,28 @@ class Projection(SphinxDirective):
         return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
 
 
+class Adapters(SphinxDirective):
+    """What the adapters add to a call, on each kind of machine."""
+
+    def run(self) -> list[nodes.Node]:
+        for file in sorted(adapters.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        parts = [list_table(adapters.rows(found), kind) for kind, found in adapters.kept().items()]
+        return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
+
+
+class PytorchScript(SphinxDirective):
+    """The race of a script of PyTorch's with and without three lines, on each kind of machine."""
+
+    def run(self) -> list[nodes.Node]:
+        parts = []
+        for file in sorted(pytorch_script.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        for kind, found in pytorch_script.kept().items():
+            parts += [list_table(pytorch_script.rows(found), kind), escaped(pytorch_script.said(found))]
+        return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
+
+
 class Centre(SphinxDirective):
     """Centre-sensitive kernels: ``accuracy``, a table for each protocol that is kept; ``costs`` or ``intensity``."""
 
@@ -276,6 +300,8 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("continual", Continual)
     app.add_directive("projection", Projection)
     app.add_directive("centre", Centre)
+    app.add_directive("adapters", Adapters)
+    app.add_directive("pytorch-script", PytorchScript)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("winner-takes-all", WinnerTakesAll)
     app.add_directive("claims", Claims)

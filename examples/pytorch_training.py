@@ -89,6 +89,7 @@ def arguments(given=None):
     parser.add_argument("--widths", default="128,256,512")
     parser.add_argument("--dense", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the batches")
     parser.add_argument("--compile", action="store_true", help="compile the network, and run it in bfloat16")
     parser.add_argument("--bitlearn", action="store_true")
     parser.add_argument("--json", default=None, metavar="FILE")
@@ -98,8 +99,8 @@ def arguments(given=None):
 def train(options):
     """Yield the loss and the seconds of each step."""
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    source = batches(options.data, options.batch_size, 0)
+    torch.manual_seed(options.seed)
+    source = batches(options.data, options.batch_size, options.seed)
     model = binarynet(tuple(int(width) for width in options.widths.split(",")), options.dense)
     model = model.to(memory_format=torch.channels_last)
     if options.bitlearn:  # the three lines

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
 #: What the examples of a page want installed.
-NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax"}
+NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax", "embedding/c": "bitlearn.backends._cext"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 if not PAGES:
@@ -43,6 +43,14 @@ def test_examples_run(page):
         pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
     failed, _ = doctest.testfile(str(page), module_relative=False, optionflags=FLAGS, encoding="utf-8")
     assert failed == 0
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "embedding" and page.stem != "index"])
+def test_embedding_opens_with_ten_lines_that_run(page):
+    text = page.read_text(encoding="utf-8")
+    heading, opening = re.split(r"\n\n(?=>>>)", text, maxsplit=1)
+    assert all(line[:1] in ("", "=", ".") for line in heading.splitlines()[1:])
+    assert 8 <= len(opening.partition("\n\n")[0].splitlines()) <= 14
 
 
 @pytest.fixture

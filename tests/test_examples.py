@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import notebooks
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -32,6 +33,28 @@ def test_hamming_search():
 def test_numba_loop():
     shares = re.findall(r"^(\d\.\d+) of the", run("numba_loop.py", "--rows", "2000"), re.MULTILINE)
     assert shares == ["1.000", "1.000"]
+
+
+def test_sklearn_stream():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install bitlearn-xnor[sklearn]")
+    lines = run("sklearn_stream.py", "--batch", "300").splitlines()
+    assert [re.search(r"(\d+) classes", line)[1] for line in lines] == ["5", "5", "10", "10", "10"]
+    shares = [float(line.rpartition(" ")[2]) for line in lines]
+    assert shares[1] > 0.4 and shares[-1] > 0.75
+
+
+def test_the_notebook_shows_what_it_does():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install bitlearn-xnor[sklearn]")
+    notebook = json.loads((EXAMPLES / "digits.ipynb").read_text(encoding="utf-8"))
+    cells = notebooks.code(notebook)
+    assert (notebook["nbformat"], len({cell["id"] for cell in notebook["cells"]})) == (4, len(notebook["cells"]))
+    for number, (cell, found) in enumerate(zip(cells, notebooks.shown(cells), strict=True), 1):
+        assert cell["outputs"] == notebooks.outputs(*found, number), "".join(cell["source"])
+
+
+def test_the_notebook_is_as_the_format_wants_it():
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    nbformat.validate(nbformat.read(EXAMPLES / "digits.ipynb", as_version=4))
 
 
 def test_pytorch_training_changes_three_lines(tmp_path):

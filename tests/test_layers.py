@@ -51,6 +51,7 @@ LEVELS = (
         "torch",
         "numba",
         "jax",
+        "capi",
         "sklearn",
         "__main__",
     },

@@ -48,7 +48,7 @@ def _code(what: str) -> Measured:
     return Measured(found["code_bytes"] / 1024, found)
 
 
-_SOURCE = "docs/export.rst"
+_SOURCE = "docs/embedding/devices.rst"
 CLAIMS = (
     Claim(
         "export-learner-ram",

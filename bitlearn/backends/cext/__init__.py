@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bitlearn import threadpools
+from bitlearn.backends.cext import declared as declared
 from bitlearn.backends.cext import packing, program, quads
 from bitlearn.backends.cext.arrays import ffi, lib
 from bitlearn.backends.cext.kernel import ARGUMENTS, EXTRA, PRODUCTS, called, described, implements, row_of
@@ -100,11 +101,6 @@ COMPILER = ffi.string(lib.bl_compiler()).decode()
 TILES_SCRATCH = lib.bl_tiles_scratch()
 FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
 PROBE_BITS, PROBE_CYCLES, PROBE_PRODUCTS = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES, lib.BL_PROBE_PRODUCTS
-
-
-def address(function):
-    """The address of a function of the library by its name there, for who calls C himself."""
-    return int(ffi.cast("intptr_t", ffi.addressof(lib, function)))
 
 
 def probe_popcount(variant, iterations):
