@@ -183,7 +183,7 @@ dual: $(STAMPS)/package ## latent replay with two bit widths, into bench/results
 	$(BIN)/python -m bitlearn.bench.dual $(DUAL)
 
 clean: ## remove all that these targets made, .venv included
-	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist out docs/_build docs/api/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f bitlearn/backends/_cext*.so
 	find bitlearn bench tests csrc docs -name __pycache__ -prune -exec rm -rf {} +
 
