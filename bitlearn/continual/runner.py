@@ -59,6 +59,8 @@ class Result:
         What was chosen for a memory budget, where a network is trained under one.
     report : dict
         What else a method says of what it learned, as JSON knows it: of ``task-wta`` which unit won where, and bytes.
+    predictor : object, optional
+        What predicts after the last task: ``scores(codes)`` and ``predict(codes)``, the outputs of the scenario.
     """
 
     method: str
@@ -73,6 +75,7 @@ class Result:
     initial_accuracy: list[float] | None = None
     plan: Plan | None = None
     report: dict[str, Any] = field(default_factory=dict)
+    predictor: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         shown = "".join(f", {name}={value:.4g}" for name, value in self._told())
@@ -220,6 +223,7 @@ def run(
         initial,
         plan,
         learner.report,
+        learner.predictor,
     )
 
 
