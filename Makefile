@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -141,6 +141,14 @@ docs: $(STAMPS)/docs ## build the documentation in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
+# Chromium is the system's; axe-core comes from the npm registry.
+AXE := build/axe/node_modules/axe-core/axe.min.js
+accessibility: docs $(AXE) ## look at the report and the documentation in headless Chromium, with axe-core
+	$(BIN)/python -m pytest -q tests/test_pages.py
+
+$(AXE):
+	@npm install --silent --no-save --prefix build/axe axe-core@4
+
 BENCH := --shapes full --seconds 0.1
 bench: $(STAMPS)/bench ## time the kernels beside other packages; tables and plots go to out/
 	@mkdir -p out
@@ -183,7 +191,7 @@ dual: $(STAMPS)/package ## latent replay with two bit widths, into bench/results
 	$(BIN)/python -m bitlearn.bench.dual $(DUAL)
 
 clean: ## remove all that these targets made, .venv included
-	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist out docs/_build docs/api/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f bitlearn/backends/_cext*.so
 	find bitlearn bench tests csrc docs -name __pycache__ -prune -exec rm -rf {} +
 

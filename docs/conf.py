@@ -15,11 +15,23 @@ copyright = author
 version = release = VERSION
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives"]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "_templates", "examples"]
 # Docstrings write `name` for anything of the package; what is no such name stays plain code.
 default_role = "py:obj"
 
-autosummary_generate = False
+# A page for each name, in docs/api/generated: from the list of each page of docs/api.
+autosummary_generate = True
+templates_path = ["_templates"]
+# Where a function is called as a class is, but for capitals, some file systems would keep one of two pages.
+_TWINS = {
+    "backends.table": ["Kernel"],
+    "continual": ["Prequential", "Stream"],
+    "memory": ["Account"],
+    "optim": ["Adam", "Bop", "SGD"],
+    "training": ["Plan"],
+}
+_NAMES = [f"bitlearn.{module}.{name}" for module, names in _TWINS.items() for name in names]
+autosummary_filename_map = {name: f"{name}-class" for name in _NAMES}
 # An extra that the documentation is built without.
 autodoc_mock_imports = ["dask", "distributed", "mpi4py"]
 autodoc_member_order = "bysource"

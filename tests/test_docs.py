@@ -7,6 +7,7 @@ import importlib
 import re
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,8 @@ from bitlearn.program import Program
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
+MADE = {"_build", "_templates", "generated"}
+PAGES = sorted(path for path in DOCS.rglob("*.rst") if not MADE & set(path.parts))
 #: What the examples of a page want installed.
 NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax", "embedding/c": "bitlearn.backends._cext"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -78,8 +80,15 @@ def test_the_example_backend(with_bitwise, rng):
         np.testing.assert_array_equal(bl.popcount(words[:0]), expected[:0])
 
 
-def test_the_example_method(monkeypatch):
-    monkeypatch.setitem(continual.METHODS, "naive-frozen", example("naive_frozen.py").NaiveFrozen)
+@pytest.fixture
+def own_method(monkeypatch):
+    """The example's method, whose name is known to the end of the test."""
+    monkeypatch.setattr("bitlearn.continual.methods.METHODS", known := dict(continual.METHODS))
+    monkeypatch.setattr("bitlearn.continual.files.METHODS", known)
+    return example("naive_frozen.py").NaiveFrozen
+
+
+def test_the_example_method(own_method):
     digits = bl.datasets.load("digits")
     data = digits.x_train, digits.y_train, digits.x_test, digits.y_test
     scenario = continual.class_incremental(*data, tasks=2)
@@ -91,9 +100,32 @@ def test_the_example_method(monkeypatch):
         def on_epoch(self, entry):
             frozen.append(model["linear1"].weight.copy())
 
-    result = continual.run("naive-frozen", scenario, model, adam, options, hooks=Frozen())
+    result = continual.run(own_method, scenario, model, adam, options, hooks=Frozen())
     np.testing.assert_array_equal(frozen[0], frozen[1])
-    assert result.replay_bytes == 0 and len(result.accuracy_matrix) == 2
+    assert result.replay_bytes == 0 and len(result.accuracy_matrix) == 2 and result.method == "NaiveFrozen"
+
+
+def test_a_learner_with_the_example_method(own_method, tmp_path):
+    digits = bl.datasets.load("digits")
+    made = partial(bl.models.mlp, (8, 8, 1), 10, hidden=(32,), head="real", precision="int8")
+    learner = continual.ContinualLearner(own_method, made(), epochs=2)
+    learner.fit_task(digits.x_train[:200], digits.y_train[:200])
+    bl.save(learner, tmp_path / "file")  # the example's file enters it by name
+    found = bl.load(tmp_path / "file").partial_fit(digits.x_train[200:250], digits.y_train[200:250])
+    learner.partial_fit(digits.x_train[200:250], digits.y_train[200:250])
+    assert type(found.method) is own_method
+    np.testing.assert_array_equal(found.scores(digits.x_test), learner.scores(digits.x_test))
+    unknown = type("Unknown", (continual.Method,), {})
+    other = continual.ContinualLearner(unknown, made()).partial_fit(digits.x_train[:50], digits.y_train[:50])
+    with pytest.raises(ValueError, match=r"method must be entered by bitlearn.continual.register .* got Unknown"):
+        bl.save(other, tmp_path / "other")
+    with pytest.raises(ValueError, match="a method must have a name of its own, got 'NaiveFrozen', which is taken"):
+        continual.register(type("NaiveFrozen", (continual.Method,), {}))
+    for wrong in (unknown(None, learner.options), int, None):
+        with pytest.raises(TypeError, match=r"must be a subclass of bitlearn.continual.Method, got"):
+            continual.register(wrong)
+        with pytest.raises(ValueError, match=r"method must be one of naive, .* or a subclass of .*Method, got"):
+            continual.ContinualLearner(wrong)
 
 
 POLICIES = ("standard", "int8", "low-memory")
@@ -195,14 +227,14 @@ def test_the_example_rule(rng):
 
 
 def documented() -> set[str]:
-    """The full names that the reference pages document."""
+    """The full names that the reference lists, each of which has a page of its own."""
     found = set()
     for page in (DOCS / "api").glob("*.rst"):
         module = "bitlearn"
         for line in page.read_text(encoding="utf-8").splitlines():
-            if match := re.match(r"\.\. (?:currentmodule|module|automodule):: (\S+)", line):
+            if match := re.match(r"\.\. currentmodule:: (\S+)", line):
                 module = match[1]
-            elif match := re.match(r"\.\. auto(?:function|class|data|exception):: (\S+)", line):
+            elif match := re.fullmatch(r"   (\w+)", line):
                 found.add(f"{module}.{match[1]}")
     return found
 

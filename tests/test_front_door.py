@@ -13,6 +13,7 @@ pytest.importorskip("sklearn", "1.6", reason="scikit-learn is not installed: bit
 
 IMPORTS = """
 import numpy as np
+import numba
 import bitlearn as bl
 from bitlearn import nn
 from bitlearn.sklearn import BitClassifier, ContinualBitClassifier
@@ -20,6 +21,21 @@ from bitlearn.sklearn import BitClassifier, ContinualBitClassifier
 
 #: By task: how many lines it may have, and what they are.
 TASKS = {
+    "Hamming nearest neighbours": (
+        2,
+        """
+bits = bl.Bits(bl.pack(codes), codes.shape[1])
+found, distances = bl.nearest(bits, bits, 5)
+""",
+    ),
+    "a kernel in compiled code": (
+        3,
+        """
+@numba.njit
+def count(a, b): return bl.hamming(a, b, 777)
+found = count(bl.pack(codes), bl.pack(codes))
+""",
+    ),
     "labels of text from a data frame": (
         3,
         """
@@ -132,6 +148,7 @@ def world(tmp_path, monkeypatch):
     bl.training.fit(model, bl.optim.adam(), train, bl.training.Options(epochs=2), checkpoint=checkpoint)
     return {
         "path": tmp_path,
+        "codes": rng.integers(0, 2, size=(1000, 777)).astype(bool),
         "inputs": inputs,
         "labels": labels,
         "stream": [(inputs[rows], labels[rows]) for rows in np.array_split(order, 10)],
@@ -164,7 +181,16 @@ def test_a_task_of_a_new_user(name, world):
         pytest.importorskip("matplotlib", reason="matplotlib is not installed: bitlearn-xnor[plot]").use("agg")
     exec(compile(IMPORTS + task, name, "exec"), world)
     found = world.get("found")
+    codes = world["codes"]
+    apart = np.count_nonzero(codes[:3, None] != codes, axis=2)  # of three rows from all, in plain NumPy
     match name:
+        case "Hamming nearest neighbours":
+            order = np.argsort(apart, axis=1, kind="stable")[:, :5]
+            np.testing.assert_array_equal(found[:3], order)
+            np.testing.assert_array_equal(world["distances"][:3], np.take_along_axis(apart, order, axis=1))
+        case "a kernel in compiled code":
+            assert found.shape == (1000, 1000)
+            np.testing.assert_array_equal(found[:3], apart)
         case "labels of text from a data frame" | "a layer of one's own":
             assert (found == world["labels"]).mean() > 0.9
         case "a stream in which a class comes late":

@@ -87,3 +87,14 @@ def test_as_faiss_has_it(rng):
     np.testing.assert_array_equal(ours, distances, strict=True)
     found = bl.popcount(base[indices] ^ queries[:, None])
     np.testing.assert_array_equal(found, distances)
+
+
+def test_bits_know_their_length(rng):
+    values = rng.integers(0, 2, size=(20, 70)).astype(bool)
+    words = bl.pack(values)
+    expected = bl.nearest(words[:3], words, 4, 70)
+    for given in ((bl.Bits(words[:3], 70), bl.Bits(words, 70), 4), (bl.Bits(words[:3], 70), words, 4)):
+        for found, wanted in zip(bl.nearest(*given), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(TypeError, match="n must be given where no operand is Bits"):
+        bl.nearest(words, words, 4)

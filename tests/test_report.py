@@ -8,12 +8,14 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 import bitlearn as bl
 from bitlearn import report
 from bitlearn.cli import demo as demonstration
 from bitlearn.cli import main
+from bitlearn.report import evidence
 from bitlearn.report.units import size
 
 for package in ("sklearn", "matplotlib", "jinja2"):
@@ -39,6 +41,7 @@ class Page(HTMLParser):
     def __init__(self, text: str):
         super().__init__()
         self.references: list[str] = []
+        self.alternatives: list[str] = []
         self.tags: list[str] = []
         self.text = ""
         self._open: list[str] = []
@@ -49,6 +52,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag not in self.VOID:
             self._open.append(tag)
+        self.alternatives += [value for name, value in attributes if tag == "img" and name == "alt"]
         self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
 
     def handle_endtag(self, tag):
@@ -93,10 +97,14 @@ def test_every_variable_has_a_meaning(name, precision):
 
 
 def test_page_refers_to_nothing_outside(demo):
-    _, text = demo
+    result, text = demo
     page = Page(text)
-    assert page.tags.count("img") == 4
-    assert all(reference.startswith("data:image/svg+xml;base64,") for reference in page.references)
+    kinds = [re.match(r"data:image/(svg\+xml|png);base64,", reference) for reference in page.references]
+    assert all(kinds) and page.tags.count("img") == len(kinds)
+    # Means, curves, bits, distances, and of each method its tasks and its matrix; and one picture for each sample.
+    assert [kind[1] for kind in kinds].count("svg+xml") == 4 + 2 * len(result["methods"])
+    assert [kind[1] for kind in kinds].count("png") == len(result["samples"])
+    assert len(page.alternatives) == len(kinds) and all(len(words) > 20 for words in page.alternatives)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert not re.search(r"https?:|url\(|@import", text)
 
@@ -117,6 +125,69 @@ def test_page_holds_the_numbers(demo):
     assert result["machine"]["cpu"] in shown
     assert result["command"] in shown
     assert result["command"].startswith("python -m bitlearn demo --out ")
+
+
+def test_samples_are_what_the_networks_say(demo):
+    """One test image of each class, and errors of the main method alone; with answers of all methods."""
+    result, text = demo
+    digits = bl.datasets.load("digits")
+    first, errors = [[each for each in result["samples"] if each["error"] == kind] for kind in (False, True)]
+    assert [each["label"] for each in first] == [str(label) for label in range(10)] and len(errors) == 6
+    for each in result["samples"]:
+        pixels = evidence.decoded(each["picture"])
+        same = np.flatnonzero((digits.x_test == pixels).all(axis=(1, 2, 3)))
+        assert str(digits.y_test[same[0]]) == each["label"]
+        assert set(each["answers"]) == {method["name"] for method in result["methods"]}
+        for answer in each["answers"].values():
+            assert answer["right"] == (answer["label"] == each["label"]) and 0.1 < answer["share"] <= 1
+            assert f"{answer['label']}, {100 * answer['share']:.0f}\N{NO-BREAK SPACE}%" in text
+    assert not any(each["answers"]["latent-replay"]["right"] for each in errors)
+
+
+def test_curves_are_the_losses_of_each_epoch(demo):
+    for method in demo[0]["methods"]:
+        assert [each["task"] for each in method["curve"]] == list(range(1, 6))  # an epoch a task
+        assert all(each["loss"] > 0 for each in method["curve"])
+
+
+def test_hidden_bits_are_those_of_the_network():
+    digits = bl.datasets.load("digits")
+    data = [part[:120] for part in (digits.x_train, digits.y_train, digits.x_test, digits.y_test)]
+    scenario = bl.continual.class_incremental(*data, tasks=2)
+    model = bl.models.mlp((8, 8, 1), 10, hidden=(70,), head="real", precision="int8")
+    options = bl.continual.Options(epochs=1)
+    predictor = bl.continual.run("naive", scenario, model, bl.optim.adam(), options).predictor
+    found = evidence.hidden(predictor, scenario)
+    lower, _ = model.split("sign1")
+    values = {}
+    for task in scenario.tasks:
+        words = lower.freeze().apply(task.test.codes()).words
+        for label in np.unique(task.test.y):
+            values[label] = bl.unpack(words[task.test.y == label], 70).astype(int)
+    assert found["units"] == 70 and found["labels"] == [str(label) for label in range(10)]
+    shown = np.concatenate([values[label][:8] for label in range(10)])
+    np.testing.assert_array_equal(evidence.decoded(found["bits"]), shown > 0)
+    for (row, column), distance in np.ndenumerate(np.array(found["distances"])):
+        pairs = (values[row][:, None] != values[column]).sum(axis=2)
+        others = ~np.eye(len(pairs), dtype=bool) if row == column else np.ones(pairs.shape, dtype=bool)
+        assert distance == pytest.approx(pairs[others].mean())
+    assert evidence.hidden(object(), scenario) is None
+
+
+def test_a_page_of_one_method(tmp_path, capsys):
+    """Of a method without a network, and of features that are no images: what there is not is left out."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 5)) + 3 * (np.arange(80) % 4)[:, None], np.arange(80) % 4
+    np.savez(tmp_path / "data.npz", X=x, y=y)
+    command = ["continual", "--dataset", "npz", "--data", str(tmp_path / "data.npz"), "--tasks", "2"]
+    command += ["--method", "analytic", "--report", str(tmp_path / "page.html"), "--json", str(tmp_path / "page.json")]
+    assert main(command) == 0
+    result, page = json.loads((tmp_path / "page.json").read_text()), (tmp_path / "page.html").read_text("utf-8")
+    shown = Page(page)
+    assert f"{100 * result['average_accuracy']:.1f} %" in shown.text and shown.tags.count("img") == 3
+    assert "hidden bits" not in shown.text and "Learning curves" not in shown.text and "test images" not in shown.text
+    assert main([*command[:-4], "--report", str(tmp_path / "no" / "page.html")]) == 2
+    assert "the folder of a file to write must exist" in capsys.readouterr().err
 
 
 def test_page_is_the_same_for_the_same_numbers(demo):

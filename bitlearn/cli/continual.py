@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, seed, shown
+from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, output_file, seed, shown
 from bitlearn.cli.progress import Console, progress, table
 from bitlearn.report.units import size
 
@@ -168,6 +168,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, slda, "
         "prototypes, task-wta or wsn",
     )
+    parser.add_argument(
+        "--report", type=output_file, default=None, metavar="FILE", help="write an HTML page with pictures here"
+    )
     add_learning(parser)
     add_seed(parser)
 
@@ -180,8 +183,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from bitlearn.continual import backbones
     from bitlearn.datasets.preparation import prepare
 
-    bl.set_num_threads(threads.resolve(arguments.threads))
     given = vars(arguments)
+    page = given.get("report")
+    if page is not None:
+        from bitlearn import report as reports
+
+        reports.require("jinja2", "matplotlib")
+    bl.set_num_threads(threads.resolve(arguments.threads))
     epochs = (1 if arguments.scenario == "stream" else 10) if arguments.epochs is None else arguments.epochs
     names = {field.name for field in fields(continual.Options)}
     latents = {1: None, 8: "8-bit", 32: "float"}[arguments.latent_bits]
@@ -211,7 +219,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if competes:
         settings |= {"tasks": len(scenario.tasks)} | ({} if arguments.units is None else {"units": arguments.units})
     with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
-        meter = memory.PeakMeter()
+        meter, hooks, losses = memory.PeakMeter(), [hook], []
+        if page is not None:
+            from bitlearn.report.evidence import Curve
+
+            hooks.append(curve := Curve())
+            losses = curve.losses
         lower = None
         if network is None:
             model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
@@ -224,14 +237,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             model,
             rule,
             options,
-            hooks=hook,
+            hooks=hooks,
             measure=meter,
             evaluate_all=arguments.evaluate_all,
             backbone=lower,
         )
     plan = found.plan and {"text": str(found.plan), "nbytes": found.plan.nbytes, "rows": dict(found.plan.rows)}
     shown = ("dataset", "scenario", "method", "model", "precision", "optimizer", "order_seed", "seed")
-    return {
+    result = {
         **{name: given[name] for name in shown},
         "backbone": None if arguments.backbone is None else str(arguments.backbone),
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),
@@ -255,6 +268,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_bytes_how": meter.how,
         "seconds": found.seconds,
     }
+    if page is not None:
+        from bitlearn.cli import continual_page
+
+        continual_page.write(page, result, found, scenario, losses)
+    return result
 
 
 def _settings(given: list[tuple[str, Any]], names: set[str]) -> dict[str, Any]:

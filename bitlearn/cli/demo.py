@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from bitlearn.continual import Options, Result, Scenario
     from bitlearn.memory import PeakMeter
     from bitlearn.nn import Model
+    from bitlearn.training import Hook
 
 NAME = "demo"
 HELP = "learn digits class by class with a binary network, and write a report"
 
-_REPORT = "report.html"
+_REPORT, _MAIN = "report.html", "latent-replay"
 _TASKS, _HIDDEN, _PRECISION = 5, (256, 256), "low-memory"
 _BATCH_SIZE, _REPLAY_SIZE = 50, 300
 _FORGETTING = "forgetting_mean_of_best_minus_last"
 _METHODS = {
-    "naive": "Plain fine-tuning: each task is learnt from its own images, as if it were the only one.",
+    "naive": "Plain fine-tuning: each task is learned from its own images, as if it were the only one.",
     "latent-replay": "After the first task the first layer is frozen, and of earlier tasks {replay_size} examples are "
-    "kept as the bits behind it; each later step learns from new and stored bits.",
+    "kept as its bits; each later step learns from new and stored bits.",
     "joint": "After each task a fresh network learns from all images so far: what unlimited memory would give.",
 }
 _MEANINGS = {
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     import bitlearn as bl
     from bitlearn import config, continual, datasets, memory, report, threads
     from bitlearn.cli import experiment
+    from bitlearn.report import evidence
 
     begun = time.perf_counter()
     report.require("jinja2", "matplotlib")
@@ -94,24 +96,37 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     # Latent replay comes first: what another method has left in the process would hide what this one needs.
     meter = memory.PeakMeter()
-    results = {}
-    for method in sorted(_METHODS, key=lambda name: name != "latent-replay"):
-        results[method] = _learn(method, scenario, options, meter if method == "latent-replay" else None)
+    results, losses = {}, {}
+    for method in sorted(_METHODS, key=lambda name: name != _MAIN):
+        curve = evidence.Curve()
+        results[method] = _learn(method, scenario, options, curve, meter if method == _MAIN else None)
+        losses[method] = curve.losses
+    first = sorted(_METHODS, key=lambda name: name != _MAIN)  # errors that are shown are the main method's
     rows = memory.predict(_network(scenario, arguments.seed), rule, _BATCH_SIZE)
 
     configuration = config.configuration()
     path = arguments.out / _REPORT
     result = {
+        "title": "Learning digits class by class with a binary network",
+        "lead": f"A network whose activations and hidden weights have one bit, with a real-valued last layer, learns "
+        f"{scenario.classes} classes in {len(scenario.tasks)} tasks, one after the other. After a task its images are "
+        "gone.",
+        "among": "; the classes of all tasks compete",
         "dataset": "digits",
         "classes": scenario.classes,
         "tasks": [list(task.classes) for task in scenario.tasks],
+        "task_titles": [task.title for task in scenario.tasks],
         "model": f"mlp {'-'.join(map(str, _HIDDEN))}, real head",
         "precision": _PRECISION,
         "optimizer": "Adam",
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "seed": options.seed,
-        "methods": [_method(results[name], options) for name in _METHODS],
+        "methods": [_method(results[name], losses[name]) for name in _METHODS],
+        "main": list(_METHODS).index(_MAIN),
+        "descriptions": {name: text.format(replay_size=options.replay_size) for name, text in _METHODS.items()},
+        "samples": evidence.samples({name: results[name].predictor for name in first}, scenario),
+        "hidden": evidence.hidden(results[_MAIN].predictor, scenario),
         "memory": {
             "rows": [
                 {
@@ -132,8 +147,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "command": _command(arguments),
         "report": str(path),
-        "seconds": time.perf_counter() - begun,
     }
+    seconds = time.perf_counter() - begun
+    result |= {"seconds": seconds, "made": _made(result, seconds)}
     path.parent.mkdir(exist_ok=True)
     report.write(path, result)
     return result
@@ -147,27 +163,43 @@ def _network(scenario: Scenario, seed: int) -> Model:
     )
 
 
-def _learn(method: str, scenario: Scenario, options: Options, measure: PeakMeter | None) -> Result:
+def _learn(method: str, scenario: Scenario, options: Options, curve: Hook, measure: PeakMeter | None) -> Result:
     from bitlearn import continual
     from bitlearn.cli import experiment
 
     with progress(method) as hook:
         network = _network(scenario, options.seed)
         return continual.run(
-            method, scenario, network, experiment.optimizer("adam"), options, hooks=hook, measure=measure
+            method, scenario, network, experiment.optimizer("adam"), options, hooks=[hook, curve], measure=measure
         )
 
 
-def _method(found: Result, options: Options) -> dict[str, Any]:
+def _method(found: Result, losses: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": found.method,
-        "description": _METHODS[found.method].format(replay_size=options.replay_size),
+        "curve": losses,
         "accuracy_matrix": found.accuracy_matrix,
         **found.metrics,
         "replay_bytes": found.replay_bytes,
         "kept_bytes": found.kept_bytes,
         "seconds": found.seconds,
     }
+
+
+def _made(result: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
+    """Return how the page came about, as names and texts."""
+    machine, threads = result["machine"], result["machine"]["threads"]
+    return [
+        ("processor", f"{machine['cpu']}, {threads} thread{'' if threads == 1 else 's'}"),
+        ("kernels", machine["variant"]),
+        ("software", f"bitlearn {machine['version']}, Python {machine['python']}, NumPy {machine['numpy']}"),
+        ("network", f"{result['model']}, precision {result['precision']}, {result['optimizer']}"),
+        (
+            "training",
+            f"{result['epochs']} epochs per task, batches of {result['batch_size']}, seed {result['seed']}",
+        ),
+        ("time", f"{seconds:.1f} s for all that is measured on this page"),
+    ]
 
 
 def _command(arguments: argparse.Namespace) -> str:
@@ -205,5 +237,5 @@ def report(result: dict[str, Any], console: Console) -> None:
     title = f"Memory of a training step of {result['batch_size']} examples, at its fullest"
     console.print(table(title, ("variable", "lifetime", "bytes", "what it is"), variables))
     resident = size(memory["peak_bytes_measured"])
-    console.print(f"Resident memory while latent-replay learnt: at most {resident} above the level before.\n")
+    console.print(f"Resident memory while latent-replay learned: at most {resident} above the level before.\n")
     console.print(f"{result['seconds']:.0f} s in all. The report, with plots: {result['report']}")

@@ -11,6 +11,8 @@ from bitlearn.continual.latents import cuts as cuts
 from bitlearn.continual.latents import latent_codec as latent_codec
 from bitlearn.continual.learner import ContinualLearner as ContinualLearner
 from bitlearn.continual.methods import METHODS as METHODS
+from bitlearn.continual.methods import register as register
+from bitlearn.continual.methods.method import Method as Method
 from bitlearn.continual.metrics import METRICS as METRICS
 from bitlearn.continual.options import Options as Options
 from bitlearn.continual.prequential import Prequential as Prequential

@@ -49,6 +49,8 @@ def parts(learner: Any) -> Parts:
         raise ValueError("a learner must have learned an example before it is saved, got one that has not")
     if not method.lasts:
         raise ValueError(f"{learner.name} must be run anew, not saved: {method.passes_because}")
+    if METHODS.get(learner.name) is not learner.kind:
+        raise ValueError(f"method must be entered by bitlearn.continual.register to be saved, got {learner.name}")
     if not isinstance(options["schedule"], str):
         raise ValueError("schedule must be a name for a learner that is saved, got a function")
     names = [name for name, make in OPTIMIZERS.items() if type(make()) is type(optimizer)]

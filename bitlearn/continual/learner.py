@@ -15,7 +15,7 @@ from bitlearn.continual import backbones, files
 from bitlearn.continual.head import softmax
 from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.labels import Labels, array_of
-from bitlearn.continual.methods import METHODS, build
+from bitlearn.continual.methods import build, chosen
 from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
@@ -41,8 +41,8 @@ class ContinualLearner:
 
     Parameters
     ----------
-    method : str
-        A name of `bitlearn.continual.METHODS`. The default forgets nothing and needs no network.
+    method : str or type
+        A name of `bitlearn.continual.METHODS`, or your subclass of `Method`. The default needs no network.
     model : Model or str, optional
         The network of a method that trains one, with a real head, changed in place; or the name of one in
         `bitlearn.models`, which is made when the first examples come. ``"mlp"`` by default.
@@ -89,7 +89,7 @@ class ContinualLearner:
 
     def __init__(
         self,
-        method: str = "analytic",
+        method: str | type[Method] = "analytic",
         model: Model | str | None = None,
         *,
         backbone: backbones.Backbone | None = None,
@@ -100,8 +100,8 @@ class ContinualLearner:
         hooks: Hook | Iterable[Hook] | None = None,
         **settings: Any,
     ):
-        self.kind = by_name("method", method, METHODS)
-        self.name, self.options = method, Options(**settings)
+        self.name, self.kind = chosen(method)
+        self.options = Options(**settings)
         if model is not None and backbone is not None and not isinstance(model, str):
             raise ValueError("model and backbone must not both be networks, got two")
         if isinstance(model, str):
@@ -128,7 +128,7 @@ class ContinualLearner:
 
     def begun(self, networks: Networks | None) -> Method:
         """Take up a network, or none where the method has none; what was to become one is let go."""
-        method = build(self.name, networks, self.options)
+        method = build(self.kind, networks, self.options)
         if networks is None:
             method.grow(len(self._labels))
         self.steps.loss, self.steps.transforms = method.loss, method.transforms
@@ -373,7 +373,7 @@ class ContinualLearner:
         Raises
         ------
         ValueError
-            Where the method keeps what is not its own (``joint``), or a schedule is a function of yours.
+            Where the method keeps what is not its own (``joint``), or your method or schedule has no name.
         """
         files.save(self, path)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bitlearn.continual.methods import METHODS, PLANNED, build
+from bitlearn.continual.methods import build, chosen
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.metrics import METRICS
 from bitlearn.continual.networks import Networks
@@ -19,7 +19,6 @@ from bitlearn.continual.scenario import Label, Scenario, Task
 from bitlearn.continual.steps import Steps
 from bitlearn.continual.transfer import FORWARD_METRICS
 from bitlearn.datasets.preparation import Examples
-from bitlearn.errors import by_name
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer
@@ -60,6 +59,8 @@ class Result:
         What was chosen for a memory budget, where a network is trained under one.
     report : dict
         What else a method says of what it learned, as JSON knows it: of ``task-wta`` which unit won where, and bytes.
+    predictor : object, optional
+        What predicts after the last task: ``scores(codes)`` and ``predict(codes)``, the outputs of the scenario.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Result:
     initial_accuracy: list[float] | None = None
     plan: Plan | None = None
     report: dict[str, Any] = field(default_factory=dict)
+    predictor: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         shown = "".join(f", {name}={value:.4g}" for name, value in self._told())
@@ -99,7 +101,7 @@ class Result:
 
 
 def run(
-    method: str,
+    method: str | type[Method],
     scenario: Scenario,
     model: Model,
     optimizer: Optimizer,
@@ -115,8 +117,8 @@ def run(
 
     Parameters
     ----------
-    method : str
-        A name of `bitlearn.continual.METHODS`.
+    method : str or type
+        A name of `bitlearn.continual.METHODS`, or a subclass of `Method` of yours.
     scenario : Scenario
     model : Model
         Changed in place; its outputs are all classes of the scenario. Models of the same seed start alike, so that
@@ -168,27 +170,27 @@ def run(
     (True, 140)
     """
     networks = Networks(model, backbone)
-    for name, wanted, found in (
+    for what, wanted, found in (
         ("outputs", (scenario.classes,), model.output_shape),
         ("inputs", scenario.input_shape, networks.input_shape),
     ):
         if wanted != found:
-            raise ValueError(f"model must have {name} {wanted} for this scenario, got {found}")
+            raise ValueError(f"model must have {what} {wanted} for this scenario, got {found}")
     if scenario.single_pass and options.epochs != 1:
         raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
-    plan, kind = None, by_name("method", method, METHODS, PLANNED)
+    plan, (name, kind) = None, chosen(method)
     if options.memory_budget is not None and kind.trains:
         networks, plan = planned(networks, options, optimizer, kind, scenario.classes)
         options = replace(options, batch_size=plan.batch_size, replay_size=max(plan.replay_size, 1))
     examples = sum(len(task.train) for task in scenario.tasks)
-    learner = build(method, networks, options, classes=scenario.classes, examples=examples)
+    learner = build(kind, networks, options, classes=scenario.classes, examples=examples)
     steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
     given = learner.tells_apart and options.identity in (None, "given") and scenario.tells_tasks
     if learner.tells_apart and options.identity == "given" and not given:
         raise ValueError(f"identity must be 'last' or 'confidence' in scenario {scenario.name!r}, got 'given'")
     if evaluate_all and learner.tells_apart:
         raise ValueError(
-            f"evaluate_all must be left out with {method}, whose tasks have no ticket before they are learned"
+            f"evaluate_all must be left out with {name}, whose tasks have no ticket before they are learned"
         )
     measure = measure or nullcontext()
     rows: list[list[float]] = []
@@ -206,12 +208,10 @@ def run(
         else:
             rows.append(_accuracies(learner.predictor, tested))
     matrix = [[*row[: i + 1], *[None] * (len(rows) - i - 1)] for i, row in enumerate(rows)]
-    metrics = {name: function(matrix) for name, function in METRICS.items()}
-    metrics |= {
-        name: None if initial is None else function(rows, initial) for name, function in FORWARD_METRICS.items()
-    }
+    metrics = {key: function(matrix) for key, function in METRICS.items()}
+    metrics |= {key: None if initial is None else function(rows, initial) for key, function in FORWARD_METRICS.items()}
     return Result(
-        method,
+        name,
         matrix,
         metrics,
         learner.replay_bytes,
@@ -223,6 +223,7 @@ def run(
         initial,
         plan,
         learner.report,
+        learner.predictor,
     )
 
 

@@ -35,21 +35,21 @@ def _of_parts(queries: np.ndarray, base: np.ndarray, k: int, n: int, parts: int)
 
 
 def nearest(
-    queries: ArrayLike, base: ArrayLike, k: int, n: int, *, threads: int | None = None
+    queries: ArrayLike, base: ArrayLike, k: int, n: int | None = None, *, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the rows of a base that differ from each query in the fewest values: exact nearest neighbours.
 
     Parameters
     ----------
-    queries : array_like of uint64, shape (M, words)
+    queries : array_like of uint64, shape (M, words), or Bits
         Packed values.
-    base : array_like of uint64, shape (N, words)
+    base : array_like of uint64, shape (N, words), or Bits
         Packed values: an array in memory, or a `numpy.memmap`, which is read once for all queries of a thread, from
         its first row to its last.
     k : int
         How many neighbours of each query, at most N.
-    n : int
-        How many values a row holds; ``words = ceil(n / 64)``.
+    n : int, optional
+        How many values a row holds; ``words = ceil(n / 64)``. Wanted unless an operand is `Bits`.
     threads : int, optional
         How many threads share the queries, or the base where it has many rows and there are fewer queries. The result
         does not depend on it.
@@ -85,7 +85,7 @@ def nearest(
     >>> distances
     array([[1, 1, 1]], dtype=int32)
     """
-    n = check.count("n", n, most=2**31 - 1)
+    n = check.count("n", check.length(n, queries, base), most=2**31 - 1)
     left = check.words("queries", queries, n, 2)
     right = check.words("base", base, n, 2)
     k = check.count("k", k)

@@ -36,7 +36,7 @@ def render(result: dict[str, Any]) -> str:
     Parameters
     ----------
     result : dict
-        What ``bitlearn demo --json`` writes.
+        What ``bitlearn demo --json`` writes, or what `bitlearn.cli.continual` makes of its own result.
 
     Returns
     -------
@@ -51,22 +51,13 @@ def render(result: dict[str, Any]) -> str:
     require("jinja2", "matplotlib")
     from jinja2 import Environment, StrictUndefined
 
-    from bitlearn.report import plots
-    from bitlearn.report.units import size
+    from bitlearn.report.view import FILTERS, view
 
     # Without a loader, so that nothing but this one template is ever read.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": size, "percent": lambda share: f"{100 * share:.1f} %"}
+    environment.filters |= FILTERS
     template = environment.from_string(files(__name__).joinpath("template.html").read_text(encoding="utf-8"))
-    return template.render(
-        **result,
-        plots={
-            "averages": plots.averages(result["methods"]),
-            "over_time": plots.over_time(result["methods"], result["tasks"]),
-            "matrices": plots.matrices(result["methods"]),
-            "memory": plots.memory(result["memory"]["rows"]),
-        },
-    )
+    return template.render(view(result))
 
 
 def write(path: str | os.PathLike[str], result: dict[str, Any]) -> None:

@@ -50,9 +50,41 @@ def _axes(ax: Axes | None) -> Axes:
     return pyplot.subplots(layout="constrained")[1]
 
 
-def _percent(axis: Any, step: float) -> None:
-    ticks = np.arange(0, 1 + step / 2, step)
-    axis.set_ticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
+#: Shares right at which an axis of errors has a tick.
+_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+#: What is right always is drawn as this share of errors.
+_LEAST_ERRORS = 0.003
+
+
+def error_axis(ax: Axes, values: Any) -> None:
+    """Make the vertical axis one of accuracies, logarithmic in the share of errors.
+
+    So 93 and 97 % lie as far apart as 40 and 74 %: half the errors are the same step everywhere.
+
+    Parameters
+    ----------
+    ax : Axes
+    values : array_like of float
+        The accuracies that are drawn; the axis ends a little above the largest.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> error_axis(ax, [0.2, 0.93])
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['0 %', '50 %', '80 %', '90 %']
+    """
+
+    def steps(accuracy: Any) -> Any:
+        return -np.log2(np.maximum(1 - np.asarray(accuracy), _LEAST_ERRORS))
+
+    most = min(float(np.nanmax(np.asarray(values, dtype=float), initial=0.0)), 1 - _LEAST_ERRORS)
+    ax.set_yscale("function", functions=(steps, lambda value: 1 - np.exp2(-np.asarray(value))))
+    ticks = [tick for tick in _TICKS if tick <= max(most, 0.5) + 0.002]
+    ax.set_yticks(ticks, [f"{100 * tick:g} %" for tick in ticks])
+    ax.set_yticks([], minor=True)
+    ax.set_ylim(-0.05, 1 - 0.7 * (1 - max(most, 0.5)))
 
 
 def task_axis(ax: Axes, count: int, label: str) -> None:
@@ -134,9 +166,8 @@ def accuracy_over_tasks(matrices: Mapping[str, Sequence[Matrix]], *, ax: Axes | 
             low, high = np.clip(np.array(intervals).T, 0, 1)
             ax.fill_between(tasks, low, high, color=colour, alpha=0.18, linewidth=0)
         most = max(most, len(tasks))
-    ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("mean accuracy on the tasks seen")
-    _percent(ax.yaxis, 0.25)
+    error_axis(ax, [value for line in ax.lines for value in np.asarray(line.get_ydata(), dtype=float)])
     ax.grid(axis="y", color=FAINT)
     task_axis(ax, most, "after task")
     ax.legend()
@@ -182,10 +213,9 @@ def accuracy_against_bytes(points: Mapping[str, tuple[float, Sequence[float]]], 
     ax.set_xticks(ticks, [size(tick).replace(".0 ", " ") for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.set_xlim(-(2.0**start) / 3, 2.0 ** (end + 0.5))
-    ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("kept of earlier tasks")
     ax.set_ylabel("average accuracy after the last task")
-    _percent(ax.yaxis, 0.25)
+    error_axis(ax, [value for _, values in points.values() for value in values])
     ax.grid(color=FAINT)
     ax.legend(loc="lower right")
     return ax

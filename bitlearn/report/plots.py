@@ -1,136 +1,169 @@
-"""The report's plots, each an SVG image as a data URI."""
+"""The report's pictures, each an image as a data URI, narrow enough to be read on a phone."""
 
 from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import image as images
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from bitlearn.report.evidence import decoded
 from bitlearn.report.figures import (
     FAINT,
     INK,
+    MARKERS,
     METHOD_COLOURS,
     accuracy_matrix,
+    error_axis,
     styled,
     task_axis,
     with_gaps,
 )
-from bitlearn.report.units import size
 
-#: Of what lives on, of what is kept for the backward pass, and of what a moment needs.
-_LIFETIMES = ("#0072B2", "#56A0CC", "#9CC3DD")
+Methods = Sequence[Mapping[str, Any]]
+
+#: In inches, of a panel beside others and of a picture that has a row of its own.
+_PANEL, _WIDE = (3.6, 3.0), (4.8, 3.3)
 
 
 def image(figure: Figure) -> str:
     """Return a figure as a data URI."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
+def _figure(size: tuple[float, float]) -> Figure:
+    return Figure(figsize=size, layout="constrained")
 
 
-def averages(methods: Sequence[dict[str, Any]]) -> str:
-    """Plot the average accuracy and the forgetting of each method as bars."""
+def task_colours(count: int) -> list[str]:
+    """Return a colour for each task, from dark to light, so that their order is seen.
+
+    Examples
+    --------
+    >>> task_colours(2)
+    ['#00224e', '#999277']
+    """
+    # cividis is made for any colour vision; its lightest colours are not seen on white.
+    return [mpl.colors.to_hex(colour) for colour in mpl.colormaps["cividis"](np.linspace(0.0, 0.62, count))]
+
+
+def means(methods: Methods) -> str:
+    """Plot the mean accuracy on the tasks seen after each task, a line a method, on an axis of errors."""
     with styled():
-        figure = _figure(8.6, 0.9 + 0.42 * len(methods))
-        for axes, key, title in zip(
-            figure.subplots(1, 2, sharey=True),
-            ("average_accuracy", "forgetting_mean_of_best_minus_last"),
-            ("Average accuracy after the last task", "Forgetting"),
-            strict=True,
-        ):
-            values = [method[key] for method in methods]
-            bars = axes.barh(range(len(methods)), values, color=METHOD_COLOURS[: len(methods)], height=0.62)
-            axes.bar_label(bars, [f"{100 * value:.1f} %" for value in values], padding=4)
-            axes.set_title(title)
-            axes.set_yticks(range(len(methods)), [method["name"] for method in methods])
-            axes.set_xlim(min(0.0, *values), 1.16)
-            axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
-        axes.invert_yaxis()
+        figure = _figure(_WIDE)
+        ax = figure.subplots()
+        drawn = [np.nanmean(with_gaps(method["accuracy_matrix"]), axis=1) for method in methods]
+        for at, (method, curve) in enumerate(zip(methods, drawn, strict=True)):
+            colour, marker = METHOD_COLOURS[at % len(METHOD_COLOURS)], MARKERS[at % len(MARKERS)]
+            ax.plot(curve, color=colour, marker=marker, markersize=5, label=method["name"], clip_on=False)
+        error_axis(ax, np.concatenate(drawn))
+        ax.set_ylabel("mean accuracy on the tasks seen")
+        ax.grid(axis="y", color=FAINT)
+        task_axis(ax, len(drawn[0]), "after task")
+        figure.legend(loc="outside upper left", ncols=3)
         return image(figure)
 
 
-def over_time(methods: Sequence[dict[str, Any]], tasks: Sequence[Sequence[int]]) -> str:
-    """Plot how the accuracy on each task goes on as later tasks are learnt, a panel a method."""
+def over_time(method: Mapping[str, Any]) -> str:
+    """Plot how the accuracy on each task of a method goes on as later tasks are learned."""
     with styled():
-        figure = _figure(8.6, 3.7)
-        # From dark to light, so that the order of the tasks is seen; cividis is made for any colour vision.
-        colours = mpl.colormaps["cividis"](np.linspace(0.0, 0.88, len(tasks)))
-        for axes, method in zip(np.atleast_1d(figure.subplots(1, len(methods), sharey=True)), methods, strict=True):
-            matrix = with_gaps(method["accuracy_matrix"])
-            for task, classes in enumerate(tasks):
-                seen = np.flatnonzero(np.isfinite(matrix[:, task]))
-                label = f"task {task + 1}: {_names(classes)}"
-                axes.plot(seen, matrix[seen, task], marker="o", markersize=4.5, color=colours[task], label=label)
-            axes.plot(np.nanmean(matrix, axis=1), color=INK, linestyle=(0, (4, 2)), label="mean of the tasks seen")
-            axes.set_title(method["name"])
-            axes.set_xlim(-0.25, len(tasks) - 0.75)
-            axes.set_ylim(-0.04, 1.04)
-            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-            axes.grid(axis="y", color=FAINT)
-            task_axis(axes, len(tasks), "after task")
-        figure.axes[0].set_ylabel("accuracy on the task")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure = _figure(_PANEL)
+        ax, matrix = figure.subplots(), with_gaps(method["accuracy_matrix"])
+        for task, colour in enumerate(task_colours(len(matrix))):
+            seen = np.flatnonzero(np.isfinite(matrix[:, task]))
+            marker = MARKERS[task % len(MARKERS)]
+            ax.plot(seen, matrix[seen, task], marker=marker, markersize=4.5, color=colour, clip_on=False)
+        ax.plot(np.nanmean(matrix, axis=1), color=INK, linestyle=(0, (4, 2)))
+        error_axis(ax, matrix)
+        ax.set_title(method["name"])
+        ax.set_ylabel("accuracy on the task")
+        ax.grid(axis="y", color=FAINT)
+        task_axis(ax, len(matrix), "after task")
         return image(figure)
 
 
-def _names(classes: Sequence[int]) -> str:
-    """Name a task's classes: two as "0 and 1", many as a range."""
-    if len(classes) <= 3:
-        return " and ".join(map(str, classes))
-    return f"{len(classes)} classes"
-
-
-def matrices(methods: Sequence[dict[str, Any]]) -> str:
-    """Plot the accuracy matrices as heat maps on one scale."""
+def matrix(method: Mapping[str, Any]) -> str:
+    """Plot the accuracy matrix of a method as a heat map."""
     with styled():
-        figure = _figure(8.6, 3.2)
-        panels = np.atleast_1d(figure.subplots(1, len(methods), sharey=True))
-        for axes, method in zip(panels, methods, strict=True):
-            accuracy_matrix(method["accuracy_matrix"], title=method["name"], ax=axes)
-            axes.label_outer()
-        shown = panels[-1].images[0]
-        bar = figure.colorbar(shown, ax=list(panels), ticks=[0, 0.5, 1], shrink=0.8, pad=0.02)
-        bar.ax.set_yticklabels(["0 %", "50 %", "100 %"])
-        bar.outline.set_visible(False)
+        figure = _figure(_PANEL)
+        accuracy_matrix(method["accuracy_matrix"], title=method["name"], ax=figure.subplots())
         return image(figure)
 
 
-def memory(rows: Sequence[dict[str, Any]]) -> str:
-    """Plot the bytes of each variable at the fullest call of a training step."""
+def curves(methods: Methods) -> str | None:
+    """Plot the training loss of each epoch, task after task; None where no method is trained by steps."""
+    trained = [(at, method) for at, method in enumerate(methods) if method["curve"]]
+    if not trained:
+        return None
     with styled():
-        figure = _figure(8.6, 0.9 + 0.3 * len(rows))
-        axes = figure.subplots()
-        most = max(row["bytes"] for row in rows)
-        places = {row["lifetime"]: colour for row, colour in zip(_firsts(rows), _LIFETIMES, strict=False)}
-        for lifetime, colour in places.items():
-            own = [(at, row["bytes"]) for at, row in enumerate(rows) if row["lifetime"] == lifetime]
-            bars = axes.barh([at for at, _ in own], [count for _, count in own], 0.7, color=colour, label=lifetime)
-            axes.bar_label(bars, [size(count) for _, count in own], padding=4, fontsize=9)
-        axes.set_yticks(range(len(rows)), [row["variable"] for row in rows])
-        axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        step = 2 ** max(0, math.ceil(math.log2(most / 5)))
-        ticks = range(0, most + 1, step)
-        axes.set_xticks(ticks, [size(tick) for tick in ticks])
-        axes.set_xlim(0, 1.15 * most)
-        axes.grid(axis="x", color=FAINT)
-        axes.spines["left"].set_visible(False)
-        axes.legend(loc="lower right")
+        figure = _figure(_WIDE)
+        ax = figure.subplots()
+        for at, method in trained:
+            losses = [each["loss"] for each in method["curve"]]
+            ax.plot(
+                range(1, len(losses) + 1), losses, color=METHOD_COLOURS[at % len(METHOD_COLOURS)], label=method["name"]
+            )
+        longest = max((method["curve"] for _, method in trained), key=len)
+        starts = [at for at in range(1, len(longest)) if longest[at]["task"] != longest[at - 1]["task"]]
+        for start in starts:
+            ax.axvline(start + 0.5, color=FAINT, zorder=0)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(ticker.NullLocator())
+        ax.set_ylabel("training loss, mean of the epoch")
+        ax.set_xlabel("epoch; lines are where a task begins" if starts else "epoch")
+        figure.legend(loc="outside upper left", ncols=3)
         return image(figure)
 
 
-def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first row of each lifetime."""
-    return [row for at, row in enumerate(rows) if row["lifetime"] not in {each["lifetime"] for each in rows[:at]}]
+def picture(given: Mapping[str, Any]) -> str:
+    """Return an example's pixels as an image of as many pixels."""
+    pixels, stream = decoded(given), io.BytesIO()
+    shown = pixels if pixels.ndim == 3 and pixels.shape[2] in (3, 4) else pixels.reshape(pixels.shape[:2])
+    images.imsave(stream, shown, format="png", cmap="gray", vmin=0, vmax=255, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def bits(found: Mapping[str, Any]) -> str:
+    """Plot hidden bits: a row an example, a column a unit, +1 dark."""
+    with styled():
+        values = decoded(found["bits"])
+        figure = _figure((4.8, 0.9 + 0.045 * len(values)))
+        ax = figure.subplots()
+        ax.imshow(values, cmap="Greys", vmin=0, vmax=1.25, aspect="auto", interpolation="nearest")
+        ends = np.cumsum(found["counts"])
+        for end in ends[:-1]:
+            ax.axhline(end - 0.5, color=METHOD_COLOURS[0], linewidth=1)
+        ax.set_yticks(ends - np.array(found["counts"]) / 2 - 0.5, found["labels"])
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(f"the {found['units']} units before the last layer")
+        ax.set_ylabel("test examples of class")
+        return image(figure)
+
+
+def distances(found: Mapping[str, Any]) -> str:
+    """Plot the mean distances between hidden bits of examples of each pair of classes as a heat map."""
+    with styled():
+        figure, values = _figure((4.2, 3.8)), with_gaps(found["distances"])
+        ax = figure.subplots()
+        ax.imshow(values, cmap="Blues_r", vmin=0, vmax=np.nanmax(values) * 1.1)
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                colour = "white" if value < 0.45 * np.nanmax(values) else INK
+                ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+        for ticks in (ax.set_xticks, ax.set_yticks):
+            ticks(range(len(values)), found["labels"])
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_ylabel("an example of class")
+        ax.set_xlabel("and another one of class")
+        return image(figure)

@@ -25,7 +25,7 @@ from bitlearn.continual.methods.tuned import Biases, LastLayer, SparseUpdate
 from bitlearn.continual.methods.wsn import Wsn
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.errors import by_name
+from bitlearn.errors import brief, by_name
 
 METHODS: dict[str, type[Method]] = {
     "naive": Naive,
@@ -53,20 +53,92 @@ METHODS: dict[str, type[Method]] = {
 PLANNED = ("bimu", "mixture-replay")
 
 
+def register(method: type[Method]) -> type[Method]:
+    """Enter a method by the name of its class, so that its learners can be saved and loaded: a class decorator.
+
+    Parameters
+    ----------
+    method : type
+        A subclass of `Method`.
+
+    Returns
+    -------
+    type
+        `method` itself.
+
+    Raises
+    ------
+    TypeError
+        Where it is no such class.
+    ValueError
+        Where another class has that name.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> @bl.continual.register
+    ... class FineTuning(bl.continual.Method):
+    ...     pass
+    >>> bl.continual.METHODS.pop("FineTuning").__name__
+    'FineTuning'
+    """
+    if not _is_method(method):
+        raise TypeError(f"a method must be a subclass of bitlearn.continual.Method, got {brief(method)}")
+    if METHODS.setdefault(method.__name__, method) is not method:
+        raise ValueError(f"a method must have a name of its own, got {method.__name__!r}, which is taken")
+    return method
+
+
+def _is_method(given: Any) -> bool:
+    return isinstance(given, type) and issubclass(given, Method)
+
+
+def chosen(method: str | type[Method]) -> tuple[str, type[Method]]:
+    """Return the name and the class of a method that is given as either.
+
+    Parameters
+    ----------
+    method : str or type
+        One of `METHODS`, or a subclass of `Method`, which is called as its class where it is none of them.
+
+    Returns
+    -------
+    str, type
+
+    Raises
+    ------
+    ValueError
+        Where there is none of that name, or it is not built yet.
+
+    Examples
+    --------
+    >>> chosen("naive") == chosen(Naive) == ("naive", Naive)
+    True
+    """
+    if isinstance(method, str):
+        return method, by_name("method", method, METHODS, PLANNED)
+    if not _is_method(method):
+        names = ", ".join(METHODS)
+        raise ValueError(
+            f"method must be one of {names}, or a subclass of bitlearn.continual.Method, got {brief(method)}"
+        )
+    return next((name for name, kind in METHODS.items() if kind is method), method.__name__), method
+
+
 def build(
-    name: str,
+    method: str | type[Method],
     networks: Networks | None,
     options: Options,
     *,
     classes: int | None = None,
     examples: int | None = None,
 ) -> Method:
-    """Return a method by its name, ready for the first task.
+    """Return a method, ready for the first task.
 
     Parameters
     ----------
-    name : str
-        One of `METHODS`.
+    method : str or type
+        As `chosen` takes it.
     networks : Networks or None
         None where a method has no network.
     options, classes, examples
@@ -81,7 +153,8 @@ def build(
     ValueError
         Where there is none of that name, it is not built yet, or the network does not fit it.
     """
-    made: Any = by_name("method", name, METHODS, PLANNED)
+    name, kind = chosen(method)
+    made: Any = kind
     if networks is None and made.trains:
         raise ValueError(f"{name} must have a model to train, got none")
     return made(networks, options, classes=classes, examples=examples)
