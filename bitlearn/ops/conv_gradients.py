@@ -112,11 +112,12 @@ def conv2d_grad_input(
     threads = resolve(threads)
     result = check.output(out, shape, ready.result, [*ready.inputs, w])
     if rows is not None or columns is not None:
-        kept = Kept(rows, columns, len(kernels), n)
+        kept = Kept(rows, columns, len(kernels), n, threads)
         window: dict[str, Any] = {"stride": stride, "padding": padding, "pad_value": pad_value}
         some = kept.gradient(g), kept.weights(kernels), kept.n
-        found = conv2d_grad_input(*some, size, **window, bits=bits, threads=threads)
-        return kept.spread(found, result, of_weights=False)
+        into = None if columns is not None else result
+        found = conv2d_grad_input(*some, size, **window, bits=bits, out=into, threads=threads)
+        return found if into is not None else kept.spread(found, result, of_weights=False)
     pixels, taps = batch * size[0] * size[1], kernels.shape[1] * kernels.shape[2]
     by_planes: Callable[[np.ndarray], None] | None = None
     if windows.stride != (1, 1):  # without planes, and what is accepted is the same
@@ -221,7 +222,7 @@ def conv2d_grad_weight(
     }
     if rows is not None or columns is not None or scale is not None:
         window: dict[str, Any] = {"stride": stride, "padding": padding, "pad_value": pad_value, "bits": bits}
-        kept, function = Kept(rows, columns, channels, n), partial(conv2d_grad_weight, kernel_shape=size)
+        kept, function = Kept(rows, columns, channels, n, threads), partial(conv2d_grad_weight, kernel_shape=size)
         return some_weight_gradient(function, ready, kept, g, x, images, shape, scale=scale, **window, **given)
 
     def by_planes() -> WeightPlanes | None:

@@ -103,9 +103,10 @@ def grad_input(
     threads = resolve(threads)
     result = check.output(out, (m, n), ready.result, [*ready.inputs, w])
     if rows is not None or columns is not None:
-        kept = Kept(rows, columns, k, n)
-        some = grad_input(kept.gradient(g), kept.weights(weights), kept.n, bits=bits, threads=threads)
-        return kept.spread(some, result, of_weights=False)
+        kept = Kept(rows, columns, k, n, threads)
+        found = None if columns is not None else result
+        some = grad_input(kept.gradient(g), kept.weights(weights), kept.n, bits=bits, out=found, threads=threads)
+        return some if found is not None else kept.spread(some, result, of_weights=False)
     planes: Planes | None = None
     if ready.on_planes(m, k, n):
         planes = Planes(ready.parts[0], ready.bits or 8, weights, n, columns=False, threads=threads)
@@ -299,7 +300,7 @@ def grad_weight(
         "threads": threads,
     }
     if rows is not None or columns is not None or scale is not None:
-        kept = Kept(rows, columns, k, n)
+        kept = Kept(rows, columns, k, n, threads)
         return some_weight_gradient(grad_weight, ready, kept, g, x, inputs, (k, n), bits=bits, scale=scale, **given)
 
     def by_planes() -> Planes | None:

@@ -12,8 +12,13 @@ from numpy.typing import ArrayLike
 from bitlearn.bits import WORD, ones, words_for
 from bitlearn.errors import brief
 from bitlearn.ops import check
+from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradient_operands import FLOAT32, GradientOperand
 from bitlearn.ops.quantized import Quantized
+from bitlearn.threads import resolve
+
+#: What the kernel that takes columns takes; others are gathered by NumPy.
+TAKEN = tuple(map(np.dtype, (np.int8, np.int16, np.int32, np.int64, np.float32)))
 
 
 def _indices(name: str, given: object, size: int) -> np.ndarray:
@@ -32,19 +37,28 @@ def _indices(name: str, given: object, size: int) -> np.ndarray:
     return found
 
 
-def take_bits(words: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return some values of packed rows, packed.
+def take_bits(words: np.ndarray, n: int, rows: np.ndarray, columns: np.ndarray, threads: int | None) -> np.ndarray:
+    """Return some rows, and some of the n values of each, of packed rows (rows, ..., words), packed.
 
     Examples
     --------
-    >>> take_bits(np.array([[0b1010]], dtype=np.uint64), np.array([3, 0, 1]))
+    >>> take_bits(np.array([[0b1010]], dtype=np.uint64), 4, np.array([0]), np.array([3, 0, 1]), None)
     array([[5]], dtype=uint64)
     """
-    octets = np.ascontiguousarray(words).view(np.uint8)
-    found = np.packbits((octets[..., columns >> 3] >> (columns & 7).astype(np.uint8)) & 1, axis=-1, bitorder="little")
-    padded = np.zeros((*words.shape[:-1], 8 * words_for(len(columns))), dtype=np.uint8)
-    padded[..., : found.shape[-1]] = found
-    return padded.view(WORD)
+    taps = math.prod(words.shape[1:-1])
+    out = np.empty((len(rows), *words.shape[1:-1], words_for(len(columns))), dtype=WORD)
+    matrix = words.reshape(len(words) * taps, words.shape[-1])
+    run(
+        "take_bits",
+        (matrix, n, _taps(rows, taps), columns, out.reshape(len(rows) * taps, out.shape[-1])),
+        threads=threads,
+    )
+    return out
+
+
+def _taps(rows: np.ndarray, taps: int) -> np.ndarray:
+    """Return the numbers of all taps of some rows, where each has so many."""
+    return rows if taps == 1 else (rows[:, None] * taps + np.arange(taps)).reshape(-1)
 
 
 class Kept:
@@ -56,12 +70,13 @@ class Kept:
         None for all.
     outputs, n : int
         How many there are.
+    threads : int or None
     """
 
-    def __init__(self, rows: object, columns: object, outputs: int, n: int):
+    def __init__(self, rows: object, columns: object, outputs: int, n: int, threads: int | None):
         self._all_rows, self._all_columns = rows is None, columns is None
         self.rows, self.columns = _indices("rows", rows, outputs), _indices("columns", columns, n)
-        self.n = len(self.columns)
+        self.n, self._width, self.threads = len(self.columns), n, resolve(threads)
 
     def gradient(self, g: ArrayLike | Quantized) -> np.ndarray | Quantized:
         """Return the columns of a gradient that are of kept rows, with their scales."""
@@ -70,42 +85,56 @@ class Kept:
         return self._last(check.array("g", g))
 
     def _last(self, values: np.ndarray) -> np.ndarray:
-        return values if self._all_rows else np.take(values, self.rows, axis=-1)
+        if self._all_rows:
+            return values
+        if values.dtype not in TAKEN:
+            return np.take(values, self.rows, axis=-1)
+        matrix = check.ready(values, values.dtype).reshape(math.prod(values.shape[:-1]), values.shape[-1])
+        out = np.empty((len(matrix), len(self.rows)), dtype=values.dtype)
+        run("take", (matrix, np.arange(len(matrix)), self.rows, out), threads=self.threads)
+        return out.reshape(*values.shape[:-1], len(self.rows))
 
     def _each(self, factors: Any) -> Any:
         found = np.asarray(factors)
-        return factors if not found.ndim or found.shape[-1] == 1 else self._last(found)
+        return factors if not found.ndim or found.shape[-1] == 1 else np.take(found, self.rows, axis=-1)
 
     def inputs(self, words: np.ndarray) -> np.ndarray:
         """Return the kept columns of packed inputs."""
-        return words if self._all_columns else take_bits(words, self.columns)
+        if self._all_columns:
+            return words
+        return take_bits(words, self._width, np.arange(len(words)), self.columns, self.threads)
 
     def weights(self, words: np.ndarray) -> np.ndarray:
         """Return the kept rows and columns of packed weights."""
-        return self.inputs(words if self._all_rows else words[self.rows])
-
-    def _places(self, values: np.ndarray, of_weights: bool) -> tuple[np.ndarray, Any]:
-        """Return the values as a matrix, and the index of what is kept in it."""
-        matrix = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
-        columns = slice(None) if self._all_columns else self.columns
-        if not of_weights or self._all_rows:
-            return matrix, (slice(None), columns)
-        taps = math.prod(values.shape[1:-1])
-        rows = (self.rows[:, None] * taps + np.arange(taps)).reshape(-1)
-        return matrix, rows if self._all_columns else (rows[:, None], self.columns)
+        return (
+            words[self.rows]
+            if self._all_columns
+            else take_bits(words, self._width, self.rows, self.columns, self.threads)
+        )
 
     def spread(self, some: np.ndarray, out: np.ndarray, *, of_weights: bool, zeros: bool = True) -> np.ndarray:
         """Write what was found to its place in a whole result, with 0 elsewhere, or what is there."""
         if zeros:
             out[...] = 0
-        matrix, places = self._places(out, of_weights)
-        matrix[places] = some.reshape(math.prod(some.shape[:-1]), some.shape[-1])
+        matrix, rows = self._matrix(out, of_weights)
+        if self._all_columns:
+            matrix[rows] = some.reshape(len(rows), self.n)
+        else:
+            run("spread", (some.reshape(len(rows), self.n), rows, self.columns, matrix), threads=self.threads)
         return out
+
+    def _matrix(self, values: np.ndarray, of_weights: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values as a matrix, and which of its rows are kept."""
+        taps = math.prod(values.shape[1:-1])
+        matrix = values.reshape(len(values) * taps, values.shape[-1])
+        return matrix, _taps(self.rows, taps) if of_weights else np.arange(len(matrix))
 
     def part(self, out: np.ndarray) -> np.ndarray:
         """Return a copy of what a gradient of weights holds in the kept places."""
-        matrix, places = self._places(out, True)
-        return np.ascontiguousarray(matrix[places]).reshape(len(self.rows), *out.shape[1:-1], self.n)
+        matrix, rows = self._matrix(out, True)
+        found = np.empty((len(rows), self.n), dtype=out.dtype)
+        run("take", (matrix, rows, self.columns, found), threads=self.threads)
+        return found.reshape(len(self.rows), *out.shape[1:-1], self.n)
 
 
 def some_weight_gradient(
