@@ -90,6 +90,14 @@ def _competing(weights: str, width: int, units: int, tasks: int, sampling: str =
     return Way(name, "task-wta", "competing-mlp", network, options)
 
 
+def _of_inputs(weights: str, width: int, inputs: int, units: tuple[int, int], rate: float) -> Way:
+    """Return a way whose inputs compete too. Its rate was chosen by `--choose`, on three tasks."""
+    name = f"{weights} {width}-{width}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
+    network = {"hidden": (width, width), "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
+    options = {"competing": 0.0, "sharing": "tickets", "learning_rate": rate}
+    return Way(name, "task-wta", "competing-mlp", network, options)
+
+
 def _subnetworks(width: int, share: float) -> Way:
     network = {"hidden": (width, width), "share": share}
     return Way(f"wsn {width}-{width}, {share:.0%} a task", "wsn", "subnetwork-mlp", network)
@@ -124,6 +132,8 @@ PROTOCOLS = (
         10,
         5,
         (
+            _of_inputs("real", 100, 4, (5, 4), 0.01),
+            _of_inputs("real", 100, 4, (4, 4), 0.02),
             _competing("real", 100, 10, 10),
             _competing("real", 250, 10, 10),
             _competing("binary", 1000, 10, 10),

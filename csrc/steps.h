@@ -196,6 +196,20 @@ void bl_average_pool_gradient(int variant, const void *d, int d_type, intptr_t h
 /* out = x, both of x_type, any of the eleven. */
 void bl_copy(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, void *out);
 
+/* out[i, j] = x[kept_rows[i], kept_columns[j]], both of x_type BL_INT8, BL_INT16, BL_INT32, BL_INT64 or BL_FLOAT32. x
+   (m, n), kept_rows (k) numbers of its rows, kept_columns (c) of its columns, out (k, c). */
+void bl_take(int variant, const void *x, int x_type, const int64_t *kept_rows, const int64_t *kept_columns, intptr_t n,
+             intptr_t k, intptr_t c, void *out);
+
+/* out[kept_rows[i], kept_columns[j]] = x[i, j], both of x_type; other values of out (m, n) stay. x (k, c), kept_rows (k)
+   and kept_columns (c) as above, each number once. */
+void bl_spread(int variant, const void *x, int x_type, const int64_t *kept_rows, const int64_t *kept_columns, intptr_t n,
+               intptr_t k, intptr_t c, void *out);
+
+/* Bit out[i, j] = bit x[kept_rows[i], kept_columns[j]]. x (m, ceil(n / 64)), out (k, ceil(c / 64)). */
+void bl_take_bits(int variant, const uint64_t *x, int64_t n, const int64_t *kept_rows, const int64_t *kept_columns,
+                  intptr_t k, intptr_t c, uint64_t *out);
+
 /* out = x, which int16 holds; x and out (rows, n). */
 void bl_cast(int variant, const int32_t *x, intptr_t rows, intptr_t n, int16_t *out);
 

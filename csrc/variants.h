@@ -292,6 +292,18 @@
 
 #define BL_COPY_KERNELS(X)                                                                                             \
     X(copy, (const void *x, int x_type, intptr_t rows, intptr_t n, void *out), (x, x_type, rows, n, out))              \
+    X(take,                                                                                                            \
+      (const void *x, int x_type, const int64_t *kept_rows, const int64_t *kept_columns, intptr_t n, intptr_t k,       \
+       intptr_t c, void *out),                                                                                         \
+      (x, x_type, kept_rows, kept_columns, n, k, c, out))                                                              \
+    X(spread,                                                                                                          \
+      (const void *x, int x_type, const int64_t *kept_rows, const int64_t *kept_columns, intptr_t n, intptr_t k,       \
+       intptr_t c, void *out),                                                                                         \
+      (x, x_type, kept_rows, kept_columns, n, k, c, out))                                                              \
+    X(take_bits,                                                                                                       \
+      (const uint64_t *x, int64_t n, const int64_t *kept_rows, const int64_t *kept_columns, intptr_t k, intptr_t c,    \
+       uint64_t *out),                                                                                                 \
+      (x, n, kept_rows, kept_columns, k, c, out))                                                                      \
     X(cast, (const int32_t *x, intptr_t rows, intptr_t n, int16_t *out), (x, rows, n, out))                            \
     X(scale_sums,                                                                                                      \
       (const void *x, int x_type, const double *scale, int scale_each, intptr_t rows, intptr_t n, float *out),         \

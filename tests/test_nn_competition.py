@@ -123,7 +123,8 @@ def test_the_winners_alone_give_the_logits_the_gradient_of_what_is_computed(kind
     ("make", "spec", "says"),
     [
         (lambda: Competition(3), Spec.real((8,)), "channels in blocks of 3, got 8, which 3 does not divide"),
-        (lambda: Competition(2), Spec.codes((8,)), "a competition must get real values or bits, got codes"),
+        (lambda: Competition(2), Spec.codes(()), "a competition must get real values, bits or input codes, got codes"),
+        (lambda: Competition(2, sampling="soft"), Spec.codes((8,)), "a competition of inputs must have hard winners"),
         (lambda: Competition(2, sampling="soft"), Spec.bits((8,)), "a competition of bits must have hard winners"),
         (lambda: Competition(0), None, "units must be at least 1, got 0"),
         (lambda: Competition(2, tasks=0), None, "tasks must be at least 1, got 0"),

@@ -119,6 +119,9 @@ class Options:
     reuse : float
         Where the logits of units that have won before begin with a new task of ``task-wta``; those of others begin at
         0. Below 0 a task takes units that are free first.
+    sharing : {"units", "tickets"}
+        What a task of ``task-wta`` takes where all units of a block have won before: whichever win, block by block, or
+        those of one earlier ticket, that of whose weights the fewest are held.
     identity : {"given", "last", "confidence"}, optional
         Which ticket predicts at test time: that of the example's task, that of the last task, or the one that is the
         surest. By default the first where the scenario tells the task, or has the same classes in each, else the
@@ -187,6 +190,7 @@ class Options:
     losers: str = "masked"
     cooling: float = 1.0
     reuse: float = -4.0
+    sharing: str = "units"
     identity: str | None = None
 
     def __post_init__(self) -> None:
@@ -215,6 +219,8 @@ class Options:
             raise ValueError(f"posterior must be free or response, got {self.posterior!r}")
         if self.losers not in ("masked", "scaled"):
             raise ValueError(f"losers must be masked or scaled, got {self.losers!r}")
+        if self.sharing not in ("units", "tickets"):
+            raise ValueError(f"sharing must be units or tickets, got {self.sharing!r}")
         if not -math.inf < self.reuse < math.inf:
             raise ValueError(f"reuse must be a finite number, got {self.reuse}")
         if self.identity not in (None, *IDENTITIES):

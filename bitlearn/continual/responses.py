@@ -1,4 +1,4 @@
-"""A posterior that is found from how units respond to a task's examples: one reading of arXiv 2407.10758."""
+"""Posteriors that a task's examples tell before it is trained: of its inputs, and of how units respond."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import Bits
-from bitlearn.nn.competition import posterior
+from bitlearn.nn.competition import Competition, posterior
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.model import Model
-from bitlearn.nn.narrow import competitions, narrow
+from bitlearn.nn.narrow import competitions, input_competition, narrow
 from bitlearn.ops.packing import unpack
 
 
@@ -22,7 +22,8 @@ def response_logits(model: Model, task: int, x: Batch) -> dict[str, np.ndarray]:
     model : Model
         Its running statistics are those of inference.
     task : int
-        Its logits say who has won in the competitions before each: their likeliest units alone feed it.
+        Its logits say who has won in the competitions before each: their likeliest units alone feed it. Inputs that
+        compete have no response; see `input_logits`.
     x : ndarray or Bits, shape (count, ...)
 
     Returns
@@ -41,7 +42,11 @@ def response_logits(model: Model, task: int, x: Batch) -> dict[str, np.ndarray]:
     True
     """
     names, winners, found = model.names, dict[str, np.ndarray](), dict[str, np.ndarray]()
+    of_inputs = input_competition(model)
     for name, layer in competitions(model).items():
+        if name == of_inputs:
+            winners[name] = layer.winners(task)
+            continue
         lower = model.split(names[names.index(name) - 1])[0]
         values: Any = (narrow(lower, winners).model if winners else lower).apply(x)
         h = unpack(values.words, values.n, dtype=np.float32) if isinstance(values, Bits) else values
@@ -51,3 +56,31 @@ def response_logits(model: Model, task: int, x: Batch) -> dict[str, np.ndarray]:
         found[name] = np.log(mean + np.finfo(np.float64).tiny).astype(np.float32)
         winners[name] = (found[name] + layer.logits[task]).argmax(axis=1)
     return found
+
+
+def input_logits(layer: Competition, x: Batch) -> np.ndarray:
+    """Return the logits of inputs that compete: each one's posterior is its share of the block's standard deviations.
+
+    Parameters
+    ----------
+    layer : Competition
+        Of the network's inputs.
+    x : ndarray of int8, shape (count, ...)
+
+    Returns
+    -------
+    ndarray of float32, shape (blocks, units)
+        Logarithms of the standard deviations over examples, and over positions of maps; of at least a hundredth of a
+        code, so that inputs which never change are finite.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.models.competing_mlp((4,), 2, hidden=(2,), units=2, inputs=2)
+    >>> x = np.array([[9, 0, 5, 30], [9, 2, 7, 10]], dtype=np.int8)
+    >>> input_logits(model["competition1"], x).argmax(axis=1)
+    array([1, 0])
+    """
+    values = np.asarray(x).reshape(-1, layer.spec.channels)
+    found = np.log(np.maximum(values.std(axis=0, dtype=np.float64), 0.01))
+    return layer.by_block(found).astype(np.float32)

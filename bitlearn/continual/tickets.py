@@ -235,7 +235,7 @@ class Tickets:
         self.own: Arrays = {
             name: np.zeros((self.tasks, *array.shape), dtype=array.dtype)
             for name, array in first.model.state().items()
-            if name not in first.shared
+            if name not in first.shared and name in model.state()
         }
 
     @property
@@ -278,6 +278,7 @@ class Tickets:
         """Return a task's ticket alone."""
         winners = self.winners_of(task)
         arrays, paths = self.network(task).inference(), {name.rpartition(".")[0] for name in self.shared}
+        paths |= set(winners)  # which inputs are selected, the winners say
         shared = {name: array for name, array in arrays.items() if name.rpartition(".")[0] in paths}
         own = {name: array for name, array in arrays.items() if name not in shared}
         return TaskTicket(task, _units(competitions(self.model)), winners, own, checksum(shared))

@@ -26,7 +26,8 @@ def competing_mlp(
     classes: int = 10,
     *,
     hidden: tuple[int, ...] = (100, 100),
-    units: int = 2,
+    units: int | tuple[int, ...] = 2,
+    inputs: int = 0,
     tasks: int = 10,
     weights: str = "binary",
     head: str = "real",
@@ -43,8 +44,11 @@ def competing_mlp(
     classes : int
     hidden : tuple of int
         The widths of the hidden layers, at least one; `units` divides each.
-    units : int
-        Units a block, of which one wins a task; 0 for a dense network, in which none compete.
+    units : int or tuple of int
+        Units a block, of which one wins a task, in each hidden layer or layer by layer. With 1 all win: tickets have
+        the layer's weights in common. 0 for a dense network, in which none compete.
+    inputs : int
+        Inputs a block, of which one wins a task; 0 where all tasks see all inputs. It divides them.
     tasks : int
         For how many tasks there are posteriors.
     weights : {"binary", "real"}
@@ -76,13 +80,16 @@ def competing_mlp(
     _check(hidden, head)
     if weights not in ("binary", "real"):
         raise ValueError(f"weights must be 'binary' or 'real', got {weights!r}")
-    layers = _flatten(input_shape)
-    for width in hidden:
+    each = tuple(units) if isinstance(units, tuple | list) else (units,) * len(hidden)
+    if len(each) != len(hidden):
+        raise ValueError(f"units must be one number, or one for each of {len(hidden)} hidden layers, got {len(each)}")
+    layers = [*_flatten(input_shape), *_competition(inputs, tasks)]
+    for width, count in zip(hidden, each, strict=True):
         if weights == "binary":
             layers += [nn.BinaryLinear(width), nn.BatchNormSign()]
         else:
             layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
-        layers += _competition(units, tasks, sampling)
+        layers += _competition(count, tasks, sampling)
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 

@@ -23,6 +23,7 @@ from bitlearn.nn.real_conv import Conv2d as Conv2d
 from bitlearn.nn.real_linear import RealLinear as RealLinear
 from bitlearn.nn.relu import ReLU as ReLU
 from bitlearn.nn.savings import Savings as Savings
+from bitlearn.nn.selection import Selection as Selection
 from bitlearn.nn.sequential import Residual as Residual
 from bitlearn.nn.sequential import Sequential as Sequential
 from bitlearn.nn.sign import Sign as Sign

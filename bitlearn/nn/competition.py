@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, register, whole
+from bitlearn.nn.selection import Selection
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
@@ -16,6 +17,8 @@ from bitlearn.rng import Key
 from bitlearn.safetensors import Types
 
 SAMPLING = ("hard", "soft")
+#: Multiples of the golden section lie evenly, and far from their neighbours.
+_GOLDEN = 0.6180339887498949
 
 
 def gumbel(key: Key, shape: tuple[int, ...]) -> np.ndarray:
@@ -79,7 +82,7 @@ def logit_gradient(
 
 @register
 class Competition(Layer):
-    """Blocks of units, or of feature maps, of which one wins for a task: of real values, or of ±1 bits.
+    """Blocks of units, feature maps or inputs, of which one wins for a task: of real values, ±1 bits, or input codes.
 
     Parameters
     ----------
@@ -116,7 +119,10 @@ class Competition(Layer):
     `ReLU` or a sign in the network.
 
     A loser gives 0, which ±1 bits do not have. In a network of bits losers are taken out: it is trained, and predicts,
-    by the tickets that `bitlearn.nn.narrow.narrow` makes.
+    by the tickets that `bitlearn.nn.narrow.narrow` makes. So it is where the network's inputs compete, before any layer
+    with weights: a ticket sees those that won, by a `Selection`, and their logits get no gradient. Inputs near each
+    other are much alike, and blank together, so a block has ones that are far apart: member p of all, block by block,
+    is input ``p s mod n``, with s the first number from 0.618 n on that has no divisor in common with n.
 
     Examples
     --------
@@ -161,8 +167,8 @@ class Competition(Layer):
 
     def infer(self, spec: Spec) -> Spec:
         """Return the same type."""
-        if spec.kind not in ("real", "bits") or not spec.shape:
-            raise ValueError(f"a competition must get real values or bits, got {spec}")
+        if spec.kind not in ("real", "bits", "codes") or not spec.shape:
+            raise ValueError(f"a competition must get real values, bits or input codes, got {spec}")
         if spec.channels % self.units:
             raise ValueError(
                 f"a competition must get channels in blocks of {self.units}, got {spec.channels}, which {self.units} "
@@ -170,6 +176,8 @@ class Competition(Layer):
             )
         if spec.kind == "bits" and self.sampling != "hard":
             raise ValueError("a competition of bits must have hard winners, since a factor before a sign cannot show")
+        if spec.kind == "codes" and self.sampling != "hard":
+            raise ValueError("a competition of inputs must have hard winners, got soft samples")
         return spec
 
     def build(self, seed: int) -> None:
@@ -209,17 +217,34 @@ class Competition(Layer):
         """Return which unit of each block wins a task, the first one where several are as likely, (blocks,)."""
         return self.logits[self.task(task)].argmax(axis=1)
 
+    @property
+    def order(self) -> np.ndarray:
+        """The channels, block by block, (blocks * units,): as they stand; of inputs far ones share a block."""
+        places, count = np.arange(self.spec.channels), self.spec.channels
+        if self.spec.kind != "codes":
+            return places
+        step = round(count * _GOLDEN)
+        while math.gcd(step, count) > 1:
+            step += 1
+        return places * step % count
+
     def channels(self, winners: np.ndarray) -> np.ndarray:
         """Return the channels of winners (blocks,)."""
-        return np.arange(self.blocks) * self.units + winners
+        return self.order[np.arange(self.blocks) * self.units + winners]
+
+    def by_block(self, values: np.ndarray) -> np.ndarray:
+        """Return a value a channel as (blocks, units)."""
+        return values[self.order].reshape(self.blocks, self.units)
 
     def _sample(self, logits: np.ndarray) -> np.ndarray:
         return posterior((np.log(posterior(logits)) + self.noise) / self.temperature)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the units times the sample."""
-        if self.spec.kind == "bits":
-            raise ValueError("a competition of bits must be trained ticket by ticket, got a step of all units")
+        if self.spec.kind != "real":
+            raise ValueError(
+                f"a competition of {self.spec.kind} must be trained ticket by ticket, got a step of all units"
+            )
         task, shape = self.task(step.task), (self.blocks, self.units)
         sample, y = step.empty("sample", shape, np.float64), step.empty("Y", x.array.shape, np.float32)
 
@@ -268,8 +293,10 @@ class Competition(Layer):
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the units of a task's winners, 0 in the place of the others."""
-        if self.spec.kind == "bits":
-            raise ValueError("a competition of bits must predict by a task's ticket, got a network of all units")
+        if self.spec.kind != "real":
+            raise ValueError(
+                f"a competition of {self.spec.kind} must predict by a task's ticket, got a network of all units"
+            )
         if step.task is None and self.tasks > 1:
             raise ValueError(f"a competition for {self.tasks} tasks must predict by a task's ticket, got none")
         task, y = self.task(step.task), step.empty("Y", x.array.shape, np.float32)
@@ -285,7 +312,9 @@ class Competition(Layer):
         return 0, self.spec.size
 
     def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
-        """Return the winners alone, where nothing competes any more."""
+        """Return the winners alone, where nothing competes any more; of inputs what selects them."""
+        if outputs is not None:
+            return Narrowed(Selection(len(outputs)), {}, outputs)
         return Narrowed(Winners(self), {}, inputs)
 
 

@@ -35,10 +35,11 @@ class Ticket:
     shared: frozenset[str]
 
     def take(self, whole: Mapping[str, np.ndarray]) -> None:
-        """Take the values of all arrays from those of the whole network."""
+        """Take the values of all arrays from those of the whole network, and the inputs that won."""
         for name, target in self.model.state().items():
             if name in self.places:
-                target[...] = whole[name][self.places[name]]
+                place = self.places[name]
+                target[...] = whole[name][place] if name in whole else place[0]
 
 
 def competitions(model: Model) -> dict[str, Any]:
@@ -59,6 +60,31 @@ def competitions(model: Model) -> dict[str, Any]:
     ['competition1', 'competition2']
     """
     return {path: layer for path, layer in model.items() if layer.competes}
+
+
+def input_competition(model: Model) -> str | None:
+    """Return the name of the competition before any layer with weights, where a network's inputs compete.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> input_competition(bl.models.competing_mlp((4,), 2, hidden=(8,), units=2, inputs=4))
+    'competition1'
+    """
+    for path, layer in model.items():
+        if layer.competes:
+            return path
+        if layer.mixes:
+            break
+    return None
 
 
 def narrow(model: Model, winners: Mapping[str, np.ndarray], *, trained: bool = False) -> Ticket:
@@ -125,7 +151,7 @@ def competing_weights(model: Model) -> dict[str, str]:
     """
     found, before = {}, ""
     for path, layer in model.items():
-        if layer.competes:
+        if layer.competes and before:  # of inputs there are no weights
             found[before] = path
         elif layer.mixes:
             before = f"{path}.weight"
@@ -144,8 +170,13 @@ def _cut(
     # What a layer that mixes channels has to give is known from the competition behind it.
     wanted: dict[str, np.ndarray | None] = {}
     after: np.ndarray | None = None
+    of_inputs = input_competition(model)
     for name, layer in reversed(rows.items()):
-        if layer.competes:
+        if name == of_inputs:
+            if after is not None:
+                raise ValueError(f"a layer with weights must stand between two competitions, got none behind {name!r}")
+            wanted[name] = found[name]
+        elif layer.competes:
             if after is not None:
                 raise ValueError(f"a layer with weights must stand between two competitions, got none behind {name!r}")
             after = found[name]
@@ -153,19 +184,19 @@ def _cut(
             wanted[name], after = after, None
         elif after is not None and layer.spec.channels != layer.output.channels:
             raise ValueError(f"a competition must not stand behind {name!r}, which changes what channels are")
-    if after is not None:
-        raise ValueError("a competition must stand behind a layer with weights, got one of the network's input")
     layers: dict[str, Layer] = {}
     places: Places = {}
     flowing: np.ndarray | None = None
     for name, layer in rows.items():
         # Behind the layer that mixed them the winners alone are left.
         cut = layer.narrowed(flowing, wanted.get(name))
-        if trained or not layer.competes:
+        if trained or not layer.competes or name == of_inputs:
             layers[name] = cut.layer
         places |= {f"{name}.{key}": place for key, place in cut.places.items()}
         flowing = cut.channels
     shared = frozenset(name for name in places if wanted.get(name.rpartition(".")[0]) is not None)
+    if of_inputs is not None:
+        places[f"{of_inputs}.channels"] = (found[of_inputs],)
     return layers, places, shared
 
 

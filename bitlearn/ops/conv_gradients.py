@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +17,7 @@ from bitlearn.ops.conv_planes import WeightPlanes, input_values
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradient_operands import GradientOperand, check_terms, gradient, scaled_product
 from bitlearn.ops.gradients import Output, weight_gradient
+from bitlearn.ops.kept import Kept, some_weight_gradient
 from bitlearn.ops.quantized import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 from bitlearn.threads import resolve
@@ -50,6 +53,8 @@ def conv2d_grad_input(
     padding: Padding = 0,
     pad_value: int = 0,
     bits: int | None = None,
+    rows: ArrayLike | None = None,
+    columns: ArrayLike | None = None,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -68,6 +73,8 @@ def conv2d_grad_input(
         As given to `xnor_conv2d`. Padded positions have no gradient, whatever they hold.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
+    rows, columns : array_like of int, optional
+        Which output and input channels of `w` take part, as for `grad_input`: all by default.
     out : ndarray, shape (batch, height, width, n), optional
     threads : int, optional
         How many threads share the images.
@@ -104,6 +111,13 @@ def conv2d_grad_input(
     check_terms(ready, terms)
     threads = resolve(threads)
     result = check.output(out, shape, ready.result, [*ready.inputs, w])
+    if rows is not None or columns is not None:
+        kept = Kept(rows, columns, len(kernels), n, threads)
+        window: dict[str, Any] = {"stride": stride, "padding": padding, "pad_value": pad_value}
+        some = kept.gradient(g), kept.weights(kernels), kept.n
+        into = None if columns is not None else result
+        found = conv2d_grad_input(*some, size, **window, bits=bits, out=into, threads=threads)
+        return found if into is not None else kept.spread(found, result, of_weights=False)
     pixels, taps = batch * size[0] * size[1], kernels.shape[1] * kernels.shape[2]
     by_planes: Callable[[np.ndarray], None] | None = None
     if windows.stride != (1, 1):  # without planes, and what is accepted is the same
@@ -134,6 +148,9 @@ def conv2d_grad_weight(
     padding: Padding = 0,
     pad_value: int = 0,
     bits: int | None = None,
+    rows: ArrayLike | None = None,
+    columns: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     output: Output = "values",
     threshold: float = 0,
     mask: ArrayLike | None = None,
@@ -156,6 +173,10 @@ def conv2d_grad_weight(
         As given to `xnor_conv2d`; a padded position counts with `pad_value`.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
+    rows, columns : array_like of int, optional
+        Which output and input channels of the result are wanted, as for `grad_weight`: all by default.
+    scale : array_like, shape (out,), optional
+        What the kernels of each output channel are multiplied by, as for `grad_weight`.
     output, threshold, mask, accumulate
         As `grad_weight`; `mask` is (out, kh, kw, words).
     out : ndarray, optional
@@ -190,6 +211,19 @@ def conv2d_grad_weight(
     size = _spatial("kernel_shape", kernel_shape, (channels, None, None, n))
     windows = geometry(images.shape[1:3], size, stride, padding, pad_value)
     _check_size(ready, len(images), windows, channels)
+    shape = (channels, *size, n)
+    given: dict[str, Any] = {
+        "output": output,
+        "threshold": threshold,
+        "mask": mask,
+        "accumulate": accumulate,
+        "out": out,
+        "threads": threads,
+    }
+    if rows is not None or columns is not None or scale is not None:
+        window: dict[str, Any] = {"stride": stride, "padding": padding, "pad_value": pad_value, "bits": bits}
+        kept, function = Kept(rows, columns, channels, n, threads), partial(conv2d_grad_weight, kernel_shape=size)
+        return some_weight_gradient(function, ready, kept, g, x, images, shape, scale=scale, **window, **given)
 
     def by_planes() -> WeightPlanes | None:
         # The signs of a convolution's sums are made block by block by the int8 kernels alone.
@@ -203,12 +237,7 @@ def conv2d_grad_weight(
         ready,
         x,
         (images, n, windows.stride, windows.padding, windows.pad_value),
-        (channels, *size, n),
-        output=output,
-        threshold=threshold,
-        mask=mask,
-        accumulate=accumulate,
-        out=out,
-        threads=threads,
+        shape,
         planes=by_planes,
+        **given,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,7 @@ from bitlearn.ops.gradient_operands import (
     scale_sums,
     scaled_product,
 )
+from bitlearn.ops.kept import Kept, some_weight_gradient
 from bitlearn.ops.planes import Planes
 from bitlearn.ops.quantized import Quantized
 from bitlearn.ops.thresholds import least_float
@@ -38,6 +39,8 @@ def grad_input(
     n: int,
     *,
     bits: int | None = None,
+    rows: ArrayLike | None = None,
+    columns: ArrayLike | None = None,
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -53,6 +56,9 @@ def grad_input(
     bits : int, optional
         How many bits the values of an int8 `g` need: 1 where they are +1 and -1, else 2 to 8. Few bits may run faster,
         with the same results. A quantized `g` says so itself.
+    rows, columns : array_like of int, optional
+        Different numbers: which rows and columns of `w` take part, all by default. Work is done for these alone; the
+        result is 0 in other columns. Columns of `g` that belong to other rows are not looked at.
     out : ndarray, shape (M, n), optional
         Of the type below.
     threads : int, optional
@@ -67,9 +73,10 @@ def grad_input(
     Raises
     ------
     TypeError
-        Where `g` has another type, or `w` is not uint64.
+        Where `g` has another type, `w` is not uint64, or `rows` or `columns` are no list of integers.
     ValueError
-        Where shapes do not fit, a scale varies along the axis that is summed over, or a value needs more than `bits`.
+        Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`, or
+        `rows` or `columns` name one that is not there, or one twice.
 
     Notes
     -----
@@ -83,6 +90,8 @@ def grad_input(
     >>> g = np.array([[3, 4]], dtype=np.int8)
     >>> bl.grad_input(g, bl.pack(w), 3), g @ w
     (array([[-1, -7,  7]], dtype=int32), array([[-1, -7,  7]]))
+    >>> bl.grad_input(g, bl.pack(w), 3, rows=[1], columns=[0, 2])
+    array([[-4,  0,  4]], dtype=int32)
     """
     n = check.count("n", n)
     ready = gradient(g, 2, axis=0, bits=bits)
@@ -93,6 +102,11 @@ def grad_input(
     check_terms(ready, k)
     threads = resolve(threads)
     result = check.output(out, (m, n), ready.result, [*ready.inputs, w])
+    if rows is not None or columns is not None:
+        kept = Kept(rows, columns, k, n, threads)
+        found = None if columns is not None else result
+        some = grad_input(kept.gradient(g), kept.weights(weights), kept.n, bits=bits, out=found, threads=threads)
+        return some if found is not None else kept.spread(some, result, of_weights=False)
     planes: Planes | None = None
     if ready.on_planes(m, k, n):
         planes = Planes(ready.parts[0], ready.bits or 8, weights, n, columns=False, threads=threads)
@@ -202,6 +216,9 @@ def grad_weight(
     n: int,
     *,
     bits: int | None = None,
+    rows: ArrayLike | None = None,
+    columns: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     output: Output = "values",
     threshold: float = 0,
     mask: ArrayLike | None = None,
@@ -220,6 +237,11 @@ def grad_weight(
         How many values a row of `x` holds.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
+    rows, columns : array_like of int, optional
+        Different numbers: the rows and columns of the result that are wanted, all by default. Work is done for these
+        alone. Others are 0, and stay as they are with `accumulate`.
+    scale : array_like, shape (N,), optional
+        What each row of the result is multiplied by; it is float32 then. Not with "sign".
     output : {"values", "sign"}
         The products, or one packed bit each.
     threshold : float
@@ -243,8 +265,10 @@ def grad_weight(
     Raises
     ------
     TypeError
-        Where `g` has another type, `x` or `mask` is not uint64, `accumulate` no bool or `threshold` no real number.
+        Where `g` has another type, `x` or `mask` is not uint64, `accumulate` no bool or `threshold` no real number, or
+        `rows` or `columns` are no list of integers.
     ValueError
+        Where `rows` or `columns` name one that is not there, or one twice, or `scale` is not finite.
         Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`,
         `accumulate` is without `out`, with an `out` too large to be added to or with "sign", or `threshold` or `mask`
         is with "values".
@@ -258,6 +282,8 @@ def grad_weight(
     (array([[-1, -7,  7]], dtype=int32), array([[-1, -7,  7]]))
     >>> bl.unpack(bl.grad_weight(g, bl.pack(x), 3, output="sign"), 3)
     array([[-1, -1,  1]], dtype=int8)
+    >>> bl.grad_weight(g, bl.pack(x), 3, columns=[2], scale=[0.5])
+    array([[0. , 0. , 3.5]], dtype=float32)
     """
     n = check.count("n", n)
     ready = gradient(g, 2, axis=1, bits=bits)
@@ -265,23 +291,21 @@ def grad_weight(
     m, k = ready.parts[0].shape
     if m != len(inputs):
         raise ValueError(f"g and x must have the same number of rows, got shapes {(m, k)} and {inputs.shape}")
+    given: dict[str, Any] = {
+        "output": output,
+        "threshold": threshold,
+        "mask": mask,
+        "accumulate": accumulate,
+        "out": out,
+        "threads": threads,
+    }
+    if rows is not None or columns is not None or scale is not None:
+        kept = Kept(rows, columns, k, n, threads)
+        return some_weight_gradient(grad_weight, ready, kept, g, x, inputs, (k, n), bits=bits, scale=scale, **given)
 
     def by_planes() -> Planes | None:
         if ready.on_planes(k, m, n):
             return Planes(ready.parts[0], ready.bits or 8, inputs, n, columns=True, threads=threads)
         return None
 
-    return weight_gradient(
-        "grad_weight",
-        ready,
-        x,
-        (inputs, n),
-        (k, n),
-        output=output,
-        threshold=threshold,
-        mask=mask,
-        accumulate=accumulate,
-        out=out,
-        threads=threads,
-        planes=by_planes,
-    )
+    return weight_gradient("grad_weight", ready, x, (inputs, n), (k, n), planes=by_planes, **given)

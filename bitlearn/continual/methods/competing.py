@@ -11,7 +11,7 @@ from bitlearn.continual.options import Options
 from bitlearn.nn.competition import posterior
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
-from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, narrow, places_of
+from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, input_competition, narrow, places_of
 from bitlearn.rng import Key
 from bitlearn.training.step import Trainer
 
@@ -129,7 +129,10 @@ class Sampled(Competing):
         self.winners = self.likeliest()
         self.ticket: Ticket = narrow(model, self.winners, trained=True)
         self.network = self.ticket.model
-        self.small = {name: array for name, array in self.ticket.model.state().items() if name in self.ticket.places}
+        places, state = self.ticket.places, self.ticket.model.state()
+        self.small = {name: array for name, array in state.items() if name in places and name in self.whole}
+        #: Where the network's inputs compete: which of them, an array that is read by each step.
+        self.inputs = input_competition(model)
         self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in held}
         self.moments: Arrays = {}
         self.settled = False
@@ -142,6 +145,8 @@ class Sampled(Competing):
         if step < self.until:
             self.draw(trainer)
             drawn = {name: layer.sampled(self.index) for name, layer in self.competitions.items()}
+            if self.inputs is not None:  # nothing is learned of them, so the likeliest are in
+                drawn[self.inputs] = self.winners[self.inputs]
             self._change(trainer, drawn)
         elif not self.settled:
             self._settle(trainer)
@@ -149,7 +154,7 @@ class Sampled(Competing):
     def _learn(self, learns: bool) -> None:
         """Have the logits learn, or stay as they are."""
         for name, layer in self.ticket.model.items():
-            if name in self.winners:
+            if name in self.winners and name != self.inputs:
                 layer.learns[0] = learns  # type: ignore[attr-defined]
 
     def _settle(self, trainer: Trainer) -> None:

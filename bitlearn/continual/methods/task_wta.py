@@ -14,13 +14,14 @@ from bitlearn.continual.methods.ticketed import Ticketed
 from bitlearn.continual.networks import AT_A_TIME, Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
-from bitlearn.continual.responses import response_logits
+from bitlearn.continual.responses import input_logits, response_logits
+from bitlearn.continual.sharing import held_inputs, shared_units
 from bitlearn.continual.steps import TaskTraining
 from bitlearn.continual.tickets import Tickets
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
-from bitlearn.nn.narrow import competitions
+from bitlearn.nn.narrow import competitions, input_competition
 from bitlearn.rng import Key
 from bitlearn.serialization import under, within
 from bitlearn.training.loop import MadeBatch, steps_in_epoch
@@ -91,14 +92,28 @@ class TaskWta(Ticketed):
         state = self.networks.model.state()
         for name, array in self._fresh.items():
             state[name][...] = array
-        for name, layer in self.competitions.items():
-            layer.logits[index] = np.where(self.tickets.won(name) > 0, np.float32(self.options.reuse), np.float32(0))
+        reuse, model = np.float32(self.options.reuse), self.networks.model
+        for name, preferred in self._preferred().items():
+            self.competitions[name].logits[index] = np.where(preferred, np.float32(0), reuse)
+        of_inputs = input_competition(model)
+        if of_inputs is None and self.options.posterior == "free":
+            return
+        rows = np.linspace(0, len(train) - 1, min(len(train), _RESPONSES)).astype(np.int64)
+        x = self.networks.inputs(train.codes(rows))
+        if of_inputs is not None:
+            layer = self.competitions[of_inputs]
+            share = held_inputs(self.tickets, self.held, self._preferred())
+            layer.logits[index] = input_logits(layer, x) + reuse * share.astype(np.float32)
         if self.options.posterior == "response":
-            count = min(len(train), _RESPONSES)
-            rows = np.linspace(0, len(train) - 1, count).astype(np.int64)
-            found = response_logits(self.networks.model, index, self.networks.inputs(train.codes(rows)))
-            for name, logits in found.items():
+            for name, logits in response_logits(model, index, x).items():
                 self.competitions[name].logits[index] += logits
+
+    def _preferred(self) -> dict[str, np.ndarray]:
+        """Return which units of each competition a new task prefers."""
+        if self.options.sharing == "tickets":
+            return shared_units(self.tickets, self.held)
+        of_inputs = input_competition(self.networks.model)
+        return {name: self.tickets.won(name) == 0 for name in self.competitions if name != of_inputs}
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
