@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -146,6 +146,27 @@ def requantized(step: Step, sums: Array, scale: Array, bits: int) -> Gradient:
     step.over_batch("largest", peaks)
     step.run("requantize_step", peaks, limit, scale, steps, new)
     step.run("requantize", sums.rows(), steps, limit, codes.rows())
+    return Gradient(step, codes, new)
+
+
+def requantized_in_parts(
+    step: Step,
+    form: Callable[[slice], Array],
+    parts: Sequence[slice],
+    shape: tuple[int, ...],
+    scale: Array,
+    bits: int,
+) -> Gradient:
+    """Return what `requantized` gives of sums of a shape that are never whole: ``form(rows)`` makes some, twice."""
+    limit, rows = largest_code(bits), shape[0]
+    peaks, steps, new = scale_of(step, rows), scale_of(step, rows), scale_of(step)
+    codes = step.empty("dX", shape, code_type(bits))
+    for some in parts:
+        step.run("peaks", form(some).rows(), peaks[some])
+    step.over_batch("largest", peaks)
+    step.run("requantize_step", peaks, limit, scale, steps, new)
+    for some in parts:
+        step.run("requantize", form(some).rows(), steps[some], limit, codes[some].rows())
     return Gradient(step, codes, new)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,23 @@ from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.centre import channels_of
 from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Tempered
 from bitlearn.nn.model import Model
 from bitlearn.nn.watch import Watch
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
+from bitlearn.serialization import check, types_of, under, within
 from bitlearn.training.gradients import Gradients
 
 #: The weights of the centre, as the trained part of a network names them.
 _WEIGHT = f"{CENTRE}.weight"
+
+
+def _centre_of(model: Model, layer: str) -> np.ndarray:
+    """Return the weights at the centre of a convolution, (filters, channels), as a view."""
+    weight: np.ndarray = model[layer].weight
+    return weight[:, weight.shape[1] // 2, weight.shape[2] // 2]
 
 
 def decoupled_layer(model: Model, wanted: str | None = None) -> str:
@@ -85,7 +94,7 @@ class CentreKernel(Method):
     is saved.
     """
 
-    lasts, streams = False, False
+    streams = False
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
@@ -94,26 +103,33 @@ class CentreKernel(Method):
                 "memory_budget must be left out with centre-kernel, since what it keeps is in no plan, "
                 f"got {options.memory_budget!r}"
             )
-        if networks.lower is not None:
-            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
         real_head(networks.model, "centre-kernel")
-        self.layer = decoupled_layer(networks.model, options.centre)
         self.real = options.centre_branch == "real"
         self.whole: Model | None = None
-        spec = networks.model[self.layer].spec
-        self.channels = spec.channels
-        self.words = list(range(words_for(spec.channels)))
-        self.space = RatioSpace(spec.channels, options)
+        trained = self._begun_with(networks)
+        self.words = list(range(words_for(self.channels)))
+        self.space = RatioSpace(self.channels, options)
         self.head = networks.model.names[-1]
         self.prototypes = Prototypes(networks.model[self.head].spec.channels, self.outputs)
         self.loss = Tempered(options.temperature)
-        trained = decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
         self.transforms = (
             self._replay,
             of_update(self._keep, [name for name in trained if name != f"{self.head}.weight"]),
         )
         #: Which of the centre's columns an update may change, where it has others too.
         self._open: np.ndarray | None = None
+
+    def _begun_with(self, networks: Networks) -> Arrays:
+        """Find the layer and its channels, and return the parameters that are trained after the first task."""
+        if networks.lower is None:
+            self.layer = decoupled_layer(networks.model, self.options.centre)
+            self.channels = networks.model[self.layer].spec.channels
+            return decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
+        # A real centre stays apart, in a file too.
+        if not self.real or networks.model.names[0] != CENTRE:
+            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
+        self.layer, self.whole, self.channels = CENTRE, networks.model, networks.model[CENTRE].channels
+        return networks.model.parameters()
 
     # --- what stands between gradients and updates ---
 
@@ -221,6 +237,52 @@ class CentreKernel(Method):
             self.prototypes.add(watch(found)[self.head], train.y[rows])
         self.space.learn(total, 1.0, self.layer)
 
+    # --- files ---
+
+    @property
+    def lasting(self) -> Networks:
+        """The whole network, with a binary centre as it is now; a real one stays apart."""
+        if self.whole is None or self.real:
+            return self.networks
+        merged = copy.deepcopy(self.whole)
+        merge(merged, self.layer, self.networks.model, self.words)
+        return Networks(merged)
+
+    def arrays(self) -> Arrays:
+        """Return sums of products, prototypes, the words that are trained, and a binary centre before the task."""
+        words = np.zeros(words_for(self.channels), dtype=bool)
+        words[self.words] = True
+        found: Arrays = {"settled": np.array([self.whole is not None]), "words": words}
+        found |= self.space.arrays() | under("prototypes.", self.prototypes.arrays())
+        if not self.real:
+            found["centre"] = _centre_of(self.whole or self.networks.model, self.layer).copy()
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave, and cut the network where it was cut."""
+        check(types_of(self.arrays()), types_of(arrays))
+        settled, model = bool(arrays["settled"][0]), self.networks.model
+        if settled and any(not leaf.settled for _, leaf in model.items()):
+            raise ValueError("a network after its first task must have constant batch norms, got one whose norms move")
+        if not arrays["words"].any() or (self.whole is not None and not settled):
+            raise ValueError("a centre must have words that are trained, after the first task, got others")
+        self.space.restore({"sums": arrays["sums"]})
+        self.prototypes.restore(within("prototypes.", arrays))
+        self.words = np.flatnonzero(arrays["words"]).tolist()
+        if not settled:
+            return
+        channels = channels_of(self.words, self.channels)
+        self.space.choose(channels)
+        if self.real:
+            self._open = channels
+            return
+        self.whole = model
+        self._cut(self.words)
+        before = arrays["centre"]
+        if before.dtype.kind == "f" and not np.isfinite(before).all():
+            raise ValueError("a centre must be finite, got NaN or infinity")
+        _centre_of(model, self.layer)[...] = before
+
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
         """Raise: it is for tasks."""
         raise ValueError("centre-kernel must have whole tasks, as fit_task takes them, got a batch of a stream")
@@ -231,6 +293,14 @@ class CentreKernel(Method):
         self.prototypes.grow(outputs)
         if self.whole is not None:  # its head is the same layer
             self.whole.root.bind(self.whole.root.spec, self.whole.precision, self.whole.root.index)
+
+    @property
+    def update_operations(self) -> int:
+        """The multiply-adds of projecting the centre, and of the prototypes' scores and gradient."""
+        if self.whole is None:
+            return 0
+        filters, rehearsed = len(self.networks.model[CENTRE].weight), self.options.prototype_weight > 0
+        return filters * self.space.work + rehearsed * 2 * len(self.prototypes.known) * self.prototypes.sums.size
 
     @property
     def kept_bytes(self) -> int:
