@@ -90,9 +90,14 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "cwr": ("cwr", {}),
     "latent replay in its bytes": ("latent-replay", {}),
     "nearest class mean": ("nearest-mean", {}),
+    "lda": ("lda", {}),
     "analytic in its bytes": ("analytic", {}),
     "biases": ("biases", {}),
     "fine-tuning": ("naive", {}),
+    "replay in its bytes": ("replay", {}),
+    "dark experience replay in its bytes": ("der", {}),
+    "ewc": ("ewc", {}),
+    "ar1": ("ar1", {}),
     "gpm": ("gpm", {"basis_bits": 8}),
 }
 
@@ -144,15 +149,20 @@ def own_bytes(model: bl.nn.Model) -> int:
 
 def settings(protocol: Protocol, way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
     """Return a way's settings, with as many bytes as ``centre-kernel`` keeps where it is to have them."""
-    _, given = WAYS[way]
+    method, given = WAYS[way]
     if not way.endswith("in its bytes"):
         return given
     room = own_bytes(model)
-    if way.startswith("analytic"):
+    if method == "analytic":
         return given | {"memory_budget": room}
-    shape = cuts(model)[protocol.cut].spec.shape
-    most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, "bits"))
-    return given | {"replay_size": most, "cut": protocol.cut}
+    networks = bl.continual.networks.Networks(model)
+    kind = bl.continual.methods.METHODS[method]
+    if method == "latent-replay":
+        given, (shape, dtype) = given | {"cut": protocol.cut}, (cuts(model)[protocol.cut].spec.shape, "bits")
+    else:
+        shape, dtype = kind.stored(networks, Options())
+    most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, dtype))
+    return given | {"replay_size": most}
 
 
 def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: Path) -> Entry:

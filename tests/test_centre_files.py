@@ -58,7 +58,9 @@ class StoppedError(Exception):
 
 @pytest.mark.parametrize("task", [0, 1])
 @pytest.mark.parametrize(
-    "given", [{}, {"centre_branch": "real"}, {"flip_budget": 0.01}], ids=["binary", "real", "flips"]
+    "given",
+    [{}, {"centre_branch": "real"}, {"flip_budget": 0.01}, {"channel_choice": "random", "channel_share": 0.4}],
+    ids=["binary", "real", "flips", "random"],
 )
 def test_a_task_is_gone_on_with(tmp_path, monkeypatch, given, task):
     """Saved after its first epoch, and stopped there: the same bits as without."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import WORD_BITS, words_for
+from bitlearn.continual.channels import importance, words_within
 from bitlearn.continual.decoupling import CENTRE, decouple, merge
 from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.methods.method import Method
@@ -16,7 +18,7 @@ from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.options import Options
 from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.spaces import RatioSpace
-from bitlearn.continual.steps import Steps
+from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.centre import channels_of
 from bitlearn.nn.frozen import Batch
@@ -27,7 +29,8 @@ from bitlearn.nn.watch import Watch
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
 from bitlearn.serialization import check, types_of, under, within
-from bitlearn.training.gradients import Gradients
+from bitlearn.training.loop import steps_in_epoch
+from bitlearn.training.step import Trainer
 
 #: The weights of the centre, as the trained part of a network names them.
 _WEIGHT = f"{CENTRE}.weight"
@@ -77,7 +80,8 @@ class CentreKernel(Method):
     - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
       channels the share `Options.channel_share` with the largest ``mean over filters of |sum|``, summed over a word, is
       trained, and the rest of the centre joins the frozen taps: its part of the step is saved, forward and backward.
-      With ``channel_choice="random"`` words are drawn (the control of TraDy, ICLR 2026).
+      With ``channel_choice="random"`` words are drawn, anew in each epoch (TraDy, ICLR 2026, whose unit is a channel):
+      a control. `Options.channel_budget` says in bytes how many.
     - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
       <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
       the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
@@ -158,21 +162,74 @@ class CentreKernel(Method):
         """Choose the channels of a task, and cut the network there."""
         if self.whole is None:
             return
-        wanted = max(1, int(self.options.channel_share * words_for(self.channels)))
-        every = list(range(words_for(self.channels)))
+        every, wanted = list(range(words_for(self.channels))), self._wanted()
         if wanted == len(every):
             self.words = every
-        elif self.options.channel_choice == "random":
-            order = Key(self.options.seed, index, streams.CHANNELS).permutation(len(every))
-            self.words = sorted(order[:wanted].tolist())
+        elif self._draws:
+            self.words = self._drawn(index, 0)
         else:
             worth = self._importance(train)
             self.words = sorted(np.argsort(-worth, kind="stable")[:wanted].tolist())
+        self._choose()
+        if not self.real:
+            self._cut(self.words)
+
+    def _wanted(self) -> int:
+        """Return how many words of channels are trained: a share of all, or what a step has room for."""
+        options, count = self.options, words_for(self.channels)
+        if options.channel_budget is None:
+            return max(1, int(options.channel_share * count))
+        return words_within(options.channel_budget, self.networks.model[CENTRE], options.batch_size, count)
+
+    def _choose(self) -> None:
+        """Have updates keep to the words that are trained."""
         channels = channels_of(self.words, self.channels)
         self.space.choose(channels)
         self._open = channels if self.real else None
+
+    @property
+    def _draws(self) -> bool:
+        """Whether words are drawn in each epoch of a task."""
+        return self.options.channel_choice == "random" and self._wanted() < words_for(self.channels)
+
+    def _drawn(self, index: int, epoch: int) -> list[int]:
+        """Return the words of an epoch, full ones alone: the centre keeps its size."""
+        key = Key(self.options.seed, index * self.options.epochs + epoch, streams.CHANNELS)
+        return sorted(key.permutation(self.channels // WORD_BITS)[: self._wanted()].tolist())
+
+    def training(self, index: int, train: Examples) -> TaskTraining:
+        """Return the training of a task; where words are drawn, other ones in each epoch."""
+        plain = self.plain_training(train)
+        if self.whole is None or not self._draws:
+            return plain
+        in_epoch = steps_in_epoch(plain.count, plain.batch_size)
+
+        def prepare(trainer: Trainer, step: int) -> None:
+            if step and step % in_epoch == 0:
+                self._redraw(trainer, train, self._drawn(index, step // in_epoch))
+
+        def batch(rows: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
+            assert self.source is not None
+            return self.source(rows), train.y[rows]
+
+        return replace(plain, batch=batch, prepare=prepare)
+
+    def _redraw(self, trainer: Trainer, train: Examples, words: list[int]) -> None:
+        """Train other words from now on: what is frozen is computed anew, and moments begin anew."""
+        if words == self.words:
+            return
         if not self.real:
-            self._cut(self.words)
+            assert self.whole is not None
+            merge(self.whole, self.layer, self.networks.model, self.words)
+            lower, upper = decouple(self.whole, self.layer, words)
+            self.networks.model[CENTRE].weight[...] = upper[CENTRE].weight
+            self.networks.lower = lower.freeze()
+            self.source = self.networks.source(train, keep=True)
+            for name, array in trainer.state.items():
+                if name.startswith(f"{_WEIGHT}."):
+                    array[...] = 0
+        self.words = words
+        self._choose()
 
     def _cut(self, words: list[int]) -> None:
         """Have the frozen part end in the taps of the network as it is, and train the rest."""
@@ -185,21 +242,9 @@ class CentreKernel(Method):
         """Return for each word of channels the magnitude of the gradient that a pass over new examples adds up."""
         if not self.real:
             self._cut(list(range(words_for(self.channels))))
-        total, names = np.zeros(self.networks.model[CENTRE].weight.shape), {_WEIGHT}
-        size = 0
-
-        def look(name: str, gradient: np.ndarray) -> None:
-            if name in names:
-                total[...] += gradient * float(size)
-
-        gradients = Gradients(self.networks.model, Tempered(self.options.temperature), look)
-        source = self.networks.source(train, keep=False)
-        for start in range(0, len(train), AT_A_TIME):
-            rows = np.arange(start, min(start + AT_A_TIME, len(train)))
-            size = len(rows)
-            gradients(source(rows), train.y[rows])
-        worth = np.abs(total).mean(axis=0)
-        return np.bincount(np.arange(len(worth)) // WORD_BITS, weights=worth)
+        source, loss = self.networks.source(train, keep=False), Tempered(self.options.temperature)
+        parts = [np.arange(start, min(start + AT_A_TIME, len(train))) for start in range(0, len(train), AT_A_TIME)]
+        return importance(self.networks.model, _WEIGHT, ((source(rows), train.y[rows]) for rows in parts), loss)
 
     def finish(self, index: int, train: Examples) -> None:
         """Merge the centre, and take in what the task's examples are like where it is."""
@@ -271,10 +316,8 @@ class CentreKernel(Method):
         self.words = np.flatnonzero(arrays["words"]).tolist()
         if not settled:
             return
-        channels = channels_of(self.words, self.channels)
-        self.space.choose(channels)
+        self._choose()
         if self.real:
-            self._open = channels
             return
         self.whole = model
         self._cut(self.words)
