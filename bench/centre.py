@@ -56,7 +56,7 @@ class Protocol:
     base_epochs: int
     epochs: int
     rate: float
-    cut: str = "sign5"
+    cut: str = "sign4"
 
     @property
     def name(self) -> str:
@@ -66,8 +66,8 @@ class Protocol:
 
 PROTOCOLS = (
     Protocol("digits", (5, 1, 1, 1, 1, 1), 10, 5, 0.001, "sign2"),
-    Protocol("fashion-mnist", (5, 1, 1, 1, 1, 1), 3, 2, 0.001),
-    Protocol("cifar10", (5, 1, 1, 1, 1, 1), 10, 2, 0.001),
+    Protocol("fashion-mnist", (5, 1, 1, 1, 1, 1), 2, 2, 0.001),
+    Protocol("cifar10", (5, 1, 1, 1, 1, 1), 6, 2, 0.001),
     Protocol("cifar100", (50, *[5] * 10), 60, 2, 0.001),
 )
 
@@ -90,23 +90,29 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "cwr": ("cwr", {}),
     "latent replay in its bytes": ("latent-replay", {}),
     "nearest class mean": ("nearest-mean", {}),
+    "lda": ("lda", {}),
     "analytic in its bytes": ("analytic", {}),
     "biases": ("biases", {}),
     "fine-tuning": ("naive", {}),
+    "replay in its bytes": ("replay", {}),
+    "dark experience replay in its bytes": ("der", {}),
+    "ewc": ("ewc", {}),
+    "ar1": ("ar1", {}),
     "gpm": ("gpm", {"basis_bits": 8}),
 }
 
 
 def network(scenario: Scenario, seed: int) -> bl.nn.Model:
-    """Return the network: six padded binary convolutions and a real head on 4×4×256 bits; of 8×8 images, three."""
+    """Return binary convolutions and a real head: five with maps of 32² to 4², as the paper's; of 8×8 images three."""
     if scenario.input_shape[0] < bl.models.IMAGE_SIZE:
-        layers = [nn.BinaryConv2d(64), nn.BatchNormSign(), nn.BinaryConv2d(128), nn.BatchNormSign()]
-        layers += [nn.BinaryConv2d(128), nn.MaxPool2d(2), nn.BatchNormSign(), nn.Flatten()]
-        head = nn.Linear(scenario.classes)
-        return nn.Model([*layers, head], scenario.input_shape, precision="int8", seed=seed)
-    given: dict[str, Any] = {"head": "real", "precision": "int8", "seed": seed}
-    filters = (64, 64, 128, 128, 256, 256)
-    return bl.models.binarynet(scenario.input_shape, scenario.classes, filters=filters, dense=(), **given)
+        bits = [nn.BinaryConv2d(64), nn.BatchNormSign(), nn.BinaryConv2d(128), nn.BatchNormSign()]
+        bits += [nn.BinaryConv2d(128), nn.MaxPool2d(2), nn.BatchNormSign()]
+    else:
+        bits = []
+        for filters, stride in ((64, 1), (64, 2), (128, 2), (256, 2), (256, 1)):
+            bits += [nn.BinaryConv2d(filters, stride=stride), nn.BatchNormSign()]
+    layers = [*bits, nn.Flatten(), nn.Linear(scenario.classes)]
+    return nn.Model(layers, scenario.input_shape, precision="int8", seed=seed)
 
 
 def scenario_of(protocol: Protocol, data: Path, choose: bool) -> Scenario:
@@ -143,15 +149,20 @@ def own_bytes(model: bl.nn.Model) -> int:
 
 def settings(protocol: Protocol, way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
     """Return a way's settings, with as many bytes as ``centre-kernel`` keeps where it is to have them."""
-    _, given = WAYS[way]
+    method, given = WAYS[way]
     if not way.endswith("in its bytes"):
         return given
     room = own_bytes(model)
-    if way.startswith("analytic"):
+    if method == "analytic":
         return given | {"memory_budget": room}
-    shape = cuts(model)[protocol.cut].spec.shape
-    most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, "bits"))
-    return given | {"replay_size": most, "cut": protocol.cut}
+    networks = bl.continual.networks.Networks(model)
+    kind = bl.continual.methods.METHODS[method]
+    if method == "latent-replay":
+        given, (shape, dtype) = given | {"cut": protocol.cut}, (cuts(model)[protocol.cut].spec.shape, "bits")
+    else:
+        shape, dtype = kind.stored(networks, Options())
+    most = bisect(range(1, room), room, key=lambda n: ReplayBuffer.size(n, shape, classes, dtype))
+    return given | {"replay_size": most}
 
 
 def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: Path) -> Entry:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,75 +21,113 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.cli.progress import table
+from bitlearn.continual import Options, class_incremental
 from bitlearn.continual.costs import StepCost, step_cost
 from bitlearn.continual.decoupling import decouple
+from bitlearn.continual.methods import build
+from bitlearn.continual.methods.centre_kernel import CentreKernel
+from bitlearn.continual.methods.method import Method
+from bitlearn.continual.networks import Networks
+from bitlearn.continual.runner import learn_task
+from bitlearn.continual.steps import Steps
+from bitlearn.datasets.preparation import Examples
 from bitlearn.report.units import size
 from bitlearn.training import Trainer
+from bitlearn.training.hooks import Hooks
 
 from . import centre, store
 
 FILE = centre.FOLDER / "costs.json"
-BATCH, EPOCHS = 50, 2
+BATCH, EPOCHS, CLASSES = 50, 2, 10
+SHAPE = (32, 32, 3)
 
 Entry = dict[str, Any]
 Model = bl.nn.Model
 
+#: What is compared: a name, the method and its settings.
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "fine-tuning": ("naive", {}),
+    "biases": ("biases", {}),
+    "last layer": ("last-layer", {}),
+    "sparse update": ("sparse-update", {}),
+    "centre-kernel": ("centre-kernel", {}),
+    "centre-kernel, all channels": ("centre-kernel", {"channel_share": 1.0}),
+    "centre-kernel, filtered": ("centre-kernel", {"patch": 2}),
+    "centre-kernel, real centre": ("centre-kernel", {"centre_branch": "real"}),
+}
 
-def parts(model: Model) -> dict[str, tuple[Model | None, Model]]:
-    """Return for each way what is frozen, and what a step trains."""
-    fixed = model.fixed()
-    last, sparse = fixed.split("sign6"), fixed.split("sign5")
+
+def networks() -> dict[str, Model]:
+    """Return the networks whose steps are looked at: that of the accuracies, and one whose centre is on 8×8 maps."""
+    nothing = np.zeros((CLASSES, *SHAPE), np.uint8), np.arange(CLASSES)
+    wide: dict[str, Any] = {"filters": (64, 64, 128, 128, 256, 256), "dense": (), "head": "real", "precision": "int8"}
     return {
-        "fine-tuning": (None, model),
-        "biases": (None, fixed),
-        "last layer": last,
-        "sparse update": sparse,
-        "centre-kernel": decouple(fixed, "conv6", [0, 1, 2]),
-        "centre-kernel, all channels": decouple(fixed, "conv6"),
-        "centre-kernel, filtered": decouple(fixed, "conv6", [0, 1, 2], patch=2),
-        "centre-kernel, real centre": decouple(fixed, "conv6", real=True),
+        "centre on 4x4 maps": centre.network(class_incremental(*nothing, *nothing, CLASSES), 0),
+        "centre on 8x8 maps": bl.models.binarynet(SHAPE, CLASSES, **wide),
     }
 
 
-def measure(shape: tuple[int, ...], classes: int, repeats: int) -> list[Entry]:
-    """Return an entry a way; times are taken in turns."""
-    settings: dict[str, Any] = {"head": "real", "precision": "int8"}
-    model = bl.models.binarynet(shape, classes, filters=(64, 64, 128, 128, 256, 256), dense=(), **settings)
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(-128, 128, (BATCH, *shape), dtype=np.int8), np.arange(BATCH) % classes
-    found: dict[str, tuple[StepCost, Callable[[], Any], Callable[[], Any]]] = {}
-    lower_operations: dict[str, int] = {}
-    for way, (lower, upper) in parts(model).items():
-        frozen = None if lower is None else lower.freeze()
-        given = x if frozen is None else frozen.apply(x)
-        trainer = Trainer(upper, bl.optim.adam())
-        cost = step_cost(upper, trainer, BATCH)
-        lower_operations[way] = 0 if lower is None else sum(sum(leaf.operations()) for _, leaf in lower.items())
+def begun(model: Model, way: str, train: Examples) -> tuple[Method, Trainer]:
+    """Return a method within its second task, and the trainer of its steps."""
+    name, given = WAYS[way]
+    options = Options(batch_size=BATCH, **given)
+    method = build(name, Networks(model), options, classes=CLASSES, examples=2 * len(train))
+    optimizer = bl.optim.adam()
+    steps = Steps(optimizer, options, Hooks(None), method.loss, method.transforms)
+    learn_task(method, steps, 0, train, options.epochs)  # as if its steps had been made
+    method.begin(1, train)
+    training = method.training(1, train)
+    assert training is not None
+    return method, Trainer(training.network, optimizer, loss=method.loss, transforms=method.transforms)
 
+
+def measure(name: str, repeats: int) -> list[Entry]:
+    """Return an entry a way of one of `networks`; times are taken in turns."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (BATCH, *SHAPE), dtype=np.uint8), np.arange(BATCH) % CLASSES
+    train = Examples(x, y, bl.datasets.prepare(x))
+    codes = train.codes(np.arange(BATCH))
+    found: dict[str, tuple[StepCost, int, Callable[[], Any], Callable[[], Any]]] = {}
+    for way in WAYS:
+        method, trainer = begun(networks()[name], way, train)
+        frozen, model = method.networks.lower, trainer.model
+        cost = step_cost(model, trainer, BATCH)
+        given = method.networks.inputs(codes)
         step = partial(trainer.step, given, y, 1e-4)
         step()
-        found[way] = cost, step, partial(_applied, frozen, x)
+        once = 0 if frozen is None else sum(sum(leaf.operations()) for _, leaf in _below(networks()[name], method))
+        found[way] = replace(cost, update=method.update_operations), once, step, partial(_applied, frozen, codes)
     best = {way: [float("inf")] * 2 for way in found}
     for _ in range(repeats):
-        for way, (_, *both) in found.items():
+        for way, (_, _, *both) in found.items():
             for place, work in enumerate(both):
-                begun = time.perf_counter()
+                before = time.perf_counter()
                 work()
-                best[way][place] = min(best[way][place], time.perf_counter() - begun)
+                best[way][place] = min(best[way][place], time.perf_counter() - before)
     return [
         {
             "way": way,
-            "operations": cost.operations * BATCH,
-            "once": lower_operations[way] * BATCH,
+            "network": name,
+            "operations": cost.of_batch(BATCH),
+            "once": once * BATCH,
             "bytes": cost.nbytes,
             "seconds": best[way][0],
-            "once_seconds": best[way][1] if lower_operations[way] else 0.0,
+            "once_seconds": best[way][1] if once else 0.0,
         }
-        for way, (cost, _, _) in found.items()
+        for way, (cost, once, _, _) in found.items()
     ]
 
 
-def _applied(frozen: Any, x: np.ndarray) -> None:
+def _below(model: Model, method: Method) -> list[tuple[str, Any]]:
+    """Return the layers of the frozen part, which tells no more what it was made of."""
+    fixed, cut = model.fixed(), method.networks.cut
+    assert cut is not None
+    if isinstance(method, CentreKernel):
+        return list(decouple(fixed, cut, method.words, real=method.real)[0].items())
+    return list(fixed.split(cut)[0].items())
+
+
+def _applied(frozen: Any, x: Any) -> None:
     if frozen is not None:
         frozen.apply(x)
 
@@ -119,6 +158,14 @@ def rows(entries: Sequence[Entry], epochs: int = EPOCHS) -> list[tuple[str, ...]
     return lines
 
 
+def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Return the entries of each network."""
+    return {
+        name: [entry for entry in entries if entry["network"] == name]
+        for name in dict.fromkeys(entry["network"] for entry in entries)
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, keep and print."""
     parser = argparse.ArgumentParser(description="What a training step of each way costs.")
@@ -130,12 +177,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = bl.get_num_threads()
         bl.set_num_threads(1)
         try:
-            entries = measure((32, 32, 3), 10, arguments.repeats)
+            entries = [entry for name in networks() for entry in measure(name, arguments.repeats)]
         finally:
             bl.set_num_threads(before)
         store.write(arguments.into, entries)
-    head, *lines = rows(json.loads(arguments.into.read_text("utf-8")))
-    print(table(f"a step on {BATCH} images, what is frozen computed once a task", head, lines))
+    for name, entries in by_network(json.loads(arguments.into.read_text("utf-8"))).items():
+        head, *lines = rows(entries)
+        print(table(f"a step on {BATCH} images, {name}, what is frozen computed once a task", head, lines), end="\n\n")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def budget_bytes(budget: int | str) -> int:
+def budget_bytes(budget: int | str, name: str = "memory_budget") -> int:
     """Return a number of bytes, given so or with a unit.
 
     Raises
@@ -23,4 +23,4 @@ def budget_bytes(budget: int | str) -> int:
     try:
         return int(float(number) * _UNITS[text[len(number) :].upper() or "B"])
     except (KeyError, ValueError, OverflowError):
-        raise ValueError(f"memory_budget must be bytes, or a number of KiB or MiB, got {budget!r}") from None
+        raise ValueError(f"{name} must be bytes, or a number of KiB or MiB, got {budget!r}") from None

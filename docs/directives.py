@@ -221,8 +221,8 @@ class Centre(SphinxDirective):
             self.env.note_dependency(str(file))
         if self.arguments[0] == "costs":
             file = centre_costs.FILE
-            kept = [centre_costs.rows(json.loads(file.read_text("utf-8")))] if file.exists() else []
-            parts = [list_table(rows) for rows in kept]
+            kept = centre_costs.by_network(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+            parts = [list_table(centre_costs.rows(entries), name) for name, entries in kept.items()]
         elif self.arguments[0] == "intensity":
             file = intensity.FILE
             kept = json.loads(file.read_text("utf-8")) if file.exists() else []

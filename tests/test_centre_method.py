@@ -9,13 +9,16 @@ from test_continual import clusters
 
 import bitlearn as bl
 from bitlearn import nn
+from bitlearn.budgets import budget_bytes
 from bitlearn.continual import ContinualLearner, Options, class_incremental, methods, run
+from bitlearn.continual.decoupling import decouple
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
+from bitlearn.memory.recorded import rows_of
 from bitlearn.nn.centre import channels_of
-from bitlearn.training import Gradients
+from bitlearn.training import Gradients, Trainer
 from bitlearn.training.hooks import Hooks
 
 
@@ -53,7 +56,9 @@ def test_only_chosen_channels_of_the_centre_and_the_head_move(scenario, branch, 
             rest[:, 1, 1] = False
             assert not rest.any()
         columns = np.flatnonzero(moved.any(axis=0))
-        assert len(columns) and len(set(columns // 64)) == 1
+        # Of two epochs each has one word; what is drawn is full.
+        assert len(columns) and len(set(columns // 64)) <= (2 if choice == "random" else 1)
+        assert choice == "gradient" or columns.max() < 128
 
 
 def test_what_is_frozen_is_not_in_a_step(scenario):
@@ -78,6 +83,48 @@ def test_words_are_chosen_by_the_sum_of_their_gradients(scenario):
     np.testing.assert_allclose(worth, [magnitude[i : i + 64].sum() for i in (0, 64, 128)], rtol=0.02)
     method.begin(1, task.train)
     assert method.words == [int(worth.argmax())]
+
+
+@pytest.mark.parametrize("branch", ["binary", "real"])
+def test_words_are_drawn_in_each_epoch(scenario, branch):
+    """One of two full words: what a step trains, and that its moments begin anew with another word."""
+    given = {"epochs": 8, "channel_share": 0.4, "channel_choice": "random", "centre_branch": branch}
+    method, steps = learning(scenario, **given)
+    task, seen = scenario.tasks[1], []
+
+    def told(epoch: int) -> None:
+        seen.append(list(method.words))
+        if branch == "binary":
+            assert method.networks.model["centre1"].channels == 64
+            lower = decouple(method.whole, "conv2", method.words)[0]
+            codes = task.train.codes()
+            assert (method.networks.inputs(codes) == lower.apply(codes)).all()
+            assert (method.source(np.arange(3)) == lower.apply(codes[:3])).all()
+        else:
+            assert method._open.tolist() == channels_of(method.words, 130).tolist()
+
+    method.begin(1, task.train)
+    steps.task(method.training(1, task.train), 1, 0, told)
+    assert len(seen) == 8 and {tuple(words) for words in seen} == {(0,), (1,)}
+    assert seen == [method._drawn(1, epoch) for epoch in range(8)]
+    method.finish(1, task.train)
+
+
+@pytest.mark.parametrize(("budget", "words"), [("40 KiB", 1), (2 * (4 * 64 * 70 + 8 * 8 * 64), 2), ("1 MiB", 3)])
+def test_a_budget_says_how_many_words(scenario, budget, words):
+    method, _ = learning(scenario, channel_budget=budget, channel_share=0.4)
+    method.begin(1, scenario.tasks[1].train)
+    assert len(method.words) == words
+    model = method.networks.model
+    rows = {row.variable: row.bytes for row in rows_of(Trainer(model, bl.optim.adam()).recorded(8).program)}
+    gradient, bits = 4 * 64 * 70, 8 * 8 * 64
+    assert rows["X"] >= words * bits and words * (gradient + bits) <= budget_bytes(budget)
+
+
+def test_a_budget_that_holds_no_word_is_refused(scenario):
+    method, _ = learning(scenario, channel_budget=22015)
+    with pytest.raises(ValueError, match="channel_budget must be at least the 22016 bytes of a word"):
+        method.begin(1, scenario.tasks[1].train)
 
 
 def test_an_exact_null_space_keeps_what_a_real_centre_gave(scenario):
@@ -209,6 +256,8 @@ def test_a_class_that_comes_is_taken_up():
     ("given", "sentence"),
     [
         ({"channel_share": 0.0}, "channel_share must be in"),
+        ({"channel_budget": "many"}, "channel_budget must be bytes"),
+        ({"channel_choice": "random", "flip_budget": 0.1}, "flip_budget must be left out"),
         ({"temperature": 0.0}, "temperature must be a finite number above 0"),
         ({"prototype_weight": -1.0}, "prototype_weight must be a finite number of at least 0"),
         ({"patch": 0}, "patch must be at least 1"),

@@ -165,7 +165,7 @@ def test_every_way_has_a_row_of_costs(tmp_path, capsys, monkeypatch):
     assert centre_costs.main(["--into", str(tmp_path / "costs.json"), "--repeats", "1"]) == 0
     shown = capsys.readouterr().out
     entries = json.loads((tmp_path / "costs.json").read_text())
-    assert all(entry["way"] in shown for entry in entries) and len(entries) == 8
+    assert all(entry["way"] in shown for entry in entries) and len(entries) == 16
     head, *lines = centre_costs.rows(entries)
     assert all(len(line) == len(head) for line in lines) and lines[0][2] == "1.000"
     assert centre_costs.main(["--into", str(tmp_path / "costs.json"), "--report"]) == 0

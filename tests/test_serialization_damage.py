@@ -63,7 +63,7 @@ def layer(header, at: int) -> dict:
         (lambda h, a: layer(h, 1).update(name="other"), "must hold 'other.weight' as float16 .*, got none"),
         (lambda h, a: h["config"].update(precision="float8"), "precision must be one of"),
         (lambda h, a: h["config"].update(precision="standard"), "'linear1.weight' as float32 .*, got float16"),
-        (lambda h, a: h["config"]["input"].update(kind="sums"), "codes, bits or real values, got 'sums'"),
+        (lambda h, a: h["config"]["input"].update(kind="counts"), "codes, bits, sums or real values, got 'counts'"),
         (lambda h, a: h["config"]["input"].update(shape=[7, 6, 1]), r"'linear1.weight' as float16 \(65, 42\), got"),
         (
             lambda h, a: h["config"]["input"].update(shape="wide"),

@@ -18,17 +18,24 @@ class StepCost:
         Multiply-adds of an example: binary and other ones alike.
     nbytes : int
         The arena of the step, parameters, running statistics and what the optimiser keeps.
+    update : int
+        Multiply-adds of a step, however many examples it has: those between gradients and updates.
     """
 
     forward: int
     input_gradient: int
     weight_gradient: int
     nbytes: int
+    update: int = 0
 
     @property
     def operations(self) -> int:
         """All multiply-adds of an example."""
         return self.forward + self.input_gradient + self.weight_gradient
+
+    def of_batch(self, batch: int) -> int:
+        """Return all multiply-adds of a step on so many examples."""
+        return self.operations * batch + self.update
 
 
 def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:

@@ -66,14 +66,14 @@ def parts(learner: Any) -> Parts:
         inner, sums = storage.parts(method.learner)
         arrays |= under("sums.", inner)
     else:
-        trained = method.networks
+        trained = method.lasting
         arrays |= under("method.", method.arrays())
         if trained is not None and trained.lower is not None:
             inner, networks["lower"] = serialization.frozen_parts(trained.lower)
             arrays |= under("lower.", inner)
         if trained is not None:
             inner, networks["model"] = serialization.model_parts(trained.model)
-            arrays |= under("model.", inner) | under("state.", learner.steps.trainer(trained.model).state)
+            arrays |= under("model.", inner) | under("state.", learner.steps.trainer(method.networks.model).state)
     config = {
         "method": learner.name,
         "options": options,
@@ -182,7 +182,11 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         method: Any = learner.begun(networks)
         if networks is not None and kind.trains and networks.outputs < len(labels):
             raise ValueError(f"it must hold an output for each of {len(labels)} labels, got {networks.outputs}")
-        live = {} if networks is None else learner.steps.trainer(networks.model).state
+        if "sums" in makers:
+            method.learner = makers["sums"](within("sums.", arrays))
+        else:
+            method.restore(within("method.", arrays))
+        live = {} if networks is None else learner.steps.trainer(method.networks.model).state
         state = within("state.", arrays)
         serialization.check(serialization.types_of(live), serialization.types_of(state))
         for name, target in live.items():
@@ -191,10 +195,6 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
             optimizer.check_state(live)
             if live[STEP] > counts["steps"]:
                 raise ValueError(f"the optimiser must have made at most {counts['steps']} steps, got {live[STEP]}")
-        if "sums" in makers:
-            method.learner = makers["sums"](within("sums.", arrays))
-        else:
-            method.restore(within("method.", arrays))
         if method.outputs < len(labels):
             method.grow(len(labels))
         return learner

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from bitlearn.budgets import budget_bytes
 from bitlearn.errors import by_name
 from bitlearn.optim.schedules import Schedule, named
 from bitlearn.training.options import check_rate
@@ -85,8 +86,11 @@ class Options:
         What its weights are.
     channel_share : float
         Which part of the centre's input channels a task trains, in whole words of 64; in (0, 1].
+    channel_budget : int or str, optional
+        The bytes that the gradient of the centre, and the bits that it is made of, may take in a step, as 65536 or
+        ``"64 KiB"``: as many words as fit are trained, in the place of `channel_share`.
     channel_choice : {"gradient", "random"}
-        By the largest gradient over the task's examples, or at random.
+        By the largest gradient over the task's examples, or at random, anew in each epoch.
     flip_budget : float, optional
         Which part of the squares of what earlier inputs gave a task's flips of the centre's binary weights may change;
         at least 0. By default all are taken up.
@@ -177,6 +181,7 @@ class Options:
     centre: str | None = None
     centre_branch: Literal["binary", "real"] = "binary"
     channel_share: float = 0.75
+    channel_budget: int | str | None = None
     channel_choice: Literal["gradient", "random"] = "gradient"
     flip_budget: float | None = None
     patch: int = 1
@@ -251,6 +256,10 @@ class Options:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not 0 < self.channel_share <= 1:
             raise ValueError(f"channel_share must be in (0, 1], got {self.channel_share}")
+        if self.channel_budget is not None:
+            budget_bytes(self.channel_budget, "channel_budget")
+        if self.flip_budget is not None and self.channel_choice == "random":
+            raise ValueError("flip_budget must be left out where channels are drawn anew in each epoch, got both")
         if self.flip_budget is not None and not 0 <= self.flip_budget < math.inf:
             raise ValueError(f"flip_budget must be a finite number of at least 0, got {self.flip_budget}")
         if self.patch < 1:

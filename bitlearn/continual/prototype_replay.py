@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bitlearn.nn.layer import Arrays
 from bitlearn.ops.packing import unpack
 
 
@@ -38,6 +39,17 @@ class Prototypes:
         for c in np.unique(y):
             self.sums[c] += x[y == c].sum(axis=0)
         self.counts += np.bincount(y, minlength=len(self.counts))
+
+    def arrays(self) -> Arrays:
+        """Return the sums and counts."""
+        return {"sums": self.sums, "counts": self.counts}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave; ValueError where no features give it."""
+        sums, counts = arrays["sums"], arrays["counts"]
+        if (counts < 0).any() or not (np.abs(sums) <= counts[:, None]).all():
+            raise ValueError("prototypes must be sums of as many features of ±1 as are counted, got others")
+        self.sums[...], self.counts[...] = sums, counts
 
     def grow(self, classes: int) -> None:
         """Make room for more classes."""

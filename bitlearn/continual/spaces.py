@@ -26,6 +26,10 @@ class Space(Protocol):
         """In how many directions an update may go."""
 
     @property
+    def work(self) -> int:
+        """The multiply-adds of projecting a row."""
+
+    @property
     def nbytes(self) -> int:
         """The bytes of what is kept."""
 
@@ -61,6 +65,11 @@ class EnergySpace:
     def free(self) -> int:
         """In how many directions an update may go."""
         return self.basis.n - self.basis.rank
+
+    @property
+    def work(self) -> int:
+        """The multiply-adds of projecting a row: into the basis and back."""
+        return 2 * self.basis.n * self.basis.rank if self.free else 0
 
     @property
     def nbytes(self) -> int:
@@ -122,6 +131,11 @@ class RatioSpace:
     def free(self) -> int:
         """In how many directions an update may go."""
         return self.n if self._kept is None else self._kept.shape[1]
+
+    @property
+    def work(self) -> int:
+        """The multiply-adds of projecting a row: into the null space and back."""
+        return 0 if self._kept is None else 2 * self._kept.size
 
     @property
     def nbytes(self) -> int:

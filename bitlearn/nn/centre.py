@@ -30,6 +30,8 @@ from bitlearn.safetensors import Types
 
 #: Numbers of int16 in a word.
 _SHARE = 4
+#: Sums that are formed at a time: a step has so little else that a second-level cache full of them would be most of it.
+_SUMS_AT_A_TIME = 2**15
 #: The most terms of a sum that int16 holds.
 _MOST_TERMS = 2**15 - 1
 
@@ -115,7 +117,7 @@ class FrozenTaps(Layer):
         if min(self.first) < 0 or any(at >= size for at, size in zip(last, spec.shape[:2], strict=True)):
             raise ValueError(f"centres must lie inside the image to be decoupled, got padding {self.windows.padding}")
         shape = (*self.windows.out_size, self.filters + _SHARE * len(self.words))
-        return Spec(shape, "sums", np.dtype(np.int16))
+        return Spec.sums(shape)
 
     @property
     def free(self) -> int:
@@ -250,7 +252,7 @@ class CentreConv2d(Layer):
         if spec.shape[0] % self.patch or spec.shape[1] % self.patch:
             raise ValueError(f"patch must divide both sides of maps {spec.shape[:2]}, got {self.patch}")
         shape = (*spec.shape[:2], self.filters)
-        return Spec.real(shape) if self.real else Spec(shape, "sums", np.dtype(np.int16))
+        return Spec.real(shape) if self.real else Spec.sums(shape)
 
     @property
     def weight_shape(self) -> tuple[int, int]:
@@ -293,7 +295,7 @@ class CentreConv2d(Layer):
             operand.matmul(images[some].pixels(), self.channels, (), out.pixels())
             step.run(_add, given[some].pixels(), out.pixels())
 
-        return Product(step, self.output, write), bits
+        return Product(step, self.output, write, most=_SUMS_AT_A_TIME), bits
 
     def _real(self, step: Step, x: Value, weight: Array) -> tuple[Value, Array]:
         bits = self._inputs(step, x.array)

@@ -12,7 +12,8 @@ from bitlearn.nn.spec import Spec
 from bitlearn.precision import policy
 from bitlearn.safetensors import Types
 
-_INPUTS = {"codes": Spec.codes, "bits": Spec.bits, "real": Spec.real}
+#: Sums are what frozen taps give: see `bitlearn.nn.centre`.
+_INPUTS = {"codes": Spec.codes, "bits": Spec.bits, "sums": Spec.sums, "real": Spec.real}
 #: NumPy has 64 axes since version 2, and 32 before; one is the batch's.
 _MOST_AXES = 31
 
@@ -65,7 +66,7 @@ def rebuild(config: Any) -> Layer:
     _check_keys("the input of a network", config["input"], {"kind", "shape"})
     kind, shape = config["input"]["kind"], config["input"]["shape"]
     if not isinstance(kind, str) or kind not in _INPUTS:
-        raise ValueError(f"it must hold a network of codes, bits or real values, got {kind!r}")
+        raise ValueError(f"it must hold a network of codes, bits, sums or real values, got {kind!r}")
     if (
         not isinstance(shape, list)
         or not 0 < len(shape) <= _MOST_AXES

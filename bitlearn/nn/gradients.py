@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -150,31 +150,23 @@ def requantized(step: Step, sums: Array, scale: Array, bits: int) -> Gradient:
 
 
 def requantized_in_parts(
-    step: Step, shape: tuple[int, ...], scale: Array, bits: int, product: Callable[[slice, Array], None]
+    step: Step,
+    form: Callable[[slice], Array],
+    parts: Sequence[slice],
+    shape: tuple[int, ...],
+    scale: Array,
+    bits: int,
 ) -> Gradient:
-    """Return codes as `requantized` does of sums that ``product(rows, out)`` writes: twice where not all fit at once.
-
-    It is for products that cost less than the memory of their sums, as that of a head of few classes.
-    """
-    rows = shape[0]
-    count = max(1, step.savings.sums // max(int(np.prod(shape[1:])), 1))
-    if count >= rows:
-        sums = step.empty("dX sums", shape, np.int64)
-        product(slice(0, rows), sums)
-        return requantized(step, sums, scale, bits)
-    count = min(count, -(-rows // _PARTS))
-    limit, room = largest_code(bits), step.empty("dX sums", (count, *shape[1:]), np.int64)
+    """Return what `requantized` gives of sums of a shape that are never whole: ``form(rows)`` makes some, twice."""
+    limit, rows = largest_code(bits), shape[0]
     peaks, steps, new = scale_of(step, rows), scale_of(step, rows), scale_of(step)
     codes = step.empty("dX", shape, code_type(bits))
-    parts = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
     for some in parts:
-        product(some, sums := room[: some.stop - some.start])
-        step.run("peaks", sums.rows(), peaks[some])
+        step.run("peaks", form(some).rows(), peaks[some])
     step.over_batch("largest", peaks)
     step.run("requantize_step", peaks, limit, scale, steps, new)
     for some in parts:
-        product(some, sums := room[: some.stop - some.start])
-        step.run("requantize", sums.rows(), steps[some], limit, codes[some].rows())
+        step.run("requantize", form(some).rows(), steps[some], limit, codes[some].rows())
     return Gradient(step, codes, new)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.nn.gradients import largest_code, quantized, requantized_in_parts
+from bitlearn.nn.gradients import largest_code, quantized, requantized, requantized_in_parts
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient
@@ -21,6 +21,9 @@ from bitlearn.program import Array
 _BITS = 8
 #: Exact sums that are formed at a time, before they are scaled to float32: 2 MiB of int64.
 _SUMS_AT_A_TIME = 2**18
+#: A product over at most so many terms, as that of a head, is formed twice where its sums are many: so many at a time,
+#: 256 KiB of int64, once for the largest and once to be quantized. That costs about what writing them whole does.
+_FEW_TERMS, _FORMED_TWICE = 128, 2**15
 
 
 def activations(step: Step, x: Array, spec: Spec, precision: Precision) -> Gradient:
@@ -115,13 +118,23 @@ def input_gradient(
         dx = step.empty("dX", shape, np.float32)
         step.run(matmul, grad.values.pixels(), weight.values, dx.pixels())
         return Gradient(step, dx, None)
-    scale = step.empty("scales", grad.scale.shape, np.float64)
+    scale, rows = step.empty("scales", grad.scale.shape, np.float64), shape[0]
+    most = step.savings.sums if len(weight.values) > _FEW_TERMS else min(_FORMED_TWICE, step.savings.sums)
+    count = max(1, most // max(int(np.prod(shape[1:])), 1))
+    room = step.empty("dX sums", (min(count, rows), *shape[1:]), np.int64)
+
+    def form(some: slice) -> Array:
+        sums = room[: some.stop - some.start]
+        step.run("integer_product", grad.values[some].pixels(), weight.values, sums.pixels())
+        return sums
+
+    if count >= rows:
+        sums = form(slice(0, rows))
+        step.run("multiply_scales", grad.scale, weight.scale, scale)
+        return requantized(step, sums, scale, precision.code_bits)
     step.run("multiply_scales", grad.scale, weight.scale, scale)
-
-    def product(some: slice, out: Array) -> None:
-        step.run("integer_product", grad.values[some].pixels(), weight.values, out.pixels())
-
-    return requantized_in_parts(step, shape, scale, precision.code_bits, product)
+    parts = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
+    return requantized_in_parts(step, form, parts, shape, scale, precision.code_bits)
 
 
 def _floats(step: Step, values: Array, x: Gradient) -> Array:

@@ -75,6 +75,11 @@ class Spec:
         return cls(shape, "bits", np.dtype(WORD))
 
     @classmethod
+    def sums(cls, shape: tuple[int, ...]) -> Spec:
+        """Return the type of exact sums in int16, worth 1 each."""
+        return cls(shape, "sums", np.dtype(np.int16))
+
+    @classmethod
     def real(cls, shape: tuple[int, ...]) -> Spec:
         """Return the type of float32 values."""
         return cls(shape, "real", np.dtype(np.float32))

@@ -91,10 +91,19 @@ class Product(Value):
         ``write(examples, out)`` records what writes the sums of some examples.
     write_signs : callable, optional
         ``write_signs(thresholds, out)`` records what writes ``sums >= thresholds`` of all examples in one call.
+    most : int
+        Values of a block at most, whoever asks for more: where the sums are more than all else in a step.
     """
 
-    def __init__(self, step: Step, spec: Spec, write: Write, write_signs: Callable[[Array, Array], None] | None = None):
-        self.step, self.spec, self._write = step, spec, _here(step, write)
+    def __init__(
+        self,
+        step: Step,
+        spec: Spec,
+        write: Write,
+        write_signs: Callable[[Array, Array], None] | None = None,
+        most: int = BLOCK_VALUES,
+    ):
+        self.step, self.spec, self._write, self._most = step, spec, _here(step, write), most
         self._write_signs = None if write_signs is None else _here(step, write_signs)
         self._whole: Array | None = None
 
@@ -119,7 +128,7 @@ class Product(Value):
     def spans(self, most: int) -> list[slice]:
         """Return the ranges of examples that `blocks` yields."""
         batch = self.step.batch
-        count = min(batch, max(1, most // max(self.spec.size, 1)))
+        count = min(batch, max(1, min(most, self._most) // max(self.spec.size, 1)))
         return [slice(start, min(start + count, batch)) for start in range(0, max(batch, 1), max(count, 1))]
 
     def signs(self, thresholds: Array) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from bitlearn.nn.step import ParameterGradient
 from bitlearn.optim.adam import Adam, adam
 from bitlearn.optim.rule import Arrays, Optimizer, Updates
 from bitlearn.precision import Precision
+from bitlearn.program import Array
 from bitlearn.safetensors import Types
 
 
@@ -64,7 +66,12 @@ class Bop(Optimizer):
         return 1 - self.gamma, np.float32(self.gamma) * factor, self.threshold
 
     def record(
-        self, updates: Updates, name: str, gradient: ParameterGradient, parameter: np.ndarray, state: Arrays
+        self,
+        updates: Updates,
+        name: str,
+        gradient: ParameterGradient,
+        parameter: np.ndarray | Array,
+        state: Mapping[str, np.ndarray | Array],
     ) -> None:
         """Record the update of a parameter: the other rule's, where it is not binary."""
         if f"{name}.flip" in state:

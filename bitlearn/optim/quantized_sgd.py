@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from bitlearn.errors import by_name
 from bitlearn.nn.gradients import largest_code, scale_of
 from bitlearn.nn.step import ParameterGradient, Step
-from bitlearn.optim.rule import Arrays, Optimizer, Updates, as_matrix, positive
+from bitlearn.optim.rule import Optimizer, Updates, as_matrix, live, positive
 from bitlearn.precision import Precision
 from bitlearn.program import Array
 
@@ -58,7 +59,12 @@ class QuantizedSGD(Optimizer):
         return factor, learning_rate
 
     def record(
-        self, updates: Updates, name: str, gradient: ParameterGradient, parameter: np.ndarray, state: Arrays
+        self,
+        updates: Updates,
+        name: str,
+        gradient: ParameterGradient,
+        parameter: np.ndarray | Array,
+        state: Mapping[str, np.ndarray | Array],
     ) -> None:
         """Record the update of a parameter, and where it is real how it is rounded."""
         step, integer = updates.step, parameter.dtype.kind == "i"
@@ -67,13 +73,13 @@ class QuantizedSGD(Optimizer):
         factor = self.attenuation(gradient) * np.float32(times if binary else 1)
         scale = step.constant(_ONE) if gradient.scale is None else gradient.scale
         rows = scale.shape[0] if scale.shape[0] > 1 else None
-        weight, signs = as_matrix(step.constant(parameter, "W"), rows), binary and self.rule == "paper"
+        weight, signs = as_matrix(live(step, parameter, "W"), rows), binary and self.rule == "paper"
         limit = np.iinfo(parameter.dtype).max if integer else int(binary)
         numbers, values = updates.numbers(self, factor), as_matrix(gradient.values, rows)
         key = self._key(updates) if integer else step.constant(_NO_KEY)
         step.run(self.kernel, values, scale, numbers, int(signs), limit, key, 0, weight)
         bits = None if updates.precision is None else updates.precision.gradient_bits
-        if not binary and bits is not None and parameter.ndim > 1:
+        if not binary and bits is not None and len(parameter.shape) > 1:
             self._round(step, weight, largest_code(bits), self._key(updates))
 
     def _key(self, updates: Updates) -> Array:

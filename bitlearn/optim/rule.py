@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -175,7 +176,12 @@ class Optimizer(ABC):
         program.run()
 
     def record(
-        self, updates: Updates, name: str, gradient: ParameterGradient, parameter: np.ndarray, state: Arrays
+        self,
+        updates: Updates,
+        name: str,
+        gradient: ParameterGradient,
+        parameter: np.ndarray | Array,
+        state: Mapping[str, np.ndarray | Array],
     ) -> None:
         """Record the update of a parameter.
 
@@ -185,17 +191,17 @@ class Optimizer(ABC):
             The step, and the numbers of its rules.
         name : str
         gradient : ParameterGradient
-        parameter : ndarray
-            Changed in place by the step.
-        state : dict of str to ndarray
+        parameter : ndarray or Array
+            Changed in place by the step: the network's own, or a copy that the step makes.
+        state : mapping of str to (ndarray or Array)
             What `init` gave; changed in place by the step.
         """
         step = updates.step
         numbers = updates.numbers(self, self.attenuation(gradient))
         scale = step.constant(_ONE) if gradient.scale is None else gradient.scale
         each = scale.shape[0] > 1
-        weight = step.constant(parameter, "W")
-        moments = [step.constant(state[f"{name}.{suffix}"], "momenta") for suffix in self.moments]
+        weight = live(step, parameter, "W")
+        moments = [live(step, state[f"{name}.{suffix}"], "momenta") for suffix in self.moments]
 
         def run(some: slice, moments: list[Array]) -> None:
             values, factor, changed = gradient.values, scale, weight
@@ -210,7 +216,7 @@ class Optimizer(ABC):
             run(slice(None), moments)
             return
         kept = [
-            (codes, step.constant(found, "momenta"), updates.key())
+            (codes, live(step, found, "momenta"), updates.key())
             for codes, found in zip(moments, scales, strict=True)
             if found is not None
         ]
@@ -218,6 +224,11 @@ class Optimizer(ABC):
 
 
 _ONE = np.ones(1)
+
+
+def live(step: Step, array: np.ndarray | Array, name: str) -> Array:
+    """Return an array outside as a step takes it; one of the step is one already."""
+    return array if isinstance(array, Array) else step.constant(array, name)
 
 
 def as_matrix(array: Array, rows: int | None) -> Array:

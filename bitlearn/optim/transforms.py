@@ -123,7 +123,7 @@ def changed(
     name: str,
     parameter: np.ndarray,
     state: Mapping[str, np.ndarray],
-    record: Callable[[np.ndarray, dict[str, np.ndarray]], None],
+    record: Callable[[Array, dict[str, Array]], None],
 ) -> list[tuple[Array, Array]]:
     """Record an update whose change passes transforms; return pairs of rows to be copied once nothing can fail.
 
@@ -136,7 +136,8 @@ def changed(
     state : mapping of str to ndarray
         The optimiser's, of all parameters.
     record : callable
-        ``record(parameter, state)`` records the optimiser's own update of other arrays than those.
+        ``record(parameter, state)`` records the optimiser's own update of other arrays than those, which lie in the
+        arena: by then the step is done with most of what it held.
 
     Returns
     -------
@@ -144,28 +145,27 @@ def changed(
         From where to where.
     """
     kept = {"": parameter} | {key: array for key, array in state.items() if key.startswith(f"{name}.")}
-    copies = {key: np.empty_like(array) for key, array in kept.items()}
-    pairs = [(_bytes(step, array), _bytes(step, copies[key])) for key, array in kept.items()]
+    copies = {key: step.empty("momenta" if key else "W", array.shape, array.dtype) for key, array in kept.items()}
+    pairs = [(_bytes(step.constant(array)), _bytes(copies[key])) for key, array in kept.items()]
     for original, copy in pairs:
         step.run("copy", original, copy)
     new = copies.pop("")
     record(new, copies)
     change = step.empty("dW real", parameter.shape, np.float32)
-    old, made = step.constant(parameter), step.constant(new)
-    step.run(_difference, made, old, change)
+    old = step.constant(parameter)
+    step.run(_difference, new, old, change)
     for transform in transforms:
         step.run(lambda d, w, transform=transform: transform(name, d, w), change, old)
     finite = step.finite()
     what = f"what the transforms make of the update of {name.rpartition('.')[2]}"
     step.run("all_finite", change.reshape(1, -1), finite, check=finite, what=what)
-    step.run(_added, old, change, made)
+    step.run(_added, old, change, new)
     return [(copy, original) for original, copy in pairs]
 
 
-def _bytes(step: Step, array: np.ndarray) -> Array:
-    """Return an array outside as rows of bytes, which the kernel that copies takes of every type."""
-    found = step.constant(array)
-    return Array(found.buffer, (1, found.nbytes), np.dtype(np.int8), found.offset)
+def _bytes(array: Array) -> Array:
+    """Return an array as a row of bytes, which the kernel that copies takes of every type."""
+    return Array(array.buffer, (1, array.nbytes), np.dtype(np.int8), array.offset)
 
 
 def _difference(new: np.ndarray, old: np.ndarray, out: np.ndarray) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import WORD_BITS, words_for
+from bitlearn.continual.channels import importance, words_within
 from bitlearn.continual.decoupling import CENTRE, decouple, merge
 from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.methods.method import Method
@@ -15,19 +18,28 @@ from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.options import Options
 from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.spaces import RatioSpace
-from bitlearn.continual.steps import Steps
+from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.centre import channels_of
 from bitlearn.nn.frozen import Batch
+from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Tempered
 from bitlearn.nn.model import Model
 from bitlearn.nn.watch import Watch
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
-from bitlearn.training.gradients import Gradients
+from bitlearn.serialization import check, types_of, under, within
+from bitlearn.training.loop import steps_in_epoch
+from bitlearn.training.step import Trainer
 
 #: The weights of the centre, as the trained part of a network names them.
 _WEIGHT = f"{CENTRE}.weight"
+
+
+def _centre_of(model: Model, layer: str) -> np.ndarray:
+    """Return the weights at the centre of a convolution, (filters, channels), as a view."""
+    weight: np.ndarray = model[layer].weight
+    return weight[:, weight.shape[1] // 2, weight.shape[2] // 2]
 
 
 def decoupled_layer(model: Model, wanted: str | None = None) -> str:
@@ -68,7 +80,8 @@ class CentreKernel(Method):
     - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
       channels the share `Options.channel_share` with the largest ``mean over filters of |sum|``, summed over a word, is
       trained, and the rest of the centre joins the frozen taps: its part of the step is saved, forward and backward.
-      With ``channel_choice="random"`` words are drawn (the control of TraDy, ICLR 2026).
+      With ``channel_choice="random"`` words are drawn, anew in each epoch (TraDy, ICLR 2026, whose unit is a channel):
+      a control. `Options.channel_budget` says in bytes how many.
     - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
       <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
       the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
@@ -85,7 +98,7 @@ class CentreKernel(Method):
     is saved.
     """
 
-    lasts, streams = False, False
+    streams = False
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
@@ -94,26 +107,33 @@ class CentreKernel(Method):
                 "memory_budget must be left out with centre-kernel, since what it keeps is in no plan, "
                 f"got {options.memory_budget!r}"
             )
-        if networks.lower is not None:
-            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
         real_head(networks.model, "centre-kernel")
-        self.layer = decoupled_layer(networks.model, options.centre)
         self.real = options.centre_branch == "real"
         self.whole: Model | None = None
-        spec = networks.model[self.layer].spec
-        self.channels = spec.channels
-        self.words = list(range(words_for(spec.channels)))
-        self.space = RatioSpace(spec.channels, options)
+        trained = self._begun_with(networks)
+        self.words = list(range(words_for(self.channels)))
+        self.space = RatioSpace(self.channels, options)
         self.head = networks.model.names[-1]
         self.prototypes = Prototypes(networks.model[self.head].spec.channels, self.outputs)
         self.loss = Tempered(options.temperature)
-        trained = decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
         self.transforms = (
             self._replay,
             of_update(self._keep, [name for name in trained if name != f"{self.head}.weight"]),
         )
         #: Which of the centre's columns an update may change, where it has others too.
         self._open: np.ndarray | None = None
+
+    def _begun_with(self, networks: Networks) -> Arrays:
+        """Find the layer and its channels, and return the parameters that are trained after the first task."""
+        if networks.lower is None:
+            self.layer = decoupled_layer(networks.model, self.options.centre)
+            self.channels = networks.model[self.layer].spec.channels
+            return decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
+        # A real centre stays apart, in a file too.
+        if not self.real or networks.model.names[0] != CENTRE:
+            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
+        self.layer, self.whole, self.channels = CENTRE, networks.model, networks.model[CENTRE].channels
+        return networks.model.parameters()
 
     # --- what stands between gradients and updates ---
 
@@ -142,21 +162,74 @@ class CentreKernel(Method):
         """Choose the channels of a task, and cut the network there."""
         if self.whole is None:
             return
-        wanted = max(1, int(self.options.channel_share * words_for(self.channels)))
-        every = list(range(words_for(self.channels)))
+        every, wanted = list(range(words_for(self.channels))), self._wanted()
         if wanted == len(every):
             self.words = every
-        elif self.options.channel_choice == "random":
-            order = Key(self.options.seed, index, streams.CHANNELS).permutation(len(every))
-            self.words = sorted(order[:wanted].tolist())
+        elif self._draws:
+            self.words = self._drawn(index, 0)
         else:
             worth = self._importance(train)
             self.words = sorted(np.argsort(-worth, kind="stable")[:wanted].tolist())
+        self._choose()
+        if not self.real:
+            self._cut(self.words)
+
+    def _wanted(self) -> int:
+        """Return how many words of channels are trained: a share of all, or what a step has room for."""
+        options, count = self.options, words_for(self.channels)
+        if options.channel_budget is None:
+            return max(1, int(options.channel_share * count))
+        return words_within(options.channel_budget, self.networks.model[CENTRE], options.batch_size, count)
+
+    def _choose(self) -> None:
+        """Have updates keep to the words that are trained."""
         channels = channels_of(self.words, self.channels)
         self.space.choose(channels)
         self._open = channels if self.real else None
+
+    @property
+    def _draws(self) -> bool:
+        """Whether words are drawn in each epoch of a task."""
+        return self.options.channel_choice == "random" and self._wanted() < words_for(self.channels)
+
+    def _drawn(self, index: int, epoch: int) -> list[int]:
+        """Return the words of an epoch, full ones alone: the centre keeps its size."""
+        key = Key(self.options.seed, index * self.options.epochs + epoch, streams.CHANNELS)
+        return sorted(key.permutation(self.channels // WORD_BITS)[: self._wanted()].tolist())
+
+    def training(self, index: int, train: Examples) -> TaskTraining:
+        """Return the training of a task; where words are drawn, other ones in each epoch."""
+        plain = self.plain_training(train)
+        if self.whole is None or not self._draws:
+            return plain
+        in_epoch = steps_in_epoch(plain.count, plain.batch_size)
+
+        def prepare(trainer: Trainer, step: int) -> None:
+            if step and step % in_epoch == 0:
+                self._redraw(trainer, train, self._drawn(index, step // in_epoch))
+
+        def batch(rows: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
+            assert self.source is not None
+            return self.source(rows), train.y[rows]
+
+        return replace(plain, batch=batch, prepare=prepare)
+
+    def _redraw(self, trainer: Trainer, train: Examples, words: list[int]) -> None:
+        """Train other words from now on: what is frozen is computed anew, and moments begin anew."""
+        if words == self.words:
+            return
         if not self.real:
-            self._cut(self.words)
+            assert self.whole is not None
+            merge(self.whole, self.layer, self.networks.model, self.words)
+            lower, upper = decouple(self.whole, self.layer, words)
+            self.networks.model[CENTRE].weight[...] = upper[CENTRE].weight
+            self.networks.lower = lower.freeze()
+            self.source = self.networks.source(train, keep=True)
+            for name, array in trainer.state.items():
+                if name.startswith(f"{_WEIGHT}."):
+                    array[...] = 0
+        self.words = words
+        self._choose()
 
     def _cut(self, words: list[int]) -> None:
         """Have the frozen part end in the taps of the network as it is, and train the rest."""
@@ -169,21 +242,9 @@ class CentreKernel(Method):
         """Return for each word of channels the magnitude of the gradient that a pass over new examples adds up."""
         if not self.real:
             self._cut(list(range(words_for(self.channels))))
-        total, names = np.zeros(self.networks.model[CENTRE].weight.shape), {_WEIGHT}
-        size = 0
-
-        def look(name: str, gradient: np.ndarray) -> None:
-            if name in names:
-                total[...] += gradient * float(size)
-
-        gradients = Gradients(self.networks.model, Tempered(self.options.temperature), look)
-        source = self.networks.source(train, keep=False)
-        for start in range(0, len(train), AT_A_TIME):
-            rows = np.arange(start, min(start + AT_A_TIME, len(train)))
-            size = len(rows)
-            gradients(source(rows), train.y[rows])
-        worth = np.abs(total).mean(axis=0)
-        return np.bincount(np.arange(len(worth)) // WORD_BITS, weights=worth)
+        source, loss = self.networks.source(train, keep=False), Tempered(self.options.temperature)
+        parts = [np.arange(start, min(start + AT_A_TIME, len(train))) for start in range(0, len(train), AT_A_TIME)]
+        return importance(self.networks.model, _WEIGHT, ((source(rows), train.y[rows]) for rows in parts), loss)
 
     def finish(self, index: int, train: Examples) -> None:
         """Merge the centre, and take in what the task's examples are like where it is."""
@@ -221,6 +282,50 @@ class CentreKernel(Method):
             self.prototypes.add(watch(found)[self.head], train.y[rows])
         self.space.learn(total, 1.0, self.layer)
 
+    # --- files ---
+
+    @property
+    def lasting(self) -> Networks:
+        """The whole network, with a binary centre as it is now; a real one stays apart."""
+        if self.whole is None or self.real:
+            return self.networks
+        merged = copy.deepcopy(self.whole)
+        merge(merged, self.layer, self.networks.model, self.words)
+        return Networks(merged)
+
+    def arrays(self) -> Arrays:
+        """Return sums of products, prototypes, the words that are trained, and a binary centre before the task."""
+        words = np.zeros(words_for(self.channels), dtype=bool)
+        words[self.words] = True
+        found: Arrays = {"settled": np.array([self.whole is not None]), "words": words}
+        found |= self.space.arrays() | under("prototypes.", self.prototypes.arrays())
+        if not self.real:
+            found["centre"] = _centre_of(self.whole or self.networks.model, self.layer).copy()
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave, and cut the network where it was cut."""
+        check(types_of(self.arrays()), types_of(arrays))
+        settled, model = bool(arrays["settled"][0]), self.networks.model
+        if settled and any(not leaf.settled for _, leaf in model.items()):
+            raise ValueError("a network after its first task must have constant batch norms, got one whose norms move")
+        if not arrays["words"].any() or (self.whole is not None and not settled):
+            raise ValueError("a centre must have words that are trained, after the first task, got others")
+        self.space.restore({"sums": arrays["sums"]})
+        self.prototypes.restore(within("prototypes.", arrays))
+        self.words = np.flatnonzero(arrays["words"]).tolist()
+        if not settled:
+            return
+        self._choose()
+        if self.real:
+            return
+        self.whole = model
+        self._cut(self.words)
+        before = arrays["centre"]
+        if before.dtype.kind == "f" and not np.isfinite(before).all():
+            raise ValueError("a centre must be finite, got NaN or infinity")
+        _centre_of(model, self.layer)[...] = before
+
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
         """Raise: it is for tasks."""
         raise ValueError("centre-kernel must have whole tasks, as fit_task takes them, got a batch of a stream")
@@ -231,6 +336,14 @@ class CentreKernel(Method):
         self.prototypes.grow(outputs)
         if self.whole is not None:  # its head is the same layer
             self.whole.root.bind(self.whole.root.spec, self.whole.precision, self.whole.root.index)
+
+    @property
+    def update_operations(self) -> int:
+        """The multiply-adds of projecting the centre, and of the prototypes' scores and gradient."""
+        if self.whole is None:
+            return 0
+        filters, rehearsed = len(self.networks.model[CENTRE].weight), self.options.prototype_weight > 0
+        return filters * self.space.work + rehearsed * 2 * len(self.prototypes.known) * self.prototypes.sums.size
 
     @property
     def kept_bytes(self) -> int:

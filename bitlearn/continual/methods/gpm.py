@@ -78,6 +78,12 @@ class Gpm(Method):
         return sum(space.nbytes for space in self.spaces.values())
 
     @property
+    def update_operations(self) -> int:
+        """The multiply-adds of projecting all weights."""
+        parameters = self.networks.model.parameters()
+        return sum(len(parameters[name]) * space.work for name, space in self.spaces.items()) if self.learned[0] else 0
+
+    @property
     def free(self) -> dict[str, int]:
         """In how many directions each weight's rows may still go."""
         return {name: space.free for name, space in self.spaces.items()}

@@ -99,6 +99,11 @@ class Method:
         return self.replay_bytes
 
     @property
+    def update_operations(self) -> int:
+        """The multiply-adds of what stands between gradients and updates in a step, as things are now."""
+        return 0
+
+    @property
     def predictor(self) -> Any:
         """What predicts as things are now: its ``scores`` and ``predict`` take codes."""
         return self.networks.predictor()
@@ -163,6 +168,11 @@ class Method:
         self.networks.model.grow(outputs)
 
     # --- files ---
+
+    @property
+    def lasting(self) -> Networks:
+        """The networks that a file holds: from them, and what `arrays` gives, `restore` makes those that it has."""
+        return self.networks
 
     def arrays(self) -> Arrays:
         """Return the live arrays of what it keeps besides its networks: `restore` takes them up."""

@@ -1,0 +1,87 @@
+"""Which of a centre's input channels a task trains, in whole words: how many fit, and which matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from bitlearn.bits import WORD, WORD_BITS
+from bitlearn.budgets import budget_bytes
+from bitlearn.nn.centre import CentreConv2d
+from bitlearn.nn.frozen import Batch
+from bitlearn.nn.losses import Loss
+from bitlearn.nn.model import Model
+from bitlearn.training.gradients import Gradients
+
+
+def words_within(budget: int | str, centre: CentreConv2d, batch: int, most: int) -> int:
+    """Return how many words of channels a step has room for: the bits of a batch, and the gradient that they make.
+
+    Parameters
+    ----------
+    budget : int or str
+        In bytes.
+    centre : CentreConv2d
+    batch : int
+        Examples of a step.
+    most : int
+        Words that there are.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        Where there is no room for one.
+
+    Notes
+    -----
+    A word takes 8 bytes a pixel and example, and 4 for each of its 64 weights of each filter.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> model = bl.nn.Model([CentreConv2d(64, 128)], bl.nn.Spec.sums((4, 4, 64 + 4 * 2)))
+    >>> words_within("32 KiB", model["centre1"], 50, 2), words_within("1 MiB", model["centre1"], 50, 2)
+    (1, 2)
+    """
+    height, width, filters = centre.output.shape
+    each = 4 * WORD_BITS * filters + WORD.itemsize * batch * height * width
+    given = budget_bytes(budget, "channel_budget")
+    if given < each:
+        raise ValueError(f"channel_budget must be at least the {each} bytes of a word of channels, got {budget}")
+    return min(given // each, most)
+
+
+def importance(model: Model, weight: str, batches: Iterable[tuple[Batch, np.ndarray]], loss: Loss) -> np.ndarray:
+    """Return for each word of channels how large the gradient is that new examples add up.
+
+    Parameters
+    ----------
+    model : Model
+    weight : str
+        The name of a matrix of weights (filters, channels).
+    batches : iterable of (ndarray or Bits, ndarray of int)
+        New examples and their outputs.
+    loss : Loss
+
+    Returns
+    -------
+    ndarray of float64, shape (words,)
+        ``mean over filters of |sum over examples of dL/dW|``, summed over the channels of a word.
+    """
+    total, size = np.zeros(model.parameters()[weight].shape), 0
+
+    def look(name: str, gradient: np.ndarray) -> None:
+        if name == weight:
+            total[...] += gradient * float(size)
+
+    gradients = Gradients(model, loss, look)
+    for x, y in batches:
+        size = len(y)
+        gradients(x, y)
+    worth = np.abs(total).mean(axis=0)
+    return np.bincount(np.arange(len(worth)) // WORD_BITS, weights=worth)
