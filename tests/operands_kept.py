@@ -13,8 +13,8 @@ SIZES += [(9, 200, 4, 63), (2, 0, 1, 0), (66, 7, 65, 3)]
 TYPES = (np.int8, np.int16, np.int32, np.int64, np.float32)
 
 
-def _kept(rng, size):
-    m, n, k, c = size
+def _kept(rng, m, n, k, c):
+    """Numbers of rows and columns; at most as many as there are, where sizes are drawn."""
     return rng.permutation(m)[:k].astype(np.int64), rng.permutation(n)[:c].astype(np.int64)
 
 
@@ -24,17 +24,17 @@ def _values(rng, dtype, *shape):
 
 @operands(SIZES, TYPES)
 def take(rng, size, dtype):
-    m, n, k, c = size
-    return _values(rng, dtype, m, n), *_kept(rng, size), filled((k, c), dtype)
+    rows, columns = _kept(rng, *size)
+    return _values(rng, dtype, *size[:2]), rows, columns, filled((len(rows), len(columns)), dtype)
 
 
 @operands(SIZES, TYPES[2:])
 def spread(rng, size, dtype):
-    m, n, k, c = size
-    return _values(rng, dtype, k, c), *_kept(rng, size), filled((m, n), dtype)
+    rows, columns = _kept(rng, *size)
+    return _values(rng, dtype, len(rows), len(columns)), rows, columns, filled(size[:2], dtype)
 
 
 @operands(SIZES)
 def take_bits(rng, size, dtype):
-    m, n, k, c = size
-    return bits(rng, m, n), n, *_kept(rng, size), filled((k, -(-c // 64)), np.uint64)
+    (m, n), (rows, columns) = size[:2], _kept(rng, *size)
+    return bits(rng, m, n), n, rows, columns, filled((len(rows), -(-len(columns) // 64)), np.uint64)
