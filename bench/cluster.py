@@ -217,7 +217,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[Entry]]] = {
     "exact": lambda given: exact(given.workers),
     "kills": lambda given: kills(),
     "overhead": lambda given: overhead(),
-    "neighbours": lambda given: neighbours.measure(given.rows, given.queries),
+    "neighbours": lambda given: neighbours.measure(given.rows, given.queries, given.rounds),
 }
 
 
@@ -233,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: of the base")
     parser.add_argument("--queries", type=int, default=10_000, help="neighbours")
+    parser.add_argument("--rounds", type=int, default=3, help="neighbours: of which the least is taken")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     entries = PARTS[given.part](given)

@@ -1,9 +1,10 @@
 """How training and products grow: ``python -m bitlearn.bench.scaling check`` and ``... plan``.
 
 ``check`` measures what a step and a task cost part by part, simulates 1, 2 and 4 processes on this machine, and
-measures those: seconds, the least of many, and the processors' time of all processes, which other work on the machine
-does not change. ``plan`` simulates up to 1,000 workers with machines of their own from the
-same costs, and from a network that is given: what the busiest link carries, what a step takes, and where it ends.
+measures those. Seconds, from the least costs, stand beside the least of many, which wants a machine that does nothing
+else; the processors' time of all processes, from mean costs, stands beside the mean. ``plan`` simulates up to 1,000
+workers with machines of their own from the same costs, and from a network that is given: what the busiest link carries,
+what a step takes, and where it ends.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _BATCH, _WORKERS, _GROWING = 400, (1, 2, 4), (1, 4, 16, 64, 256, 1000)
 #: Rows of the product that is measured and of a task; those that are planned have 10^12 values.
 _ROWS, _CHUNK, _VALUES = 400_000, 20_000, 1e12
 _FAN_OUT = 8
+#: Workers in one process, whose parts are measured beside those of one.
+_MANY = 8
 
 Entry = dict[str, Any]
 
@@ -69,20 +72,22 @@ def _steps(workers: int, form: Any, steps: int) -> tuple[float, float]:
     return min(seconds[3:]), spent
 
 
-def _entry(what: str, workers: int, simulated: training.Found, seconds: float, spent: float) -> Entry:
-    entry = {"what": what, "workers": workers, "simulated": simulated.seconds, "measured": seconds}
-    entry |= {"ratio": simulated.seconds / seconds, "simulated_busy": simulated.busy, "measured_busy": spent}
-    return entry | {"busy_ratio": simulated.busy / spent}
+def _entry(what: str, workers: int, simulated: list[training.Found], measured: tuple[float, float]) -> Entry:
+    (least, mean), (seconds, spent) = simulated, measured
+    entry = {"what": what, "workers": workers, "simulated": least.seconds, "measured": seconds}
+    entry |= {"ratio": least.seconds / seconds, "simulated_busy": mean.busy, "measured_busy": spent}
+    return entry | {"busy_ratio": mean.busy / spent}
 
 
 def check_training(form: Any, steps: int) -> list[Entry]:
     """Compare simulated and measured steps."""
     found = link.measured()
-    stages = training.stages(_MAKE, form, _batch(_BATCH))
+    one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+    ways = [training.stages(one, more, _BATCH, _MANY, least) for least in (True, False)]
     entries = []
     for workers in _WORKERS:
-        simulated = training.step(stages, _BATCH, workers, found, cores=processors())
-        entries.append(_entry(f"a step, {form}", workers, simulated, *_steps(workers, form, steps)))
+        simulated = [training.step(way, _BATCH, workers, found, cores=processors()) for way in ways]
+        entries.append(_entry(f"a step, {form}", workers, simulated, _steps(workers, form, steps)))
     return entries
 
 
@@ -92,14 +97,17 @@ def check_products(rounds: int) -> list[Entry]:
     entries = []
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _ROWS)
-        row = products.row_seconds(path, weights, _CHUNK)
+        rows = products.row_seconds(path, weights, _CHUNK)
         with local(1) as client:
-            costs = products.Costs(*products.overheads(client), row)
+            overheads = products.overheads(client)
         for workers in _WORKERS:
-            simulated = products.product(costs, _ROWS, _CHUNK, workers, found, cores=processors())
+            simulated = [
+                products.product(products.Costs(*overheads, row), _ROWS, _CHUNK, workers, found, cores=processors())
+                for row in rows
+            ]
             with local(workers) as client:
                 measured = products.measured(client, path, weights, _ROWS, _CHUNK, rounds)
-            entries.append(_entry("a product", workers, simulated, *measured))
+            entries.append(_entry("a product", workers, simulated, measured))
     return entries
 
 
@@ -111,7 +119,10 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
     ways: tuple[tuple[str, Any, int | None], ...] = (
         ("exact", "exact", None), (f"exact, tree of {_FAN_OUT}", "exact", _FAN_OUT), ("vote", "vote", None),
     )  # fmt: skip
-    stages = {form: training.stages(_MAKE, form, _batch(_BATCH)) for form in ("exact", "vote")}
+    stages = {}
+    for form in ("exact", "vote"):
+        one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+        stages[form] = training.stages(one, more, _BATCH, _MANY)
     for what, form, fan_out in ways:
         for workers in _GROWING:
             rows = _BATCH * workers
@@ -119,7 +130,7 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
             entries.append({"what": f"a step, {what}", "workers": workers, "done": rows} | asdict(found))
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _CHUNK)
-        row = products.row_seconds(path, weights, _CHUNK)
+        row, _ = products.row_seconds(path, weights, _CHUNK)
     with local(1) as client:
         costs = products.Costs(*products.overheads(client), row)
     rows = int(_VALUES // products.N)

@@ -77,14 +77,14 @@ def overheads(client: Any, tasks: int = 400) -> tuple[float, float]:
     return here / tasks, there / tasks
 
 
-def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> float:
-    """Return the least seconds of a row, over several rounds, by the clock of this thread alone."""
-    least, prepared = float("inf"), bl.pack_weights(weights, N)
+def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> tuple[float, float]:
+    """Return the seconds of a row by the clock of this thread alone: the least of several rounds, and their mean."""
+    each, prepared = [], bl.pack_weights(weights, N)
     for _ in range(rounds):
         begun = time.thread_time()
         of_rows(path, prepared, 0, rows)
-        least = min(least, time.thread_time() - begun)
-    return least / rows
+        each.append((time.thread_time() - begun) / rows)
+    return min(each), sum(each) / rounds
 
 
 def measured(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int, rounds: int) -> tuple[float, float]:

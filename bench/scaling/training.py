@@ -73,18 +73,13 @@ class _TimedWorkers(LocalWorkers):
         return _Timed(super().open(number, blank), self.notes)
 
 
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int) -> Parts:
-    """Return what each stage of a step takes with so many workers: the least of several steps.
+def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int = 30) -> np.ndarray:
+    """Return what each stage of a step takes with so many workers.
 
     Returns
     -------
-    lead, work : ndarray of float
-        Seconds of the leading process, and of a worker on average.
-    down, up : ndarray of float
-        Bytes of a message, on average.
+    ndarray of float, shape (steps, 4, stages)
+        Seconds of the leading process, and of a worker on average; bytes of a message down and up, on average.
     """
     workers = _TimedWorkers(count)
     trainer = DataParallel(make(), bl.optim.adam(), workers=workers, form=form, agree_every=10**6)
@@ -108,18 +103,25 @@ def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, 
             for each in ("down", "up")
         )
         found.append((lead, work, down, up))
-    lead, work, down, up = (np.array([each[part] for each in found]).min(axis=0) for part in range(4))
-    return lead, work, down, up
+    return np.array(found)
 
 
-def stages(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, many: int = 8, steps: int = 30) -> list[Stage]:
-    """Return the stages of a step, from its parts with one worker and with many."""
-    rows = len(batch[1])
-    one, more = (parts(make, form, batch, count, steps) for count in (1, many))
+def stages(one: np.ndarray, more: np.ndarray, rows: int, many: int, least: bool = True) -> list[Stage]:
+    """Return the stages of a step.
+
+    Parameters
+    ----------
+    one, more : ndarray
+        What `parts` found with one worker and with many.
+    rows : int
+        Examples of the batch there.
+    many : int
+    least : bool
+        Whether the least of the steps is taken, or the mean.
+    """
+    each = [found.min(axis=0) if least else found.mean(axis=0) for found in (one, more)]
     found = []
-    for (lead, work, down, up), (lead_m, work_m, down_m, _) in zip(
-        np.array(one).T, np.array(more).T, strict=True
-    ):  # fmt: skip
+    for (lead, work, down, up), (lead_m, work_m, down_m, _) in zip(each[0].T, each[1].T, strict=True):
         lead_each = max((lead_m - lead) / (many - 1), 0.0)
         work_each = max((work - work_m) / (rows - rows / many), 0.0)
         down_each = max((down - down_m) / (rows - rows / many), 0.0)
