@@ -163,7 +163,7 @@ def kills(count: int = 3) -> list[Entry]:
     return [{"kills": len(done), "losses": trainer.traffic.lost, "steps": steps, "equal": got == wanted}]
 
 
-def overhead(rounds: int = 7) -> list[Entry]:
+def overhead(rounds: int = 20) -> list[Entry]:
     """Time a product of 20 blocks in one thread, alone and by Dask: the least of several rounds, in turns.
 
     By the clock on the wall, and by that of the thread, which other work on the machine does not change.
