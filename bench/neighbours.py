@@ -32,7 +32,7 @@ def _limit(nbytes: int = _LIMIT) -> tuple[int, int]:
     return pages * resource.getpagesize(), resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
-def measure(rows: int, queries: int, rounds: int = 3) -> list[dict[str, Any]]:
+def measure(rows: int, queries: int, rounds: int) -> list[dict[str, Any]]:
     """Find neighbours with one and with two workers, in turns; compare them with those of one process."""
     from bitlearn.dask import from_npy, local, nearest
 
@@ -48,11 +48,14 @@ def measure(rows: int, queries: int, rounds: int = 3) -> list[dict[str, Any]]:
         limits = {count: list(client.run(_limit).values()) for count, client in clients.items()}
         found = nearest(from_npy(Path(folder, "queries.npy"), _QUERIES), from_npy(path, _ROWS), _K, _N)
         seconds: dict[int, list[float]] = {1: [], 2: []}
+        busy: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(rounds):
             for count, client in clients.items():
+                before = client.run(time.process_time)
                 begun = time.perf_counter()
                 indices, distances = client.gather(client.compute(list(found)))
                 seconds[count].append(time.perf_counter() - begun)
+                busy[count].append(max(after - before[name] for name, after in client.run(time.process_time).items()))
         most = {
             count: max(client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024).values())
             for count, client in clients.items()
@@ -72,6 +75,9 @@ def measure(rows: int, queries: int, rounds: int = 3) -> list[dict[str, Any]]:
             "queries": queries,
             "seconds": least[count],
             "speedup": least[1] / least[count],
+            # Of the worker that had most to do: what other work on the machine does not change.
+            "processor_seconds": min(busy[count]),
+            "processor_speedup": min(busy[1]) / min(busy[count]),
             "equal_on_a_sample": equal,
             "address_space_limit": min(limit for _, limit in limits[count]),
             "address_space_at_the_start": max(size for size, _ in limits[count]),

@@ -33,7 +33,7 @@ _TWINS = {
 _NAMES = [f"bitlearn.{module}.{name}" for module, names in _TWINS.items() for name in names]
 autosummary_filename_map = {name: f"{name}-class" for name in _NAMES}
 # An extra that the documentation is built without.
-autodoc_mock_imports = ["dask", "distributed", "mpi4py"]
+autodoc_mock_imports = ["dask", "distributed", "flwr", "mpi4py"]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 # The docstrings state types, shapes and units; annotations would say half of it again.

@@ -1,8 +1,10 @@
 """How training and products grow: ``python -m bitlearn.bench.scaling check`` and ``... plan``.
 
 ``check`` measures what a step and a task cost part by part, simulates 1, 2 and 4 processes on this machine, and
-measures those; each is the least of many. ``plan`` simulates up to 1,000 workers with machines of their own from the
-same costs, and from a network that is given: what the busiest link carries, what a step takes, and where it ends.
+measures those. Seconds, from the least costs, stand beside the least of many, which wants a machine that does nothing
+else; the processors' time of all processes, from mean costs, stands beside the mean. ``plan`` simulates up to 1,000
+workers with machines of their own from the same costs, and from a network that is given: what the busiest link carries,
+what a step takes, and where it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ _BATCH, _WORKERS, _GROWING = 400, (1, 2, 4), (1, 4, 16, 64, 256, 1000)
 #: Rows of the product that is measured and of a task; those that are planned have 10^12 values.
 _ROWS, _CHUNK, _VALUES = 400_000, 20_000, 1e12
 _FAN_OUT = 8
+#: Workers in one process, whose parts are measured beside those of one.
+_MANY = 8
 
 Entry = dict[str, Any]
 
@@ -48,84 +53,92 @@ def _batch(rows: int) -> training.Batch:
 _MAKE = partial(bl.models.mlp, precision="low-memory")
 
 
-def _steps(workers: int, form: Any, steps: int) -> float:
-    """Return the least seconds of a step of a cluster on this machine."""
+def _steps(workers: int, form: Any, steps: int) -> tuple[float, float]:
+    """Return the least seconds of a step of processes on this machine, and the processors' time of all of them."""
     x, y = _batch(_BATCH)
-    least = float("inf")
+    seconds = []
     with (
         local(workers) as client,
         Workers(client) as found,
         DataParallel(_MAKE(), bl.optim.adam(), workers=found, form=form, agree_every=10**6) as trainer,
     ):
-        for step in range(steps):
+        for step in range(steps + 3):
+            if step == 3:  # what is recorded is recorded
+                before = products.busy(client)
             begun = time.perf_counter()
             trainer.step(x, y, 0.001)
-            if step > 2:
-                least = min(least, time.perf_counter() - begun)
-    return least
+            seconds.append(time.perf_counter() - begun)
+        spent = (products.busy(client) - before) / steps
+    return min(seconds[3:]), spent
+
+
+def _entry(what: str, workers: int, simulated: list[training.Found], measured: tuple[float, float]) -> Entry:
+    (least, mean), (seconds, spent) = simulated, measured
+    entry = {"what": what, "workers": workers, "simulated": least.seconds, "measured": seconds}
+    entry |= {"ratio": least.seconds / seconds, "simulated_busy": mean.busy, "measured_busy": spent}
+    return entry | {"busy_ratio": mean.busy / spent}
 
 
 def check_training(form: Any, steps: int) -> list[Entry]:
     """Compare simulated and measured steps."""
-    latency, copy = link.measured()
-    stages = training.stages(_MAKE, form, _batch(_BATCH))
+    found = link.measured()
+    one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+    ways = [training.stages(one, more, _BATCH, _MANY, least) for least in (True, False)]
     entries = []
     for workers in _WORKERS:
-        simulated, _ = training.step_seconds(
-            stages, _BATCH, workers, latency=latency, copy=copy, cores=processors()
-        )  # fmt: skip
-        measured = _steps(workers, form, steps)
-        entries.append({"what": f"a step, {form}", "workers": workers, "simulated": simulated, "measured": measured})
+        simulated = [training.step(way, _BATCH, workers, found, cores=processors()) for way in ways]
+        entries.append(_entry(f"a step, {form}", workers, simulated, _steps(workers, form, steps)))
     return entries
 
 
 def check_products(rounds: int) -> list[Entry]:
     """Compare simulated and measured products."""
-    latency, _ = link.measured()
+    found = link.measured()
     entries = []
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _ROWS)
-        row = products.row_seconds(path, weights, _CHUNK)
+        rows = products.row_seconds(path, weights, _CHUNK)
         with local(1) as client:
-            costs = products.Costs(*products.overheads(client), row)
+            overheads = products.overheads(client)
         for workers in _WORKERS:
-            simulated, _ = products.product_seconds(costs, _ROWS, _CHUNK, workers, latency=latency, cores=processors())
+            simulated = [
+                products.product(products.Costs(*overheads, row), _ROWS, _CHUNK, workers, found, cores=processors())
+                for row in rows
+            ]
             with local(workers) as client:
-                measured = products.measured_seconds(client, path, weights, _ROWS, _CHUNK, rounds)
-            entries.append({"what": "a product", "workers": workers, "simulated": simulated, "measured": measured})
+                measured = products.measured(client, path, weights, _ROWS, _CHUNK, rounds)
+            entries.append(_entry("a product", workers, simulated, measured))
     return entries
 
 
 def plan(rate: float, latency: float, source: float) -> list[Entry]:
     """Simulate what nobody has measured."""
-    _, copy = link.measured()
+    here = link.measured()
+    network = replace(here, latency=latency, rate=rate)
     entries: list[Entry] = []
     ways: tuple[tuple[str, Any, int | None], ...] = (
         ("exact", "exact", None), (f"exact, tree of {_FAN_OUT}", "exact", _FAN_OUT), ("vote", "vote", None),
     )  # fmt: skip
-    stages = {form: training.stages(_MAKE, form, _batch(_BATCH)) for form in ("exact", "vote")}
+    stages = {}
+    for form in ("exact", "vote"):
+        one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+        stages[form] = training.stages(one, more, _BATCH, _MANY)
     for what, form, fan_out in ways:
         for workers in _GROWING:
             rows = _BATCH * workers
-            seconds, nbytes = training.step_seconds(
-                stages[form], rows, workers, latency=latency, rate=rate, copy=copy, fan_out=fan_out
-            )
-            entries.append(
-                {"what": f"a step, {what}", "workers": workers, "seconds": seconds, "link_bytes": nbytes, "done": rows}
-            )
+            found = training.step(stages[form], rows, workers, network, fan_out=fan_out)
+            entries.append({"what": f"a step, {what}", "workers": workers, "done": rows} | asdict(found))
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _CHUNK)
-        row = products.row_seconds(path, weights, _CHUNK)
+        row, _ = products.row_seconds(path, weights, _CHUNK)
     with local(1) as client:
         costs = products.Costs(*products.overheads(client), row)
     rows = int(_VALUES // products.N)
     for chunk in (20_000, 200_000):
         for workers in _GROWING:
-            seconds, nbytes = products.product_seconds(
-                costs, rows, chunk, workers, latency=latency, rate=rate, source=source
-            )
+            found = products.product(costs, rows, chunk, workers, network, source=source)
             what = f"a product, {chunk} rows a task"
-            entries.append({"what": what, "workers": workers, "seconds": seconds, "link_bytes": nbytes, "done": rows})
+            entries.append({"what": what, "workers": workers, "done": rows} | asdict(found))
     first = {entry["what"]: entry for entry in entries if entry["workers"] == 1}
     for entry in entries:
         alone = first[entry["what"]]
@@ -135,14 +148,16 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
 
 
 def checked(entries: list[Entry]) -> str:
-    """Return what was simulated beside what was measured, as a table; the entries get their ratio."""
+    """Return what was simulated beside what was measured, as a table."""
     rows = []
     for entry in entries:
-        entry["ratio"] = entry["simulated"] / entry["measured"]
-        times = [f"{1000 * entry[name]:.2f}" for name in ("simulated", "measured")]
-        rows.append((entry["what"], str(entry["workers"]), *times, f"{entry['ratio']:.2f}"))
+        cells: list[str] = []
+        for kind, ratio in (("", "ratio"), ("_busy", "busy_ratio")):
+            cells += [f"{1000 * entry[name + kind]:.2f}" for name in ("simulated", "measured")]
+            cells.append(f"{entry[ratio]:.2f}")
+        rows.append((entry["what"], str(entry["workers"]), *cells))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    head = ("what", "workers", "simulated ms", "measured ms", "ratio")
+    head = ("what", "workers", "simulated ms", "measured ms", "ratio", "simulated busy", "measured busy", "busy ratio")
     return table(f"Least of many, on {processors()} cores; load average at the end {load}", head, rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import secrets
 import time
+from dataclasses import dataclass
 
 from bitlearn.dask.wire import Connection, Listener, connect
 
@@ -18,16 +19,30 @@ def _echo(address: tuple[str, int], word: bytes) -> None:
     connection.close()
 
 
-def measured(rounds: int = 200) -> tuple[float, float]:
-    """Measure the way there and back of small and of large messages: the least of many.
+@dataclass(frozen=True)
+class Link:
+    """What a message costs.
 
-    Returns
-    -------
+    Parameters
+    ----------
     latency : float
-        Seconds that a small message takes, one way.
+        Seconds in which it is with neither end.
+    message : float
+        Seconds of a core, at each end together for one that it sends and one that it receives.
     copy : float
-        Seconds for a byte more, at either end.
+        Seconds of a core for a byte, at either end.
+    rate : float
+        Bytes a second of a port, between machines.
     """
+
+    latency: float
+    message: float = 0.0
+    copy: float = 0.0
+    rate: float = float("inf")
+
+
+def measured(rounds: int = 200) -> Link:
+    """Measure the way there and back of small and of large messages: the least of many, and the processor's time."""
     word = secrets.token_bytes(32)
     listener = Listener("127.0.0.1", word)
     listener.expect(1)
@@ -38,19 +53,22 @@ def measured(rounds: int = 200) -> tuple[float, float]:
         raise TimeoutError("a process must report within 60 seconds, got none")
     connection = Connection(end, 60)
     try:
-        least = []
+        least, busy = [], []
         for size, count in ((_SMALL, 5 * rounds), (_LARGE, rounds // 4)):
             message, each = bytes(size), []
+            at_work = time.process_time()
             for _ in range(count):
                 begun = time.perf_counter()
                 connection.send(message)
                 connection.receive()
                 each.append(time.perf_counter() - begun)
+            busy.append((time.process_time() - at_work) / count)
             least.append(min(each) / 2)
     finally:
         connection.send(b"")
         connection.close()
         process.join(10)
         listener.close()
-    small, large = least
-    return small, (large - small) / (_LARGE - _SMALL) / 2
+    # Of an end, a message there and back is one that is sent and one that is received: so is half a way, of both ends.
+    small, large = busy
+    return Link(max(least[0] - small, 0.0), small, (large - small) / (_LARGE - _SMALL) / 2)

@@ -14,7 +14,9 @@ from bitlearn import streams
 from bitlearn.dask.arrays import weights_of
 from bitlearn.rng import Key
 
+from .link import Link
 from .simulation import Machine, Process, Receive, Send, Simulation, Work
+from .training import Found
 
 #: Values a row, and columns of the weights.
 N, COLUMNS = 1024, 1024
@@ -75,36 +77,43 @@ def overheads(client: Any, tasks: int = 400) -> tuple[float, float]:
     return here / tasks, there / tasks
 
 
-def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> float:
-    """Return the least seconds of a row, over several rounds."""
-    least, prepared = float("inf"), bl.pack_weights(weights, N)
+def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> tuple[float, float]:
+    """Return the seconds of a row by the clock of this thread alone: the least of several rounds, and their mean."""
+    each, prepared = [], bl.pack_weights(weights, N)
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         of_rows(path, prepared, 0, rows)
-        least = min(least, time.perf_counter() - begun)
-    return least / rows
+        each.append((time.thread_time() - begun) / rows)
+    return min(each), sum(each) / rounds
 
 
-def measured_seconds(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int, rounds: int = 7) -> float:
-    """Return the least seconds of the whole product over a cluster."""
-    least = float("inf")
+def measured(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int, rounds: int) -> tuple[float, float]:
+    """Return the least seconds of the whole product over a cluster, and the processors' time of all its processes."""
     (there,) = client.scatter([weights], broadcast=True)
-    for _ in range(rounds):
+    seconds = []
+    for number in range(rounds + 1):
+        if number == 1:  # the first lays out the weights
+            before = busy(client)
         begun = time.perf_counter()
         futures = [client.submit(_task, path, there, first, chunk, pure=False) for first in range(0, rows, chunk)]
         client.gather(futures)
-        least = min(least, time.perf_counter() - begun)
-    return least
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds[1:]), (busy(client) - before) / rounds
+
+
+def busy(client: Any) -> float:
+    """Return the processors' time of this process and of all workers so far."""
+    return time.process_time() + sum(client.run(time.process_time).values())
 
 
 def _task(path: str, weights: np.ndarray, first: int, count: int) -> np.ndarray:
     return of_rows(path, weights_of(weights, N), first, count)
 
 
-def product_seconds(
-    costs: Costs, rows: float, chunk: float, workers: int, *, latency: float, rate: float = float("inf"),
-    source: float = float("inf"), cores: int | None = None,
-) -> tuple[float, float]:  # fmt: skip
+def product(
+    costs: Costs, rows: float, chunk: float, workers: int, link: Link, *, source: float = float("inf"),
+    cores: int | None = None,
+) -> Found:  # fmt: skip
     """Simulate the product.
 
     Parameters
@@ -112,8 +121,7 @@ def product_seconds(
     costs : Costs
     rows, chunk : float
     workers : int
-    latency, rate : float
-        Of a link.
+    link : Link
     source : float
         Bytes a second at which a store gives rows to all workers together: the product takes at least that long.
     cores : int, optional
@@ -121,10 +129,10 @@ def product_seconds(
 
     Returns
     -------
-    seconds, nbytes : float
-        And the bytes of the scheduler's link.
+    Found
+        Its link is the scheduler's.
     """
-    simulation = Simulation(latency, rate)
+    simulation = Simulation(link.latency, link.rate)
     shared = None if cores is None else Machine(cores)
     scheduler = shared or Machine(1)
     tasks = -(-int(rows) // int(chunk))
@@ -132,8 +140,8 @@ def product_seconds(
     simulation.add("scheduler", scheduler, _scheduler(costs, tasks, names))
     for name in names:
         simulation.add(name, shared or Machine(1), _worker(costs, chunk), serves=True)
-    seconds = simulation.run()
-    return max(seconds, rows * N / 8 / source), scheduler.sent + scheduler.received
+    seconds = max(simulation.run(), rows * N / 8 / source)
+    return Found(seconds, simulation.busy, scheduler.sent + scheduler.received)
 
 
 def _scheduler(costs: Costs, tasks: int, names: list[str]) -> Process:

@@ -82,7 +82,7 @@ class Simulation:
 
     def __init__(self, latency: float, rate: float = float("inf")):
         self.latency, self.rate = latency, rate
-        self.now = 0.0
+        self.now, self.busy = 0.0, 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._processes: dict[Name, Process] = {}
@@ -140,6 +140,7 @@ class Simulation:
 
     def _work(self, name: Name, seconds: float) -> None:
         machine = self._machines[name]
+        self.busy += seconds
 
         def ended() -> None:
             if machine.waiting:

@@ -11,10 +11,14 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.training import DataParallel, LocalWorkers
+from bitlearn.training import workers as ways
 from bitlearn.training.replica import Blank
-from bitlearn.training.workers import Link
 
+from .link import Link
 from .simulation import Machine, Process, Receive, Send, Simulation, Work
+
+#: The processor's time of this thread, in which replicas in this process work: other processes do not change it.
+_CLOCK = time.thread_time
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -42,21 +46,21 @@ class Stage:
     up: float
 
 
-class _Timed(Link):
+class _Timed(ways.Link):
     """A way to a replica in this process that notes when it is used, and how long the replica works."""
 
-    def __init__(self, link: Link, notes: list[tuple[str, float, float, int]]):
+    def __init__(self, link: ways.Link, notes: list[tuple[str, float, float, int]]):
         self._link, self._notes = link, notes
 
     def send(self, message: bytes) -> None:
-        begun = time.perf_counter()
+        begun = _CLOCK()
         self._link.send(message)  # in this process it is answered at once
-        self._notes.append(("down", begun, time.perf_counter(), len(message)))
+        self._notes.append(("down", begun, _CLOCK(), len(message)))
 
     def receive(self) -> bytes:
-        begun = time.perf_counter()
+        begun = _CLOCK()
         answer = self._link.receive()
-        self._notes.append(("up", begun, time.perf_counter(), len(answer)))
+        self._notes.append(("up", begun, _CLOCK(), len(answer)))
         return answer
 
 
@@ -65,29 +69,24 @@ class _TimedWorkers(LocalWorkers):
         super().__init__(count)
         self.notes: list[tuple[str, float, float, int]] = []
 
-    def open(self, number: int, blank: Blank) -> Link:
+    def open(self, number: int, blank: Blank) -> ways.Link:
         return _Timed(super().open(number, blank), self.notes)
 
 
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int) -> Parts:
-    """Return what each stage of a step takes with so many workers: the least of several steps.
+def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int = 30) -> np.ndarray:
+    """Return what each stage of a step takes with so many workers.
 
     Returns
     -------
-    lead, work : ndarray of float
-        Seconds of the leading process, and of a worker on average.
-    down, up : ndarray of float
-        Bytes of a message, on average.
+    ndarray of float, shape (steps, 4, stages)
+        Seconds of the leading process, and of a worker on average; bytes of a message down and up, on average.
     """
     workers = _TimedWorkers(count)
     trainer = DataParallel(make(), bl.optim.adam(), workers=workers, form=form, agree_every=10**6)
     found = []
     for step in range(steps + 2):
         workers.notes.clear()
-        begun = time.perf_counter()
+        begun = _CLOCK()
         trainer.step(*batch, 0.001)
         if step < 2:  # which record the step, and load what it wants
             continue
@@ -104,18 +103,25 @@ def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, 
             for each in ("down", "up")
         )
         found.append((lead, work, down, up))
-    lead, work, down, up = (np.array([each[part] for each in found]).min(axis=0) for part in range(4))
-    return lead, work, down, up
+    return np.array(found)
 
 
-def stages(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, many: int = 8, steps: int = 30) -> list[Stage]:
-    """Return the stages of a step, from its parts with one worker and with many."""
-    rows = len(batch[1])
-    one, more = (parts(make, form, batch, count, steps) for count in (1, many))
+def stages(one: np.ndarray, more: np.ndarray, rows: int, many: int, least: bool = True) -> list[Stage]:
+    """Return the stages of a step.
+
+    Parameters
+    ----------
+    one, more : ndarray
+        What `parts` found with one worker and with many.
+    rows : int
+        Examples of the batch there.
+    many : int
+    least : bool
+        Whether the least of the steps is taken, or the mean.
+    """
+    each = [found.min(axis=0) if least else found.mean(axis=0) for found in (one, more)]
     found = []
-    for (lead, work, down, up), (lead_m, work_m, down_m, _) in zip(
-        np.array(one).T, np.array(more).T, strict=True
-    ):  # fmt: skip
+    for (lead, work, down, up), (lead_m, work_m, down_m, _) in zip(each[0].T, each[1].T, strict=True):
         lead_each = max((lead_m - lead) / (many - 1), 0.0)
         work_each = max((work - work_m) / (rows - rows / many), 0.0)
         down_each = max((down - down_m) / (rows - rows / many), 0.0)
@@ -128,17 +134,27 @@ def stages(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, many: int =
     return found
 
 
-def step_seconds(
-    of: Sequence[Stage],
-    rows: int,
-    workers: int,
-    *,
-    latency: float,
-    rate: float = float("inf"),
-    copy: float = 0.0,
-    cores: int | None = None,
-    fan_out: int | None = None,
-) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Found:
+    """What a simulation found.
+
+    Parameters
+    ----------
+    seconds : float
+    busy : float
+        Seconds of all cores together.
+    link_bytes : float
+        What the busiest link carries, both ways.
+    """
+
+    seconds: float
+    busy: float
+    link_bytes: float
+
+
+def step(
+    of: Sequence[Stage], rows: int, workers: int, link: Link, *, cores: int | None = None, fan_out: int | None = None
+) -> Found:
     """Simulate a step.
 
     Parameters
@@ -147,23 +163,14 @@ def step_seconds(
     rows : int
         Examples of the whole batch.
     workers : int
-    latency, rate : float
-        Of a link: seconds, and bytes a second.
-    copy : float
-        Seconds of a core for a byte that is sent, and again where it is received.
+    link : Link
     cores : int, optional
         Those of one machine that has all processes; by default each has a machine of its own.
     fan_out : int, optional
         Of a tree, whose inner nodes add what comes from so many and pass on what comes back; by default all workers
         have the leading process.
-
-    Returns
-    -------
-    seconds : float
-    nbytes : float
-        What the busiest link carries, both ways.
     """
-    simulation = Simulation(latency, rate)
+    simulation = Simulation(link.latency, link.rate)
     shared = None if cores is None else Machine(cores)
     machines: list[Machine] = []
 
@@ -178,28 +185,28 @@ def step_seconds(
         wide = count if fan_out is None else min(fan_out, count)
         sizes = [count * (i + 1) // wide - count * i // wide for i in range(wide)]
         children = [f"{name}.{i}" for i in range(wide)]
-        simulation.add(name, machine(), _node(of, part, sizes, children, parent, copy))
+        simulation.add(name, machine(), _node(of, part, sizes, children, parent, link))
         for size, child in zip(sizes, children, strict=True):
             if size == 1:
-                simulation.add(child, machine(), _worker(of, part, name, copy))
+                simulation.add(child, machine(), _worker(of, part, name, link))
             else:
                 leaves(size, child, name)
 
     leaves(workers, "leader", None)
     seconds = simulation.run()
-    return seconds, max(each.sent + each.received for each in machines)
+    return Found(seconds, simulation.busy, max(each.sent + each.received for each in machines))
 
 
-def _worker(of: Sequence[Stage], part: float, parent: str, copy: float) -> Process:
+def _worker(of: Sequence[Stage], part: float, parent: str, link: Link) -> Process:
     for stage in of:
         yield Receive(parent)
         down = stage.down + stage.down_each * part
-        yield Work(stage.work + stage.work_each * part + copy * (down + stage.up))
+        yield Work(stage.work + stage.work_each * part + link.message + link.copy * (down + stage.up))
         yield Send(parent, stage.up)
 
 
 def _node(
-    of: Sequence[Stage], part: float, sizes: Sequence[int], children: Sequence[str], parent: str | None, copy: float
+    of: Sequence[Stage], part: float, sizes: Sequence[int], children: Sequence[str], parent: str | None, link: Link
 ) -> Process:
     """Be the leading process, or a node of a tree, which passes on what comes down and adds what goes up."""
     for stage in of:
@@ -209,11 +216,11 @@ def _node(
             yield Receive(parent)
         for size, child in zip(sizes, children, strict=True):
             down = stage.down + stage.down_each * part * size
-            yield Work(stage.lead_each + copy * down)
+            yield Work(stage.lead_each + link.message / 2 + link.copy * down)
             yield Send(child, down)
         for child in children:
             yield Receive(child)
-            yield Work(copy * stage.up)
+            yield Work(link.message / 2 + link.copy * stage.up)
         if parent is not None:
-            yield Work(stage.lead)
+            yield Work(stage.lead + link.message)
             yield Send(parent, stage.up)

@@ -310,7 +310,7 @@ class DataParallel(Trainer):
             messages[number] = packed(told.STEP, [x[start:stop], y[start:stop]], values)
         answers, ties = (
             self._exchange(messages, "examples", "received"),
-            partial(_words, Key(self.seed, step, streams.VOTES)),
+            partial(tie_words, Key(self.seed, step, streams.VOTES)),
         )
         while True:
             found = [_answer(number, answers[number]) for number in range(count)]
@@ -364,8 +364,8 @@ class DataParallel(Trainer):
         return dict(zip(names, _answer(number, answers[number])[1], strict=True))
 
 
-def _words(key: Key, count: int) -> np.ndarray:
-    """Return random 64-bit words."""
+def tie_words(key: Key, count: int) -> np.ndarray:
+    """Return random 64-bit words, whose bits decide votes that are even."""
     return key.words(2 * count).view(np.uint64)
 
 

@@ -228,7 +228,7 @@ def conversation(replica: Replica) -> Generator[bytes, bytes, None]:
                 going = replica.parts(x, y, values["rate"], values["first"], values["whole"])
                 how, found = next(going)
             elif kind == WHOLE and going is not None:
-                how, found = going.send(_split(how, arrays, found))
+                how, found = going.send(split(how, arrays, found))
             elif kind == LOAD:
                 replica.load(dict(zip(values["names"], arrays, strict=True)), values["steps"])
                 going, answer = None, packed(DONE)
@@ -242,7 +242,7 @@ def conversation(replica: Replica) -> Generator[bytes, bytes, None]:
                 continue
             else:
                 raise ValueError(f"a replica must be asked for what it knows, got {kind!r}")
-            answer = packed(PART, _joined(how, found), {"how": how})
+            answer = packed(PART, joined(how, found), {"how": how})
         except StopIteration as end:
             going, answer = None, packed(MADE, values={"loss": end.value})
         except NonFiniteError as error:
@@ -251,13 +251,13 @@ def conversation(replica: Replica) -> Generator[bytes, bytes, None]:
             going, answer = None, packed(FAILED, values={"what": type(error).__name__, "text": sentence(error)})
 
 
-def _joined(how: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
+def joined(how: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Return arrays as they are sent: votes as one row of words, whose shapes both sides know."""
     return [np.concatenate([each.reshape(-1) for each in arrays])] if how == "vote" else arrays
 
 
-def _split(how: str, arrays: list[np.ndarray], like: list[np.ndarray]) -> list[np.ndarray]:
-    """Return arrays as they were before `_joined`."""
+def split(how: str, arrays: list[np.ndarray], like: list[np.ndarray]) -> list[np.ndarray]:
+    """Return arrays as they were before `joined`."""
     if how != "vote":
         return arrays
     pieces = np.split(arrays[0], np.cumsum([each.size for each in like])[:-1])
