@@ -299,13 +299,18 @@ class CentreConv2d(Layer):
 
     def _real(self, step: Step, x: Value, weight: Array) -> tuple[Value, Array]:
         bits = self._inputs(step, x.array)
-        operand, rows = reals.real_weights(step, weight, self.precision, forward=True), len(bits)
-        turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
-        sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
-        step.run("transpose_bits", bits, self.channels, turned)
-        step.run("grad_input", operand.values, turned, rows, sums)
+        operand = reals.real_weights(step, weight, self.precision, forward=True)
         y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
-        step.run("scaled_transpose", sums, operand.scale, y.pixels())
+        each = math.prod(self.output.shape[:2])
+        count = each * max(1, _SUMS_AT_A_TIME // max(each * self.filters, 1))
+        for start in range(0, len(bits), count):
+            some = slice(start, min(start + count, len(bits)))
+            rows = some.stop - start
+            turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
+            sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
+            step.run("transpose_bits", bits[some], self.channels, turned)
+            step.run("grad_input", operand.values, turned, rows, sums)
+            step.run("scaled_transpose", sums, operand.scale, y.pixels()[some])
         step.run(_add, x.array.pixels(), y.pixels())
         return Value(step, self.output, y), bits
 
