@@ -37,10 +37,6 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpm, 32 bits": ("gpm", {}),
     "gpm, 8 bits": ("gpm", {"basis_bits": 8}),
     "gpm, 4 bits": ("gpm", {"basis_bits": 4}),
-    "gpm, held closer": (
-        "gpm",
-        {"energy": (0.96, 0.99, 0.99), "representations": 3000, "later_learning_rate": 0.005},
-    ),
 }
 
 Entry = dict[str, Any]

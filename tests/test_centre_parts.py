@@ -257,7 +257,7 @@ def test_projection_is_run_once_and_kept(tmp_path, monkeypatch, rng, capsys):
     assert projection.main(given) == 0 and "permuted MNIST, ten tasks" in capsys.readouterr().out
     bytes_of = {entry["way"]: entry["kept_bytes"] for entry in entries}
     assert bytes_of["fine-tuning"] == 0 < bytes_of["gpm, 4 bits"] < bytes_of["gpm, 8 bits"] < bytes_of["gpm, 32 bits"]
-    assert len(projection.rows(entries)) == 6
+    assert len(projection.rows(entries)) == 5
 
 
 def test_pixels_become_standard_codes(monkeypatch):

@@ -30,7 +30,8 @@ class Options:
     learning_rate : float, optional
         Of the first step of each task; the optimiser's own by default.
     later_learning_rate : float, optional
-        Of the first step of each task after the first, which has nothing to keep; by default the same.
+        Of the first step of each task after the first; by default the same. QGPM (`Basis
+        <bitlearn.continual.bases.Basis>`) has 0.1, and then 0.01.
     schedule : {"cosine", "constant", "step"} or callable
         How the learning rate falls within a task; it starts anew with each, and so does the optimiser.
     replay_size : int
