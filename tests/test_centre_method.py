@@ -17,7 +17,7 @@ from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
 from bitlearn.memory.recorded import rows_of
-from bitlearn.nn.centre import channels_of
+from bitlearn.nn.taps import channels_of
 from bitlearn.training import Gradients, Trainer
 from bitlearn.training.hooks import Hooks
 
