@@ -10,7 +10,7 @@ from bitlearn import nn
 from bitlearn.backends import variants
 from bitlearn.continual.decoupling import decouple, decouple_real, merge, merge_real
 from bitlearn.continual.methods.centre_kernel import decoupled_layer
-from bitlearn.nn.centre import channels_of
+from bitlearn.nn.taps import channels_of
 from bitlearn.training import Gradients, Trainer
 
 SHAPE = (8, 8, 2)

@@ -17,7 +17,7 @@ from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
 from bitlearn.memory.recorded import rows_of
-from bitlearn.nn.centre import channels_of
+from bitlearn.nn.taps import channels_of
 from bitlearn.training import Gradients, Trainer
 from bitlearn.training.hooks import Hooks
 
@@ -66,6 +66,25 @@ def test_what_is_frozen_is_not_in_a_step(scenario):
     method, _ = learning(scenario, channel_share=0.7)
     method.begin(1, scenario.tasks[1].train)
     assert len(method.words) == 2 and method.networks.model["centre1"].channels == len(channels_of(method.words, 130))
+
+
+def test_what_stands_before_updates_is_counted(scenario):
+    """A projection of 70 rows into the null space and back; scores of three known classes and their gradient."""
+    method, _ = learning(scenario, channel_share=0.7)
+    method.begin(1, scenario.tasks[1].train)
+    channels, free = len(channels_of(method.words, 130)), method.space.free
+    features = method.networks.model["head1"].spec.channels
+    assert 0 < free < channels
+    assert method.update_operations == 70 * 2 * channels * free + 2 * 3 * 6 * features
+    method, _ = learning(scenario, channel_share=0.7, prototype_weight=0.0)
+    method.begin(1, scenario.tasks[1].train)
+    assert method.update_operations == 70 * 2 * len(channels_of(method.words, 130)) * method.space.free
+    gpm = methods.build("gpm", Networks(bl.models.relu_mlp((20,), 6, hidden=(30,))), Options(energy=0.5))
+    assert gpm.update_operations == 0
+    basis = next(iter(gpm.spaces.values())).basis  # of the hidden layer
+    basis.append(np.eye(20)[:, :3])
+    gpm.learned += 1
+    assert gpm.update_operations == 30 * 2 * 20 * 3
 
 
 def test_words_are_chosen_by_the_sum_of_their_gradients(scenario):

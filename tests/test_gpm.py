@@ -13,10 +13,13 @@ import bitlearn as bl
 from bitlearn import nn
 from bitlearn.continual import ContinualLearner, Options, class_incremental, methods, permuted, run
 from bitlearn.continual.networks import Networks
+from bitlearn.continual.runner import learn_task
 from bitlearn.continual.spaces import EnergySpace, FullBasisWarning, RatioSpace
+from bitlearn.continual.steps import Steps
 from bitlearn.errors import NonFiniteError
 from bitlearn.optim import mask, of_update, project
 from bitlearn.training import Trainer
+from bitlearn.training.hooks import Hooks
 
 SHAPE = (20,)
 
@@ -326,6 +329,29 @@ def test_what_no_method_kept_is_refused(change):
     arrays = method.arrays() | change if change else {}
     with pytest.raises(ValueError, match="must"):
         method.restore({name: np.asarray(array) for name, array in arrays.items()})
+
+
+def test_later_tasks_have_a_rate_of_their_own(scenario):
+    """As if they were learned by steps of other options."""
+    found = []
+    for changed in (False, True):
+        model = real_network()
+        given = {"epochs": 2, "batch_size": 8, "schedule": "constant", "learning_rate": 0.05}
+        method = methods.build("naive", Networks(model), Options(**given))
+        later = {} if changed else {"later_learning_rate": 0.01}
+        steps = Steps(bl.optim.sgd(momentum=0.0), Options(**given, **later), Hooks(None))
+        learn_task(method, steps, 0, scenario.tasks[0].train)
+        before = {name: array.copy() for name, array in model.state().items()}
+        if changed:
+            made, steps = steps.made, Steps(steps.optimizer, Options(**given | {"learning_rate": 0.01}), Hooks(None))
+            steps.made = made
+        learn_task(method, steps, 1, scenario.tasks[1].train)
+        found.append({name: array.copy() for name, array in model.state().items()})
+        assert any((array != before[name]).any() for name, array in found[-1].items())
+    for name, array in found[0].items():
+        assert (array == found[1][name]).all()
+    with pytest.raises(ValueError, match="later_learning_rate must be a finite number above 0"):
+        Options(later_learning_rate=0.0)
 
 
 def test_a_stream_and_a_budget_are_refused():

@@ -210,6 +210,18 @@ def test_a_basis_of_32_bits_takes_its_part_away_exactly(rng):
     assert np.abs(inside).max() < 1e-5
 
 
+@pytest.mark.parametrize("rank", [19, 20, 21, 22, 39, 40])
+def test_what_a_large_basis_leaves_is_the_same(rng, rank):
+    """Past half of all directions it is made from the others; more columns make it anew."""
+    u, x = np.linalg.qr(rng.normal(size=(40, 40)))[0], rng.normal(size=(7, 40)).astype(np.float32)
+    basis = Basis(40)
+    for some in (u[:, : rank - 1], u[:, rank - 1 : rank]):
+        basis.append(some)
+        found, held = x.copy(), u[:, : basis.rank]
+        basis.remove(found)
+        np.testing.assert_allclose(found, x - x @ held @ held.T, atol=2e-5)
+
+
 @pytest.mark.parametrize("bits", [32, 8, 4])
 @pytest.mark.parametrize("name", ["asymmetric", "normal"])
 def test_a_basis_goes_on_from_what_it_stored(rng, bits, name):

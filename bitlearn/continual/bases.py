@@ -71,6 +71,7 @@ class Basis:
         }
         self._columns: np.ndarray = np.zeros((n, 0), np.float32)
         self._trusted: np.ndarray = np.zeros((0, n), np.float32)
+        self._rest: np.ndarray | None = None
 
     @staticmethod
     def _types(n: int, bits: int, quantizer: str) -> dict[str, tuple[tuple[int, ...], type]]:
@@ -178,6 +179,7 @@ class Basis:
         rows = self._decoded(self.stored)
         self._columns = np.ascontiguousarray(rows.T)
         self._columns.flags.writeable = False
+        self._rest = None
         self._trusted = rows if self.bits == 32 else rows * (self.stored["trust"] / np.float32(_STEPS))[:, None]
 
     def remove(self, rows: np.ndarray) -> None:
@@ -186,8 +188,18 @@ class Basis:
         Parameters
         ----------
         rows : ndarray of float32, shape (count, n)
+
+        Notes
+        -----
+        Where columns that are trusted wholly are more than half of all directions, what is left comes from the others:
+        the same but for the rounding of float32, in less time.
         """
-        if self.rank:
+        if self.bits == 32 and 2 * self.rank > self.n:
+            if self._rest is None:
+                whole = np.linalg.qr(self._columns.astype(np.float64), mode="complete")[0]
+                self._rest = np.ascontiguousarray(whole[:, self.rank :], dtype=np.float32)
+            rows[...] = (rows @ self._rest) @ self._rest.T
+        elif self.rank:
             rows -= (rows @ self._columns) @ self._trusted
 
     def restore(self, stored: Arrays) -> None:

@@ -29,6 +29,9 @@ class Options:
         Of batches and replay.
     learning_rate : float, optional
         Of the first step of each task; the optimiser's own by default.
+    later_learning_rate : float, optional
+        Of the first step of each task after the first; by default the same. QGPM (`Basis
+        <bitlearn.continual.bases.Basis>`) has 0.1, and then 0.01.
     schedule : {"cosine", "constant", "step"} or callable
         How the learning rate falls within a task; it starts anew with each, and so does the optimiser.
     replay_size : int
@@ -156,6 +159,7 @@ class Options:
     batch_size: int = 50
     seed: int = 0
     learning_rate: float | None = None
+    later_learning_rate: float | None = None
     schedule: str | Schedule = "cosine"
     replay_size: int = 300
     replay_share: float = 0.72
@@ -204,6 +208,7 @@ class Options:
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         check_rate(self.learning_rate)
+        check_rate(self.later_learning_rate, "later_learning_rate")
         named(self.schedule)
         if not 0 < self.replay_share < 1:
             raise ValueError(f"replay_share must be above 0 and below 1, got {self.replay_share}")

@@ -143,6 +143,8 @@ class Steps:
             trainer.restart()
         in_epoch = steps_in_epoch(training.count, training.batch_size)
         steps, start = in_epoch * options.epochs, self.rate(training.network)
+        if index and options.later_learning_rate is not None:
+            start = options.later_learning_rate
         schedule = named(options.schedule)
 
         def batch(index_of: np.ndarray, step: int) -> MadeBatch:

@@ -2,7 +2,6 @@
 
 from bitlearn.nn.average import AveragePool2d as AveragePool2d
 from bitlearn.nn.centre import CentreConv2d as CentreConv2d
-from bitlearn.nn.centre import FrozenTaps as FrozenTaps
 from bitlearn.nn.competition import Competition as Competition
 from bitlearn.nn.conv import BinaryConv2d as BinaryConv2d
 from bitlearn.nn.flatten import Flatten as Flatten
@@ -32,6 +31,7 @@ from bitlearn.nn.step import Inference as Inference
 from bitlearn.nn.step import ParameterGradient as ParameterGradient
 from bitlearn.nn.step import Step as Step
 from bitlearn.nn.subnetwork import SubnetworkLinear as SubnetworkLinear
+from bitlearn.nn.taps import FrozenTaps as FrozenTaps
 from bitlearn.nn.value import Gradient as Gradient
 from bitlearn.nn.value import Value as Value
 from bitlearn.nn.watch import Watch as Watch

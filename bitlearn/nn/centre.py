@@ -1,13 +1,8 @@
-"""A binary convolution cut in two: taps that are frozen, summed once an image, and a centre that is trained.
-
-What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and behind
-them the packed bits that the trained centre sees, four numbers a word.
-"""
+"""The trained centre of a binary convolution, behind its frozen taps: see `bitlearn.nn.taps`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,188 +15,21 @@ from bitlearn.nn.layer import Arrays, Layer, check_tail, register, uniform_weigh
 from bitlearn.nn.products import Operand, packed
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.taps import SHARE
 from bitlearn.nn.value import Gradient, Product, Value
 from bitlearn.nn.weights import CLIP, binary_weight_gradient
-from bitlearn.ops.conv import Padding, Pair, geometry
 from bitlearn.ops.packing import pack
 from bitlearn.program import Array
 from bitlearn.rng import Key
 from bitlearn.safetensors import Types
 
-#: Numbers of int16 in a word.
-_SHARE = 4
 #: Sums that are formed at a time: a step has so little else that a second-level cache full of them would be most of it.
 _SUMS_AT_A_TIME = 2**15
-#: The most terms of a sum that int16 holds.
-_MOST_TERMS = 2**15 - 1
-
-
-def channels_of(words: Sequence[int], channels: int) -> np.ndarray:
-    """Return the channels in some of the words that so many channels are packed into.
-
-    Examples
-    --------
-    >>> channels_of([1], 70)
-    array([64, 65, 66, 67, 68, 69])
-    """
-    bits = np.arange(64)
-    found = np.concatenate([word * 64 + bits for word in words]) if len(words) else np.empty(0, np.int64)
-    return found[found < channels]
-
-
-@register
-class FrozenTaps(Layer):
-    """All of a binary convolution but some words of its centre: their sums, and the bits that those words meet.
-
-    Parameters
-    ----------
-    filters, kernel, stride, padding, pad_value
-        Those of the convolution.
-    words : sequence of int
-        Which words of the centre's channels are left out, in increasing order.
-
-    Attributes
-    ----------
-    taps : ndarray of uint64, shape (filters, kh, kw, words)
-        The packed kernels, centre and all.
-
-    Notes
-    -----
-    There is no 0 in a bit, so a tap cannot be set to nothing: the sums are those of the whole kernel less those of the
-    words of the centre that are left out, in integers. They and the bits are all that the rest of a network needs of an
-    image as long as nothing below and no frozen tap changes.
-    """
-
-    kind = "taps"
-
-    def __init__(
-        self,
-        filters: int,
-        *,
-        words: Sequence[int],
-        kernel: tuple[int, int] = (3, 3),
-        stride: Pair = 1,
-        padding: Padding = "same",
-        pad_value: int = 0,
-    ):
-        self.filters, self.kernel = whole("filters", filters), (int(kernel[0]), int(kernel[1]))
-        self.stride, self.padding, self.pad_value = stride, padding, pad_value
-        self.words = [whole("a word", word, least=0) for word in words]
-        if not self.words or sorted(set(self.words)) != self.words:
-            raise ValueError(f"words must be one or more in increasing order, got {self.words}")
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        names = ("filters", "words", "kernel", "stride", "padding", "pad_value")
-        return {name: getattr(self, name) for name in names} | {"kernel": list(self.kernel)}
-
-    def infer(self, spec: Spec) -> Spec:
-        """Return int16 of shape ``(out_h, out_w, filters + 4 * len(words))``."""
-        if spec.kind != "bits" or len(spec.shape) != 3:
-            raise ValueError(f"frozen taps must get maps of bits, got {spec}")
-        if not (self.kernel[0] % 2 and self.kernel[1] % 2):
-            raise ValueError(
-                "a convolution must have a centre, odd numbers of rows and columns, to be decoupled, "
-                f"got a kernel of {self.kernel[0]}x{self.kernel[1]}"
-            )
-        if spec.channels * math.prod(self.kernel) > _MOST_TERMS:
-            raise ValueError(f"frozen taps must have at most {_MOST_TERMS} terms a sum, got more")
-        if self.words[-1] >= words_for(spec.channels):
-            raise ValueError(f"words must be below {words_for(spec.channels)}, got {self.words[-1]}")
-        self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
-        self.first = [size // 2 - before for size, before in zip(self.kernel, self.windows.padding, strict=True)]
-        last = [
-            at + (count - 1) * step
-            for at, count, step in zip(self.first, self.windows.out_size, self.windows.stride, strict=True)
-        ]
-        if min(self.first) < 0 or any(at >= size for at, size in zip(last, spec.shape[:2], strict=True)):
-            raise ValueError(f"centres must lie inside the image to be decoupled, got padding {self.windows.padding}")
-        shape = (*self.windows.out_size, self.filters + _SHARE * len(self.words))
-        return Spec.sums(shape)
-
-    @property
-    def free(self) -> int:
-        """How many channels the words that are left out hold."""
-        return len(channels_of(self.words, self.spec.channels))
-
-    def build(self, seed: int) -> None:
-        """Begin with all taps as -1; `BinaryConv2d.decoupled` gives them those of a trained kernel."""
-        self.taps = np.zeros((self.filters, *self.kernel, words_for(self.spec.channels)), dtype=WORD)
-
-    def statistics(self) -> Arrays:
-        """Return the packed kernels: they are not trained."""
-        return {"taps": self.taps}
-
-    @property
-    def settled(self) -> bool:
-        """Say that nothing moves."""
-        return True
-
-    def state_types(self) -> Types:
-        """Return the type of the kernels."""
-        return {"taps": ((self.filters, *self.kernel, words_for(self.spec.channels)), np.dtype(WORD))}
-
-    def check(self, arrays: Arrays) -> None:
-        """Check the tails of words."""
-        check_tail("taps", arrays["taps"], self.spec.channels)
-
-    def inference(self) -> Arrays:
-        """Return the packed kernels."""
-        return {"taps": self.taps.copy()}
-
-    def inference_types(self) -> Types:
-        """Return the type of the kernels."""
-        return self.state_types()
-
-    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
-        """Record the sums and the bits."""
-        return self.predict(step, {"taps": self.taps}, x), None
-
-    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Return nothing: no gradient passes what is frozen."""
-        if wanted:
-            raise ValueError("frozen taps must be the first layers of a network, or frozen with those below")
-        return None
-
-    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record the sums and the bits."""
-        taps, (rows, columns) = step.constant(arrays["taps"], "packed W"), self.windows.out_size
-        pixels, count = step.batch * rows * columns, len(self.words)
-        sums = step.empty("Y", (step.batch, rows, columns, self.filters), np.int16)
-        options = self.windows.stride, self.windows.padding, self.windows.pad_value
-        operand = Operand(step, taps.reshape(self.filters, -1))
-        operand.conv2d(x.array, self.kernel, self.spec.channels, options, (), sums, pixels=pixels)
-        bits = step.empty("X", (pixels, count), WORD)
-        step.run(self._pick, x.array, bits)
-        found, words = arrays["taps"], self.words
-        middle = found[:, self.kernel[0] // 2, self.kernel[1] // 2]
-        centre = step.derived("packed W", lambda: np.ascontiguousarray(middle[:, words]), found)
-        ours = step.empty("Y", (pixels, self.filters), np.int16)
-        Operand(step, centre).matmul(bits, self.free, (), ours)
-        out = step.empty("Y", self.output.array_shape(step.batch), np.int16)
-        step.run(_join, sums.pixels(), ours, bits, out.pixels())
-        return Value(step, self.output, out)
-
-    def _pick(self, x: np.ndarray, out: np.ndarray) -> None:
-        """Write the words of the pixels at which the windows have their centres."""
-        (top, left), (down, right), (rows, columns) = self.first, self.windows.stride, self.windows.out_size
-        seen = x[:, top : top + down * (rows - 1) + 1 : down, left : left + right * (columns - 1) + 1 : right]
-        out[...] = seen[..., self.words].reshape(out.shape)
-
-    def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example: those of all taps, and of what is taken off again."""
-        pixels = math.prod(self.windows.out_size) * self.filters
-        return pixels * (self.spec.channels * math.prod(self.kernel) + self.free), 0
-
-
-def _join(sums: np.ndarray, ours: np.ndarray, bits: np.ndarray, out: np.ndarray) -> None:
-    np.subtract(sums, ours, out=out[:, : sums.shape[1]])
-    out[:, sums.shape[1] :] = bits.view(np.int16)
 
 
 def _bits(x: np.ndarray, bits: np.ndarray) -> None:
     """Write the words behind the sums of each pixel."""
-    bits.view(np.int16)[...] = x[:, x.shape[1] - _SHARE * bits.shape[1] :]
+    bits.view(np.int16)[...] = x[:, x.shape[1] - SHARE * bits.shape[1] :]
 
 
 def _add(x: np.ndarray, out: np.ndarray) -> None:
@@ -243,7 +71,7 @@ class CentreConv2d(Layer):
 
     def infer(self, spec: Spec) -> Spec:
         """Return sums of shape ``(height, width, filters)``, or real values."""
-        wanted = self.filters + _SHARE * words_for(self.channels)
+        wanted = self.filters + SHARE * words_for(self.channels)
         if spec.kind != "sums" or len(spec.shape) != 3 or spec.dtype != np.int16 or spec.shape[-1] != wanted:
             raise ValueError(
                 f"a centre of {self.filters} filters and {self.channels} channels must get what frozen taps give, "
@@ -299,13 +127,18 @@ class CentreConv2d(Layer):
 
     def _real(self, step: Step, x: Value, weight: Array) -> tuple[Value, Array]:
         bits = self._inputs(step, x.array)
-        operand, rows = reals.real_weights(step, weight, self.precision, forward=True), len(bits)
-        turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
-        sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
-        step.run("transpose_bits", bits, self.channels, turned)
-        step.run("grad_input", operand.values, turned, rows, sums)
+        operand = reals.real_weights(step, weight, self.precision, forward=True)
         y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
-        step.run("scaled_transpose", sums, operand.scale, y.pixels())
+        each = math.prod(self.output.shape[:2])
+        count = each * max(1, _SUMS_AT_A_TIME // max(each * self.filters, 1))
+        for start in range(0, len(bits), count):
+            some = slice(start, min(start + count, len(bits)))
+            rows = some.stop - start
+            turned = step.empty("scratch", (self.channels, words_for(rows)), WORD)
+            sums = step.empty("Y", (self.filters, rows), sums_type(operand.dtype))
+            step.run("transpose_bits", bits[some], self.channels, turned)
+            step.run("grad_input", operand.values, turned, rows, sums)
+            step.run("scaled_transpose", sums, operand.scale, y.pixels()[some])
         step.run(_add, x.array.pixels(), y.pixels())
         return Value(step, self.output, y), bits
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude
-from bitlearn.nn.centre import CentreConv2d, FrozenTaps, channels_of
+from bitlearn.nn.centre import CentreConv2d
 from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
 from bitlearn.nn.gram import gram_of_values, gram_of_windows, windows_of
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, register, sizes, uniform_weights, whole
@@ -18,6 +18,7 @@ from bitlearn.nn.linear import code_product
 from bitlearn.nn.products import WINDOW_VALUES, Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.taps import FrozenTaps, channels_of
 from bitlearn.nn.value import BLOCK_VALUES, Gradient, Product, Value
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.conv import Padding, Pair, geometry

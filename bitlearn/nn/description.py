@@ -12,7 +12,7 @@ from bitlearn.nn.spec import Spec
 from bitlearn.precision import policy
 from bitlearn.safetensors import Types
 
-#: Sums are what frozen taps give: see `bitlearn.nn.centre`.
+#: Sums are what frozen taps give: see `bitlearn.nn.taps`.
 _INPUTS = {"codes": Spec.codes, "bits": Spec.bits, "sums": Spec.sums, "real": Spec.real}
 #: NumPy has 64 axes since version 2, and 32 before; one is the batch's.
 _MOST_AXES = 31

@@ -55,7 +55,7 @@ class Options:
         named(self.schedule)
 
 
-def check_rate(learning_rate: float | None) -> None:
+def check_rate(learning_rate: float | None, name: str = "learning_rate") -> None:
     """Raise ValueError where a learning rate that is given is not a finite number above 0."""
     if learning_rate is not None:
-        positive("learning_rate", learning_rate)
+        positive(name, learning_rate)

@@ -20,11 +20,11 @@ from bitlearn.continual.prototype_replay import Prototypes
 from bitlearn.continual.spaces import RatioSpace
 from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
-from bitlearn.nn.centre import channels_of
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Tempered
 from bitlearn.nn.model import Model
+from bitlearn.nn.taps import channels_of
 from bitlearn.nn.watch import Watch
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
