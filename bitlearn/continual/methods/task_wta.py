@@ -9,6 +9,7 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.continual.methods.competing import Competing, Sampled, Soft
+from bitlearn.continual.methods.distilled import DistilledLoss
 from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
 from bitlearn.continual.methods.ticketed import Ticketed
 from bitlearn.continual.networks import AT_A_TIME, Networks
@@ -72,6 +73,10 @@ class TaskWta(Ticketed):
         self._fresh = {name: state[name].copy() for name in self.tickets.own}
         self.transforms = (self._spare,)
         self._training: Competing | None = None
+        if options.distillation:
+            if not options.rehearse:
+                raise ValueError(f"distillation must be 0 without rehearse, got {options.distillation}")
+            self.loss = DistilledLoss()
         #: Examples of earlier tasks, where some are replayed.
         self.memory = self._empty_memory() if options.rehearse else None
 
@@ -117,25 +122,50 @@ class TaskWta(Ticketed):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
-        plain, batch, new = self.plain_training(train), self.options.batch_size, None
+        plain, batch = self.plain_training(train), self.options.batch_size
+        new = plain.batch
         if self.memory is not None and len(self.memory):
             batch = Rehearsal.at_once(self.options)
             new = self._mixed(train, self.memory, self.options.batch_size - batch)
+        elif self.options.distillation:
+            new = self._plain(train)
         kind, model = Soft if self.soft else Sampled, self.networks.model
         steps = steps_in_epoch(len(train), batch) * self.options.epochs
         made = self._training = kind(model, self.held, self.options, index, steps)
-        return TaskTraining(made.network, len(train), batch, new or plain.batch, made.prepare)
+        return TaskTraining(made.network, len(train), batch, new, made.prepare)
 
     def _mixed(self, train: Examples, memory: ReplayBuffer, count: int) -> Callable[[np.ndarray, Key], MadeBatch]:
         """Return what makes a step of new examples and of so many earlier ones."""
         source = self.source
         assert source is not None
+        last = max(self.classes)
+        teacher, taught = self.predictor_of(last).upper, self.classes[last]
 
         def batch(rows: np.ndarray, key: Key) -> MadeBatch:
             old, labels = memory.sample(count, key)
-            return joined(source(rows), old), np.concatenate([train.y[rows], labels])
+            x, y = joined(source(rows), old), np.concatenate([train.y[rows], labels])
+            if not self.options.distillation:
+                return x, y
+            return x, y, self._weights(len(rows), teacher.scores(old), taught)
 
         return batch
+
+    def _plain(self, train: Examples) -> Callable[[np.ndarray, Key], MadeBatch]:
+        """Return what makes a step of a task before which there was none, of a loss that may have targets."""
+        source = self.source
+        assert source is not None
+        scores, taught = np.zeros((0, self.outputs), np.float32), np.zeros(0, np.int64)
+        return lambda rows, key: (source(rows), train.y[rows], self._weights(len(rows), scores, taught))
+
+    def _weights(self, new: int, scores: np.ndarray, taught: np.ndarray) -> dict[str, np.ndarray]:
+        """Return targets and weights of new examples, and of replayed ones with the scores of the earlier ticket."""
+        count = len(scores)
+        targets = np.full((new + count, self.outputs), np.nan, dtype=np.float32)
+        if count:
+            targets[new:, taught] = scores[:, taught]
+        label = np.full(new + count, 1 / (new + count), dtype=np.float32)
+        weight = np.repeat(np.array([0, self.options.distillation / max(count, 1)], dtype=np.float32), (new, count))
+        return {"targets": targets, "label_weight": label, "target_weight": weight}
 
     def known(self, train: Examples) -> np.ndarray:
         """Return the outputs of the task's classes, and of those that were replayed."""
