@@ -24,7 +24,7 @@ from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.narrow import competitions, input_competition
 from bitlearn.rng import Key
-from bitlearn.serialization import under, within
+from bitlearn.serialization import check, types_of, under, within
 from bitlearn.training.loop import MadeBatch, steps_in_epoch
 
 #: The examples of a task whose responses are looked at, evenly spaced.
@@ -233,14 +233,22 @@ class TaskWta(Ticketed):
         }
 
     def arrays(self) -> Arrays:
-        """Return the tickets, which weights are held, and the replay memory."""
-        memory = {} if self.memory is None else self.memory.arrays()
-        return self.tickets.arrays() | under("held.", self.held) | under("memory.", memory)
+        """Return tickets and the classes of each, which weights are held, what tasks begin with, and the memory."""
+        found = self.tickets.arrays() | {"classes": self.class_rows(self.tickets.tasks)}
+        found |= under("held.", self.held) | under("fresh.", self._fresh)
+        return found if self.memory is None else found | under("memory.", self.memory.arrays())
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what `arrays` gave."""
-        self.tickets.restored({name: each for name, each in arrays.items() if not within("held.", {name: each})})
+        live = self.arrays()
+        check(types_of(live), types_of(arrays))
+        self.tickets.restored({name: each for name, each in arrays.items() if name.startswith(("winners.", "own."))})
+        for name, each in within("fresh.", arrays).items():
+            if not np.isfinite(each).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
         if self.memory is not None:
             self.memory.restore(within("memory.", arrays))
-        super().restore(arrays)
-        self._predictors.clear()
+        for name, target in live.items():
+            if not name.startswith("memory."):
+                target[...] = arrays[name]
+        self.take_classes(arrays["classes"], self.tickets.learned)
