@@ -17,7 +17,6 @@ from bitlearn.continual.networks import Networks
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
 from bitlearn.nn.narrow import competitions
-from bitlearn.rng import Key
 from bitlearn.training.hooks import Hooks
 
 OPTIONS = Options(epochs=3, batch_size=8, competing=0.5)
@@ -69,31 +68,6 @@ def test_what_is_protected_keeps_every_bit(scenario, weights, precision, optimiz
             found = method.predictor_of(earlier).scores(codes[earlier]).tobytes()
             assert found == scores[earlier], f"task {earlier} after task {task.index}"
     assert all(not found for found in method.free.values())
-
-
-@pytest.mark.parametrize("weights", ["real", "binary"])
-@pytest.mark.parametrize("sharing", ["units", "tickets"])
-def test_tasks_that_share_units_have_other_inputs(scenario, weights, sharing, tmp_path):
-    model = network(scenario, weights=weights, units=(2, 1), inputs=2)
-    options = replace(OPTIONS, sharing=sharing, reuse=-30.0, competing=0.0)
-    method, steps = started(model, bl.optim.adam(), options)
-    codes, scores = [task.test.codes(slice(None)) for task in scenario.tasks], []
-    for task in scenario.tasks:
-        learn_task(method, steps, task.index, task.train)
-        scores.append(method.predictor_of(task.index).scores(codes[task.index]).tobytes())
-        for earlier in range(task.index + 1):
-            assert method.predictor_of(earlier).scores(codes[earlier]).tobytes() == scores[earlier]
-    inputs, units, _ = (method.tickets.winners[name] for name in competitions(model))
-    assert (units[0] != units[1]).all()  # free ones first
-    if sharing == "tickets":
-        assert (units[2] == units[0]).all() and (inputs[2] != inputs[0]).all()
-    ticket = method.tickets.ticket(1)
-    assert not any("competition" in name for name in ticket.own)
-    bl.save(ticket, tmp_path / "ticket")
-    opened = bl.load(tmp_path / "ticket").open(model)
-    assert opened.scores(codes[1]).tobytes() == scores[1]
-    bl.save(opened, tmp_path / "network")
-    assert bl.load(tmp_path / "network").scores(codes[1]).tobytes() == scores[1]
 
 
 @pytest.mark.parametrize("losers", ["masked", "scaled"])
@@ -355,28 +329,6 @@ def test_a_ticket_that_rehearses_knows_all_classes(frozen):
     again = METHODS["task-wta"](Networks(model, lower), options)
     again.restore(arrays)
     assert all((found == arrays[name]).all() for name, found in again.arrays().items())
-
-
-def test_a_ticket_is_held_to_the_one_before_on_what_is_replayed():
-    scenario = class_incremental(*clusters(), 3)
-    options = Options(epochs=4, batch_size=16, rehearse=True, replay_size=30, distillation=2.0)
-    model = network(scenario, hidden=(32, 32))
-    method = METHODS["task-wta"](Networks(model), options)
-    steps = Steps(bl.optim.adam(), options, Hooks(None), method.loss, method.transforms)
-    learn_task(method, steps, 0, scenario.tasks[0].train)
-    teacher, second = method.predictor_of(0), scenario.tasks[1].train
-    x, y, given = method.training(1, second).batch(np.arange(4), Key(3))
-    new = 4
-    assert np.isnan(given["targets"][:new]).all() and (given["target_weight"][:new] == 0).all()
-    scores, taught = teacher.scores(x[new:]), method.classes[0]
-    np.testing.assert_array_equal(given["targets"][new:, taught], scores[:, taught])
-    assert np.isnan(np.delete(given["targets"][new:], taught, axis=1)).all()
-    np.testing.assert_allclose(given["target_weight"][new:].sum(), 2.0, rtol=1e-6)
-    np.testing.assert_allclose(given["label_weight"], 1 / len(y), rtol=1e-6)
-    result = run("task-wta", scenario, network(scenario, hidden=(32, 32)), bl.optim.adam(), options)
-    assert result.metrics["average_accuracy"] > 0.6
-    with pytest.raises(ValueError, match=r"distillation must be 0 without rehearse, got 1\.0"):
-        METHODS["task-wta"](Networks(model), Options(distillation=1.0))
 
 
 def test_the_surest_ticket_predicts():
