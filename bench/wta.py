@@ -90,10 +90,10 @@ def _competing(weights: str, width: int, units: int, tasks: int, sampling: str =
     return Way(name, "task-wta", "competing-mlp", network, options)
 
 
-def _of_inputs(weights: str, width: int, inputs: int, units: tuple[int, int], rate: float) -> Way:
-    """Return a way whose inputs compete too. Its rate was chosen by `--choose`, on three tasks."""
-    name = f"{weights} {width}-{width}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
-    network = {"hidden": (width, width), "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
+def _of_inputs(weights: str, hidden: tuple[int, int], inputs: int, units: tuple[int, int], rate: float) -> Way:
+    """Return a way whose inputs compete too. Its rate was chosen on held-out training data of the first tasks."""
+    name = f"{weights} {hidden[0]}-{hidden[1]}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
+    network = {"hidden": hidden, "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
     options = {"competing": 0.0, "sharing": "tickets", "learning_rate": rate}
     return Way(name, "task-wta", "competing-mlp", network, options)
 
@@ -132,8 +132,9 @@ PROTOCOLS = (
         10,
         5,
         (
-            _of_inputs("real", 100, 4, (5, 4), 0.01),
-            _of_inputs("real", 100, 4, (4, 4), 0.02),
+            _of_inputs("real", (100, 100), 4, (5, 4), 0.01),
+            _of_inputs("real", (100, 100), 4, (4, 4), 0.02),
+            _of_inputs("binary", (2000, 200), 4, (10, 10), 0.01),
             _subnetworks(100, 0.05),
             _dense("real", 100),
             _competing("real", 100, 10, 10),
