@@ -42,7 +42,7 @@ def shares(group: Sequence[Summary]) -> bytes | None:
 
 
 def winners(report: dict[str, Any]) -> bytes:
-    """Draw which unit of each block won each task: a row a task, a column a block, a colour a unit.
+    """Draw which unit of each block won each task, a panel a layer, and which winners tasks have in common.
 
     Parameters
     ----------
@@ -52,27 +52,62 @@ def winners(report: dict[str, Any]) -> bytes:
     Returns
     -------
     bytes
-        A drawing in SVG, a panel a layer.
+        A drawing in SVG.
     """
     mpl = matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}):
+    from bitlearn.report import tickets
+
+    with mpl.rc_context(_STYLE):
         layers = report["winners"]
         tasks = len(next(iter(layers.values())))
-        figure = Figure(figsize=(8.6, len(layers) * (0.9 + 0.16 * tasks)), layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, (name, found) in zip(figure.subplots(len(layers), squeeze=False).flat, layers.items(), strict=True):
+        figure = Figure(figsize=(8.6, max(2.4, len(layers) * (0.9 + 0.16 * tasks))), layout="constrained")
+        parts: Any = figure.subfigures(1, 2, width_ratios=(2, 1))
+        left, right = parts
+        for axes, (name, found) in zip(left.subplots(len(layers), squeeze=False).flat, layers.items(), strict=True):
             units = report["units"][name]
-            axes.imshow(found, aspect="auto", interpolation="none", cmap="viridis", vmin=0, vmax=max(units - 1, 1))
-            axes.set_title(f"{name}: {units} units a block", loc="left", fontsize=9)
-            axes.set_yticks(range(tasks), [str(task + 1) for task in range(tasks)])
-            axes.set_ylabel("task")
-        axes.set_xlabel("block")
-        stream = io.BytesIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-        return stream.getvalue()
+            tickets.unit_winners(found, units, title=f"{name}: {units} units a block", ax=axes)
+        tickets.shared_winners(layers, title="Winners in common, %", ax=right.subplots())
+        return _svg(figure)
+
+
+def by_units(lines: Sequence[tuple[str, dict[str, dict[int, list[float]]], bool]]) -> bytes:
+    """Draw what tickets reach and take against the units a block, a panel a thing.
+
+    Parameters
+    ----------
+    lines : sequence of (str, dict, bool)
+        What is drawn, its lines as `bitlearn.report.tickets.against_units` takes them, and whether its axis is
+        logarithmic.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG.
+    """
+    mpl = matplotlib()
+    from matplotlib.figure import Figure
+
+    from bitlearn.report import tickets
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+        for axes, (label, values, log) in zip(figure.subplots(1, len(lines)), lines, strict=True):
+            tickets.against_units(values, label, log=log, ax=axes)
+        return _svg(figure)
+
+
+_STYLE: dict[Any, Any] = {"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}
+
+
+def _svg(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
 
 
 def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], label: str, *, log: bool) -> bytes:

@@ -90,10 +90,10 @@ def _competing(weights: str, width: int, units: int, tasks: int, sampling: str =
     return Way(name, "task-wta", "competing-mlp", network, options)
 
 
-def _of_inputs(weights: str, width: int, inputs: int, units: tuple[int, int], rate: float) -> Way:
-    """Return a way whose inputs compete too. Its rate was chosen by `--choose`, on three tasks."""
-    name = f"{weights} {width}-{width}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
-    network = {"hidden": (width, width), "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
+def _of_inputs(weights: str, hidden: tuple[int, int], inputs: int, units: tuple[int, int], rate: float) -> Way:
+    """Return a way whose inputs compete too. Its rate was chosen on held-out training data of the first tasks."""
+    name = f"{weights} {hidden[0]}-{hidden[1]}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
+    network = {"hidden": hidden, "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
     options = {"competing": 0.0, "sharing": "tickets", "learning_rate": rate}
     return Way(name, "task-wta", "competing-mlp", network, options)
 
@@ -132,13 +132,14 @@ PROTOCOLS = (
         10,
         5,
         (
-            _of_inputs("real", 100, 4, (5, 4), 0.01),
-            _of_inputs("real", 100, 4, (4, 4), 0.02),
+            _of_inputs("real", (100, 100), 4, (5, 4), 0.01),
+            _of_inputs("real", (100, 100), 4, (4, 4), 0.02),
+            _of_inputs("binary", (2000, 200), 4, (10, 10), 0.01),
+            _subnetworks(100, 0.05),
+            _dense("real", 100),
             _competing("real", 100, 10, 10),
             _competing("real", 250, 10, 10),
             _competing("binary", 1000, 10, 10),
-            _subnetworks(100, 0.05),
-            _dense("real", 100),
             _dense("binary", 100),
             _competing("real", 100, 4, 10),
             _competing("real", 400, 10, 10),
@@ -168,6 +169,32 @@ PROTOCOLS = (
                 "behind",
                 {"hidden": (512, 512), "units": 4, "tasks": 5},
                 {"rehearse": True, "replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
+            ),
+            Way(
+                "binary 512 behind a frozen 512, 4 units a block, 300 of 1 bit, with distillation",
+                "task-wta",
+                "behind",
+                {"hidden": (512, 512), "units": 4, "tasks": 5},
+                {
+                    "rehearse": True,
+                    "distillation": 1.0,
+                    "replay_size": 300,
+                    "batch_size": _REPLAY_BATCH,
+                    "replay_share": _REPLAY_SHARE,
+                },
+            ),
+            Way(
+                "binary 512-512, 4 units a block, 300 images, with distillation",
+                "task-wta",
+                "competing-mlp",
+                {"hidden": (512, 512), "units": 4, "tasks": 5, "weights": "binary"},
+                {
+                    "rehearse": True,
+                    "distillation": 1.0,
+                    "replay_size": 300,
+                    "batch_size": _REPLAY_BATCH,
+                    "replay_share": _REPLAY_SHARE,
+                },
             ),
             Way(
                 "latent replay, 300 of 1 bit",
@@ -265,6 +292,52 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     return lines
 
 
+def lines_by_units(folder: Path) -> list[tuple[str, dict[str, dict[int, list[float]]], bool]]:
+    """Return accuracy, bytes and multiply-adds of tickets by weights and units a block, as plots take them."""
+    path = folder / "units.json"
+    times: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    operations: dict[tuple[str, int], int] = {
+        (each["weights"], each["units"]): sum(each["operations"]) for each in times
+    }
+    found: list[dict[str, dict[int, list[float]]]] = [{}, {}, {}]
+    some = present(folder, PROTOCOLS[0], "test")
+    for weights, units in ((weights, units) for weights in ("real", "binary") for units in UNITS):
+        name = _competing(weights, 128, units, 5).name
+        own = [entry for entry in some if entry["way"] == name]
+        if not own:
+            continue
+        found[0].setdefault(weights, {})[units] = [entry["average_accuracy"] for entry in own]
+        found[1].setdefault(weights, {})[units] = [own[0]["report"]["ticket_bytes"][0]]
+        if (weights, units) in operations:
+            found[2].setdefault(weights, {})[units] = [operations[weights, units]]
+    labels = ("average accuracy", "bytes of a ticket", "multiply-adds of a ticket")
+    return [(label, values, label != labels[0]) for label, values in zip(labels, found, strict=True) if values]
+
+
+def timings(folder: Path, kind: str = "test") -> dict[str, list[tuple[str, ...]]]:
+    """Return the tables of the times that are kept, head first, by their titles."""
+
+    def read(name: str) -> list[Entry]:
+        path = folder / f"{name}.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else []
+
+    width, batch = wta_times.WIDTH, wta_times.BATCH
+    found = {}
+    if entries := read("times"):
+        found[f"A hidden layer of {width} units, batches of {batch}"] = wta_times.rows(entries)
+    if entries := read("kept"):
+        found[f"Gradients of {width} units behind {width}, batches of {batch}"] = wta_times.kept_rows(entries)
+    if entries := read("units"):
+        accuracy, ticket, *_ = (values for _, values, _ in (*lines_by_units(folder), ("", {}, False), ("", {}, False)))
+        known = {
+            (weights, units): (sum(some) / len(some), int(ticket[weights][units][0]))
+            for weights, line in accuracy.items()
+            for units, some in line.items()
+        }
+        found[f"784-128-128-10 by units a block, {PROTOCOLS[0].name}"] = wta_times.by_units_rows(entries, known)
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description="Task winner-takes-all, way by way.")
@@ -286,6 +359,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     kind = "held-out" if arguments.choose else "test"
     if arguments.times:
         store.write(arguments.into / "times.json", wta_times.timed(arguments.times))
+        store.write(arguments.into / "kept.json", wta_times.kept(arguments.times))
+        store.write(arguments.into / "units.json", wta_times.by_units(arguments.times))
     for seed in SEEDS[: arguments.seeds]:
         for protocol in () if arguments.report or arguments.times else PROTOCOLS:
             if arguments.protocol not in (None, protocol.name):
@@ -297,9 +372,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if entries := present(arguments.into, protocol, kind):
             head, *lines = rows(entries)
             print(table(protocol.title, head, lines), end="\n\n")
-    if (path := arguments.into / "times.json").exists():
-        head, *lines = wta_times.rows(json.loads(path.read_text("utf-8")))
-        print(table(f"A hidden layer of {wta_times.WIDTH} units, batches of {wta_times.BATCH}", head, lines))
+    for title, (head, *lines) in timings(arguments.into, kind).items():
+        print(table(title, head, lines), end="\n\n")
     return 0
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 import bitlearn as bl
+from bitlearn.nn.narrow import competitions, narrow
+from bitlearn.report.units import size
 from bitlearn.training import Trainer
 
 UNITS = (2, 4, 8, 16)
@@ -104,6 +106,102 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
                 f"{share:.1f} times",
                 f"{backward:.3f}",
                 f"{1.5 / each['units']:.3f}",
+            )
+        )
+    return lines
+
+
+#: Winners of each block of 8 whose gradients are kept, and the sides of the weights that are cut down.
+_KEPT, _SIDES = (1, 2, 4), ("rows", "rows and columns")
+
+
+def kept(times: int) -> list[Entry]:
+    """Return the time of both gradients' products with k of 8 units of each block kept, beside that of the whole ones.
+
+    ``grad_input`` and ``grad_weight`` of a layer of 1024 units behind 1024 others, with int8 or float gradients. Losers
+    are left out on one side of the weights or on both. Ways take turns.
+    """
+    rng, units, found = np.random.default_rng(0), 8, []
+    w, x = bl.pack(rng.normal(size=(WIDTH, WIDTH))), bl.pack(rng.normal(size=(BATCH, WIDTH)))
+    for dtype in (np.int8, np.float32):
+        g = rng.integers(-100, 101, (BATCH, WIDTH)).astype(dtype)
+        of_input, of_weight = bl.grad_input(g, w, WIDTH), bl.grad_weight(g, x, WIDTH)
+        ways: dict[tuple[int, str], dict[str, Any]] = {(units, "all"): {}}
+        for count in _KEPT:
+            rows = np.flatnonzero(np.arange(WIDTH) % units < count)
+            ways |= {(count, side): {"rows": rows} | ({"columns": rows} if " " in side else {}) for side in _SIDES}
+
+        def both(given: dict[str, Any], g: Any = g, into: Any = of_input, weights: Any = of_weight) -> None:
+            bl.grad_input(g, w, WIDTH, out=into, **given)
+            bl.grad_weight(g, x, WIDTH, out=weights, **given)
+
+        best = dict.fromkeys(ways, float("inf"))
+        for _ in range(times):
+            for way, given in ways.items():
+                best[way] = min(best[way], _seconds(lambda given=given, both=both: both(given), 1))
+        whole = best.pop((units, "all"))
+        for (count, side), seconds in best.items():
+            entry = {"gradient": np.dtype(dtype).name, "kept": count, "units": units, "side": side}
+            found.append(entry | {"seconds": seconds, "whole_seconds": whole})
+    return found
+
+
+def kept_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Return the table of `kept`, head first."""
+    lines: list[tuple[str, ...]] = [("gradient", "kept of 8 units", "on", "time of the whole", "bar 1.5 k / 8")]
+    for each in entries:
+        share, bar = each["seconds"] / each["whole_seconds"], 1.5 * each["kept"] / each["units"]
+        lines.append((each["gradient"], str(each["kept"]), each["side"], f"{share:.3f}", f"{bar:.3f}"))
+    return lines
+
+
+def by_units(times: int) -> list[Entry]:
+    """Return the times of tickets of 784-128-128-10 networks by units a block: of a batch, and of a training step."""
+    rng, found = np.random.default_rng(0), []
+    x, y = rng.integers(-128, 128, (BATCH, 28, 28, 1)).astype(np.int8), rng.integers(0, 10, BATCH)
+    some = slice(0, 50)
+    for weights in ("real", "binary"):
+        models = {1: bl.models.competing_mlp(hidden=(128, 128), units=1, weights=weights)}
+        models |= {units: bl.models.competing_mlp(hidden=(128, 128), units=units, weights=weights) for units in UNITS}
+        ways = {}
+        for units, model in models.items():
+            nobody = {name: np.zeros(layer.blocks, int) for name, layer in competitions(model).items()}
+            small = narrow(model, nobody).model
+            operations = np.array([layer.operations() for _, layer in small.items()]).sum(axis=0).tolist()
+            frozen, trainer = small.freeze(), Trainer(small, bl.optim.adam())
+            frozen.apply(x)
+            trainer.step(x[some], y[some], 1e-3)
+            ways[units] = frozen, trainer, operations
+        best = {(units, what): float("inf") for units in ways for what in ("inference", "training")}
+        for _ in range(times):
+            for units, (frozen, trainer, _) in ways.items():
+                calls = {"inference": lambda frozen=frozen: frozen.apply(x)}
+                calls["training"] = lambda trainer=trainer: trainer.step(x[some], y[some], 1e-3)
+                for what, call in calls.items():
+                    best[units, what] = min(best[units, what], _seconds(call, 1))
+        for units, (_, _, operations) in ways.items():
+            entry: Entry = {"weights": weights, "units": units, "operations": operations}
+            found.append(entry | {f"{what}_seconds": best[units, what] for what in ("inference", "training")})
+    return found
+
+
+def by_units_rows(
+    entries: Sequence[Entry], accuracies: dict[tuple[str, int], tuple[float, int]]
+) -> list[tuple[str, ...]]:
+    """Return the table of `by_units`, head first, beside accuracies and bytes of tickets by weights and units."""
+    head = ("weights", "units a block", "average accuracy", "a ticket", "multiply-adds", "256 examples", "a step of 50")
+    lines: list[tuple[str, ...]] = [head]
+    for each in entries:
+        accuracy, ticket = accuracies.get((each["weights"], each["units"]), (None, None))
+        lines.append(
+            (
+                each["weights"],
+                str(each["units"]) if each["units"] > 1 else "none compete",
+                "" if accuracy is None else f"{accuracy:.4f}",
+                "" if ticket is None else size(ticket),
+                f"{sum(each['operations']):,}",
+                f"{1e6 * each['inference_seconds']:.0f} us",
+                f"{1e6 * each['training_seconds']:.0f} us",
             )
         )
     return lines

@@ -33,7 +33,6 @@ from bitlearn.bench import (
     sweep,
     tables,
     wta,
-    wta_times,
 )
 from bitlearn.precision import POLICIES
 
@@ -234,7 +233,7 @@ class Centre(SphinxDirective):
 
 
 class WinnerTakesAll(SphinxDirective):
-    """What competing units reach: tables of accuracy, of ``times``, or a picture of ``winners``."""
+    """What competing units reach: tables of accuracy, of ``times``, pictures of ``winners`` or of ``units``."""
 
     optional_arguments = 1
 
@@ -247,8 +246,10 @@ class WinnerTakesAll(SphinxDirective):
     def parts(self, what: str) -> list[str]:
         """Return the tables or pictures of what is kept."""
         if what == "times":
-            times = wta.FOLDER / "times.json"
-            return [list_table(wta_times.rows(json.loads(times.read_text("utf-8"))))] if times.exists() else []
+            return [list_table(rows, escaped(title)) for title, rows in wta.timings(wta.FOLDER).items()]
+        if what == "units":
+            lines = wta.lines_by_units(wta.FOLDER)
+            return [Benchmarks.drawing(plots.by_units(lines), "Tickets by units a block")] if lines else []
         kept = [(each, wta.present(wta.FOLDER, each, "test")) for each in wta.PROTOCOLS]
         if what == "accuracy":
             return [list_table(wta.rows(found), escaped(each.title)) for each, found in kept if found]

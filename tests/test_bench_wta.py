@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn.bench import wta, wta_times
+from bitlearn.bench import store, wta, wta_times
 from bitlearn.nn.narrow import competitions
 
 WAYS = (
@@ -96,4 +96,30 @@ def test_the_picture_of_winners():
     report = {"winners": {"competition1": [[0, 1, 2], [2, 1, 0]]}, "units": {"competition1": 3}}
     svg = plots.winners(report)
     assert b"competition1: 3 units a block" in svg and svg == plots.winners(report)
+    assert b"Winners in common" in svg
     assert svg != plots.winners(report | {"winners": {"competition1": [[0, 1, 2], [2, 1, 1]]}})
+    drawn = plots.by_units(
+        [("accuracy", {"real": {2: [0.5], 4: [0.75]}}, False), ("bytes", {"real": {2: [8.0]}}, True)]
+    )
+    assert b"units a block" in drawn and b"accuracy" in drawn
+
+
+def test_tables_of_times(tmp_path):
+    store.write(tmp_path / "kept.json", wta_times.kept(1))
+    store.write(tmp_path / "units.json", wta_times.by_units(1))
+    tables = wta.timings(tmp_path)
+    kept, units = tables.values()
+    assert len(kept) == 1 + 2 * 3 * 2 and all(float(row[3]) > 0 for row in kept[1:])
+    # Of J units a block a ticket has inputs * W / J, (W / J)**2 and W / J * classes weights, and batch norms.
+    wanted = [784 * 128 // j + (128 // j) ** 2 + (10 + 2) * 128 // j for j in (1, *wta_times.UNITS)]
+    assert [int(row[4].replace(",", "")) for row in units[1:6]] == wanted
+    assert all(row[2] == row[3] == "" for row in units[1:])
+    entries = [
+        {"way": wta._competing("real", 128, 2, 5).name, "average_accuracy": value, "report": {"ticket_bytes": [7]}}
+        for value in (0.5, 1.0)
+    ]
+    store.write(tmp_path / "fashion-mnist-task-test-0.json", entries)
+    assert wta.timings(tmp_path)["784-128-128-10 by units a block, fashion-mnist-task"][2][2:4] == ("0.7500", "7 B")
+    accuracy, ticket, operations = wta.lines_by_units(tmp_path)
+    assert accuracy[1] == {"real": {2: [0.5, 1.0]}} and ticket[1] == {"real": {2: [7]}}
+    assert operations[1] == {"real": {2: [wanted[1]]}}

@@ -12,6 +12,7 @@ import bitlearn as bl
 from bitlearn.bits import Bits
 from bitlearn.continual import LDA, ContinualLearner, Options, StreamingLDA, class_incremental, methods, run
 from bitlearn.continual.methods.der import TargetLoss
+from bitlearn.continual.methods.distilled import DistilledLoss
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.records import Records
 from bitlearn.continual.runner import learn_task
@@ -101,6 +102,28 @@ def test_the_loss_of_dark_replay_against_its_formula(rng):
     assert loss == pytest.approx((u * entropy).sum() + (v * (away**2).sum(axis=1) / count).sum(), rel=1e-12)
     wanted = u[:, None] * (softmax(wide, axis=1) - np.eye(5)[labels]) + (2 * v / count)[:, None] * away
     np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_the_loss_of_distillation_against_its_formula(rng):
+    scores, labels = rng.normal(size=(9, 5)).astype(np.float32) * 3, rng.integers(0, 5, 9)
+    targets = targets_of(rng, 9, 5)
+    u, v = (rng.random(9).astype(np.float32) for _ in range(2))
+    loss, gradient = one_loss(DistilledLoss(), scores, labels, label_weight=u, target_weight=v, targets=targets)
+    wide = scores.astype(np.float64)
+    wanted = u[:, None] * (softmax(wide, axis=1) - np.eye(5)[labels])
+    divergence = np.zeros(9)
+    for i in range(9):
+        known = ~np.isnan(targets[i])
+        if known.any():
+            q, p = softmax(targets[i, known].astype(np.float64) / 2), softmax(wide[i, known] / 2)
+            divergence[i] = 4 * (q * np.log(q / p)).sum()
+            wanted[i, known] += v[i] * 2 * (p - q)
+    entropy = -log_softmax(wide, axis=1)[np.arange(9), labels]
+    assert loss == pytest.approx((u * entropy).sum() + (v * divergence).sum(), rel=1e-9)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-6)
+    # Scores that are the targets have no divergence, and the gradient is that of the labels alone.
+    same = one_loss(DistilledLoss(), scores, labels, label_weight=u, target_weight=v, targets=scores)
+    assert same[0] == pytest.approx((u * entropy).sum(), rel=1e-9)
 
 
 def test_a_step_of_dark_replay_against_pytorch(scenario):

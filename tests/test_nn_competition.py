@@ -225,10 +225,55 @@ def test_what_has_no_ticket(layers, winners, says):
         narrow(Model(layers, spec), winners)
 
 
-def test_a_competition_of_the_input_has_no_ticket():
-    model = Model([Competition(2), Linear(2)], Spec.real((4,)))
-    with pytest.raises(ValueError, match="must stand behind a layer with weights"):
-        narrow(model, {"competition1": np.zeros(2, int)})
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_ticket_of_inputs_that_won_sees_these_alone(trained, rng):
+    model = Model([Competition(3), RealLinear(4), Competition(2), Linear(2)], (15,), seed=1)
+    winners = {"competition1": np.array([2, 0, 1, 0, 2]), "competition2": np.array([1, 0])}
+    ticket = narrow(model, winners, trained=trained)
+    layer, x = model["competition1"], rng.integers(-128, 128, (6, 15)).astype(np.int8)
+    seen = layer.channels(winners["competition1"])
+    assert sorted(layer.order) == list(range(15)) and (layer.order[1:4] == np.array([1, 2, 3]) * 11 % 15).all()
+    assert (layer.by_block(np.arange(15)) == layer.order.reshape(5, 3)).all()
+    first = model["linear1"].weight[np.ix_([1, 2], seen)]
+    expected = (x[:, seen] / 128) @ first.T @ model["head1"].weight[:, [1, 2]].T
+    np.testing.assert_allclose(ticket.model.apply(x), expected, rtol=1e-5, atol=1e-6)
+    assert ticket.shared == {"linear1.weight"}
+    np.testing.assert_array_equal(ticket.model["competition1"].channels, seen)
+
+
+def test_inputs_stand_in_no_file_that_names_them_wrongly(tmp_path):
+    model = Model([bl.nn.Selection(2), RealLinear(2), Linear(2)], (5,))
+    model["selection1"].channels[...] = [4, 1]
+    for each in (model, model.freeze()):
+        bl.save(each, tmp_path / "model")
+        found = bl.load(tmp_path / "model")
+        x = np.arange(10, dtype=np.int8).reshape(2, 5)
+        np.testing.assert_array_equal(found.apply(x), model.apply(x))
+    for wrong in ([4, 4], [-1, 0], [5, 0]):
+        with pytest.raises(ValueError, match="channels must be different numbers from 0 to 4"):
+            model["selection1"].check({"channels": np.array(wrong)})
+    for make, says in (
+        (lambda: Model([bl.nn.Selection(6), Linear(2)], (5,)), "a selection of 6 channels must get as many or more"),
+        (lambda: Model([bl.nn.Selection(2), Linear(2)], Spec.bits((5,))), "a selection must get codes or real values"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            make()
+
+
+def test_a_selection_of_real_values_passes_their_gradient_back(rng):
+    whole = Model([RealLinear(5), bl.nn.Selection(2), Linear(3)], (4,), seed=2)
+    small = Model([RealLinear(2), Linear(3)], (4,), seed=3)
+    whole["selection1"].channels[...] = [3, 0]
+    small["linear1"].weight[...] = whole["linear1"].weight[[3, 0]]
+    small["head1"].weight[...] = whole["head1"].weight
+    others = whole["linear1"].weight[[1, 2, 4]].copy()
+    x, y = rng.integers(-99, 99, (8, 4)).astype(np.int8), np.arange(8) % 3
+    for model in (whole, small):
+        trainer = bl.training.Trainer(model, bl.optim.sgd(0.1))
+        for _ in range(3):
+            trainer.step(x, y, 0.1)
+    np.testing.assert_array_equal(whole["linear1"].weight[[3, 0]], small["linear1"].weight)
+    np.testing.assert_array_equal(whole["linear1"].weight[[1, 2, 4]], others)
 
 
 def test_a_layer_of_ones_own_cannot_be_cut_down():

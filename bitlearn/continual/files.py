@@ -47,6 +47,8 @@ def parts(learner: Any) -> Parts:
     method, options, optimizer = learner.method, asdict(learner.options), learner.steps.optimizer
     if method is None:
         raise ValueError("a learner must have learned an example before it is saved, got one that has not")
+    if learner.epochs and not method.resumes:
+        raise ValueError(f"a learner of {learner.name} must be saved between tasks, got one within a task")
     if not method.lasts:
         raise ValueError(f"{learner.name} must be run anew, not saved: {method.passes_because}")
     if METHODS.get(learner.name) is not learner.kind:
@@ -73,7 +75,9 @@ def parts(learner: Any) -> Parts:
             arrays |= under("lower.", inner)
         if trained is not None:
             inner, networks["model"] = serialization.model_parts(trained.model)
-            arrays |= under("model.", inner) | under("state.", learner.steps.trainer(method.networks.model).state)
+            arrays |= under("model.", inner)
+            if method.resumes:
+                arrays |= under("state.", learner.steps.trainer(method.networks.model).state)
     config = {
         "method": learner.name,
         "options": options,
@@ -140,6 +144,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         not kind.lasts
         or (kind.trains and not model)
         or (config["networks"]["lower"] is not None and not model)
+        or (counts["epochs"] and not kind.resumes)
         or (sums and (model or not issubclass(kind, Summing)))
     ):
         raise ValueError(f"it must hold what {config['method']} keeps, got something else")
@@ -160,7 +165,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
     # What the rest takes is known by now: it is compared with the file before any of it is made.
     serialization.check(wanted, {name: found for name, found in types.items() if name in wanted})
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in types.values())
-    if kind.replays and options.replay_size > size:
+    if (kind.replays or options.rehearse) and options.replay_size > size:
         raise ValueError(f"replay_size must fit the file's {size} bytes, got {options.replay_size}")
     rest = {name: found for name, found in types.items() if name.partition(".")[0] in ("state", "method", "scaling")}
 
@@ -186,7 +191,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
             method.learner = makers["sums"](within("sums.", arrays))
         else:
             method.restore(within("method.", arrays))
-        live = {} if networks is None else learner.steps.trainer(method.networks.model).state
+        live = {} if networks is None or not kind.resumes else learner.steps.trainer(method.networks.model).state
         state = within("state.", arrays)
         serialization.check(serialization.types_of(live), serialization.types_of(state))
         for name, target in live.items():

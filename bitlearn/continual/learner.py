@@ -248,7 +248,7 @@ class ContinualLearner:
         y : array_like of int or str, shape (count,)
         checkpoint : path-like, optional
             Where to save the learner after each epoch. One that is loaded from there goes on with the task, when it is
-            given the same examples, as if it had never stopped.
+            given the same examples, as if it had never stopped. Methods with tickets are saved when a task is over.
 
         Returns
         -------
@@ -270,7 +270,7 @@ class ContinualLearner:
 
         def told(epochs: int) -> None:
             self.epochs = epochs
-            if checkpoint is not None and epochs < self.options.epochs:
+            if checkpoint is not None and epochs < self.options.epochs and method.resumes:
                 self.save(checkpoint)
 
         learn_task(method, self.steps, self.tasks, train, self.epochs, told)

@@ -117,6 +117,9 @@ class Options:
         Whether ``task-wta`` replays examples of earlier tasks, `replay_share` of a step, from a memory of
         `replay_size`: the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are
         packed bits.
+    distillation : float
+        What the divergence from the last ticket's probabilities on replayed examples counts in the loss of
+        ``task-wta``, with `rehearse`; at least 0.
     losers : {"masked", "scaled"}
         What becomes of the gradients of losing units' weights in ``task-wta`` where samples are soft: they are stopped,
         or all are multiplied by the units' probabilities of winning.
@@ -196,6 +199,7 @@ class Options:
     competing: float = 0.2
     posterior: str = "free"
     rehearse: bool = False
+    distillation: float = 0.0
     losers: str = "masked"
     cooling: float = 1.0
     reuse: float = -4.0
@@ -216,6 +220,7 @@ class Options:
             ("regularization", self.regularization or 0.0),
             ("der_alpha", self.der_alpha),
             ("der_beta", self.der_beta),
+            ("distillation", self.distillation),
         ):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {number}")

@@ -311,6 +311,12 @@ class Tickets:
             layer = competitions(self.model)[name]
             if found.size and not _NOBODY <= found.min() <= found.max() < layer.units:
                 raise ValueError(f"winners of {name!r} must be from -1 to {layer.units - 1}, got others")
+        rows = {tuple((found != _NOBODY).all(axis=1)) for found in within("winners.", arrays).values()}
+        if len(rows) > 1 or any(
+            ((found != _NOBODY).any(axis=1) != (found != _NOBODY).all(axis=1)).any()
+            for found in within("winners.", arrays).values()
+        ):
+            raise ValueError("winners must be of all blocks of a task or of none, got some")
         for name, array in within("own.", arrays).items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")

@@ -47,7 +47,7 @@ class TargetLoss(SoftmaxCrossEntropy):
         arrays = labels, scores.array, powers, terms[:2], grad, finite
         step.run("softmax_gradient", *arrays, check=finite, what="the scores")
         weights = given["label_weight"], given["target_weight"], given["targets"]
-        step.run(_join, scores.array, *weights, grad, terms[2:])
+        step.run(self.join, scores.array, *weights, grad, terms[2:])
         return grad, terms
 
     def gradient(
@@ -61,24 +61,24 @@ class TargetLoss(SoftmaxCrossEntropy):
         found = program[terms]
         return float(np.add.reduce(found[2] * (np.log(found[0]) - found[1]) + found[3]))
 
-
-def _join(
-    scores: np.ndarray,
-    label_weight: np.ndarray,
-    weight: np.ndarray,
-    targets: np.ndarray,
-    grad: np.ndarray,
-    terms: np.ndarray,
-) -> None:
-    """Change the gradient of a mean cross-entropy to that of the whole loss; write label weights and distances."""
-    known = ~np.isnan(targets)
-    away = np.where(known, scores.astype(np.float64) - targets, 0.0)
-    part = weight / np.maximum(known.sum(axis=1), 1)
-    grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + 2 * part[:, None] * away
-    terms[0] = label_weight
-    terms[1] = 0
-    for column in (away * away).T:  # one after the other, on every processor
-        terms[1] += part * column
+    def join(
+        self,
+        scores: np.ndarray,
+        label_weight: np.ndarray,
+        weight: np.ndarray,
+        targets: np.ndarray,
+        grad: np.ndarray,
+        terms: np.ndarray,
+    ) -> None:
+        """Change the gradient of a mean cross-entropy to that of the whole loss; write label weights and distances."""
+        known = ~np.isnan(targets)
+        away = np.where(known, scores.astype(np.float64) - targets, 0.0)
+        part = weight / np.maximum(known.sum(axis=1), 1)
+        grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + 2 * part[:, None] * away
+        terms[0] = label_weight
+        terms[1] = 0
+        for column in (away * away).T:  # one after the other, on every processor
+            terms[1] += part * column
 
 
 class Der(Rehearsal):

@@ -44,6 +44,8 @@ class Method:
     tells_apart = False
     #: Whether it may be saved: all it keeps is its own.
     lasts = True
+    #: Whether it may be saved within a task, too: what is trained is its network as it stands.
+    resumes = True
     #: Whether it learns batches of a stream, too: see `learn`.
     streams = True
     #: Why it may not, where that is so.

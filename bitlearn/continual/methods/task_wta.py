@@ -9,6 +9,7 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.continual.methods.competing import Competing, Sampled, Soft
+from bitlearn.continual.methods.distilled import DistilledLoss
 from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
 from bitlearn.continual.methods.ticketed import Ticketed
 from bitlearn.continual.networks import AT_A_TIME, Networks
@@ -23,7 +24,7 @@ from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.narrow import competitions, input_competition
 from bitlearn.rng import Key
-from bitlearn.serialization import under, within
+from bitlearn.serialization import check, types_of, under, within
 from bitlearn.training.loop import MadeBatch, steps_in_epoch
 
 #: The examples of a task whose responses are looked at, evenly spaced.
@@ -72,6 +73,10 @@ class TaskWta(Ticketed):
         self._fresh = {name: state[name].copy() for name in self.tickets.own}
         self.transforms = (self._spare,)
         self._training: Competing | None = None
+        if options.distillation:
+            if not options.rehearse:
+                raise ValueError(f"distillation must be 0 without rehearse, got {options.distillation}")
+            self.loss = DistilledLoss()
         #: Examples of earlier tasks, where some are replayed.
         self.memory = self._empty_memory() if options.rehearse else None
 
@@ -117,25 +122,50 @@ class TaskWta(Ticketed):
 
     def training(self, index: int, train: Examples) -> TaskTraining:
         """Train the network of the units that are drawn, then that of the winners."""
-        plain, batch, new = self.plain_training(train), self.options.batch_size, None
+        plain, batch = self.plain_training(train), self.options.batch_size
+        new = plain.batch
         if self.memory is not None and len(self.memory):
             batch = Rehearsal.at_once(self.options)
             new = self._mixed(train, self.memory, self.options.batch_size - batch)
+        elif self.options.distillation:
+            new = self._plain(train)
         kind, model = Soft if self.soft else Sampled, self.networks.model
         steps = steps_in_epoch(len(train), batch) * self.options.epochs
         made = self._training = kind(model, self.held, self.options, index, steps)
-        return TaskTraining(made.network, len(train), batch, new or plain.batch, made.prepare)
+        return TaskTraining(made.network, len(train), batch, new, made.prepare)
 
     def _mixed(self, train: Examples, memory: ReplayBuffer, count: int) -> Callable[[np.ndarray, Key], MadeBatch]:
         """Return what makes a step of new examples and of so many earlier ones."""
         source = self.source
         assert source is not None
+        last = max(self.classes)
+        teacher, taught = self.predictor_of(last).upper, self.classes[last]
 
         def batch(rows: np.ndarray, key: Key) -> MadeBatch:
             old, labels = memory.sample(count, key)
-            return joined(source(rows), old), np.concatenate([train.y[rows], labels])
+            x, y = joined(source(rows), old), np.concatenate([train.y[rows], labels])
+            if not self.options.distillation:
+                return x, y
+            return x, y, self._weights(len(rows), teacher.scores(old), taught)
 
         return batch
+
+    def _plain(self, train: Examples) -> Callable[[np.ndarray, Key], MadeBatch]:
+        """Return what makes a step of a task before which there was none, of a loss that may have targets."""
+        source = self.source
+        assert source is not None
+        scores, taught = np.zeros((0, self.outputs), np.float32), np.zeros(0, np.int64)
+        return lambda rows, key: (source(rows), train.y[rows], self._weights(len(rows), scores, taught))
+
+    def _weights(self, new: int, scores: np.ndarray, taught: np.ndarray) -> dict[str, np.ndarray]:
+        """Return targets and weights of new examples, and of replayed ones with the scores of the earlier ticket."""
+        count = len(scores)
+        targets = np.full((new + count, self.outputs), np.nan, dtype=np.float32)
+        if count:
+            targets[new:, taught] = scores[:, taught]
+        label = np.full(new + count, 1 / (new + count), dtype=np.float32)
+        weight = np.repeat(np.array([0, self.options.distillation / max(count, 1)], dtype=np.float32), (new, count))
+        return {"targets": targets, "label_weight": label, "target_weight": weight}
 
     def known(self, train: Examples) -> np.ndarray:
         """Return the outputs of the task's classes, and of those that were replayed."""
@@ -203,14 +233,22 @@ class TaskWta(Ticketed):
         }
 
     def arrays(self) -> Arrays:
-        """Return the tickets, which weights are held, and the replay memory."""
-        memory = {} if self.memory is None else self.memory.arrays()
-        return self.tickets.arrays() | under("held.", self.held) | under("memory.", memory)
+        """Return tickets and the classes of each, which weights are held, what tasks begin with, and the memory."""
+        found = self.tickets.arrays() | {"classes": self.class_rows(self.tickets.tasks)}
+        found |= under("held.", self.held) | under("fresh.", self._fresh)
+        return found if self.memory is None else found | under("memory.", self.memory.arrays())
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what `arrays` gave."""
-        self.tickets.restored({name: each for name, each in arrays.items() if not within("held.", {name: each})})
+        live = self.arrays()
+        check(types_of(live), types_of(arrays))
+        self.tickets.restored({name: each for name, each in arrays.items() if name.startswith(("winners.", "own."))})
+        for name, each in within("fresh.", arrays).items():
+            if not np.isfinite(each).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
         if self.memory is not None:
             self.memory.restore(within("memory.", arrays))
-        super().restore(arrays)
-        self._predictors.clear()
+        for name, target in live.items():
+            if not name.startswith("memory."):
+                target[...] = arrays[name]
+        self.take_classes(arrays["classes"], self.tickets.learned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,7 @@ class Ticketed(Method):
     """
 
     tells_apart = True
-    lasts = False
-    passes_because = "what it keeps of each task is saved as tickets"
+    resumes = False
     #: How errors call it.
     name: str
 
@@ -63,6 +63,21 @@ class Ticketed(Method):
         """Keep which classes the task had; subnetworks may have changed."""
         super().finish(index, train)
         self.classes[index] = self.known(train)
+        self._predictors.clear()
+
+    def class_rows(self, tasks: int) -> np.ndarray:
+        """Return which outputs each of so many tasks knows, (tasks, outputs) of 0 and 1; none of one not learned."""
+        found = np.zeros((tasks, self.outputs), dtype=np.uint8)
+        for task, outputs in self.classes.items():
+            found[task, outputs] = 1
+        return found
+
+    def take_classes(self, rows: np.ndarray, learned: Iterable[int]) -> None:
+        """Take up what `class_rows` gave; ValueError where it is not of the tasks that were learned."""
+        known = [int(task) for task in np.flatnonzero(rows.any(axis=1))]
+        if (rows > 1).any() or known != sorted(learned):
+            raise ValueError("classes must be 0 or 1, and some of each task that was learned, got others")
+        self.classes = {task: np.flatnonzero(rows[task]) for task in known}
         self._predictors.clear()
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:

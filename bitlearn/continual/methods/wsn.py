@@ -11,6 +11,8 @@ from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Frozen
+from bitlearn.nn.layer import Arrays
+from bitlearn.serialization import check, types_of, under, within
 
 
 class Wsn(Ticketed):
@@ -82,6 +84,48 @@ class Wsn(Ticketed):
         parameters, arrays = model.parameters(), dict(model.inference())
         arrays |= {name: parameters[name] * self.mask(name, task) for name in self.masks} | self.own[task]
         return Frozen(model.root.without_arrays(), arrays)
+
+    def arrays(self) -> Arrays:
+        """Return each task's mask, classes and own arrays, and what tasks begin with."""
+        tasks = len(self.classes)
+        found = {"classes": self.class_rows(tasks)} | under("fresh.", self._fresh)
+        if tasks:
+            found |= under("masks.", {name: np.stack(masks) for name, masks in self.masks.items()})
+            found |= under("own.", {name: np.stack([own[name] for own in self.own]) for name in self.own[0]})
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up what `arrays` gave, of however many tasks."""
+        rows = arrays.get("classes", np.zeros(0, np.uint8))
+        tasks, inference = len(rows), self.networks.model.inference()
+        wanted = {"classes": ((tasks, self.outputs), np.dtype(np.uint8))} | types_of(under("fresh.", self._fresh))
+        if tasks:
+            sizes = {name: used.size for name, used in self.used.items()}
+            wanted |= {f"masks.{name}": ((tasks, -(-size // 8)), np.dtype(np.uint8)) for name, size in sizes.items()}
+            wanted |= {
+                f"own.{name}": ((tasks, *array.shape), array.dtype)
+                for name, array in inference.items()
+                if name not in self.masks
+            }
+        check(wanted, types_of(arrays))
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+        masks = within("masks.", arrays)
+        for path, layer in self._named() if tasks else ():
+            bits = np.unpackbits(masks[f"{path}.weight"], axis=1)
+            size = self.used[f"{path}.weight"].size
+            if bits[:, size:].any() or (bits.sum(axis=1) != layer.count).any():
+                raise ValueError(f"masks of {path!r} must be of {layer.count} of {size} weights each, got others")
+        self.take_classes(rows, range(tasks))
+        for name, target in self._fresh.items():
+            target[...] = arrays[f"fresh.{name}"]
+        for name, found in masks.items():
+            self.masks[name] = list(found)
+            used = self.used[name]
+            used.reshape(-1)[...] = np.unpackbits(np.bitwise_or.reduce(found, axis=0), count=used.size).astype(bool)
+        own = within("own.", arrays)
+        self.own = [{name: array[task].copy() for name, array in own.items()} for task in range(tasks)]
 
     @property
     def kept_bytes(self) -> int:

@@ -1,0 +1,60 @@
+"""Distillation: the softened probabilities of an earlier network, to which a new one is held on replayed examples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitlearn.continual.methods.der import TargetLoss
+
+#: By which scores are divided, as Hinton's (arXiv 1503.02531) and LLT's (ICLR 2021).
+TEMPERATURE = 2.0
+
+
+class DistilledLoss(TargetLoss):
+    """Cross-entropy, and the divergence of softened probabilities from those of targets, with a weight for either.
+
+    Notes
+    -----
+    ``sum_i u_i CE(s_i, label) + sum_i v_i T^2 sum_k q_ik log(q_ik / p_ik)`` with ``q = softmax(t / T)``,
+    ``p = softmax(s / T)`` and T = 2, over the outputs whose targets t are not NaN; an example without any has a
+    divergence of 0. The factor ``T^2`` keeps gradients as large as those of labels.
+    """
+
+    def join(
+        self,
+        scores: np.ndarray,
+        label_weight: np.ndarray,
+        weight: np.ndarray,
+        targets: np.ndarray,
+        grad: np.ndarray,
+        terms: np.ndarray,
+    ) -> None:
+        """Change the gradient of a mean cross-entropy to that of both; write label weights and divergences."""
+        known = ~np.isnan(targets)
+        q, p = _softened(targets, known), _softened(scores, known)
+        part = weight.astype(np.float64)
+        away = part[:, None] * TEMPERATURE * (p - q)
+        grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + away
+        terms[0] = label_weight
+        terms[1] = 0
+        least = np.finfo(np.float64).tiny
+        for one, other in zip(q.T, p.T, strict=True):  # one after the other, on every processor
+            terms[1] += part * TEMPERATURE**2 * one * (np.log(one + least) - np.log(other + least))
+
+
+def _softened(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return ``softmax(scores / T)`` over the outputs that are known, 0 of others.
+
+    Examples
+    --------
+    >>> _softened(np.array([[1.0, 1.0, np.nan]]), np.array([[True, True, False]]))
+    array([[0.5, 0.5, 0. ]])
+    """
+    values = np.where(known, scores.astype(np.float64) / TEMPERATURE, -np.inf)
+    largest = np.where(known.any(axis=1), values.max(axis=1), 0.0)
+    powers = np.where(known, np.exp(np.where(known, values - largest[:, None], 0.0)), 0.0)
+    total = np.zeros(len(powers))
+    for column in powers.T:
+        total += column
+    found: np.ndarray = powers / np.where(total > 0, total, 1.0)[:, None]
+    return found
