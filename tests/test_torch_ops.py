@@ -159,6 +159,17 @@ def test_what_is_refused():
     assert not ops.xnor_matmul(a, a, 70).requires_grad
 
 
+def test_gradients_that_do_not_exist_are_refused():
+    x, w = real(1, 5, 70, grad=True), real(2, 7, 70, grad=True)
+    with pytest.raises(ValueError, match=r"^x must not require a gradient, which words do not have.*x.detach\(\)"):
+        ops.pack(x)
+    with torch.no_grad():
+        assert torch.equal(ops.pack(x), ops.pack(x.detach()))
+    (dx,) = torch.autograd.grad(ops.binary_linear(x, w, [8, 8])[0].square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"^a binary layer must be derived once, .*create_graph=True$"):
+        torch.autograd.grad(dx.sum(), w)
+
+
 def test_another_device_is_refused_in_a_sentence():
     class Elsewhere:
         device = torch.device("cuda", 0)
