@@ -41,7 +41,8 @@ def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
         except FileNotFoundError as error:
             raise ValueError(f"compiler must be a program that is there, got {error.filename}") from None
         except subprocess.CalledProcessError as error:
-            said = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+            lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
+            said = next((line for line in lines if "error:" in line), lines[-1])
             raise ValueError(f"compiler must compile the export, got {said!r}") from None
         usage = next(iter(Path(folder).glob("*.su")), None)
         found = _SIZES.search(sizes)
