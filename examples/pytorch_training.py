@@ -118,6 +118,17 @@ def train(options):
         loss.backward()
         optimizer.step()
         yield loss.item(), time.perf_counter() - start
+    if options.bitlearn:  # for inference a bit a weight
+        before = nbytes(model)
+        for layer in model.modules():
+            if isinstance(layer, bt.BitConv2d | bt.BitLinear):
+                layer.pack_()
+        print(f"{before} bytes, {nbytes(model)} for inference")
+
+
+def nbytes(model):
+    """Return the bytes of all that a state dict holds."""
+    return sum(each.nbytes for each in model.state_dict().values())
 
 
 def main():

@@ -14,6 +14,8 @@ import bitlearn as bl
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+#: Where there is no run-time library to say what was undefined, the program stops there.
+TRAPPED = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 CORTEX = ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-std=c99", "-Os", "-Wall", "-Wextra", "-Werror")
 HERE = Path(__file__).parent / "export"
 
@@ -40,13 +42,13 @@ def self_test(source, compiler, *flags, emulator=()):
     return run(*emulator, target).returncode
 
 
-def in_cortex_m(source, ram):
+def in_cortex_m(source, ram, *flags):
     """Run an export's self-test on a Cortex-M4 with so many bytes of RAM; return its result and its bytes of stack."""
     needed("arm-none-eabi-gcc", "qemu-system-arm")
     target = source.with_suffix(".elf")
     linked = ("-nostartfiles", "--specs=nosys.specs", f"-Wl,--defsym=RAM_BYTES={ram}", "-T", HERE / "cortex_m.ld")
     test = f"-D{source.stem.upper()}_SELF_TEST"
-    run(*CORTEX, *linked, test, "-o", target, HERE / "cortex_m.c", source, "-lm")
+    run(*CORTEX, *flags, *linked, test, "-o", target, HERE / "cortex_m.c", source, "-lm")
     machine = ("-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config")
     done = run("qemu-system-arm", *machine, "enable=on,target=native", "-kernel", target)
     return done.returncode, int(done.stdout + done.stderr or -1)

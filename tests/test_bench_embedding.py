@@ -70,4 +70,20 @@ def test_distances_and_ratios():
     assert pytorch_script.times_as_fast(found, "compiled bfloat16") == 2
     assert pytorch_script.distance(found) == (pytest.approx((0.5 + 0.25) / 2), pytest.approx((0.5 + 0.25 + 0.25) / 3))
     assert "Ours are 0.3750 from the eager ones on average, and 0.3333 from" in pytorch_script.said(found)
-    assert pytorch_script.rows(found)[2] == ("eager", "6.000", "4.00", "0.500", "1.250")
+    assert pytorch_script.rows(found)[4] == ("eager", "6.000", "4.00", "0.500", "1.250")
+
+
+def test_claims_read_the_race_that_is_kept(monkeypatch):
+    length, kind = pytorch_script.BLOCK, records.machine()["kind"]
+    ways = {"bitlearn": 1.0, "bitlearn, seed 1": 1.5, "bitlearn, seed 2": 1.25, "eager": 1.2, "compiled bfloat16": 1.0}
+    seconds = {"eager": [9.0, 4.0, 4.0], "compiled bfloat16": [9.0, 1.4, 1.4]}
+    made = {
+        way: {"losses": [loss] * length, "seconds": seconds.get(way, [9.0, 1.0, 1.0])} for way, loss in ways.items()
+    }
+    names = ["script-over-eager", "script-over-compiled", "script-losses"]
+    monkeypatch.setattr(pytorch_script, "kept", lambda: {kind: {"given": [], "load": [], "ways": made}})
+    found = claims.measure(claims.load(names))
+    assert [each["measured"] for each in found] == [4.0, 1.4, pytest.approx(0.2 / (1 / 3))]
+    assert [each["holds"] for each in found] == [True, False, True]
+    monkeypatch.setattr(pytorch_script, "kept", dict)
+    assert all("no race is kept" in each["reason"] for each in claims.measure(claims.load(names)))

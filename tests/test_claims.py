@@ -210,6 +210,7 @@ def test_figures_of_speed_are_recognised(text, figures):
 
 def paragraphs() -> list[tuple[str, str]]:
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.rst"))]
+    pages += sorted((ROOT / "docs" / "embedding").glob("*.rst"))
     parts = [
         (page.name, part)
         for page in pages

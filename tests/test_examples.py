@@ -63,7 +63,9 @@ def test_pytorch_training_changes_three_lines(tmp_path):
     for more in ([], ["--bitlearn"]):
         file = tmp_path / f"{len(losses)}.json"
         small = ("--steps=6", "--batch-size=20", "--widths=8,16", "--dense=32", "--threads=1", f"--json={file}")
-        run("pytorch_training.py", *small, *more)
+        text = run("pytorch_training.py", *small, *more)
         losses.append([each["loss"] for each in json.loads(file.read_text(encoding="utf-8"))])
+    before, after = map(int, re.search(r"(\d+) bytes, (\d+) for inference", text).groups())
+    assert after < before / 5
     assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-3)
     assert losses[0] == pytest.approx(losses[1], abs=0.6)

@@ -56,12 +56,12 @@ def test_self_tests_pass_under_sanitizers(name, folder):
     assert exported.self_test(written(folder, name), "gcc", *exported.SANITIZED) == 0
 
 
-@pytest.mark.parametrize("name", ["mlp", "real", "head", "adam"])
+@pytest.mark.parametrize("name", ["mlp", "real", "cnv", "head", "adam"])
 def test_self_tests_pass_on_other_machines(name, folder):
     source = written(folder, name)
     assert exported.self_test(source, "clang") == 0
     # In GNU's dialect GCC contracts a multiply-add, and AArch64 has one.
-    arm = ("-std=gnu99", "-static"), ("qemu-aarch64",)
+    arm = ("-std=gnu99", "-static", *exported.TRAPPED), ("qemu-aarch64",)
     assert exported.self_test(source, "aarch64-linux-gnu-gcc", *arm[0], emulator=arm[1]) == 0
 
 
@@ -70,13 +70,35 @@ def test_self_tests_pass_without_an_operating_system(name, ram, folder):
     result, stack = exported.in_cortex_m(written(folder, name), ram)
     assert result == 0
     assert 0 < stack < 2048
+    assert exported.in_cortex_m(written(folder, name), ram, *exported.TRAPPED)[0] == 0
+
+
+@pytest.mark.parametrize(("rows", "words"), [(1, 1), (3, 2), (100, 5)])
+@pytest.mark.parametrize("name", ["odd", "cnv", "adam"])
+def test_blocks_change_no_result(name, rows, words, folder):
+    sizes = {"rows": rows, "words": words}
+    blocks = [f"-D{name.upper()}_BLOCK_{what.upper()}={size}" for what, size in sizes.items()]
+    assert exported.self_test(written(folder, name), "gcc", *exported.SANITIZED, *blocks) == 0
+
+
+def test_a_block_takes_stack(folder):
+    exported.needed("arm-none-eabi-gcc")
+    network, stacks = bl.models.mlp((9,), 4, hidden=(20,)), []
+    for words in (1, 3):
+        compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-Os", f"-DBLOCKS_BLOCK_WORDS={words}"]
+        stacks.append(bl.export.c99(network, folder, name="blocks", compiler=compiler)["stack_bytes"])
+    assert stacks[1] - stacks[0] == pytest.approx(2 * 256, abs=32)
+    assert "-DBLOCKS_BLOCK_WORDS=N, 1 to 64, 1 by default: words" in (folder / "blocks.h").read_text()
+    with pytest.raises(ValueError, match="BLOCKS_BLOCK_WORDS must be from 1 to 64"):
+        bl.export.c99(network, folder, name="blocks", compiler=[*compiler[:-1], "-DBLOCKS_BLOCK_WORDS=65"])
 
 
 def test_a_learner_of_mnist_fits_64_kib(folder):
     made = exported.learner(cut="sign2", shape=(28, 28, 1), hidden=(128, 128), size=64)
     found = bl.export.c99(made, folder, name="small", memory_budget=2**16)
     assert found["ram_bytes"] < 2**16
-    assert f"RAM besides the stack: {found['ram_bytes']} bytes" in (folder / "small.h").read_text()
+    within = f"RAM besides the stack: {found['ram_bytes']} bytes, within the 65536 of its memory budget."
+    assert within in (folder / "small.h").read_text()
     # The self-test's own examples are in it too.
     result, stack = exported.in_cortex_m(folder / "small.c", 2**16)
     assert result == 0

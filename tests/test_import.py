@@ -186,3 +186,24 @@ words = bl.pack([[1.0, -1.0, 1.0]])
 result = {"dots": numba.njit(lambda a: bl.xnor_matmul(a, a, 3))(words).tolist()}
 """
     assert run(code, {CEXT: "missing"}) == {"dots": [[3]]}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "package", "said"),
+    [
+        ("bitlearn.torch", "torch", "bitlearn.torch needs PyTorch: pip install 'bitlearn-xnor[torch]'"),
+        ("bitlearn.jax", "jax", "bitlearn.jax needs JAX: pip install 'bitlearn-xnor[jax]'"),
+        ("bitlearn.sklearn", "sklearn", "pip install 'bitlearn-xnor[sklearn]'"),
+        ("bitlearn.capi", CEXT, "the compiled extension is missing or does not load"),
+    ],
+)
+def test_an_adapter_says_what_it_lacks(adapter, package, said):
+    code = f"""
+import importlib
+try:
+    importlib.import_module({adapter!r}).names()
+    result = {{"said": "nothing"}}
+except ImportError as error:
+    result = {{"said": str(error)}}
+"""
+    assert said in run(code, {package: "missing"})["said"]

@@ -9,6 +9,7 @@ import bitlearn as bl
 
 jax = pytest.importorskip("jax", reason="jax is not installed: pip install bitlearn-xnor[jax]")
 from bitlearn import jax as bj  # noqa: E402
+from bitlearn.jax import host  # noqa: E402
 
 jnp = jax.numpy
 
@@ -45,6 +46,44 @@ def test_gradients(bits, rng):
     np.testing.assert_allclose(dw, codes.T @ signs(x) * (np.abs(w) <= 1), rtol=1e-5, atol=1e-5)
     each = jax.vmap(jax.grad(lambda x: bj.binary_matmul(x[None], w, bits=32).sum()))(jnp.asarray(x))
     np.testing.assert_array_equal(np.asarray(each), signs(w).sum(0) * (np.abs(x) <= 1))
+
+
+@pytest.fixture(params=["by the FFI", "by callbacks"])
+def both_ways(request, monkeypatch):
+    """Every test runs in the way that is taken here, and these in the other one too."""
+    if request.param == "by callbacks":
+        monkeypatch.setattr(host, "by_ffi", lambda: False)
+    else:
+        assert host.by_ffi()
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("shape", [(0, 3, 70), (4, 0, 70), (3, 5, 1), (2, 3, 130)])
+def test_both_ways_to_call(shape, rng):
+    m, k, n = shape
+    x, w, d = real(rng, m, n), real(rng, k, n), real(rng, m, k)
+    found = jax.jit(lambda x, y: bj.xnor_matmul(bj.pack(x), bj.pack(y), n))(x, w)
+    np.testing.assert_array_equal(np.asarray(found), (signs(x) @ signs(w).T).astype(np.int32), strict=True)
+    _, back = jax.vjp(lambda x, w: bj.binary_matmul(x, w, bits=32), x, w)
+    for ours, theirs in zip(back(d), (d @ signs(w) * (np.abs(x) <= 1), d.T @ signs(x) * (np.abs(w) <= 1)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_an_error_inside_says_what_it_was():
+    with pytest.raises(Exception, match="FloatingPointError: no such thing"):
+        host.call(_fails, ("fails",), (jax.ShapeDtypeStruct((1,), np.float32),), np.ones(1, np.float32))
+
+
+def _fails(x):
+    raise FloatingPointError("no such thing")
+
+
+def test_gradients_that_are_not_finite():
+    with pytest.raises(Exception, match=r"g must be finite"):
+        jax.block_until_ready(jax.grad(lambda x: (bj.binary_matmul(x, x) * np.nan).sum())(jnp.ones((2, 3))))
 
 
 def test_what_is_refused(rng):

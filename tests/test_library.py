@@ -134,6 +134,29 @@ def test_every_file_is_c11(compiler):
     exported.run(compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *sources)
 
 
+@pytest.mark.parametrize(
+    ("compiler", "system", "emulator"),
+    [
+        ("clang", (), ()),
+        (
+            "aarch64-linux-gnu-gcc",
+            ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"),
+            ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"),
+        ),
+    ],
+)
+def test_other_compilers_build_it(compiler, system, emulator, tmp_path):
+    """The static library alone, and a program of it."""
+    exported.needed("cmake", compiler, *emulator[:1])
+    options = (f"-DCMAKE_C_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O1", *system)
+    exported.run("cmake", "-S", CSRC, "-B", tmp_path, *options)
+    exported.run("cmake", "--build", tmp_path, "--target", "bitlearn_static")
+    target, include = tmp_path / "product", tmp_path / "include"
+    linked = (EXAMPLES / "c" / "product.c", tmp_path / "libbitlearn.a", "-lm", "-pthread")
+    exported.run(compiler, "-std=c11", f"-I{include}", "-o", target, *linked)
+    assert exported.run(*emulator, target).stdout.startswith("600 products by ")
+
+
 def test_threads_do_not_pay_for_tiles_that_they_never_use():
     """Thread-local arrays are part of every thread's stack, whatever it runs."""
     library = Path(importlib.util.find_spec("bitlearn.backends._cext").origin)

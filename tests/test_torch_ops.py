@@ -8,6 +8,8 @@ import pytest
 import bitlearn as bl
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install bitlearn-xnor[torch]")
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+
 functional = torch.nn.functional
 import bitlearn.torch  # noqa: E402
 from bitlearn.torch import tensors  # noqa: E402
@@ -159,11 +161,31 @@ def test_what_is_refused():
     assert not ops.xnor_matmul(a, a, 70).requires_grad
 
 
-def test_another_device_is_refused_in_a_sentence():
-    class Elsewhere:
-        device = torch.device("cuda", 0)
+def test_gradients_that_do_not_exist_are_refused():
+    x, w = real(1, 5, 70, grad=True), real(2, 7, 70, grad=True)
+    with pytest.raises(ValueError, match=r"^x must not require a gradient, which words do not have.*x.detach\(\)"):
+        ops.pack(x)
+    with torch.no_grad():
+        assert torch.equal(ops.pack(x), ops.pack(x.detach()))
+    (dx,) = torch.autograd.grad(ops.binary_linear(x, w, [8, 8])[0].square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"^a binary layer must be derived once, .*create_graph=True$"):
+        torch.autograd.grad(dx.sum(), w)
 
+
+def test_another_device_is_refused_in_a_sentence():
+    """A tensor of a device that this build of PyTorch need not have is as that device's operators get it."""
+    with FakeTensorMode():
+        x = torch.empty(3, 70, device="cuda")
     with pytest.raises(ValueError, match=r"^x must be on the CPU, got one on cuda:0; move it there with .cpu\(\)$"):
-        tensors.on_processor("x", Elsewhere())
+        tensors.on_processor("x", x)
+    with pytest.raises(ValueError, match=r"^a tensor must be on the CPU, got one on cuda:0; move it there with .cpu"):
+        bitlearn.torch.ops._refused([8, 8], x)
     for key in ("CUDA", "XPU", "MPS"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key("bitlearn::pack", key)
+
+
+def test_shapes_alone_go_through():
+    """On the device `meta`, as a network is laid out before it has memory."""
+    layer = bitlearn.torch.BitLinear(70, 5).to("meta")
+    assert layer(torch.empty(2, 70, device="meta")).shape == (2, 5)
+    assert ops.pack(torch.empty(3, 130, device="meta")).shape == (3, 3)

@@ -13,6 +13,12 @@ from bitlearn.export.parts import needed, parts
 from bitlearn.export.printer import Recording, Sheet
 from bitlearn.version import VERSION
 
+#: Sizes of blocks that a compiler may be given, as kernels call them: the usual one, the largest, and what is said.
+_BLOCKS = {
+    "BLOCK_ROWS": (8, 32767, "rows of a product, or pixels of a line, for one reading of the weights"),
+    "BLOCK_WORDS": (1, 64, "words of weights whose sums are formed at a time, in 256 bytes of stack each"),
+}
+
 #: What must not be assumed of floats, and how the types are called in the kernels.
 _PREAMBLE = """\
 #if defined(__FAST_MATH__)
@@ -69,6 +75,8 @@ class Export:
 
     name: str
     what: str
+    #: The most bytes of RAM that it may take, where that was said.
+    budget: int | None = None
     sheet: Sheet = field(default_factory=Sheet)
     recordings: list[Recording] = field(default_factory=list)
     #: Macros of the header, with what is said of each.
@@ -125,15 +133,24 @@ class Export:
             f"#define {self.upper}_{name} {value} /* {said} */" for name, (value, said) in (self.macros | sizes).items()
         ]
         test_bytes = sum(each.nbytes for each in self.test.values())
+        blocks = [
+            f"   -D{self.upper}_{name}=N, 1 to {most}, {usual} by default: {said}."
+            for name, (usual, most, said) in self._blocks().items()
+        ]
+        within = "" if self.budget is None else f", within the {self.budget} of its memory budget"
         guard, limit = f"{self.upper}_H", f"{self.upper}_RAM_LIMIT"
         return "\n".join(
             [
                 f"/* {self.what}",
                 "",
-                f"   Written by bitlearn {VERSION}. RAM besides the stack: {self.ram_bytes} bytes.",
-                f"   Constants besides the code: {self.constant_bytes} bytes. Nothing is allocated, and of libm",
-                f"   {self._libm()} is called. No two threads may be in its functions at the same time.",
-                f"   -D{limit}=BYTES refuses to compile where it takes more RAM than that. */",
+                f"   Written by bitlearn {VERSION}. RAM besides the stack: {self.ram_bytes} bytes{within}.",
+                f"   Constants besides the code: {self.constant_bytes} bytes. Nothing is allocated, and of",
+                f"   libm it calls {self._libm()}. No two threads may be in its functions at the same time.",
+                "",
+                f"   -D{limit}=BYTES refuses to compile where it takes more RAM than that.",
+                *blocks,
+                *(["   Blocks change no result."] if blocks else []),
+                "*/",
                 f"#ifndef {guard}",
                 f"#define {guard}",
                 "",
@@ -181,6 +198,21 @@ class Export:
     def _needed(self, *texts: str) -> dict[str, str]:
         return {name: self._put(part) for name, part in needed("\n".join(texts)).items()}
 
+    def _blocks(self) -> dict[str, tuple[int, int, str]]:
+        """Return the sizes of blocks that its kernels have."""
+        called = "\n".join(self._kernels().values())
+        return {name: found for name, found in _BLOCKS.items() if re.search(rf"\b{name}\b", called)}
+
+    def _block(self, name: str, usual: int, most: int) -> str:
+        """Return the C that takes the size of a block from the compiler, or the usual one."""
+        full = f"{self.upper}_{name}"
+        return "\n".join(
+            [
+                f"#ifndef {full}\n#define {full} {usual}\n#elif {full} < 1 || {full} > {most}",
+                f'#error "{full} must be from 1 to {most}"\n#endif\n#define {name} {full}',
+            ]
+        )
+
     def _kernels(self) -> dict[str, str]:
         """Return the C of what programs and the parts that are called from outside call."""
         return self._needed(*self.programs, *map(self._part, self.own))
@@ -202,6 +234,7 @@ class Export:
             f"static union {{\n    u64 aligned;\n    u8 bytes[{self.upper}_ARENA_BYTES];\n}} arena;\n"
             "#define AT(type, offset) ((type *)(void *)(arena.bytes + (offset)))",
             "\n".join(f"#define {name} {value}" for name, value in short.items()),
+            *(self._block(name, usual, most) for name, (usual, most, _) in self._blocks().items()),
             "/* --- Constants --- */",
             *constants,
             *(["/* --- What lasts --- */", *states] if states else []),

@@ -116,6 +116,7 @@ def c99(
             f"memory_budget must be at least the {found.ram_bytes} bytes of RAM that this takes, got {memory_budget}: "
             f"take a smaller network, a later cut or a smaller replay memory"
         )
+    found.budget = budget
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -37,41 +37,67 @@ def _refused(*tensors: Any) -> Any:
             on_processor("a tensor", each)
 
 
-def operator(function: Callable) -> Any:
-    """Make ``torch.ops.bitlearn.<name>`` of a function, its schema that of its annotations; return the operator."""
-    name = f"bitlearn::{function.__name__}"
-    define(name, infer_schema(function, mutates_args=()))
-    impl(name, "cpu", function)
-    impl(name, _ELSEWHERE, _refused)
-    return getattr(torch.ops.bitlearn, function.__name__).default
+def operator(fake: Callable) -> Callable[[Callable], Any]:
+    """Make ``torch.ops.bitlearn.<name>`` of a function, its schema that of its annotations; return the operator.
+
+    `fake` makes of the same arguments what the results look like.
+    """
+
+    def made(function: Callable) -> Any:
+        name = f"bitlearn::{function.__name__}"
+        define(name, infer_schema(function, mutates_args=()))
+        impl(name, "cpu", function)
+        impl(name, _ELSEWHERE, _refused)
+        register_fake(name, fake)
+        return getattr(torch.ops.bitlearn, function.__name__).default
+
+    return made
+
+
+def _words(like: Tensor, *shape: int) -> Tensor:
+    """Return what packed rows look like, of values of a shape."""
+    return like.new_empty((*shape[:-1], (shape[-1] + 63) // 64), dtype=torch.int64)
+
+
+def _reals(like: Tensor, *shape: int) -> Tensor:
+    """Return what real values look like."""
+    return like.new_empty(shape, dtype=torch.float32)
+
+
+def _images(like: Tensor, *shape: int) -> Tensor:
+    """Return what real images look like, which lie as NHWC and are seen as NCHW."""
+    return _reals(like, *shape).permute(0, 3, 1, 2)
+
+
+def _conv2d_shape(image: Any, kernel: Any, stride: list[int], padding: list[int]) -> tuple[int, int]:
+    return Windows((stride[0], stride[1]), (padding[0], padding[1]), 0).size(tuple(image), tuple(kernel))
 
 
 # --- Packed products -------------------------------------------------------------------------------------------------
 
 
-@operator
+@operator(lambda x: _words(x, *x.shape))
 def pack(x: Tensor) -> Tensor:
     """Pack the signs of the last axis into int64 words."""
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            "x must not require a gradient, which words do not have, got one that does; give x.detach(), or take "
+            "binary_linear or a layer, which keep words and have gradients"
+        )
     return products.signs("x", x)[0]
 
 
-@register_fake("bitlearn::pack")
-def _(x: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-1], (x.shape[-1] + 63) // 64), dtype=torch.int64)
-
-
-@operator
+@operator(lambda a, b, n: a.new_empty((a.shape[0], b.shape[0]), dtype=torch.int32))
 def xnor_matmul(a: Tensor, b: Tensor, n: int) -> Tensor:
     """Return the dot products of packed rows a (M, words) and b (N, words) as int32."""
     return torch.from_numpy(packed_matmul(tensors.words("a", a), tensors.words("b", b), n, threads=threads()))
 
 
-@register_fake("bitlearn::xnor_matmul")
-def _(a: Tensor, b: Tensor, n: int) -> Tensor:
-    return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.int32)
-
-
-@operator
+@operator(
+    lambda x, w, n, stride, padding, pad_value: x.new_empty(
+        (x.shape[0], *_conv2d_shape(x.shape[1:3], w.shape[1:3], stride, padding), w.shape[0]), dtype=torch.int32
+    )
+)
 def xnor_conv2d(x: Tensor, w: Tensor, n: int, stride: list[int], padding: list[int], pad_value: int) -> Tensor:
     """Convolve packed images (batch, height, width, words) with kernels (out, kh, kw, words): int32, NHWC."""
     more: dict[str, Any] = {
@@ -83,33 +109,17 @@ def xnor_conv2d(x: Tensor, w: Tensor, n: int, stride: list[int], padding: list[i
     return torch.from_numpy(packed_conv2d(tensors.words("x", x), tensors.words("w", w), n, **more))
 
 
-@register_fake("bitlearn::xnor_conv2d")
-def _(x: Tensor, w: Tensor, n: int, stride: list[int], padding: list[int], pad_value: int) -> Tensor:
-    size = Windows((stride[0], stride[1]), (padding[0], padding[1]), pad_value).size(x.shape[1:3], w.shape[1:3])
-    return x.new_empty((x.shape[0], *size, w.shape[0]), dtype=torch.int32)
-
-
-@operator
+@operator(lambda words, n: _words(words, n, words.shape[0]))
 def transpose_bits(words: Tensor, n: int) -> Tensor:
     """Transpose packed bits: (M, words of n) to (n, words of M)."""
     return tensors.from_words(packed_transpose(tensors.words("words", words), n))
 
 
-@register_fake("bitlearn::transpose_bits")
-def _(words: Tensor, n: int) -> Tensor:
-    return words.new_empty((n, (words.shape[0] + 63) // 64))
-
-
-@operator
+@operator(lambda g, w, n: _reals(g, g.shape[0], n))
 def grad_input(g: Tensor, w: Tensor, n: int) -> Tensor:
     """Return ``g @ w`` of real values g (M, N) and packed rows w (N, words of n) as float32."""
     given = tensors.reals("g", g), tensors.words("w", w)
     return torch.from_numpy(real_grad_input(*given, n, threads=threads()))
-
-
-@register_fake("bitlearn::grad_input")
-def _(g: Tensor, w: Tensor, n: int) -> Tensor:
-    return g.new_empty((g.shape[0], n), dtype=torch.float32)
 
 
 def _keep_words(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -126,16 +136,11 @@ def _grad_input_backward(ctx: Any, d: Tensor) -> tuple:
 register_autograd("bitlearn::grad_input", _grad_input_backward, setup_context=_keep_words)
 
 
-@operator
+@operator(lambda g, x, n: _reals(g, g.shape[1], n))
 def grad_weight(g: Tensor, x: Tensor, n: int) -> Tensor:
     """Return ``g.T @ x`` of real values g (M, N) and packed rows x (M, words of n) as float32."""
     given = tensors.reals("g", g), tensors.words("x", x)
     return torch.from_numpy(real_grad_weight(*given, n, threads=threads()))
-
-
-@register_fake("bitlearn::grad_weight")
-def _(g: Tensor, x: Tensor, n: int) -> Tensor:
-    return g.new_empty((g.shape[1], n), dtype=torch.float32)
 
 
 def _grad_weight_backward(ctx: Any, d: Tensor) -> tuple:
@@ -150,7 +155,12 @@ register_autograd("bitlearn::grad_weight", _grad_weight_backward, setup_context=
 # --- Fused layers ----------------------------------------------------------------------------------------------------
 
 
-@operator
+def _linear_like(x: Tensor, weight: Tensor, bits: list[int]) -> tuple[Tensor, ...]:
+    packed = [_words(x, *shape) for shape in (x.shape, x.shape, weight.shape, weight.shape)]
+    return _reals(x, x.shape[0], weight.shape[0]), *packed
+
+
+@operator(_linear_like)
 def binary_linear(x: Tensor, weight: Tensor, bits: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return ``sgn(x) @ sgn(weight).T`` as float32, and what its gradient needs: signs and masks of both.
 
@@ -162,14 +172,15 @@ def binary_linear(x: Tensor, weight: Tensor, bits: list[int]) -> tuple[Tensor, T
     return y, words, inside, weights, inner
 
 
-@register_fake("bitlearn::binary_linear")
-def _(x: Tensor, weight: Tensor, bits: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    (m, n), k = x.shape, weight.shape[0]
-    packed = [x.new_empty((rows, (n + 63) // 64), dtype=torch.int64) for rows in (m, m, k, k)]
-    return x.new_empty((m, k), dtype=torch.float32), packed[0], packed[1], packed[2], packed[3]
+def _linear_gradients_like(
+    g: Tensor, words: Tensor, inside: Tensor, weights: Tensor, inner: Tensor, n: int, bits: Any, wanted: list[bool]
+) -> tuple[Tensor, ...]:
+    return tuple(
+        _reals(g, rows.shape[0], n) if yes else _reals(g, 0) for rows, yes in zip((words, weights), wanted, strict=True)
+    )
 
 
-@operator
+@operator(_linear_gradients_like)
 def binary_linear_backward(
     g: Tensor,
     words: Tensor,
@@ -194,21 +205,6 @@ def _masked(found: tuple[np.ndarray | None, np.ndarray | None], inside: np.ndarr
     )
 
 
-@register_fake("bitlearn::binary_linear_backward")
-def _(
-    g: Tensor,
-    words: Tensor,
-    inside: Tensor,
-    weights: Tensor,
-    inner: Tensor,
-    n: int,
-    bits: list[int],
-    wanted: list[bool],
-) -> tuple[Tensor, Tensor]:
-    shapes = [(words.shape[0], n) if wanted[0] else (0,), (weights.shape[0], n) if wanted[1] else (0,)]
-    return g.new_empty(shapes[0], dtype=torch.float32), g.new_empty(shapes[1], dtype=torch.float32)
-
-
 def _keep_linear(ctx: Any, inputs: tuple, output: tuple) -> None:
     x, weight, ctx.bits = inputs
     ctx.n, ctx.types = x.shape[1], (x.dtype, weight.dtype)
@@ -230,7 +226,15 @@ def _given(ctx: Any, wanted: list[bool], *gradients: Tensor) -> list[Tensor | No
 register_autograd("bitlearn::binary_linear", _linear_backward, setup_context=_keep_linear)
 
 
-@operator
+def _conv2d_like(
+    x: Tensor, weight: Tensor, stride: list[int], padding: list[int], pad_value: int, bits: list[int]
+) -> tuple[Tensor, ...]:
+    (batch, n, *image), (k, _, *kernel) = x.shape, weight.shape
+    packed = [_words(x, *shape, n) for shape in 2 * [(batch, *image)] + 2 * [(k, *kernel)]]
+    return _images(x, batch, *_conv2d_shape(image, kernel, stride, padding), k), *packed
+
+
+@operator(_conv2d_like)
 def binary_conv2d(
     x: Tensor, weight: Tensor, stride: list[int], padding: list[int], pad_value: int, bits: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -242,20 +246,26 @@ def binary_conv2d(
     return y.permute(0, 3, 1, 2), words, inside, weights, inner
 
 
-@register_fake("bitlearn::binary_conv2d")
-def _(
-    x: Tensor, weight: Tensor, stride: list[int], padding: list[int], pad_value: int, bits: list[int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    windows = Windows((stride[0], stride[1]), (padding[0], padding[1]), pad_value)
-    (batch, n, *image), (k, _, *kernel) = x.shape, weight.shape
-    words = (n + 63) // 64
-    size = windows.size((image[0], image[1]), (kernel[0], kernel[1]))
-    y = x.new_empty((batch, *size, k), dtype=torch.float32).permute(0, 3, 1, 2)
-    packed = [x.new_empty((*shape, words), dtype=torch.int64) for shape in 2 * [(batch, *image)] + 2 * [(k, *kernel)]]
-    return y, packed[0], packed[1], packed[2], packed[3]
+def _conv2d_gradients_like(
+    g: Tensor,
+    words: Tensor,
+    inside: Tensor,
+    weights: Tensor,
+    inner: Tensor,
+    n: int,
+    stride: Any,
+    padding: Any,
+    pad_value: int,
+    bits: Any,
+    wanted: list[bool],
+) -> tuple[Tensor, ...]:
+    return tuple(
+        _images(g, *packed.shape[:3], n) if yes else _reals(g, 0)
+        for packed, yes in zip((words, weights), wanted, strict=True)
+    )
 
 
-@operator
+@operator(_conv2d_gradients_like)
 def binary_conv2d_backward(
     g: Tensor,
     words: Tensor,
@@ -278,27 +288,6 @@ def binary_conv2d_backward(
     return dx.permute(0, 3, 1, 2) if wanted[0] else dx, dw.permute(0, 3, 1, 2) if wanted[1] else dw
 
 
-@register_fake("bitlearn::binary_conv2d_backward")
-def _(
-    g: Tensor,
-    words: Tensor,
-    inside: Tensor,
-    weights: Tensor,
-    inner: Tensor,
-    n: int,
-    stride: list[int],
-    padding: list[int],
-    pad_value: int,
-    bits: list[int],
-    wanted: list[bool],
-) -> tuple[Tensor, Tensor]:
-    found = [
-        g.new_empty((*packed.shape[:3], n), dtype=torch.float32).permute(0, 3, 1, 2) if yes else g.new_empty(0).float()
-        for packed, yes in zip((words, weights), wanted, strict=True)
-    ]
-    return found[0], found[1]
-
-
 def _keep_conv2d(ctx: Any, inputs: tuple, output: tuple) -> None:
     x, weight, *ctx.settings = inputs
     ctx.n, ctx.types = x.shape[1], (x.dtype, weight.dtype)
@@ -313,3 +302,18 @@ def _conv2d_backward(ctx: Any, g: Tensor, *others: Any) -> tuple:
 
 
 register_autograd("bitlearn::binary_conv2d", _conv2d_backward, setup_context=_keep_conv2d)
+
+
+# --- What has no second derivative -----------------------------------------------------------------------------------
+
+
+def _no_more(ctx: Any, *gradients: Any) -> tuple:
+    """Say that a gradient has none of its own."""
+    raise NotImplementedError(
+        "a binary layer must be derived once, for its gradient is quantized and passed straight through, got a "
+        "derivative of its gradient; leave out create_graph=True"
+    )
+
+
+register_autograd("bitlearn::binary_linear_backward", _no_more, setup_context=lambda ctx, inputs, output: None)
+register_autograd("bitlearn::binary_conv2d_backward", _no_more, setup_context=lambda ctx, inputs, output: None)

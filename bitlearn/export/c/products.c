@@ -4,9 +4,10 @@
 /* out[i, j] = the sum of a[i] * b[j]: n less twice the number of differing bits. */
 static void xnor_matmul_$out(const u64 *a, const u64 *b, i32 m, i32 k, i32 words, i32 n, $out *out)
 {
-    for (i32 i = 0; i < m; i++)
+    for (i32 start = 0; start < m; start += BLOCK_ROWS)
         for (i32 j = 0; j < k; j++)
-            out[i * k + j] = ($out)(n - 2 * differing(a + i * words, b + j * words, words));
+            for (i32 i = start; i < m && i < start + BLOCK_ROWS; i++)
+                out[i * k + j] = ($out)(n - 2 * differing(a + i * words, b + j * words, words));
 }
 
 // @ xnor_matmul_sign m=a.0 k=b.0 words=a.1
@@ -14,12 +15,12 @@ static void xnor_matmul_$out(const u64 *a, const u64 *b, i32 m, i32 k, i32 words
 static void xnor_matmul_sign(const u64 *a, const u64 *b, i32 m, i32 k, i32 words, i32 n, const i32 *threshold, u64 *out)
 {
     const i32 out_words = words_of(k);
-    for (i32 i = 0; i < m; i++) {
-        memset(out + i * out_words, 0, (size_t)out_words * sizeof *out);
+    memset(out, 0, (size_t)m * (size_t)out_words * sizeof *out);
+    for (i32 start = 0; start < m; start += BLOCK_ROWS)
         for (i32 j = 0; j < k; j++)
-            if (n - 2 * differing(a + i * words, b + j * words, words) >= threshold[j])
-                out[i * out_words + j / 64] |= (u64)1 << j % 64;
-    }
+            for (i32 i = start; i < m && i < start + BLOCK_ROWS; i++)
+                if (n - 2 * differing(a + i * words, b + j * words, words) >= threshold[j])
+                    out[i * out_words + j / 64] |= (u64)1 << j % 64;
 }
 
 // @ window_sum
@@ -56,10 +57,12 @@ static void xnor_conv2d_$out(const u64 *x, const u64 *w, i32 batch, i32 height, 
 {
     const window_sizes sizes = {height, width, words, kh, kw, n, pad_value};
     for (i32 b = 0; b < batch; b++, x += height * width * words)
-        for (i32 r = 0; r < out_height; r++)
-            for (i32 c = 0; c < out_width; c++, out += filters)
+        for (i32 r = 0; r < out_height; r++, out += out_width * filters)
+            for (i32 start = 0; start < out_width; start += BLOCK_ROWS)
                 for (i32 o = 0; o < filters; o++)
-                    out[o] = ($out)window_sum(x, w + o * kh * kw * words, &sizes, r * sh - top, c * sw - left);
+                    for (i32 c = start; c < out_width && c < start + BLOCK_ROWS; c++)
+                        out[c * filters + o] =
+                            ($out)window_sum(x, w + o * kh * kw * words, &sizes, r * sh - top, c * sw - left);
 }
 
 // @ xnor_conv2d_sign batch=x.0 height=x.1 width=x.2 words=x.3 kh=kernel.0 kw=kernel.1 sh=stride.0 sw=stride.1 top=padding.0 left=padding.1 out_height=out.1 out_width=out.2 filters=threshold.0
@@ -71,13 +74,14 @@ static void xnor_conv2d_sign(const u64 *x, const u64 *w, i32 batch, i32 height, 
     const window_sizes sizes = {height, width, words, kh, kw, n, pad_value};
     const i32 out_words = words_of(filters);
     for (i32 b = 0; b < batch; b++, x += height * width * words)
-        for (i32 r = 0; r < out_height; r++)
-            for (i32 c = 0; c < out_width; c++, out += out_words) {
-                memset(out, 0, (size_t)out_words * sizeof *out);
+        for (i32 r = 0; r < out_height; r++, out += out_width * out_words) {
+            memset(out, 0, (size_t)out_width * (size_t)out_words * sizeof *out);
+            for (i32 start = 0; start < out_width; start += BLOCK_ROWS)
                 for (i32 o = 0; o < filters; o++)
-                    if (window_sum(x, w + o * kh * kw * words, &sizes, r * sh - top, c * sw - left) >= threshold[o])
-                        out[o / 64] |= (u64)1 << o % 64;
-            }
+                    for (i32 c = start; c < out_width && c < start + BLOCK_ROWS; c++)
+                        if (window_sum(x, w + o * kh * kw * words, &sizes, r * sh - top, c * sw - left) >= threshold[o])
+                            out[c * out_words + o / 64] |= (u64)1 << o % 64;
+        }
 }
 
 // @ unfold_codes batch=out.0 out_height=out.1 out_width=out.2 kh=out.3 kw=out.4 n=out.5 height=x.1 width=x.2 sh=stride.0 sw=stride.1 top=padding.0 left=padding.1
@@ -127,31 +131,41 @@ static void bit_pool(const u64 *x, i32 batch, i32 height, i32 width, i32 channel
 }
 
 // @ signed_sums(g)
-/* sums[b] = the sum of count values g, every gstep-th, each with the sign of bit b of its word, every wstep-th. */
-static void signed_sums_$g(const $g *g, i32 gstep, const u64 *w, i32 wstep, i32 count, i32 *sums)
+/* sums[64 * i + b] = the sum of count values g, every gstep-th, each with the sign of bit b of word i of its words, of which
+   every wstep-th is the first. */
+static void signed_sums_$g(const $g *g, i32 gstep, const u64 *w, i32 wstep, i32 count, i32 words, i32 *sums)
 {
-    memset(sums, 0, 64 * sizeof *sums);
+    memset(sums, 0, 64 * (size_t)words * sizeof *sums);
     for (i32 t = 0; t < count; t++, g += gstep, w += wstep) {
         const i32 value = *g;
-        const u32 low = (u32)*w, high = (u32)(*w >> 32);
         if (value)
-            for (i32 b = 0; b < 32; b++) {
-                sums[b] += low >> b & 1 ? value : -value;
-                sums[b + 32] += high >> b & 1 ? value : -value;
+            for (i32 i = 0; i < words; i++) {
+                const u32 low = (u32)w[i], high = (u32)(w[i] >> 32);
+                i32 *to = sums + 64 * i;
+                for (i32 b = 0; b < 32; b++) {
+                    to[b] += low >> b & 1 ? value : -value;
+                    to[b + 32] += high >> b & 1 ? value : -value;
+                }
             }
     }
 }
+
+// @ block_of
+/* How many words from word t on are a block, and of a row of n values the values in them. */
+static i32 block_of(i32 t, i32 words) { return words - t < BLOCK_WORDS ? words - t : BLOCK_WORDS; }
+
+static i32 values_of(i32 t, i32 block, i32 n) { return n - 64 * t < 64 * block ? n - 64 * t : 64 * block; }
 
 // @ grad_input(g,out) m=g.0 k=g.1
 /* out[i, j] = the sum over t of g[i, t] * w[t, j]. */
 static void grad_input_$g_$out(const $g *g, const u64 *w, i32 m, i32 k, i32 n, $out *out)
 {
     const i32 words = words_of(n);
-    i32 sums[64];
+    i32 sums[64 * BLOCK_WORDS];
     for (i32 i = 0; i < m; i++)
-        for (i32 t = 0; t < words; t++) {
-            const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
-            signed_sums_$g(g + i * k, 1, w + t, words, k, sums);
+        for (i32 t = 0; t < words; t += BLOCK_WORDS) {
+            const i32 block = block_of(t, words), count = values_of(t, block, n);
+            signed_sums_$g(g + i * k, 1, w + t, words, k, block, sums);
             for (i32 j = 0; j < count; j++)
                 out[i * n + 64 * t + j] = sums[j];
         }
@@ -162,15 +176,14 @@ static void grad_input_$g_$out(const $g *g, const u64 *w, i32 m, i32 k, i32 n, $
 static void grad_input_signs_$g(const $g *g, const u64 *w, i32 m, i32 k, i32 n, const i32 *bounds, u64 *out)
 {
     const i32 words = words_of(n);
-    i32 sums[64];
-    for (i32 i = 0; i < m; i++)
-        for (i32 t = 0; t < words; t++) {
-            const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
-            u64 word = 0;
-            signed_sums_$g(g + i * k, 1, w + t, words, k, sums);
+    i32 sums[64 * BLOCK_WORDS];
+    memset(out, 0, (size_t)m * (size_t)words * sizeof *out);
+    for (i32 i = 0; i < m; i++, out += words)
+        for (i32 t = 0; t < words; t += BLOCK_WORDS) {
+            const i32 block = block_of(t, words), count = values_of(t, block, n);
+            signed_sums_$g(g + i * k, 1, w + t, words, k, block, sums);
             for (i32 j = 0; j < count; j++)
-                word |= (u64)(sums[j] >= bounds[64 * t + j]) << j;
-            *out++ = word;
+                out[t + j / 64] |= (u64)(sums[j] >= bounds[64 * t + j]) << j % 64;
         }
 }
 
@@ -180,12 +193,12 @@ static void grad_weight_$g_$out(const $g *g, const u64 *x, i32 m, i32 channels, 
                                 $out *out)
 {
     const i32 words = words_of(n);
-    i32 sums[64];
+    i32 sums[64 * BLOCK_WORDS];
     for (i32 o = 0; o < k; o++)
-        for (i32 t = 0; t < words; t++) {
-            const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
+        for (i32 t = 0; t < words; t += BLOCK_WORDS) {
+            const i32 block = block_of(t, words), count = values_of(t, block, n);
             $out *to = out + o * n + 64 * t;
-            signed_sums_$g(g + first + o, channels, x + t, words, m, sums);
+            signed_sums_$g(g + first + o, channels, x + t, words, m, block, sums);
             for (i32 j = 0; j < count; j++)
                 to[j] = accumulate ? to[j] + sums[j] : sums[j];
         }
@@ -197,15 +210,16 @@ static void grad_weight_sign_$g(const $g *g, const u64 *x, i32 m, i32 channels, 
                                 const i64 *threshold, const u64 *mask, u64 *out)
 {
     const i32 words = words_of(n);
-    i32 sums[64];
-    for (i32 o = 0; o < k; o++)
-        for (i32 t = 0; t < words; t++) {
-            const i32 count = n - 64 * t < 64 ? n - 64 * t : 64;
-            u64 word = 0;
-            signed_sums_$g(g + first + o, channels, x + t, words, m, sums);
+    i32 sums[64 * BLOCK_WORDS];
+    memset(out, 0, (size_t)k * (size_t)words * sizeof *out);
+    for (i32 o = 0; o < k; o++, out += words, mask += words)
+        for (i32 t = 0; t < words; t += BLOCK_WORDS) {
+            const i32 block = block_of(t, words), count = values_of(t, block, n);
+            signed_sums_$g(g + first + o, channels, x + t, words, m, block, sums);
             for (i32 j = 0; j < count; j++)
-                word |= (u64)(sums[j] >= threshold[o]) << j;
-            out[o * words + t] = word & mask[o * words + t];
+                out[t + j / 64] |= (u64)(sums[j] >= threshold[o]) << j % 64;
+            for (i32 j = 0; j < block; j++)
+                out[t + j] &= mask[t + j];
         }
 }
 

@@ -1,4 +1,4 @@
-"""Packed products for JAX: calls to the host that work under ``jit``, ``vmap`` and ``grad``.
+"""Packed products for JAX, by its foreign function interface: under ``jit``, ``vmap`` and ``grad``.
 
 JAX has 64-bit types only in a mode of its own, so words are uint32 here: ``bitlearn.to_packing(words, n, "uint32")`` is
 a view of words as such. The products run in the processor's memory, with as many threads as `bitlearn.set_num_threads`
@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 
 from bitlearn.bits import words_for
 from bitlearn.errors import brief
+from bitlearn.jax import host
 from bitlearn.ops import matmul, packing
 from bitlearn.ops.gradients import grad_input, grad_weight
 from bitlearn.ops.packings import from_packing
@@ -80,11 +81,13 @@ def pack(x: Any) -> Any:
     _real("x", x)
     shape = (*x.shape[:-1], 2 * words_for(x.shape[-1]))
 
-    def host(values: Any) -> np.ndarray:
-        return packing.pack(np.asarray(values)).view(np.uint32)
-
     kind = jax.ShapeDtypeStruct(shape, np.uint32)
-    return jax.pure_callback(host, kind, jax.lax.stop_gradient(x), vmap_method="expand_dims")
+    (words,) = host.call(_pack, ("pack",), (kind,), jax.lax.stop_gradient(x), vmap_method="expand_dims")
+    return words
+
+
+def _pack(values: Any) -> tuple[np.ndarray]:
+    return (packing.pack(np.asarray(values)).view(np.uint32),)
 
 
 def xnor_matmul(a: Any, b: Any, n: int) -> Any:
@@ -116,17 +119,18 @@ def xnor_matmul(a: Any, b: Any, n: int) -> Any:
     """
     a, b = _words("a", a, n), _words("b", b, n)
 
-    def host(left: Any, right: Any) -> np.ndarray:
+    def multiply(left: Any, right: Any) -> tuple[np.ndarray]:
         rows, columns = (from_packing(np.asarray(each), n, "uint32") for each in (left, right))
-        return matmul.xnor_matmul(rows, columns, n)
+        return (matmul.xnor_matmul(rows, columns, n),)
 
     kind = jax.ShapeDtypeStruct((a.shape[0], b.shape[0]), np.int32)
-    return jax.pure_callback(host, kind, a, b, vmap_method="sequential")
+    (dots,) = host.call(multiply, ("xnor_matmul", n), (kind,), a, b)
+    return dots
 
 
-def _forward(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _forward(x: Any, w: Any) -> tuple[np.ndarray]:
     rows = packing.pack(np.asarray(x)), packing.pack(np.asarray(w))
-    return matmul.xnor_matmul(*rows, x.shape[-1], dtype=np.float32)
+    return (matmul.xnor_matmul(*rows, x.shape[-1], dtype=np.float32),)
 
 
 def _backward(bits: int, x: Any, w: Any, d: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +143,7 @@ def _backward(bits: int, x: Any, w: Any, d: Any) -> tuple[np.ndarray, np.ndarray
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(x: Any, w: Any, bits: int) -> Any:
     kind = jax.ShapeDtypeStruct((x.shape[0], w.shape[0]), np.float32)
-    return jax.pure_callback(_forward, kind, x, w, vmap_method="sequential")
+    return host.call(_forward, ("binary_matmul",), (kind,), x, w)[0]
 
 
 def _kept(x: Any, w: Any, bits: int) -> tuple:
@@ -148,7 +152,7 @@ def _kept(x: Any, w: Any, bits: int) -> tuple:
 
 def _gradients(bits: int, kept: tuple, d: Any) -> Any:
     kinds = tuple(jax.ShapeDtypeStruct(each.shape, np.float32) for each in kept)
-    return jax.pure_callback(partial(_backward, bits), kinds, *kept, d, vmap_method="sequential")
+    return host.call(partial(_backward, bits), ("binary_matmul_gradients", bits), kinds, *kept, d)
 
 
 _product.defvjp(_kept, _gradients)
