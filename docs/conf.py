@@ -14,7 +14,7 @@ author = "The bitlearn developers"
 copyright = author
 version = release = VERSION
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives", "plotted"]
 exclude_patterns = ["_build", "_templates", "examples"]
 # Docstrings write `name` for anything of the package; what is no such name stays plain code.
 default_role = "py:obj"

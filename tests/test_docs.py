@@ -27,6 +27,7 @@ MADE = {"_build", "_templates", "generated"}
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if not MADE & set(path.parts))
 #: What the examples of a page want installed.
 NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax", "embedding/c": "bitlearn.backends._cext"}
+NEEDS |= {"tutorials/own_images": "PIL"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 if not PAGES:
