@@ -14,7 +14,7 @@ author = "The bitlearn developers"
 copyright = author
 version = release = VERSION
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives", "plotted"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives", "mathml", "plotted"]
 exclude_patterns = ["_build", "_templates", "examples"]
 # Docstrings write `name` for anything of the package; what is no such name stays plain code.
 default_role = "py:obj"
@@ -45,6 +45,7 @@ numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR10", "RT01"}
 numpydoc_validation_exclude = {r"\.[A-Z]\w*\.\w+$", r"continual\.methods\.\w+\.[A-Z]\w*$"}
 python_maximum_signature_line_length = 100
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"bitlearn {release}"
 html_static_path = ["_static"]
