@@ -56,6 +56,15 @@ def test_embedding_opens_with_ten_lines_that_run(page):
     assert 8 <= len(opening.partition("\n\n")[0].splitlines()) <= 14
 
 
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name in ("tutorials", "how_to")], ids=lambda page: page.stem
+)
+def test_pages_that_teach_show_tested_code_alone(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count(">>> ") >= 5
+    assert not re.search(r"code-block|literalinclude|^.*(?<!\.)::\n\n {3}(?! *>>>)", text, re.MULTILINE)
+
+
 @pytest.fixture
 def with_bitwise(monkeypatch):
     """The registry as it is with the example backend in it."""
