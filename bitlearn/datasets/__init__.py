@@ -181,8 +181,8 @@ def load(
     -------
     Dataset
         For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables and folders ``labels`` are what the
-        classes are called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same
-        in ``folder/train`` and ``folder/test`` (``val``).
+        classes are called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``,
+        or the same in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------

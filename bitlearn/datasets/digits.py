@@ -34,7 +34,8 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
     Notes
     -----
-    Scikit-learn itself is not imported, which takes seconds and 100 MB. The pixels, 0 to 16, become ``round(pixel * 255 / 16)``. A fifth of every class is the test set, always the same.
+    Scikit-learn itself is not imported: that takes a second and much memory. The pixels, 0 to 16, become
+    ``round(pixel * 255 / 16)``. A fifth of every class is the test set, always the same.
     """
     found = importlib.util.find_spec("sklearn")
     path = None if found is None or found.origin is None else Path(found.origin).parent / _FILE
