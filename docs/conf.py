@@ -14,7 +14,15 @@ author = "The bitlearn developers"
 copyright = author
 version = release = VERSION
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives", "mathml", "plotted"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "accessible",
+    "directives",
+    "mathml",
+    "plotted",
+]
 exclude_patterns = ["_build", "_templates", "examples"]
 # Docstrings write `name` for anything of the package; what is no such name stays plain code.
 default_role = "py:obj"
@@ -53,6 +61,7 @@ html_css_files = ["bitlearn.css"]
 # Nothing is loaded from elsewhere: the pages work without a network.
 html_copy_source = False
 html_show_copyright = False
-pygments_style = "tango"
-pygments_dark_style = "monokai"
+# Of 4.5:1 and more in all places.
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 highlight_language = "none"
