@@ -16,4 +16,5 @@ ax.hist(np.diag(pairs), bins, color="#0072B2", label="a row and its copy", densi
 ax.hist(pairs[np.triu_indices(2000, 1)], bins, color="#D55E00", label="rows that have nothing in common", density=True)
 ax.set_xlabel("bits that differ, of 256")
 ax.set_yticks([])
-ax.legend(loc="upper center")
+ax.set_ylim(0, 1.4 * ax.get_ylim()[1])
+ax.legend(loc="upper right")
