@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility wheel-test bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,10 @@ lint: $(STAMPS)/lint ## check style and types
 docs: $(STAMPS)/docs ## build the documentation in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+# Each extra in an environment of its own: WHEEL='--extras base demo' takes fewer, and --wheel FILE a wheel that is there.
+wheel-test: $(STAMPS)/venv ## build the wheel, install it with each extra in fresh environments, run what the docs show
+	$(BIN)/python tests/fresh.py $(WHEEL)
 
 # Chromium is the system's; axe-core comes from the npm registry.
 AXE := build/axe/node_modules/axe-core/axe.min.js

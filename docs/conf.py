@@ -14,7 +14,15 @@ author = "The bitlearn developers"
 copyright = author
 version = release = VERSION
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "directives"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "accessible",
+    "directives",
+    "mathml",
+    "plotted",
+]
 exclude_patterns = ["_build", "_templates", "examples"]
 # Docstrings write `name` for anything of the package; what is no such name stays plain code.
 default_role = "py:obj"
@@ -45,6 +53,7 @@ numpydoc_validation_checks = {"GL08", "PR01", "PR02", "PR10", "RT01"}
 numpydoc_validation_exclude = {r"\.[A-Z]\w*\.\w+$", r"continual\.methods\.\w+\.[A-Z]\w*$"}
 python_maximum_signature_line_length = 100
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"bitlearn {release}"
 html_static_path = ["_static"]
@@ -52,6 +61,7 @@ html_css_files = ["bitlearn.css"]
 # Nothing is loaded from elsewhere: the pages work without a network.
 html_copy_source = False
 html_show_copyright = False
-pygments_style = "tango"
-pygments_dark_style = "monokai"
+# Of 4.5:1 and more in all places.
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 highlight_language = "none"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +253,24 @@ def test_digits():
         assert [table[image.tobytes()] for image in x] == y.tolist()
     ratio = np.bincount(data.y_test) / np.bincount(original.target)
     assert np.all(np.abs(ratio - 0.2) < 0.01)
+
+
+def test_digits_without_importing_scikit_learn(monkeypatch, tmp_path):
+    pytest.importorskip("sklearn")
+    code = "import sys, bitlearn as bl; bl.datasets.load('digits'); print('sklearn' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+    monkeypatch.setattr("bitlearn.datasets.digits._FILE", Path("no/such/file"))
+    with pytest.raises(ImportError, match=r"digits comes with scikit-learn: pip install 'bitlearn-xnor\[sklearn\]'"):
+        datasets.load("digits")
+    other = tmp_path / "digits.csv.gz"
+    other.write_bytes(gzip.compress(b"1,2,3\n"))
+    monkeypatch.setattr("bitlearn.datasets.digits._FILE", other)  # an absolute path stays as it is
+    with pytest.raises(ValueError, match=r"digits.csv.gz must hold 1797 rows of 65 numbers from 0 to 16"):
+        datasets.load("digits")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match="digits comes with scikit-learn"):
+        datasets.load("digits")
 
 
 @pytest.fixture(scope="module")

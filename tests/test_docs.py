@@ -27,6 +27,7 @@ MADE = {"_build", "_templates", "generated"}
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if not MADE & set(path.parts))
 #: What the examples of a page want installed.
 NEEDS = {"embedding/pytorch": "torch", "embedding/jax": "jax", "embedding/c": "bitlearn.backends._cext"}
+NEEDS |= {"tutorials/own_images": "PIL"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 if not PAGES:
@@ -53,6 +54,15 @@ def test_embedding_opens_with_ten_lines_that_run(page):
     heading, opening = re.split(r"\n\n(?=>>>)", text, maxsplit=1)
     assert all(line[:1] in ("", "=", ".") for line in heading.splitlines()[1:])
     assert 8 <= len(opening.partition("\n\n")[0].splitlines()) <= 14
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name in ("tutorials", "how_to")], ids=lambda page: page.stem
+)
+def test_pages_that_teach_show_tested_code_alone(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count(">>> ") >= 5
+    assert not re.search(r"code-block|literalinclude|^.*(?<!\.)::\n\n {3}(?! *>>>)", text, re.MULTILINE)
 
 
 @pytest.fixture

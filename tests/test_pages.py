@@ -17,7 +17,7 @@ SEARCHES = {
     "nearest neighbour": "how_to/nearest_neighbours",
     "csv": "how_to/csv",
     "callback": "how_to/callbacks",
-    "sklearn": "how_to/scikit_learn",
+    "sklearn": "embedding/scikit_learn",
     "custom layer": "how_to/custom_layer",
     "custom method": "how_to/custom_method",
     "early stopping": "how_to/early_stopping",

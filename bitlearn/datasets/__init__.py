@@ -180,9 +180,9 @@ def load(
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables ``labels`` are what the classes are
-        called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``, or the same
-        in ``folder/train`` and ``folder/test`` (``val``).
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables and folders ``labels`` are what the
+        classes are called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``,
+        or the same in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------
@@ -220,8 +220,8 @@ def load(
     elif name == "npz":
         arrays = npz.load(Path(folder), seed)
     elif name == "folder":
-        *parts, classes = folders.load(Path(folder), seed, image_size, broken)
-        arrays = tuple(parts)  # type: ignore[assignment]
+        *arrays, names = folders.load(Path(folder), seed, image_size, broken)  # type: ignore[assignment]
+        return Dataset(name, *arrays, len(names), names)
     elif name.startswith("cifar"):
         arrays = cifar.load(name, Path(folder))
     else:

@@ -119,8 +119,8 @@ def read(path: Path, size: int) -> np.ndarray:
 
 def load(
     path: Path, seed: int, image_size: int, broken: Literal["refuse", "skip"]
-) -> tuple[Images, np.ndarray, Images, np.ndarray, int]:
-    """Return the training images and labels, the test images and labels, and how many classes there are.
+) -> tuple[Images, np.ndarray, Images, np.ndarray, tuple[str, ...]]:
+    """Return the training images and labels, the test images and labels, and the names of the classes.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def load(
         paths, labels = found[0]
         found = [([paths[i] for i in index], labels[index]) for index in holdout(labels, _TEST_FRACTION, seed)]
     (train, y_train), (test, y_test) = found
-    return Images(train, image_size), y_train, Images(test, image_size), y_test, len(names)
+    return Images(train, image_size), y_train, Images(test, image_size), y_test, tuple(names)
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
