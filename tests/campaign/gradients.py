@@ -14,6 +14,7 @@ from campaign.products import Windows, operand
 from campaign.sizes import fitting, length, rows, signs
 
 _BAD_GRADIENTS: tuple = ("text", None, 1j)
+_BAD_SHAPES: tuple = (3, None, (3,), "33", (1.5, 2), (-1, 3), (1, 2, 3), (9, 90, 90, 9))
 
 
 @dataclass
@@ -125,18 +126,49 @@ def _call(name: str, arrays: dict[str, Any], g: Gradient, sums: np.ndarray, sett
     )
 
 
+@dataclass
+class Kept:
+    """The rows and columns of weights that a call is for, where they are, and what is no list of such."""
+
+    settings: dict[str, Any]
+    places: np.ndarray
+    wrong: dict[str, tuple]
+
+    def among(self, taps: int) -> np.ndarray:
+        """Return the places in weights that have so many axes of taps."""
+        return self.places.reshape(len(self.places), *[1] * taps, self.places.shape[1])
+
+
+def kept(rng: np.random.Generator, k: int, n: int, g: Gradient) -> Kept:
+    """Return all rows and columns of weights, or now and then some, in any order."""
+    settings: dict[str, Any] = {}
+    places = np.ones((k, n), bool)
+    wrong = {name: ([size], [-1], [0, 0], [0.5], "a", 3, [[0]]) for name, size in (("rows", k), ("columns", n))}
+    if rng.random() < 0.3:
+        for axis, (name, size) in enumerate((("rows", k), ("columns", n))):
+            if rng.random() < 0.7:
+                some = rng.permutation(size)[: rng.integers(size + 1)]
+                settings[name] = (some, some.tolist(), some.astype(np.uint16), some.astype(">i4"))[rng.integers(4)]
+                places &= np.expand_dims(np.isin(np.arange(size), some), 1 - axis)
+    if "rows" in settings:
+        g.wrong.pop("g", None)  # what belongs to other rows is not looked at
+    return Kept(settings, places, wrong)
+
+
 def to_input(rng: np.random.Generator) -> Call:
     """Multiply a gradient with packed weights."""
     n = length(rng)
     m = fitting(rows(rng), n)
     k = fitting(rows(rng), n, m)
     g, w = gradient(rng, (m, k), 0), signs(rng, k, n)
-    call = _call("grad_input", {"w": operand(rng, bits(w), n)}, g, g.values.astype(np.int64) @ w, {"n": n}, {})
+    some = kept(rng, k, n, g)
+    sums = g.values.astype(np.int64) @ (w * some.places)
+    call = _call("grad_input", {"w": operand(rng, bits(w), n)}, g, sums, {"n": n} | some.settings, some.wrong)
     call.words = {"w": 2}
     return call
 
 
-def _to_weight(name: str, rng: np.random.Generator, call: Call, g: Gradient, sums: np.ndarray) -> Call:
+def _to_weight(rng: np.random.Generator, call: Call, g: Gradient, sums: np.ndarray, places: np.ndarray) -> Call:
     """Turn a call for a gradient of weights into one for its signs, or one that adds to what is there."""
     n = sums.shape[-1]
     call.wrong |= {"output": ("bits", None, 1), "threshold": (1.5,), "mask": (bits(sums),)}
@@ -148,6 +180,7 @@ def _to_weight(name: str, rng: np.random.Generator, call: Call, g: Gradient, sum
             call.arrays["mask"] = bits(mask)
             call.words["mask"] = None
             reached &= mask > 0
+        reached &= places
         call.settings |= {"output": "sign", "threshold": threshold}
         call.wanted = bits(np.where(reached, 1, -1))
         call.wrong["threshold"] = (np.nan, np.inf, np.zeros((1,)), "a", None, 1j)
@@ -167,10 +200,11 @@ def to_weight(rng: np.random.Generator) -> Call:
     m = fitting(rows(rng), n)
     k = fitting(rows(rng), n, m)
     g, x = gradient(rng, (m, k), 1), signs(rng, m, n)
-    sums = g.values.astype(np.int64).T @ x
-    call = _call("grad_weight", {"x": bits(x)}, g, sums, {"n": n}, {})
+    some = kept(rng, k, n, g)
+    sums = g.values.astype(np.int64).T @ x * some.places
+    call = _call("grad_weight", {"x": bits(x)}, g, sums, {"n": n} | some.settings, some.wrong)
     call.words = {"x": 2}
-    return _to_weight("grad_weight", rng, call, g, sums)
+    return _to_weight(rng, call, g, sums, some.places)
 
 
 def to_images(rng: np.random.Generator) -> Call:
@@ -179,15 +213,20 @@ def to_images(rng: np.random.Generator) -> Call:
     n = min(length(rng), windows.fits())
     k = min(rows(rng), windows.fits(n))
     g, w = gradient(rng, (windows.batch, *windows.out, k), 0), signs(rng, k, *windows.kernel, n)
+    some = kept(rng, k, n, g)
     canvas = windows.canvas(np.zeros((windows.batch, *windows.image, n)))
     canvas[...] = 0
     for i, j in windows.taps():
-        windows.seen(canvas, i, j)[...] += g.values.astype(np.int64) @ w[:, i, j].astype(np.int64)
+        windows.seen(canvas, i, j)[...] += g.values.astype(np.int64) @ (w[:, i, j] * some.places).astype(np.int64)
     top, left = windows.before
     sums = canvas[:, top : top + windows.image[0], left : left + windows.image[1]]
     image = windows.image if rng.random() < 0.5 else (windows.batch, *windows.image, n)
-    settings = {"n": n, "input_shape": image, **windows.given}
-    wrong = windows.wrong | {"input_shape": (3, None, (3,), "33", (1.5, 2), (-1, 3), (1, 2, 3), (9, 90, 90, 9))}
+    settings = {"n": n, "input_shape": image, **windows.given, **some.settings}
+    wrong = (
+        windows.wrong
+        | some.wrong
+        | {"input_shape": (3, None, (3,), "33", (1.5, 2), (-1, 3), (1, 2, 3), (9, 90, 90, 9))}
+    )
     call = _call("conv2d_grad_input", {"w": operand(rng, bits(w), n)}, g, np.ascontiguousarray(sums), settings, wrong)
     call.words = {"w": 4}
     return call
@@ -203,12 +242,18 @@ def to_kernels(rng: np.random.Generator) -> Call:
     for i, j in windows.taps():
         seen = windows.seen(canvas, i, j)
         sums[:, i, j] = g.values.astype(np.int64).reshape(-1, k).T @ seen.reshape(-1, n) if seen.size and k else 0
+    some = kept(rng, k, n, g)
+    sums *= some.among(2)
     kernel = windows.kernel if rng.random() < 0.5 else (k, *windows.kernel, n)
-    settings = {"n": n, "kernel_shape": kernel, **windows.given}
-    wrong = windows.wrong | {"kernel_shape": (3, None, (3,), "33", (1.5, 2), (-1, 3), (1, 2, 3), (9, 90, 90, 9))}
+    settings = {"n": n, "kernel_shape": kernel, **windows.given, **some.settings}
+    wrong = (
+        windows.wrong
+        | some.wrong
+        | {"kernel_shape": (3, None, (3,), "33", (1.5, 2), (-1, 3), (1, 2, 3), (9, 90, 90, 9))}
+    )
     call = _call("conv2d_grad_weight", {"x": bits(x)}, g, sums, settings, wrong)
     call.words = {"x": 4}
-    return _to_weight("conv2d_grad_weight", rng, call, g, sums)
+    return _to_weight(rng, call, g, sums, some.among(2))
 
 
 MAKERS = (to_input, to_weight, to_images, to_kernels)
