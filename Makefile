@@ -35,7 +35,7 @@ sanitize: $(STAMPS)/test $(SANITIZED)/built ## run the tests of the C kernels un
 	$(BIN)/python -m pytest -q -p sanitized -p no:cacheprovider --capture=sys $(KERNEL_TESTS)
 
 KERNEL_TESTS := $(wildcard tests/test_kernels*.py) $(addprefix tests/test_,$(addsuffix .py, \
-	cext concurrency conv fuzz gradients guard_pages matmul nearest packing program properties quads register_tables))
+	cext concurrency conv fuzz gradients gradients_kept guard_pages matmul nearest packing program properties quads register_tables))
 
 $(SANITIZED)/built: $(STAMPS)/venv $(SOURCES) $(shell find bitlearn -name '*.py')
 	@echo "Compiling the C extension with sanitizers in $(SANITIZED)"

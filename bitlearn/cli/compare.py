@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitlearn import threads
 from bitlearn.cli import continual
 from bitlearn.cli.arguments import count, output_file, output_folder, shown
 from bitlearn.cli.isolated import isolated
@@ -160,6 +159,8 @@ def _results(arguments: argparse.Namespace, settings: Sequence[dict[str, Any]]) 
 def made(settings: dict[str, Any], quiet: bool = False) -> dict[str, Any]:
     """Make a run in a process of its own, here or at a worker."""
     # A worker's share of the processors is known to the worker alone.
+    from bitlearn import threads
+
     own = settings | {"threads": threads.resolve(settings["threads"])}
     try:
         return isolated(continual.run, argparse.Namespace(**own), quiet=quiet)
