@@ -137,9 +137,14 @@ lint: $(STAMPS)/lint ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Anew each time: in the search index Sphinx forgets which entries are main ones of pages that it does not read again.
+PAGES := docs/_build/html/index.html
 docs: $(STAMPS)/docs ## build the documentation in docs/_build/html
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W -E --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+$(PAGES): $(wildcard docs/*.rst docs/*/*.rst docs/*.py)
+	@$(MAKE) docs
 
 # Each extra in an environment of its own: WHEEL='--extras base demo' takes fewer, and --wheel FILE a wheel that is there.
 wheel-test: $(STAMPS)/venv ## build the wheel, install it with each extra in fresh environments, run what the docs show
@@ -147,7 +152,7 @@ wheel-test: $(STAMPS)/venv ## build the wheel, install it with each extra in fre
 
 # Chromium is the system's; axe-core comes from the npm registry.
 AXE := build/axe/node_modules/axe-core/axe.min.js
-accessibility: docs $(AXE) ## look at the report and the documentation in headless Chromium, with axe-core
+accessibility: $(STAMPS)/docs $(PAGES) $(AXE) ## look at the report and the documentation in headless Chromium, with axe-core
 	$(BIN)/python -m pytest -q tests/test_pages.py
 
 $(AXE):
