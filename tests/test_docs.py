@@ -18,6 +18,7 @@ import bitlearn as bl
 import bitlearn.errors
 from bitlearn import backends, continual, nn
 from bitlearn.nn.gradients import quantized
+from bitlearn.nn.layer import REGISTERED
 from bitlearn.precision import policy
 from bitlearn.program import Program
 
@@ -37,6 +38,17 @@ if not PAGES:
 def example(name: str) -> SimpleNamespace:
     """Return what an example file defines."""
     return SimpleNamespace(**runpy.run_path(str(DOCS / "examples" / name)))
+
+
+@pytest.fixture(autouse=True)
+def classes_of_examples_are_forgotten():
+    """Have layers and methods that pages register be theirs alone."""
+    registries = REGISTERED, continual.METHODS
+    before = [dict(each) for each in registries]
+    yield
+    for each, known in zip(registries, before, strict=True):
+        each.clear()
+        each.update(known)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -107,14 +107,14 @@ classifier = BitClassifier(schedule=warm).fit(inputs, labels)
         10,
         """
 @nn.register
-class Same(nn.Layer):
-    kind = "same"
+class Kept(nn.Layer):
+    kind = "kept"
     def infer(self, spec): return spec
     def settings(self): return {}
     def forward(self, step, x): return x, None
     def backward(self, step, cache, grad, *, wanted): return grad if wanted else None
     def predict(self, step, arrays, x): return x
-made = lambda spec, classes: nn.Model([nn.BinaryLinear(32), Same(), nn.BatchNormSign(), nn.Linear(classes)], spec)
+made = lambda spec, classes: nn.Model([nn.BinaryLinear(32), Kept(), nn.BatchNormSign(), nn.Linear(classes)], spec)
 bl.save(BitClassifier(made).fit(inputs, labels), path / "own"); found = bl.load(path / "own").predict(inputs)
 """,
     ),
