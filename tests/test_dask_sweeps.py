@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import sweeping
+from test_cli_compare import data
 
 import bitlearn as bl
 from bitlearn import version
@@ -20,6 +21,8 @@ from bitlearn.runs import Runs
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install bitlearn-xnor[dask]")
 
 from bitlearn import dask as bd  # noqa: E402
+
+__all__ = ["data"]
 
 pytestmark = [
     # Of Dask's own: sockets and loops that it leaves to the garbage collector.
@@ -121,17 +124,6 @@ def test_addresses():
         pass
     with pytest.raises(ValueError, match="one of scheduler and workers must be given, got None and None"):
         bd.connected().__enter__()
-
-
-@pytest.fixture
-def data(tmp_path):
-    """Features around a centre for each of six classes."""
-    rng = np.random.default_rng(0)
-    y = np.arange(180) % 6
-    centres = rng.integers(40, 216, size=(6, 20))
-    path = tmp_path / "data.npz"
-    np.savez(path, X=(centres[y] + rng.integers(-30, 30, size=(180, 20))).astype(np.uint8), y=y)
-    return path
 
 
 def test_a_comparison_over_a_cluster_is_that_of_one_process(client, capsys, data, tmp_path, monkeypatch):

@@ -101,7 +101,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         curve = evidence.Curve()
         results[method] = _learn(method, scenario, options, curve, meter if method == _MAIN else None)
         losses[method] = curve.losses
-    first = sorted(_METHODS, key=lambda name: name != _MAIN)  # errors that are shown are the main method's
     rows = memory.predict(_network(scenario, arguments.seed), rule, _BATCH_SIZE)
 
     configuration = config.configuration()
@@ -125,7 +124,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "methods": [_method(results[name], losses[name]) for name in _METHODS],
         "main": list(_METHODS).index(_MAIN),
         "descriptions": {name: text.format(replay_size=options.replay_size) for name, text in _METHODS.items()},
-        "samples": evidence.samples({name: results[name].predictor for name in first}, scenario),
+        "samples": evidence.samples({name: results[name].predictor for name in _METHODS}, scenario, _MAIN),
         "hidden": evidence.hidden(results[_MAIN].predictor, scenario),
         "memory": {
             "rows": [

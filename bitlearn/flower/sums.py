@@ -9,13 +9,12 @@ from typing import Any
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
 from bitlearn.flower import records
-from bitlearn.ops import check
+from bitlearn.flower.rounds import Rounds
 
 
-class MergeSums(Strategy):
+class MergeSums(Rounds):
     """A strategy of Flower: nodes learn from nothing, and what they have learned is merged.
 
     The result is the learner that has learned the examples of all nodes, whichever node had which: see ``merge`` of
@@ -51,8 +50,7 @@ class MergeSums(Strategy):
         if not hasattr(learner, "merge"):
             raise TypeError(f"learner must have sums that can be merged, got a {type(learner).__name__}")
         self.learner = learner
-        self.nodes, self.patience = check.count("nodes", nodes, least=1), patience
-        self.traffic: list[dict[str, int]] = []
+        super().__init__(nodes, patience)
         self._blank = records.of_object(copy.deepcopy(learner) if learner.statistics is None else _blank(learner))
 
     def configure_train(
@@ -79,19 +77,6 @@ class MergeSums(Strategy):
         row["nodes"] = len(found)
         metrics = MetricRecord({"examples": self.learner.count, "sent": row["sent"], "received": row["received"]})
         return (records.of_object(self.learner) if found else None), metrics
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask nothing: ``evaluate_fn`` of `start` is for what the server has."""
-        return []
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Return nothing."""
-        return None
-
-    def summary(self) -> None:
-        """Say nothing: the table is `traffic`."""
 
 
 def _blank(learner: Any) -> Any:

@@ -10,10 +10,10 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 
 from bitlearn import streams
 from bitlearn.flower import records
+from bitlearn.flower.rounds import Rounds
 from bitlearn.nn.losses import Loss
 from bitlearn.nn.model import Model
 from bitlearn.ops import check
@@ -76,7 +76,7 @@ class _Step:
         raise RuntimeError("a step must have one vote, got another")
 
 
-class SignVote(Strategy):
+class SignVote(Rounds):
     """A strategy of Flower: a round is a step, in which nodes vote on the signs of gradients.
 
     Each node makes the step on its own examples, with their statistics and scales; the sign that most nodes have is
@@ -118,12 +118,10 @@ class SignVote(Strategy):
         agree_every: int = 50,
         patience: float = 300.0,
     ):
-        self.nodes = check.count("nodes", nodes, least=1)
+        super().__init__(nodes, patience)
         self.agree_every = check.count("agree_every", agree_every, least=1)
-        self.patience = patience
         self._rate = learning_rate if callable(learning_rate) else lambda step: float(learning_rate)
         self.replica = training.replica()
-        self.traffic: list[dict[str, int]] = []
         #: The nodes that voted in the last step, and what was voted.
         self._voted: set[int] = set()
         self._votes: np.ndarray | None = None
@@ -203,19 +201,6 @@ class SignVote(Strategy):
         found = [records.arrays_of(record, live) for record in each]
         for name, array in live.items():
             array[...] = np.mean([one[name].astype(np.float64) for one in found], axis=0).astype(array.dtype)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask nothing: ``evaluate_fn`` of `start` is for what the server has."""
-        return []
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Return nothing."""
-        return None
-
-    def summary(self) -> None:
-        """Say nothing: the table is `traffic`."""
 
 
 def vote_app(training: Training, batches: Callable[[Context, int], Batch]) -> ClientApp:

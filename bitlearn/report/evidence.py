@@ -64,7 +64,7 @@ def _answer(scores: np.ndarray, scenario: Scenario, trains: bool) -> dict[str, A
     return {"label": str(scenario.labels[best]), "output": best, "share": share}
 
 
-def samples(predictors: Mapping[str, Any], scenario: Scenario) -> list[dict[str, Any]]:
+def samples(predictors: Mapping[str, Any], scenario: Scenario, main: str) -> list[dict[str, Any]]:
     """Return test examples with what each method's network says of them after the last task.
 
     Parameters
@@ -72,16 +72,17 @@ def samples(predictors: Mapping[str, Any], scenario: Scenario) -> list[dict[str,
     predictors : mapping of str to object
         `Result.predictor <bitlearn.continual.Result>` of each method by its name.
     scenario : Scenario
+    main : str
+        The method whose errors are shown.
 
     Returns
     -------
     list of dict
-        The first test example of each class, for 12 classes at most, and then the first 6 that the first method gets
+        The first test example of each class, for 12 classes at most, and then the first 6 that the main method gets
         wrong (``"error"``): ``label``, ``task``, ``picture`` (None where examples are no images), and ``answers`` by
         method, each a ``label``, whether it is ``right``, and the ``share`` that the softmax of the scores gives it;
         None where scores were not trained for it.
     """
-    first = next(iter(predictors))
     found, errors, seen = list[dict[str, Any]](), list[dict[str, Any]](), set[int]()
     for task, rows in _tests(scenario):
         codes, labels = task.test.codes(rows), task.test.y[rows]
@@ -90,7 +91,7 @@ def samples(predictors: Mapping[str, Any], scenario: Scenario) -> list[dict[str,
             others = np.setdiff1d(np.arange(scenario.classes), task.outputs)
             for each in scores.values():
                 each[:, others] = -np.inf
-        wrong = scores[first].argmax(axis=1) != labels
+        wrong = scores[main].argmax(axis=1) != labels
         for row in rows:
             label = int(labels[row])
             error = label in seen

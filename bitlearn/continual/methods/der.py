@@ -71,14 +71,20 @@ class TargetLoss(SoftmaxCrossEntropy):
         terms: np.ndarray,
     ) -> None:
         """Change the gradient of a mean cross-entropy to that of the whole loss; write label weights and distances."""
-        known = ~np.isnan(targets)
+        away, distances = self.distances(scores, weight, targets, ~np.isnan(targets))
+        grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + away
+        terms[0], terms[1] = label_weight, distances
+
+    def distances(
+        self, scores: np.ndarray, weight: np.ndarray, targets: np.ndarray, known: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of each example's weighted distance from its known targets, and the distance."""
         away = np.where(known, scores.astype(np.float64) - targets, 0.0)
         part = weight / np.maximum(known.sum(axis=1), 1)
-        grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + 2 * part[:, None] * away
-        terms[0] = label_weight
-        terms[1] = 0
+        found = np.zeros(len(part))
         for column in (away * away).T:  # one after the other, on every processor
-            terms[1] += part * column
+            found += part * column
+        return 2 * part[:, None] * away, found
 
 
 class Der(Rehearsal):

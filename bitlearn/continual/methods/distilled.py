@@ -20,26 +20,16 @@ class DistilledLoss(TargetLoss):
     divergence of 0. The factor ``T^2`` keeps gradients as large as those of labels.
     """
 
-    def join(
-        self,
-        scores: np.ndarray,
-        label_weight: np.ndarray,
-        weight: np.ndarray,
-        targets: np.ndarray,
-        grad: np.ndarray,
-        terms: np.ndarray,
-    ) -> None:
-        """Change the gradient of a mean cross-entropy to that of both; write label weights and divergences."""
-        known = ~np.isnan(targets)
+    def distances(
+        self, scores: np.ndarray, weight: np.ndarray, targets: np.ndarray, known: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of each example's weighted divergence, and the divergence."""
         q, p = _softened(targets, known), _softened(scores, known)
         part = weight.astype(np.float64)
-        away = part[:, None] * TEMPERATURE * (p - q)
-        grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + away
-        terms[0] = label_weight
-        terms[1] = 0
-        least = np.finfo(np.float64).tiny
+        found, least = np.zeros(len(part)), np.finfo(np.float64).tiny
         for one, other in zip(q.T, p.T, strict=True):  # one after the other, on every processor
-            terms[1] += part * TEMPERATURE**2 * one * (np.log(one + least) - np.log(other + least))
+            found += part * TEMPERATURE**2 * one * (np.log(one + least) - np.log(other + least))
+        return part[:, None] * TEMPERATURE * (p - q), found
 
 
 def _softened(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
