@@ -103,12 +103,12 @@ def test_the_parts_of_a_step_are_those_of_the_real_one():
 
 
 def test_a_product_ends_with_its_last_task_or_at_the_schedulers_pace():
-    costs = products.Costs(scheduler=0.5, worker=1.0, row=0.25)
+    costs = products.Costs(client=0.1, scheduler=0.5, worker=1.0, row=0.25)
     alone = products.product(costs, 40, 4, 1, Link(0.0))
-    assert alone.seconds == pytest.approx(0.25 + 10 * 2 + 0.25) and alone.link_bytes > 0  # the next is at hand
-    assert alone.busy == pytest.approx(10 * 2 + 10 * 0.5)
+    assert alone.seconds == pytest.approx(1 + 0.25 + 10 * 2 + 0.25) and alone.link_bytes > 0  # the next is at hand
+    assert alone.busy == pytest.approx(1 + 10 * 2 + 10 * 0.5)
     many = products.product(costs, 40, 4, 10, Link(0.0))
-    assert many.seconds == pytest.approx(10 * 0.5)  # the scheduler's own time
+    assert many.seconds == pytest.approx(1 + 10 * 0.5)  # the client's and the scheduler's own time
     stored = products.product(costs, 40, 4, 10, Link(0.0), source=40 * products.N / 8 / 1000)
     assert stored.seconds == 1000
 
@@ -118,5 +118,5 @@ def test_what_is_measured_is_a_product(tmp_path):
     found = products.of_rows(path, bl.pack_weights(weights, products.N), 10, 30)
     x, y = (bl.unpack(words, products.N).astype(np.int32) for words in (np.load(path)[10:40], weights))
     assert np.array_equal(found, (x @ y.T >= 0).sum(axis=0))
-    least, mean = products.row_seconds(path, weights, 50, rounds=3)
+    least, mean = products._row_seconds(str(path), weights, 50, rounds=3)
     assert 0 < least <= mean

@@ -53,6 +53,20 @@ def _batch(rows: int) -> training.Batch:
 _MAKE = partial(bl.models.mlp, precision="low-memory")
 
 
+def _parts(form: Any) -> list[np.ndarray]:
+    """Return what the stages of a step take, with one worker and with many.
+
+    The leading process is this one, and workers are Dask's, in whose environment freed memory goes back to the system.
+    """
+    counts = (1, _MANY)
+    here = [training.parts(_MAKE, form, _batch(_BATCH), count) for count in counts]
+    with local(1) as client:
+        there = client.gather([client.submit(training.parts, _MAKE, form, _batch(_BATCH), count) for count in counts])
+    for own, workers in zip(here, there, strict=True):
+        own[:, 1] = workers[:, 1]
+    return here
+
+
 def _steps(workers: int, form: Any, steps: int) -> tuple[float, float]:
     """Return the least seconds of a step of processes on this machine, and the processors' time of all of them."""
     x, y = _batch(_BATCH)
@@ -82,7 +96,7 @@ def _entry(what: str, workers: int, simulated: list[training.Found], measured: t
 def check_training(form: Any, steps: int) -> list[Entry]:
     """Compare simulated and measured steps."""
     found = link.measured()
-    one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+    one, more = _parts(form)
     ways = [training.stages(one, more, _BATCH, _MANY, least) for least in (True, False)]
     entries = []
     for workers in _WORKERS:
@@ -97,8 +111,8 @@ def check_products(rounds: int) -> list[Entry]:
     entries = []
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _ROWS)
-        rows = products.row_seconds(path, weights, _CHUNK)
         with local(1) as client:
+            rows = products.row_seconds(client, path, weights, _CHUNK)
             overheads = products.overheads(client)
         for workers in _WORKERS:
             simulated = [
@@ -121,7 +135,7 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
     )  # fmt: skip
     stages = {}
     for form in ("exact", "vote"):
-        one, more = (training.parts(_MAKE, form, _batch(_BATCH), count) for count in (1, _MANY))
+        one, more = _parts(form)
         stages[form] = training.stages(one, more, _BATCH, _MANY)
     for what, form, fan_out in ways:
         for workers in _GROWING:
@@ -130,9 +144,9 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
             entries.append({"what": f"a step, {what}", "workers": workers, "done": rows} | asdict(found))
     with tempfile.TemporaryDirectory() as folder:
         path, weights = products.written(Path(folder), _CHUNK)
-        row, _ = products.row_seconds(path, weights, _CHUNK)
-    with local(1) as client:
-        costs = products.Costs(*products.overheads(client), row)
+        with local(1) as client:
+            row, _ = products.row_seconds(client, path, weights, _CHUNK)
+            costs = products.Costs(*products.overheads(client), row)
     rows = int(_VALUES // products.N)
     for chunk in (20_000, 200_000):
         for workers in _GROWING:

@@ -32,14 +32,17 @@ class Costs:
 
     Parameters
     ----------
+    client : float
+        Of the client for a task: it makes all tasks before the first is given out.
     scheduler : float
-        Of the scheduler's process, and the client's, for a task.
+        Of the process of both for a task, without that.
     worker : float
         Of a worker's process for a task, without what it computes.
     row : float
         Of a row that is read from a file in memory and multiplied with all columns.
     """
 
+    client: float
     scheduler: float
     worker: float
     row: float
@@ -67,18 +70,35 @@ def _nothing(number: int) -> int:
     return number
 
 
-def overheads(client: Any, tasks: int = 400) -> tuple[float, float]:
-    """Return the processor time of a task that does nothing: of this process, with the scheduler, and of a worker."""
-    client.gather(client.map(_nothing, range(tasks), pure=False))  # what the first tasks load
-    before, here = sum(client.run(time.process_time).values()), time.process_time()
-    client.gather(client.map(_nothing, range(tasks), pure=False))
+def overheads(client: Any, tasks: int = 20, rounds: int = 20) -> tuple[float, float, float]:
+    """Return what a task that does nothing takes of a core: of the client, of its process beside that, of a worker.
+
+    They are means over rounds of as many tasks as the product has: the fewer, the more each one costs.
+    """
+    made = 0.0
+    for number in range(rounds + 1):
+        if number == 1:  # the first loads what it wants
+            there, here, made = busy_workers(client), time.process_time(), 0.0
+        begun = time.thread_time()
+        futures = [client.submit(_nothing, task, pure=False) for task in range(tasks)]
+        made += time.thread_time() - begun
+        client.gather(futures)
     here = time.process_time() - here
-    there = sum(client.run(time.process_time).values()) - before
-    return here / tasks, there / tasks
+    there = busy_workers(client) - there
+    count = tasks * rounds
+    return made / count, (here - made) / count, there / count
 
 
-def row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> tuple[float, float]:
-    """Return the seconds of a row by the clock of this thread alone: the least of several rounds, and their mean."""
+def row_seconds(client: Any, path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> tuple[float, float]:
+    """Return the seconds of a row by the clock of one thread alone: the least of several rounds, and their mean.
+
+    They are a worker's: Dask's environment gives freed memory back to the system at once, so that each task has its
+    pages anew.
+    """
+    return client.submit(_row_seconds, path, weights, rows, rounds, pure=False).result()
+
+
+def _row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int) -> tuple[float, float]:
     each, prepared = [], bl.pack_weights(weights, N)
     for _ in range(rounds):
         begun = time.thread_time()
@@ -103,7 +123,12 @@ def measured(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int,
 
 def busy(client: Any) -> float:
     """Return the processors' time of this process and of all workers so far."""
-    return time.process_time() + sum(client.run(time.process_time).values())
+    return time.process_time() + busy_workers(client)
+
+
+def busy_workers(client: Any) -> float:
+    """Return the processors' time of all workers so far."""
+    return sum(client.run(time.process_time).values())
 
 
 def _task(path: str, weights: np.ndarray, first: int, count: int) -> np.ndarray:
@@ -147,6 +172,7 @@ def product(
 def _scheduler(costs: Costs, tasks: int, names: list[str]) -> Process:
     """Give each worker a few tasks, and another for each that ends."""
     waiting = tasks
+    yield Work(costs.client * tasks)
     for name in names * _AT_HAND:
         if waiting:
             waiting -= 1
