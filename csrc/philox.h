@@ -7,8 +7,12 @@
 /* Counters that Philox works on side by side, four words each; a shorter loop is unrolled, and then no vectors. */
 #define BL_LANES 32
 
+/* A variant that has a way of its own says so before this file is included. */
+#ifndef BL_PHILOX_OF
+#define BL_PHILOX_OF bl_philox_loops
+
 /* The words of any counters, after Salmon, Moraes, Dror and Shaw (SC 2011). */
-BL_INLINE void bl_philox_of(const uint32_t key[4], const uint64_t counters[BL_LANES], uint32_t words[4 * BL_LANES])
+BL_INLINE void bl_philox_loops(const uint32_t key[4], const uint64_t *counters, uint32_t *words)
 {
     uint32_t c0[BL_LANES], c1[BL_LANES], c2[BL_LANES], c3[BL_LANES];
     for (int lane = 0; lane < BL_LANES; lane++) {
@@ -32,6 +36,14 @@ BL_INLINE void bl_philox_of(const uint32_t key[4], const uint64_t counters[BL_LA
         words[4 * lane + 2] = c2[lane];
         words[4 * lane + 3] = c3[lane];
     }
+}
+
+#endif
+
+/* The words of any counters, BL_LANES of them. */
+BL_INLINE void bl_philox_of(const uint32_t key[4], const uint64_t counters[BL_LANES], uint32_t words[4 * BL_LANES])
+{
+    BL_PHILOX_OF(key, counters, words);
 }
 
 /* The words of counters [counter, counter + BL_LANES). */

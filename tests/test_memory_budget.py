@@ -12,6 +12,7 @@ import pytest
 import small
 
 import bitlearn as bl
+from bitlearn.backends import variants
 from bitlearn.nn import Savings
 from bitlearn.training import budget as budgets
 
@@ -49,6 +50,31 @@ def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
         planned(least, ["weights"])
     with pytest.raises(ValueError, match="memory_budget must be bytes, or a number of KiB or MiB, got 'much'"):
         planned("much")
+
+
+def test_products_that_run_again_cost_operations_in_every_form_of_their_weights():
+    """Sums formed anew are four more passes of the forward products, which recoded panels take part in too."""
+    for backend in variants():
+        with bl.use_backend(backend):
+            plain, anew = (
+                budgets.operations(budgets.recorded(network(), bl.optim.adam(), 32, savings))
+                for savings in (Savings(), Savings(keep=1))
+            )
+        assert 1.2 * plain < anew < 6 * plain, backend
+
+
+def test_what_is_small_is_kept_whole_before_it_is_formed_anew():
+    """Some sums at a time leave room for a layer's: forming these anew is what comes after."""
+    layers = [layer for _ in range(3) for layer in (bl.nn.BinaryConv2d(128, padding="same"), bl.nn.BatchNormSign())]
+    model = bl.nn.Model(
+        [*layers, bl.nn.Flatten(), bl.nn.Linear(10)], bl.nn.Spec.bits((4, 4, 128)), precision="low-memory"
+    )
+    few = Savings(2**14, None, True, True)
+    needed = bl.training.plan(model, bl.optim.sgd(), 178, "1 GiB")
+    work = budgets.recorded(model, bl.optim.sgd(), 178, Savings()).nbytes
+    least = budgets.recorded(model, bl.optim.sgd(), 178, few).nbytes
+    found = bl.training.plan(model, bl.optim.sgd(), 178, needed.nbytes - (work - least) // 2)
+    assert found.savings.keep is None and found.cost < 1.05
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "bop"])

@@ -38,6 +38,8 @@ _BLOCKS = 2**20, 2**18
 _PATIENCE = 6
 #: Gradients are formed anew of this share of the largest at least: smaller ones take more records than they save.
 _SHARE = 8
+#: How the kernels are called that take recoded panels as a third argument, and scratch before the result.
+_RECODED = "_recoded"
 #: Examples that are validated at a time, of which the most are taken that fit.
 _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
 
@@ -120,9 +122,12 @@ def operations(program: Program) -> int:
     """Return how many operations a program makes, about, by the table of kernels; those of Python functions not."""
     total = 0
     for call in program.calls:
-        row = TABLE.get(call.kernel) if isinstance(call.kernel, str) else None
+        name, arguments = call.kernel, call.arguments
+        if isinstance(name, str) and name.endswith(_RECODED):  # as the kernel that it is, without what it has beside
+            name, arguments = name.removesuffix(_RECODED), (*arguments[:2], *arguments[3:-2], arguments[-1])
+        row = TABLE.get(name) if isinstance(name, str) else None
         if row is not None and row.rows:
-            total += row.work(*call.arguments) * max(len(call.arguments[position]) for position in row.rows)
+            total += row.work(*arguments) * max(len(arguments[position]) for position in row.rows)
     return total
 
 
@@ -153,7 +158,7 @@ def _savings(plain: Program) -> Iterator[Savings]:
     """Yield ways to record a step, those that take least time first."""
     counts = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
     yield from (Savings(sums) for sums in counts)
-    yield Savings(counts[-1], None, True, True)
+    yield from (Savings(sums, None, True, True) for sums in counts)
     large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
     for size in (each for each in large if _SHARE * each >= large[0]):
         # In large blocks, where there are many: fewer calls, whose records take memory.

@@ -3,6 +3,8 @@
 
 #ifdef BL_X86_64
 
+#include "philox.h"
+
 #include "../narrow.h"
 
 BL_DEFINE_QUANTIZE_KERNELS(avx2, BL_TARGET_AVX2)

@@ -3,6 +3,8 @@
 
 #ifdef BL_X86_64
 
+#include "philox.h"
+
 #include "../quantized_updates.h"
 
 BL_DEFINE_QUANTIZED_UPDATE_KERNELS(avx2, BL_TARGET_AVX2)

@@ -3,35 +3,12 @@
 
 #ifdef BL_X86_64
 
-#include <immintrin.h>
+#include "philox.h"
 
 #include "../narrow.h"
 
 BL_DEFINE_QUANTIZE_KERNELS(avx512bw, BL_TARGET_AVX512BW)
 BL_DEFINE_REQUANTIZE_KERNELS(avx512bw, BL_TARGET_AVX512BW)
-
-/* Random words of twice eight counters, in the lower halves of the lanes, word t of each in words[t]: the lower half is all
-   that a multiplication reads, so the upper one need not be cleared between the rounds. Two at a time, since a round waits
-   for the one before. */
-BL_TARGET_AVX512BW BL_INLINE void random_of(__m512i keys[2][10], const __m512i counters[2], __m512i words[4][2])
-{
-    const __m512i first = _mm512_set1_epi64(0xD2511F53), second = _mm512_set1_epi64(0xCD9E8D57);
-    __m512i c0[2], c1[2], c2[2] = {words[2][0], words[2][0]}, c3[2] = {words[3][0], words[3][0]};
-    for (int h = 0; h < 2; h++) {
-        c0[h] = counters[h];
-        c1[h] = _mm512_srli_epi64(counters[h], 32);
-    }
-    for (int round = 0; round < 10; round++)
-        for (int h = 0; h < 2; h++) {
-            const __m512i low = _mm512_mul_epu32(c0[h], first), high = _mm512_mul_epu32(c2[h], second);
-            c0[h] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(high, 32), c1[h], keys[0][round], 0x96);
-            c2[h] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(low, 32), c3[h], keys[1][round], 0x96);
-            c1[h] = high;
-            c3[h] = low;
-        }
-    for (int h = 0; h < 2; h++)
-        words[0][h] = c0[h], words[1][h] = c1[h], words[2][h] = c2[h], words[3][h] = c3[h];
-}
 
 /* Eight codes of x, whose divisors are 2^-32 times their steps. With q = x / step in 2^-32, a whole number is rounded up
    where noise < its fraction f, that is where noise < ceil(f), or ceil(f) + (2^32 - 1 - noise) >= 2^32: so the code is
@@ -56,10 +33,7 @@ BL_TARGET_AVX512BW static void narrow_columns(const int8_t *x, const double *ste
     const int64_t apart = total / 4;
     const __m512i places = _mm512_mullo_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi64(apart));
     __m512i keys[2][10];
-    for (uint32_t round = 0; round < 10; round++) {
-        keys[0][round] = _mm512_set1_epi64(key[0] + round * UINT32_C(0x9E3779B9));
-        keys[1][round] = _mm512_set1_epi64(key[1] + round * UINT32_C(0xBB67AE85));
-    }
+    bl_philox_keys(key, keys);
     for (intptr_t i = -(intptr_t)(first % 4); i < rows; i += 4)
         for (intptr_t j = 0; j < n; j += 16) {
             const int64_t counter = j * apart + (first + i) / 4;
@@ -67,9 +41,7 @@ BL_TARGET_AVX512BW static void narrow_columns(const int8_t *x, const double *ste
                                          _mm512_add_epi64(places, _mm512_set1_epi64(counter + 8 * apart))};
             const uint32_t in = n - j >= 16 ? 0xffff : (1u << (n - j)) - 1;
             __m512i words[4][2];
-            words[2][0] = _mm512_set1_epi64(key[2]);
-            words[3][0] = _mm512_set1_epi64(key[3]);
-            random_of(keys, counters, words);
+            bl_philox_lanes(keys, key, counters, words);
             for (int h = 0; h < 2; h++) {
                 const __mmask8 here = (__mmask8)(in >> (8 * h));
                 const __m512d divisor = _mm512_mul_pd(_mm512_mask_loadu_pd(most, here, step + j + 8 * h),
