@@ -11,8 +11,9 @@ _NEEDS = _tiles.needs_none
 _FASTEST = "PyTorch at its fastest (eager, compiled, bfloat16 or both)"
 
 CLAIMS = (
-    claim("over-eager", "binarynet", "int8", 5.0, "eager float32 PyTorch", EAGER, needs=_NEEDS),
-    claim("over-float32", "binarynet", "int8", 3.5, "the fastest float32 PyTorch", FLOAT32, needs=_NEEDS),
+    claim("over-eager", "binarynet", "int8", 7.0, "eager float32 PyTorch", EAGER, needs=_NEEDS),
+    claim("over-float32", "binarynet", "int8", 4.5, "the fastest float32 PyTorch", FLOAT32, needs=_NEEDS),
+    claim("over-fastest", "binarynet", "int8", 2.8, _FASTEST, ANY, needs=_NEEDS),
     claim("over-eager", "binarynet", "low-memory", 2.5, "eager float32 PyTorch", EAGER, needs=_NEEDS),
     claim("memory-of-eager", "binarynet", "low-memory", 5.0, "eager float32 PyTorch", EAGER, needs=_NEEDS, memory=True),
     claim("memory-of-smallest", "binarynet", "low-memory", 3.5, "the smallest PyTorch", ANY, needs=_NEEDS, memory=True),
