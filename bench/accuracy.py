@@ -1,7 +1,7 @@
-"""What 8 bits cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
+"""What 8 bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policy ``int8`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be
-taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8`` and ``low-memory`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train
+--json`` wrote can be taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CASES = {
     "fashion-cnv": ("fashion-mnist", "cnv", 10, False),
     "cifar-cnv": ("cifar10", "cnv", 10, True),
 }
-_POLICIES = ("int8", "standard")
+_POLICIES = ("int8", "low-memory", "standard")
 
 
 def training(case: str, policy: str, seed: int) -> Training:
@@ -116,7 +116,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in files, or make the trainings that are missing, and print the table."""
-    parser = trainings.parser("accuracy", "The accuracy of int8 beside standard.", "accuracy")
+    parser = trainings.parser("accuracy", "The accuracy of int8 and low-memory beside standard.", "accuracy")
     parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="FILE", help="what train --json wrote")
     arguments = parser.parse_args(argv)
     if not arguments.report:

@@ -175,7 +175,7 @@ class Kernel:
 
     def moved(self, arguments: tuple[Any, ...]) -> list[Any]:
         """Return the arrays that a call reads or writes; one that it changes stands twice."""
-        found = [each for each in arguments if hasattr(each, "nbytes")]
+        found = [each for each in arguments if getattr(each, "shape", ())]
         if "accumulate" in self.parameters and arguments[self.parameters.index("accumulate")]:
             found.append(arguments[self.writes[-1]])
         return found + [arguments[position] for position in self.changes]
