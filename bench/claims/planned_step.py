@@ -20,20 +20,22 @@ batch, budget, threads = (int(given) for given in sys.argv[1:])
 bl.set_num_threads(threads)
 model, rule = steps.model("binarynet", "low-memory"), steps.optimizer()
 try:
-    savings = bl.training.plan(model, rule, batch, f"{budget} MiB").savings
+    plan = bl.training.plan(model, rule, batch, f"{budget} MiB", narrow=["moments"])
 except ValueError as error:
     print(json.dumps({"refused": str(error).split(chr(10))[0]}))
     sys.exit()
-measured = bl.memory.peak(model, rule, batch, savings=savings).peak_bytes
+planned = model.under(plan.precision)
+measured = bl.memory.peak(planned, rule, batch, savings=plan.savings).peak_bytes
 x, y = steps.batch("binarynet", batch)
-ways = [bl.training.Trainer(copy.deepcopy(model), rule, savings=each) for each in (bl.nn.Savings(), savings)]
+ways = [bl.training.Trainer(copy.deepcopy(model), rule)]
+ways.append(bl.training.Trainer(copy.deepcopy(planned), rule, savings=plan.savings))
 spent = [[], []]
 for turn in range(6):
     for trainer, times in zip(ways, spent):
         begun = time.perf_counter()
         trainer.step(x, y, 0.001)
         times.append(time.perf_counter() - begun)
-print(json.dumps({"measured": measured, "seconds": [min(times[1:]) for times in spent], "savings": str(savings)}))
+print(json.dumps({"measured": measured, "seconds": [min(times[1:]) for times in spent], "plan": str(plan)}))
 """
 
 
@@ -55,7 +57,7 @@ def _times() -> Measured:
     return Measured(planned / usual, found)
 
 
-_WHAT = f"a step of binarynet under low-memory that is planned within {_BUDGET} MiB"
+_WHAT = f"a step of binarynet under low-memory, planned within {_BUDGET} MiB with moments in 8 bits where they must,"
 _HOW = f"(batch {BATCH}, Adam, {THREADS} threads)"
 CLAIMS = (
     Claim(
