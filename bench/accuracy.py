@@ -16,7 +16,7 @@ from bitlearn.cli.progress import table
 from bitlearn.precision import POLICIES
 from bitlearn.training import steps_in_epoch
 
-from . import results, trainings
+from . import plots, results, trainings
 from .trainings import Training
 
 #: Where a checkout keeps them.
@@ -100,6 +100,17 @@ def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
     """Return the records of a case under a policy that are there."""
     found = [trainings.stored(training(case, policy, seed), folder) for seed in SEEDS]
     return [each for each in found if each is not None]
+
+
+def draw(folder: Path) -> bytes | None:
+    """Return a drawing, in SVG, of how accuracies rose on what was held out; None where nothing is there."""
+    cases = {}
+    for case in CASES:
+        kept = {policy: present(case, policy, folder) for policy in _POLICIES}
+        found = {policy: [each["validation_accuracy"] for each in some] for policy, some in kept.items() if some}
+        if found:
+            cases[case] = found
+    return plots.learning_curves(cases) if cases else None
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:

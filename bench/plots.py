@@ -98,6 +98,44 @@ def by_units(lines: Sequence[tuple[str, dict[str, dict[int, list[float]]], bool]
         return _svg(figure)
 
 
+def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> bytes:
+    """Draw validation accuracies over the epochs, a panel a case, a colour a policy, a line a seed.
+
+    Parameters
+    ----------
+    cases : dict of str to dict of str to sequence of sequence of float
+        By case and by policy, of each seed the accuracy after each epoch.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG.
+    """
+    mpl = matplotlib()
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+        colours = {
+            policy: f"C{at}" for at, policy in enumerate(dict.fromkeys(name for of in cases.values() for name in of))
+        }
+        lines: dict[str, Any] = {}
+        for axes, (case, policies) in zip(
+            figure.subplots(1, len(cases), squeeze=False).flat, cases.items(), strict=True
+        ):
+            for policy, seeds in policies.items():
+                for values in seeds:
+                    epochs = range(1, len(values) + 1)
+                    found = axes.plot(epochs, [100 * v for v in values], color=colours[policy], linewidth=1, alpha=0.8)
+                    lines.setdefault(policy, found[0])
+            axes.set_title(case, fontsize=9)
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.25)
+        figure.axes[0].set_ylabel("validation accuracy, %")
+        figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, frameon=False)
+        return _svg(figure)
+
+
 def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None]]) -> bytes:
     """Draw what networks reach, and how long their steps take, against the bytes of a step.
 

@@ -132,6 +132,8 @@ class Trainings(SphinxDirective):
         for file in sorted(folder.glob("*.json")):
             self.env.note_dependency(str(file))
         parts = [list_table(rows, title) for title, rows in found if len(rows) > 1]
+        if self.arguments[0] == "accuracy":
+            parts.append(Benchmarks.drawing(accuracy.draw(folder), "Accuracy on held-out data, epoch by epoch"))
         return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
 
 

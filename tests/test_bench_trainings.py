@@ -156,6 +156,13 @@ def test_the_table_of_accuracies(kept, capsys):
     assert len(lines) == 3 + 9 and "0.8700 0.8710 0.8720  0.8710" in lines[3]
 
 
+def test_the_curves(kept, tmp_path):
+    pytest.importorskip("matplotlib")
+    text = accuracy.draw(kept).decode()
+    assert all(label in text for label in (*accuracy.CASES, "int8", "low-memory", "standard", "validation accuracy"))
+    assert accuracy.draw(tmp_path / "none") is None and accuracy.draw(kept).decode() == text
+
+
 def written(folder: Path, name: str, found: dict) -> Path:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(found))
