@@ -1,9 +1,10 @@
 """What the sign-only rule loses as classes grow: ``python -m bitlearn.bench.many_classes``, ``make many-classes``.
 
 Two digits of MNIST side by side, (28, 56): 100 classes, or fewer where neighbours of the right digit are one class, on
-the same images. `mlp` under ``low-memory``, whose weight gradients are signs (arXiv 2102.04270), beside ``standard``;
-and one change at a time: the rate, the momentum, the batch, the head, and which gradients are signs. All that is chosen
-is chosen on a fifth of the training digits, held out: ``--choose``.
+the same images; and three digits, 1000 classes, of which a batch of 100 holds few. `mlp` under ``low-memory``, whose
+weight gradients are signs (arXiv 2102.04270), beside ``standard``; and one change at a time: the rate, the momentum,
+the batch, the head, the batch norm, and which gradients are signs. All that is chosen is chosen on a fifth of the
+training digits, held out: ``--choose``.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from . import results, store, trainings
 
 FOLDER = results.FOLDER / "many_classes"
 SEEDS = (0, 1, 2)
-#: Into how many classes the right digit falls: the classes are ten times as many.
-RIGHT = (1, 2, 5, 10)
-#: Those whose changes are tried.
-_MOST = RIGHT[-1]
+#: Into how many classes falls what stands at the right: the classes are ten times as many.
+RIGHT = (1, 2, 5, 10, 100)
+#: Those with which changes are tried.
+TRIED = (10, 100)
 EPOCHS = 10
 _HELD_OUT = 0.2
 #: Examples on which a channel has to change to be alive.
@@ -113,21 +114,21 @@ RATES = (0.0003, 0.001, 0.003)
 
 
 def side_by_side(images: np.ndarray, digits: np.ndarray, right: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
-    """Return each image with another one at its right, drawn without repetition, and their classes.
+    """Return each image with one or two others at its right, drawn without repetition, and their classes.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (count, 28, 28, 1)
     digits : ndarray of int, shape (count,)
     right : int
-        Into how many classes the right digit falls, at most 10.
+        Into how many classes the right digit falls, at most 10; or 100, for two digits at the right.
     key : Key
 
     Returns
     -------
-    pairs : ndarray of uint8, shape (count, 28, 56, 1)
+    pairs : ndarray of uint8, shape (count, 28, 56 or 84, 1)
     classes : ndarray of int64, shape (count,)
-        ``left * right + right_digit * right // 10``.
+        ``left * right + digit * right // 10``, of two digits ``left * 100 + digit * 10 + last``.
 
     Examples
     --------
@@ -136,9 +137,13 @@ def side_by_side(images: np.ndarray, digits: np.ndarray, right: int, key: Key) -
     >>> pairs.shape, {int(each) for each in classes} <= {33, 38, 83, 88}
     ((2, 28, 56, 1), True)
     """
-    other = key.permutation(len(images))
-    pairs = np.concatenate([images, images[other]], axis=2)
-    return pairs, digits.astype(np.int64) * right + digits[other].astype(np.int64) * right // 10
+    orders = [key.permutation(len(images))]
+    others = digits[orders[0]].astype(np.int64)
+    if right > 10:
+        orders.append(orders[0][orders[0]])
+        others = 10 * others + digits[orders[1]]
+    pairs = np.concatenate([images, *(images[order] for order in orders)], axis=2)
+    return pairs, digits.astype(np.int64) * right + (others if right > 10 else others * right // 10)
 
 
 def problem(data: Path, right: int, choose: bool) -> tuple[Examples, Examples]:
@@ -183,7 +188,7 @@ def dead_channels(model: Model, examples: Examples) -> float:
 
 def measure(train: Examples, test: Examples, way: Way, right: int, seed: int) -> Entry:
     """Train, and return the accuracy after the last epoch, with the bytes of a step."""
-    shape, rule = (28, 56, 1), optim.adam(way.rate, beta1=way.beta1)
+    shape, rule = train.x.shape[1:], optim.adam(way.rate, beta1=way.beta1)
     model = bl.models.mlp(shape, 10 * right, head=way.head, precision=way.precision, seed=seed)
     options = bl.training.Options(epochs=EPOCHS, batch_size=way.batch, seed=seed, learning_rate=way.rate)
     changes, begun = transforms(way, model), time.perf_counter()
@@ -221,21 +226,21 @@ class Job:
 
 
 def held_out_jobs() -> list[Job]:
-    """Return what is chosen by, on 100 classes: each way at the usual rate, and those that are told at others too."""
+    """Return what is chosen by: each way at the usual rate, and those that are told at others too."""
     usual = [(name, WAYS[name].rate) for name in WAYS]
     others = [(name, rate) for name in TOLD for rate in RATES if (name, rate) not in usual]
-    return [_held_out(name, rate) for name, rate in usual + others]
+    return [_held_out(name, rate, right) for right in TRIED for name, rate in usual + others]
 
 
-def _held_out(name: str, rate: float) -> Job:
-    return Job(f"held-out-{_file(name)}-{rate:g}-{10 * _MOST}-0", replace(WAYS[name], rate=rate), _MOST, 0)
+def _held_out(name: str, rate: float, right: int) -> Job:
+    return Job(f"held-out-{_file(name)}-{rate:g}-{10 * right}-0", replace(WAYS[name], rate=rate), right, 0)
 
 
 def chosen(folder: Path) -> dict[str, Way]:
-    """Return the ways, each at the rate that is best on what is held out; its own where none was tried."""
+    """Return the ways, each at the rate that is best on what is held out, with 100 classes; else at its own."""
     found = {}
     for name, way in WAYS.items():
-        entries = {rate: _entry(folder, _held_out(name, rate)) for rate in RATES}
+        entries = {rate: _entry(folder, _held_out(name, rate, TRIED[0])) for rate in RATES}
         tried = {rate: entry["accuracy"] for rate, entry in entries.items() if entry is not None}
         found[name] = replace(way, rate=max(tried, key=tried.__getitem__)) if tried else way
     return found
@@ -273,17 +278,19 @@ def _entry(folder: Path, job: Job) -> Entry | None:
 
 def held_out_rows(folder: Path) -> list[tuple[str, ...]]:
     """Return a table, head first: a row a way, its held-out accuracy at each rate."""
-    found: dict[str, dict[float, Entry]] = {}
-    for name in WAYS:
-        entries = {rate: _entry(folder, _held_out(name, rate)) for rate in RATES}
-        if any(entries.values()):
-            found[name] = {rate: entry for rate, entry in entries.items() if entry is not None}
-    lines: list[tuple[str, ...]] = [("way", *(f"rate {rate:g}" for rate in RATES), "still channels", "bytes of a step")]
-    for name, entries in found.items():
-        best = max(entries.values(), key=lambda entry: entry["accuracy"])
-        cells = [f"{entries[rate]['accuracy']:.4f}" if rate in entries else "" for rate in RATES]
-        nbytes = best["step_bytes"]
-        lines.append((name, *cells, f"{best['dead_channels']:.3f}", "" if nbytes is None else size(nbytes)))
+    lines: list[tuple[str, ...]] = [
+        ("classes", "way", *(f"rate {rate:g}" for rate in RATES), "still channels", "bytes of a step")
+    ]
+    for right in TRIED:
+        for name in WAYS:
+            entries = [_entry(folder, _held_out(name, rate, right)) for rate in RATES]
+            there = [entry for entry in entries if entry is not None]
+            if not there:
+                continue
+            best = max(there, key=lambda entry: entry["accuracy"])
+            cells = ["" if entry is None else f"{entry['accuracy']:.4f}" for entry in entries]
+            nbytes = "" if best["step_bytes"] is None else size(best["step_bytes"])
+            lines.append((str(10 * right), name, *cells, f"{best['dead_channels']:.3f}", nbytes))
     return lines
 
 
@@ -303,7 +310,7 @@ def test_rows(folder: Path) -> list[tuple[str, ...]]:
         for right in RIGHT:
             values = np.array([entry["accuracy"] for entry in of.get(right, [])])
             cells.append(f"{values.mean():.4f} ± {values.std():.4f}" if len(values) else "")
-        most = of.get(_MOST) or next(iter(of.values()))
+        most = of[max(of)]
         nbytes = most[0]["step_bytes"]
         lines.append((name, *cells, str(min(map(len, of.values()))), "" if nbytes is None else size(nbytes)))
     return lines
@@ -326,7 +333,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             bl.set_num_threads(before)
     kind = "of held-out training digits, one seed" if arguments.choose else "of the test set"
     head, *lines = (held_out_rows if arguments.choose else test_rows)(arguments.into)
-    print(table(f"Two digits side by side, {EPOCHS} epochs: accuracy {kind}", head, lines))
+    print(table(f"Digits side by side, {EPOCHS} epochs: accuracy {kind}", head, lines))
     return 0
 
 

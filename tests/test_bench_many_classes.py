@@ -30,7 +30,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(bl.datasets, "load", small_data)
     mlp = bl.models.mlp
     monkeypatch.setattr(bl.models, "mlp", lambda *given, **more: mlp(*given, hidden=(40, 33), **more))
-    for name, value in {"EPOCHS": 1, "SEEDS": (0, 1), "RIGHT": (1, 10)}.items():
+    for name, value in {"EPOCHS": 1, "SEEDS": (0, 1), "RIGHT": (1, 10), "TRIED": (10,)}.items():
         monkeypatch.setattr(many_classes, name, value)
     monkeypatch.setenv("BITLEARN_DATA", str(tmp_path))
     return tmp_path / "kept"
@@ -43,14 +43,20 @@ def test_pairs(right):
     pairs, classes = many_classes.side_by_side(images, digits, right, Key(1))
     assert pairs.dtype == np.uint8 and classes.dtype == np.int64
     np.testing.assert_array_equal(pairs[:, :, :28], images)
-    # Each image stands once at the right, and says which digit that is.
+    # Each image stands once at each place, and says which digit that is.
     rows = {image.tobytes(): digit for image, digit in zip(images, digits, strict=True)}
-    at_right = [rows[np.ascontiguousarray(pair[:, 28:]).tobytes()] for pair in pairs]
-    assert len({pair[:, 28:].tobytes() for pair in pairs}) == len({image.tobytes() for image in images})
-    width = 10 // right
-    np.testing.assert_array_equal(
-        classes, [d * right + other // width for d, other in zip(digits, at_right, strict=True)]
-    )
+    columns = [slice(28, 56)] if right <= 10 else [slice(28, 56), slice(56, 84)]
+    others = []
+    for some in columns:
+        found = [np.ascontiguousarray(pair[:, some]).tobytes() for pair in pairs]
+        assert set(found) == set(rows)
+        others.append([rows[each] for each in found])
+    assert pairs.shape == (50, 28, 28 * (1 + len(columns)), 1)
+    if right <= 10:
+        wanted = [d * right + other // (10 // right) for d, other in zip(digits, others[0], strict=True)]
+    else:
+        wanted = [int(f"{a}{b}{c}") for a, b, c in zip(digits, *others, strict=True)]
+    np.testing.assert_array_equal(classes, wanted)
 
 
 def test_what_is_chosen_by_is_apart(small):
@@ -104,7 +110,7 @@ def test_what_is_kept_and_shown(small, capsys, monkeypatch):
     assert "low-memory" in capsys.readouterr().out
     # The rate of each is the one that does best where it was tried.
     for rate, accuracy in zip(many_classes.RATES, (0.2, 0.1, 0.9), strict=True):
-        path = small / f"{many_classes._held_out('standard', rate).file}.json"
+        path = small / f"{many_classes._held_out('standard', rate, 10).file}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"accuracy": accuracy}))
     assert many_classes.chosen(small)["standard"].rate == many_classes.RATES[-1]
     assert many_classes.main(["--into", str(small)]) == 0
