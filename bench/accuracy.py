@@ -104,12 +104,11 @@ def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
 
 def draw(folder: Path) -> bytes | None:
     """Return a drawing, in SVG, of how accuracies rose on what was held out; None where nothing is there."""
-    cases = {}
+    cases: dict[str, dict[str, Sequence[Sequence[float]]]] = {}
     for case in CASES:
         kept = {policy: present(case, policy, folder) for policy in _POLICIES}
-        found = {policy: [each["validation_accuracy"] for each in some] for policy, some in kept.items() if some}
-        if found:
-            cases[case] = found
+        if any(kept.values()):
+            cases[case] = {p: [each["validation_accuracy"] for each in some] for p, some in kept.items() if some}
     return plots.learning_curves(cases) if cases else None
 
 

@@ -181,7 +181,8 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
     means = {name: mean_and_interval([run[name] for run in runs]) for name in names}
     mean, interval = means["average_accuracy"]
     kept = max(run["kept_bytes"] for run in runs)
-    joules = [run.get("energy_joules_measured") for run in runs]  # runs that are kept may be of before
+    # Runs that are kept may be of before.
+    joules = [found for run in runs if (found := run.get("energy_joules_measured")) is not None]
     return {
         **about,
         "label": _label(about, budgets),
@@ -192,7 +193,7 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
         "accuracy_per_kib": 1024 * mean / kept if kept else None,
         "peak_bytes_measured": max(run["peak_bytes_measured"] for run in runs),
         "seconds": sum(run["seconds"] for run in runs) / len(runs),
-        "energy_joules_measured": sum(joules) / len(runs) if None not in joules else None,
+        "energy_joules_measured": sum(joules) / len(runs) if len(joules) == len(runs) else None,
         "operations": sum(run["operations"] for run in runs) / len(runs),
         "runs": runs,
     }
@@ -217,8 +218,8 @@ def report(result: dict[str, Any], console: Console) -> None:
         for row in result["rows"]
     ]
     seeds = "1 seed" if result["seeds"] == 1 else f"mean of {result['seeds']} seeds ± 95 % interval of Student's t"
-    columns += ("energy",) if measured else ()
-    console.print(table(f"{result['scenario']} on {result['dataset']}, {seeds}", columns, rows))
+    shown = (*columns, "energy") if measured else columns
+    console.print(table(f"{result['scenario']} on {result['dataset']}, {seeds}", shown, rows))
     console.print("kept: of earlier tasks' examples; a KiB: average accuracy for each KiB kept; multiply-adds: forward")
     if result["plots"]:
         console.print(f"plots: {', '.join(result['plots'])}")
