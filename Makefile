@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility wheel-test bench claims results tune sweep accuracy analytic continual projection centre wta dual clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility wheel-test bench claims results tune sweep accuracy analytic continual projection centre wta dual many-classes accuracy-per-byte clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -177,7 +177,7 @@ tune: $(STAMPS)/bench ## time tiles against counted bits, and write the rules th
 sweep: $(STAMPS)/package ## train with 16 to 2 bits in each backward product, into bench/results/sweep; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.sweep $(SWEEP)
 
-accuracy: $(STAMPS)/package ## train int8 beside standard, into bench/results/accuracy; BITLEARN_DATA names the data
+accuracy: $(STAMPS)/package ## train int8 and low-memory beside standard, into bench/results/accuracy; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.accuracy $(ACCURACY)
 
 continual: $(STAMPS)/package ## continual learning on images, method by method, into bench/results/continual; BITLEARN_DATA names the data
@@ -198,6 +198,12 @@ analytic: $(STAMPS)/package ## accuracy against bytes of learners of exact sums,
 
 dual: $(STAMPS)/package ## latent replay with two bit widths, into bench/results/dual; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.dual $(DUAL)
+
+many-classes: $(STAMPS)/package ## what signs of gradients lose with 100 classes, into bench/results/many_classes; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.many_classes $(MANY_CLASSES)
+
+accuracy-per-byte: $(STAMPS)/package ## every policy and optimiser: bytes, time, accuracy, into bench/results; BITLEARN_DATA names the data
+	$(BIN)/python -m bitlearn.bench.accuracy_per_byte $(ACCURACY_PER_BYTE)
 
 clean: ## remove all that these targets made, .venv included
 	rm -rf .venv build dist out docs/_build docs/api/generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
-"""What 8 bits cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
+"""What 8 bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policy ``int8`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be
-taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8`` and ``low-memory`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train
+--json`` wrote can be taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bitlearn.cli.progress import table
 from bitlearn.precision import POLICIES
 from bitlearn.training import steps_in_epoch
 
-from . import results, trainings
+from . import plots, results, trainings
 from .trainings import Training
 
 #: Where a checkout keeps them.
@@ -28,7 +28,7 @@ CASES = {
     "fashion-cnv": ("fashion-mnist", "cnv", 10, False),
     "cifar-cnv": ("cifar10", "cnv", 10, True),
 }
-_POLICIES = ("int8", "standard")
+_POLICIES = ("int8", "low-memory", "standard")
 
 
 def training(case: str, policy: str, seed: int) -> Training:
@@ -102,6 +102,16 @@ def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
     return [each for each in found if each is not None]
 
 
+def draw(folder: Path) -> bytes | None:
+    """Return a drawing, in SVG, of how accuracies rose on what was held out; None where nothing is there."""
+    cases: dict[str, dict[str, Sequence[Sequence[float]]]] = {}
+    for case in CASES:
+        kept = {policy: present(case, policy, folder) for policy in _POLICIES}
+        if any(kept.values()):
+            cases[case] = {p: [each["validation_accuracy"] for each in some] for p, some in kept.items() if some}
+    return plots.learning_curves(cases) if cases else None
+
+
 def rows(folder: Path) -> list[tuple[str, ...]]:
     """Return a table of what is there, head first."""
     found: list[tuple[str, ...]] = [("training", "policy", "seeds", "each", "mean")]
@@ -116,7 +126,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in files, or make the trainings that are missing, and print the table."""
-    parser = trainings.parser("accuracy", "The accuracy of int8 beside standard.", "accuracy")
+    parser = trainings.parser("accuracy", "The accuracy of int8 and low-memory beside standard.", "accuracy")
     parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="FILE", help="what train --json wrote")
     arguments = parser.parse_args(argv)
     if not arguments.report:

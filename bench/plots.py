@@ -98,6 +98,88 @@ def by_units(lines: Sequence[tuple[str, dict[str, dict[int, list[float]]], bool]
         return _svg(figure)
 
 
+def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> bytes:
+    """Draw validation accuracies over the epochs, a panel a case, a colour a policy, a line a seed.
+
+    Parameters
+    ----------
+    cases : dict of str to dict of str to sequence of sequence of float
+        By case and by policy, of each seed the accuracy after each epoch.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG.
+    """
+    mpl = matplotlib()
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+        colours = {
+            policy: f"C{at}" for at, policy in enumerate(dict.fromkeys(name for of in cases.values() for name in of))
+        }
+        lines: dict[str, Any] = {}
+        for axes, (case, policies) in zip(
+            figure.subplots(1, len(cases), squeeze=False).flat, cases.items(), strict=True
+        ):
+            for policy, seeds in policies.items():
+                for values in seeds:
+                    epochs = range(1, len(values) + 1)
+                    found = axes.plot(epochs, [100 * v for v in values], color=colours[policy], linewidth=1, alpha=0.8)
+                    lines.setdefault(policy, found[0])
+            axes.set_title(case, fontsize=9)
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.25)
+        figure.axes[0].set_ylabel("validation accuracy, %")
+        figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, frameon=False)
+        return _svg(figure)
+
+
+def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None]]) -> bytes:
+    """Draw what networks reach, and how long their steps take, against the bytes of a step.
+
+    Parameters
+    ----------
+    points : sequence of (str, str, str, int, float, float or None)
+        Network, optimiser, policy, bytes, accuracy, and the seconds of a step where they are known. A network has a
+        colour, an optimiser a mark, and the policies that nothing of the network beats are named.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG.
+    """
+    mpl = matplotlib()
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        marks = dict(zip(dict.fromkeys(rule for _, rule, *_ in points), _MARKERS, strict=False))
+        for index, network in enumerate(dict.fromkeys(name for name, *_ in points)):
+            own = [point for point in points if point[0] == network]
+            for rule, mark in marks.items():
+                some = [point for point in own if point[1] == rule]
+                style = {"marker": mark, "color": f"C{index}", "alpha": 0.8, "s": 22, "label": f"{network}, {rule}"}
+                if some:
+                    left.scatter([p[3] / 2**20 for p in some], [100 * p[4] for p in some], **style)
+                if timed := [point for point in some if point[5] is not None]:
+                    right.scatter([p[3] / 2**20 for p in timed], [1e3 * (p[5] or 0) for p in timed], **style)
+            for point in own:
+                if all(other[3] > point[3] or other[4] < point[4] or other == point for other in own):
+                    at = point[3] / 2**20, 100 * point[4]
+                    left.annotate(point[2], at, xytext=(3, 3), textcoords="offset points", fontsize=7)
+        for axes, label in ((left, "test accuracy, %"), (right, "a step, ms")):
+            axes.set_xscale("log")
+            axes.set_xlabel("a step, MiB")
+            axes.set_ylabel(label)
+            axes.grid(alpha=0.25)
+        right.set_yscale("log")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        return _svg(figure)
+
+
 _STYLE: dict[Any, Any] = {"svg.hashsalt": "bitlearn", "svg.fonttype": "none", "font.size": 9}
 
 

@@ -29,7 +29,7 @@ _VARIABLE = "BITLEARN_DATA"
 
 @dataclass(frozen=True)
 class Training:
-    """A training by ``bitlearn train``: Adam, batches of 100, cosine, and what differs."""
+    """A training by ``bitlearn train``: batches of 100, cosine, and what differs."""
 
     name: str
     dataset: str
@@ -38,6 +38,7 @@ class Training:
     seed: int
     precision: Precision
     augment: bool = False
+    optimizer: str = "adam"
 
     @property
     def command(self) -> str | None:
@@ -48,7 +49,7 @@ class Training:
     def options(self) -> list[str]:
         """Return the options of the command, without the data's folder."""
         found = ["--dataset", self.dataset, "--model", self.model, "--precision", self.precision.name]
-        found += ["--optimizer", "adam", "--schedule", "cosine", "--batch-size", "100"]
+        found += ["--optimizer", self.optimizer, "--schedule", "cosine", "--batch-size", "100"]
         found += ["--epochs", str(self.epochs), "--seed", str(self.seed)]
         return [*found, "--augment"] if self.augment else found
 
@@ -104,6 +105,9 @@ def record(training: Training, found: dict[str, Any], first: dict[str, Any]) -> 
         "validation_accuracy": [entry["validation_accuracy"] for entry in history],
         "loss": [float(f"{entry['loss']:.4g}") for entry in history],
         "seconds": round(sum(entry["seconds"] for entry in history), 1),
+        "step_seconds": found.get("step_seconds_median"),
+        "step_bytes": found.get("peak_bytes_predicted"),
+        "step_joules": found.get("energy_joules_predicted"),
         "weights_sha256": found["weights_sha256"],
         "first": first,
     }

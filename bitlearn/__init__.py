@@ -70,7 +70,7 @@ _FUNCTIONS = {
     "xnor_matmul_sign": "ops.matmul",
 }
 _SUBPACKAGES = (
-    *("continual", "datasets", "export", "memory", "models"),
+    *("continual", "datasets", "energy", "export", "memory", "models"),
     *("nn", "optim", "precision", "program", "training"),
 )
 

@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from bitlearn.bench import (
     accuracy,
+    accuracy_per_byte,
     adapters,
     analytic,
     centre,
@@ -26,6 +27,7 @@ from bitlearn.bench import (
     continual,
     dual,
     intensity,
+    many_classes,
     plots,
     projection,
     pytorch_script,
@@ -130,6 +132,8 @@ class Trainings(SphinxDirective):
         for file in sorted(folder.glob("*.json")):
             self.env.note_dependency(str(file))
         parts = [list_table(rows, title) for title, rows in found if len(rows) > 1]
+        if self.arguments[0] == "accuracy":
+            parts.append(Benchmarks.drawing(accuracy.draw(folder), "Accuracy on held-out data, epoch by epoch"))
         return self.parse_text_to_nodes("\n\n".join(parts) or "None are kept with this version.")
 
 
@@ -162,6 +166,33 @@ class Dual(SphinxDirective):
             self.env.note_dependency(str(file))
         rows = dual.rows(dual.present(dual.FOLDER, kind))
         return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
+
+
+class ManyClasses(SphinxDirective):
+    """What signs of gradients lose as classes grow: on the ``test`` set, or on ``held-out`` digits."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        for file in sorted(many_classes.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+        made = many_classes.test_rows if self.arguments[0] == "test" else many_classes.held_out_rows
+        rows = made(many_classes.FOLDER)
+        return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
+
+
+class AccuracyPerByte(SphinxDirective):
+    """Bytes of a step against accuracy and time, of every policy and optimiser: a plot and a table."""
+
+    def run(self) -> list[nodes.Node]:
+        folder = accuracy_per_byte.FOLDER
+        for file in sorted(folder.glob("*.json")):
+            self.env.note_dependency(str(file))
+        rows = accuracy_per_byte.rows(folder)
+        if len(rows) == 1:
+            return self.parse_text_to_nodes("None are kept with this version.")
+        drawn = Benchmarks.drawing(accuracy_per_byte.draw(folder), "Accuracy and time against bytes")
+        return self.parse_text_to_nodes(f"{drawn}\n\n{list_table(rows)}")
 
 
 class Continual(SphinxDirective):
@@ -298,6 +329,8 @@ class MarkdownFile(SphinxDirective):
 def setup(app) -> dict[str, bool]:
     app.add_directive("analytic-curve", AnalyticCurve)
     app.add_directive("dual", Dual)
+    app.add_directive("many-classes", ManyClasses)
+    app.add_directive("accuracy-per-byte", AccuracyPerByte)
     app.add_directive("continual", Continual)
     app.add_directive("projection", Projection)
     app.add_directive("centre", Centre)

@@ -31,9 +31,13 @@ for line in sys.stdin:
         sys.exit("it broke")
     answers = {
         "verify": {"agrees": fault != "wrong", "loss": 0.0},
-        "start": {"losses": [2.0, 1.0]},
+        "start": {"losses": [2.0, 1.0], "joules_modelled": 0.003},
         "peak": {"peak_bytes": 1024, "how": "guessed"},
-        "run": {"seconds": [0.25] * do.get("steps", 0)},
+        "run": {
+            "seconds": [0.25] * do.get("steps", 0),
+            "joules": 1.5 * do.get("steps", 0) if fault == "counted" else None,
+            "joules_how": "guessed too",
+        },
     }
     print(json.dumps(answers[do["do"]]), flush=True)
 """
@@ -76,6 +80,14 @@ def test_a_small_batch_is_verified_on_more_examples(monkeypatch):
     for size in (2, 300):
         worker.serve(steps.Task("mlp", "torch-eager", size), commands("verify"), answers.append)
     assert seen == [(verification.EXAMPLES,) * 2, (300, 300)] and answers[1] == found | {"agrees": True}
+
+
+def test_energy_is_that_of_a_step_or_none(stub):
+    entries, _ = stub(["int8", "standard"], seconds=7 * 0.5, int8="counted")
+    assert [entry["joules"] for entry in entries] == [1.5, None]
+    assert all(entry["joules_modelled"] == 0.003 and entry["joules_how"] == "guessed too" for entry in entries)
+    shown = [row[tables.STANDINGS.index("energy, modelled") :][:2] for row in tables.standings(entries)]
+    assert shown == [("3 mJ", "1.5 J"), ("3 mJ", "")]
 
 
 def test_a_slow_way_has_fewer_turns(stub, monkeypatch):

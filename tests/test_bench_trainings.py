@@ -10,7 +10,7 @@ import pytest
 
 import bitlearn as bl
 from bitlearn.bench import accuracy, sweep, trainings
-from bitlearn.bench.claims import NotHere, accuracy_of_int8
+from bitlearn.bench.claims import NotHere, accuracy_of_policies
 from bitlearn.precision import POLICIES, Precision, Quantization
 from bitlearn.training import steps_in_epoch
 
@@ -135,7 +135,7 @@ def kept(made, monkeypatch, tmp_path) -> Path:
 
 def test_the_claim_reads_what_is_kept(kept, monkeypatch, tmp_path):
     monkeypatch.setenv("BITLEARN_DATA", str(tmp_path))
-    claims = {claim.id: claim for claim in accuracy_of_int8.CLAIMS}
+    claims = {claim.id: claim for claim in accuracy_of_policies.CLAIMS}
     found = claims["int8-accuracy-mnist-mlp"].measure()
     assert found.value == pytest.approx(0.0) and found.details["test_accuracy"]["int8"] == pytest.approx(0.871)
     with pytest.raises(NotHere, match="only 2 of 3 trainings of cifar-cnv, int8, are there"):
@@ -153,7 +153,14 @@ def test_the_claim_reads_what_is_kept(kept, monkeypatch, tmp_path):
 def test_the_table_of_accuracies(kept, capsys):
     assert accuracy.main(["--report", "--into", str(kept)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 + 6 and "0.8700 0.8710 0.8720  0.8710" in lines[3]
+    assert len(lines) == 3 + 9 and "0.8700 0.8710 0.8720  0.8710" in lines[3]
+
+
+def test_the_curves(kept, tmp_path):
+    pytest.importorskip("matplotlib")
+    text = accuracy.draw(kept).decode()
+    assert all(label in text for label in (*accuracy.CASES, "int8", "low-memory", "standard", "validation accuracy"))
+    assert accuracy.draw(tmp_path / "none") is None and accuracy.draw(kept).decode() == text
 
 
 def written(folder: Path, name: str, found: dict) -> Path:

@@ -34,7 +34,7 @@ LEVELS = (
     {"program", "config"},
     {"nn"},
     {"optim", "models"},
-    {"classifier", "serialization", "training", "memory"},
+    {"classifier", "serialization", "training", "memory", "energy"},
     {"continual"},
     {"saving"},
     {"export"},

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 import bitlearn as bl
+from bitlearn import energy
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.savings import Savings
 from bitlearn.training import Trainer, plan
@@ -28,9 +29,19 @@ def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
     return _step(task, codes, labels)
 
 
-def _step(task: Task, codes: Batch, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
+def joules(task: Task) -> float:
+    """Return the modelled energy of a step, of its record."""
+    trainer = _trainer(task, task.batch_size)
+    return energy.of_program(trainer.record(task.batch_size).program).joules
+
+
+def _trainer(task: Task, examples: int, tiny: bool = False) -> Trainer:
     network, rule = model(task.network, task.way, tiny=tiny), optimizer(task.rule, task.way)
-    planned = plan(network, rule, len(labels), _BUDGET) if task.way == QUANTIZED.name and not tiny else None
-    trainer = Trainer(network, rule, savings=Savings() if planned is None else planned.savings)
-    rate = rule.rate(network.precision)
+    planned = plan(network, rule, examples, _BUDGET) if task.way == QUANTIZED.name and not tiny else None
+    return Trainer(network, rule, savings=Savings() if planned is None else planned.savings)
+
+
+def _step(task: Task, codes: Batch, labels: np.ndarray, tiny: bool = False) -> Callable[[], float]:
+    trainer = _trainer(task, len(labels), tiny)
+    rate = trainer.optimizer.rate(trainer.model.precision)
     return lambda: trainer.step(codes, labels, rate)

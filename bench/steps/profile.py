@@ -100,11 +100,6 @@ def _empty_call() -> float:
     return median(spent)
 
 
-def kernel_of(call: Call) -> str:
-    """Return the name of what a call runs: a kernel's, or a Python function's."""
-    return call.kernel if isinstance(call.kernel, str) else call.kernel.__name__.lstrip("_")
-
-
 def divided(calls: list[Call], seconds: list[float], inside: float, names: list[str]) -> Step:
     """Divide the time inside kernels among the calls, as the seconds of each are to one another.
 
@@ -127,10 +122,10 @@ def divided(calls: list[Call], seconds: list[float], inside: float, names: list[
     kernels: dict[str, float] = defaultdict(float)
     layers = {name: dict.fromkeys(PASSES, 0.0) for name in [*names, LOSS]}
     for call, each in zip(calls, seconds, strict=True):
-        kernels[kernel_of(call)] += each * share
+        kernels[call.name] += each * share
         layer = layers.setdefault(call.path or LOSS, dict.fromkeys(PASSES, 0.0))
         layer[call.phase if call.phase in PASSES else "forward"] += each * share
-    return Step(inside, 0.0, dict(kernels), dict(Counter(map(kernel_of, calls))), layers)
+    return Step(inside, 0.0, dict(kernels), dict(Counter(call.name for call in calls)), layers)
 
 
 def timed(trainer: Trainer, x: Any, y: np.ndarray, steps: int) -> tuple[float, float]:

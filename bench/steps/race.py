@@ -27,7 +27,10 @@ SLOW_SECONDS = 1.0
 _PEAK_STEPS = 3
 
 #: What is null in the entry of what was not timed.
-FIGURES = ("seconds", "min_seconds", "steps", "peak_bytes", "peak_bytes_how", "losses", "verified")
+FIGURES = (
+    *("seconds", "min_seconds", "steps", "peak_bytes", "peak_bytes_how", "losses", "verified"),
+    *("joules_modelled", "joules", "joules_how"),
+)
 
 
 class Failed(RuntimeError):
@@ -177,14 +180,21 @@ def race(
                 (once,) = process.ask("run", steps=1)["seconds"]
                 running.append((entry, process, max(1, round(seconds / ROUNDS / once))))
         times: dict[str, list[float]] = {entry["way"]: [] for entry, _, _ in running}
+        joules: dict[str, list[float]] = {entry["way"]: [] for entry, _, _ in running}
         for turn in range(ROUNDS):
             for entry, process, steps in running:
                 spent = times[entry["way"]]
                 if turn % 2 and spent[0] > SLOW_SECONDS:
                     continue
                 progress(f"{entry['network']} {entry['way']}: turn {turn + 1} of {ROUNDS}")
-                spent += process.ask("run", steps=steps)["seconds"]
+                found = process.ask("run", steps=steps)
+                spent += found["seconds"]
+                entry["joules_how"] = found["joules_how"]
+                if found["joules"] is not None:
+                    joules[entry["way"]].append(found["joules"])
         for entry, _, _ in running:
             spent = times[entry["way"]]
             entry |= {"seconds": statistics.median(spent), "min_seconds": min(spent), "steps": len(spent)}
+            if used := joules[entry["way"]]:
+                entry["joules"] = sum(used) / len(spent)
     return entries

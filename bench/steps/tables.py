@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bitlearn.report.units import energy
+
 from ..tables import Row, duration
 from . import OURS
 from .profile import OUTSIDE, PASSES, Step
 from .race import Entry
 
-STANDINGS = ("network", "way", "median", "fastest", "peak memory", "times")
+STANDINGS = ("network", "way", "median", "fastest", "peak memory", "energy, modelled", "measured", "times")
 BY_KERNEL = ("kernel", "calls", "time", "share")
 BY_LAYER = ("layer", *PASSES, "share")
 
@@ -37,11 +39,18 @@ def standings(entries: Sequence[Entry]) -> list[Row]:
                     duration(entry["seconds"]),
                     duration(entry["min_seconds"]),
                     memory(entry["peak_bytes"]),
+                    _joules(entry.get("joules_modelled")),
+                    _joules(entry.get("joules")),
                     "" if best is None else f"{entry['seconds'] / best:.2f}",
                 )
             )
             title = ""
     return rows
+
+
+def _joules(found: float | None) -> str:
+    """Return joules in words; nothing where there is no record of ours, or no counter of the machine's."""
+    return "" if found is None else energy(found)
 
 
 def missing(entries: Sequence[Entry]) -> list[str]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from bitlearn.energy.meter import EnergyMeter
 from bitlearn.memory.meter import PeakMeter
 
 from . import PYTORCH, Task, batch, model, verification
@@ -24,7 +25,7 @@ def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]]
 
     ``verify`` compares the first step of PyTorch with ours; ``start`` makes the network and its first steps;
     ``peak`` measures the memory of some steps above the level after imports, data and a step of a tiny network; and
-    ``run`` times some steps.
+    ``run`` times some steps, and measures their energy where the machine counts it.
     """
     try:
         way = importlib.import_module(f"{__package__}.{'pytorch' if task.way in PYTORCH else 'ours'}")
@@ -46,7 +47,7 @@ def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]]
             case "start":
                 step = way.start(task, codes, labels)
                 # The second step is the first with the optimiser's state in place.
-                answer({"losses": [step(), step()]})
+                answer({"losses": [step(), step()], "joules_modelled": way.joules(task)})
             case "peak":
                 assert step is not None
                 with meter:
@@ -55,7 +56,9 @@ def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]]
                 answer({"peak_bytes": meter.peak_bytes, "how": meter.how})
             case "run":
                 assert step is not None
-                answer({"seconds": [_timed(step) for _ in range(command["steps"])]})
+                with (joules := EnergyMeter()):
+                    seconds = [_timed(step) for _ in range(command["steps"])]
+                answer({"seconds": seconds, "joules": joules.joules, "joules_how": joules.how})
 
 
 def _timed(step: Callable[[], float]) -> float:

@@ -25,6 +25,10 @@ An array is declared by its types, and by its shape in named sizes that all of a
 
 Any other argument is a number or a tuple of them. One that has the name of a size is that size; of one that is not, the
 values may be given by which it is tried and compiled ahead, as in ``half=(False, True)``.
+
+What a kernel does with numbers is declared too, for whoever counts it (`bitlearn.energy`): "bit" is the product of two
+signs and its count, and "add" or "multiply" is followed by a type, or by the argument whose type it is. Comparisons and
+operations on the bits of a word count as additions, divisions and roots as multiplications. Moves count nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ from bitlearn.panels import panel_words
 
 #: What a pass over an array takes for a value, about, in operations on a word.
 WORK_OF_A_VALUE = 4
+
+#: How many operations of each kind.
+Operations = dict[str, float]
 
 _DECLARATION = re.compile(r"(?P<types>[\w|]+)\[(?P<axes>[\w|, ]+)\](?P<optional>\??)(?: by (?P<by>\w+))?")
 
@@ -108,6 +115,10 @@ def _declared(arguments: dict[str, Any], parameters: tuple[str, ...]) -> dict[st
     return arrays
 
 
+def _nothing(*given: Any) -> Operations:
+    return {}
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel's row in the table.
@@ -136,6 +147,10 @@ class Kernel:
         What its function in C is called, behind ``bl_``.
     fixed : dict of str to int or tuple
         Arguments of that function which are always the same.
+    operations : callable
+        ``operations(*arguments)``: what a call does with numbers, by the kind of operation.
+    changes : tuple of int
+        The positions of the arrays that it reads as well as writes; with `accumulate` that is the last one too.
     scratch : int or None
         The position of an array (threads, bytes) of which each thread takes a row.
     parts_a_thread : int
@@ -153,13 +168,37 @@ class Kernel:
     work: Callable[..., int]
     function: str
     fixed: dict[str, Any]
+    operations: Callable[..., Operations] = _nothing
+    changes: tuple[int, ...] = ()
     scratch: int | None = None
     parts_a_thread: int = 1
+
+    def moved(self, arguments: tuple[Any, ...]) -> list[Any]:
+        """Return the arrays that a call reads or writes; one that it changes stands twice."""
+        found = [each for each in arguments if getattr(each, "shape", ())]
+        if "accumulate" in self.parameters and arguments[self.parameters.index("accumulate")]:
+            found.append(arguments[self.writes[-1]])
+        return found + [arguments[position] for position in self.changes]
 
     @cached_property
     def sizes(self) -> tuple[str, ...]:
         """The sizes that its arrays are made of, in order."""
         return tuple(dict.fromkeys(name for array in self.arrays.values() for name in array.sizes))
+
+
+def _counted(each: Operations, parameters: tuple[str, ...]) -> Callable[..., Operations]:
+    """Return what counts the operations of a kernel that passes over its values."""
+
+    def operations(*given: Any) -> Operations:
+        values = max((array.size for array in given if hasattr(array, "dtype") and array.dtype != np.uint64), default=0)
+        kinds = {
+            name: f"{name.partition(' ')[0]} {given[parameters.index(kind)].dtype.name}"
+            for name in each
+            if (kind := name.partition(" ")[2]) in parameters
+        }
+        return {kinds.get(name, name): count * values for name, count in each.items()}
+
+    return operations if each else _nothing
 
 
 #: Every kernel by its name.
@@ -173,6 +212,8 @@ def kernel(
     work: Callable[..., int] | None = None,
     function: str | None = None,
     fixed: dict[str, Any] | None = None,
+    operations: Operations | Callable[..., Operations] | None = None,
+    changes: str = "",
     **arguments: Any,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that enters a kernel's specification in the table.
@@ -190,6 +231,11 @@ def kernel(
         The function of C that it is one use of, by default its namesake's.
     fixed : dict, optional
         What that function is given for arguments which the kernel has not.
+    operations : dict or callable, optional
+        What it does with numbers: for each value of its largest array that is not packed, or in all, as a function of
+        the arguments. By default it moves values alone.
+    changes : str
+        Names of arrays among those that it writes whose values it takes too, with spaces between them.
     **arguments : str or tuple
         The declaration of each array, and values of other arguments.
 
@@ -223,6 +269,8 @@ def kernel(
             work or passes_over_a_row,
             function or name,
             fixed or {},
+            operations if callable(operations) else _counted(operations or {}, parameters),
+            tuple(parameters.index(each) for each in changes.split()),
         )
         return specification
 

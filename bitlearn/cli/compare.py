@@ -14,7 +14,7 @@ from bitlearn.cli import continual
 from bitlearn.cli.arguments import count, output_file, output_folder, shown
 from bitlearn.cli.isolated import isolated
 from bitlearn.cli.progress import Console, counted, table
-from bitlearn.report.units import size
+from bitlearn.report.units import energy, size
 from bitlearn.runs import Runs
 
 NAME = "compare"
@@ -181,6 +181,8 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
     means = {name: mean_and_interval([run[name] for run in runs]) for name in names}
     mean, interval = means["average_accuracy"]
     kept = max(run["kept_bytes"] for run in runs)
+    # Runs that are kept may be of before.
+    joules = [found for run in runs if (found := run.get("energy_joules_measured")) is not None]
     return {
         **about,
         "label": _label(about, budgets),
@@ -191,6 +193,7 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
         "accuracy_per_kib": 1024 * mean / kept if kept else None,
         "peak_bytes_measured": max(run["peak_bytes_measured"] for run in runs),
         "seconds": sum(run["seconds"] for run in runs) / len(runs),
+        "energy_joules_measured": sum(joules) / len(runs) if len(joules) == len(runs) else None,
         "operations": sum(run["operations"] for run in runs) / len(runs),
         "runs": runs,
     }
@@ -199,6 +202,7 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the table, and where the plots are."""
     columns = ("method", "average accuracy", "forgetting", "kept", "a KiB", "memory", "seconds", "multiply-adds")
+    measured = any(row["energy_joules_measured"] is not None for row in result["rows"])
     rows = [
         (
             row["label"],
@@ -209,16 +213,22 @@ def report(result: dict[str, Any], console: Console) -> None:
             size(row["peak_bytes_measured"]),
             f"{row['seconds']:.1f}",
             f"{row['operations']:.2e}",
+            *([_joules(row["energy_joules_measured"])] if measured else ()),
         )
         for row in result["rows"]
     ]
     seeds = "1 seed" if result["seeds"] == 1 else f"mean of {result['seeds']} seeds ± 95 % interval of Student's t"
-    console.print(table(f"{result['scenario']} on {result['dataset']}, {seeds}", columns, rows))
+    shown = (*columns, "energy") if measured else columns
+    console.print(table(f"{result['scenario']} on {result['dataset']}, {seeds}", shown, rows))
     console.print("kept: of earlier tasks' examples; a KiB: average accuracy for each KiB kept; multiply-adds: forward")
     if result["plots"]:
         console.print(f"plots: {', '.join(result['plots'])}")
     else:
         console.print("plots need matplotlib: pip install 'bitlearn-xnor[plot]'")
+
+
+def _joules(found: float | None) -> str:
+    return "" if found is None else energy(found)
 
 
 def with_interval(row: dict[str, Any], name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, output_file, seed, shown
 from bitlearn.cli.progress import Console, progress, table
-from bitlearn.report.units import size
+from bitlearn.report.units import energy, size
 
 NAME = "continual"
 HELP = "learn tasks one after the other, and test on all of them"
@@ -182,6 +182,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from bitlearn.cli import experiment
     from bitlearn.continual import backbones
     from bitlearn.datasets.preparation import prepare
+    from bitlearn.energy import EnergyMeter
 
     given = vars(arguments)
     page = given.get("report")
@@ -219,7 +220,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if competes:
         settings |= {"tasks": len(scenario.tasks)} | ({} if arguments.units is None else {"units": arguments.units})
     with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
-        meter, hooks, losses = memory.PeakMeter(), [hook], []
+        meter, joules, hooks, losses = memory.PeakMeter(), EnergyMeter(), [hook], []
         if page is not None:
             from bitlearn.report.evidence import Curve
 
@@ -231,17 +232,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         else:
             cut = backbones.networks(network, options.cut, scenario.classes)
             model, lower = cut.model, cut.lower
-        found = continual.run(
-            arguments.method,
-            scenario,
-            model,
-            rule,
-            options,
-            hooks=hooks,
-            measure=meter,
-            evaluate_all=arguments.evaluate_all,
-            backbone=lower,
-        )
+        with joules:
+            found = continual.run(
+                arguments.method,
+                scenario,
+                model,
+                rule,
+                options,
+                hooks=hooks,
+                measure=meter,
+                evaluate_all=arguments.evaluate_all,
+                backbone=lower,
+            )
     plan = found.plan and {"text": str(found.plan), "nbytes": found.plan.nbytes, "rows": dict(found.plan.rows)}
     shown = ("dataset", "scenario", "method", "model", "precision", "optimizer", "order_seed", "seed")
     result = {
@@ -266,6 +268,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "report": found.report,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
+        "energy_joules_measured": joules.joules,
+        "energy_joules_how": joules.how,
         "seconds": found.seconds,
     }
     if page is not None:
@@ -334,3 +338,6 @@ def report(result: dict[str, Any], console: Console) -> None:
     console.print(f"replay memory     {size(result['replay_bytes'])}")
     console.print(f"memory            {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
     console.print(f"time              {result['seconds']:.2f} s of learning")
+    measured = result["energy_joules_measured"]
+    found = "" if measured is None else f"{energy(measured)} measured, tests among it: "
+    console.print(f"energy            {found}{result['energy_joules_how']}")

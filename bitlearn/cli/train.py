@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, check_apart, count, examples, output_file
 from bitlearn.cli.progress import Console, progress, table
-from bitlearn.report.units import size
+from bitlearn.report.units import energy, size
 
 if TYPE_CHECKING:
-    from bitlearn.training import Plan
+    from bitlearn.nn import Model
+    from bitlearn.optim import Optimizer
+    from bitlearn.training import Plan, Result
 
 NAME = "train"
 HELP = "train a network on a data set and test it"
@@ -77,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, and return what came of it."""
     import bitlearn as bl
-    from bitlearn import datasets, memory, models, threads, training
+    from bitlearn import datasets, energy, memory, models, threads, training
     from bitlearn.classifier import Classifier
     from bitlearn.cli import experiment
     from bitlearn.datasets.preparation import Examples, prepare
@@ -121,21 +123,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     experiment.warm_up(arguments.model, input_shape, rule, precision=precision, seed=arguments.seed)
     with progress(f"train {arguments.model} on {arguments.dataset}") as hook:
-        meter = memory.PeakMeter()
+        meter, joules = memory.PeakMeter(), energy.EnergyMeter()
         model = models.build(arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed)
-        result = training.fit(
-            model,
-            rule,
-            train,
-            options,
-            validation=validation,
-            hooks=hook,
-            checkpoint=arguments.checkpoint,
-            resume=arguments.resume,
-            measure=meter,
-            memory_budget=arguments.memory_budget,
-            narrow=narrow,
-        )
+        with joules:
+            result = training.fit(
+                model,
+                rule,
+                train,
+                options,
+                validation=validation,
+                hooks=hook,
+                checkpoint=arguments.checkpoint,
+                resume=arguments.resume,
+                measure=meter,
+                memory_budget=arguments.memory_budget,
+                narrow=narrow,
+            )
     assert result.best is not None
     test_accuracy = training.accuracy(result.best, test)
     if arguments.save is not None:
@@ -169,10 +172,24 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_bytes_predicted": predicted,
         "peak_bytes_measured": meter.peak_bytes,
         "peak_bytes_how": meter.how,
+        "energy_joules_predicted": _modelled(result, model, rule, arguments.batch_size),
+        "energy_joules_measured": joules.joules,
+        "energy_joules_how": joules.how,
         "memory_plan": None if plan is None else _told(plan),
         "resume": arguments.resume,
         "saved": None if arguments.save is None else str(arguments.save),
     }
+
+
+def _modelled(result: Result, model: Model, rule: Optimizer, batch_size: int) -> float:
+    """Return the modelled joules of a step as the training made it."""
+    from bitlearn import energy
+    from bitlearn.training.budget import recorded
+
+    if result.plan is None:
+        return energy.predict(model, rule, batch_size).joules
+    network = model.under(result.plan.precision)
+    return energy.of_program(recorded(network, rule, batch_size, result.plan.savings)).joules
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -214,5 +231,9 @@ def report(result: dict[str, Any], console: Console) -> None:
         console.print(f"memory plan      {result['memory_plan']['text']}")
     console.print(f"training memory  {size(result['peak_bytes_predicted'])} predicted")
     console.print(f"                 {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
+    console.print(f"energy a step    {energy(result['energy_joules_predicted'])} modelled: 45 nm, arrays in DRAM")
+    measured = result["energy_joules_measured"]
+    whole = "" if measured is None else f"{energy(measured)} in all epochs and validations, "
+    console.print(f"                 {whole}{result['energy_joules_how']}")
     if result["saved"] is not None:
         console.print(f"saved            {result['saved']}")

@@ -12,6 +12,7 @@ from bitlearn.bits import Bits
 from bitlearn.memory.meter import PeakMeter
 from bitlearn.nn import Model
 from bitlearn.nn.frozen import Batch
+from bitlearn.nn.savings import Savings
 from bitlearn.ops.packing import pack
 from bitlearn.optim import Optimizer
 from bitlearn.rng import Key
@@ -30,7 +31,13 @@ def random_batch(model: Model, batch_size: int) -> tuple[Batch, np.ndarray]:
     return codes.astype(spec.dtype, copy=False), labels
 
 
-def peak(model: Model, optimizer: Optimizer, batch_size: int, steps: int = 3) -> PeakMeter:
+def peak(
+    model: Model,
+    optimizer: Optimizer,
+    batch_size: int,
+    steps: int = 3,
+    savings: Savings = Savings(),  # noqa: B008 - it never changes
+) -> PeakMeter:
     """Make training steps on random data and measure the highest resident memory above the level before them.
 
     Parameters
@@ -42,6 +49,8 @@ def peak(model: Model, optimizer: Optimizer, batch_size: int, steps: int = 3) ->
         At least 2.
     steps : int
         At least 1.
+    savings : Savings
+        How the steps are made, as `bitlearn.training.plan` chooses it.
 
     Returns
     -------
@@ -68,14 +77,14 @@ def peak(model: Model, optimizer: Optimizer, batch_size: int, steps: int = 3) ->
         raise ValueError(f"steps must be at least 1, got {steps}")
     # Drawing random words takes many times the memory of the codes, so they are drawn before and copied inside.
     batch = random_batch(model, batch_size)
-    _train(copy.deepcopy(model), optimizer, batch, 1)
+    _train(copy.deepcopy(model), optimizer, batch, 1, savings)
     meter = PeakMeter()
     with meter:
-        _train(copy.deepcopy(model), optimizer, copy.deepcopy(batch), steps)
+        _train(copy.deepcopy(model), optimizer, copy.deepcopy(batch), steps, savings)
     return meter
 
 
-def _train(model: Model, optimizer: Optimizer, batch: tuple[Batch, np.ndarray], steps: int) -> None:
-    trainer = Trainer(model, optimizer)
+def _train(model: Model, optimizer: Optimizer, batch: tuple[Batch, np.ndarray], steps: int, savings: Savings) -> None:
+    trainer = Trainer(model, optimizer, savings=savings)
     for _ in range(steps):
         trainer.step(*batch, optimizer.rate(model.precision))

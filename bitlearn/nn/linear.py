@@ -17,7 +17,7 @@ from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Product, Value
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.packing import pack
-from bitlearn.program import Array
+from bitlearn.program import Array, counted
 from bitlearn.rng import Key
 from bitlearn.safetensors import Types
 
@@ -214,6 +214,7 @@ def code_product(step: Step, grad: Array, codes: Array, first: int, accumulate: 
         step.run("codes_grad_weight", grad, codes, first, accumulate, out)
 
 
+@counted(lambda grad, codes, first, accumulate, real, more, out: reals.float_operations(grad.shape[0] * out.size))
 def _float_product(
     grad: np.ndarray,
     codes: np.ndarray,

@@ -15,7 +15,7 @@ from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient
 from bitlearn.precision import Precision
-from bitlearn.program import Array
+from bitlearn.program import Array, counted
 
 #: Bits of the values that a product with real weights takes under an integer policy.
 _BITS = 8
@@ -149,12 +149,19 @@ def _floats(step: Step, values: Array, x: Gradient) -> Array:
 _ONE, _NOTHING = np.ones(1), np.zeros(1)
 
 
+def float_operations(terms: int) -> dict[str, float]:
+    """Return the operations of products of floats with so many terms in all."""
+    return {"multiply float32": terms, "add float32": terms}
+
+
+@counted(lambda a, b, out: float_operations(a.size * out.shape[-1]))
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """``out = a @ b`` by NumPy's BLAS; what is not finite is found before it can change anything."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(a, b, out=out)
 
 
+@counted(lambda grad, x, accumulate, more, out: float_operations(grad.shape[0] * out.size))
 def _transposed_product(grad: np.ndarray, x: np.ndarray, accumulate: bool, more: np.ndarray, out: np.ndarray) -> None:
     matmul(grad.T, x, more)
     np.add(out, more, out=out) if accumulate else np.copyto(out, more)

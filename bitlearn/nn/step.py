@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from bitlearn.bits import WORD, ones, words_for
 from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import run
-from bitlearn.program import Array, Kernel, Recorder
+from bitlearn.program import Array, Kernel, Recorder, counted
 from bitlearn.rng import Key
 
 
@@ -210,6 +210,9 @@ def _guarded(function: Callable[..., object], positions: list[int]) -> Callable[
         function(*arguments)
         finite[0] = all(np.isfinite(arguments[position]).all() for position in positions)
 
+    guarded.__name__ = getattr(function, "__name__", "guarded")
+    if (operations := getattr(function, "operations", None)) is not None:
+        guarded = counted(lambda *given: operations(*given[:-1]))(guarded)
     return guarded
 
 

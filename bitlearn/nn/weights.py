@@ -12,7 +12,7 @@ from bitlearn.nn.gradients import sums_type
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient
 from bitlearn.precision import Precision
-from bitlearn.program import Array
+from bitlearn.program import Array, counted
 
 #: The straight-through estimator passes the gradient of a weight whose magnitude is at most this.
 CLIP = 1.0
@@ -96,5 +96,6 @@ def code_weight_gradient(
 _INT32_ROWS = 2**17
 
 
+@counted(lambda values, factor: {"multiply float32": values.size})
 def _times(values: np.ndarray, factor: float) -> None:
     values *= np.float32(factor)

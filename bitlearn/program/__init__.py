@@ -8,3 +8,4 @@ from bitlearn.program.record import Call as Call
 from bitlearn.program.record import Cut as Cut
 from bitlearn.program.record import Kernel as Kernel
 from bitlearn.program.record import Recorder as Recorder
+from bitlearn.program.record import counted as counted

@@ -10,14 +10,37 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bitlearn.ops.dispatch import TABLE
+from bitlearn.ops.dispatch import TABLE, lookup, row_of
 
 Kernel = str | Callable[..., object]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def counted(operations: Callable[..., dict[str, float]]) -> Callable[[Function], Function]:
+    """Return a decorator that says what a Python function in a record does with numbers: see `Call.operations`.
+
+    Parameters
+    ----------
+    operations : callable
+        ``operations(*arguments)`` is told the function's arguments, and returns how many operations of each kind.
+
+    Examples
+    --------
+    >>> @counted(lambda x: {"multiply float32": x.size})
+    ... def double(x):
+    ...     x *= 2
+    """
+
+    def mark(function: Function) -> Function:
+        function.operations = operations  # type: ignore[attr-defined]
+        return function
+
+    return mark
 
 
 @dataclass(eq=False, slots=True)
@@ -146,6 +169,35 @@ class Call:
     phase: str
     check: Array | None = None
     what: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the kernel, or the Python function, is called."""
+        return self.kernel if isinstance(self.kernel, str) else getattr(self.kernel, "__name__", "function").lstrip("_")
+
+    def operations(self) -> dict[str, float] | None:
+        """Return what the call does with numbers, by the kind of operation; None of a function that does not say.
+
+        Returns
+        -------
+        dict of str to float
+            How many of "bit", the product of two signs and its count; and of "add" and "multiply" in a type, as in
+            "add int32", with comparisons among the first, and divisions and roots among the second.
+        """
+        if isinstance(self.kernel, str):
+            return _row(self.kernel).operations(*self.arguments)
+        operations = getattr(self.kernel, "operations", None)
+        return None if operations is None else operations(*self.arguments)
+
+    def moved(self) -> list[Array]:
+        """Return the arrays that the call moves, each as often as it does; of a Python function each once."""
+        if isinstance(self.kernel, str):
+            return _row(self.kernel).moved(self.arguments)
+        return [each for each in self.arguments if isinstance(each, Array)]
+
+
+def _row(kernel: str) -> Any:
+    return TABLE.get(kernel) or row_of(lookup(kernel))
 
 
 @dataclass(frozen=True, eq=False)

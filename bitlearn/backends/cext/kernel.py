@@ -38,6 +38,7 @@ def _recoded(row):
         writes=(last - 1, last),
         rows=(0, last),
         work=lambda left, right, recoded, *rest: row.work(left, right, *rest[:-2], rest[-1]),
+        operations=lambda left, right, recoded, *rest: row.operations(left, right, *rest[:-2], rest[-1]),
         scratch=last - 1,
         parts_a_thread=4,
     )

@@ -7,6 +7,12 @@ import numpy as np
 from bitlearn.backends.table import kernel
 
 
+def _of_codes(g, codes, first, accumulate, out):
+    """A multiplication as wide as the gradient, and an addition as wide as the sum, for each term."""
+    terms = g.shape[0] * out.size
+    return {f"multiply {g.dtype.name}": terms, f"add {out.dtype.name}": terms}
+
+
 @kernel(
     split="k",
     work=lambda g, codes, *rest: (len(g) + 64) * codes.shape[1] // 16,
@@ -14,6 +20,7 @@ from bitlearn.backends.table import kernel
     codes="int8[m, n]",
     accumulate=(False, True),
     out="int32|int64[k, n]",
+    operations=_of_codes,
 )
 def codes_grad_weight(g, codes, first, accumulate, out):
     """out[o, j] = sum over i of g[i, first + o] * codes[i, j], added to out with accumulate.

@@ -45,6 +45,16 @@ def _work(x, w, *rest):
     return w.size * rest[-1].shape[1] * rest[-1].shape[2]
 
 
+def _of_bits(x, w, kernel, n, stride, padding, pad_value, *rest):
+    """A product of bits for each term of a window, padded ones among them; the sign of a sum is a comparison."""
+    *threshold, out = rest
+    terms = kernel[0] * kernel[1] * n
+    if not threshold:
+        return {"bit": terms * out.size}
+    sums = out.shape[0] * out.shape[1] * out.shape[2] * threshold[0].shape[0]
+    return {"bit": terms * sums, "add int32": sums}
+
+
 _OPERANDS = {
     "split": "batch",
     "work": _work,
@@ -58,7 +68,7 @@ _OPERANDS = {
 }
 
 
-@kernel(**_OPERANDS, out="int16|int32|float32[batch, out_height, out_width, out_channels]")
+@kernel(**_OPERANDS, out="int16|int32|float32[batch, out_height, out_width, out_channels]", operations=_of_bits)
 def xnor_conv2d(x, w, kernel, n, stride, padding, pad_value, out):
     """Cross-correlation of ±1 images with ±1 kernels, NHWC.
 
@@ -72,7 +82,12 @@ def xnor_conv2d(x, w, kernel, n, stride, padding, pad_value, out):
         result[...] = y
 
 
-@kernel(**_OPERANDS, threshold="int32[out_channels]", out="bits[batch, out_height, out_width, out_channels]")
+@kernel(
+    **_OPERANDS,
+    threshold="int32[out_channels]",
+    out="bits[batch, out_height, out_width, out_channels]",
+    operations=_of_bits,
+)
 def xnor_conv2d_sign(x, w, kernel, n, stride, padding, pad_value, threshold, out):
     """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o]."""
     found = _conv2d(x, w, kernel, n, stride, padding, pad_value, len(threshold), out.shape[1:3])

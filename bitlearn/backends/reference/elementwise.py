@@ -20,13 +20,13 @@ def cast(x, out):
     out[...] = x
 
 
-@kernel(a="float64[n]", b="float64[1]", out="float64[n]")
+@kernel(a="float64[n]", b="float64[1]", out="float64[n]", operations={"multiply float64": 1})
 def multiply_scales(a, b, out):
     """out[i] = a[i] * b[0]."""
     out[...] = a * b[0]
 
 
-@kernel(writes="finite", split="rows", x="float32|float16[rows, n]", finite="uint8[1]")
+@kernel(writes="finite", split="rows", x="float32|float16[rows, n]", finite="uint8[1]", operations={"add x": 1})
 def all_finite(x, finite):
     """finite = 0 where a value is NaN or infinite, else it stays."""
     if not np.isfinite(x).all():
@@ -40,6 +40,7 @@ def all_finite(x, finite):
     b="int8|int16|float32[rows, n]",
     scale_b="float64[1]",
     out="float32[rows, n]",
+    operations={"multiply float32": 2, "add float32": 1},
 )
 def add_scaled(a, scale_a, b, scale_b, out):
     """out = a * scale_a + b * scale_b in float32."""
@@ -59,6 +60,7 @@ def mask_gradient(d, mask, out):
     clip=(1.0, 0.1, np.inf),
     signs="bits[rows, n]",
     mask="bits[rows, n]",
+    operations={"add float32": 2},
 )
 def sign_values(x, clip, signs, mask):
     """Bits signs = x >= 0 and mask = |x| <= clip; NaN gives 0."""
@@ -72,6 +74,7 @@ def sign_values(x, clip, signs, mask):
     scale="float64[1]",
     x="float32[rows, n]",
     out="float32[rows, n]",
+    operations={"multiply float32": 3, "add float32": 2},
 )
 def approximate_sign_gradient(d, scale, x, out):
     """out = d * scale * max(2 - 2 |x|, 0) in float32: the derivative of a piecewise quadratic sign."""
@@ -79,19 +82,38 @@ def approximate_sign_gradient(d, scale, x, out):
     out[...] = (d.astype(np.float32) * np.float32(scale[0])) * slope
 
 
-@kernel(split="m", work=lambda g, w, out: w.size // 4, g="int8|int16[m, k]", w="int8|int16[k, n]", out="int64[m, n]")
+def _of_integers(g, w, out):
+    """A multiplication as wide as the wider factor, and an addition, for each term."""
+    wider = max(g.dtype, w.dtype, key=lambda kind: kind.itemsize)
+    return {f"multiply {wider.name}": g.size * w.shape[1], "add int64": g.size * w.shape[1]}
+
+
+@kernel(
+    split="m",
+    work=lambda g, w, out: w.size // 4,
+    g="int8|int16[m, k]",
+    w="int8|int16[k, n]",
+    out="int64[m, n]",
+    operations=_of_integers,
+)
 def integer_product(g, w, out):
     """out[i, j] = sum over k of g[i, k] * w[k, j]."""
     out[...] = g.astype(np.int64) @ w.astype(np.int64)
 
 
-@kernel(split="rows", x="int32|int64[rows, n]", scale="float64[rows|1]", out="float32[rows, n]")
+@kernel(
+    split="rows",
+    x="int32|int64[rows, n]",
+    scale="float64[rows|1]",
+    out="float32[rows, n]",
+    operations={"multiply float64": 1},
+)
 def scale_sums(x, scale, out):
     """out[i] = x[i] * scale[i] in float64, rounded to float32."""
     out[...] = x * scale[:, None]
 
 
-@kernel(x="int32|int64|float32[m, n]", scale="float64[1]", out="float32[n, m]")
+@kernel(x="int32|int64|float32[m, n]", scale="float64[1]", out="float32[n, m]", operations={"multiply float64": 1})
 def scaled_transpose(x, scale, out):
     """out[j, i] = x[i, j] * scale in float64, rounded to float32."""
     out[...] = (x * scale[0]).T

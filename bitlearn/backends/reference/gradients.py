@@ -27,6 +27,41 @@ def _kernel_gradient_work(g, x, n, stride, padding, pad_value, first, *rest):
     return g.shape[0] * g.shape[1] * g.shape[2] * rest[-1].shape[1] * rest[-1].shape[2] * n // 16
 
 
+def _added(terms, kind):
+    """An addition or a subtraction for each term, as wide as the sum."""
+    return {f"add {np.dtype(kind).name}": terms}
+
+
+def _signed(terms, signs, kind):
+    """The same, and a comparison for each sum whose sign is kept."""
+    return {f"add {np.dtype(kind).name}": terms + signs}
+
+
+def _of_input(g, w, n, out):
+    return _added(g.size * n, out.dtype)
+
+
+def _of_weight(g, x, n, first, accumulate, out):
+    return _added(g.shape[0] * out.size, out.dtype)
+
+
+def _of_weight_sign(g, x, n, first, threshold, mask, out):
+    return _signed(g.shape[0] * threshold.shape[0] * n, threshold.shape[0] * n, threshold.dtype)
+
+
+def _of_images(g, w, n, stride, padding, out):
+    return _added(g.size * w.shape[1] * w.shape[2] * n, out.dtype)
+
+
+def _of_kernels(g, x, n, stride, padding, pad_value, first, accumulate, out):
+    return _added(g.shape[0] * g.shape[1] * g.shape[2] * out.size, out.dtype)
+
+
+def _of_kernels_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
+    signs = threshold.shape[0] * out.shape[1] * out.shape[2] * n
+    return _signed(g.shape[0] * g.shape[1] * g.shape[2] * signs, signs, threshold.dtype)
+
+
 def _total(g):
     """The type in which a product with g is summed."""
     return np.dtype(np.float32 if g.dtype.kind == "f" else np.int64)
@@ -44,6 +79,7 @@ def _add(g, signs, out):
     g="int8|int16|float32[m, k]",
     w="bits[k, n]",
     out="int32|int64|float32[m, n] by g",
+    operations=_of_input,
 )
 def grad_input(g, w, n, out):
     """out[i, j] = sum over k of g[i, k] * w[k, j]."""
@@ -61,6 +97,7 @@ def grad_input(g, w, n, out):
     x="bits[m, n]",
     accumulate=(True, False),
     out="int32|int64|float32[k, n] by g",
+    operations=_of_weight,
 )
 def grad_weight(g, x, n, first, accumulate, out):
     """out[o, j] = sum over i of g[i, first + o] * x[i, j], added to out with accumulate."""
@@ -80,6 +117,7 @@ def grad_weight(g, x, n, first, accumulate, out):
     threshold="int64|int64|float32[k] by g",
     mask="bits[k, n]",
     out="bits[k, n]",
+    operations=_of_weight_sign,
 )
 def grad_weight_sign(g, x, n, first, threshold, mask, out):
     """bit[o, j] = (sum over i of g[i, first + o] * x[i, j]) >= threshold[o], and clear where mask is."""
@@ -97,6 +135,7 @@ def grad_weight_sign(g, x, n, first, threshold, mask, out):
     stride=((1, 1),),
     padding=((0, 0),),
     out="int32|int64|float32[batch, height, width, n] by g",
+    operations=_of_images,
 )
 def conv2d_grad_input(g, w, n, stride, padding, out):
     """The gradient of xnor_conv2d with respect to x; padded positions have none."""
@@ -126,6 +165,7 @@ def conv2d_grad_input(g, w, n, stride, padding, out):
     pad_value=(0, 1, -1),
     accumulate=(True, False),
     out="int32|int64|float32[k, kernel_height, kernel_width, n] by g",
+    operations=_of_kernels,
 )
 def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, out):
     """The gradient of xnor_conv2d with respect to w, of the kernels from the first on, added to out with accumulate.
@@ -154,6 +194,7 @@ def conv2d_grad_weight(g, x, n, stride, padding, pad_value, first, accumulate, o
     threshold="int64|int64|float32[k] by g",
     mask="bits[k, kernel_height, kernel_width, n]",
     out="bits[k, kernel_height, kernel_width, n]",
+    operations=_of_kernels_sign,
 )
 def conv2d_grad_weight_sign(g, x, n, stride, padding, pad_value, first, threshold, mask, out):
     """bit = conv2d_grad_weight >= threshold[o], and clear where mask is."""

@@ -38,6 +38,7 @@ def exponential(x):
     terms="float64[2, rows]",
     out="float32[rows, classes]",
     finite="uint8[1]",
+    operations={"multiply float64": 18, "add float64": 18},
 )
 def softmax_gradient(labels, scores, powers, terms, out, finite):
     """out = (softmax(scores) - onehot(labels)) / rows; powers = exp(scores - the row's largest).
@@ -66,6 +67,7 @@ def softmax_gradient(labels, scores, powers, terms, out, finite):
     terms="float64[2, rows]",
     levels=(255, 65535),
     out="int32[rows, classes]",
+    operations={"multiply float64": 2},
 )
 def probability_gradient(labels, powers, terms, levels, out):
     """out = round(levels * powers / terms[0]) - levels * onehot(labels): what `softmax_gradient` gave, as integers.

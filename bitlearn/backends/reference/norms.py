@@ -19,7 +19,12 @@ _INT32 = np.iinfo(np.int32)
 LARGEST_SCALE = 2.0**30
 
 
-@kernel(split="groups", y="int16|int32[groups, rows, channels]", out="int64[groups, 2, channels]")
+@kernel(
+    split="groups",
+    y="int16|int32[groups, rows, channels]",
+    out="int64[groups, 2, channels]",
+    operations={"multiply int32": 1, "add int64": 2},
+)
 def channel_sums(y, out):
     """out[g, 0] = sum over the rows of y[g], out[g, 1] = sum of squares."""
     wide = y.astype(np.int64)
@@ -28,7 +33,11 @@ def channel_sums(y, out):
 
 
 @kernel(
-    split="groups", y="int16|int32[groups, rows, channels]", bound="int32[channels]", out="int64[groups, 2, channels]"
+    split="groups",
+    y="int16|int32[groups, rows, channels]",
+    bound="int32[channels]",
+    out="int64[groups, 2, channels]",
+    operations={"add int32": 1, "add int64": 2},
 )
 def channel_sums_above(y, bound, out):
     """out[g, 0] = sum of those y[g] that are >= bound, out[g, 1] = their number."""
@@ -37,7 +46,7 @@ def channel_sums_above(y, bound, out):
     out[:, 1] = above.sum(axis=1)
 
 
-@kernel(sums="int64[groups, 2, channels]", out="int32[channels]")
+@kernel(sums="int64[groups, 2, channels]", out="int32[channels]", operations={"add int64": 1})
 def mean_bounds(sums, count, out):
     """out = the least integer above the mean, floor(mean) + 1; sums as channel_sums gives them."""
     out[...] = sums[:, 0].sum(axis=0) // count + 1
@@ -55,6 +64,7 @@ def mean_bounds(sums, count, out):
     out="float64[2, channels]",
     moved="float32[2, channels]",
     finite="uint8[1]",
+    operations={"multiply float64": 4, "add float64": 3},
 )
 def batch_statistics(sums, above, count, scale, momentum, half, mean, std, out, moved, finite):
     """out = the batch's statistics, moved = the running ones after it; finite = 0 where one of these is not finite.
@@ -91,6 +101,7 @@ def batch_statistics(sums, above, count, scale, momentum, half, mean, std, out, 
     bias="float32[channels]",
     out="int32[3, channels]",
     finite="uint8[1]",
+    operations={"multiply float64": 1, "add float64": 1},
 )
 def norm_bounds(statistics, bias, out, finite):
     """out[0] = ceil(middle), out[1] = ceil(middle - std), out[2] = floor(middle + std), clipped to int32.
@@ -114,6 +125,7 @@ def norm_bounds(statistics, bias, out, finite):
     bounds="int32[3, channels]",
     signs="bits[rows, channels]",
     mask="bits[rows, channels]",
+    operations={"add int32": 3},
 )
 def norm_signs(y, bounds, signs, mask):
     """Bits signs[i] = y[i] >= bounds[0], mask[i] = bounds[1] <= y[i] <= bounds[2]."""
@@ -128,6 +140,7 @@ def norm_signs(y, bounds, signs, mask):
     bias="float32[channels]",
     half=(False, True),
     out="float64[channels]",
+    operations={"multiply float64": 2, "add float64": 2},
 )
 def mean_magnitude(sums, above, count, statistics, bias, half, out):
     """out = the mean of ``|x|``, x = (y - mean) / std + bias, 1 where std is 0; rounded to float16 or float32.
@@ -149,7 +162,7 @@ def _inverse(std):
         return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0).astype(np.float32)
 
 
-@kernel(statistics="float64[2, channels]", out="float32[2, channels]")
+@kernel(statistics="float64[2, channels]", out="float32[2, channels]", operations={"multiply float64": 1})
 def mean_inverse(statistics, out):
     """out[0] = the mean, out[1] = 1 / std, and 0 where std is 0: such a channel has no gradient."""
     out[0] = statistics[0]
@@ -163,6 +176,7 @@ def mean_inverse(statistics, out):
     centre="float32[2, channels]",
     bias="float32[channels]",
     out="float32[rows, channels]",
+    operations={"multiply float32": 3, "add float32": 2},
 )
 def norm_values(y, scale, centre, bias, out):
     """out = (y * scale - centre[0]) * centre[1] + bias; centre as mean_inverse has it."""
@@ -173,12 +187,19 @@ def _kept(d, mask):
     return np.where(to_bool(mask, d.shape[-1]), d, d.dtype.type(0)) if len(mask) else d
 
 
+def _of_gradient_sums(d, mask, x, out):
+    """Two additions for each value; a multiplication where x is no bit."""
+    sums = {f"add {out.dtype.name}": 2 * d.size}
+    return sums if x.dtype == np.uint64 else sums | {f"multiply {out.dtype.name}": d.size}
+
+
 @kernel(
     split="groups",
     d="int8|int16|float32[groups, rows, channels]",
     mask="bits[groups, rows, channels]?",
     x="int16|int32|bits[groups, rows, channels]",
     out="int64|int64|float64[groups, 2, channels] by d",
+    operations=_of_gradient_sums,
 )
 def gradient_sums(d, mask, x, out):
     """out[g, 0] = sum of d[g], out[g, 1] = sum of d * x, or of d where the bit of x is set; d is 0 off its mask.
@@ -194,7 +215,12 @@ def gradient_sums(d, mask, x, out):
         out[:, 1] += kept[:, i] * factors[:, i]
 
 
-@kernel(sums="int64|float64[groups, 2, channels]", scale="float64[1]", out="float32[channels]")
+@kernel(
+    sums="int64|float64[groups, 2, channels]",
+    scale="float64[1]",
+    out="float32[channels]",
+    operations={"multiply float64": 1, "add sums": 1},
+)
 def bias_gradient(sums, scale, out):
     """out = the sum of the gradient times `scale`; sums as gradient_sums gives them."""
     out[...] = (added(sums)[0] * scale[0]).astype(np.float32)
@@ -213,6 +239,7 @@ def added(sums):
     statistics="float64[2, channels]",
     scale=(1.0, 2.0**-7),
     out="float32[3, channels]",
+    operations={"multiply float64": 3, "add float64": 2},
 )
 def l2_factors(sums, statistics, count, scale, out):
     """What norm_gradient takes behind a standard deviation: the slope, the offset, the inverse of std * scale.
@@ -234,6 +261,7 @@ def l2_factors(sums, statistics, count, scale, out):
     statistics="float64[2, channels]",
     scale=(1.0, 2.0**-7),
     out="float32[3, channels]",
+    operations={"multiply float64": 2, "add float64": 2},
 )
 def l1_factors(sums, magnitude, statistics, count, scale, out):
     """What norm_gradient takes behind a mean deviation, by arXiv 2102.04270: at +1, at -1, the inverse of std * scale.
@@ -254,6 +282,7 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
     statistics="float64[2, channels]",
     scale=(1.0, 2.0**-7),
     out="float32[3, channels]",
+    operations={"multiply float64": 3, "add float64": 3},
 )
 def l1_exact_factors(sums, above, statistics, count, scale, out):
     """What norm_gradient takes behind a mean deviation, exactly: at +1, at -1, the inverse of std * scale.
@@ -279,6 +308,12 @@ def _norm_gradient(d, mask, x, factors):
     return (e + _kept(d, mask).astype(np.float32)) * factor
 
 
+def _of_norm_gradient(d, mask, x, factors, *rest):
+    """Of the gradient itself, and a comparison or a rounding to a step."""
+    bits = x.dtype == np.uint64
+    return {"multiply float32": (1 if bits else 2) * d.size, "add float32": (2 if bits else 3) * d.size}
+
+
 @kernel(
     split="groups",
     d="int8|int16[groups, rows, channels]",
@@ -286,6 +321,7 @@ def _norm_gradient(d, mask, x, factors):
     x="int16|int32|float32|bits[groups, rows, channels]",
     factors="float32[3, channels]",
     out="float32[groups]",
+    operations=_of_norm_gradient,
 )
 def norm_gradient_peak(d, mask, x, factors, out):
     """out[g] = the largest magnitude of the gradient behind a batch norm, not finite where one is not."""
@@ -293,7 +329,14 @@ def norm_gradient_peak(d, mask, x, factors, out):
         out[...] = np.abs(_norm_gradient(d, mask, x, factors)).max(axis=(1, 2), initial=0)
 
 
-@kernel(writes="step out", peaks="float32[groups]", scale="float64[1]", step="float32[1]", out="float64[1]")
+@kernel(
+    writes="step out",
+    peaks="float32[groups]",
+    scale="float64[1]",
+    step="float32[1]",
+    out="float64[1]",
+    operations={"add float32": 1},
+)
 def norm_step(peaks, limit, scale, step, out):
     """step = the largest peak / limit, at least the smallest normal number, 1 for a peak of 0; out = scale * step.
 
@@ -315,6 +358,7 @@ def norm_step(peaks, limit, scale, step, out):
     factors="float32[3, channels]",
     step="float32[1]",
     out="d[rows, channels]",
+    operations=_of_norm_gradient,
 )
 def norm_gradient(d, mask, x, factors, step, limit, out):
     """out = clip(round(gradient / step), -limit, limit), ties to even; of a float32 d the gradient itself.

@@ -13,6 +13,7 @@ from bitlearn.panels import to_panels
     x="bool|int8|float32|float64|float16|int16|int32|int64|uint8|uint16|uint32|uint64[rows, n]",
     threshold="x[n|1]",
     out="bits[rows, n]",
+    operations={"add x": 1},
 )
 def pack(x, threshold, out):
     """bit[..., j] = x[..., j] >= threshold[j]; NaN gives a clear bit.
@@ -30,7 +31,9 @@ def unpack(words, n, out):
         out[i] = to_signs(words[i], n)
 
 
-@kernel(words="uint64[outer, rows, words]", out="int64[outer, rows]")
+@kernel(
+    words="uint64[outer, rows, words]", out="int64[outer, rows]", operations=lambda words, out: {"bit": 64 * words.size}
+)
 def popcount(words, out):
     """out[o, i] = number of set bits of row [o, i]; words with any strides."""
     n = words.shape[-1] * 64

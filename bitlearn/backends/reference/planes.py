@@ -24,6 +24,7 @@ def _planes(g, bits):
     bits=(2, 1, 4, 8),
     out="bits[m, bits, k]",
     outside="uint8[m]",
+    operations=lambda g, bits, *rest: {"add int8": bits * g.size},
 )
 def split_planes(g, bits, out, outside):
     """The bit planes of the rows of g: bit[i, p, j] = bit p of g[i, j], of two's complement; of one bit, g is +-1.
@@ -43,6 +44,7 @@ def split_planes(g, bits, out, outside):
     bits=(2, 1, 4, 8),
     out="bits[k, bits, m]",
     outside="uint8[k]",
+    operations=lambda g, bits, first, out, outside: {"add int8": bits * len(out) * len(g)},
 )
 def split_columns(g, bits, first, out, outside):
     """The bit planes of k columns of g from the first on: bit[o, p, i] = bit p of g[i, first + o].
@@ -64,6 +66,7 @@ def split_columns(g, bits, first, out, outside):
     panels="panels[k, n]",
     accumulate=(False, True),
     out="int32[m, k]",
+    operations=lambda planes, panels, n, accumulate, out: {"bit": planes.shape[1] * n * out.size},
 )
 def planes_matmul(planes, panels, n, accumulate, out):
     """out[i, j] = sum over t of v[i, t] * b[j, t], added to out with accumulate, v the integers of the planes.

@@ -30,6 +30,7 @@ def _values(x, window, stride, out):
     split="batch",
     x="int16|int32|float32[batch, height, width, channels]",
     out="x[batch, out_height, out_width, channels]",
+    operations={"add x": 1},
 )
 def max_pool(x, window, stride, out):
     """out = the largest value of each window, +0 for -0; no x is NaN."""
@@ -40,6 +41,7 @@ def max_pool(x, window, stride, out):
     split="batch",
     x="int16|int32|float32[batch, height, width, channels]",
     out="bits[batch, out_height, out_width, planes, channels]",
+    operations={"add x": 1},
 )
 def max_pool_places(x, window, stride, out):
     """Bit plane p of the first place of each window that holds the largest value; no x is NaN."""
@@ -53,6 +55,7 @@ def max_pool_places(x, window, stride, out):
     d="int8|int16|float32[batch, out_height, out_width, channels]",
     places="bits[batch, out_height, out_width, planes, channels]",
     out="int8|int16|float32|int32[batch, height, width, channels]",
+    operations={"add out": 1},
 )
 def max_pool_gradient(d, places, window, stride, out):
     """out = d of each window at its place, added up where windows overlap, in int32 for integers; 0 elsewhere."""
@@ -67,7 +70,12 @@ def max_pool_gradient(d, places, window, stride, out):
         view += np.where(first == index, d, 0).astype(out.dtype)[:, : view.shape[1], : view.shape[2]]
 
 
-@kernel(split="batch", x="uint64[batch, height, width, channels]", out="uint64[batch, out_height, out_width, channels]")
+@kernel(
+    split="batch",
+    x="uint64[batch, height, width, channels]",
+    out="uint64[batch, out_height, out_width, channels]",
+    operations=lambda x, *rest: {"add int64": x.size},
+)
 def bit_pool(x, window, stride, out):
     """out = the OR of each window's words."""
     out[...] = np.bitwise_or.reduce(_taps(x, window, stride, *out.shape[1:3], 0), axis=0)
@@ -77,6 +85,7 @@ def bit_pool(x, window, stride, out):
     split="batch",
     x="uint64[batch, height, width, channels]",
     out="uint64[batch, out_height, out_width, planes, channels]",
+    operations=lambda x, *rest: {"add int64": x.size},
 )
 def bit_pool_places(x, window, stride, out):
     """Bit plane p of the first place of each window that has the bit set, 0 where none has."""

@@ -25,18 +25,31 @@ def _work(a, b, *rest):
     return b.size
 
 
+def _of_bits(a, b, n, *rest):
+    """A product of bits for each term; the sign of a sum is a comparison."""
+    if len(rest) == 1:
+        return {"bit": n * rest[0].size}
+    products = a.shape[0] * rest[0].shape[0]
+    return {"bit": n * products, "add int32": products}
+
+
+def _of_search(a, b, n, *rest):
+    products = a.shape[0] * b.shape[0]
+    return {"bit": n * products, "add int32": products}
+
+
 _OPERANDS = {"split": "m", "work": _work, "a": "bits[m, n]", "b": "bits|panels[k, n]"}
 _SUMS = _OPERANDS | {"function": "xnor_matmul", "out": "int16|int32|float32[m, k]"}
 
 
-@kernel(**_SUMS, fixed={"mismatches": 1})
+@kernel(**_SUMS, fixed={"mismatches": 1}, operations=_of_bits)
 def hamming(a, b, n, out):
     """out[i, j] = number of values in which row i of a and row j of b differ; n as for xnor_matmul."""
     for i, j, dots in _dots(a, rows_of(b, out.shape[1], a.shape[1]), n):
         out[i, j] = (n - dots) // 2
 
 
-@kernel(**_SUMS, fixed={"mismatches": 0})
+@kernel(**_SUMS, fixed={"mismatches": 0}, operations=_of_bits)
 def xnor_matmul(a, b, n, out):
     """out[i, j] = sum of a[i, :] * b[j, :] = n - 2 * popcount(a[i] ^ b[j]).
 
@@ -46,7 +59,14 @@ def xnor_matmul(a, b, n, out):
         out[i, j] = dots
 
 
-@kernel(**_OPERANDS, function="xnor_matmul", fixed={"mismatches": 0}, threshold="int32[k]", out="bits[m, k]")
+@kernel(
+    **_OPERANDS,
+    function="xnor_matmul",
+    fixed={"mismatches": 0},
+    threshold="int32[k]",
+    out="bits[m, k]",
+    operations=_of_bits,
+)
 def xnor_matmul_sign(a, b, n, threshold, out):
     """bit[i, j] = dot(i, j) >= threshold[j]."""
     columns = rows_of(b, len(threshold), a.shape[1])
@@ -65,6 +85,7 @@ def xnor_matmul_sign(a, b, n, threshold, out):
     b="bits[k, n]",
     indices="int64[m, count]",
     distances="int32[m, count]",
+    operations=_of_search,
 )
 def nearest(a, b, n, indices, distances):
     """The rows of b that differ from each row of a in the fewest values, of equally near ones the lower index first.

@@ -12,6 +12,7 @@ from bitlearn.rng import philox4x32
 @kernel(
     x="float32|float64|int8|int16|int32|int64|uint16[outer, channels, inner]",
     out="float32|float64|uint8|uint16|uint32|uint64|uint16[channels] by x",
+    operations={"add x": 1},
 )
 def largest_magnitude(x, out):
     """out[c] = max |x[:, c, :]|, and 0 of nothing; NaN where x holds one. An x of uint16 is the bits of float16."""
@@ -33,6 +34,7 @@ def largest_magnitude(x, out):
     high=(1,),
     noise="uint32[channels, outer, inner]?",
     out="int8|int16[outer, channels, inner]",
+    operations={"multiply scale": 1, "add scale": 3},
 )
 def quantize_linear(x, scale, zero_point, low, high, noise, out):
     """out[o, c, i] = clip(round(x[o, c, i] / scale[c]) + zero_point[c], low, high).
@@ -51,19 +53,23 @@ def quantize_linear(x, scale, zero_point, low, high, noise, out):
     out[...] = np.clip(rounded + zero_point[:, None], low, high)
 
 
-@kernel(split="rows", x="int8|int16|int32|int64|float32[rows, n]", out="float64[rows]")
+@kernel(split="rows", x="int8|int16|int32|int64|float32[rows, n]", out="float64[rows]", operations={"add x": 1})
 def peaks(x, out):
     """out[i] = max |x[i]|, 0 of nothing, NaN where x[i] holds one; integers of a magnitude of 2**53 at most."""
     out[...] = np.abs(x.astype(np.float64)).max(axis=1, initial=0)
 
 
-@kernel(split="groups", x="int8|int16[groups, rows, channels]", out="float64[groups, channels]")
+@kernel(
+    split="groups", x="int8|int16[groups, rows, channels]", out="float64[groups, channels]", operations={"add x": 1}
+)
 def channel_peaks(x, out):
     """out[g, c] = max |x[g, :, c]|."""
     out[...] = np.abs(x.astype(np.float64)).max(axis=1, initial=0)
 
 
-@kernel(writes="out finite", peaks="float64[groups]", out="float64[1]", finite="uint8[1]")
+@kernel(
+    writes="out finite", peaks="float64[groups]", out="float64[1]", finite="uint8[1]", operations={"add float64": 1}
+)
 def quantize_step(peaks, limit, out, finite):
     """out = the largest peak / limit in float32: what a code is worth. finite = 0 where a peak is not finite.
 
@@ -76,13 +82,26 @@ def quantize_step(peaks, limit, out, finite):
     out[0] = max(found, np.finfo(np.float32).tiny) if found else 1
 
 
-@kernel(split="rows", x="float32[rows, n]", scale="float64[1]", out="int8|int16[rows, n]")
+@kernel(
+    split="rows",
+    x="float32[rows, n]",
+    scale="float64[1]",
+    out="int8|int16[rows, n]",
+    operations={"multiply float32": 1, "add float32": 2},
+)
 def quantize(x, scale, limit, out):
     """out = clip(round(x / scale), -limit, limit), ties to even, in float32."""
     out[...] = np.clip(np.rint(x / np.float32(scale[0])), -limit, limit)
 
 
-@kernel(writes="step out", peaks="float64[rows]", scale="float64[scales]", step="float64[steps]", out="float64[1]")
+@kernel(
+    writes="step out",
+    peaks="float64[rows]",
+    scale="float64[scales]",
+    step="float64[steps]",
+    out="float64[1]",
+    operations={"multiply float64": 1, "add float64": 1},
+)
 def requantize_step(peaks, limit, scale, step, out):
     """The step of `requantize` for integers with one scale or one a row, and what a code is worth then.
 
@@ -100,7 +119,13 @@ def requantize_step(peaks, limit, scale, step, out):
     out[0] = min(out[0], LARGEST_SCALE)
 
 
-@kernel(split="rows", x="int32|int64[rows, n]", step="float64[rows|1]", out="int8|int16[rows, n]")
+@kernel(
+    split="rows",
+    x="int32|int64[rows, n]",
+    step="float64[rows|1]",
+    out="int8|int16[rows, n]",
+    operations={"multiply float64": 1, "add float64": 2},
+)
 def requantize(x, step, limit, out):
     """out[i] = clip(round(x[i] / step[i]), -limit, limit), ties to even; magnitudes of x at most 2**53."""
     out[...] = np.clip(np.rint(x.astype(np.float64) / step[:, None]), -limit, limit)
@@ -113,6 +138,7 @@ def requantize(x, step, limit, out):
     scale="float64[rows|1]",
     row_scale="float64[rows]",
     out="int8|int16[rows, n]",
+    operations={"multiply float64": 1, "add float64": 1},
 )
 def requantize_rows(x, scale, limit, row_scale, out):
     """Each row with a step of its own, max(max |x[i]| / limit, 1): out[i] = round(x[i] / step), ties to even.
@@ -124,13 +150,21 @@ def requantize_rows(x, scale, limit, row_scale, out):
     out[...] = np.rint(x.astype(np.float64) / step[:, None])
 
 
-@kernel(row_scale="float64[rows]", out="float64[1]")
+@kernel(row_scale="float64[rows]", out="float64[1]", operations={"add float64": 1})
 def largest_scale(row_scale, out):
     """out = the largest of row_scale, 1 where that is 0, at most `LARGEST_SCALE`."""
     out[0] = min(row_scale.max(initial=0) or 1, LARGEST_SCALE)
 
 
-@kernel(writes="codes", split="rows", row_scale="float64[rows]", scale="float64[1]", codes="int8|int16[rows, n]")
+@kernel(
+    writes="codes",
+    changes="codes",
+    split="rows",
+    row_scale="float64[rows]",
+    scale="float64[1]",
+    codes="int8|int16[rows, n]",
+    operations={"multiply float64": 1, "add float64": 2},
+)
 def equalize_rows(row_scale, scale, limit, codes):
     """Give rows of codes one scale: codes[i] = clip(round(codes[i] / (scale / row_scale[i]))), where that is not 1.
 
@@ -146,11 +180,27 @@ def equalize_rows(row_scale, scale, limit, codes):
     scale="float64[1]",
     step="float64[channels]",
     out="float64[channels]",
+    operations={"multiply float64": 1, "add float64": 1},
 )
 def narrow_step(peaks, limit, scale, step, out):
     """step[c] = max(largest peak[:, c] / limit, 1), out[c] = scale * step[c]."""
     step[...] = np.maximum(peaks.max(axis=0, initial=0) / limit, 1)
     out[...] = scale[0] * step
+
+
+#: A word of Philox 4x32: a quarter of ten rounds of two multiplications and four xors, and of nine changes of the key.
+RANDOM_WORD = {"multiply int32": 5, "add int32": 14.5}
+
+
+def random_operations(words):
+    """Return the operations of so many random words."""
+    return {name: count * words for name, count in RANDOM_WORD.items()}
+
+
+def _of_narrow(x, step, axis, limit, key, *rest):
+    """A division and two comparisons for each value, and a random word where there is a key."""
+    noise = random_operations(x.size) if key.shape[0] else {}
+    return {"multiply float64": x.size, "add float64": 2 * x.size} | noise
 
 
 @kernel(
@@ -161,6 +211,7 @@ def narrow_step(peaks, limit, scale, step, out):
     axis=(-1, 0, 1),
     key="uint32[4]?",
     out="int8|int16[rows, n]",
+    operations=_of_narrow,
 )
 def narrow(x, step, axis, limit, key, first, total, out):
     """out = clip(round(x / step), -limit, limit): to nearest, ties to even; or at random where there is a key.
@@ -183,13 +234,13 @@ def narrow(x, step, axis, limit, key, first, total, out):
     out[...] = np.clip(rounded, -limit, limit)
 
 
-@kernel(writes="x", split="rows", x="int16[rows, n]")
+@kernel(writes="x", changes="x", split="rows", x="int16[rows, n]", operations={"add int16": 2})
 def powers_of_two(x):
     """x = sign(x) * 2**min(round(log2(|x|)), 14), and 0 stays 0: five bits, a sign and 15 magnitudes beside 0."""
     x[...] = np.sign(x) * 2 ** np.clip(_rounded_log2(np.abs(x.astype(np.float64))), 0, 14)
 
 
-@kernel(key="uint32[4]", start=(0, 3, 2**34 - 2), stride=(1, 1000), out="uint32[rows, n]")
+@kernel(key="uint32[4]", start=(0, 3, 2**34 - 2), stride=(1, 1000), out="uint32[rows, n]", operations=RANDOM_WORD)
 def random_words(key, start, stride, out):
     """out[i, j] = word ``start + i * stride + j`` of a stream of random bits.
 
@@ -203,7 +254,13 @@ def random_words(key, start, stride, out):
     out[...] = words[np.arange(block.size), place.reshape(-1) % 4].reshape(out.shape)
 
 
-@kernel(x="float32[rows, columns]", largest="float32[rows]", exponents=(8,), out="int32[rows, columns]")
+@kernel(
+    x="float32[rows, columns]",
+    largest="float32[rows]",
+    exponents=(8,),
+    out="int32[rows, columns]",
+    operations={"add float32": 3},
+)
 def quantize_power_of_two(x, largest, exponents, out):
     """out[i, j] = sign(x) * 2**(e + exponents / 2), e = clip(round(log2(|x| * 2**bias)), -exponents / 2, ... - 1).
 

@@ -17,6 +17,7 @@ from bitlearn.backends.table import kernel
     d="int8|int16|float32[groups, rows, channels]",
     x="float32[groups, rows, channels]",
     out="float64[groups, 2, channels]",
+    operations={"multiply float64": 1, "add float64": 2},
 )
 def real_sums(d, x, out):
     """out[g, 0] = sum of d[g], out[g, 1] = sum of d[g] * x[g]; d may be x."""
@@ -28,7 +29,11 @@ def real_sums(d, x, out):
 
 
 @kernel(
-    split="groups", x="float32[groups, rows, channels]", centre="float64[channels]", out="float64[groups, channels]"
+    split="groups",
+    x="float32[groups, rows, channels]",
+    centre="float64[channels]",
+    out="float64[groups, channels]",
+    operations={"add float64": 2},
 )
 def absolute_sums(x, centre, out):
     """out[g] = sum of ``|x[g] - centre|``."""
@@ -42,7 +47,12 @@ def _kept(values, half):
         return values.astype(np.float16 if half else np.float32).astype(np.float64)
 
 
-@kernel(sums="float64[groups, 2, channels]", half=(False, True), out="float64[2, channels]")
+@kernel(
+    sums="float64[groups, 2, channels]",
+    half=(False, True),
+    out="float64[2, channels]",
+    operations={"multiply float64": 3, "add float64": 2},
+)
 def real_statistics(sums, count, half, out):
     """out[0] = the mean, out[1] = the standard deviation, rounded; sums as real_sums gives them of x and x."""
     total, squares = added(sums)
@@ -53,7 +63,12 @@ def real_statistics(sums, count, half, out):
         out[1] = _kept(np.sqrt(np.where(variance < 0, 0, variance)), half)
 
 
-@kernel(sums="float64[groups, channels]", half=(False, True), out="float64[channels]")
+@kernel(
+    sums="float64[groups, channels]",
+    half=(False, True),
+    out="float64[channels]",
+    operations={"multiply float64": 1, "add float64": 1},
+)
 def absolute_mean(sums, count, half, out):
     """out = the sum / count, rounded; sums as absolute_sums gives them."""
     out[...] = _kept(added(sums) / count, half)
@@ -67,6 +82,7 @@ def absolute_mean(sums, count, half, out):
     std="float32[channels]",
     out="float32[2, channels]",
     finite="uint8[1]",
+    operations={"multiply float32": 2, "add float32": 1},
 )
 def moved_statistics(statistics, momentum, mean, std, out, finite):
     """out = the running mean and deviation after a batch's; finite = 0 where one of these is not finite, else it stays.
@@ -80,7 +96,12 @@ def moved_statistics(statistics, momentum, mean, std, out, finite):
         finite[0] = 0
 
 
-@kernel(split="batch", x="float32[batch, h, w, c]", out="float32[batch, out_h, out_w, c]")
+@kernel(
+    split="batch",
+    x="float32[batch, h, w, c]",
+    out="float32[batch, out_h, out_w, c]",
+    operations=lambda x, height, width, out: {"add float64": x.size, "multiply float64": out.size},
+)
 def average_pool(x, height, width, out):
     """out = the mean of each window of height x width; windows lie side by side, what does not fill one is left out."""
     total = np.zeros(out.shape)
@@ -90,7 +111,12 @@ def average_pool(x, height, width, out):
     out[...] = total / (height * width)
 
 
-@kernel(split="batch", d="int8|int16|float32[batch, out_h, out_w, c]", out="d[batch, h, w, c]")
+@kernel(
+    split="batch",
+    d="int8|int16|float32[batch, out_h, out_w, c]",
+    out="d[batch, h, w, c]",
+    operations=lambda d, *rest: {"multiply float32": d.size} if d.dtype.kind == "f" else {},
+)
 def average_pool_gradient(d, height, width, out):
     """out = d of each window at all its places, 0 outside; of a float32 d, d / (height * width).
 
@@ -103,7 +129,7 @@ def average_pool_gradient(d, height, width, out):
             out[:, i::height, j::width][:, : d.shape[1], : d.shape[2]] = value
 
 
-@kernel(split="rows", x="float32|float16[rows, n]", out="float32[rows]")
+@kernel(split="rows", x="float32|float16[rows, n]", out="float32[rows]", operations={"add float64": 1})
 def mean_magnitudes(x, out):
     """out[i] = the mean of ``|x[i]|``, added up one by one; 0 of nothing."""
     total = np.zeros(len(out))
@@ -119,6 +145,7 @@ def mean_magnitudes(x, out):
     limit=(7, 127),
     row_scale="float64[rows]",
     out="int8|int16[rows, n]",
+    operations={"multiply float32": 1, "add float32": 3},
 )
 def quantize_rows(x, limit, row_scale, out):
     """Each row with a step of its own: out[i] = clip(round(x[i] / step), -limit, limit), ties to even, in float32.

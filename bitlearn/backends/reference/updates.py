@@ -12,13 +12,43 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.reference.bits import to_signs
-from bitlearn.backends.reference.quantization import random_words
+from bitlearn.backends.reference.quantization import random_operations, random_words
 from bitlearn.backends.table import kernel
 
 
 def _work(g, scale, clip, coefficients, weight, *moments):
     """A value takes about as long as sixteen operations on a word, most of it for its memory."""
     return 16 * weight.shape[1]
+
+
+def _of_update(multiplications, additions):
+    """Of each weight: the rule in float32, a comparison with the clip, and the scale of integer sums."""
+
+    def operations(g, scale, clip, coefficients, weight, *moments):
+        found = {"multiply float32": multiplications * weight.size, "add float32": (additions + 1) * weight.size}
+        return found | ({"multiply float64": weight.size} if g.dtype.kind == "i" else {})
+
+    return operations
+
+
+def _of_rounding(scale, limit, whole, key, first, weight):
+    """Two multiplications and two comparisons of each weight, and a random word where there is a key."""
+    noise = random_operations(weight.size) if key.shape[0] else {}
+    return {"multiply float64": 2 * weight.size, "add float64": 2 * weight.size} | noise
+
+
+def _of_quantized(g, scale, coefficients, signs, limit, key, first, weight):
+    """The change in float32, the rest in float64, and a random word where there is a key."""
+    scaled = weight.size if g.dtype.kind == "i" else 0
+    noise = random_operations(weight.size) if key.shape[0] else {}
+    found = {"multiply float32": 3 * weight.size, "add float64": 3 * weight.size}
+    return found | ({"multiply float64": scaled} if scaled else {}) | noise
+
+
+def _of_store(values, key, first, codes, scale):
+    """A root, a division, two comparisons, and a random word."""
+    found = {"multiply float32": 2 * values.size, "add float32": 2 * values.size}
+    return found | random_operations(values.size)
 
 
 def _real(array):
@@ -42,6 +72,7 @@ def _gradient(g, scale, clip, weight):
 
 @kernel(
     writes="weight mean square",
+    changes="weight mean square",
     split="rows",
     work=_work,
     g="float32|int32|bits|int64[rows, n]",
@@ -51,6 +82,7 @@ def _gradient(g, scale, clip, weight):
     weight="float32|uint16[rows, n]",
     mean="float32|uint16[rows, n]",
     square="mean[rows, n]",
+    operations=_of_update(8, 4),
 )
 def adam_update(g, scale, clip, coefficients, weight, mean, square):
     """Adam; beta1, rest1, beta2, rest2, rate, epsilon."""
@@ -65,6 +97,7 @@ def adam_update(g, scale, clip, coefficients, weight, mean, square):
 
 @kernel(
     writes="weight moment",
+    changes="weight moment",
     split="rows",
     work=_work,
     g="float32|int32|bits|int64[rows, n]",
@@ -73,6 +106,7 @@ def adam_update(g, scale, clip, coefficients, weight, mean, square):
     coefficients="float32[3]",
     weight="float32|uint16[rows, n]",
     moment="float32|uint16[rows, n]",
+    operations=_of_update(3, 2),
 )
 def sgd_update(g, scale, clip, coefficients, weight, moment):
     """SGD with momentum; momentum, factor (of the gradient), rate."""
@@ -84,6 +118,7 @@ def sgd_update(g, scale, clip, coefficients, weight, moment):
 
 @kernel(
     writes="weight",
+    changes="weight",
     split="rows",
     work=_work,
     g="float32|int32|bits|int64[rows, n]",
@@ -91,6 +126,7 @@ def sgd_update(g, scale, clip, coefficients, weight, moment):
     clip=(1.0, np.inf),
     coefficients="float32[2]",
     weight="float32|uint16[rows, n]",
+    operations=_of_update(2, 1),
 )
 def descent_update(g, scale, clip, coefficients, weight):
     """SGD without momentum; factor (of the gradient), rate."""
@@ -100,6 +136,7 @@ def descent_update(g, scale, clip, coefficients, weight):
 
 @kernel(
     writes="weight moment",
+    changes="weight moment",
     split="rows",
     work=_work,
     g="float32|int32|bits|int64[rows, n]",
@@ -108,6 +145,7 @@ def descent_update(g, scale, clip, coefficients, weight):
     coefficients="float32[3]",
     weight="float32|uint16[rows, n]",
     moment="float32|uint16[rows, n]",
+    operations=_of_update(3, 2),
 )
 def bop_update(g, scale, clip, coefficients, weight, moment):
     """Bop; keep, factor (of the gradient), threshold."""
@@ -136,6 +174,7 @@ def _random_work(weight, key):
 
 @kernel(
     writes="weight",
+    changes="weight",
     split="rows",
     work=lambda g, scale, coefficients, signs, limit, key, first, weight: _random_work(weight, key),
     g="float32|int32|bits|int64[rows, n]",
@@ -144,6 +183,7 @@ def _random_work(weight, key):
     signs=(False, True),
     key="uint32[4]?",
     weight="float32|int8|int16[rows, n]",
+    operations=_of_quantized,
 )
 def quantized_update(g, scale, coefficients, signs, limit, key, first, weight):
     """weight = clip(round(base - limit * rate * (factor * g)), -limit, limit); factor, rate.
@@ -168,12 +208,14 @@ def quantized_update(g, scale, coefficients, signs, limit, key, first, weight):
 
 @kernel(
     writes="weight",
+    changes="weight",
     split="rows",
     work=lambda scale, limit, whole, key, first, weight: _random_work(weight, key),
     scale="float64[1]",
     whole=(False, True),
     key="uint32[4]?",
     weight="float32[rows, n]",
+    operations=_of_rounding,
 )
 def round_weights(scale, limit, whole, key, first, weight):
     """weight = step * clip(round(weight / step), -limit, limit), in float64, rounded to float32.
@@ -188,7 +230,13 @@ def round_weights(scale, limit, whole, key, first, weight):
     weight[...] = np.clip(_rounded(weight.astype(np.float64) / step, key, first), -limit, limit) * step
 
 
-@kernel(split="rows", codes="int8|uint8[rows, n]", scale="float32[rows]", out="float32[rows, n]")
+@kernel(
+    split="rows",
+    codes="int8|uint8[rows, n]",
+    scale="float32[rows]",
+    out="float32[rows, n]",
+    operations={"multiply float32": 2},
+)
 def load_moments(codes, scale, out):
     """out[i] = codes[i] * scale[i]; of uint8 its square: such codes are of roots."""
     found = codes * scale[:, None]
@@ -203,6 +251,7 @@ def load_moments(codes, scale, out):
     key="uint32[4]",
     codes="int8|uint8[rows, n]",
     scale="float32[rows]",
+    operations=_of_store,
 )
 def store_moments(values, key, first, codes, scale):
     """codes[i] = round(v / scale[i]), scale[i] = max |v| / most: v are values for int8 (127), roots for uint8 (255).
@@ -219,7 +268,7 @@ def store_moments(values, key, first, codes, scale):
     codes[...] = np.maximum(found, v > 0) if root else found
 
 
-@kernel(writes="counts", counts="int64[n]")
+@kernel(writes="counts", changes="counts", counts="int64[n]", operations={"add int64": 1})
 def count_step(counts):
     """counts += 1: the number of a step changes with what the step changes."""
     counts += 1

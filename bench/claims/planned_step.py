@@ -1,0 +1,79 @@
+"""A training step within a number of bytes: what it takes, measured, and how much longer, in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+from . import Claim, Measured
+
+_SOURCE = "docs/low_memory.rst"
+THREADS, BATCH, _BUDGET = 2, 100, 69
+_MIB = 2**20
+_PROGRAM = """
+import copy, json, sys, time
+import bitlearn as bl
+from bitlearn.bench import steps
+batch, budget, threads = (int(given) for given in sys.argv[1:])
+bl.set_num_threads(threads)
+model, rule = steps.model("binarynet", "low-memory"), steps.optimizer()
+try:
+    plan = bl.training.plan(model, rule, batch, f"{budget} MiB", narrow=["moments"])
+except ValueError as error:
+    print(json.dumps({"refused": str(error).split(chr(10))[0]}))
+    sys.exit()
+planned = model.under(plan.precision)
+measured = bl.memory.peak(planned, rule, batch, savings=plan.savings).peak_bytes
+x, y = steps.batch("binarynet", batch)
+ways = [bl.training.Trainer(copy.deepcopy(model), rule)]
+ways.append(bl.training.Trainer(copy.deepcopy(planned), rule, savings=plan.savings))
+spent = [[], []]
+for turn in range(6):
+    for trainer, times in zip(ways, spent):
+        begun = time.perf_counter()
+        trainer.step(x, y, 0.001)
+        times.append(time.perf_counter() - begun)
+print(json.dumps({"measured": measured, "seconds": [min(times[1:]) for times in spent], "plan": str(plan)}))
+"""
+
+
+@cache
+def _found() -> dict:
+    """Return the bytes and the seconds, once a process of claims."""
+    command = [sys.executable, "-c", _PROGRAM, str(BATCH), str(_BUDGET), str(THREADS)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _mebibytes() -> Measured:
+    found = _found()
+    return Measured(found.get("measured", float("inf")) / _MIB, found)
+
+
+def _times() -> Measured:
+    found = _found()
+    usual, planned = found.get("seconds", (1.0, float("inf")))
+    return Measured(planned / usual, found)
+
+
+_WHAT = f"a step of binarynet under low-memory, planned within {_BUDGET} MiB with moments in 8 bits where they must,"
+_HOW = f"(batch {BATCH}, Adam, {THREADS} threads)"
+CLAIMS = (
+    Claim(
+        id="planned-binarynet-memory",
+        statement=f"{_WHAT} takes no more {_HOW}",
+        source=_SOURCE,
+        bar=("<=", float(_BUDGET)),
+        unit="MiB",
+        measure=_mebibytes,
+    ),
+    Claim(
+        id="planned-binarynet-time",
+        statement=f"{_WHAT} takes at most 1.3 times as long as one that saves nothing {_HOW}",
+        source=_SOURCE,
+        bar=("<=", 1.3),
+        unit="times as long",
+        measure=_times,
+    ),
+)
