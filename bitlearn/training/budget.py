@@ -17,7 +17,7 @@ from bitlearn.budgets import budget_bytes
 from bitlearn.nn.losses import Loss
 from bitlearn.nn.model import Model
 from bitlearn.nn.savings import Savings
-from bitlearn.ops.dispatch import TABLE
+from bitlearn.ops.dispatch import lookup, row_of
 from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.rule import Arrays
 from bitlearn.precision import Precision, Quantization
@@ -38,8 +38,6 @@ _BLOCKS = 2**20, 2**18
 _PATIENCE = 6
 #: Gradients are formed anew of this share of the largest at least: smaller ones take more records than they save.
 _SHARE = 8
-#: How the kernels are called that take recoded panels as a third argument, and scratch before the result.
-_RECODED = "_recoded"
 #: Examples that are validated at a time, of which the most are taken that fit.
 _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
 
@@ -122,12 +120,9 @@ def operations(program: Program) -> int:
     """Return how many operations a program makes, about, by the table of kernels; those of Python functions not."""
     total = 0
     for call in program.calls:
-        name, arguments = call.kernel, call.arguments
-        if isinstance(name, str) and name.endswith(_RECODED):  # as the kernel that it is, without what it has beside
-            name, arguments = name.removesuffix(_RECODED), (*arguments[:2], *arguments[3:-2], arguments[-1])
-        row = TABLE.get(name) if isinstance(name, str) else None
+        row = row_of(lookup(call.kernel)) if isinstance(call.kernel, str) else None
         if row is not None and row.rows:
-            total += row.work(*arguments) * max(len(arguments[position]) for position in row.rows)
+            total += row.work(*call.arguments) * max(len(call.arguments[position]) for position in row.rows)
     return total
 
 
