@@ -9,11 +9,12 @@ import pytest
 
 import bitlearn as bl
 from bitlearn import cli
+from bitlearn.backends import KERNELS
 from bitlearn.bench import steps
 from bitlearn.bench.claims import outside_kernels
-from bitlearn.bench.steps import plot, profile, tables
+from bitlearn.bench.steps import plot, profile, roofline, tables
 from bitlearn.ops import programs
-from bitlearn.program import Call
+from bitlearn.program import Call, Recorder
 from bitlearn.training import Trainer
 
 POLICIES = steps.OURS
@@ -93,6 +94,7 @@ def test_profile_from_the_command_line(tmp_path, capsys):
     assert found["network"] == "mlp"
     assert sum(found["kernels"].values()) + found["outside"] == pytest.approx(found["seconds"])
     out = capsys.readouterr().out
+    assert set(found["roofs"]) == set(found["kernels"]) and all(each["least"] > 0 for each in found["roofs"].values())
     assert "by kernel" in out and "by layer" in out and "adam_update" in out and out.count(profile.OUTSIDE) == 2
 
 
@@ -103,10 +105,60 @@ def test_the_drawing_shows_every_kernel_and_layer(tmp_path):
     assert cli.main(["bench", *options]) == 0
     text = path.read_text()
     assert "adam_update" in text and "linear5" in text and profile.OUTSIDE in text
-    step = profile.Step(2.0, 0.5, {"pack": 1.5}, {"pack": 3}, {"a": dict.fromkeys(profile.PASSES, 0.5)})
-    assert plot.draw(step, "title") == plot.draw(step, "title")
-    assert tables.by_kernel(step)[0] == ("pack", "3", "1.5 s", "75.0 %")
+    roof = {"moved": 2**21, "products": 0.0, "least": 0.75, "limit": "memory"}
+    layers = {"a": dict.fromkeys(profile.PASSES, 0.5)}
+    step = profile.Step(2.0, 0.5, {"pack": 1.5}, {"pack": 3}, layers, {"pack": roof})
+    assert plot.draw(step, "title") == plot.draw(step, "title") and "at least" in text
+    assert tables.by_kernel(step)[0] == ("pack", "3", "1.5 s", "75.0 %", "2.0 MiB", "", "memory", "0.50")
     assert tables.by_layer(step)[-1] == (profile.OUTSIDE, "", "", "", "25.0 %")
+
+
+def test_a_roof_is_the_longer_of_moving_and_multiplying():
+    trainer = profile.started("mlp", "int8")
+    program = trainer.recorded(10).program
+    roofs = roofline.Roofs(((4096, 1e9), (float("inf"), 1e6)), {"bit": 1e6, "add int32": 1e15})
+    found = roofline.of_program(program, roofs)
+    # The first layer of mlp has codes: those behind it multiply bits with bits.
+    leaves = [layer for _, layer in trainer.model.root.leaves() if isinstance(layer, bl.nn.BinaryLinear)]
+    bits = 10 * sum(layer.weight.size for layer in leaves[1:])
+    product = next(name for name in found if name.startswith("xnor_matmul"))
+    assert found[product]["products"] == bits and found[product]["limit"] == "ports"
+    assert found[product]["least"] == pytest.approx(bits / 1e6)
+    names = [name for name in found if name.removesuffix("_sign") in ("grad_weight", "grad_input")]
+    gradients = sum(found[name]["products"] for name in names)
+    # Both gradients of each of these layers; the first one's codes are multiplied with its bits as a gradient would be.
+    assert gradients == 2 * bits + 10 * leaves[0].weight.size
+    update = found["adam_update"]
+    assert update["limit"] == "memory" and update["products"] == 0
+    moved = sum(array.nbytes for call in program.calls if call.name == "adam_update" for array in call.moved())
+    assert update["moved"] == moved and moved / 1e9 < update["least"] <= moved / 1e6
+    # An array that is changed is moved twice, and takes its room once.
+    inside = Recorder()
+    values, sums = inside.input("x", (4, 256), np.float32), inside.input("y", (4, 256), np.float32)
+    inside.run("copy", values, sums)
+    assert roofs.seconds(inside.calls[0]) == (pytest.approx(8192 / 1e6), 0.0)
+
+
+def test_what_is_far_below_its_roof_is_named_with_the_reason():
+    roofs = {
+        name: {"moved": 1, "products": 0.0, "least": least, "limit": "memory"}
+        for name, least in (("adam_update", 0.4), ("copy", 0.9), ("peaks", 0.0), ("mystery", 0.1))
+    }
+    kernels = {"adam_update": 1.0, "copy": 1.0, "peaks": 0.001, "mystery": 1.0}
+    calls = dict.fromkeys(kernels, 1) | {"mystery": 10**6}
+    step = profile.Step(3.1, 0.1, kernels, calls, {}, roofs)
+    assert tables.below(step) == [
+        "adam_update reaches 0.40 of its roof: a root and a division for each value",
+        "mystery reaches 0.10 of its roof: short calls",
+    ]
+    assert not set(roofline.REASONS) - set(KERNELS)
+
+
+def test_a_machine_is_measured():
+    found = roofline.measured(1)
+    sizes, rates = zip(*found.moves, strict=True)
+    assert list(sizes) == sorted(sizes) and sizes[-1] == float("inf") and min(rates) > 0
+    assert set(found.products) <= {"bit", "add int32"} and all(rate > 0 for rate in found.products.values())
 
 
 def test_the_claims_take_what_is_not_in_kernels(monkeypatch):

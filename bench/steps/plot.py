@@ -1,4 +1,4 @@
-"""A drawing of where a step's time goes: a bar a kernel, and a bar a layer with its phases."""
+"""A drawing of where a step's time goes: a bar a kernel with its roof, and a bar a layer with its phases."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def draw(step: Step, title: str) -> bytes:
         FigureCanvasAgg(figure)
         above, below = figure.subplots(2, 1, height_ratios=(len(kernels), len(step.layers)))
         above.barh([name for name, _ in kernels], [1e3 * seconds for _, seconds in kernels], color="tab:gray")
+        roofs = [1e3 * step.roofs[name]["least"] for name, _ in kernels[:-1]]
+        above.plot(roofs, range(len(roofs)), "|", color="black", markersize=9, label="at least, by memory and ports")
+        above.legend(frameon=False)
         left = [0.0] * len(step.layers)
         for part in PASSES:
             widths = [1e3 * parts[part] for parts in step.layers.values()]

@@ -19,9 +19,10 @@ import numpy as np
 
 from bitlearn.ops import programs
 from bitlearn.program import Call, Program
+from bitlearn.threads import get_num_threads
 from bitlearn.training import Trainer
 
-from . import batch, model, optimizer
+from . import batch, model, optimizer, roofline
 
 PASSES = ("forward", "backward", "update")
 #: Where time goes that is no kernel's, and that is no layer's.
@@ -39,7 +40,8 @@ _clock = time.perf_counter
 class Step:
     """The seconds of one step: in all, by kernel, and by layer and phase.
 
-    The kernels and what is outside them sum to the step, and so do the layers and what is outside kernels.
+    The kernels and what is outside them sum to the step, and so do the layers and what is outside kernels. `roofs` has
+    what each kernel takes at least, as `roofline.of_program` says.
     """
 
     seconds: float = 0.0
@@ -47,6 +49,7 @@ class Step:
     kernels: dict[str, float] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    roofs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -154,6 +157,8 @@ def profile(network: str, policy: str, batch_size: int, steps: int = 9) -> Step:
     spent = zip(*(singly(trainer, x, y) for _ in range(_SINGLY)), strict=True)
     # A call that does next to nothing is as good as empty, and may well be faster than that.
     each = [max(median(one) - empty, empty / 100) for one in spent]
-    step = divided(trainer.recorded(batch_size).program.calls, each, inside, trainer.model.names)
+    program = trainer.recorded(batch_size).program
+    step = divided(program.calls, each, inside, trainer.model.names)
     step.seconds, step.outside = seconds, seconds - inside
+    step.roofs = roofline.of_program(program, roofline.measured(get_num_threads()))
     return step

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from bitlearn.report.units import energy
 
 from ..tables import Row, duration
-from . import OURS
+from . import OURS, roofline
 from .profile import OUTSIDE, PASSES, Step
 from .race import Entry
 
 STANDINGS = ("network", "way", "median", "fastest", "peak memory", "energy, modelled", "measured", "times")
-BY_KERNEL = ("kernel", "calls", "time", "share")
+BY_KERNEL = ("kernel", "calls", "time", "share", "moved", "products", "roof", "of it")
 BY_LAYER = ("layer", *PASSES, "share")
 
 
@@ -67,12 +67,32 @@ def title_of(entry: Entry) -> str:
 
 def by_kernel(step: Step) -> list[Row]:
     """Return rows of `BY_KERNEL`, the longest first, what is outside of them, and their sum."""
-    rows: list[Row] = [
-        (name, str(step.calls[name]), duration(seconds), _share(seconds, step))
-        for name, seconds in sorted(step.kernels.items(), key=lambda each: -each[1])
-    ]
-    rows.append((OUTSIDE, "", duration(step.outside), _share(step.outside, step)))
-    return [*rows, ("step", str(sum(step.calls.values())), duration(step.seconds), _share(step.seconds, step))]
+    rows: list[Row] = []
+    for name, seconds in _longest(step):
+        roof = step.roofs[name]
+        products = f"{roof['products'] / 1e9:.2f} G" if roof["products"] else ""
+        limits = (memory(roof["moved"]), products, roof["limit"], f"{roof['least'] / seconds:.2f}")
+        rows.append((name, str(step.calls[name]), duration(seconds), _share(seconds, step), *limits))
+    least = sum(each["least"] for each in step.roofs.values())
+    blank = ("",) * 3
+    rows.append((OUTSIDE, "", duration(step.outside), _share(step.outside, step), *blank, ""))
+    whole = (str(sum(step.calls.values())), duration(step.seconds), _share(step.seconds, step))
+    return [*rows, ("step", *whole, *blank, f"{least / step.seconds:.2f}")]
+
+
+def below(step: Step) -> list[str]:
+    """Return a line for each kernel that is far below its roof and takes a share of the step that counts, and why."""
+    lines = []
+    for name, seconds in _longest(step):
+        near = step.roofs[name]["least"] / seconds
+        if seconds > roofline.SHARE * step.seconds and near < roofline.NEAR:
+            why = roofline.reason(name, seconds / step.calls[name])
+            lines.append(f"{name} reaches {near:.2f} of its roof: {why}")
+    return lines
+
+
+def _longest(step: Step) -> list[tuple[str, float]]:
+    return sorted(step.kernels.items(), key=lambda each: -each[1])
 
 
 def by_layer(step: Step) -> list[Row]:

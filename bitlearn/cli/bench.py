@@ -182,6 +182,8 @@ def report(result: list[dict[str, Any]] | dict[str, Any], console: Console) -> N
         step = Step(**{each.name: result[each.name] for each in fields(Step)})
         title = f"{result['network']}, {result['precision']}, batch {result['batch_size']}, threads {result['threads']}"
         console.print(table(f"A step of {title}, by kernel", step_tables.BY_KERNEL, step_tables.by_kernel(step)))
+        for line in step_tables.below(step):
+            console.print(line)
         console.print(table(f"A step of {title}, by layer", step_tables.BY_LAYER, step_tables.by_layer(step)))
         return
     if result and "way" in result[0]:
