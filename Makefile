@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility wheel-test bench claims results tune sweep accuracy analytic continual projection centre wta dual many-classes accuracy-per-byte clean
+.PHONY: help demo test test-all sanitize emulate clang windows campaign fuzz lint docs accessibility wheel-test bench claims results tune sweep accuracy analytic continual projection centre wta dual many-classes accuracy-per-byte growth clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -201,6 +201,9 @@ dual: $(STAMPS)/package ## latent replay with two bit widths, into bench/results
 
 many-classes: $(STAMPS)/package ## what signs of gradients lose with 100 classes, into bench/results/many_classes; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.many_classes $(MANY_CLASSES)
+
+growth: $(STAMPS)/bench ## time and bytes of a step against batch, depth, width and threads, into bench/results
+	$(BIN)/python -m bitlearn.bench.growth $(GROWTH)
 
 accuracy-per-byte: $(STAMPS)/package ## every policy and optimiser: bytes, time, accuracy, into bench/results; BITLEARN_DATA names the data
 	$(BIN)/python -m bitlearn.bench.accuracy_per_byte $(ACCURACY_PER_BYTE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .tables import Summary
@@ -177,6 +177,48 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
             axes.grid(alpha=0.25)
         right.set_yscale("log")
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+        return _svg(figure)
+
+
+def growth(lines: dict[tuple[str, str], list[dict[str, Any]]], fit: Callable[..., float | None]) -> bytes:
+    """Draw seconds and bytes of a step against each thing that is varied, on scales where a power law is a line.
+
+    Parameters
+    ----------
+    lines : dict of (str, str) to list of dict
+        Entries with ``value``, ``seconds`` and ``bytes`` of what is varied, and of a network.
+    fit : callable
+        From values and what was found to the exponent, which the legends show.
+
+    Returns
+    -------
+    bytes
+        A drawing in SVG.
+    """
+    mpl = matplotlib()
+    from matplotlib.figure import Figure
+
+    along = list(dict.fromkeys(axis for axis, _ in lines))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(2.6 * len(along), 5.4), layout="constrained")
+        panels = figure.subplots(2, len(along), squeeze=False, sharex="col")
+        for (axis, network), entries in lines.items():
+            values = [entry["value"] for entry in entries]
+            for row, (what, scale) in enumerate((("seconds", 1e-3), ("bytes", 2**20))):
+                found = [entry[what] / scale for entry in entries]
+                exponent = fit(values, found)
+                label = network if exponent is None else f"{network}: {exponent:.2f}"
+                panels[row][along.index(axis)].plot(values, found, "o-", markersize=4, label=label)
+        for row, label in enumerate(("a step, ms", "a step, MiB")):
+            panels[row][0].set_ylabel(label)
+            for column, axis in enumerate(along):
+                panel = panels[row][column]
+                panel.set_xscale("log", base=2)
+                panel.set_yscale("log")
+                panel.grid(alpha=0.25)
+                panel.legend(frameon=False, fontsize=7, title="exponent", title_fontsize=7)
+                if row:
+                    panel.set_xlabel(axis)
         return _svg(figure)
 
 

@@ -26,6 +26,7 @@ from bitlearn.bench import (
     claims,
     continual,
     dual,
+    growth,
     intensity,
     many_classes,
     plots,
@@ -195,6 +196,19 @@ class AccuracyPerByte(SphinxDirective):
         return self.parse_text_to_nodes(f"{drawn}\n\n{list_table(rows)}")
 
 
+class Growth(SphinxDirective):
+    """Time and bytes of a step against its batch, depth, width and threads: a plot and a table a machine and policy."""
+
+    def run(self) -> list[nodes.Node]:
+        parts = []
+        for file in sorted(growth.FOLDER.glob("*.json")):
+            self.env.note_dependency(str(file))
+            entries = json.loads(file.read_text("utf-8"))["entries"]
+            drawn = Benchmarks.drawing(growth.draw(entries), f"Growth of a step, {file.stem}")
+            parts += [drawn, list_table(growth.rows(entries), escaped(file.stem))]
+        return self.parse_text_to_nodes("\n\n".join(parts) if parts else "None are kept with this version.")
+
+
 class Continual(SphinxDirective):
     """What methods of continual learning reach on images: a table for each protocol whose results are kept."""
 
@@ -331,6 +345,7 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("dual", Dual)
     app.add_directive("many-classes", ManyClasses)
     app.add_directive("accuracy-per-byte", AccuracyPerByte)
+    app.add_directive("growth", Growth)
     app.add_directive("continual", Continual)
     app.add_directive("projection", Projection)
     app.add_directive("centre", Centre)

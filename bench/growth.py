@@ -1,0 +1,175 @@
+"""How a training step grows: ``python -m bitlearn.bench.growth``, ``make growth``.
+
+Time and bytes of a step against its batch, the depth and the width of the network, and the threads, one at a time, with
+the exponents of a power law that is fitted to them: 1 where twice as much takes twice as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bitlearn as bl
+from bitlearn import nn, streams
+from bitlearn.cli.progress import table
+from bitlearn.nn import Model
+from bitlearn.report.units import size
+from bitlearn.rng import Key
+from bitlearn.threads import get_num_threads, processors
+from bitlearn.training import Trainer
+
+from . import plots, processor, records, results, store
+
+FOLDER = results.FOLDER / "growth"
+#: What a step has where it is not what is varied.
+BATCH, DEPTH, WIDTH = 100, 4, 256
+_CLASSES = 10
+#: The least of so many steps, after those that record and load.
+_STEPS, _FIRST, _MOST_SECONDS = 20, 2, 3.0
+
+Entry = dict[str, Any]
+
+
+def _dense(depth: int, width: int, precision: str) -> Model:
+    return bl.models.mlp((width,), _CLASSES, hidden=(width,) * depth, precision=precision)
+
+
+def _convolutional(depth: int, width: int, precision: str) -> Model:
+    layers = [layer for _ in range(depth) for layer in (nn.BinaryConv2d(width, padding="same"), nn.BatchNormSign())]
+    ends = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(_CLASSES)]
+    return nn.Model([*layers, *ends], nn.Spec.bits((8, 8, width)), precision=precision)
+
+
+NETWORKS: dict[str, Callable[[int, int, str], Model]] = {"dense": _dense, "convolutional": _convolutional}
+
+
+def axes() -> dict[str, tuple[int, ...]]:
+    """Return what is varied, and its values on this machine."""
+    threads = [1]
+    while 2 * threads[-1] <= processors():
+        threads.append(2 * threads[-1])
+    return {
+        "batch": (12, 25, 50, 100, 200, 400),
+        "depth": (1, 2, 4, 8, 16),
+        "width": (64, 128, 256, 512, 1024),
+        "threads": tuple(threads),
+    }
+
+
+def batch_of(model: Model, count: int) -> tuple[Any, np.ndarray]:
+    """Return random examples of what a network takes, and labels."""
+    spec, labels = model.root.spec, Key(0, stream=streams.RANDOM_LABELS).integers(count, _CLASSES)
+    shape = spec.array_shape(count)
+    words = Key(0, stream=streams.RANDOM_CODES).words(-(-int(np.prod(shape)) * np.dtype(spec.dtype).itemsize // 4))
+    values = words.view(spec.dtype)[: int(np.prod(shape))].reshape(shape)
+    return (bl.Bits(values, spec.channels) if spec.kind == "bits" else values), labels
+
+
+def measure(network: str, precision: str, batch: int, depth: int, width: int, threads: int) -> Entry:
+    """Return what a step takes: the least seconds of some, and the bytes of its record and of what lies outside."""
+    before = get_num_threads()
+    bl.set_num_threads(threads)
+    try:
+        trainer = Trainer(NETWORKS[network](depth, width, precision), bl.optim.adam())
+        (x, y), rate, seconds = batch_of(trainer.model, batch), 0.001, []
+        begun = time.perf_counter()
+        for number in range(_FIRST + _STEPS):
+            if number > _FIRST + 3 and time.perf_counter() - begun > _MOST_SECONDS:
+                break
+            start = time.perf_counter()
+            trainer.step(x, y, rate)
+            seconds.append(time.perf_counter() - start)
+        program = trainer.recorded(batch).program
+        nbytes = program.nbytes + sum(buffer.nbytes for buffer in program.outside)
+    finally:
+        bl.set_num_threads(before)
+    return {"seconds": min(seconds[_FIRST:]), "bytes": nbytes}
+
+
+def run(precision: str) -> list[Entry]:
+    """Measure every network along every axis."""
+    entries = []
+    for network in NETWORKS:
+        for axis, values in axes().items():
+            for value in values:
+                given = {"batch": BATCH, "depth": DEPTH, "width": WIDTH, "threads": 1} | {axis: value}
+                entry = {"network": network, "precision": precision, "axis": axis, "value": value}
+                entries.append(entry | measure(network, precision, **given))
+                print(f"{network}, {axis} {value}: {entries[-1]['seconds']:.4f} s", file=sys.stderr, flush=True)
+    return entries
+
+
+def exponent(values: Sequence[float], found: Sequence[float]) -> float | None:
+    """Return the exponent of the power law through the points, by least squares of logarithms; None of one point.
+
+    >>> exponent([1, 2, 4], [3, 12, 48])
+    2.0
+    """
+    if len(values) < 2:
+        return None
+    return round(float(np.polyfit(np.log(values), np.log(found), 1)[0]), 6) + 0.0  # and no negative zero
+
+
+def lines(entries: Sequence[Entry]) -> dict[tuple[str, str], list[Entry]]:
+    """Return the entries of each axis and network, in order."""
+    found: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        found.setdefault((entry["axis"], entry["network"]), []).append(entry)
+    return found
+
+
+def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Return a table of the exponents, head first: over all values, and over the last two."""
+    table_rows: list[tuple[str, ...]] = [
+        ("against", "network", "from", "to", "time", "exponent", "at the end", "bytes", "exponent", "at the end")
+    ]
+    for (axis, network), line in lines(entries).items():
+        values = [entry["value"] for entry in line]
+        cells = [axis, network, str(values[0]), str(values[-1])]
+        for what, shown in (("seconds", lambda s: f"{1e3 * s:.2f} ms"), ("bytes", lambda n: size(int(n)))):
+            found = [entry[what] for entry in line]
+            cells.append(f"{shown(found[0])} to {shown(found[-1])}")
+            for some in (slice(None), slice(-2, None)):
+                fitted = exponent(values[some], found[some])
+                cells.append("" if fitted is None else f"{fitted:.2f}")
+        table_rows.append(tuple(cells))
+    return table_rows
+
+
+def draw(entries: Sequence[Entry]) -> bytes:
+    """Return time and bytes against each axis, in SVG."""
+    return plots.growth(lines(entries), exponent)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the exponents, and draw."""
+    parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.growth", description="How a training step grows.")
+    parser.add_argument("--precision", default="int8", metavar="NAME", help="the policy")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--plot", type=Path, default=None, metavar="FILE", help="draw into this SVG file")
+    parser.add_argument("--report", action="store_true", help="show what is kept, and measure nothing")
+    arguments = parser.parse_args(argv)
+    path = arguments.into / f"{processor.current().kind}-{arguments.precision}.json"
+    if not arguments.report:
+        found = {"machine": records.machine(), "load": os.getloadavg()[0], "entries": run(arguments.precision)}
+        store.write(path, found)
+    if not path.exists():
+        raise SystemExit(f"{path} must be there to be shown, got none: run this without --report")
+    kept = json.loads(path.read_text("utf-8"))
+    head, *cells = rows(kept["entries"])
+    print(table(f"A training step under {arguments.precision}, as it grows", head, cells))
+    if arguments.plot is not None:
+        arguments.plot.write_bytes(draw(kept["entries"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
