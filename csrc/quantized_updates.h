@@ -54,6 +54,47 @@ BL_INLINE void bl_quantized_block(const float *restrict g, const float *restrict
             found[k] = bl_clamped((old[k] >= 0 ? most : -most) - (double)(g[k] * factor * rate * size), most);
 }
 
+/* What packed signs do to integer weights: all changes are one number up or down, so that what is added to a weight is one
+   of two whole numbers, and 1 more where its word is below the fraction: `below` of each, in units of 2^-32. */
+typedef struct {
+    int32_t whole[2];
+    uint32_t below[2];
+} bl_sign_steps;
+
+/* 0 where the change is too large for it, or no number. */
+BL_INLINE int bl_sign_steps_of(const float *coefficients, int32_t limit, bl_sign_steps *steps)
+{
+    const float change = coefficients[0] * coefficients[1] * (float)limit;
+    for (int up = 0; up < 2; up++) {
+        const double value = up ? -(double)change : (double)change, whole = floor(value);
+        const double below = ceil((value - whole) * 4294967296.0);
+        if (!(value > -1e9 && value < 1e9 && below <= 4294967295.0))
+            return 0;
+        steps->whole[up] = (int32_t)whole;
+        steps->below[up] = (uint32_t)below;
+    }
+    return 1;
+}
+
+#define BL_STEP_SIGNS(type)                                                                                            \
+    for (intptr_t k = 0; k < count; k++) {                                                                             \
+        const int up = g[k] > 0;                                                                                       \
+        const uint32_t below = up ? s->below[1] : s->below[0];                                                         \
+        const int32_t value = ((type *)weight)[k] + (up ? s->whole[1] : s->whole[0]) + (noise[k] < below);             \
+        const int32_t least = value > -limit ? value : -limit;                                                         \
+        ((type *)weight)[k] = (type)(least < limit ? least : limit);                                                   \
+    }
+
+/* The change of a block by packed signs; what follows from the rule above, for the weights are integers. */
+BL_INLINE void bl_step_signs(const float *restrict g, const bl_sign_steps *s, int32_t limit, const uint32_t *restrict noise,
+                             intptr_t count, void *restrict weight, int weight_type)
+{
+    if (weight_type == BL_INT8)
+        BL_STEP_SIGNS(int8_t)
+    else
+        BL_STEP_SIGNS(int16_t)
+}
+
 BL_INLINE void bl_quantized_update_loops(const void *g, int g_type, const double *scale, int each,
                                          const float *coefficients, int signs, int32_t limit, const uint32_t *key,
                                          int64_t first, intptr_t rows, int64_t n, void *weight, int weight_type)
@@ -62,6 +103,9 @@ BL_INLINE void bl_quantized_update_loops(const void *g, int g_type, const double
     double old[BL_UPDATE_BLOCK], found[BL_UPDATE_BLOCK];
     uint32_t noise[BL_UPDATE_BLOCK] = {0};
     const int64_t shared = each ? n : n * rows, start = first * n;
+    bl_sign_steps steps;
+    const int by_signs = g_type == BL_UINT64 && key && !signs && limit && weight_type != BL_FLOAT32
+                         && bl_sign_steps_of(coefficients, limit, &steps);
     if (g_type != BL_UINT64) {
         n *= rows;
         rows = 1;
@@ -73,6 +117,11 @@ BL_INLINE void bl_quantized_update_loops(const void *g, int g_type, const double
             const float *values = bl_gradient_of(g, g_type, scale, shared, i, n, j, count, gradients);
             if (key)
                 bl_random_words_loops(key, start + at, 0, 1, count, noise);
+            if (by_signs) {
+                const int size = weight_type == BL_INT8 ? 1 : 2;
+                bl_step_signs(values, &steps, limit, noise, count, (char *)weight + size * at, weight_type);
+                continue;
+            }
             if (weight_type == BL_FLOAT32)
                 BL_LOAD_BLOCK(float);
             else if (weight_type == BL_INT8)
