@@ -14,7 +14,7 @@ from bitlearn import nn
 from bitlearn.continual import ContinualLearner, Options, class_incremental, methods, permuted, run
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.runner import learn_task
-from bitlearn.continual.spaces import EnergySpace, FullBasisWarning, RatioSpace
+from bitlearn.continual.spaces import BasisOptions, EnergySpace, FullBasisWarning, RatioOptions, RatioSpace
 from bitlearn.continual.steps import Steps
 from bitlearn.errors import NonFiniteError
 from bitlearn.optim import mask, of_update, project
@@ -173,7 +173,8 @@ def test_a_constant_norm_scales_its_gradient(rng, norm, sign):
 
 
 def settings(**more):
-    return Options(**({"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "schedule": "constant"} | more))
+    given = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "schedule": "constant"} | more
+    return methods.options_of("gpm", **given)
 
 
 def taught(scenario, model, options, optimizer=None):
@@ -219,10 +220,10 @@ def test_it_forgets_less_than_plain_training():
     digits = bl.datasets.load("digits")
     x, y = digits.x_train.reshape(-1, 64), digits.y_train
     found = permuted(x[:600], y[:600], x[600:], y[600:], 4, seed=1, preparation=bl.datasets.prepare(x))
-    lost = {}
-    for method in ("naive", "gpm"):
+    lost, shared = {}, Options(epochs=10, batch_size=16, learning_rate=0.05, schedule="constant")
+    ways = {"naive": shared, "gpm": settings(epochs=10, energy=0.95, energy_growth=0.0, representations=100)}
+    for method, options in ways.items():
         model = bl.models.relu_mlp((64,), 10, hidden=(50, 50), seed=3)
-        options = settings(epochs=10, energy=0.95, energy_growth=0.0, representations=100)
         result = run(method, found, model, bl.optim.sgd(0.05, momentum=0.0), options)
         lost[method] = result.metrics["forgetting_mean_of_best_minus_last"]
         assert result.replay_bytes == 0 and (result.kept_bytes > 0) == (method == "gpm")
@@ -272,7 +273,7 @@ def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
 
 
 def test_a_basis_keeps_to_its_share(rng):
-    space = EnergySpace(20, Options(basis_share=0.25))
+    space = EnergySpace(20, BasisOptions(basis_share=0.25))
     x = rng.normal(size=(20, 50))
     with pytest.warns(FullBasisWarning, match="holds 5 of 20 directions, all it may: what later tasks fill is not"):
         space.learn(x @ x.T, 0.99, "layer")
@@ -285,7 +286,7 @@ def test_a_basis_keeps_to_its_share(rng):
 def test_dead_inputs_are_free_under_both_rules(rng):
     x = rng.normal(size=(6, 40))
     x[[1, 4]] = 0
-    for space in (EnergySpace(6, Options()), RatioSpace(6, Options(eigenvalue_ratio=1.0))):
+    for space in (EnergySpace(6, BasisOptions()), RatioSpace(6, RatioOptions(eigenvalue_ratio=1.0))):
         space.learn(x @ x.T, 1.0, "layer")
         rows = rng.normal(size=(3, 6)).astype(np.float32)
         left = rows.copy()
@@ -296,7 +297,7 @@ def test_dead_inputs_are_free_under_both_rules(rng):
 
 def test_the_published_scale_divides_by_the_root_of_the_dimension(rng):
     x = rng.normal(size=(6, 3))
-    plain, scaled = (RatioSpace(6, Options(scaled_projection=each)) for each in (False, True))
+    plain, scaled = (RatioSpace(6, RatioOptions(scaled_projection=each)) for each in (False, True))
     rows = rng.normal(size=(2, 6)).astype(np.float32)
     found = []
     for space in (plain, scaled):
@@ -371,7 +372,7 @@ def test_a_stream_and_a_budget_are_refused():
         ({"energy_growth": -0.1}, "energy_growth must be in"),
         ({"representations": 0}, "representations must be at least 1, got 0"),
         ({"basis_share": 0.0}, "basis_share must be in"),
-        ({"basis_bits": 16}, "basis_bits must be 32, 8 or 4, got 16"),
+        ({"basis_bits": 16}, "basis_bits must be one of 32, 8, 4, got 16"),
         ({"eigenvalue_ratio": 0.5}, "eigenvalue_ratio must be a finite number of at least 1"),
         ({"projection": "svd"}, "projection must be one of energy, ratio"),
         ({"basis_quantizer": "best"}, "basis_quantizer must be one of"),
@@ -379,4 +380,4 @@ def test_a_stream_and_a_budget_are_refused():
 )
 def test_settings_out_of_range_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Options(**given)
+        methods.options_of("gpm", **given)
