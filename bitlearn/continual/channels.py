@@ -26,7 +26,7 @@ class ChannelOptions(Options):
     channel_share: float = setting(
         0.75, "Which part of the centre's input channels a task trains, in whole words of 64.", interval("(0, 1]")
     )
-    channel_budget: int | str | None = setting(
+    channel_budget: int | float | str | None = setting(
         None,
         "The bytes that the gradient of the centre, and the bits that it is made of, may take in a step, as 65536 or "
         '``"64 KiB"``: as many words as fit are trained, in the place of ``channel_share``.',
@@ -37,7 +37,7 @@ class ChannelOptions(Options):
     )
 
 
-def words_within(budget: int | str, centre: CentreConv2d, batch: int, most: int) -> int:
+def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: int) -> int:
     """Return how many words of channels a step has room for: the bits of a batch, and the gradient that they make.
 
     Parameters

@@ -69,7 +69,7 @@ class Options(Settings):
         "lies below are frozen after the first task. By default the first one whose bits take no more bytes than an "
         "example's codes, or else the one with the fewest; methods that can do without a cut have none.",
     )
-    memory_budget: int | str | None = setting(
+    memory_budget: int | float | str | None = setting(
         None,
         'What a method may keep and work with, as 8192 or ``"8 KiB"``: features, or cut, batch and replay memory are '
         "chosen to fit. By default nothing is, and there are 256 features.",
