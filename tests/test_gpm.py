@@ -75,18 +75,18 @@ def test_an_update_is_what_the_optimiser_makes_less_its_part_in_the_basis(rng, r
 def test_a_masked_update_never_moves_where_a_masked_gradient_does(rng):
     model, passes = real_network(), np.zeros((30, 20), dtype=bool)
     passes[:, :7] = True
-    free = model.parameters()["head1.weight"].copy()
+    free = model.parameters()["linear1.weight"].copy()
     trainer = Trainer(model, bl.optim.adam())
     x, y = batch(rng, model)
     trainer.step(x, y, 0.01)  # moments of all
-    after = model.parameters()["head1.weight"].copy()
-    for kind, still in ((of_update(mask({"head1.weight": passes})), True), (mask({"head1.weight": passes}), False)):
-        model.parameters()["head1.weight"][...] = after
+    after = model.parameters()["linear1.weight"].copy()
+    for kind, still in ((of_update(mask({"linear1.weight": passes})), True), (mask({"linear1.weight": passes}), False)):
+        model.parameters()["linear1.weight"][...] = after
         other = Trainer(model, bl.optim.adam(), transforms=(kind,))
         for key, array in trainer.state.items():
             other.state[key][...] = array
         other.step(x, y, 0.01)
-        moved = model.parameters()["head1.weight"] != after
+        moved = model.parameters()["linear1.weight"] != after
         assert moved[:, :7].any() and moved[:, 7:].any() != still
     assert (after != free).any()
 
@@ -207,11 +207,11 @@ def test_outputs_of_stored_inputs_do_not_move(rng, scenario, rule, projection):
         key = bl.rng.Key(0, task.index, bl.streams.REPRESENTATIONS)
         kept.append(task.train.codes(np.sort(key.permutation(len(task.train))[:9])))
         codes = np.concatenate(kept)
-        before = [model.split(cut)[0].apply(codes) for cut in ("head1", "head2")] + [model.scores(codes)]
-        weights = model.parameters()["head1.weight"].copy()
+        before = [model.split(cut)[0].apply(codes) for cut in ("linear1", "linear2")] + [model.scores(codes)]
+        weights = model.parameters()["linear1.weight"].copy()
     bl.continual.runner.learn_task(method, steps, 2, found.tasks[2].train)
-    after = [model.split(cut)[0].apply(codes) for cut in ("head1", "head2")] + [model.scores(codes)]
-    assert (model.parameters()["head1.weight"] != weights).any()
+    after = [model.split(cut)[0].apply(codes) for cut in ("linear1", "linear2")] + [model.scores(codes)]
+    assert (model.parameters()["linear1.weight"] != weights).any()
     for old, new in zip(before, after, strict=True):
         assert np.linalg.norm(new - old) < 1e-4 * np.linalg.norm(old)
 
@@ -256,7 +256,9 @@ def test_a_binary_network_keeps_its_norms_and_biases_after_the_first_task(scenar
 def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
     model = real_network()
     options = settings(energy=1.0, representations=24)
-    with pytest.warns(FullBasisWarning, match="the basis of layer 'head1' holds 20 of 20 directions, all it may: noth"):
+    with pytest.warns(
+        FullBasisWarning, match="the basis of layer 'linear1' holds 20 of 20 directions, all it may: noth"
+    ):
         run("gpm", first_tasks(scenario, 1), model, bl.optim.sgd(0.05), options)
     networks = Networks(model)
     method = methods.build("gpm", networks, options)
@@ -266,10 +268,10 @@ def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FullBasisWarning)
         bl.continual.runner.learn_task(method, steps, 0, scenario.tasks[0].train)
-        before = model.parameters()["head1.weight"].copy()
-        assert method.free["head1.weight"] == 0
+        before = model.parameters()["linear1.weight"].copy()
+        assert method.free["linear1.weight"] == 0
         bl.continual.runner.learn_task(method, steps, 1, scenario.tasks[1].train)
-    assert (model.parameters()["head1.weight"] == before).all()
+    assert (model.parameters()["linear1.weight"] == before).all()
 
 
 def test_a_basis_keeps_to_its_share(rng):
