@@ -46,12 +46,36 @@ class Range:
 
 
 def at_least(least: int) -> Range:
-    """Return the range of integers from one on."""
+    """Return the range of integers from one on.
+
+    Parameters
+    ----------
+    least : int
+
+    Returns
+    -------
+    Range
+    """
     return Range(f"at least {least}", lambda value: value >= least)
 
 
 def finite(*, least: float = -math.inf, above: float = -math.inf) -> Range:
-    """Return the range of finite numbers, of those from one on, or of those above one."""
+    """Return the range of finite numbers, of those from one on, or of those above one.
+
+    Parameters
+    ----------
+    least, above : float
+        One of them; all finite numbers by default.
+
+    Returns
+    -------
+    Range
+
+    Examples
+    --------
+    >>> finite(above=0).says, finite(above=0).holds(float("inf"))
+    ('a finite number above 0', False)
+    """
     says = "a finite number"
     if least > -math.inf:
         says += f" of at least {least:g}"
@@ -309,7 +333,23 @@ def _read(kind: type, made: Iterable[Field[Any]]) -> dict[str, Setting]:
 
 
 def owners(name: str) -> list[str]:
-    """Return the methods that take a setting, by their names."""
+    """Return the methods that take a setting, by their names.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> import bitlearn.continual
+    >>> owners("identity")
+    ['task-wta', 'wsn']
+    """
     return [method for method, kind in Settings.methods.items() if name in declared(kind.takes)]
 
 
