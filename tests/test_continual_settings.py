@@ -18,7 +18,8 @@ from bitlearn.cli import main
 from bitlearn.cli.settings import options, taken
 from bitlearn.continual import METHODS, ContinualLearner, Method, Options
 from bitlearn.continual.methods import options_of
-from bitlearn.continual.settings import Settings, at_least, declared, interval, owners, setting
+from bitlearn.continual.ranges import at_least, interval
+from bitlearn.continual.settings import Settings, declared, owners, setting
 
 X, Y, *_ = clusters()
 REPLAY = {"head_bits": None, "consolidate": False}

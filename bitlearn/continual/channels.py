@@ -11,7 +11,8 @@ import numpy as np
 from bitlearn.bits import WORD, WORD_BITS
 from bitlearn.budgets import budget_bytes
 from bitlearn.continual.options import Options
-from bitlearn.continual.settings import SIZE, interval, setting
+from bitlearn.continual.ranges import SIZE, interval
+from bitlearn.continual.settings import setting
 from bitlearn.nn.centre import CentreConv2d
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.losses import Loss

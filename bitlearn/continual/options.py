@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bitlearn.continual.settings import Settings, at_least, finite, interval, setting
+from bitlearn.continual.ranges import at_least, finite, interval
+from bitlearn.continual.settings import Settings, setting
 from bitlearn.optim.schedules import Schedule, named
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from bitlearn.continual.bases import Basis, Quantizer
 from bitlearn.continual.options import Options
-from bitlearn.continual.settings import finite, interval, setting
+from bitlearn.continual.ranges import finite, interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.subspaces import energy_directions, null_space
 from bitlearn.nn.layer import Arrays
 

@@ -16,7 +16,8 @@ from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.prototype_replay import Prototypes
-from bitlearn.continual.settings import at_least, finite, setting
+from bitlearn.continual.ranges import at_least, finite
+from bitlearn.continual.settings import setting
 from bitlearn.continual.spaces import RatioOptions, RatioSpace
 from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples

@@ -9,7 +9,8 @@ import numpy as np
 
 from bitlearn import streams
 from bitlearn.continual.options import Options
-from bitlearn.continual.settings import interval, setting
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.nn.competition import posterior
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model

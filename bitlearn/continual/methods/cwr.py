@@ -11,7 +11,8 @@ from bitlearn.continual.cwr import CwrHead
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks, packed_layers, real_head
 from bitlearn.continual.options import Options
-from bitlearn.continual.settings import interval, setting
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch

@@ -12,9 +12,10 @@ from bitlearn.continual.latents import default_cut
 from bitlearn.continual.methods.rehearsal import Rehearsal, joined
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite
 from bitlearn.continual.records import Records
 from bitlearn.continual.replay import ReplayBuffer
-from bitlearn.continual.settings import finite, setting
+from bitlearn.continual.settings import setting
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy

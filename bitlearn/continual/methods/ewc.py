@@ -13,7 +13,8 @@ from bitlearn.continual.fisher import fisher_diagonal
 from bitlearn.continual.methods.method import pieces
 from bitlearn.continual.methods.regularized import Regularized, RegularizedOptions
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.settings import interval, setting
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples

@@ -11,7 +11,8 @@ from bitlearn import streams
 from bitlearn.continual.grams import input_grams, weighted
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.settings import at_least, interval, setting
+from bitlearn.continual.ranges import at_least, interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.spaces import SPACES, BasisOptions, RatioOptions, Space
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples

@@ -10,7 +10,8 @@ import numpy as np
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
-from bitlearn.continual.settings import finite, setting
+from bitlearn.continual.ranges import finite
+from bitlearn.continual.settings import setting
 from bitlearn.nn.layer import Arrays
 from bitlearn.optim import penalise
 from bitlearn.serialization import under

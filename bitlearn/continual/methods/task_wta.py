@@ -15,9 +15,10 @@ from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
 from bitlearn.continual.methods.ticketed import Ticketed, TicketedOptions
 from bitlearn.continual.networks import AT_A_TIME, Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.responses import input_logits, response_logits
-from bitlearn.continual.settings import finite, setting
+from bitlearn.continual.settings import setting
 from bitlearn.continual.sharing import held_inputs, shared_units
 from bitlearn.continual.steps import TaskTraining
 from bitlearn.continual.tickets import Tickets
