@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -201,7 +201,6 @@ class Settings:
             object.__setattr__(self, name, each.checked(getattr(self, name)))
 
 
-@cache
 def declared(kind: type[Settings]) -> dict[str, Setting]:
     """Return the settings of a class by name, those of its bases first.
 
@@ -220,7 +219,13 @@ def declared(kind: type[Settings]) -> dict[str, Setting]:
     >>> share.type, share.default, share.range.says
     ('float', 0.72, 'in (0, 1)')
     """
-    return _read(kind, fields(kind))  # type: ignore[arg-type]
+    found: dict[str, Setting] = _declared(cast(Any, kind))
+    return found
+
+
+@cache
+def _declared(kind: Any) -> dict[str, Setting]:
+    return _read(kind, fields(kind))
 
 
 def _read(kind: type, made: Iterable[Field[Any]]) -> dict[str, Setting]:
@@ -296,8 +301,8 @@ def _with_parameters(kind: type) -> str:
     for each in _read(kind, [*own, *inherited.values()]).values():
         last = ", optional" if each.default is None else f", default {each.default!r}"
         lines.append(f"{each.name} : {each.type}{last}")
-        text = each.meaning if each.range is None else f"{each.meaning} Must be {each.range.says}."
-        lines += textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        meaning = each.meaning if each.range is None else f"{each.meaning} Must be {each.range.says}."
+        lines += textwrap.wrap(meaning, _WIDTH, initial_indent="    ", subsequent_indent="    ")
     text = inspect.cleandoc(vars(kind).get("__doc__") or f"{kind.__name__}.").splitlines()
     ends = [at - 1 for at, line in enumerate(text) if at and line and set(line) == {"-"}]
     at = ends[0] if ends else len(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Regularized(Method):
         0 before the first task is over.
     """
 
-    takes = RegularizedOptions
+    takes: ClassVar[type[RegularizedOptions]] = RegularizedOptions
     options: RegularizedOptions
 
     def __init__(self, networks: Networks, options: RegularizedOptions, **limits: Any):
