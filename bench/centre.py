@@ -169,8 +169,8 @@ def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: P
     """Run one of `WAYS` from the network after the first task."""
     model = base_of(protocol, scenario, seed, base)
     given = settings(protocol, way, model, scenario.classes)
-    options = Options(epochs=protocol.epochs, batch_size=50, seed=seed, learning_rate=protocol.rate, **given)
-    found = run(WAYS[way][0], scenario, model, bl.optim.adam(), options, pretrained=True)
+    options = Options(epochs=protocol.epochs, batch_size=50, seed=seed, learning_rate=protocol.rate)
+    found = run(WAYS[way][0], scenario, model, bl.optim.adam(), options, pretrained=True, **given)
     entry: Entry = {"way": way, "method": WAYS[way][0], "seed": seed, "settings": given, **found.metrics}
     entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "operations": found.operations}
     return entry | {"matrix": found.accuracy_matrix}

@@ -21,10 +21,10 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn.cli.progress import table
-from bitlearn.continual import Options, class_incremental
+from bitlearn.continual import class_incremental
 from bitlearn.continual.costs import StepCost, step_cost
 from bitlearn.continual.decoupling import decouple
-from bitlearn.continual.methods import build
+from bitlearn.continual.methods import build, options_of
 from bitlearn.continual.methods.centre_kernel import CentreKernel
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
@@ -70,7 +70,7 @@ def networks() -> dict[str, Model]:
 def begun(model: Model, way: str, train: Examples) -> tuple[Method, Trainer]:
     """Return a method within its second task, and the trainer of its steps."""
     name, given = WAYS[way]
-    options = Options(batch_size=BATCH, **given)
+    options = options_of(name, batch_size=BATCH, **given)
     method = build(name, Networks(model), options, classes=CLASSES, examples=2 * len(train))
     optimizer = bl.optim.adam()
     steps = Steps(optimizer, options, Hooks(None), method.loss, method.transforms)

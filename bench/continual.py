@@ -134,14 +134,9 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
         for name, array in model.state().items():
             array[...] = learned[name]
         options = Options(
-            epochs=protocol.epochs,
-            batch_size=_BATCH,
-            replay_share=_SHARE,
-            seed=seed,
-            learning_rate=protocol.rate,
-            **given,
+            epochs=protocol.epochs, batch_size=_BATCH, replay_share=_SHARE, seed=seed, learning_rate=protocol.rate
         )
-        found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True)
+        found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True, **given)
         entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
         entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
         entries.append(entry)

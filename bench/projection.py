@@ -31,6 +31,9 @@ SEEDS = (0, 1, 2)
 _MEAN, _DEVIATION, _UNIT = 0.1307 * 255, 0.3081 * 255, 2.0**-5
 _HELD_OUT, _TASKS = 0.1, 10
 
+#: Of ``gpm``, whatever its bits.
+_PROJECTION: dict[str, Any] = {"energy": (0.95, 0.99, 0.99), "energy_growth": 0.0, "representations": 300}
+
 #: What is compared: a name, the method and its settings.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "fine-tuning": ("naive", {}),
@@ -57,9 +60,9 @@ def measure(scenario: Scenario, way: str, seed: int, epochs: int = 5) -> Entry:
     """Run one of `WAYS`."""
     method, given = WAYS[way]
     model = bl.models.relu_mlp(scenario.input_shape, scenario.classes, seed=seed, unit=_UNIT)
-    settings: dict[str, Any] = {"energy": (0.95, 0.99, 0.99), "energy_growth": 0.0, "representations": 300} | given
-    options = Options(epochs=epochs, batch_size=10, seed=seed, learning_rate=0.01, schedule="constant", **settings)
-    found = run(method, scenario, model, bl.optim.sgd(0.01, momentum=0.0), options)
+    options = Options(epochs=epochs, batch_size=10, seed=seed, learning_rate=0.01, schedule="constant")
+    settings = (_PROJECTION if method == "gpm" else {}) | given
+    found = run(method, scenario, model, bl.optim.sgd(0.01, momentum=0.0), options, **settings)
     entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, "epochs": epochs, **found.metrics}
     return entry | {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
 

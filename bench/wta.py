@@ -257,8 +257,8 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool,
     for way in missing:
         assert scenario is not None
         model, lower = built(way, scenario, seed, protocol.epochs)
-        options = Options(**{"epochs": protocol.epochs, "batch_size": _BATCH, "seed": seed} | way.options)
-        found = run(way.method, scenario, model, bl.optim.adam(), options, backbone=lower)
+        options = Options(epochs=protocol.epochs, batch_size=_BATCH, seed=seed)
+        found = run(way.method, scenario, model, bl.optim.adam(), options, backbone=lower, **way.options)
         entry: Entry = {"way": way.name, "method": way.method, "seed": seed, **found.metrics}
         stored = stored_bytes(model, found) + found.replay_bytes + (lower.nbytes if lower else 0)
         entry |= {"stored_bytes": stored, "report": found.report}

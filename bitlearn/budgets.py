@@ -5,7 +5,7 @@ from __future__ import annotations
 _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def budget_bytes(budget: int | str, name: str = "memory_budget") -> int:
+def budget_bytes(budget: float | str, name: str = "memory_budget") -> int:
     """Return a number of bytes, given so or with a unit.
 
     Raises

@@ -80,10 +80,33 @@ def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[st
     if isinstance(name, str) and name in planned:
         raise ValueError(f"{what} {name!r} is not built yet; there are {', '.join(known)}")
     if not isinstance(name, str) or name not in known:
-        near = get_close_matches(name, known, 1) if isinstance(name, str) else []
-        meant = f"; perhaps {near[0]}" if near else ""
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {brief(name)}{meant}")
+        raise ValueError(unknown(what, name, known))
     return known[name]
+
+
+def unknown(what: str, name: object, known: Collection[str]) -> str:
+    """Return the sentence that says which names there are, and which may have been meant.
+
+    Parameters
+    ----------
+    what : str
+        What is named.
+    name : object
+        What was given.
+    known : collection of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> unknown("head", "reel", ["binary", "real"])
+    "head must be one of binary, real, got 'reel'; perhaps real"
+    """
+    near = get_close_matches(name, known, 1) if isinstance(name, str) else []
+    meant = f"; perhaps {near[0]}" if near else ""
+    return f"{what} must be one of {', '.join(known)}, got {brief(name)}{meant}"
 
 
 class NonFiniteError(ArithmeticError):

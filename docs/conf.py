@@ -34,6 +34,7 @@ templates_path = ["_templates"]
 _TWINS = {
     "backends.table": ["Kernel"],
     "continual": ["Prequential", "Stream"],
+    "continual.settings": ["Setting"],
     "memory": ["Account"],
     "optim": ["Adam", "Bop", "SGD"],
     "training": ["Plan"],

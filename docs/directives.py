@@ -37,6 +37,8 @@ from bitlearn.bench import (
     tables,
     wta,
 )
+from bitlearn.continual import METHODS, Options
+from bitlearn.continual.settings import declared, owners
 from bitlearn.precision import POLICIES
 
 
@@ -53,6 +55,25 @@ class Policies(SphinxDirective):
         for row in rows:
             lines += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(row)]
         self.env.note_dependency(sys.modules["bitlearn.precision"].__file__ or "")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+class SettingsOfMethods(SphinxDirective):
+    """The settings of all methods, and of each that has its own, as they were declared."""
+
+    def run(self) -> list[nodes.Node]:
+        shared = declared(Options)
+        found = shared | {name: each for kind in METHODS.values() for name, each in declared(kind.takes).items()}
+        lines = [".. list-table::", "   :header-rows: 1", ""]
+        rows = [["setting", "of", "type", "default", "meaning"]]
+        for name, each in found.items():
+            whose = "all methods" if name in shared else ", ".join(f"``{method}``" for method in owners(name))
+            meaning = each.meaning if each.range is None else f"{each.meaning} Must be {each.range.says}."
+            rows.append([f"``{name}``", whose, f"``{each.type}``", f"``{each.default!r}``", meaning])
+        for row in rows:
+            lines += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(row)]
+        for kind in METHODS.values():
+            self.env.note_dependency(sys.modules[kind.takes.__module__].__file__ or "")
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -355,6 +376,7 @@ def setup(app) -> dict[str, bool]:
     app.add_directive("winner-takes-all", WinnerTakesAll)
     app.add_directive("claims", Claims)
     app.add_directive("policies", Policies)
+    app.add_directive("settings-of-methods", SettingsOfMethods)
     app.add_directive("trainings", Trainings)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("markdown-file", MarkdownFile)

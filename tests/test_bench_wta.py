@@ -74,7 +74,7 @@ def test_every_way_has_a_network_and_a_method():
             settings = dict(way.network) | {"head": "real", "seed": 0, "precision": "standard"}
             model = bl.models.build(way.model, shape, 10, **settings)
             assert bool(competitions(model)) == (way.method == "task-wta")
-            bl.continual.Options(**way.options)
+            bl.continual.methods.options_of(way.method, **way.options)
 
 
 def test_times_are_those_of_tickets(monkeypatch):

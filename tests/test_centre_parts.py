@@ -15,11 +15,12 @@ from test_continual import clusters
 import bitlearn as bl
 from bitlearn import nn
 from bitlearn.bench import centre, centre_costs, intensity, projection
-from bitlearn.continual import Options, class_incremental, permuted
+from bitlearn.continual import class_incremental, permuted
 from bitlearn.continual.costs import step_cost
 from bitlearn.continual.decoupling import decouple
 from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.intensity import knowledge_intensity, one_tap
+from bitlearn.continual.methods import options_of
 from bitlearn.continual.runner import learn_task
 from bitlearn.report.figures import kernel_map
 from bitlearn.training import Options as TrainingOptions
@@ -69,7 +70,7 @@ def test_what_are_no_flips_is_refused():
     with pytest.raises(ValueError, match="budget must be at least 0"):
         accepted_flips(np.ones((2, 3)), np.ones((2, 3)), np.eye(3), np.nan)
     with pytest.raises(ValueError, match="flip_budget must be a finite number of at least 0"):
-        Options(flip_budget=-1.0)
+        options_of("centre-kernel", flip_budget=-1.0)
 
 
 @pytest.mark.parametrize("budget", [None, 0.0, 0.02])

@@ -109,17 +109,15 @@ def test_options_of_the_method_and_unequal_tasks(capsys, data):
     made = continual.class_incremental(loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test, (1, 3, 2))
     model = bl.models.mlp((20,), 6, head="real", precision="low-memory")
     settings = {"epochs": 1, "batch_size": 16, "replay_size": 20, "replay_share": 0.4}
-    options = continual.Options(**settings, consolidate=True, schedule="constant")
-    assert (
-        found["accuracy_matrix"]
-        == continual.run("latent-replay", made, model, bl.optim.adam(), options).accuracy_matrix
-    )
+    settings |= {"consolidate": True, "schedule": "constant"}
+    wanted = continual.run("latent-replay", made, model, bl.optim.adam(), **settings)
+    assert found["accuracy_matrix"] == wanted.accuracy_matrix
 
 
 def test_any_other_option_by_its_name(capsys, data):
     one, other = (learn(capsys, data, "--method", "der", "--set", f"der_alpha={each}") for each in ("0", "40"))
     assert one["accuracy_matrix"] != other["accuracy_matrix"]
-    narrow = learn(capsys, data, "--method", "cwr", "--set", "head_bits=2", "--set", "der_beta=1")
+    narrow = learn(capsys, data, "--method", "cwr", "--set", "head_bits=2", "--set", "later_learning_rate=0.1")
     assert narrow["accuracy_matrix"] != learn(capsys, data, "--method", "cwr")["accuracy_matrix"]
 
 
@@ -166,7 +164,7 @@ BAD = {
     "degrees": (["--scenario", "rotated", "--degrees", "inf"], "degrees must be a finite number, got inf"),
     "share of what": (["--share", "0.2"], "scenario 'class' must be given settings of its own only, got share"),
     "stream": (["--scenario", "stream", "--epochs", "2"], "epochs must be 1 where every example is seen once, got 2"),
-    "replay share": (["--replay-share", "1.5"], "replay_share must be above 0 and below 1, got 1.5"),
+    "replay share": (["--replay-share", "1.5"], "replay_share must be in (0, 1), got 1.5"),
     "schedule": (["--schedule", "linear"], "schedule must be one of cosine, constant, step, or a callable"),
     "order": (["--order-seed", "-1"], "seed must be in [0, 2**64), got -1"),
     "unknown precision": (["--precision", "nothing"], "precision must be one of"),
@@ -180,9 +178,26 @@ BAD = {
     "rate": (["--learning-rate", "-1"], "learning_rate must be a finite number above 0"),
     "features for images": (["--model", "cnv"], "must be images"),
     "no pair": (["--set", "head_bits"], "argument --set: NAME=VALUE was wanted, got 'head_bits'"),
-    "option of none": (["--set", "head=3"], "option must be one of"),
-    "option with an argument": (["--set", "epochs=3"], "option must be one of"),
-    "option of another type": (["--set", "der_alpha=much"], "der_alpha must be float, got \"'much'\""),
+    "option of none": (["--set", "head=3"], "a setting of latent-replay must be one of epochs, batch_size"),
+    "what option is meant": (["--set", "head_bit=3"], "got 'head_bit'; perhaps head_bits"),
+    "option with an argument": (["--set", "epochs=3"], "epochs must be given by --epochs, got it by --set"),
+    "option with another argument": (["--set", "latents=float"], "latents must be given by --latent-bits, got it by"),
+    "option of another method": (
+        ["--method", "naive", "--set", "head_bits=3"],
+        "head_bits must be given to cwr, latent-replay, replay or ar1, whose setting it is, got it for naive",
+    ),
+    "argument of another method": (
+        ["--method", "cwr", "--consolidate"],
+        "consolidate must be given to latent-replay or",
+    ),
+    "bits of another method": (
+        ["--method", "der", "--latent-bits", "8"],
+        "latents must be given to latent-replay, whose",
+    ),
+    "option of another type": (
+        ["--method", "der", "--set", "der_alpha=much"],
+        "der_alpha must be a number, got 'much'",
+    ),
     "word of none": (["--method", "gpm", "--set", "projection=svd"], "projection must be one of energy, ratio"),
     "word for a number": (["--method", "gpm", "--set", "energy=0.9,much"], "energy must be"),
     "option out of range": (["--set", "head_bits=1"], "head_bits must be in [2, 16], got 1"),

@@ -46,7 +46,7 @@ def network(scenario: Scenario, precision: str = "low-memory", hidden: tuple[int
 def learned(method: str, scenario: Scenario, model: nn.Model | None = None, **settings):
     """Run a method and return its result and the arrays of its network."""
     model = model or network(scenario)
-    result = run(method, scenario, model, bl.optim.adam(), Options(**{"epochs": 2, "batch_size": 16} | settings))
+    result = run(method, scenario, model, bl.optim.adam(), OPTIONS, **settings)
     return result, model.state()
 
 

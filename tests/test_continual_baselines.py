@@ -32,7 +32,7 @@ def scenario():
 def made(method: str, scenario, precision: str = "standard", hidden=(33,), **settings):
     """A method before its first task, the steps that it is trained with, and its network."""
     model = network(scenario, precision, hidden)
-    options = Options(**SMALL | settings)
+    options = methods.options_of(method, **SMALL | settings)
     found = methods.build(method, Networks(model), options)
     return found, Steps(bl.optim.adam(), options, Hooks(None), found.loss, found.transforms), model
 
@@ -314,23 +314,23 @@ def test_what_no_examples_have_is_refused(name, value):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("method", "settings", "message"),
     [
-        ({"regularization": -1.0}, "regularization must be a finite number of at least 0, got -1.0"),
-        ({"regularization": float("nan")}, "regularization must be a finite number of at least 0, got nan"),
-        ({"regularization_decay": 1.5}, r"regularization_decay must be in \[0, 1\], got 1.5"),
-        ({"der_alpha": float("inf")}, "der_alpha must be a finite number of at least 0, got inf"),
-        ({"der_beta": -0.5}, "der_beta must be a finite number of at least 0, got -0.5"),
+        ("ewc", {"regularization": -1.0}, "regularization must be a finite number of at least 0, got -1.0"),
+        ("ar1", {"regularization": float("nan")}, "regularization must be a finite number of at least 0, got nan"),
+        ("ewc", {"regularization_decay": 1.5}, r"regularization_decay must be in \[0, 1\], got 1.5"),
+        ("der", {"der_alpha": float("inf")}, "der_alpha must be a finite number of at least 0, got inf"),
+        ("der", {"der_beta": -0.5}, "der_beta must be a finite number of at least 0, got -0.5"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings, message):
+def test_settings_out_of_range_are_refused(method, settings, message):
     with pytest.raises(ValueError, match=message):
-        Options(**settings)
+        methods.options_of(method, **settings)
 
 
 def final(method: str, scenario, precision: str = "low-memory", **settings) -> float:
     model = network(scenario, precision, (128, 128))
-    return run(method, scenario, model, bl.optim.adam(), Options(**settings)).metrics["average_accuracy"]
+    return run(method, scenario, model, bl.optim.adam(), **settings).metrics["average_accuracy"]
 
 
 def test_each_keeps_more_than_fine_tuning():

@@ -17,6 +17,7 @@ from bitlearn.training import Hook
 X, Y, X_TEST, Y_TEST = clusters()
 NAMES = np.array(["ant", "bee", "cat", "dog", "elk", "fox"])
 STREAMS = [name for name, method in METHODS.items() if method.streams and not method.tells_apart]
+CONSOLIDATING = ("latent-replay", "replay")
 #: In turn: a batch, one example, a few, and a class after the other.
 SIZES = [40, 1, 2, 7, 1, 33, 60]
 SMALL = {"batch_size": 16, "replay_size": 30, "epochs": 2}
@@ -222,8 +223,12 @@ def test_a_backbone_begins_with_the_weights_that_it_has(trained):
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [{}, {"consolidate": True}, {"model": "mlp", "cut": "sign3", "precision": "int8"}])
-@pytest.mark.parametrize("method", STREAMS)
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(method, {}) for method in STREAMS]
+    + [(method, {"consolidate": True}) for method in CONSOLIDATING]
+    + [(method, {"model": "mlp", "cut": "sign3", "precision": "int8"}) for method in STREAMS],
+)
 def test_a_saved_learner_goes_on_as_if_it_had_never_stopped(method, settings, tmp_path):
     one, path = learner(method, **settings), tmp_path / "learner"
     start = 0
@@ -244,7 +249,7 @@ def test_a_saved_learner_goes_on_as_if_it_had_never_stopped(method, settings, tm
 @pytest.mark.parametrize("method", [name for name in STREAMS if METHODS[name].trains] + ["analytic", "slda"])
 def test_a_task_is_gone_on_with_from_its_checkpoint(method, tmp_path):
     """Whichever epoch it is stopped behind."""
-    options = {"epochs": 3, "consolidate": True}
+    options = {"epochs": 3} | ({"consolidate": True} if method in CONSOLIDATING else {})
 
     class Stop(Hook):
         left = 0

@@ -11,7 +11,7 @@ from test_continual import clusters
 
 import bitlearn as bl
 from bitlearn.continual import Options, class_incremental, permuted, run, task_incremental
-from bitlearn.continual.methods import METHODS
+from bitlearn.continual.methods import build, options_of
 from bitlearn.continual.methods.ticketed import Surest
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.runner import learn_task
@@ -19,7 +19,8 @@ from bitlearn.continual.steps import Steps
 from bitlearn.nn.narrow import competitions
 from bitlearn.training.hooks import Hooks
 
-OPTIONS = Options(epochs=3, batch_size=8, competing=0.5)
+OPTIONS = options_of("task-wta", epochs=3, batch_size=8, competing=0.5)
+SHARED = Options(epochs=3, batch_size=8)
 
 
 def network(scenario, *, units=4, tasks=4, hidden=(24, 16), **settings) -> bl.nn.Model:
@@ -33,7 +34,7 @@ def scenario():
 
 
 def started(model, optimizer, options=OPTIONS, name="task-wta"):
-    method = METHODS[name](Networks(model), options)
+    method = build(name, Networks(model), options)
     return method, Steps(optimizer, options, Hooks(None), method.loss, method.transforms)
 
 
@@ -85,7 +86,7 @@ def test_units_that_are_masked_do_not_move_whatever_their_momentum(scenario):
     """With soft samples all units are trained at first, and one of four in the end."""
     model = network(scenario, weights="real", sampling="soft")
     model["head1"].weight[...] = np.random.default_rng(0).normal(size=model["head1"].weight.shape)
-    method = METHODS["task-wta"](Networks(model), Options(epochs=1, batch_size=8, competing=0.4, cooling=0.1))
+    method = build("task-wta", Networks(model), replace(OPTIONS, epochs=1, competing=0.4, cooling=0.1))
     method.begin(0, scenario.tasks[0].train)
     training = method.training(0, scenario.tasks[0].train)
     trainer = Steps(bl.optim.sgd(0.01, momentum=0.9), OPTIONS, Hooks(None), None, method.transforms).trainer(model)
@@ -107,7 +108,7 @@ def test_units_that_are_masked_do_not_move_whatever_their_momentum(scenario):
 
 def test_scaled_gradients_are_multiplied_by_the_posterior(scenario):
     model = network(scenario, weights="real", sampling="soft")
-    method = METHODS["task-wta"](Networks(model), replace(OPTIONS, losers="scaled"))
+    method = build("task-wta", Networks(model), replace(OPTIONS, losers="scaled"))
     method.begin(0, scenario.tasks[0].train)
     training = method.training(0, scenario.tasks[0].train)
     model["competition1"].logits[0] = np.random.default_rng(0).normal(size=(6, 4))
@@ -117,15 +118,15 @@ def test_scaled_gradients_are_multiplied_by_the_posterior(scenario):
     wanted = softmax(model["competition1"].logits[0].astype(np.float64), axis=1).reshape(-1, 1)
     np.testing.assert_allclose(gradient, np.broadcast_to(wanted, gradient.shape), rtol=1e-6)
     with pytest.raises(ValueError, match="losers must be 'masked' where samples are hard"):
-        METHODS["task-wta"](Networks(network(scenario)), replace(OPTIONS, losers="scaled"))
+        build("task-wta", Networks(network(scenario)), replace(OPTIONS, losers="scaled"))
 
 
 def test_forgetting_is_zero_where_protected_and_only_there():
-    scenario, options = permuted(*clusters(), 3), {"epochs": 5, "batch_size": 8, "learning_rate": 0.02}
+    scenario, options = permuted(*clusters(), 3), Options(epochs=5, batch_size=8, learning_rate=0.02)
     found = {}
     for protect in (True, False):
         model = network(scenario, units=1)
-        found[protect] = run("task-wta", scenario, model, bl.optim.adam(), Options(**options, protect=protect))
+        found[protect] = run("task-wta", scenario, model, bl.optim.adam(), options, protect=protect)
     forgotten = {key: each.metrics["forgetting_mean_of_best_minus_last"] for key, each in found.items()}
     assert forgotten[True] == 0.0 and forgotten[False] > 0.0
     matrix = found[True].accuracy_matrix
@@ -135,7 +136,7 @@ def test_forgetting_is_zero_where_protected_and_only_there():
 
 def test_losing_units_do_not_move_after_the_winners_are_chosen(scenario):
     model = network(scenario)
-    method, steps = started(model, bl.optim.adam(), Options(epochs=2, batch_size=8, competing=0.0))
+    method, steps = started(model, bl.optim.adam(), replace(OPTIONS, epochs=2, competing=0.0))
     before = {name: array.copy() for name, array in model.parameters().items()}
     learn_task(method, steps, 0, scenario.tasks[0].train)
     winners = method.tickets.winners_of(0)
@@ -152,7 +153,7 @@ def test_losing_units_do_not_move_after_the_winners_are_chosen(scenario):
 def test_while_units_compete_others_move_and_each_has_its_own_momentum(scenario):
     model = network(scenario, weights="real")
     model["head1"].weight[...] = np.random.default_rng(0).normal(size=model["head1"].weight.shape)
-    method = METHODS["task-wta"](Networks(model), Options(epochs=1, batch_size=8, competing=0.9))
+    method = build("task-wta", Networks(model), replace(OPTIONS, epochs=1, competing=0.9))
     method.begin(0, scenario.tasks[0].train)
     training = method.training(0, scenario.tasks[0].train)
     steps = Steps(bl.optim.sgd(0.01, momentum=0.9), OPTIONS, Hooks(None), None, method.transforms)
@@ -177,7 +178,7 @@ def test_posteriors_learn_who_is_of_use():
     """Half of the first layer's units see nothing: their weights are 0 and held. They come to win less often."""
     scenario = task_incremental(*clusters(), 3)
     model = network(scenario, weights="real", units=2, hidden=(16,), tasks=2)
-    method, steps = started(model, bl.optim.adam(0.05), Options(epochs=12, batch_size=8, competing=0.9, reuse=0.0))
+    method, steps = started(model, bl.optim.adam(0.05), replace(OPTIONS, epochs=12, competing=0.9, reuse=0.0))
     model["linear1"].weight[::2] = 0
     method.held["linear1.weight"][::2] = True
     learn_task(method, steps, 0, scenario.tasks[0].train)
@@ -209,8 +210,8 @@ def test_bits_and_maps_compete_too(posterior):
     x, y, x_test, y_test = clusters((8, 8, 1))
     scenario = task_incremental(x, y, x_test, y_test, 3)
     model = bl.models.competing_cnv((8, 8, 1), 6, filters=(8,), dense=(16,), tasks=3)
-    options = Options(epochs=8, batch_size=8, posterior=posterior)
-    result = run("task-wta", scenario, model, bl.optim.adam(), options)
+    options = Options(epochs=8, batch_size=8)
+    result = run("task-wta", scenario, model, bl.optim.adam(), options, posterior=posterior)
     assert result.metrics["average_accuracy"] > 0.8 and result.metrics["forgetting_mean_of_best_minus_last"] == 0
 
 
@@ -244,7 +245,7 @@ def test_a_task_never_seen(scenario):
         ("task-wta", network(scenario)),
         ("wsn", bl.models.subnetwork_mlp(scenario.input_shape, scenario.classes, hidden=(16,))),
     ):
-        method, steps = started(model, bl.optim.adam(), name=name)
+        method, steps = started(model, bl.optim.adam(), SHARED, name=name)
         with pytest.raises(ValueError, match=f"{name} must have learned a task before it predicts, got none"):
             _ = method.predictor
         learn_task(method, steps, 0, scenario.tasks[0].train)
@@ -256,11 +257,11 @@ def test_a_task_never_seen(scenario):
 def test_what_the_methods_refuse(name, scenario):
     dense = bl.models.real_mlp(scenario.input_shape, scenario.classes, hidden=(8,))
     with pytest.raises(ValueError, match=f"{name} must have a model with|{name} must have a model whose units compete"):
-        METHODS[name](Networks(dense), OPTIONS)
+        build(name, Networks(dense), SHARED)
     model = network(scenario) if name == "task-wta" else bl.models.subnetwork_mlp((16,), 6, hidden=(8,))
     with pytest.raises(ValueError, match=f"memory_budget must be left out with {name}, got 1000"):
-        METHODS[name](Networks(model), Options(memory_budget=1000))
-    method = METHODS[name](Networks(model), OPTIONS)
+        build(name, Networks(model), Options(memory_budget=1000))
+    method = build(name, Networks(model), SHARED)
     with pytest.raises(ValueError, match=f"{name} must be given tasks, got a batch of a stream"):
         method.learn(None, None, np.zeros(0), 0)
     with pytest.raises(ValueError, match="outputs from the start"):
@@ -270,17 +271,17 @@ def test_what_the_methods_refuse(name, scenario):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"competing": 1.0}, "competing must be at least 0 and below 1, got 1.0"),
-        ({"cooling": 0.0}, "cooling must be above 0 and at most 1, got 0.0"),
-        ({"posterior": "given"}, "posterior must be free or response, got 'given'"),
-        ({"losers": "gone"}, "losers must be masked or scaled, got 'gone'"),
+        ({"competing": 1.0}, r"competing must be in \[0, 1\), got 1.0"),
+        ({"cooling": 0.0}, r"cooling must be in \(0, 1\], got 0.0"),
+        ({"posterior": "given"}, "posterior must be one of free, response, got 'given'"),
+        ({"losers": "gone"}, "losers must be one of masked, scaled, got 'gone'"),
         ({"reuse": float("nan")}, "reuse must be a finite number, got nan"),
-        ({"identity": "first"}, "identity must be one of given, last, confidence or None, got 'first'"),
+        ({"identity": "first"}, "identity must be one of given, last, confidence, None, got 'first'"),
     ],
 )
 def test_options(settings, says):
     with pytest.raises(ValueError, match=says):
-        Options(**settings)
+        options_of("task-wta", **settings)
 
 
 # --- which ticket predicts -------------------------------------------------------------------------------------------
@@ -289,9 +290,7 @@ def test_options(settings, says):
 def test_the_ticket_is_given_or_found(scenario):
     classes = class_incremental(*clusters(), 3)
     found = {
-        identity: run(
-            "task-wta", classes, network(classes), bl.optim.adam(), Options(epochs=5, batch_size=8, identity=identity)
-        )
+        identity: run("task-wta", classes, network(classes), bl.optim.adam(), epochs=5, batch_size=8, identity=identity)
         for identity in (None, "last", "confidence")
     }
     assert found[None].accuracy_matrix == found["last"].accuracy_matrix
@@ -301,7 +300,7 @@ def test_the_ticket_is_given_or_found(scenario):
     with pytest.raises(ValueError, match="evaluate_all must be left out with task-wta, whose tasks have no ticket"):
         run("task-wta", classes, network(classes), bl.optim.adam(), OPTIONS, evaluate_all=True)
     with pytest.raises(ValueError, match="identity must be 'last' or 'confidence' in scenario 'class', got 'given'"):
-        run("task-wta", classes, network(classes), bl.optim.adam(), Options(identity="given"))
+        run("task-wta", classes, network(classes), bl.optim.adam(), identity="given")
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -312,21 +311,21 @@ def test_a_ticket_that_rehearses_knows_all_classes(frozen):
         lower = bl.models.mlp((20,), 6, hidden=(64,), head="real").split("sign1")[0].freeze()
         layers = [bl.nn.BinaryLinear(64), bl.nn.BatchNormSign(), bl.nn.Competition(4, tasks=3), bl.nn.Linear(6)]
         model = bl.nn.Model(layers, lower.root.output)
-    options = Options(epochs=10, batch_size=16, rehearse=True, replay_size=30)
+    options = options_of("task-wta", epochs=10, batch_size=16, rehearse=True, replay_size=30)
     result = run("task-wta", scenario, model, bl.optim.adam(), options, backbone=lower)
     assert result.metrics["average_accuracy"] > 0.7 and min(result.accuracy_matrix[-1]) > 0.3
     # A bit a value behind a frozen part, else a byte; a label and a place; three numbers a class and one of 8 bytes.
     assert result.replay_bytes == 30 * ((8 if frozen else 20) + 1 + 1) + 6 * 13 + 8
-    method = METHODS["task-wta"](Networks(model, lower), options)
+    method = build("task-wta", Networks(model, lower), options)
     with pytest.raises(ValueError, match="batch_size must be at least 3"):
-        METHODS["task-wta"](Networks(model, lower), replace(options, batch_size=2))
+        build("task-wta", Networks(model, lower), replace(options, batch_size=2))
     for task in scenario.tasks[:2]:
         learn_task(
             method, Steps(bl.optim.adam(), options, Hooks(None), None, method.transforms), task.index, task.train
         )
     assert {task: found.tolist() for task, found in method.classes.items()} == {0: [0, 1], 1: [0, 1, 2, 3]}
     arrays = {name: array.copy() for name, array in method.arrays().items()}
-    again = METHODS["task-wta"](Networks(model, lower), options)
+    again = build("task-wta", Networks(model, lower), options)
     again.restore(arrays)
     assert all((found == arrays[name]).all() for name, found in again.arrays().items())
 
@@ -373,7 +372,7 @@ def test_integer_policies_give_the_same_bits_from_every_backend(scenario):
         try:
             with bl.use_backend(backend):
                 model = network(scenario, precision="int8")
-                method, steps = started(model, bl.optim.adam(), Options(epochs=1, batch_size=8, competing=0.5))
+                method, steps = started(model, bl.optim.adam(), replace(OPTIONS, epochs=1))
                 learn_task(method, steps, 0, scenario.tasks[0].train)
         except ValueError:
             continue

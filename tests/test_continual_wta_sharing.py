@@ -10,8 +10,8 @@ from test_continual import clusters
 from test_continual_wta import OPTIONS, network, started
 
 import bitlearn as bl
-from bitlearn.continual import Options, class_incremental, run, task_incremental
-from bitlearn.continual.methods import METHODS
+from bitlearn.continual import class_incremental, run, task_incremental
+from bitlearn.continual.methods import build, options_of
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.steps import Steps
@@ -52,9 +52,10 @@ def test_tasks_that_share_units_have_other_inputs(scenario, weights, sharing, tm
 
 def test_a_ticket_is_held_to_the_one_before_on_what_is_replayed():
     scenario = class_incremental(*clusters(), 3)
-    options = Options(epochs=4, batch_size=16, rehearse=True, replay_size=30, distillation=2.0)
+    given = {"epochs": 4, "batch_size": 16, "rehearse": True, "replay_size": 30, "distillation": 2.0}
+    options = options_of("task-wta", **given)
     model = network(scenario, hidden=(32, 32))
-    method = METHODS["task-wta"](Networks(model), options)
+    method = build("task-wta", Networks(model), options)
     steps = Steps(bl.optim.adam(), options, Hooks(None), method.loss, method.transforms)
     learn_task(method, steps, 0, scenario.tasks[0].train)
     teacher, second = method.predictor_of(0), scenario.tasks[1].train
@@ -69,19 +70,19 @@ def test_a_ticket_is_held_to_the_one_before_on_what_is_replayed():
     result = run("task-wta", scenario, network(scenario, hidden=(32, 32)), bl.optim.adam(), options)
     assert result.metrics["average_accuracy"] > 0.6
     with pytest.raises(ValueError, match=r"distillation must be 0 without rehearse, got 1\.0"):
-        METHODS["task-wta"](Networks(model), Options(distillation=1.0))
+        build("task-wta", Networks(model), options_of("task-wta", distillation=1.0))
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"sharing": "blocks"}, "sharing must be units or tickets, got 'blocks'"),
+        ({"sharing": "blocks"}, "sharing must be one of units, tickets, got 'blocks'"),
         ({"distillation": -1.0}, "distillation must be a finite number of at least 0"),
     ],
 )
 def test_bad_options(given, says):
     with pytest.raises(ValueError, match=says):
-        Options(**given)
+        options_of("task-wta", **given)
 
 
 def test_bad_networks(scenario):

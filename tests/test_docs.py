@@ -127,6 +127,20 @@ def test_the_example_method(own_method):
     assert result.replay_bytes == 0 and len(result.accuracy_matrix) == 2 and result.method == "NaiveFrozen"
 
 
+def test_the_example_method_has_a_setting_of_its_own(own_method, tmp_path):
+    digits = bl.datasets.load("digits")
+    model = bl.models.mlp((8, 8, 1), 10, hidden=(32, 16), head="real", precision="int8")
+    learner = continual.ContinualLearner(own_method, model, epochs=1, last="sign1")
+    learner.fit_task(digits.x_train[:200], digits.y_train[:200])
+    assert learner.method.networks.model.names == ["linear2", "sign2", "head1"]
+    bl.save(learner, tmp_path / "file")
+    assert bl.load(tmp_path / "file").options == learner.options
+    with pytest.raises(TypeError, match="last must be a string or None, got 1"):
+        continual.ContinualLearner(own_method, model, last=1)
+    with pytest.raises(TypeError, match="energy must be given to gpm, whose setting it is, got it for NaiveFrozen"):
+        continual.ContinualLearner(own_method, model, energy=0.9)
+
+
 def test_a_learner_with_the_example_method(own_method, tmp_path):
     digits = bl.datasets.load("digits")
     made = partial(bl.models.mlp, (8, 8, 1), 10, hidden=(32,), head="real", precision="int8")

@@ -328,14 +328,14 @@ def test_latent_replay_in_integers(rule, consolidate):
     """The part above a sign learns from stored bits; the same network from every backend, int8 latents all along."""
     data = small.examples("mlp", 160)
     scenario = bl.continual.class_incremental(data.x[:120], data.y[:120], data.x[120:], data.y[120:], 2)
-    options = bl.continual.Options(epochs=4, batch_size=16, replay_size=30, consolidate=consolidate)
+    settings = {"epochs": 4, "batch_size": 16, "replay_size": 30, "consolidate": consolidate}
     found = []
     for each in ("reference", variants()[0]):
         model = bl.models.mlp(
             (7, 5, 1), small.CLASSES, hidden=(65, 33), head="real", precision=dual(8, 16, latent_bits=8), seed=3
         )
         with bl.use_backend(each):
-            result = bl.continual.run("latent-replay", scenario, model, quantized_sgd(0.03, rule), options)
+            result = bl.continual.run("latent-replay", scenario, model, quantized_sgd(0.03, rule), **settings)
         found.append((small.everything(model), result.accuracy_matrix))
         assert model["linear2"].weight.dtype == np.int8
     assert found[0] == found[1]

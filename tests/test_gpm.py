@@ -14,7 +14,7 @@ from bitlearn import nn
 from bitlearn.continual import ContinualLearner, Options, class_incremental, methods, permuted, run
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.runner import learn_task
-from bitlearn.continual.spaces import EnergySpace, FullBasisWarning, RatioSpace
+from bitlearn.continual.spaces import BasisOptions, EnergySpace, FullBasisWarning, RatioOptions, RatioSpace
 from bitlearn.continual.steps import Steps
 from bitlearn.errors import NonFiniteError
 from bitlearn.optim import mask, of_update, project
@@ -75,18 +75,18 @@ def test_an_update_is_what_the_optimiser_makes_less_its_part_in_the_basis(rng, r
 def test_a_masked_update_never_moves_where_a_masked_gradient_does(rng):
     model, passes = real_network(), np.zeros((30, 20), dtype=bool)
     passes[:, :7] = True
-    free = model.parameters()["head1.weight"].copy()
+    free = model.parameters()["linear1.weight"].copy()
     trainer = Trainer(model, bl.optim.adam())
     x, y = batch(rng, model)
     trainer.step(x, y, 0.01)  # moments of all
-    after = model.parameters()["head1.weight"].copy()
-    for kind, still in ((of_update(mask({"head1.weight": passes})), True), (mask({"head1.weight": passes}), False)):
-        model.parameters()["head1.weight"][...] = after
+    after = model.parameters()["linear1.weight"].copy()
+    for kind, still in ((of_update(mask({"linear1.weight": passes})), True), (mask({"linear1.weight": passes}), False)):
+        model.parameters()["linear1.weight"][...] = after
         other = Trainer(model, bl.optim.adam(), transforms=(kind,))
         for key, array in trainer.state.items():
             other.state[key][...] = array
         other.step(x, y, 0.01)
-        moved = model.parameters()["head1.weight"] != after
+        moved = model.parameters()["linear1.weight"] != after
         assert moved[:, :7].any() and moved[:, 7:].any() != still
     assert (after != free).any()
 
@@ -173,7 +173,8 @@ def test_a_constant_norm_scales_its_gradient(rng, norm, sign):
 
 
 def settings(**more):
-    return Options(**({"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "schedule": "constant"} | more))
+    given = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "schedule": "constant"} | more
+    return methods.options_of("gpm", **given)
 
 
 def taught(scenario, model, options, optimizer=None):
@@ -206,11 +207,11 @@ def test_outputs_of_stored_inputs_do_not_move(rng, scenario, rule, projection):
         key = bl.rng.Key(0, task.index, bl.streams.REPRESENTATIONS)
         kept.append(task.train.codes(np.sort(key.permutation(len(task.train))[:9])))
         codes = np.concatenate(kept)
-        before = [model.split(cut)[0].apply(codes) for cut in ("head1", "head2")] + [model.scores(codes)]
-        weights = model.parameters()["head1.weight"].copy()
+        before = [model.split(cut)[0].apply(codes) for cut in ("linear1", "linear2")] + [model.scores(codes)]
+        weights = model.parameters()["linear1.weight"].copy()
     bl.continual.runner.learn_task(method, steps, 2, found.tasks[2].train)
-    after = [model.split(cut)[0].apply(codes) for cut in ("head1", "head2")] + [model.scores(codes)]
-    assert (model.parameters()["head1.weight"] != weights).any()
+    after = [model.split(cut)[0].apply(codes) for cut in ("linear1", "linear2")] + [model.scores(codes)]
+    assert (model.parameters()["linear1.weight"] != weights).any()
     for old, new in zip(before, after, strict=True):
         assert np.linalg.norm(new - old) < 1e-4 * np.linalg.norm(old)
 
@@ -219,10 +220,10 @@ def test_it_forgets_less_than_plain_training():
     digits = bl.datasets.load("digits")
     x, y = digits.x_train.reshape(-1, 64), digits.y_train
     found = permuted(x[:600], y[:600], x[600:], y[600:], 4, seed=1, preparation=bl.datasets.prepare(x))
-    lost = {}
-    for method in ("naive", "gpm"):
+    lost, shared = {}, Options(epochs=10, batch_size=16, learning_rate=0.05, schedule="constant")
+    ways = {"naive": shared, "gpm": settings(epochs=10, energy=0.95, energy_growth=0.0, representations=100)}
+    for method, options in ways.items():
         model = bl.models.relu_mlp((64,), 10, hidden=(50, 50), seed=3)
-        options = settings(epochs=10, energy=0.95, energy_growth=0.0, representations=100)
         result = run(method, found, model, bl.optim.sgd(0.05, momentum=0.0), options)
         lost[method] = result.metrics["forgetting_mean_of_best_minus_last"]
         assert result.replay_bytes == 0 and (result.kept_bytes > 0) == (method == "gpm")
@@ -255,7 +256,9 @@ def test_a_binary_network_keeps_its_norms_and_biases_after_the_first_task(scenar
 def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
     model = real_network()
     options = settings(energy=1.0, representations=24)
-    with pytest.warns(FullBasisWarning, match="the basis of layer 'head1' holds 20 of 20 directions, all it may: noth"):
+    with pytest.warns(
+        FullBasisWarning, match="the basis of layer 'linear1' holds 20 of 20 directions, all it may: noth"
+    ):
         run("gpm", first_tasks(scenario, 1), model, bl.optim.sgd(0.05), options)
     networks = Networks(model)
     method = methods.build("gpm", networks, options)
@@ -265,14 +268,14 @@ def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FullBasisWarning)
         bl.continual.runner.learn_task(method, steps, 0, scenario.tasks[0].train)
-        before = model.parameters()["head1.weight"].copy()
-        assert method.free["head1.weight"] == 0
+        before = model.parameters()["linear1.weight"].copy()
+        assert method.free["linear1.weight"] == 0
         bl.continual.runner.learn_task(method, steps, 1, scenario.tasks[1].train)
-    assert (model.parameters()["head1.weight"] == before).all()
+    assert (model.parameters()["linear1.weight"] == before).all()
 
 
 def test_a_basis_keeps_to_its_share(rng):
-    space = EnergySpace(20, Options(basis_share=0.25))
+    space = EnergySpace(20, BasisOptions(basis_share=0.25))
     x = rng.normal(size=(20, 50))
     with pytest.warns(FullBasisWarning, match="holds 5 of 20 directions, all it may: what later tasks fill is not"):
         space.learn(x @ x.T, 0.99, "layer")
@@ -285,7 +288,7 @@ def test_a_basis_keeps_to_its_share(rng):
 def test_dead_inputs_are_free_under_both_rules(rng):
     x = rng.normal(size=(6, 40))
     x[[1, 4]] = 0
-    for space in (EnergySpace(6, Options()), RatioSpace(6, Options(eigenvalue_ratio=1.0))):
+    for space in (EnergySpace(6, BasisOptions()), RatioSpace(6, RatioOptions(eigenvalue_ratio=1.0))):
         space.learn(x @ x.T, 1.0, "layer")
         rows = rng.normal(size=(3, 6)).astype(np.float32)
         left = rows.copy()
@@ -296,7 +299,7 @@ def test_dead_inputs_are_free_under_both_rules(rng):
 
 def test_the_published_scale_divides_by_the_root_of_the_dimension(rng):
     x = rng.normal(size=(6, 3))
-    plain, scaled = (RatioSpace(6, Options(scaled_projection=each)) for each in (False, True))
+    plain, scaled = (RatioSpace(6, RatioOptions(scaled_projection=each)) for each in (False, True))
     rows = rng.normal(size=(2, 6)).astype(np.float32)
     found = []
     for space in (plain, scaled):
@@ -371,7 +374,7 @@ def test_a_stream_and_a_budget_are_refused():
         ({"energy_growth": -0.1}, "energy_growth must be in"),
         ({"representations": 0}, "representations must be at least 1, got 0"),
         ({"basis_share": 0.0}, "basis_share must be in"),
-        ({"basis_bits": 16}, "basis_bits must be 32, 8 or 4, got 16"),
+        ({"basis_bits": 16}, "basis_bits must be one of 32, 8, 4, got 16"),
         ({"eigenvalue_ratio": 0.5}, "eigenvalue_ratio must be a finite number of at least 1"),
         ({"projection": "svd"}, "projection must be one of energy, ratio"),
         ({"basis_quantizer": "best"}, "basis_quantizer must be one of"),
@@ -379,4 +382,4 @@ def test_a_stream_and_a_budget_are_refused():
 )
 def test_settings_out_of_range_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Options(**given)
+        methods.options_of("gpm", **given)

@@ -211,13 +211,12 @@ def test_continual_methods(name):
     options = Options(epochs=1, batch_size=8)
     result = run("naive", scenario, network(name, "int8", shape, stem="3x3"), bl.optim.adam(0.01), options)
     assert len(result.accuracy_matrix) == 2
-    options = Options(epochs=1, batch_size=8, consolidate=True)
-    for method in ("cwr", "latent-replay"):
+    for method, settings in (("cwr", {}), ("latent-replay", {"consolidate": True})):
         model = network(name, "int8", shape, stem="3x3")
         with pytest.raises(
             ValueError, match=f"{method} must have a model whose head takes bits, got one that takes real"
         ):
-            run(method, scenario, model, bl.optim.adam(0.01), options)
+            run(method, scenario, model, bl.optim.adam(0.01), options, **settings)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -2,6 +2,7 @@
 
 A sub-command's module has ``NAME``, ``HELP``, ``add_arguments(parser)``, ``run(arguments)``, which returns what
 ``--json`` writes, and ``report(result, console)``, which prints it for people. It imports what is heavy inside ``run``.
+It may have ``explain(parser)``, which completes the help by what is known of the library, where help is asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -33,11 +34,19 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 class _Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, without the usage."""
 
+    explain: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def format_help(self) -> str:
+        """Complete the help, and return it."""
+        if self.explain is not None:
+            self.explain(self)
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {_one_line(message)}\n")
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that states each default, where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -64,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
+        command.explain = getattr(module, "explain", None)
         command.add_argument(
             "--json",
             type=output_file,

@@ -14,6 +14,8 @@ from bitlearn.cli import continual
 from bitlearn.cli.arguments import count, output_file, output_folder, shown
 from bitlearn.cli.isolated import isolated
 from bitlearn.cli.progress import Console, counted, table
+from bitlearn.cli.settings import explain as explain
+from bitlearn.cli.settings import options, taken
 from bitlearn.report.units import energy, size
 from bitlearn.runs import Runs
 
@@ -48,8 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_methods,
         default=["naive", "latent-replay", "joint"],
         metavar="A,B",
-        help="what to compare: naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, "
-        "slda, prototypes",
+        help="what to compare",
     )
     parser.add_argument(
         "--seeds",
@@ -97,6 +98,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.report is not None:
         reports.require("matplotlib")
     budgets = _budgets(arguments.memory_budget)
+    of_each = dict(zip(arguments.methods, taken(vars(arguments), arguments.methods), strict=True))
     rows = [(method, budget) for budget in budgets for method in arguments.methods]
     kept = {"methods", "seeds", "out", "report", "json", "module", "workers", "scheduler"}
     shared = {name: value for name, value in vars(arguments).items() if name not in kept}
@@ -104,10 +106,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     # Seed by seed, so that an early look compares all methods.
     for seed in range(arguments.seeds):
         order = None if arguments.order_seed is None else arguments.order_seed + seed
-        own = [
-            {"method": method, "seed": seed, "order_seed": order, "memory_budget": budget} for method, budget in rows
-        ]
-        settings += [shared | each for each in own]
+        for method, budget in rows:
+            own = {"method": method, "seed": seed, "order_seed": order, "memory_budget": budget}
+            settings.append(shared | own | of_each[method])
+    for one in settings[: len(rows)]:
+        options(one)  # what is wrong is told before any run is made
     found: dict[int, dict[str, Any]] = {}
     away = arguments.workers is not None or arguments.scheduler is not None  # else each run shows how it goes on
     with counted("runs", len(settings)) if away else nullcontext(lambda text: None) as told:

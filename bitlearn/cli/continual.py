@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from bitlearn.cli.arguments import add_data, add_seed, add_threads, count, examples, output_file, seed, shown
 from bitlearn.cli.progress import Console, progress, table
+from bitlearn.cli.settings import explain as explain
+from bitlearn.cli.settings import options
 from bitlearn.report.units import energy, size
 
 NAME = "continual"
@@ -149,7 +150,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
-        help="any other option of bitlearn.continual.Options, such as head_bits=8 or der_alpha=0.3; again for more",
+        help="any other setting of the method, as listed below, such as energy=0.95 of gpm; again for more",
     )
     parser.add_argument(
         "--evaluate-all",
@@ -161,13 +162,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "--method",
-        default="latent-replay",
-        metavar="NAME",
-        help="naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, nearest-mean, lda, slda, "
-        "prototypes, task-wta or wsn",
-    )
+    parser.add_argument("--method", default="latent-replay", metavar="NAME", help="how to learn")
     parser.add_argument(
         "--report", type=output_file, default=None, metavar="FILE", help="write an HTML page with pictures here"
     )
@@ -191,11 +186,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
         reports.require("jinja2", "matplotlib")
     bl.set_num_threads(threads.resolve(arguments.threads))
-    epochs = (1 if arguments.scenario == "stream" else 10) if arguments.epochs is None else arguments.epochs
-    names = {field.name for field in fields(continual.Options)}
-    latents = {1: None, 8: "8-bit", 32: "float"}[arguments.latent_bits]
-    flags = {name: value for name, value in given.items() if name in names} | {"epochs": epochs, "latents": latents}
-    options = continual.Options(**flags | _settings(arguments.settings, names - set(flags)))
+    chosen = options(given)
     network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed, label=arguments.label)
@@ -230,7 +221,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         if network is None:
             model = models.build(arguments.model, scenario.input_shape, scenario.classes, **settings)
         else:
-            cut = backbones.networks(network, options.cut, scenario.classes)
+            cut = backbones.networks(network, chosen.cut, scenario.classes)
             model, lower = cut.model, cut.lower
         with joules:
             found = continual.run(
@@ -238,7 +229,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 scenario,
                 model,
                 rule,
-                options,
+                chosen,
                 hooks=hooks,
                 measure=meter,
                 evaluate_all=arguments.evaluate_all,
@@ -250,9 +241,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         **{name: given[name] for name in shown},
         "backbone": None if arguments.backbone is None else str(arguments.backbone),
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),
-        "schedule": options.schedule,
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
+        "schedule": chosen.schedule,
+        "epochs": chosen.epochs,
+        "batch_size": chosen.batch_size,
         "threads": bl.get_num_threads(),
         "tasks": [list(task.classes) for task in scenario.tasks],
         "task_titles": [task.title for task in scenario.tasks],
@@ -277,32 +268,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
         continual_page.write(page, result, found, scenario, losses)
     return result
-
-
-def _settings(given: list[tuple[str, Any]], names: set[str]) -> dict[str, Any]:
-    """Return what ``--set`` gave, of options that have no argument of their own."""
-    from bitlearn.continual import Options
-    from bitlearn.errors import by_name
-
-    types = {name: kind for name, kind in get_type_hints(Options).items() if name in names}
-    for name, value in given:
-        kind = by_name("option", name, types)
-        if not _fits(value, kind):
-            raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {shown(repr(value))}")
-    several = {name for name, kind in types.items() if get_origin(kind) is tuple}
-    return {name: (value,) if name in several and not isinstance(value, tuple) else value for name, value in given}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of an option's type; one of a list of words is left to the options."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return isinstance(value, str)
-    if origin is tuple:
-        return all(_fits(each, parts[0]) for each in (value if isinstance(value, tuple) else (value,)))
-    if parts:
-        return any(_fits(value, part) for part in parts)
-    return isinstance(value, float | int if kind is float else kind)
 
 
 def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from bitlearn.bits import WORD, WORD_BITS
 from bitlearn.budgets import budget_bytes
+from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import SIZE, interval
+from bitlearn.continual.settings import setting
 from bitlearn.nn.centre import CentreConv2d
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.losses import Loss
@@ -15,7 +20,25 @@ from bitlearn.nn.model import Model
 from bitlearn.training.gradients import Gradients
 
 
-def words_within(budget: int | str, centre: CentreConv2d, batch: int, most: int) -> int:
+@dataclass(frozen=True)
+class ChannelOptions(Options):
+    """Options of methods that train some channels of a centre."""
+
+    channel_share: float = setting(
+        0.75, "Which part of the centre's input channels a task trains, in whole words of 64.", interval("(0, 1]")
+    )
+    channel_budget: int | float | str | None = setting(
+        None,
+        "The bytes that the gradient of the centre, and the bits that it is made of, may take in a step, as 65536 or "
+        '``"64 KiB"``: as many words as fit are trained, in the place of ``channel_share``.',
+        SIZE,
+    )
+    channel_choice: Literal["gradient", "random"] = setting(
+        "gradient", "By the largest gradient over the task's examples, or at random, anew in each epoch."
+    )
+
+
+def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: int) -> int:
     """Return how many words of channels a step has room for: the bits of a batch, and the gradient that they make.
 
     Parameters

@@ -14,10 +14,10 @@ import numpy as np
 from bitlearn import serialization
 from bitlearn.bits import Bits
 from bitlearn.continual import storage
-from bitlearn.continual.methods import METHODS
+from bitlearn.continual.methods import METHODS, options_of
 from bitlearn.continual.methods.summing import Summing
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.options import Options
+from bitlearn.continual.settings import declared, owners
 from bitlearn.datasets.preparation import Preparation, rebuilt
 from bitlearn.errors import by_name
 from bitlearn.optim import OPTIMIZERS
@@ -137,7 +137,10 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         raise ValueError("labels must be integers or strings, got others")
     if len({type(label) for label in labels}) > 1 or len(set(labels)) < len(labels):
         raise ValueError("labels must be different and of one type, got others")
-    options = Options(**config["options"])
+    # Files of before methods had settings of their own hold those of all methods: others' said nothing.
+    own = declared(kind.takes)
+    settings = {name: value for name, value in config["options"].items() if name in own or not owners(name)}
+    options = options_of(kind, **settings)
     optimizer = by_name("optimizer", config["optimizer"]["name"], OPTIMIZERS)(**config["optimizer"]["settings"])
     model, sums = config["networks"]["model"] is not None, config["sums"] is not None
     if (
@@ -165,12 +168,11 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
     # What the rest takes is known by now: it is compared with the file before any of it is made.
     serialization.check(wanted, {name: found for name, found in types.items() if name in wanted})
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in types.values())
-    if (kind.replays or options.rehearse) and options.replay_size > size:
+    if kind.remembers(options) and options.replay_size > size:
         raise ValueError(f"replay_size must fit the file's {size} bytes, got {options.replay_size}")
     rest = {name: found for name, found in types.items() if name.partition(".")[0] in ("state", "method", "scaling")}
 
     def make(arrays: Arrays) -> Any:
-        settings = config["options"]
         scaling = rebuilt(within("scaling.", arrays))
         preparation = Preparation(scaling, config["inputs"]["image_size"]) if config["inputs"]["prepared"] else None
         learner = made(

@@ -15,10 +15,9 @@ from bitlearn.continual import backbones, files
 from bitlearn.continual.head import softmax
 from bitlearn.continual.inputs import Form, Inputs
 from bitlearn.continual.labels import Labels, array_of
-from bitlearn.continual.methods import build, chosen
+from bitlearn.continual.methods import build, chosen, options_of
 from bitlearn.continual.methods.method import Method, pieces
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.options import Options
 from bitlearn.continual.plan import Plan, kept_to, planned
 from bitlearn.continual.runner import learn_task
 from bitlearn.continual.scenario import Label
@@ -62,7 +61,7 @@ class ContinualLearner:
     hooks : Hook or iterable of Hook, optional
         Told of batches, steps and epochs. They are not saved.
     **settings
-        Those of `Options <bitlearn.continual.Options>`: ``memory_budget``, ``replay_size``, ``epochs``, ``seed``...
+        Those of `Options <bitlearn.continual.Options>`, ``memory_budget``, ``epochs``, ``seed``..., and of the method.
 
     Raises
     ------
@@ -101,7 +100,7 @@ class ContinualLearner:
         **settings: Any,
     ):
         self.name, self.kind = chosen(method)
-        self.options = Options(**settings)
+        self.options = options_of(self.kind, **settings)
         if model is not None and backbone is not None and not isinstance(model, str):
             raise ValueError("model and backbone must not both be networks, got two")
         if isinstance(model, str):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bitlearn.continual.methods import build, chosen
+from bitlearn.continual.methods import build, chosen, options_of
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.metrics import METRICS
 from bitlearn.continual.networks import Networks
@@ -105,13 +105,14 @@ def run(
     scenario: Scenario,
     model: Model,
     optimizer: Optimizer,
-    options: Options,
+    options: Options | None = None,
     *,
     hooks: Hook | Iterable[Hook] | None = None,
     measure: AbstractContextManager[Any] | None = None,
     evaluate_all: bool = False,
     pretrained: bool = False,
     backbone: Frozen | None = None,
+    **settings: Any,
 ) -> Result:
     """Learn the tasks of a scenario one after the other, and measure the accuracy after each.
 
@@ -125,7 +126,8 @@ def run(
         methods can be compared.
     optimizer : Optimizer
         It starts anew with each task.
-    options : Options
+    options : Options, optional
+        What runs of several methods share.
     hooks : Hook or iterable of Hook, optional
         Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
     measure : context manager, optional
@@ -138,6 +140,8 @@ def run(
         training of it; what comes before and after them (freezing, storing, consolidation) is not.
     backbone : Frozen, optional
         What comes before `model`, which then takes its bits: a part of a network that was trained on other data.
+    **settings
+        Those of `Options` and of the method, as ``energy=0.95`` of ``gpm``, in the place of what `options` says.
 
     Returns
     -------
@@ -147,15 +151,17 @@ def run(
     ------
     NonFiniteError
         Naming the layer, the step and the task.
+    TypeError
+        Where a setting is of other methods or of none.
     ValueError
         Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
-        wanted of a scenario whose examples pass by once; with a table, where nothing fits ``options.memory_budget``.
+        wanted of a scenario whose examples pass by once; with a table, where nothing fits ``memory_budget``.
 
     Notes
     -----
     Under an integer policy model and memory are the same, bit for bit, from every backend and any number of threads.
 
-    Under ``options.memory_budget`` a method that trains a network has it cut, and frozen up to the cut, from the start:
+    Under a ``memory_budget`` a method that trains a network has it cut, and frozen up to the cut, from the start:
     the layers before it are those of `backbone`, or as they were drawn.
 
     Examples
@@ -176,17 +182,19 @@ def run(
     ):
         if wanted != found:
             raise ValueError(f"model must have {what} {wanted} for this scenario, got {found}")
+    name, kind = chosen(method)
+    options = options_of(kind, options, **settings)
     if scenario.single_pass and options.epochs != 1:
         raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
-    plan, (name, kind) = None, chosen(method)
+    plan = None
     if options.memory_budget is not None and kind.trains:
         networks, plan = planned(networks, options, optimizer, kind, scenario.classes)
         options = replace(options, batch_size=plan.batch_size, replay_size=max(plan.replay_size, 1))
     examples = sum(len(task.train) for task in scenario.tasks)
     learner = build(kind, networks, options, classes=scenario.classes, examples=examples)
     steps = Steps(optimizer, options, Hooks(hooks), learner.loss, learner.transforms)
-    given = learner.tells_apart and options.identity in (None, "given") and scenario.tells_tasks
-    if learner.tells_apart and options.identity == "given" and not given:
+    given = learner.tells_apart and learner.identity in (None, "given") and scenario.tells_tasks
+    if learner.tells_apart and learner.identity == "given" and not given:
         raise ValueError(f"identity must be 'last' or 'confidence' in scenario {scenario.name!r}, got 'given'")
     if evaluate_all and learner.tells_apart:
         raise ValueError(

@@ -4,14 +4,46 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
-from bitlearn.continual.bases import Basis
+from bitlearn.continual.bases import Basis, Quantizer
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite, interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.subspaces import energy_directions, null_space
 from bitlearn.nn.layer import Arrays
+
+
+@dataclass(frozen=True)
+class BasisOptions(Options):
+    """Options of the rule "energy"."""
+
+    basis_bits: Literal[32, 8, 4] = setting(32, "Of a value of a basis.")
+    basis_quantizer: Quantizer = setting(
+        "asymmetric", "How columns of 8 and 4 bits are made, as `Basis <bitlearn.continual.bases.Basis>` says."
+    )
+    basis_share: float = setting(1.0, "Which part of a layer's directions its basis may take.", interval("(0, 1]"))
+
+
+@dataclass(frozen=True)
+class RatioOptions(Options):
+    """Options of the rule "ratio"."""
+
+    eigenvalue_ratio: float = setting(
+        5.0,
+        "How many times the smallest eigenvalue of the sums of products that of a direction may be that is kept free.",
+        finite(least=1),
+    )
+    eigenvalue_floor: float = setting(
+        1e-6, "The smallest eigenvalue counts as at least this part of the largest.", interval("[0, 1)")
+    )
+    scaled_projection: bool = setting(
+        False,
+        "Whether an update is divided by the root of the null space's dimension, as the code of arXiv 2406.08830 does.",
+    )
 
 
 class FullBasisWarning(UserWarning):
@@ -53,11 +85,10 @@ class EnergySpace:
     ----------
     n : int
         Of an input.
-    options : Options
-        `basis_bits`, `basis_quantizer` and `basis_share` of it.
+    options : BasisOptions
     """
 
-    def __init__(self, n: int, options: Options):
+    def __init__(self, n: int, options: BasisOptions):
         self.basis = Basis(n, bits=options.basis_bits, quantizer=options.basis_quantizer)
         self.most = max(1, math.floor(options.basis_share * n))
 
@@ -116,11 +147,10 @@ class RatioSpace:
     ----------
     n : int
         Of an input.
-    options : Options
-        `eigenvalue_ratio`, `eigenvalue_floor` and `scaled_projection` of it.
+    options : RatioOptions
     """
 
-    def __init__(self, n: int, options: Options):
+    def __init__(self, n: int, options: RatioOptions):
         self.n, self.ratio, self.scaled = n, options.eigenvalue_ratio, options.scaled_projection
         self.floor = options.eigenvalue_floor
         #: The lower triangle of the sums, row by row.

@@ -99,7 +99,7 @@ def relu_mlp(
     Returns
     -------
     Model
-        ``flatten1, head1, relu1, head2, relu2, head3``.
+        ``flatten1, linear1, relu1, linear2, relu2, head1``.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def relu_mlp(
         raise ValueError(f"head must be 'real' behind real layers, got {head!r}")
     layers: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
     for width in hidden:
-        layers += [nn.Linear(width, drawn=True), nn.ReLU()]
+        layers += [nn.RealLinear(width), nn.ReLU()]
     layers.append(nn.Linear(classes, drawn=True))
     return nn.Model(layers, replace(nn.Spec.codes(tuple(input_shape)), unit=unit), precision=precision, seed=seed)
 

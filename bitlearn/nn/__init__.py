@@ -6,10 +6,10 @@ from bitlearn.nn.competition import Competition as Competition
 from bitlearn.nn.conv import BinaryConv2d as BinaryConv2d
 from bitlearn.nn.flatten import Flatten as Flatten
 from bitlearn.nn.frozen import Frozen as Frozen
+from bitlearn.nn.head import Linear as Linear
 from bitlearn.nn.layer import Layer as Layer
 from bitlearn.nn.layer import register as register
 from bitlearn.nn.linear import BinaryLinear as BinaryLinear
-from bitlearn.nn.linear import Linear as Linear
 from bitlearn.nn.losses import Loss as Loss
 from bitlearn.nn.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from bitlearn.nn.losses import Tempered as Tempered

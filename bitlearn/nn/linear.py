@@ -1,4 +1,4 @@
-"""Fully connected layers: packed bits or input codes times binary weights, and the real-weighted head."""
+"""Fully connected layers: what they share, and packed bits or input codes times binary weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn import latents, magnitude, reals
-from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weight_operand
+from bitlearn.nn.gradients import input_gradient, input_operand, weight_operand
 from bitlearn.nn.gram import gram_of_bits, gram_of_values
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, register, uniform_weights, whole
 from bitlearn.nn.products import Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, sum_type
-from bitlearn.nn.step import ParameterGradient, Step
+from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Product, Value
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.packing import pack
@@ -228,123 +228,3 @@ def _float_product(
     real[...] = codes
     reals.matmul(grad[:, first : first + len(out)].T, real, more)
     np.add(out, more, out=out) if accumulate else np.copyto(out, more)
-
-
-@register
-class Linear(FullyConnected):
-    """A real-weighted layer on packed ±1 inputs, real values or input codes, without bias; a classifier by default.
-
-    Parameters
-    ----------
-    outputs : int
-    drawn : bool
-        Begin with random weights, uniform in ``±sqrt(3 / inputs)``, as a hidden layer wants them, and not at zero. Such
-        a layer takes a network's input codes too.
-
-    Notes
-    -----
-    The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32. Under an
-    integer policy the weights are quantized for both products, as wide as the gradient between the layers, and real
-    values to 8 bits, with a scale an example. A policy with `forward_bits` has that width for the product forward.
-
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> model = bl.nn.Model([bl.nn.Linear(1)], bl.nn.Spec.bits((3,)), precision="low-memory")
-    >>> model["head1"].weight[...] = [[1.0, 2.0, 4.0]]
-    >>> model.apply(bl.Bits(bl.pack([[1, 1, -1]]), 3)).round(3)
-    array([[-1.]], dtype=float32)
-    """
-
-    kind = "head"
-
-    def __init__(self, outputs: int, *, drawn: bool = False):
-        super().__init__(outputs)
-        self.drawn = bool(drawn)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().settings() | ({"drawn": True} if self.drawn else {})
-
-    def infer(self, spec: Spec) -> Spec:
-        """Return real values of shape ``(outputs,)``."""
-        if self.drawn and spec.kind == "codes" and len(spec.shape) == 1:
-            return Spec.real((self.outputs,))
-        if spec.kind not in ("bits", "real") or len(spec.shape) != 1:
-            raise ValueError(f"a linear head must get rows of bits or real values, got {spec}")
-        return Spec.real((self.outputs,))
-
-    def build(self, seed: int) -> None:
-        """Begin at zero, or with weights that are drawn; float32 under every policy."""
-        if self.drawn:
-            self.weight = uniform_weights(self.weight_shape, np.dtype(np.float32), Key(seed, stream=self.index))
-        else:
-            self.weight = np.zeros(self.weight_shape, dtype=np.float32)
-
-    def grow(self, outputs: int) -> None:
-        """Take more outputs, whose weights are 0: see `Model.grow <bitlearn.nn.Model.grow>`."""
-        if outputs < self.outputs:
-            raise ValueError(f"outputs must be at least the {self.outputs} that a head has, got {outputs}")
-        weight = np.zeros((outputs, self.inputs), dtype=np.float32)
-        weight[: self.outputs] = self.weight
-        self.outputs, self.weight = outputs, weight
-
-    def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
-        """Record the scores; return them, and the values or bits that they come from."""
-        y = step.empty("Y", (step.batch, self.outputs), np.float32)
-        if self.spec.kind != "bits":
-            values = reals.activations(step, x, self.spec, self.precision)
-            across = reals.real_weights(step, reals.transposed(step, weight), self.precision, forward=True)
-            reals.product(step, values, across, y)
-            return Value(step, self.output, y), values
-        operand = reals.real_weights(step, weight, self.precision, forward=True)
-        # The bits are packed along the axis that is summed over, so the product is that of the weights with their
-        # transpose: (outputs, inputs) times (inputs, batch).
-        turned = step.empty("scratch", (self.inputs, words_for(step.batch)), WORD)
-        sums = step.empty("Y", (self.outputs, step.batch), sums_type(operand.dtype))
-        step.run("transpose_bits", x, self.inputs, turned)
-        step.run("grad_input", operand.values, turned, step.batch, sums)
-        step.run("scaled_transpose", sums, operand.scale, y)
-        return Value(step, self.output, y), x
-
-    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
-        """Record the scores."""
-        y, inputs = self._forward(step, x.array, step.constant(self.weight, "W"))
-        return y, reals.kept(step, inputs, self.precision) if self.spec.kind != "bits" else inputs
-
-    def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Record the full dW, and dX."""
-        x, stream, grad = cache, 2 * self.index, grad.kept()
-        operand = weight_operand(grad, self.precision, stream)
-        if self.spec.kind != "bits":
-            sums = step.empty("dW", self.weight.shape, np.float32 if operand.is_real else np.int64)
-            reals.weight_product(step, operand.values, x, False, sums)
-            found = reals.weight_gradient(step, sums, operand, x, self.inputs)
-        else:
-            sums = step.empty("dW", self.weight.shape, sums_type(operand.dtype))
-            step.run("grad_weight", operand.values, x, self.inputs, 0, False, sums)
-            found = ParameterGradient(sums, None if operand.is_real else operand.scale, fan_in=self.inputs)
-        # The update changes the weights, so the gradient of the input comes first.
-        shape, result = (step.batch, self.inputs), None
-        if wanted and self.spec.kind != "codes":
-            weight = reals.real_weights(step, step.constant(self.weight, "W"), self.precision)
-            grad = input_operand(grad, self.precision, stream)
-            result = reals.input_gradient(step, grad, weight, shape, self.precision)
-        step.gradient("weight", found)
-        return result
-
-    def inference(self) -> Arrays:
-        """Return the weights."""
-        return {"weight": self.weight.copy()}
-
-    def inference_types(self) -> Types:
-        """Return the type of the weights."""
-        return {"weight": ((self.outputs, self.inputs), np.dtype(np.float32))}
-
-    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record the scores."""
-        return self._forward(step, x.array, step.constant(arrays["weight"], "W"))[0]
-
-    def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example."""
-        return 0, self.outputs * self.inputs

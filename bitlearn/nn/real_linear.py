@@ -1,4 +1,4 @@
-"""Fully connected layers with real weights inside a network; the head that ends one stands in `linear`."""
+"""Fully connected layers with real weights inside a network; the head that ends one stands in `head`."""
 
 from __future__ import annotations
 

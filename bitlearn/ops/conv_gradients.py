@@ -17,7 +17,7 @@ from bitlearn.ops.conv_planes import WeightPlanes, input_values
 from bitlearn.ops.dispatch import run
 from bitlearn.ops.gradient_operands import GradientOperand, check_terms, gradient, scaled_product
 from bitlearn.ops.gradients import Output, weight_gradient
-from bitlearn.ops.kept import Kept, some_weight_gradient
+from bitlearn.ops.kept import Kept
 from bitlearn.ops.quantized import Quantized
 from bitlearn.ops.weights import PackedWeights, weight_words
 from bitlearn.threads import resolve
@@ -212,18 +212,7 @@ def conv2d_grad_weight(
     windows = geometry(images.shape[1:3], size, stride, padding, pad_value)
     _check_size(ready, len(images), windows, channels)
     shape = (channels, *size, n)
-    given: dict[str, Any] = {
-        "output": output,
-        "threshold": threshold,
-        "mask": mask,
-        "accumulate": accumulate,
-        "out": out,
-        "threads": threads,
-    }
-    if rows is not None or columns is not None or scale is not None:
-        window: dict[str, Any] = {"stride": stride, "padding": padding, "pad_value": pad_value, "bits": bits}
-        kept, function = Kept(rows, columns, channels, n, threads), partial(conv2d_grad_weight, kernel_shape=size)
-        return some_weight_gradient(function, ready, kept, g, x, images, shape, scale=scale, **window, **given)
+    window: dict[str, Any] = {"kernel_shape": size, "stride": stride, "padding": padding, "pad_value": pad_value}
 
     def by_planes() -> WeightPlanes | None:
         # The signs of a convolution's sums are made block by block by the int8 kernels alone.
@@ -235,9 +224,18 @@ def conv2d_grad_weight(
     return weight_gradient(
         "conv2d_grad_weight",
         ready,
-        x,
+        (g, x),
         (images, n, windows.stride, windows.padding, windows.pad_value),
         shape,
+        rows=rows,
+        columns=columns,
+        scale=scale,
+        output=output,
+        threshold=threshold,
+        mask=mask,
+        accumulate=accumulate,
+        out=out,
+        threads=threads,
         planes=by_planes,
-        **given,
+        whole=partial(conv2d_grad_weight, **window, bits=bits),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -134,6 +135,32 @@ class SplitGradient(Protocol):
 def weight_gradient(
     kernel: str,
     g: GradientOperand,
+    given: tuple[ArrayLike | Quantized, object],
+    fixed: tuple,
+    shape: tuple[int, ...],
+    *,
+    rows: ArrayLike | None,
+    columns: ArrayLike | None,
+    scale: ArrayLike | None,
+    whole: Callable[..., np.ndarray],
+    planes: Callable[[], SplitGradient | None],
+    **asked: Any,
+) -> np.ndarray:
+    """Return a gradient of weights, of all or of some, as it is asked for by what its functions take in common.
+
+    ``fixed`` are the kernel's arguments between the gradient and the first row, ``given`` the caller's own objects of
+    the gradient and of the first of these; ``shape`` is that of the values. ``whole(g, words, n, ...)`` is the caller,
+    for what is kept; ``planes()`` is asked for a faster way, once all is checked.
+    """
+    if rows is None and columns is None and scale is None:
+        return _weight_gradient(kernel, g, given[1], fixed, shape, planes=planes, **asked)
+    kept = Kept(rows, columns, shape[0], shape[-1], asked["threads"])
+    return some_weight_gradient(whole, g, kept, *given, fixed[0], shape, scale=scale, **asked)
+
+
+def _weight_gradient(
+    kernel: str,
+    g: GradientOperand,
     x: object,
     fixed: tuple,
     shape: tuple[int, ...],
@@ -146,11 +173,7 @@ def weight_gradient(
     threads: int | None,
     planes: Callable[[], SplitGradient | None],
 ) -> np.ndarray:
-    """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs.
-
-    ``fixed`` are the kernel's arguments between the gradient and the first row, ``x`` the caller's own object of the
-    first of them; ``shape`` is that of the values; ``planes()`` is asked for a faster way, once all is checked.
-    """
+    """Run a weight-gradient kernel: the values, added to `out` or not, or their packed signs."""
     check.choice("output", output, ("values", "sign"))
     n = shape[-1]
     words_shape = (*shape[:-1], bits.words_for(n))
@@ -291,21 +314,27 @@ def grad_weight(
     m, k = ready.parts[0].shape
     if m != len(inputs):
         raise ValueError(f"g and x must have the same number of rows, got shapes {(m, k)} and {inputs.shape}")
-    given: dict[str, Any] = {
-        "output": output,
-        "threshold": threshold,
-        "mask": mask,
-        "accumulate": accumulate,
-        "out": out,
-        "threads": threads,
-    }
-    if rows is not None or columns is not None or scale is not None:
-        kept = Kept(rows, columns, k, n, threads)
-        return some_weight_gradient(grad_weight, ready, kept, g, x, inputs, (k, n), bits=bits, scale=scale, **given)
 
     def by_planes() -> Planes | None:
         if ready.on_planes(k, m, n):
             return Planes(ready.parts[0], ready.bits or 8, inputs, n, columns=True, threads=threads)
         return None
 
-    return weight_gradient("grad_weight", ready, x, (inputs, n), (k, n), planes=by_planes, **given)
+    return weight_gradient(
+        "grad_weight",
+        ready,
+        (g, x),
+        (inputs, n),
+        (k, n),
+        rows=rows,
+        columns=columns,
+        scale=scale,
+        output=output,
+        threshold=threshold,
+        mask=mask,
+        accumulate=accumulate,
+        out=out,
+        threads=threads,
+        planes=by_planes,
+        whole=partial(grad_weight, bits=bits),
+    )

@@ -25,6 +25,7 @@ from bitlearn.continual.methods.tuned import Biases, LastLayer, SparseUpdate
 from bitlearn.continual.methods.wsn import Wsn
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.settings import Settings, refuse_others
 from bitlearn.errors import brief, by_name
 
 METHODS: dict[str, type[Method]] = {
@@ -49,6 +50,7 @@ METHODS: dict[str, type[Method]] = {
     "biases": Biases,
     "sparse-update": SparseUpdate,
 }
+Settings.methods = METHODS
 #: Names of the contract that a later version brings.
 PLANNED = ("bimu", "mixture-replay")
 
@@ -125,6 +127,47 @@ def chosen(method: str | type[Method]) -> tuple[str, type[Method]]:
     return next((name for name, kind in METHODS.items() if kind is method), method.__name__), method
 
 
+def options_of(method: str | type[Method], options: Options | None = None, **settings: Any) -> Any:
+    """Return the options of a method: what several share, and settings of its own.
+
+    Parameters
+    ----------
+    method : str or type
+        As `chosen` takes it.
+    options : Options, optional
+        Those of the method already, or what all methods have; by default the defaults.
+    **settings
+        Of all methods or of this one, in the place of what `options` says.
+
+    Returns
+    -------
+    Options
+        Of the class that the method takes.
+
+    Raises
+    ------
+    TypeError
+        Where a setting is of other methods or of none, or a value is of another type.
+    ValueError
+        Where there is no such method, or a value is out of its range.
+
+    Examples
+    --------
+    >>> shared = Options(epochs=3)
+    >>> options = options_of("gpm", shared, energy=0.9)
+    >>> options.epochs, options.energy
+    (3, 0.9)
+    >>> options_of("naive", shared, energy=0.9)
+    Traceback (most recent call last):
+    ...
+    TypeError: energy must be given to gpm, whose setting it is, got it for naive
+    """
+    name, kind = chosen(method)
+    given = ({} if options is None else vars(options)) | settings
+    refuse_others(given, kind.takes, name)
+    return kind.takes(**given)
+
+
 def build(
     method: str | type[Method],
     networks: Networks | None,
@@ -141,7 +184,9 @@ def build(
         As `chosen` takes it.
     networks : Networks or None
         None where a method has no network.
-    options, classes, examples
+    options : Options
+        As `options_of` takes them.
+    classes, examples
         As `Method` takes them.
 
     Returns
@@ -157,4 +202,4 @@ def build(
     made: Any = kind
     if networks is None and made.trains:
         raise ValueError(f"{name} must have a model to train, got none")
-    return made(networks, options, classes=classes, examples=examples)
+    return made(networks, options_of(kind, options), classes=classes, examples=examples)

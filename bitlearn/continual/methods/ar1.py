@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bitlearn.continual.cwr import CwrHead
-from bitlearn.continual.methods.regularized import Regularized
+from bitlearn.continual.methods.cwr import CwrOptions
+from bitlearn.continual.methods.regularized import Regularized, RegularizedOptions
 from bitlearn.continual.networks import Networks, real_head
-from bitlearn.continual.options import Options
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
@@ -20,6 +21,11 @@ from bitlearn.serialization import under
 #: What importances are multiplied by where the options do not say, the largest importance, and what keeps the quotient
 #: finite where a weight has not moved: those of the authors' code.
 STRENGTH, LARGEST, EPSILON = 1e6, 1e-3, 1e-7
+
+
+@dataclass(frozen=True)
+class Ar1Options(RegularizedOptions, CwrOptions):
+    """Options of ``ar1``."""
 
 
 class Ar1(Regularized):
@@ -44,7 +50,9 @@ class Ar1(Regularized):
     ``g`` is this sign (over the root of the fan-in for a rule that counts it so).
     """
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    takes = Ar1Options
+
+    def __init__(self, networks: Networks, options: Ar1Options, **limits: Any):
         self._head_name = f"{networks.model.names[-1]}.weight"
         super().__init__(networks, options, **limits)
         self.head = CwrHead(real_head(networks.model, "ar1").weight, options.head_bits)

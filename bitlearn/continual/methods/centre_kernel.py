@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.bits import WORD_BITS, words_for
-from bitlearn.continual.channels import importance, words_within
+from bitlearn.continual.channels import ChannelOptions, importance, words_within
 from bitlearn.continual.decoupling import CENTRE, decouple, merge
 from bitlearn.continual.flips import accepted_flips
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
-from bitlearn.continual.options import Options
 from bitlearn.continual.prototype_replay import Prototypes
-from bitlearn.continual.spaces import RatioSpace
+from bitlearn.continual.ranges import at_least, finite
+from bitlearn.continual.settings import setting
+from bitlearn.continual.spaces import RatioOptions, RatioSpace
 from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
@@ -56,6 +57,28 @@ def decoupled_layer(model: Model, wanted: str | None = None) -> str:
     raise ValueError("centre-kernel must have a model with a binary 3x3 convolution of bits, got one without")
 
 
+@dataclass(frozen=True)
+class CentreKernelOptions(ChannelOptions, RatioOptions):
+    """Options of ``centre-kernel``."""
+
+    centre: str | None = setting(None, "The convolution whose centre is trained; by default the last one that has one.")
+    centre_branch: Literal["binary", "real"] = setting("binary", "What the centre's weights are.")
+    flip_budget: float | None = setting(
+        None,
+        "Which part of the squares of what earlier inputs gave a task's flips of binary weights may change. By default "
+        "all are taken up.",
+        finite(least=0),
+    )
+    patch: int = setting(1, "The side of the patches of gradient filtering in the centre; 1 is none.", at_least(1))
+    temperature: float = setting(1.0, "What scores are divided by in the loss.", finite(above=0))
+    prototype_weight: float = setting(10.0, "What the loss of old classes' mean features counts.", finite(least=0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.flip_budget is not None and self.channel_choice == "random":
+            raise ValueError("flip_budget must be left out where channels are drawn anew in each epoch, got both")
+
+
 class CentreKernel(Method):
     """Learn the first task with the whole network, and the others by the centre of a convolution and the head.
 
@@ -73,19 +96,19 @@ class CentreKernel(Method):
     Notes
     -----
     arXiv 2406.08830, from its authors' code. After the first task batch norms are constant, and the convolution
-    `Options.centre` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all
+    ``centre`` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all
     below, give for each image sums in int16 and the bits of the pixels, which are computed once a task and kept while
     it is learned. Then for each task:
 
     - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
-      channels the share `Options.channel_share` with the largest ``mean over filters of |sum|``, summed over a word, is
+      channels the share ``channel_share`` with the largest ``mean over filters of |sum|``, summed over a word, is
       trained, and the rest of the centre joins the frozen taps: its part of the step is saved, forward and backward.
       With ``channel_choice="random"`` words are drawn, anew in each epoch (TraDy, ICLR 2026, whose unit is a channel):
-      a control. `Options.channel_budget` says in bytes how many.
+      a control. ``channel_budget`` says in bytes how many.
     - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
       <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
       the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
-    - *Flips*: with `Options.flip_budget` the signs that a task has changed are taken up only as far as they leave what
+    - *Flips*: with ``flip_budget`` the signs that a task has changed are taken up only as far as they leave what
       earlier pixels gave as it was (`accepted_flips <bitlearn.continual.flips.accepted_flips>`); of a binary centre
       alone.
     - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` joins
@@ -99,8 +122,10 @@ class CentreKernel(Method):
     """
 
     streams = False
+    takes = CentreKernelOptions
+    options: CentreKernelOptions
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: CentreKernelOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(

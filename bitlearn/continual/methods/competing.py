@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.nn.competition import posterior
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
 from bitlearn.nn.narrow import Places, Ticket, competing_weights, competitions, input_competition, narrow, places_of
 from bitlearn.rng import Key
 from bitlearn.training.step import Trainer
+
+
+@dataclass(frozen=True)
+class CompetingOptions(Options):
+    """Options of the steps of a task whose units compete."""
+
+    competing: float = setting(
+        0.2,
+        "The share of a task's steps in which units compete: the winners are chosen then, and trained alone in the "
+        "others.",
+        interval("[0, 1)"),
+    )
+    posterior: Literal["free", "response"] = setting(
+        "free",
+        "Where a task's posterior comes from: logits that are learned, or how units respond to the task's examples as "
+        "it begins.",
+    )
+    losers: Literal["masked", "scaled"] = setting(
+        "masked",
+        "What becomes of the gradients of losing units' weights where samples are soft: they are stopped, or all are "
+        "multiplied by the units' probabilities of winning.",
+    )
+    cooling: float = setting(
+        1.0,
+        "The share of their temperature to which soft samples have cooled down at the end of a task, by the same "
+        "factor in each step. 1 keeps it.",
+        interval("(0, 1]"),
+    )
 
 
 class Competing:
@@ -25,7 +56,7 @@ class Competing:
         The whole network.
     held : dict of str to ndarray of bool
         Which of the weights whose units compete may not change.
-    options : Options
+    options : CompetingOptions
     index : int
         The task's number.
     steps : int
@@ -39,7 +70,7 @@ class Competing:
 
     network: Model
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+    def __init__(self, model: Model, held: Arrays, options: CompetingOptions, index: int, steps: int):
         self.model, self.all_held, self.options, self.index = model, held, options, index
         self.competitions: dict[str, Any] = competitions(model)
         self.steps, self.until = steps, round(options.competing * steps)
@@ -70,11 +101,11 @@ class Competing:
 class Soft(Competing):
     """All units take part, each times its share of a soft sample, and the likeliest are the winners in the end.
 
-    Gradients of weights are multiplied by the posterior of their unit (`Options.losers` "scaled"), or stopped but for
+    Gradients of weights are multiplied by the posterior of their unit (``losers="scaled"``), or stopped but for
     the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
     """
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+    def __init__(self, model: Model, held: Arrays, options: CompetingOptions, index: int, steps: int):
         super().__init__(model, held, options, index, steps)
         self.network, self.weights = model, competing_weights(model)
         self.temperatures = {name: layer.temperature for name, layer in self.competitions.items()}
@@ -123,7 +154,7 @@ class Soft(Competing):
 class Sampled(Competing):
     """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
 
-    def __init__(self, model: Model, held: Arrays, options: Options, index: int, steps: int):
+    def __init__(self, model: Model, held: Arrays, options: CompetingOptions, index: int, steps: int):
         super().__init__(model, held, options, index, steps)
         self.whole = model.state()
         self.winners = self.likeliest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,25 @@ from bitlearn.continual.cwr import CwrHead
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks, packed_layers, real_head
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.model import Model
+
+
+@dataclass(frozen=True)
+class CwrOptions(Options):
+    """Options of methods with a CWR* head."""
+
+    head_bits: int | None = setting(
+        None,
+        "The consolidated rows of a CWR* head are kept as integers of so many bits, with a scale a row; as float32 by "
+        "default.",
+        interval("[2, 16]"),
+    )
 
 
 class Cwr(Method):
@@ -25,7 +40,9 @@ class Cwr(Method):
     alone is learned, and consolidated after each batch.
     """
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    takes = CwrOptions
+
+    def __init__(self, networks: Networks, options: CwrOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         self.head = CwrHead(real_head(networks.model, "cwr").weight, options.head_bits)
         # A real head takes bits, so they come from the layer before it, or from what is frozen already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from bitlearn.continual.latents import default_cut
 from bitlearn.continual.methods.rehearsal import Rehearsal, joined
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite
 from bitlearn.continual.records import Records
 from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.settings import setting
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy
@@ -87,12 +90,22 @@ class TargetLoss(SoftmaxCrossEntropy):
         return 2 * part[:, None] * away, found
 
 
+@dataclass(frozen=True)
+class DerOptions(Options):
+    """Options of ``der``."""
+
+    der_alpha: float = setting(0.5, "What the distance to stored scores counts.", finite(least=0))
+    der_beta: float = setting(
+        1.0, "What the cross-entropy of replayed examples counts. With 0 it is DER, else DER++.", finite(least=0)
+    )
+
+
 class Der(Rehearsal):
     """Train on new examples, and on stored ones with their labels and with the scores that they had.
 
     Notes
     -----
-    DER++ of arXiv 2004.07211, DER with a `der_beta` of 0. With n new and m replayed examples in a step, s the scores
+    DER++ of arXiv 2004.07211, DER with a ``der_beta`` of 0. With n new and m replayed examples in a step, s the scores
     and t the stored ones, the loss is::
 
         sum over new of CE(s, y) / n  +  sum over replayed of (beta * CE(s, y) + alpha * mean((s - t)**2)) / m
@@ -108,9 +121,11 @@ class Der(Rehearsal):
     frozen from the start, it is latent replay: bits are stored beside the scores.
     """
 
-    name, consolidates = "der", False
+    name = "der"
+    takes = DerOptions
+    options: DerOptions
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: DerOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         self.loss = TargetLoss()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.continual.fisher import fisher_diagonal
 from bitlearn.continual.methods.method import pieces
-from bitlearn.continual.methods.regularized import Regularized
+from bitlearn.continual.methods.regularized import Regularized, RegularizedOptions
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import interval
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples
@@ -22,6 +24,17 @@ from bitlearn.rng import Key
 
 #: What importances are multiplied by, where the options do not say.
 STRENGTH = 100.0
+
+
+@dataclass(frozen=True)
+class EwcOptions(RegularizedOptions):
+    """Options of ``ewc``."""
+
+    regularization_decay: float = setting(
+        1.0,
+        "What is kept of earlier tasks' importances with each task: the gamma of arXiv 1805.06370. 1 adds them up.",
+        interval("[0, 1]"),
+    )
 
 
 class Ewc(Regularized):
@@ -38,7 +51,10 @@ class Ewc(Regularized):
     holds a sign as long as it keeps the latent weight on its side of 0.
     """
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    takes = EwcOptions
+    options: EwcOptions
+
+    def __init__(self, networks: Networks, options: EwcOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         #: How many times the Fisher information was measured: its random numbers never repeat.
         self.measured = np.zeros(1, dtype=np.int64)

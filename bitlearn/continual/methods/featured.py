@@ -19,7 +19,7 @@ from bitlearn.nn.frozen import Batch
 class Featured(Method):
     """Learn from features, without steps.
 
-    Without ``Options.cut`` these are the input's codes, and there need be no network. With one the network learns the
+    Without ``cut`` these are the input's codes, and there need be no network. With one the network learns the
     first task, is frozen, and they are the bits of the layer that is named. Where a lower part is frozen from the
     start, they are its bits.
     """

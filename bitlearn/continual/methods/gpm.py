@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from bitlearn import streams
 from bitlearn.continual.grams import input_grams, weighted
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.options import Options
-from bitlearn.continual.spaces import SPACES, Space
+from bitlearn.continual.ranges import at_least, interval
+from bitlearn.continual.settings import setting
+from bitlearn.continual.spaces import SPACES, BasisOptions, RatioOptions, Space
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
@@ -19,6 +21,25 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
 from bitlearn.serialization import under, within
+
+
+@dataclass(frozen=True)
+class GpmOptions(BasisOptions, RatioOptions):
+    """Options of ``gpm``."""
+
+    projection: Literal["energy", "ratio"] = setting(
+        "energy",
+        "How it is found what of an update would change earlier tasks: by bases that hold a part of the energy of "
+        "their inputs, or by the null space of the inputs' sums of products.",
+    )
+    energy: float | tuple[float, ...] = setting(
+        0.97,
+        "Which part of the energy of a layer's inputs its basis is to hold after the first task: one for all, or one a "
+        "layer, the last of which counts for all others.",
+        interval("(0, 1]"),
+    )
+    energy_growth: float = setting(0.003, "By how much this grows with each task.", interval("[0, 1]"))
+    representations: int = setting(300, "From how many of a task's examples bases are found.", at_least(1))
 
 
 class Gpm(Method):
@@ -33,8 +54,8 @@ class Gpm(Method):
 
     Notes
     -----
-    arXiv 2103.09762. After each task `Options.representations` of its examples run through the network, and the
-    directions of each layer's inputs that hold `Options.energy` of them join its basis M. The update of a weight,
+    arXiv 2103.09762. After each task ``representations`` of its examples run through the network, and the
+    directions of each layer's inputs that hold ``energy`` of them join its basis M. The update of a weight,
     whatever the optimiser, then is ``d - d M M^T``, with the columns in 32, 8 or 4 bits (QGPM). With
     ``projection="ratio"`` it is ``d V V^T``, V being what `null_space <bitlearn.continual.subspaces.null_space>`
     leaves of all inputs so far (Adam-NSCL, CVPR 2021).
@@ -49,8 +70,10 @@ class Gpm(Method):
     """
 
     streams = False
+    takes = GpmOptions
+    options: GpmOptions
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: GpmOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(
@@ -91,7 +114,7 @@ class Gpm(Method):
     def energy(self, layer: int, task: int) -> float:
         """Return the part of the energy that a basis is to hold, of a layer and after a task, by their numbers."""
         given = self.options.energy
-        first = given if isinstance(given, float) else given[min(layer, len(given) - 1)]
+        first = given[min(layer, len(given) - 1)] if isinstance(given, tuple) else given
         return min(first + self.options.energy_growth * task, 1.0)
 
     def finish(self, index: int, train: Examples) -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bitlearn.continual.latents import cuts, default_cut, latent_codec
-from bitlearn.continual.methods.rehearsal import Rehearsal
+from bitlearn.continual.methods.rehearsal import ConsolidatingOptions, Rehearsal
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.settings import setting
 from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.nn.spec import Spec
 from bitlearn.serialization import under
+
+
+@dataclass(frozen=True)
+class LatentReplayOptions(ConsolidatingOptions):
+    """Options of ``latent-replay``."""
+
+    latents: str | None = setting(
+        None,
+        "How latents are stored, as `bitlearn.continual.latent_codec` takes it: by default as bits, which loses "
+        "nothing where they are bits, and as signs with a scale a channel behind a layer that gives real values.",
+    )
 
 
 class LatentReplay(Rehearsal):
@@ -22,15 +36,18 @@ class LatentReplay(Rehearsal):
     The part up to the cut keeps its weights and running statistics after the first task; the part after it takes the
     batch statistics of the mixed batch. The new examples' bits are computed once a task and kept while it is learned.
 
-    Where real values are cut, or more bits a value are wanted, `Options.latents` names the codec. New examples pass it
+    Where real values are cut, or more bits a value are wanted, ``latents`` names the codec. New examples pass it
     as replayed ones do.
     """
 
     name = "latent-replay"
+    takes = LatentReplayOptions
+    options: LatentReplayOptions
 
     @classmethod
     def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
         """Return the shape at the cut, and what the codec stores."""
+        assert isinstance(options, LatentReplayOptions)
         codec = latent_codec(networks.model.root.spec, options.latents)
         return codec.spec.shape, codec.dtype
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Method:
     networks : Networks
         What is trained, changed in place.
     options : Options
+        Of the class that `takes` says: `bitlearn.continual.methods.options_of` makes them.
     classes, examples : int, optional
         The most classes and examples that there will be, where that is known.
 
@@ -38,6 +39,8 @@ class Method:
         batch of a stream; None where everything is trained.
     """
 
+    #: The class of its options: those of all methods, and settings of its own.
+    takes: ClassVar[type[Options]] = Options
     #: Whether it learns by steps of a network.
     trains = True
     #: Whether it predicts otherwise where it knows which task an example is of.
@@ -84,6 +87,16 @@ class Method:
     def step_size(cls, new: int, options: Options) -> int:
         """Return how many examples per step has that takes so many new ones."""
         return max(new, 2)
+
+    @classmethod
+    def remembers(cls, options: Options) -> bool:
+        """Whether it has a memory of `Options.replay_size` examples with these options."""
+        return cls.replays
+
+    @property
+    def identity(self) -> str | None:
+        """How it is known which task an example is of: ``"given"`` is by the scenario; None, by it where it tells."""
+        return None
 
     @property
     def outputs(self) -> int:

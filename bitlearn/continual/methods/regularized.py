@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite
+from bitlearn.continual.settings import setting
 from bitlearn.nn.layer import Arrays
 from bitlearn.optim import penalise
 from bitlearn.serialization import under
+
+
+@dataclass(frozen=True)
+class RegularizedOptions(Options):
+    """Options of methods that draw parameters back."""
+
+    regularization: float | None = setting(
+        None,
+        "How strongly parameters are drawn back to where earlier tasks left them: what importances are multiplied by. "
+        "By default 100 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.",
+        finite(least=0),
+    )
 
 
 class Regularized(Method):
@@ -25,7 +40,10 @@ class Regularized(Method):
         0 before the first task is over.
     """
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    takes: ClassVar[type[RegularizedOptions]] = RegularizedOptions
+    options: RegularizedOptions
+
+    def __init__(self, networks: Networks, options: RegularizedOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             name = type(self).__name__.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.bits import Bits
 from bitlearn.continual.cwr import CwrHead
+from bitlearn.continual.methods.cwr import CwrOptions
 from bitlearn.continual.methods.method import Method, at_least_two, pieces
 from bitlearn.continual.networks import AT_A_TIME, Networks, real_head
 from bitlearn.continual.options import Options
 from bitlearn.continual.replay import ReplayBuffer
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps, TaskTraining
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
@@ -25,6 +28,13 @@ from bitlearn.training.loop import MadeBatch
 
 #: What is stored of a value, by what flows into a network.
 STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
+
+
+@dataclass(frozen=True)
+class ConsolidatingOptions(CwrOptions):
+    """Options of methods that replay examples and may consolidate their head."""
+
+    consolidate: bool = setting(False, "Whether a CWR* head is kept.")
 
 
 def joined(x: Any, old: Any) -> Any:
@@ -51,15 +61,14 @@ class Rehearsal(Method):
     replays = True
     #: Whether raw inputs are stored where a part of the network is frozen, not what comes out of that.
     raw: ClassVar[bool] = False
-    #: Whether `Options.consolidate` gives it a CWR* head.
-    consolidates: ClassVar[bool] = True
     #: How errors call it.
     name: ClassVar[str]
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
         super().__init__(networks, options, **limits)
-        wanted = options.consolidate and self.consolidates
-        self.head = CwrHead(real_head(networks.model, self.name).weight, options.head_bits) if wanted else None
+        self.head: CwrHead | None = None
+        if isinstance(options, ConsolidatingOptions) and options.consolidate:
+            self.head = CwrHead(real_head(networks.model, self.name).weight, options.head_bits)
         if options.batch_size < 3:
             raise ValueError(
                 f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"

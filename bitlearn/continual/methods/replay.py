@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitlearn.continual.methods.rehearsal import Rehearsal
+from bitlearn.continual.methods.rehearsal import ConsolidatingOptions, Rehearsal
 
 
 class Replay(Rehearsal):
@@ -19,3 +19,4 @@ class Replay(Rehearsal):
     """
 
     name, raw = "replay", True
+    takes = ConsolidatingOptions

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from bitlearn import streams
-from bitlearn.continual.methods.competing import Competing, Sampled, Soft
+from bitlearn.continual.methods.competing import Competing, CompetingOptions, Sampled, Soft
 from bitlearn.continual.methods.distilled import DistilledLoss
 from bitlearn.continual.methods.rehearsal import STORED, Rehearsal, joined
-from bitlearn.continual.methods.ticketed import Ticketed
+from bitlearn.continual.methods.ticketed import Ticketed, TicketedOptions
 from bitlearn.continual.networks import AT_A_TIME, Networks
 from bitlearn.continual.options import Options
+from bitlearn.continual.ranges import finite
 from bitlearn.continual.replay import ReplayBuffer
 from bitlearn.continual.responses import input_logits, response_logits
+from bitlearn.continual.settings import setting
 from bitlearn.continual.sharing import held_inputs, shared_units
 from bitlearn.continual.steps import TaskTraining
 from bitlearn.continual.tickets import Tickets
@@ -31,29 +34,60 @@ from bitlearn.training.loop import MadeBatch, steps_in_epoch
 _RESPONSES = 1000
 
 
+@dataclass(frozen=True)
+class TaskWtaOptions(CompetingOptions, TicketedOptions):
+    """Options of ``task-wta``."""
+
+    protect: bool = setting(True, "Whether no later task may change a weight that an earlier task's ticket holds.")
+    rehearse: bool = setting(
+        False,
+        "Whether examples of earlier tasks are replayed, ``replay_share`` of a step, from a memory of ``replay_size``: "
+        "the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are packed bits.",
+    )
+    distillation: float = setting(
+        0.0,
+        "What the divergence from the last ticket's probabilities on replayed examples counts in the loss, with "
+        "``rehearse``.",
+        finite(least=0),
+    )
+    reuse: float = setting(
+        -4.0,
+        "Where the logits of units that have won before begin with a new task; those of others begin at 0. Below 0 a "
+        "task takes units that are free first.",
+        finite(),
+    )
+    sharing: Literal["units", "tickets"] = setting(
+        "units",
+        "What a task takes where all units of a block have won before: whichever win, block by block, or those of one "
+        "earlier ticket, that of whose weights the fewest are held.",
+    )
+
+
 class TaskWta(Ticketed):
     """Let the units of each block compete for a task, then train the winners.
 
     Notes
     -----
-    arXiv 2407.10758, whose code is not public. A step of the first `Options.competing` of a task's steps draws one unit
+    arXiv 2407.10758, whose code is not public. A step of the first ``competing`` of a task's steps draws one unit
     of each block by the task's posterior, and trains the small dense network of these; the posterior learns from it.
     Then the likeliest unit of each block is the winner, and the others have no part any more. What a losing unit would
     have given is never computed: all products are those of the small network, forward and backward.
 
     Where the competitions' samples are soft, all units take part in every step instead, and gradients of weights are
-    scaled or masked, as `Options.losers` says: the other reading of the paper. It saves no work in training.
+    scaled or masked, as ``losers`` says: the other reading of the paper. It saves no work in training.
 
     Weights of units that compete are shared by the tickets. Batch norms and the head are each ticket's own. With
-    `Options.protect` a weight that an earlier ticket holds keeps its value, to the bit, and so do that ticket's
-    predictions. With `Options.rehearse` steps have examples of earlier tasks too. Where all units of a block have won
+    ``protect`` a weight that an earlier ticket holds keeps its value, to the bit, and so do that ticket's
+    predictions. With ``rehearse`` steps have examples of earlier tasks too. Where all units of a block have won
     before, a new task still chooses among them, and trains its own arrays and the weights between units that no ticket
     holds together. `free` tells how many units are left.
     """
 
     name = "task-wta"
+    takes = TaskWtaOptions
+    options: TaskWtaOptions
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: TaskWtaOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         model = networks.model
         self.competitions = competitions(model)
@@ -79,6 +113,11 @@ class TaskWta(Ticketed):
             self.loss = DistilledLoss()
         #: Examples of earlier tasks, where some are replayed.
         self.memory = self._empty_memory() if options.rehearse else None
+
+    @classmethod
+    def remembers(cls, options: Options) -> bool:
+        """Whether examples are rehearsed."""
+        return isinstance(options, TaskWtaOptions) and options.rehearse
 
     def _empty_memory(self) -> ReplayBuffer:
         spec, options = self.networks.model.root.spec, self.options

@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks, Predictor
 from bitlearn.continual.options import Options
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch, Frozen
 
 
+@dataclass(frozen=True)
+class TicketedOptions(Options):
+    """Options of methods with a subnetwork for each task."""
+
+    identity: Literal["given", "last", "confidence"] | None = setting(
+        None,
+        "Which ticket predicts at test time: that of the example's task, that of the last task, or the one that is the "
+        "surest. By default the first where the scenario tells the task, or has the same classes in each, else the "
+        "second.",
+    )
+
+
 class Ticketed(Method):
     """Learn a subnetwork of one network for each task.
 
-    Which of them predicts an example is told by the scenario, or by `Options.identity`: the last one, or the one that
+    Which of them predicts an example is told by the scenario, or by ``identity``: the last one, or the one that
     is the surest. A ticket knows the classes of its task alone.
     """
 
+    takes = TicketedOptions
+    options: TicketedOptions
     tells_apart = True
     resumes = False
     #: How errors call it.
     name: str
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: TicketedOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(f"memory_budget must be left out with {self.name}, got {options.memory_budget!r}")
         #: The outputs of each task's classes.
         self.classes: dict[int, np.ndarray] = {}
         self._predictors: dict[int, Predictor] = {}
+
+    @property
+    def identity(self) -> str | None:
+        """As the option of that name."""
+        return self.options.identity
 
     def frozen(self, task: int) -> Frozen:
         """Return the inference form of a task's subnetwork, with the weights that the network has now."""
@@ -54,7 +75,7 @@ class Ticketed(Method):
         """What predicts where tasks are not told: the last ticket, or the surest one."""
         if not self.classes:
             raise ValueError(f"{self.name} must have learned a task before it predicts, got none")
-        if self.options.identity == "confidence":
+        if self.identity == "confidence":
             tickets = [(self.predictor_of(task), outputs) for task, outputs in self.classes.items()]
             return Surest(tickets, self.networks.outputs)
         return self.predictor_of(max(self.classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from bitlearn.continual.grams import weighted
 from bitlearn.continual.methods.method import Method
 from bitlearn.continual.networks import Networks, packed_layers
 from bitlearn.continual.options import Options
+from bitlearn.continual.settings import setting
 from bitlearn.continual.steps import Steps
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch
@@ -90,16 +92,26 @@ class Biases(Tuned):
         return name.endswith(".bias")
 
 
+@dataclass(frozen=True)
+class SparseUpdateOptions(Options):
+    """Options of ``sparse-update``."""
+
+    layers: tuple[str, ...] = setting(
+        (), "Which layers are trained beside the head; by default the last one before it that has weights."
+    )
+
+
 class SparseUpdate(Tuned):
-    """Train the layers `Options.layers` and the head after the first task: sparse update (arXiv 2206.15472).
+    """Train the layers ``layers`` and the head after the first task: sparse update (arXiv 2206.15472).
 
     Without any, the last layer before the head that has weights. The network is frozen up to the last layer before them
     that gives bits, which are computed once a task.
     """
 
     name = "sparse-update"
+    takes = SparseUpdateOptions
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: SparseUpdateOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         self.layers = options.layers or tuple([name for name in weighted(networks.model) if name != self.head][-1:])
         if set(self.layers) - set(networks.model.names) or not self.layers:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bitlearn.continual.methods.ticketed import Ticketed
+from bitlearn.continual.methods.ticketed import Ticketed, TicketedOptions
 from bitlearn.continual.networks import Networks
-from bitlearn.continual.options import Options
 from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.layer import Arrays
@@ -28,7 +27,7 @@ class Wsn(Ticketed):
 
     name = "wsn"
 
-    def __init__(self, networks: Networks, options: Options, **limits: Any):
+    def __init__(self, networks: Networks, options: TicketedOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         model = networks.model
         self.layers = {path: layer for path, layer in model.items() if layer.selects}

@@ -1,0 +1,106 @@
+"""Settings of methods on the command line: those that arguments give, and those that the help lists."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitlearn.continual import Options
+
+#: Settings of methods that an argument of another name, or one without a value, stands for.
+_STAND_FOR = {"latents": "latent_bits", "consolidate": "consolidate"}
+#: Where the text of a listed setting begins.
+_INDENT = 24
+
+
+def _own_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that have no argument of their name: by ``--set``, and by what stands for one."""
+    from bitlearn.continual import Options
+    from bitlearn.continual.settings import declared
+
+    arguments = _STAND_FOR | {name: name for name in declared(Options) if name in given}
+    found = dict(given["settings"])
+    for name in set(found) & set(arguments):
+        raise ValueError(f"{name} must be given by --{arguments[name].replace('_', '-')}, got it by --set")
+    latents = {1: None, 8: "8-bit", 32: "float"}[given["latent_bits"]]
+    found |= {} if latents is None else {"latents": latents}
+    return found | ({"consolidate": True} if given["consolidate"] else {})
+
+
+def options(given: dict[str, Any]) -> Options:
+    """Return the options of a run of ``given["method"]``; an error says whose a setting is that is none of its own."""
+    from bitlearn.continual import Options
+    from bitlearn.continual.methods import options_of
+    from bitlearn.continual.settings import declared
+
+    epochs = (1 if given["scenario"] == "stream" else 10) if given["epochs"] is None else given["epochs"]
+    shared = {name: given[name] for name in declared(Options) if name in given} | {"epochs": epochs}
+    found: Options = options_of(given["method"], **shared, **_own_settings(given))
+    return found
+
+
+def taken(given: dict[str, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what arguments say of each of several methods: a setting goes to those that take it, to one at least."""
+    from bitlearn.continual import METHODS
+    from bitlearn.continual.settings import declared, refuse_others
+
+    known = [declared(METHODS[method].takes) for method in methods]
+    for name in _own_settings(given):
+        if not any(name in each for each in known):
+            refuse_others([name], METHODS[methods[0]].takes, " or ".join(methods))
+    return [
+        {
+            "settings": [(name, value) for name, value in given["settings"] if name in each],
+            "latent_bits": given["latent_bits"] if "latents" in each else 1,
+            "consolidate": given["consolidate"] and "consolidate" in each,
+        }
+        for each in known
+    ]
+
+
+def explain(parser: argparse.ArgumentParser) -> None:
+    """Let the help say which methods there are, and which settings these have."""
+    from bitlearn.continual import METHODS, Options
+    from bitlearn.continual.settings import declared, owners
+
+    for action in parser._actions:
+        if action.dest in ("method", "methods"):
+            action.help = f"{(action.help or '').partition(':')[0]}: {', '.join(METHODS)}"
+    arguments = {action.dest for action in parser._actions} | set(_STAND_FOR)
+    found = declared(Options) | {name: each for kind in METHODS.values() for name, each in declared(kind.takes).items()}
+    lines = ["settings by --set NAME=VALUE, of the methods that are named:"]
+    for name, each in found.items():
+        if name in arguments:
+            continue
+        whose = "of all" if name in declared(Options) else f"of {', '.join(owners(name))}"
+        allowed = f" Must be {each.allowed}." if each.allowed else ""
+        text = textwrap.wrap(
+            f"{whose}: {plain(each.meaning)}{allowed}", max(shutil.get_terminal_size().columns - _INDENT - 2, 30)
+        )
+        head = f"  {name}={_written(each.default)}"
+        lines += [head.ljust(_INDENT) + text.pop(0)] if len(head) < _INDENT else [head]
+        lines += [" " * _INDENT + line for line in text]
+    parser.epilog = "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Return reStructuredText without its marks.
+
+    Examples
+    --------
+    >>> plain("As `Basis <bitlearn.continual.bases.Basis>` of ``gpm``.")
+    'As Basis of gpm.'
+    """
+    return re.sub(r"`([^`<]+?)(?: <[^>]*>)?`", r"\1", text.replace("``", ""))
+
+
+def _written(value: Any) -> str:
+    """Return a value as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_written, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
