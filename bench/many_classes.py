@@ -246,7 +246,7 @@ def chosen(folder: Path) -> dict[str, Way]:
     return found
 
 
-def test_jobs(folder: Path) -> list[Job]:
+def told_jobs(folder: Path) -> list[Job]:
     """Return what is told: some ways at their rates, with each number of classes, seed by seed."""
     ways = chosen(folder)
     return [
@@ -260,7 +260,7 @@ def test_jobs(folder: Path) -> list[Job]:
 def make(folder: Path, data: Path, choose: bool) -> None:
     """Make the trainings that are missing; each result is kept as soon as it is there."""
     given: dict[int, tuple[Examples, Examples]] = {}
-    for job in held_out_jobs() if choose else test_jobs(folder):
+    for job in held_out_jobs() if choose else told_jobs(folder):
         path = folder / f"{job.file}.json"
         if path.exists():
             continue
@@ -294,10 +294,10 @@ def held_out_rows(folder: Path) -> list[tuple[str, ...]]:
     return lines
 
 
-def test_rows(folder: Path) -> list[tuple[str, ...]]:
+def told_rows(folder: Path) -> list[tuple[str, ...]]:
     """Return a table, head first: a row a way, its mean accuracy with each number of classes."""
     groups: dict[str, dict[int, list[Entry]]] = {name: {} for name in TOLD}
-    for job in test_jobs(folder):
+    for job in told_jobs(folder):
         entry = _entry(folder, job)
         if entry is not None:
             name = next(name for name in TOLD if job.file.startswith(f"test-{_file(name)}-{10 * job.right}-"))
@@ -332,7 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             bl.set_num_threads(before)
     kind = "of held-out training digits, one seed" if arguments.choose else "of the test set"
-    head, *lines = (held_out_rows if arguments.choose else test_rows)(arguments.into)
+    head, *lines = (held_out_rows if arguments.choose else told_rows)(arguments.into)
     print(table(f"Digits side by side, {EPOCHS} epochs: accuracy {kind}", head, lines))
     return 0
 

@@ -121,7 +121,7 @@ def test_what_is_kept_and_shown(small, capsys, monkeypatch):
     monkeypatch.setattr(many_classes, "measure", None)
     assert many_classes.main(["--into", str(small)]) == 0 and capsys.readouterr().out == shown
     both = [json.loads((small / f"test-low-memory-100-{seed}.json").read_text())["accuracy"] for seed in (0, 1)]
-    head, *lines = many_classes.test_rows(small)
+    head, *lines = many_classes.told_rows(small)
     (line,) = [line for line in lines if line[0] == "low-memory"]
     assert line[head.index("100 classes")] == f"{np.mean(both):.4f} ± {np.std(both):.4f}"
     assert many_classes.main(["--report", "--into", str(small / "none")]) == 0
