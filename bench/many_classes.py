@@ -90,6 +90,8 @@ def scaled_signs(g: np.ndarray) -> np.ndarray:
 _LOW = POLICIES["low-memory"]
 #: The same forward pass and gradients, whole where they come to weights; Adam's moments are float32 then.
 WHOLE = replace(_LOW, name="low-memory, whole gradients", sign_weight_gradient=False)
+#: Latent weights that are not rounded to 11 bits after each update.
+FLOAT32_WEIGHTS = replace(_LOW, name="low-memory, float32 weights", latent=np.dtype(np.float32))
 #: Those whose accuracy is told, and each change of one thing.
 WAYS = {
     "standard": Way(POLICIES["standard"]),
@@ -99,6 +101,7 @@ WAYS = {
     "real head": Way(_LOW, head="real"),
     "standard, real head": Way(POLICIES["standard"], head="real"),
     "deviation": Way(POLICIES["float16-sign"]),
+    "float32 weights": Way(FLOAT32_WEIGHTS),
     "whole": Way(WHOLE),
     "whole, deviation": Way(POLICIES["float16"]),
     "signs, float32 moments": Way(WHOLE, hidden=signs, last=signs),
