@@ -86,7 +86,9 @@ def test_each_way_changes_what_it_says(small):
     train, test = many_classes.problem(small, 10, True)
     found = {name: many_classes.measure(train, test, way, 10, 0) for name, way in many_classes.WAYS.items()}
     losses = {name: tuple(entry["losses"]) for name, entry in found.items()}
-    assert len(set(losses.values())) >= len(losses) - 2  # of small problems no gradient is exactly 0
+    # In a few steps no gradient is exactly 0, and what float16 rounds is in no sign yet.
+    alike = {"signs, float32 moments", "0 of 0", "float32 weights"}
+    assert len({found for name, found in losses.items() if name not in alike}) == len(losses) - len(alike)
     for name, way in many_classes.WAYS.items():
         assert (found[name]["step_bytes"] is None) == bool(way.hidden or way.last)
         assert 0 <= found[name]["dead_channels"] <= 1
