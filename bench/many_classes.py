@@ -90,6 +90,8 @@ def scaled_signs(g: np.ndarray) -> np.ndarray:
 _LOW = POLICIES["low-memory"]
 #: The same forward pass and gradients, whole where they come to weights; Adam's moments are float32 then.
 WHOLE = replace(_LOW, name="low-memory, whole gradients", sign_weight_gradient=False)
+#: Latent weights that are not rounded to 11 bits after each update.
+FLOAT32_WEIGHTS = replace(_LOW, name="low-memory, float32 weights", latent=np.dtype(np.float32))
 #: Those whose accuracy is told, and each change of one thing.
 WAYS = {
     "standard": Way(POLICIES["standard"]),
@@ -99,6 +101,7 @@ WAYS = {
     "real head": Way(_LOW, head="real"),
     "standard, real head": Way(POLICIES["standard"], head="real"),
     "deviation": Way(POLICIES["float16-sign"]),
+    "float32 weights": Way(FLOAT32_WEIGHTS),
     "whole": Way(WHOLE),
     "whole, deviation": Way(POLICIES["float16"]),
     "signs, float32 moments": Way(WHOLE, hidden=signs, last=signs),
@@ -246,7 +249,7 @@ def chosen(folder: Path) -> dict[str, Way]:
     return found
 
 
-def test_jobs(folder: Path) -> list[Job]:
+def told_jobs(folder: Path) -> list[Job]:
     """Return what is told: some ways at their rates, with each number of classes, seed by seed."""
     ways = chosen(folder)
     return [
@@ -260,7 +263,7 @@ def test_jobs(folder: Path) -> list[Job]:
 def make(folder: Path, data: Path, choose: bool) -> None:
     """Make the trainings that are missing; each result is kept as soon as it is there."""
     given: dict[int, tuple[Examples, Examples]] = {}
-    for job in held_out_jobs() if choose else test_jobs(folder):
+    for job in held_out_jobs() if choose else told_jobs(folder):
         path = folder / f"{job.file}.json"
         if path.exists():
             continue
@@ -294,10 +297,10 @@ def held_out_rows(folder: Path) -> list[tuple[str, ...]]:
     return lines
 
 
-def test_rows(folder: Path) -> list[tuple[str, ...]]:
+def told_rows(folder: Path) -> list[tuple[str, ...]]:
     """Return a table, head first: a row a way, its mean accuracy with each number of classes."""
     groups: dict[str, dict[int, list[Entry]]] = {name: {} for name in TOLD}
-    for job in test_jobs(folder):
+    for job in told_jobs(folder):
         entry = _entry(folder, job)
         if entry is not None:
             name = next(name for name in TOLD if job.file.startswith(f"test-{_file(name)}-{10 * job.right}-"))
@@ -332,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             bl.set_num_threads(before)
     kind = "of held-out training digits, one seed" if arguments.choose else "of the test set"
-    head, *lines = (held_out_rows if arguments.choose else test_rows)(arguments.into)
+    head, *lines = (held_out_rows if arguments.choose else told_rows)(arguments.into)
     print(table(f"Digits side by side, {EPOCHS} epochs: accuracy {kind}", head, lines))
     return 0
 

@@ -198,7 +198,7 @@ class ManyClasses(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         for file in sorted(many_classes.FOLDER.glob("*.json")):
             self.env.note_dependency(str(file))
-        made = many_classes.test_rows if self.arguments[0] == "test" else many_classes.held_out_rows
+        made = many_classes.told_rows if self.arguments[0] == "test" else many_classes.held_out_rows
         rows = made(many_classes.FOLDER)
         return self.parse_text_to_nodes(list_table(rows) if len(rows) > 1 else "None are kept with this version.")
 

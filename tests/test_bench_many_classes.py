@@ -86,7 +86,9 @@ def test_each_way_changes_what_it_says(small):
     train, test = many_classes.problem(small, 10, True)
     found = {name: many_classes.measure(train, test, way, 10, 0) for name, way in many_classes.WAYS.items()}
     losses = {name: tuple(entry["losses"]) for name, entry in found.items()}
-    assert len(set(losses.values())) >= len(losses) - 2  # of small problems no gradient is exactly 0
+    # In a few steps no gradient is exactly 0, and what float16 rounds is in no sign yet.
+    alike = {"signs, float32 moments", "0 of 0", "float32 weights"}
+    assert len({found for name, found in losses.items() if name not in alike}) == len(losses) - len(alike)
     for name, way in many_classes.WAYS.items():
         assert (found[name]["step_bytes"] is None) == bool(way.hidden or way.last)
         assert 0 <= found[name]["dead_channels"] <= 1
@@ -121,7 +123,7 @@ def test_what_is_kept_and_shown(small, capsys, monkeypatch):
     monkeypatch.setattr(many_classes, "measure", None)
     assert many_classes.main(["--into", str(small)]) == 0 and capsys.readouterr().out == shown
     both = [json.loads((small / f"test-low-memory-100-{seed}.json").read_text())["accuracy"] for seed in (0, 1)]
-    head, *lines = many_classes.test_rows(small)
+    head, *lines = many_classes.told_rows(small)
     (line,) = [line for line in lines if line[0] == "low-memory"]
     assert line[head.index("100 classes")] == f"{np.mean(both):.4f} ± {np.std(both):.4f}"
     assert many_classes.main(["--report", "--into", str(small / "none")]) == 0
