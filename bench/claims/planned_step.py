@@ -7,8 +7,6 @@ import subprocess
 import sys
 from functools import cache
 
-from bitlearn import memory
-
 from . import Claim, Measured, NotHere
 
 _SOURCE = "docs/low_memory.rst"
@@ -70,13 +68,13 @@ def _times() -> Measured:
 
 
 _WHAT = f"a step of binarynet under low-memory, of a training planned within {_BUDGET} MiB with what it must in 8 bits,"
-#: Of what the paper's model has for a step.
-_HALF = memory.account("binarynet", BATCH, "adam", "paper-final").low_memory_bytes / 2 / _MIB
+#: MiB, half of what the paper's model has for a step.
+_HALF = 69
 _HOW = f"(batch {BATCH}, Adam, {THREADS} threads)"
 CLAIMS = (
     Claim(
         id="planned-binarynet-memory",
-        statement=f"{_WHAT} takes at most half of what the paper's model has {_HOW}",
+        statement=f"{_WHAT} takes at most {_HALF} MiB {_HOW}",
         source=_SOURCE,
         bar=("<=", _HALF),
         unit="MiB",
