@@ -1,6 +1,6 @@
 """The wheel in fresh environments, one per extra: what it brings, how fast it is imported, and pages that run.
 
-``make wheel-test``, or ``python tests/fresh.py --wheel FILE --extras base,demo``. It needs an index to install from.
+``make wheel-test``, or ``python tests/fresh.py --wheel FILE --extras base demo``. It needs an index to install from.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, default=None, help="the wheel; one is built by default")
     small = ",".join(name for name in EXTRAS if name not in _LARGE and "," not in name)
     parser.add_argument("--extras", nargs="+", default=None, help=f"'base', or extras as in {small}")
+    parser.add_argument("--all", action="store_true", help=f"also the large ones: {', '.join(_LARGE)}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fresh-") as name:
         folder = Path(name).resolve()
@@ -105,7 +106,7 @@ def main() -> int:
         if wheel is None:
             run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT), folder=folder)
             (wheel,) = folder.glob("*.whl")
-        for extra in arguments.extras or [name for name in EXTRAS if name not in _LARGE]:
+        for extra in arguments.extras or [name for name in EXTRAS if arguments.all or name not in _LARGE]:
             if extra not in EXTRAS:
                 sys.exit(f"an extra must be one of {' '.join(EXTRAS)}, got {extra}")
             at = folder / extra.replace(",", "-")
