@@ -61,6 +61,33 @@ def test_the_report_is_accessible(browser, report, width, dark):
     assert browser.overflow() == 0
 
 
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """The page of a comparison of two methods, each with two seeds."""
+    pytest.importorskip("matplotlib")
+    from bitlearn.report.comparison import write_page
+
+    runs = [
+        {"accuracy_matrix": [[1.0, None], [0.5, last]], "average_accuracy": (0.5 + last) / 2} for last in (0.8, 0.9)
+    ]
+    row = {"interval": (0.6, 0.7), "average_accuracy": 0.675, "forgetting_mean_of_best_minus_last": 0.5, "runs": runs}
+    row |= {"kept_bytes": 1000, "peak_bytes_measured": 2**20, "seconds": 1.0}
+    settings = ("model", "precision", "optimizer", "learning_rate", "schedule", "epochs", "batch_size", "seeds")
+    result = {"scenario": "class", "dataset": "digits", **dict.fromkeys(settings, "as given")}
+    path = tmp_path_factory.mktemp("comparison") / "page.html"
+    write_page(result | {"rows": [row | {"label": label} for label in ("naive", "latent-replay")]}, path)
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_comparison_is_accessible(browser, comparison, width, dark):
+    needed(axe=True)
+    browser.open(comparison, width=width, dark=dark)
+    assert browser.findings() == []
+    assert browser.overflow() == 0
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("page", PAGES)

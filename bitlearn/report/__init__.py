@@ -46,7 +46,7 @@ def render(result: dict[str, Any]) -> str:
     Raises
     ------
     ImportError
-        Where Jinja or Matplotlib is missing.
+        If Jinja or Matplotlib is missing.
     """
     require("jinja2", "matplotlib")
     from jinja2 import Environment, StrictUndefined
@@ -66,9 +66,9 @@ def write(path: str | os.PathLike[str], result: dict[str, Any]) -> None:
     Raises
     ------
     ImportError
-        Where Jinja or Matplotlib is missing.
+        If Jinja or Matplotlib is missing.
     OSError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
     page = render(result)
     with atomic_write(path) as stream:

@@ -83,31 +83,48 @@ def write_plots(rows: Rows, folder: Path) -> list[str]:
     return paths
 
 
+#: What each figure shows, in words.
+_SHOWN = {
+    "accuracy_matrices": "Accuracy matrix of each method, mean over seeds",
+    "accuracy_over_tasks": "Mean accuracy on the tasks seen, after each task",
+    "accuracy_against_bytes": "Average accuracy against the bytes kept from earlier tasks",
+}
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
-  body {{ margin: 0 auto; max-width: 900px; padding: 2rem 1.25rem; font: 16px/1.55 system-ui, sans-serif; }}
+  :root {{ --paper: #fff; --ink: #22292f; --line: #d8dee4; }}
+  body {{ margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }}
+  main {{ margin: 0 auto; max-width: 900px; padding: 2rem 1.25rem; }}
   .scroll {{ overflow-x: auto; }}
   table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-  th, td {{ padding: .4rem .5rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap; }}
-  th:first-child, td:first-child {{ text-align: left; }}
+  th, td {{ padding: .4rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }}
+  th:first-child {{ text-align: left; }}
+  tbody th {{ font-weight: 400; }}
   img {{ max-width: 100%; height: auto; display: block; margin: 1.5rem 0; }}
+  @media (prefers-color-scheme: dark) {{
+    :root {{ --paper: #14181c; --ink: #e6e9ec; --line: #38414a; }}
+    .drawn {{ filter: invert(1) hue-rotate(180deg); }}
+  }}
 </style>
 </head>
 <body>
+<main>
 <h1>{title}</h1>
 <p>{settings}</p>
-<div class="scroll"><table>
+<div class="scroll" role="region" aria-label="Methods" tabindex="0"><table>
 <thead><tr>{heads}</tr></thead>
 <tbody>
 {rows}
 </tbody>
 </table></div>
 {images}
+</main>
 </body>
 </html>
 """
@@ -138,17 +155,18 @@ def page(result: dict[str, Any]) -> str:
             size(row["peak_bytes_measured"]),
             f"{row['seconds']:.1f}",
         )
-        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        first, *others = (html.escape(cell) for cell in cells)
+        rows.append(f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others) + "</tr>")
     about = ("model", "precision", "optimizer", "learning_rate", "schedule", "epochs", "batch_size", "seeds")
     with styled():
         images = [
-            f'<img src="{image(figure)}" alt="{name.replace("_", " ").capitalize()}">'
+            f'<img class="drawn" src="{image(figure)}" alt="{_SHOWN[name]}: the averages are in the table above">'
             for name, figure in figures(result["rows"]).items()
         ]
     return _PAGE.format(
         title=html.escape(f"Continual learning: {result['scenario']} on {result['dataset']}"),
         settings=html.escape(", ".join(f"{name.replace('_', ' ')} {result[name]}" for name in about)),
-        heads="".join(f"<th>{head}</th>" for head in heads),
+        heads="".join(f'<th scope="col">{head}</th>' for head in heads),
         rows="\n".join(rows),
         images="\n".join(images),
     )

@@ -129,7 +129,7 @@ def hidden(predictor: Any, scenario: Scenario) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``units``, ``labels`` (12 at most), ``bits`` (for each label 8 examples at most, a byte a unit), ``counts``
+        ``units``, ``labels`` (12 at most), ``bits`` (for each label 8 examples at most, a byte per unit), ``counts``
         (examples of each label), and ``distances``: the mean number of units in which two different examples differ,
         one of the label of the row and one of that of the column. None where the last layer takes no row of bits.
     """

@@ -107,7 +107,7 @@ def accuracy_matrix(matrix: Matrix, *, title: str = "", ax: Axes | None = None) 
     Returns
     -------
     Axes
-        Its one image is ``ax.images[0]``, which a colour bar takes.
+        Its only image is ``ax.images[0]``, which a colour bar can use.
 
     Examples
     --------
@@ -134,13 +134,13 @@ def accuracy_matrix(matrix: Matrix, *, title: str = "", ax: Axes | None = None) 
 
 
 def accuracy_over_tasks(matrices: Mapping[str, Sequence[Matrix]], *, ax: Axes | None = None) -> Axes:
-    """Draw the mean accuracy on the tasks seen, after each task, a line a method.
+    """Draw the mean accuracy on the tasks seen, after each task, a line per method.
 
     Parameters
     ----------
     matrices : mapping of str to sequence of matrices
-        The accuracy matrices of each method, one a seed. Lines are means over seeds, and where there are several seeds
-        a band shows the 95 % interval of Student's t.
+        The accuracy matrices of each method, one per seed. Lines are means over seeds; with several seeds, a band shows
+        the 95 % interval of Student's t.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -180,7 +180,8 @@ def accuracy_against_bytes(points: Mapping[str, tuple[float, Sequence[float]]], 
     Parameters
     ----------
     points : mapping of str to (bytes, accuracies)
-        Of each method: what it keeps, and its average accuracy, one a seed. Bars are 95 % intervals of Student's t.
+        For each method, the bytes it keeps, and its average accuracies, one per seed. Bars are 95 % intervals of
+        Student's t.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -213,7 +214,7 @@ def accuracy_against_bytes(points: Mapping[str, tuple[float, Sequence[float]]], 
     ax.set_xticks(ticks, [size(tick).replace(".0 ", " ") for tick in ticks])
     ax.set_xticks([], minor=True)
     ax.set_xlim(-(2.0**start) / 3, 2.0 ** (end + 0.5))
-    ax.set_xlabel("kept of earlier tasks")
+    ax.set_xlabel("kept from earlier tasks")
     ax.set_ylabel("average accuracy after the last task")
     error_axis(ax, [value for _, values in points.values() for value in values])
     ax.grid(color=FAINT)

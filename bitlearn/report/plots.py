@@ -56,7 +56,7 @@ def task_colours(count: int) -> list[str]:
 
 
 def means(methods: Methods) -> str:
-    """Plot the mean accuracy on the tasks seen after each task, a line a method, on an axis of errors."""
+    """Plot the mean accuracy on the tasks seen after each task, a line per method, on an axis of errors."""
     with styled():
         figure = _figure(_WIDE)
         ax = figure.subplots()
@@ -73,7 +73,7 @@ def means(methods: Methods) -> str:
 
 
 def over_time(method: Mapping[str, Any]) -> str:
-    """Plot how the accuracy on each task of a method goes on as later tasks are learned."""
+    """Plot how the accuracy on each task of a method continues as later tasks are learned."""
     with styled():
         figure = _figure(_PANEL)
         ax, matrix = figure.subplots(), with_gaps(method["accuracy_matrix"])
@@ -135,7 +135,7 @@ def picture(given: Mapping[str, Any]) -> str:
 
 
 def bits(found: Mapping[str, Any]) -> str:
-    """Plot hidden bits: a row an example, a column a unit, +1 dark."""
+    """Plot hidden bits: a row per example, a column per unit, +1 dark."""
     with styled():
         values = decoded(found["bits"])
         figure = _figure((4.8, 0.9 + 0.045 * len(values)))

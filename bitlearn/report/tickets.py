@@ -14,14 +14,14 @@ Winners = Sequence[Sequence[int]]
 
 
 def unit_winners(winners: Winners, units: int, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw which unit of each block won each task: a row a task, a column a block, a colour a unit.
+    """Draw which unit of each block won each task: a row per task, a column per block, a colour per unit.
 
     Parameters
     ----------
     winners : sequence of sequences of int, shape (tasks, blocks)
-        Of one competition, as ``report["winners"]`` of the method ``task-wta`` has them.
+        The winners of one competition, as in ``report["winners"]`` of the method ``task-wta``.
     units : int
-        Units a block.
+        Units per block.
     title : str
     ax : Axes, optional
         Where to draw; a new figure by default.
@@ -46,12 +46,12 @@ def unit_winners(winners: Winners, units: int, *, title: str = "", ax: Axes | No
 
 
 def sharing(winners: Mapping[str, Winners]) -> np.ndarray:
-    """Return which share of its winners each task has in common with each other one, (tasks, tasks).
+    """Return the share of its winners that each task has in common with each other one, (tasks, tasks).
 
     Parameters
     ----------
     winners : mapping of str to sequence of sequences of int, shape (tasks, blocks)
-        Of each competition, whose blocks count alike.
+        The winners of each competition; all blocks count equally.
 
     Returns
     -------
@@ -70,12 +70,12 @@ def sharing(winners: Mapping[str, Winners]) -> np.ndarray:
 
 
 def shared_winners(winners: Mapping[str, Winners], *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw which share of its winners each task has in common with each other one, in per cent.
+    """Draw the share of its winners that each task has in common with each other one, in per cent.
 
     Parameters
     ----------
     winners, title, ax
-        As `sharing` and `unit_winners` take them.
+        As for `sharing` and `unit_winners`.
 
     Returns
     -------
@@ -106,12 +106,12 @@ def shared_winners(winners: Mapping[str, Winners], *, title: str = "", ax: Axes 
 def against_units(
     values: Mapping[str, Mapping[int, Sequence[float]]], label: str, *, log: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """Draw something of tickets, as accuracy, bytes or operations, against the units a block.
+    """Draw a property of tickets, such as accuracy, bytes or operations, against the units per block.
 
     Parameters
     ----------
     values : mapping of str to mapping of int to sequence of float
-        For each line, by units a block, a value a seed. A line goes through their means; each is a dot.
+        For each line, by units per block, one value per seed. Lines go through the means; each value is a dot.
     label : str
         What they are.
     log : bool
@@ -142,7 +142,7 @@ def against_units(
     ax.set_xscale("log", base=2)
     ax.set_xticks(counts, [str(units) for units in counts])
     ax.minorticks_off()
-    ax.set_xlabel("units a block")
+    ax.set_xlabel("units per block")
     if log:
         ax.set_yscale("log")
     ax.set_ylabel(label)
