@@ -115,10 +115,16 @@ def test_missing_files_and_folders_are_named(tmp_path):
     for name in ("cifar10", "cifar100", "npz"):
         with pytest.raises(FileNotFoundError, match=str(tmp_path.name)):
             datasets.load(name, tmp_path)
-        with pytest.raises(ValueError, match="needs the folder"):
+        with pytest.raises(ValueError, match=r"needs the (folder|path of its file)"):
             datasets.load(name)
     with pytest.raises(ValueError, match=r"dataset must be one of .*, got 'imagenet'"):
         datasets.load("imagenet", tmp_path)
+    with pytest.raises(ValueError, match="got 'mnst'; perhaps mnist"):
+        datasets.load("mnst", tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"dataset csv needs the path of its file, got no file or folder .*a\.csv"
+    ):
+        datasets.load("csv", tmp_path / "a.csv")
 
 
 def test_labels_outside_the_classes(tmp_path):
@@ -185,8 +191,11 @@ X, Y = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
         ({"X": X, "y": Y, "y_test": Y}, "must hold an array X_test"),
         ({"X": X, "y": Y[:3]}, "must have the same length, got 4 and 3"),
         ({"X": X, "y": Y, "X_test": X, "y_test": Y[:3]}, "y_test must hold 4 labels"),
-        ({"X": X, "y": Y, "X_test": X[:, :1], "y_test": Y}, "x_train and x_test must be alike"),
-        ({"X": X, "y": Y, "X_test": X.astype(np.uint8), "y_test": Y}, "x_train and x_test must be alike"),
+        ({"X": X, "y": Y, "X_test": X[:, :1], "y_test": Y}, "x_train and x_test must have the same type and shape"),
+        (
+            {"X": X, "y": Y, "X_test": X.astype(np.uint8), "y_test": Y},
+            "x_train and x_test must have the same type and shape",
+        ),
         ({"X": X, "y": Y, "X_test": X[:0], "y_test": Y[:0]}, "x_test must not be empty"),
         ({"X": X[:0], "y": Y[:0]}, "must not be empty"),
         ({"X": X[:, :0], "y": Y}, "must not be empty"),

@@ -1,4 +1,4 @@
-"""Data sets by name. Nothing is ever downloaded: files are read as they were published, plain or compressed."""
+"""Data sets by name. Nothing is ever downloaded: the original files are read, plain or compressed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from bitlearn.datasets.preparation import Examples, Preparation, prepare
 from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
 from bitlearn.datasets.split import holdout
+from bitlearn.errors import by_name
 
 __all__ = [
     "NAMES",
@@ -61,14 +62,14 @@ class Dataset:
         Labels in [0, classes).
     classes : int
     labels : tuple of int or str, optional
-        What each class is called, where that is not its number.
+        The name of each class, if that is not its number.
 
     Raises
     ------
     TypeError
-        Where an array has another type.
+        If an array has the wrong type.
     ValueError
-        Where shapes or counts do not fit, a set is empty, a label lies outside the classes, or a feature is NaN or
+        If shapes or counts do not fit, a set is empty, a label lies outside the classes, or a feature is NaN or
         infinite.
 
     Examples
@@ -93,8 +94,8 @@ class Dataset:
             self._check(part, x, y)
         if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
             raise ValueError(
-                f"{self.name}: x_train and x_test must be alike, got {self.x_train.dtype} {self.x_train.shape[1:]} and "
-                f"{self.x_test.dtype} {self.x_test.shape[1:]}"
+                f"{self.name}: x_train and x_test must have the same type and shape, got "
+                f"{self.x_train.dtype} {self.x_train.shape[1:]} and {self.x_test.dtype} {self.x_test.shape[1:]}"
             )
 
     def __repr__(self) -> str:
@@ -118,7 +119,7 @@ class Dataset:
                 f"channels), got {x.dtype} of shape {x.shape}{how}"
             )
         if y.shape != x.shape[:1]:
-            raise ValueError(f"{self.name}: y_{part} must hold {len(x)} labels, one a sample, got shape {y.shape}")
+            raise ValueError(f"{self.name}: y_{part} must hold {len(x)} labels, one per sample, got shape {y.shape}")
         if x.size == 0:
             raise ValueError(f"{self.name}: x_{part} must not be empty, got shape {x.shape}")
         if y.min() < 0 or y.max() >= self.classes:
@@ -129,7 +130,7 @@ class Dataset:
 
 
 def select(x: np.ndarray | Rows | Images, index: np.ndarray) -> np.ndarray | Rows:
-    """Return some examples of a data set: of files that are read as they are asked for, so that they still are.
+    """Return some examples of a data set; examples in files remain in files and are read when needed.
 
     Parameters
     ----------
@@ -167,36 +168,36 @@ def load(
         ``cifar-10-python.tar.gz``...). Files may be plain, ``.gz``, ``.bz2`` or ``.xz``. For ``npz`` the file itself,
         or a folder that holds exactly one; for ``csv`` and ``parquet`` the file. ``digits`` needs none.
     seed : int, optional
-        For ``npz`` and ``folder`` without a test set of their own, and for tables, decides which fifth is held out.
-        Nothing else depends on it.
+        For ``npz`` and ``folder`` without a test set, and for tables: decides which fifth is held out. Nothing else
+        depends on it.
     image_size : int, optional
-        For ``folder``: the sides of images, whose middle is cut out.
+        For ``folder``: the side of the images, which are cropped to their middle.
     label : str, optional
-        Of a table, the column of the labels: by default that named label, target, class or y. The other columns are
+        For tables: the column of the labels, by default the one named label, target, class or y. The other columns are
         features, and must hold numbers.
     broken : {"refuse", "skip"}, optional
-        For ``folder``: whether a file that cannot be read is an error, which names it, or is left out.
+        For ``folder``: whether a file that cannot be read raises an error that names it, or is left out.
 
     Returns
     -------
     Dataset
-        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables and folders ``labels`` are what the
-        classes are called. For ``folder``, images are read as they are asked for: ``folder/CLASS/*.jpg`` or ``*.png``,
-        or the same in ``folder/train`` and ``folder/test`` (``val``).
+        For ``npz``, ``classes`` is the largest label of ``y`` plus one; for tables and folders ``labels`` are the names
+        of the classes. For ``folder``, images are read when they are needed: ``folder/CLASS/*.jpg`` or ``*.png``, or
+        the same in ``folder/train`` and ``folder/test`` (``val``).
 
     Raises
     ------
     FileNotFoundError
-        Where the folder or a file is missing, naming what was looked for and where.
+        If the folder or a file is missing, naming what was looked for and where.
     ValueError
-        Where there is no such name, or a file is truncated, corrupt, expands to too much or does not make sense.
+        If the name is unknown, or a file is truncated, corrupt, expands to too much or does not make sense.
     ImportError
         For ``digits`` without scikit-learn, ``parquet`` without pandas, and ``folder`` without Pillow.
 
     Notes
     -----
-    Nothing in a file can run: pickles are read by a reader that knows arrays and nothing else. What a file may expand
-    to is limited, by `bitlearn.files.LIMITS`.
+    Nothing in a file can run: pickles are read by a reader that can make only arrays. `bitlearn.files.LIMITS` limits
+    what a file may expand to.
 
     Examples
     --------
@@ -204,16 +205,15 @@ def load(
     >>> digits.x_train.shape, digits.x_train.dtype, digits.classes
     ((1438, 8, 8, 1), dtype('uint8'), 10)
     """
-    if name not in NAMES:
-        raise ValueError(f"dataset must be one of {', '.join(NAMES)}, got {name!r}")
+    by_name("dataset", name, dict.fromkeys(NAMES))
     arrays: tuple[Any, np.ndarray, Any, np.ndarray]
     classes = _CLASSES.get(name, 0)
     if name == "digits":
         arrays = digits.load()
     elif folder is None:
-        raise ValueError(f"dataset {name} needs the folder that holds its files, got none")
+        raise ValueError(f"dataset {name} needs {_needed(name)}, got none")
     elif not Path(folder).exists():
-        raise FileNotFoundError(f"dataset {name} needs the folder that holds its files, got no folder {folder}")
+        raise FileNotFoundError(f"dataset {name} needs {_needed(name)}, got no file or folder {folder}")
     elif name in ("csv", "parquet"):
         x_train, y_train, x_test, y_test, names = tables.load(Path(folder), label, seed)
         return Dataset(name, x_train, y_train, x_test, y_test, len(names), names)
@@ -230,3 +230,7 @@ def load(
     y_train, y_test = y_train.astype(np.int64, copy=False), y_test.astype(np.int64, copy=False)
     classes = classes or min(int(y_train.max(initial=0)) + 1, _MAX_CLASSES)
     return Dataset(name, x_train, y_train, x_test, y_test, classes)
+
+
+def _needed(name: str) -> str:
+    return "the path of its file" if name in ("csv", "parquet", "npz") else "the folder that holds its files"
