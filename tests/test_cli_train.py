@@ -75,7 +75,7 @@ def test_keys_and_numbers(capsys, data):
 def test_report_for_people(capsys, data):
     assert main(["train", "--dataset", "npz", "--data", str(data), "--epochs", "1", "--batch-size", "16"]) == 0
     out = capsys.readouterr().out
-    for words in ("test accuracy", "time a step", "predicted", "measured"):
+    for words in ("test accuracy", "time per step", "predicted", "measured"):
         assert words in out
 
 
@@ -313,6 +313,6 @@ def test_a_checkpoint_of_another_training(capsys, tmp_path, data):
     checkpoint = str(tmp_path / "checkpoint")
     train(capsys, data, "--checkpoint", checkpoint)
     arguments = ["train", "--dataset", "npz", "--data", str(data), "--checkpoint", checkpoint, "--resume"]
-    check_refusal(capsys, [*arguments, "--epochs", "3", "--batch-size", "16"], "must be of the same training")
+    check_refusal(capsys, [*arguments, "--epochs", "3", "--batch-size", "16"], "must belong to the same training")
     same = [*arguments, "--epochs", "2", "--batch-size", "16"]
-    check_refusal(capsys, [*same, "--precision", "standard"], "must be of the same training")
+    check_refusal(capsys, [*same, "--precision", "standard"], "must belong to the same training")

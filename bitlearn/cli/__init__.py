@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
             type=output_file,
             default=None,
             metavar="FILE",
-            help="write what was found to this file; - for standard output",
+            help="write the results to this file; - for standard output",
         )
         command.set_defaults(module=module)
     return parser
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not given[0].startswith("-") and given[0] not in COMMANDS:
             near = get_close_matches(given[0], COMMANDS, 1)
             meant = f"; perhaps {near[0]}" if near else ""
-            parser.error(f"a command was wanted, one of {', '.join(COMMANDS)}, got {shown(given[0])}{meant}")
+            parser.error(f"expected a command, one of {', '.join(COMMANDS)}, got {shown(given[0])}{meant}")
         arguments = parser.parse_args(given)
         name = f"bitlearn {arguments.module.NAME}"
         _run(arguments)

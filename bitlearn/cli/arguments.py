@@ -24,7 +24,7 @@ def _integer(text: str, most: int) -> int:
     except ValueError:  # also of more digits than Python converts
         value = most + 1
     if abs(value) > most:
-        raise argparse.ArgumentTypeError(f"an integer up to {most} was wanted, got {shown(text)}")
+        raise argparse.ArgumentTypeError(f"expected an integer up to {most}, got {shown(text)}")
     return value
 
 
@@ -51,7 +51,7 @@ def _path(text: str, what: str) -> Path:
         pass
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise argparse.ArgumentTypeError(f"{what} was wanted, got {shown(text)}: {reason}") from None
+        raise argparse.ArgumentTypeError(f"expected {what}, got {shown(text)}: {reason}") from None
     return Path(text)
 
 
@@ -66,11 +66,11 @@ def output_file(text: str) -> Path:
     if text == "-":
         return path
     if path.is_dir():
-        raise argparse.ArgumentTypeError(f"a file to write was wanted, got the folder {text}")
+        raise argparse.ArgumentTypeError(f"expected a file to write, got the folder {text}")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder of a file to write must exist, got {text}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"a file that may be written was wanted, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a writable file, got {text}")
     return path
 
 
@@ -94,11 +94,11 @@ def output_folder(text: str) -> Path:
     """Return the path of a folder to write to, which exists or whose parent does."""
     path = _path(text, "a folder to write to")
     if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"a folder was wanted, got the file {text}")
+        raise argparse.ArgumentTypeError(f"expected a folder, got the file {text}")
     if not path.is_dir() and not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder that holds a folder to write must exist, got {text}")
     if not os.access(path if path.is_dir() else path.absolute().parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"a folder that may be written was wanted, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a writable folder, got {text}")
     return path
 
 
@@ -116,17 +116,24 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         type=input_path,
         default=None,
         metavar="DIR",
-        help="the folder that holds its files (digits needs none), or the file of npz or csv",
+        help="the folder that holds its files (digits needs none), or the npz, csv or parquet file",
     )
     parser.add_argument(
-        "--label", default=None, metavar="COLUMN", help="of csv, the column of the labels: label, target, class or y"
+        "--label",
+        default=None,
+        metavar="COLUMN",
+        help="the label column of a table; by default label, target, class or y",
     )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument(
-        "--threads", type=count, default=None, metavar="N", help="threads of the kernels; the results are the same"
+        "--threads",
+        type=count,
+        default=None,
+        metavar="N",
+        help="threads of the kernels; the results do not depend on it",
     )
 
 

@@ -14,7 +14,7 @@ from bitlearn.cli.arguments import add_threads, examples, output_file
 from bitlearn.cli.progress import Console, table
 
 NAME = "bench"
-HELP = "time kernels, training steps or predictions beside other packages, after checking that the answers agree"
+HELP = "compare the speed of kernels, training steps or predictions with other packages, after checking results"
 
 #: Seconds for each that is timed, where none are named: a kernel at a case, a way of making steps, one of predicting.
 _SECONDS, _STEP_SECONDS, _PREDICTION_SECONDS = 0.2, 3.0, 1.0
@@ -25,71 +25,81 @@ _BATCH_SIZES = (100,)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is timed, and for how long."""
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--kernels", type=_names, default=None, metavar="LIST", help="names, commas between; else all")
+    what.add_argument(
+        "--kernels", type=_names, default=None, metavar="LIST", help="names, separated by commas; by default all"
+    )
     what.add_argument(
         "--steps",
         type=_names,
         default=None,
         metavar="LIST",
-        help="training steps of mlp, cnv or binarynet, ours and PyTorch's, in the place of kernels",
+        help="time training steps of mlp, cnv or binarynet, ours and PyTorch's, instead of kernels",
     )
     what.add_argument(
         "--predict",
         type=_names,
         default=None,
         metavar="LIST",
-        help="predictions of mlp, cnv or binarynet, ours and those of the same network in float32",
+        help="time predictions of mlp, cnv or binarynet, ours and those of the same network in float32",
     )
     what.add_argument(
-        "--profile", default=None, metavar="NETWORK", help="where the time of a training step of ours goes"
+        "--profile", default=None, metavar="NETWORK", help="show where the time of one of our training steps goes"
     )
     parser.add_argument(
-        "--variants", type=_names, default=None, metavar="LIST", help="such as cext:avx512,jit; else all there are here"
+        "--variants",
+        type=_names,
+        default=None,
+        metavar="LIST",
+        help="such as cext:avx512,jit; by default all that are available",
     )
     parser.add_argument(
         "--shapes",
         default="small",
         metavar="LIST",
-        help="small, full, or shapes with commas between: rows x n for packing, M x N x n for products, "
+        help="small, full, or shapes separated by commas: rows x n for packing, M x N x n for products, "
         "batch x height x width x in x out x kernel for convolutions, written as in 256x256x256",
     )
     parser.add_argument(
-        "--forms", type=_names, default=None, metavar="LIST", help="of operands, such as prepared,int8; else all"
+        "--forms",
+        type=_names,
+        default=None,
+        metavar="LIST",
+        help="forms of operands, such as prepared,int8; by default all",
     )
     parser.add_argument(
-        "--rivals", type=_names, default=None, metavar="LIST", help="names, or none; else all that are installed"
+        "--rivals", type=_names, default=None, metavar="LIST", help="names, or none; by default all that are installed"
     )
     parser.add_argument(
         "--ways",
         type=_names,
         default=None,
         metavar="LIST",
-        help="of steps, such as int8,torch-eager, or of predicting, such as bitlearn,onnxruntime; else all",
+        help="ways to step, such as int8,torch-eager, or to predict, such as bitlearn,onnxruntime; by default all",
     )
     parser.add_argument(
         "--batch-size",
         type=_counts,
         default=None,
         metavar="LIST",
-        help=f"examples in a step or a prediction, as in 100,10,2; else {_BATCH_SIZES[0]}, and 1 in a prediction",
+        help=f"examples per step or prediction, such as 100,10,2; by default {_BATCH_SIZES[0]}, and 1 per prediction",
     )
-    parser.add_argument("--precision", default="int8", metavar="NAME", help="the policy of the step that is profiled")
+    parser.add_argument("--precision", default="int8", metavar="NAME", help="the policy of the profiled step")
     parser.add_argument(
-        "--plot", type=output_file, default=None, metavar="FILE", help="draw the profile in this file, in SVG"
+        "--plot", type=output_file, default=None, metavar="FILE", help="draw the profile to this file, as SVG"
     )
     parser.add_argument(
         "--seconds",
         type=_seconds,
         default=None,
         metavar="X",
-        help=f"for each that is timed: {_SECONDS} for a kernel at each case, {_STEP_SECONDS:g} for a way of steps, "
-        f"{_PREDICTION_SECONDS:g} for one of predicting",
+        help=f"time per measurement: {_SECONDS} for a kernel and case, {_STEP_SECONDS:g} for a way of making steps, "
+        f"{_PREDICTION_SECONDS:g} for one of predicting, by default",
     )
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
-    """Measure; return an entry a kernel, form, shape, variant and rival, or an entry a way; or a profile."""
+    """Measure; return an entry per kernel, form, shape, variant and rival, or an entry a way; or a profile."""
     if arguments.plot is not None and arguments.profile is None:
         raise ValueError("--plot needs --profile NETWORK, got none")
     if arguments.steps is not None:
@@ -204,14 +214,14 @@ def report(result: list[dict[str, Any]] | dict[str, Any], console: Console) -> N
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise argparse.ArgumentTypeError(f"names with commas between were wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
     return names
 
 
 def _counts(text: str) -> list[int]:
     names = _names(text)
     if not all(name.isdecimal() for name in names):
-        raise argparse.ArgumentTypeError(f"whole numbers with commas between were wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}")
     return [examples(name) for name in names]
 
 
@@ -221,5 +231,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a positive number of seconds was wanted, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
     return value

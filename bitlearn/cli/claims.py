@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which claims."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="the claims to measure; all of them by default")
     parser.add_argument("--list", action="store_true", help="show the ids of all claims, and measure nothing")
-    parser.add_argument("--resume", action="store_true", help="keep what the --json file has of these claims already")
+    parser.add_argument("--resume", action="store_true", help="keep the results that the --json file already has")
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:

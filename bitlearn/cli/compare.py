@@ -26,20 +26,20 @@ HELP = "compare methods of continual learning over several seeds"
 def _methods(text: str) -> list[str]:
     names = [name for name in re.split(r"[,\s]+", text) if name]
     if not names or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"different methods with commas between them were wanted, got {shown(text)}")
+        raise argparse.ArgumentTypeError(f"expected different methods separated by commas, got {shown(text)}")
     return names
 
 
 def _some(what: str, text: str) -> int:
     if (found := count(text)) < 1:
-        raise argparse.ArgumentTypeError(f"a number of {what} from 1 on was wanted, got {found}")
+        raise argparse.ArgumentTypeError(f"expected a number of {what} of at least 1, got {found}")
     return found
 
 
 def _budgets(text: str | None) -> list[str | None]:
     found = [None] if text is None else [each.strip() for each in text.split(",")]
     if len(set(found)) < len(found):
-        raise ValueError(f"memory budgets must be different ones, got {shown(str(text))}")
+        raise ValueError(f"memory budgets must differ, got {shown(str(text))}")
     return list(found)
 
 
@@ -50,21 +50,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_methods,
         default=["naive", "latent-replay", "joint"],
         metavar="A,B",
-        help="what to compare",
+        help="the methods to compare: naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, "
+        "nearest-mean, lda, slda, prototypes",
     )
     parser.add_argument(
         "--seeds",
         type=partial(_some, "seeds"),
         default=3,
         metavar="N",
-        help="how many seeds, from 0 on: of weights, batches and replay; with --order-seed of the scenario too",
+        help="how many seeds, from 0 up, for weights, batches and replay; with --order-seed for the scenario too",
     )
     parser.add_argument(
         "--out",
         type=output_folder,
         default=Path("out"),
         metavar="DIR",
-        help="the folder for plots and for finished runs, which are not run again",
+        help="the folder for plots and finished runs, which are not repeated",
     )
     parser.add_argument("--report", type=output_file, default=None, metavar="FILE", help="write an HTML page here")
     where = parser.add_mutually_exclusive_group()
@@ -73,13 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=partial(_some, "workers"),
         default=None,
         metavar="N",
-        help="make so many runs at a time, in processes on this machine (needs Dask)",
+        help="how many runs to make at a time, in processes on this machine (needs Dask)",
     )
     where.add_argument(
         "--scheduler",
         default=None,
         metavar="ADDRESS",
-        help="make the runs at the workers of a Dask cluster, such as tcp://host:8786, where --data has the same path",
+        help="make the runs on a Dask cluster, such as tcp://host:8786; --data must be the same path on its workers",
     )
     continual.add_learning(parser)
     budget = next(action for action in parser._actions if action.dest == "memory_budget")
@@ -204,7 +205,7 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
 
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the table, and where the plots are."""
-    columns = ("method", "average accuracy", "forgetting", "kept", "a KiB", "memory", "seconds", "multiply-adds")
+    columns = ("method", "average accuracy", "forgetting", "kept", "per KiB", "memory", "seconds", "multiply-adds")
     measured = any(row["energy_joules_measured"] is not None for row in result["rows"])
     rows = [
         (
@@ -223,7 +224,7 @@ def report(result: dict[str, Any], console: Console) -> None:
     seeds = "1 seed" if result["seeds"] == 1 else f"mean of {result['seeds']} seeds ± 95 % interval of Student's t"
     shown = (*columns, "energy") if measured else columns
     console.print(table(f"{result['scenario']} on {result['dataset']}, {seeds}", shown, rows))
-    console.print("kept: of earlier tasks' examples; a KiB: average accuracy for each KiB kept; multiply-adds: forward")
+    console.print("kept: bytes of earlier examples; per KiB: average accuracy for each KiB; multiply-adds: forward")
     if result["plots"]:
         console.print(f"plots: {', '.join(result['plots'])}")
     else:

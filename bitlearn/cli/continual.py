@@ -26,7 +26,7 @@ def task_sizes(text: str) -> int | tuple[int, ...]:
         sizes = tuple(count(part) for part in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"a number of tasks, or their sizes as in 4,2,2,2, was wanted, got {shown(text)}"
+            f"expected a number of tasks, or their sizes as in 4,2,2,2, got {shown(text)}"
         ) from None
     return sizes[0] if len(sizes) == 1 else sizes
 
@@ -35,7 +35,7 @@ def option(text: str) -> tuple[str, Any]:
     """Return the name of an option and its value, from NAME=VALUE: a number or a word, or several with commas."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"NAME=VALUE was wanted, got {shown(text)}")
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {shown(text)}")
     return name, tuple(map(_value, value.split(","))) if "," in value else _value(value)
 
 
@@ -53,9 +53,9 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         "--scenario",
         default="class",
         metavar="NAME",
-        help="class: each task brings new classes, told apart from all; task: from those of its own task; "
-        "domain: by their places in the task; instances: each task has new examples of all classes; "
-        "permuted, rotated: all examples, changed in another way; stream: as class, each example seen once; "
+        help="class: each task brings new classes, predicted among all; task: among those of its own task; "
+        "domain: by their positions in the task; instances: each task has new examples of all classes; "
+        "permuted, rotated: all examples, each task transformed differently; stream: as class, each example seen once; "
         "blurry: as class, with some examples in other tasks",
     )
     parser.add_argument(
@@ -70,14 +70,18 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         type=seed,
         default=None,
         metavar="N",
-        help="the seed of the scenario: of the order of classes, which is that of their labels without one, and of "
-        "whatever else it draws",
+        help="the seed of the scenario: of the order of classes (by default that of their labels) and of "
+        "other random choices",
     )
     parser.add_argument(
-        "--share", type=float, default=None, metavar="X", help="blurry: the share of a class in other tasks, 0.1 if not"
+        "--share",
+        type=float,
+        default=None,
+        metavar="X",
+        help="blurry: the share of a class in other tasks; 0.1 by default",
     )
     parser.add_argument(
-        "--degrees", type=float, default=None, metavar="X", help="rotated: the largest angle, 180 if not given"
+        "--degrees", type=float, default=None, metavar="X", help="rotated: the largest angle; 180 by default"
     )
     parser.add_argument(
         "--model",
@@ -90,7 +94,10 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
     parser.add_argument(
-        "--schedule", default="cosine", metavar="NAME", help="cosine, constant or step: how it falls within a task"
+        "--schedule",
+        default="cosine",
+        metavar="NAME",
+        help="cosine, constant or step: how the rate falls within a task",
     )
     parser.add_argument(
         "--epochs",
@@ -100,7 +107,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         help="passes over each task's examples; by default 10, and 1 in a stream",
     )
     parser.add_argument(
-        "--batch-size", type=examples, default=50, metavar="N", help="examples per step, replayed ones included"
+        "--batch-size", type=examples, default=50, metavar="N", help="examples per step, including replayed ones"
     )
     parser.add_argument("--replay-size", type=examples, default=300, metavar="N", help="examples in the replay memory")
     parser.add_argument(
@@ -118,29 +125,29 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(1, 8, 32),
         default=1,
-        help="bits of a value in the replay memory; of packed bits one loses nothing",
+        help="bits per value in the replay memory; for packed bits, one loses nothing",
     )
     parser.add_argument(
         "--backbone",
         type=Path,
         default=None,
         metavar="FILE",
-        help="a saved network that was trained on other classes or data: its layers up to --cut are frozen from "
-        "the start, and a fresh head takes the place of its own; it stands for --model",
+        help="a saved network, pretrained on other classes or data: its layers up to --cut are frozen from "
+        "the start, and a fresh head replaces its own; use it instead of --model",
     )
     parser.add_argument(
         "--memory-budget",
         default=None,
         metavar="SIZE",
-        help="bytes, or as in '32 KiB', that a method may keep and work with: it chooses features, or cut, batch and "
-        "replay memory; a network's layers before the cut are then frozen from the start",
+        help="bytes, or text such as '32 KiB', that a method may store and work with: it chooses features, or cut, "
+        "batch and replay memory; a network's layers before the cut are then frozen from the start",
     )
     parser.add_argument(
         "--units",
         type=count,
         default=None,
         metavar="N",
-        help="task-wta: units a block of a competing network, 2 if not",
+        help="task-wta: units per block of a competing network; 2 by default",
     )
     parser.add_argument("--consolidate", action="store_true", help="keep a CWR* head with latent replay")
     parser.add_argument(
@@ -150,12 +157,12 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
-        help="any other setting of the method, as listed below, such as energy=0.95 of gpm; again for more",
+        help="any other setting of the method, as listed below, such as energy=0.95 for gpm; may be repeated",
     )
     parser.add_argument(
         "--evaluate-all",
         action="store_true",
-        help="test on tasks not yet seen too, and before the first, for forward transfer: twice as many tests",
+        help="also test on tasks not yet seen, and before the first, for forward transfer: twice as many tests",
     )
     add_threads(parser)
 
@@ -207,7 +214,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         experiment.warm_up(arguments.model, scenario.input_shape, rule, **settings)
     competes = arguments.model.startswith("competing-")
     if arguments.units is not None and not competes:
-        raise ValueError(f"units must be left out where none compete, got {arguments.units} with {arguments.model}")
+        raise ValueError(f"units must be left out if none compete, got {arguments.units} with {arguments.model}")
     if competes:
         settings |= {"tasks": len(scenario.tasks)} | ({} if arguments.units is None else {"units": arguments.units})
     with progress(f"{arguments.method} on {arguments.dataset}, seed {arguments.seed}") as hook:
@@ -304,5 +311,5 @@ def report(result: dict[str, Any], console: Console) -> None:
     console.print(f"memory            {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
     console.print(f"time              {result['seconds']:.2f} s of learning")
     measured = result["energy_joules_measured"]
-    found = "" if measured is None else f"{energy(measured)} measured, tests among it: "
+    found = "" if measured is None else f"{energy(measured)} measured, including tests: "
     console.print(f"energy            {found}{result['energy_joules_how']}")

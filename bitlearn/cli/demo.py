@@ -27,42 +27,42 @@ _BATCH_SIZE, _REPLAY_SIZE = 50, 300
 _FORGETTING = "forgetting_mean_of_best_minus_last"
 _METHODS = {
     "naive": "Plain fine-tuning: each task is learned from its own images, as if it were the only one.",
-    "latent-replay": "After the first task the first layer is frozen, and of earlier tasks {replay_size} examples are "
-    "kept as its bits; each later step learns from new and stored bits.",
-    "joint": "After each task a fresh network learns from all images so far: what unlimited memory would give.",
+    "latent-replay": "After the first task the first layer is frozen, and {replay_size} examples of earlier tasks are "
+    "kept as its output bits; each later step learns from new and stored bits.",
+    "joint": "After each task a fresh network learns from all images so far: the result of unlimited memory.",
 }
 _MEANINGS = {
     "W codes": "real weights as integers for the products",
     "W": "weights, latent ones of binary layers",
-    "packed W": "signs of the weights, one bit each, as the products take them",
+    "packed W": "signs of the weights, one bit each, in the form for products",
     "momenta": "the optimiser's moments",
     "beta": "the batch norm's biases",
     "running statistics": "means and deviations for inference",
     "coefficients": "the optimiser's numbers in this step",
     "constants": "masks and thresholds that never change",
-    "finite": "flags: what was not finite, if anything",
-    "random keys": "what random bits are drawn by",
-    "X": "what each layer was given, kept for the backward pass; bits after a sign",
+    "finite": "flags that mark values that are not finite",
+    "random keys": "keys of the random bits",
+    "X": "inputs of the layers, kept for the backward pass; bits after a sign",
     "Y": "a layer's sums, before the batch norm",
     "labels": "the classes of the examples",
     "loss": "each example's loss",
     "powers": "exponentials of the scores",
     "mu, psi": "the batch norm's statistics of this batch",
-    "sums": "a channel's sums",
-    "bounds": "the integers that a sign compares with",
-    "factors": "what a channel's gradient is multiplied by",
-    "scales": "what a code of a gradient is worth",
-    "STE mask": "where a sign lets the gradient through, one bit a value",
-    "pool mask": "where a maximum came from",
-    "dX": "gradient of a layer's input, as it is passed on",
+    "sums": "sums over a channel",
+    "bounds": "the integer thresholds of signs",
+    "factors": "factors for the gradient of each channel",
+    "scales": "units of the gradients' codes",
+    "STE mask": "where a sign lets the gradient through, one bit per value",
+    "pool mask": "the positions of the maxima",
+    "dX": "gradient of a layer's input, quantized",
     "dX sums": "gradient of a layer's input, as exact integers",
     "dY": "gradient of a layer's sums, quantized",
-    "dW": "gradients of the weights; signs alone for binary layers",
-    "dW sums": "sums of which signs are kept, a few at a time",
+    "dW": "gradients of the weights; only signs for binary layers",
+    "dW sums": "sums whose signs are kept, a few at a time",
     "dbeta": "gradients of the biases",
-    "ones": "bits that are all +1, while a kernel reads them",
-    "scratch": "what a kernel needs for itself",
-    "gaps": "bytes of the arena that nobody uses then",
+    "ones": "bits that are all +1, for a kernel to read",
+    "scratch": "working memory of a kernel",
+    "gaps": "unused bytes of the arena",
 }
 
 
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     path = arguments.out / _REPORT
     result = {
         "title": "Learning digits class by class with a binary network",
-        "lead": f"A network whose activations and hidden weights have one bit, with a real-valued last layer, learns "
+        "lead": f"A network with one-bit activations and hidden weights, and a real-valued last layer, learns "
         f"{scenario.classes} classes in {len(scenario.tasks)} tasks, one after the other. After a task its images are "
         "gone.",
         "among": "; the classes of all tasks compete",
@@ -228,7 +228,7 @@ def report(result: dict[str, Any], console: Console) -> None:
         )
         for method in result["methods"]
     ]
-    columns = ("method", "average accuracy", "forgetting", "kept of earlier tasks", "seconds")
+    columns = ("method", "average accuracy", "forgetting", "kept from earlier tasks", "seconds")
     console.print(table("After the last task", columns, averages) + "\n")
     memory = result["memory"]
     variables = [(row["variable"], row["lifetime"], size(row["bytes"]), row["meaning"]) for row in memory["rows"]]

@@ -34,7 +34,7 @@ def optimizer(name: str) -> Optimizer:
     Raises
     ------
     ValueError
-        Where there is none.
+        If there is none.
     """
     return by_name("optimizer", name, optim.OPTIMIZERS)()
 
@@ -56,7 +56,7 @@ def warm_up(name: str, input_shape: tuple[int, ...], rule: Optimizer, **options:
     Raises
     ------
     ValueError
-        Where there is no such network or precision, or the network does not take inputs of this shape.
+        If there is no such network or precision, or the network does not take inputs of this shape.
     """
     model = models.build(name, input_shape, 2, **_TINY.get(name, {}), **options)
     codes = np.zeros((2, *input_shape), dtype=np.int8)

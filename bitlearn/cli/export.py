@@ -17,13 +17,19 @@ HELP = "write a saved network or learner as C99 for devices, or a network as ONN
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--model", type=input_path, required=True, metavar="FILE", help="what `bitlearn train --save` or `save` wrote"
+        "--model",
+        type=input_path,
+        required=True,
+        metavar="FILE",
+        help="a file written by `bitlearn train --save` or `save`",
     )
-    parser.add_argument("--to", choices=("c99", "onnx"), required=True, help="the form")
+    parser.add_argument("--to", choices=("c99", "onnx"), required=True, help="the format")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
     parser.add_argument("--name", default="model", help="the name of the files, and the prefix of functions in C")
-    parser.add_argument("--update", type=int, metavar="N", help="new examples of an update of a learner in C")
-    parser.add_argument("--memory-budget", metavar="SIZE", help="the most RAM of it in C, the stack apart, as 64KiB")
+    parser.add_argument("--update", type=int, metavar="N", help="new examples per update of a learner in C")
+    parser.add_argument(
+        "--memory-budget", metavar="SIZE", help="the largest RAM of the C code, without the stack, such as 64KiB"
+    )
     parser.add_argument("--compiler", help="a GCC and its options, to measure the code and the stack with")
 
 

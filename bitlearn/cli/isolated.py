@@ -41,7 +41,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False)
     Raises
     ------
     ChildProcessError
-        Where the process ended without an answer.
+        If the process ended without an answer.
 
     Notes
     -----

@@ -15,7 +15,7 @@ HELP = "predict the classes of a data set's test examples with a saved classifie
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--model", type=input_path, required=True, metavar="FILE", help="what `bitlearn train --save` wrote"
+        "--model", type=input_path, required=True, metavar="FILE", help="a file written by `bitlearn train --save`"
     )
     add_data(parser)
     add_threads(parser)

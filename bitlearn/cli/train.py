@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_data(parser)
     parser.add_argument(
-        "--image-size", type=examples, default=224, metavar="N", help="for a folder of images: the sides to cut out"
+        "--image-size",
+        type=examples,
+        default=224,
+        metavar="N",
+        help="for a folder of images: the side length to crop to",
     )
     parser.add_argument(
         "--skip-broken", action="store_true", help="for a folder of images: leave out files that cannot be read"
@@ -41,36 +45,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=count, default=10, metavar="N", help="passes over the training data")
     parser.add_argument("--batch-size", type=examples, default=100, metavar="N", help="examples per step")
     parser.add_argument(
-        "--max-steps", type=count, default=None, metavar="N", help="stop after so many steps; the schedule stays"
+        "--max-steps",
+        type=count,
+        default=None,
+        metavar="N",
+        help="stop after this many steps; the schedule is not changed",
     )
     parser.add_argument(
-        "--augment", action="store_true", help="shift images at random; those of CIFAR are mirrored too"
+        "--augment", action="store_true", help="shift images randomly; those of CIFAR are also mirrored"
     )
     parser.add_argument(
         "--validation-fraction",
         type=float,
         default=0.1,
         metavar="X",
-        help="the share of the training data, the same of every class, that chooses the best epoch",
+        help="the share of the training data, the same for every class, that is held out to choose the best epoch",
     )
     parser.add_argument(
         "--memory-budget",
         default=None,
         metavar="SIZE",
-        help="what training may take, as in 64MiB: how a step is made is chosen to fit it, in the least time",
+        help="what training may take, such as 64MiB: the fastest way to make a step within it is chosen",
     )
     parser.add_argument(
         "--narrow",
         default="",
         metavar="LIST",
-        help="what may be kept in 8 bits to fit the budget: moments, gradients, or both with a comma",
+        help="what may be kept in 8 bits to fit the budget: moments, gradients, or both separated by a comma",
     )
     add_seed(parser)
     add_threads(parser)
     parser.add_argument(
-        "--checkpoint", type=output_file, default=None, metavar="FILE", help="write all state here after each epoch"
+        "--checkpoint",
+        type=output_file,
+        default=None,
+        metavar="FILE",
+        help="write the whole state here after each epoch",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, where there is one")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
     parser.add_argument(
         "--save", type=output_file, default=None, metavar="FILE", help="write the trained classifier here"
     )
@@ -226,12 +238,12 @@ def report(result: dict[str, Any], console: Console) -> None:
     if result["step_seconds_median"] is not None:
         threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
         milliseconds = 1e3 * result["step_seconds_median"]
-        console.print(f"time a step      {milliseconds:.2f} ms (median; {result['variant']}, {threads})")
+        console.print(f"time per step    {milliseconds:.2f} ms (median; {result['variant']}, {threads})")
     if result["memory_plan"] is not None:
         console.print(f"memory plan      {result['memory_plan']['text']}")
     console.print(f"training memory  {size(result['peak_bytes_predicted'])} predicted")
     console.print(f"                 {size(result['peak_bytes_measured'])} measured: {result['peak_bytes_how']}")
-    console.print(f"energy a step    {energy(result['energy_joules_predicted'])} modelled: 45 nm, arrays in DRAM")
+    console.print(f"energy per step  {energy(result['energy_joules_predicted'])} modelled: 45 nm, arrays in DRAM")
     measured = result["energy_joules_measured"]
     whole = "" if measured is None else f"{energy(measured)} in all epochs and validations, "
     console.print(f"                 {whole}{result['energy_joules_how']}")
