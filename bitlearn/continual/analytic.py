@@ -66,7 +66,7 @@ class DrawnFeatures(IncrementalLearner):
 
 
 class AnalyticLearner(DrawnFeatures, GaussianLearner):
-    """Learn by counting: random features of a few bits, the exact sums of their products, a head that is solved for.
+    """Learn by counting: random few-bit features, exact sums of their products, and a head solved from these.
 
     Parameters
     ----------
@@ -75,50 +75,51 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
     bits : int
         Bits of a feature, 1 to 8.
     seed : int
-        Of the features.
+        The seed of the features.
     memory_budget : int or str, optional
-        Bytes, or text such as ``"32 KiB"``: as many features are taken as keep all that it keeps and works with
-        within it (`memory`). When new classes or more examples need the room, the last features are dropped.
+        Bytes, or text such as ``"32 KiB"``: there are as many features as fit, with all storage and working memory
+        (`memory`). When new classes or more examples need the room, the last features are dropped.
     classes : int, optional
-        The most classes. With `memory_budget` room for so many is kept from the start, and no feature is dropped for
-        them later.
+        The largest number of classes. With `memory_budget`, room for them is reserved from the start, and no feature is
+        dropped for them later.
     examples : int, optional
-        The most examples that it holds at a time. The fewer, the narrower are the integers of its sums. By default
-        2**31 - 1, or with `memory_budget` any number: integers grow by a byte when they must.
+        The largest number of examples that it holds at a time. The fewer, the narrower the integers of its sums. By
+        default 2**31 - 1, or with `memory_budget` any number: integers grow by a byte when they must.
     half_life : int, optional
-        Halve all sums each time so many examples were learned, so that old ones count less and less. None for never.
+        Halve all sums each time this many examples have been learned, so that old ones count less and less. By default
+        never.
     backbone : Frozen or Model, optional
-        A network that was trained before and ends in packed bits, such as the lower part that ``model.split`` gives.
+        A pretrained network that ends in packed bits, such as the lower part that ``model.split`` returns.
         It is copied, frozen, and not counted in `nbytes` and `memory_budget`.
 
     Raises
     ------
     TypeError, ValueError
-        Where a number is out of its range.
+        If a number is out of its range.
 
     Notes
     -----
-    It keeps the number of examples of each class, the sums of features by class, and the sums of products of
-    features: integers that no order, batch, thread or backend changes. So it does not forget, learning
-    in parts and adding (`merge`) equals learning all at once, and `forget` leaves what there would be without the
+    It keeps the number of examples of each class, the sums of features by class, and the sums of products of features:
+    integers that do not depend on order, batches, threads or the backend. So it does not forget, learning in parts and
+    merging (`merge`) equals learning everything at once, and `forget` leaves exactly what there would be without the
     examples, bit for bit. The idea is that of RanPAC (arXiv 2307.02251) and RanDumb (arXiv 2402.08823); here the
     features are codes of `bits` bits.
 
-    The features of a seed are a sequence, of which a learner has the first ones, and their sums are a part of those of
-    more. So dropping the last ones leaves what a learner that never had them would hold.
+    The features of a seed form a sequence, of which a learner has the first ones, and their sums are a part of the sums
+    of more features. So dropping the last ones leaves what a learner that never had them would hold.
 
     For images of at least 8 × 8 a feature is the mean slope in one direction over a box of the image. For rows of codes
-    and for bits it is a random ±1 combination of all values; rows of at most 32 codes are features themselves, too.
-    Neither asks for a mean or a scale of the data: a mean that is learned would move while examples come in, and
-    earlier features with it.
+    and for bits it is a random ±1 combination of all values; rows of at most 32 codes are also features themselves.
+    Neither needs a mean or a scale of the data: a learned mean would shift as examples arrive, and earlier features
+    with it.
 
     The head is linear discriminant analysis with a shrinkage that is computed from the same sums (arXiv 0907.4698).
-    When a prediction is first asked for it is solved by conjugate gradients in float64, which read the sums block by
-    block; its last bits are those of the machine's BLAS.
+    When a prediction is first requested, it is solved for by conjugate gradients in float64, which read the sums block
+    by block; its last bits depend on the machine's BLAS.
 
-    With `half_life`, sums are halved after exactly so many examples, rounding down, and counts with them, which have 16
-    bits behind the point. Then the order of examples counts, `merge` and `forget` are refused, and a class of which
-    less than one example is left is dropped.
+    With `half_life`, sums are halved after exactly that many examples, rounding down, and so are counts, which have 16
+    fractional bits. Then the order of examples matters, `merge` and `forget` raise an error, and a class with less than
+    one example left is dropped.
 
     Examples
     --------

@@ -29,7 +29,7 @@ def opened(backbone: Backbone) -> tuple[Model | Frozen, Preparation | None]:
     Raises
     ------
     TypeError, ValueError
-        Where it is no network.
+        If it is not a network.
     """
     found: Any = read(backbone, PLANS) if isinstance(backbone, (str, PathLike)) else backbone
     preparation = None
@@ -53,7 +53,7 @@ def _lower(network: Model | Frozen, cut: str) -> Frozen:
 
 
 def _upper(network: Model | Frozen, cut: str | None, lower: Frozen, outputs: int) -> Model:
-    """Return what is trained behind the frozen part: the other layers but the last classifier, and a new head."""
+    """Return what is trained after the frozen part: the other layers but the last classifier, and a new head."""
     inside: list[dict[str, Any]] = []
     rest = network.split(cut)[1] if isinstance(network, Model) and cut is not None else None
     if rest is not None:
@@ -87,7 +87,7 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     Parameters
     ----------
     network : Model or Frozen
-        Copied. Of a `Model` the layers behind the cut are trained on; of a `Frozen` one none are left but the head.
+        Copied. Of a `Model` the layers after the cut are trained on; of a `Frozen` one none are left but the head.
     cut : str or None
         A layer that gives packed bits; by default the whole network where it ends in bits, else the last one of a
         `Frozen` network and the first one of a `Model` whose bits are no more bytes than an example's codes.
@@ -101,7 +101,7 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     Raises
     ------
     ValueError
-        Where it cannot be cut there.
+        If it cannot be cut there.
     """
     found = list(packed_layers(network))
     if not found:
@@ -139,7 +139,7 @@ def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **setting
     Raises
     ------
     ValueError
-        Where they are bits, which a network by its name does not take; or of a shape that it does not take.
+        If they are bits, which a network by its name does not take; or of a shape that it does not take.
     """
     if inputs.preparation is not None and isinstance(found := inputs.codes(x[:1]), Bits):
         return models.build(name, Spec.of(found), outputs, **settings)

@@ -24,33 +24,32 @@ class Basis:
     Parameters
     ----------
     n : int
-        Of a column.
+        The length of a column.
     bits : {32, 8, 4}
-        Of a value: float32, a byte, or half of one.
+        The bits of a value: float32, a byte, or half a byte.
     quantizer : {"asymmetric", "normal"}
         How a column becomes codes.
 
     Attributes
     ----------
     stored : dict of str to ndarray
-        All that is kept. Rows are columns of the basis: ``codes`` (rank, n) of float32 or uint8, or (rank, ceil(n / 2))
-        of two codes a byte, the first one low; ``scale`` float32 and ``trust`` uint8 (rank,); ``zero`` uint8 (rank,),
-        or ``mean`` float32 (rank,), ``place`` uint32 and ``value`` float32 (rank, outliers).
+        Everything that is stored. Rows are columns of the basis: ``codes`` (rank, n) of float32 or uint8, or (rank,
+        ceil(n / 2)) of two codes per byte, the first in the low half; ``scale`` float32 and ``trust`` uint8 (rank,);
+        ``zero`` uint8 (rank,), or ``mean`` float32 (rank,), ``place`` uint32 and ``value`` float32 (rank, outliers).
 
     Notes
     -----
-    QGPM (ICLR 2026, xJtxpJ6QdD). With b bits a column u is
+    QGPM (ICLR 2026, xJtxpJ6QdD). With b bits per column u is
 
     asymmetric
         ``s * (code - z)``, s = (max - min) / (2^b - 1), z = round(-min / s).
     normal
-        the values beyond the 1st and the 99th percentile as they are; the others less their mean, over their largest
-        magnitude, as the nearest of the 2^b levels ``q_i / q_max``, q_i the (i + 1/2) / 2^b quantile of the normal
-        distribution.
+        the values beyond the 1st and the 99th percentile are kept unchanged; the others, minus their mean and divided
+        by their largest magnitude, become the nearest of the 2^b levels ``q_i / q_max``, q_i the (i + 1/2) / 2^b
+        quantile of the normal distribution.
 
-    The error-aware projection takes ``(x U) diag(t) U^T`` away from x, for quantized columns U, with the trust
-    ``t = 1 - min(10 (1 - cos(u, quantized u)), 1)`` in steps of 1/255. The columns that join later are found with all t
-    as 1.
+    The error-aware projection subtracts ``(x U) diag(t) U^T`` from x, for quantized columns U, with the trust ``t = 1 -
+    min(10 (1 - cos(u, quantized u)), 1)`` in steps of 1/255. Columns added later are found with all t at 1.
 
     Examples
     --------
@@ -90,7 +89,7 @@ class Basis:
 
     @classmethod
     def size(cls, n: int, rank: int, bits: int = 32, quantizer: Quantizer = "asymmetric") -> int:
-        """Return the bytes of so many columns."""
+        """Return the bytes of this many columns."""
         types = cls._types(n, bits, quantizer).values()
         return rank * sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in types)
 
@@ -101,7 +100,7 @@ class Basis:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all that is kept; a float32 copy to work with is made from it."""
+        """The bytes of everything stored; a float32 working copy is made from it."""
         return sum(array.nbytes for array in self.stored.values())
 
     @property
@@ -110,7 +109,7 @@ class Basis:
         return self._columns
 
     def append(self, columns: np.ndarray) -> None:
-        """Take more columns.
+        """Add columns.
 
         Parameters
         ----------
@@ -120,7 +119,7 @@ class Basis:
         Raises
         ------
         ValueError
-            Where they are of another length, not finite, or there would be more of them than values.
+            If they have another length, are not finite, or there would be more columns than values.
         """
         if columns.ndim != 2 or len(columns) != self.n or self.rank + columns.shape[1] > self.n:
             raise ValueError(
@@ -183,7 +182,7 @@ class Basis:
         self._trusted = rows if self.bits == 32 else rows * (self.stored["trust"] / np.float32(_STEPS))[:, None]
 
     def remove(self, rows: np.ndarray) -> None:
-        """Take the part in the subspace out of rows, in place: ``x - (x U) diag(trust) U^T``.
+        """Remove the part in the subspace from rows, in place: ``x - (x U) diag(trust) U^T``.
 
         Parameters
         ----------
@@ -191,8 +190,8 @@ class Basis:
 
         Notes
         -----
-        Where columns that are trusted wholly are more than half of all directions, what is left comes from the others:
-        the same but for the rounding of float32, in less time.
+        If fully trusted columns are more than half of all directions, the remainder is computed from the other
+        directions: the same except for float32 rounding, in less time.
         """
         if self.bits == 32 and 2 * self.rank > self.n:
             if self._rest is None:
@@ -203,7 +202,7 @@ class Basis:
             rows -= (rows @ self._columns) @ self._trusted
 
     def restore(self, stored: Arrays) -> None:
-        """Take up what `stored` held, of a basis that is made alike.
+        """Restore the contents of `stored` from a basis with the same settings.
 
         Parameters
         ----------
@@ -212,7 +211,7 @@ class Basis:
         Raises
         ------
         ValueError
-            Where it is of another basis, or holds what none can.
+            If it belongs to another basis, or holds impossible values.
         """
         wanted, rank = self._types(self.n, self.bits, self.quantizer), len(stored.get("codes", ()))
         found = {name: (array.shape, array.dtype) for name, array in stored.items()}

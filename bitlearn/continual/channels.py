@@ -39,7 +39,7 @@ class ChannelOptions(Options):
 
 
 def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: int) -> int:
-    """Return how many words of channels a step has room for: the bits of a batch, and the gradient that they make.
+    """Return how many words of channels fit a step: the bits of a batch, and the gradient of their weights.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
     batch : int
         Examples of a step.
     most : int
-        Words that there are.
+        How many words there are.
 
     Returns
     -------
@@ -58,11 +58,11 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
     Raises
     ------
     ValueError
-        Where there is no room for one.
+        If not even one fits.
 
     Notes
     -----
-    A word takes 8 bytes a pixel and example, and 4 for each of its 64 weights of each filter.
+    A word takes 8 bytes per pixel and example, and 4 for each of its 64 weights of each filter.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
 
 
 def importance(model: Model, weight: str, batches: Iterable[tuple[Batch, np.ndarray]], loss: Loss) -> np.ndarray:
-    """Return for each word of channels how large the gradient is that new examples add up.
+    """Return, for each word of channels, how large the gradient summed over new examples is.
 
     Parameters
     ----------

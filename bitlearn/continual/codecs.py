@@ -22,20 +22,20 @@ _LARGEST = 127
 
 
 class LatentCodec(ABC):
-    """From the values at a cut to what is stored of them, and back: new examples pass it as replayed ones do.
+    """Convert the values at a cut to what is stored, and back; new examples pass through it like replayed ones.
 
     Parameters
     ----------
     spec : Spec
-        Of the values at the cut: the lower network's ``root.output``.
+        The type of the values at the cut: the lower network's ``root.output``.
 
     Attributes
     ----------
     name : str
     dtype : str
-        What a value is stored as: that of a `ReplayBuffer`.
+        The type that values are stored as, for a `ReplayBuffer`.
     lossless : bool
-        Whether what comes back is what was given.
+        Whether values are restored exactly.
 
     Examples
     --------
@@ -58,17 +58,17 @@ class LatentCodec(ABC):
 
     @property
     def nbytes(self) -> int:
-        """The bytes that are stored of an example, without its label."""
+        """The bytes stored per example, without its label."""
         (_, *shape), kind = ReplayBuffer.types(1, self.spec.shape, 1, self.dtype)["examples"]
         return int(np.prod(shape, dtype=np.int64)) * kind.itemsize
 
     def fit(self, x: Batch) -> LatentCodec:
-        """Take from examples what the codec has to know of the values, once, before the first is encoded.
+        """Fit the codec to examples, once, before the first one is encoded.
 
         Parameters
         ----------
         x : Bits or ndarray, shape (count, ...)
-            Values at the cut, of the first task or of a part of it.
+            Values at the cut, from the first task or a part of it.
 
         Returns
         -------
@@ -77,9 +77,9 @@ class LatentCodec(ABC):
         Raises
         ------
         NonFiniteError
-            Where a value is NaN or infinite.
+            If a value is NaN or infinite.
         TypeError, ValueError
-            Where they have another type or shape, or there are none.
+            If they have the wrong type or shape, or there are none.
         """
         if not len(self._checked(x)):
             raise ValueError("x must hold examples to fit a codec to, got none")
@@ -101,7 +101,7 @@ class LatentCodec(ABC):
         Raises
         ------
         NonFiniteError, TypeError, ValueError
-            As `fit`; and where the codec has to be fitted before.
+            As `fit`; also if the codec has to be fitted first.
         """
 
     @abstractmethod
@@ -111,7 +111,7 @@ class LatentCodec(ABC):
         Parameters
         ----------
         stored : Bits or ndarray, shape (count, ...)
-            What `encode` gave and `ReplayBuffer.sample` gives.
+            Results of `encode`, as `ReplayBuffer.sample` returns them.
 
         Returns
         -------
@@ -123,15 +123,15 @@ class LatentCodec(ABC):
 
     @property
     def fitted(self) -> bool:
-        """Whether it knows all that it has to, and can encode."""
+        """Whether it is fitted, or needs no fitting, and can encode."""
         return True
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays of what `fit` found: filling them restores it."""
+        """Return the live arrays that `fit` computed: filling them restores the codec."""
         return {}
 
     def check(self) -> None:  # noqa: B027 - most have nothing to check
-        """Raise ValueError where the arrays, from a file, hold what they never can."""
+        """Raise ValueError if the arrays, from a file, hold impossible values."""
 
     def _checked(self, x: Batch) -> np.ndarray:
         """Return the array of values at the cut, all finite."""
@@ -145,7 +145,7 @@ class LatentCodec(ABC):
         if self.dtype == "bits":
             return check_batch(stored, Spec.bits(self.spec.shape))
         if not isinstance(stored, np.ndarray) or stored.dtype != self.dtype or stored.shape[1:] != self.spec.shape:
-            raise TypeError(f"what is stored must be {self.dtype}, {self.spec.shape} an example, got {brief(stored)}")
+            raise TypeError(f"what is stored must be {self.dtype}, {self.spec.shape} per example, got {brief(stored)}")
         return stored
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class LatentCodec(ABC):
 
 
 class PackedBits(LatentCodec):
-    """The bits of a cut behind a sign, as they are: one bit a value."""
+    """The bits of a cut after a sign, as they are: one bit per value."""
 
     name, dtype, lossless, plain = "bits", "bits", True, True
 
@@ -181,24 +181,24 @@ class UnpackedBits(LatentCodec):
 
 
 class ByteBits(UnpackedBits):
-    """The ±1 values of a cut behind a sign in a byte each."""
+    """The ±1 values of a cut after a sign in a byte each."""
 
     name, dtype = "8-bit", "int8"
 
 
 class FloatBits(UnpackedBits):
-    """The ±1 values of a cut behind a sign in float32."""
+    """The ±1 values of a cut after a sign in float32."""
 
     name, dtype = "float", "float32"
 
 
 class Sign(LatentCodec):
-    """The signs of real values: what comes back is ±1.
+    """The signs of real values; they are restored as ±1.
 
     Notes
     -----
-    Where the layer above is a block with a shortcut, its convolution would take the signs anyway; the shortcut gets ±1
-    too. Behind a ReLU all signs are +1 and nothing is left.
+    If the layer above is a block with a shortcut, its convolution would take the signs anyway; the shortcut gets ±1
+    too. After a ReLU all signs are +1, so no information is left.
     """
 
     name, dtype = "sign", "bits"
@@ -213,7 +213,7 @@ class Sign(LatentCodec):
 
 
 class _Scaled(LatentCodec):
-    """What codecs with a scale a channel share."""
+    """What codecs with a scale per channel share."""
 
     def __init__(self, spec: Spec):
         super().__init__(spec)
@@ -225,7 +225,7 @@ class _Scaled(LatentCodec):
         return bool(self.scale.any())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the scales, float32, one a channel: zeros before `fit`."""
+        """Return the scales, float32, one per channel: zeros before `fit`."""
         return {"scale": self.scale}
 
     def check(self) -> None:
@@ -239,7 +239,7 @@ class _Scaled(LatentCodec):
 
 
 class ScaledSign(_Scaled):
-    """The signs of real values, and one scale a channel: what comes back is ``±mean |x|``.
+    """The signs of real values, and one scale per channel: what comes back is ``±mean |x|``.
 
     Notes
     -----

@@ -15,11 +15,11 @@ class StepCost:
     Parameters
     ----------
     forward, input_gradient, weight_gradient : int
-        Multiply-adds of an example: binary and other ones alike.
+        Multiply-adds of an example, binary and other ones together.
     nbytes : int
-        The arena of the step, parameters, running statistics and what the optimiser keeps.
+        The bytes of the step's arena, parameters, running statistics and the optimiser's state.
     update : int
-        Multiply-adds of a step, however many examples it has: those between gradients and updates.
+        Multiply-adds between gradients and updates, which do not depend on the number of examples.
     """
 
     forward: int
@@ -34,7 +34,7 @@ class StepCost:
         return self.forward + self.input_gradient + self.weight_gradient
 
     def of_batch(self, batch: int) -> int:
-        """Return all multiply-adds of a step on so many examples."""
+        """Return all multiply-adds of a step on this many examples."""
         return self.operations * batch + self.update
 
 
@@ -44,7 +44,7 @@ def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:
     Parameters
     ----------
     model : Model
-        What it trains.
+        The network that it trains.
     trainer : Trainer
     batch : int
         Examples of a step.
@@ -52,8 +52,8 @@ def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:
     Returns
     -------
     StepCost
-        Of a layer of n multiply-adds forward, the gradient of its weights takes as many, over the square of the patch
-        where it filters gradients; and so does that of its input, where layers below it are trained.
+        For a layer with n multiply-adds forward, the gradient of its weights takes n more, divided by the square of the
+        patch if it filters gradients; so does that of its input, if layers below it are trained.
 
     Examples
     --------

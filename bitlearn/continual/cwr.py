@@ -21,20 +21,19 @@ class CwrHead:
     weight : ndarray of float32, shape (classes, n)
         The weights of a linear layer without bias, which are changed in place.
     bits : int, optional
-        2 to 16: the consolidated rows are kept as integers of so many bits, with a scale a row. By default they are
-        float32.
+        2 to 16: the consolidated rows are kept as integers of this many bits, with one scale per row. By default they
+        are float32.
 
     Raises
     ------
     TypeError, ValueError
-        Where `bits` is no such number.
+        If `bits` is not such a number.
 
     Notes
     -----
-    CWR* of arXiv 1907.03799, with ``w`` the rows in training, ``c`` the consolidated ones and ``past`` how many
-    examples of each class there have been. Before a task ``w = 0``, then ``w[k] = c[k]`` for each class k of it that is
-    known. After it, with g the mean of all entries of the rows of the task's classes, and ``now`` their numbers of
-    examples::
+    CWR* of arXiv 1907.03799, with ``w`` the rows in training, ``c`` the consolidated ones and ``past`` the number of
+    earlier examples of each class. Before a task ``w = 0``, then ``w[k] = c[k]`` for each known class k of the task.
+    After it, with g the mean of all entries of the rows of the task's classes, and ``now`` their numbers of examples::
 
         c[k] = (r * c[k] + w[k] - g) / (r + 1),  r = sqrt(past[k] / now[k])     where k is known
         c[k] = w[k] - g                                                         where k is new
@@ -67,12 +66,12 @@ class CwrHead:
 
     @property
     def consolidated(self) -> np.ndarray:
-        """The consolidated rows, float32: those kept, or what their codes stand for."""
+        """The consolidated rows, float32: as stored, or decoded."""
         return self.rows if self.bits is None else self.rows * self.scale[:, None]
 
     @property
     def nbytes(self) -> int:
-        """The bytes of what is kept beside the weights: rows, scales and counts."""
+        """The bytes stored beside the weights: rows, scales and counts."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -80,7 +79,7 @@ class CwrHead:
         return {"rows": self.rows, "scale": self.scale, "past": self.past}
 
     def grow(self, weight: np.ndarray) -> None:
-        """Go on with the weights of a layer that has more classes now, of which there were no examples yet."""
+        """Continue with the weights of a layer that now has more classes, without examples so far."""
         head = CwrHead(weight, self.bits)
         for name, array in head.arrays().items():
             array[: len(self.arrays()[name])] = self.arrays()[name]
@@ -99,13 +98,13 @@ class CwrHead:
         self.rows[classes] = np.clip(codes, -largest_code(self.bits), largest_code(self.bits))
 
     def begin(self, counts: np.ndarray) -> None:
-        """Prepare the weights for a task that has `counts` examples of each class, replayed ones among them."""
+        """Prepare the weights for a task that has `counts` examples of each class, including replayed ones."""
         self.weight[...] = 0
         known = (counts > 0) & (self.past > 0)
         self.weight[known] = self.consolidated[known]
 
     def consolidate(self, counts: np.ndarray) -> None:
-        """Take the rows of a task's classes over into the consolidated ones, and set the weights to these."""
+        """Consolidate the rows of a task's classes, and set the weights to the consolidated rows."""
         classes = np.flatnonzero(counts)
         rows = self.weight[classes].astype(np.float64)
         rows -= math.fsum(rows.ravel().tolist()) / max(rows.size, 1)

@@ -15,35 +15,35 @@ TAPS, CENTRE = "taps1", "centre1"
 def decouple(
     model: Model, name: str, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
 ) -> tuple[Model, Model]:
-    """Return a network in two parts: up to a convolution's frozen taps, and from its centre on.
+    """Split a network in two: up to a convolution's frozen taps, and from its centre on.
 
     Parameters
     ----------
     model : Model
-        Its batch norms are constant: see `Model.fixed <bitlearn.nn.Model.fixed>`.
+        Its batch norms must be constant: see `Model.fixed <bitlearn.nn.Model.fixed>`.
     name : str
-        A `BinaryConv2d <bitlearn.nn.BinaryConv2d>` of packed bits among the root's own layers, with a kernel of odd
+        A `BinaryConv2d <bitlearn.nn.BinaryConv2d>` on packed bits, a direct child of the root, with a kernel of odd
         sides.
     words : sequence of int, optional
-        Which words of its channels, 64 each, are trained in the centre; all by default. The centre's other taps are
-        frozen with the rest.
+        The words of its channels, 64 each, that are trained in the centre; all by default. The other channels of the
+        centre are frozen with the rest.
     real : bool
-        Give the centre real weights, which begin as the signs: a projection of its updates is exact then, and it
-        cannot be merged.
+        Give the centre real weights, which start as the signs: a projection of its updates is then exact, but it cannot
+        be merged.
     patch : int
-        As `CentreConv2d <bitlearn.nn.CentreConv2d>` takes it.
+        As for `CentreConv2d <bitlearn.nn.CentreConv2d>`.
 
     Returns
     -------
     lower, upper : Model
-        `lower` ends in `FrozenTaps <bitlearn.nn.FrozenTaps>`: its result, sums in int16 and bits, is computed once an
-        image. `upper` begins with ``centre1``, which has weights of its own, and shares all layers behind it; so that
-        its centre be part of the network again, merge it: `merge`.
+        `lower` ends in `FrozenTaps <bitlearn.nn.FrozenTaps>`: its result, sums in int16 and bits, is computed once per
+        image. `upper` starts with ``centre1``, which has its own weights, and shares all layers after it. Use `merge`
+        to make the centre part of the network again.
 
     Raises
     ------
     ValueError
-        Where there is no such layer, or it has no centre, or a batch norm still moves.
+        If there is no such layer, or it has no centre, or the statistics of a batch norm still change.
 
     Examples
     --------
@@ -101,14 +101,14 @@ def merge(model: Model, name: str, upper: Model, words: Sequence[int] | None = N
         What was decoupled.
     name : str
     upper : Model
-        What `decouple` gave.
+        As returned by `decouple`.
     words : sequence of int, optional
-        As `decouple` was given them.
+        As passed to `decouple`.
 
     Raises
     ------
     ValueError
-        Where the centre is real, or of another convolution.
+        If the centre is real, or belongs to another convolution.
 
     Examples
     --------
@@ -125,26 +125,26 @@ def merge(model: Model, name: str, upper: Model, words: Sequence[int] | None = N
 
 
 def decouple_real(model: Model, name: str) -> Model:
-    """Return a network in which a convolution with real kernels is two whose results are added: ring and centre.
+    """Return a network in which a convolution with real kernels is split into two that are added: ring and centre.
 
     Parameters
     ----------
     model : Model
     name : str
-        A `Conv2d <bitlearn.nn.Conv2d>` of input codes among the root's own layers, with a kernel of odd sides and as
-        much padding before the image as its centre has taps.
+        A `Conv2d <bitlearn.nn.Conv2d>` on input codes, a direct child of the root, with a kernel of odd sides and as
+        much padding before the image as there are taps before its centre.
 
     Returns
     -------
     Model
-        It shares all other layers. Under ``name`` stands a `Residual <bitlearn.nn.Residual>`: ``main.conv1`` has the
-        kernel with a centre of 0, ``shortcut.conv1`` is the centre, 1×1. Up to the rounding of float32 they give what
-        the one gave; under an integer policy each is quantized with a scale of its own.
+        It shares all other layers. At ``name`` it has a `Residual <bitlearn.nn.Residual>`: ``main.conv1`` has the
+        kernel with a centre of 0, and ``shortcut.conv1`` is the 1×1 centre. Together they give the same as before, up
+        to float32 rounding; under an integer policy each is quantized with its own scale.
 
     Raises
     ------
     ValueError
-        Where there is no such layer, or it has no centre.
+        If there is no such layer, or it has no centre.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def decouple_real(model: Model, name: str) -> Model:
 
 
 def merge_real(model: Model, name: str, split: Model) -> None:
-    """Give a convolution the kernels that `decouple_real` took apart, as they are now, in place.
+    """Join the kernels that `decouple_real` split, as they are now, into their convolution, in place.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def merge_real(model: Model, name: str, split: Model) -> None:
         What was decoupled.
     name : str
     split : Model
-        What `decouple_real` gave.
+        As returned by `decouple_real`.
     """
     ring, centre = (split[f"{name}.{way}.conv1"].weight for way in ("main", "shortcut"))
     weight = model[name].weight

@@ -13,12 +13,12 @@ from bitlearn.rng import Key
 
 
 def permuted_labels(y: Any, *, seed: int = 0) -> np.ndarray:
-    """Return labels of which each class has become another class.
+    """Return labels in which each class has become another class.
 
     Parameters
     ----------
     y : array_like of int or str, shape (count,)
-        Of two classes or more.
+        Labels of at least two classes.
     seed : int
 
     Returns
@@ -28,7 +28,7 @@ def permuted_labels(y: Any, *, seed: int = 0) -> np.ndarray:
     Raises
     ------
     ValueError
-        Where there is one class only.
+        If there is only one class.
 
     Examples
     --------
@@ -62,27 +62,27 @@ def drift(
     y : array_like of int or str, shape (count,)
         The first concept.
     then : (x, y), optional
-        The second concept; by default the same examples with labels that are permuted so that every class changes.
+        The second concept; by default the same examples with labels permuted so that every class changes.
     at : float
-        Where in the stream the change is, in [0, 1].
+        The position of the change in the stream, in [0, 1].
     width : float
-        Over which part of the stream it is gradual; 0 for a change at once.
+        The fraction of the stream over which the change is gradual; 0 for a sudden change.
     seed : int
-        Of the order of examples, of which concept each is, and of the permutation.
+        The seed of the order of examples, of the concept of each, and of the permutation.
 
     Returns
     -------
     Stream
-        As long as the smaller of both sets; no example comes twice.
+        As long as the smaller of the two sets; no example comes twice.
 
     Raises
     ------
     TypeError, ValueError
-        Where the sets are not alike, or a number is out of its range.
+        If the sets differ in shape or type, or a number is out of its range.
 
     Notes
     -----
-    At place ``t`` of ``n`` the second concept has the probability ``1 / (1 + exp(-4 (t / n - at) / width))``, the
+    At position ``t`` of ``n`` the second concept has the probability ``1 / (1 + exp(-4 (t / n - at) / width))``, the
     sigmoid of Bifet, Holmes, Pfahringer, Kirkby and Gavaldà, "New ensemble methods for evolving data streams" (KDD
     2009).
 
@@ -94,7 +94,7 @@ def drift(
     Stream('drift at 0.5', 6 examples)
     """
     if not 0 <= at <= 1 or not 0 <= width < np.inf:
-        raise ValueError(f"at must be in [0, 1] and width a finite number from 0 on, got {at} and {width}")
+        raise ValueError(f"at must be in [0, 1] and width a finite number of at least 0, got {at} and {width}")
     first = pair(x, y, "x", "y")
     second = (
         (first[0], permuted_labels(first[1], seed=seed))

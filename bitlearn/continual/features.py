@@ -51,16 +51,16 @@ def inputs(x: Inputs) -> Inputs:
     Raises
     ------
     TypeError
-        Where `x` is neither uint8, int8 nor Bits.
+        If `x` is neither uint8, int8 nor Bits.
     ValueError
-        Where it has no axis of examples before that of values.
+        If it has no axis of examples before that of values.
     """
     if not isinstance(x, Bits):
         x = np.asarray(x)
         if x.dtype not in (np.uint8, np.int8):
             raise TypeError(f"x must be uint8, int8 codes or Bits, got {x.dtype}")
     if len(x.shape) < 2 or 0 in x.shape[1:]:
-        raise ValueError(f"x must have shape (count, ...) with at least one value an example, got shape {x.shape}")
+        raise ValueError(f"x must have shape (count, ...) with at least one value per example, got shape {x.shape}")
     return x
 
 

@@ -1,4 +1,4 @@
-"""Files of a continual learner: all that it goes on from, checked whole before anything is made of it."""
+"""Files of a continual learner: all that it continues from, checked whole before anything is made of it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parts(learner: Any) -> Parts:
     if learner.epochs and not method.resumes:
         raise ValueError(f"a learner of {learner.name} must be saved between tasks, got one within a task")
     if not method.lasts:
-        raise ValueError(f"{learner.name} must be run anew, not saved: {method.passes_because}")
+        raise ValueError(f"{learner.name} must be run again, not saved: {method.passes_because}")
     if METHODS.get(learner.name) is not learner.kind:
         raise ValueError(f"method must be entered by bitlearn.continual.register to be saved, got {learner.name}")
     if not isinstance(options["schedule"], str):
@@ -152,7 +152,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
     ):
         raise ValueError(f"it must hold what {config['method']} keeps, got something else")
     if counts["epochs"] >= options.epochs:
-        raise ValueError(f"a task to go on with must have epochs left of {options.epochs}, got {counts['epochs']} done")
+        raise ValueError(f"a task to continue must have epochs left of {options.epochs}, got {counts['epochs']} done")
     form, shape = config["inputs"]["form"], _shape(config["inputs"]["shape"])
     if not isinstance(form, list) or len(form) != 2 or not isinstance(form[0], str) or _shape(form[1]) is None:
         raise ValueError(f"a form must be a type and a shape, got {form!r}")

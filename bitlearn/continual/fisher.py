@@ -55,19 +55,19 @@ def _draw(powers: np.ndarray, uniform: np.ndarray, drawn: np.ndarray) -> None:
 
 
 def fisher_diagonal(model: Model, batches: Iterable[tuple[Batch, np.ndarray]]) -> Arrays:
-    """Return the diagonal of the Fisher information, a mean over examples.
+    """Return the diagonal of the Fisher information, averaged over examples.
 
     Parameters
     ----------
     model : Model
         Unchanged.
     batches : iterable of (ndarray or Bits, ndarray of float64)
-        Inputs, at least two at a time where there are batch norms, and a random number in [0, 1) for each.
+        Inputs, at least two at a time if there are batch norms, and a random number in [0, 1) for each.
 
     Returns
     -------
     dict of str to ndarray of float32
-        By ``path.parameter``: of all parameters.
+        For all parameters, by ``path.parameter``.
 
     Notes
     -----
@@ -75,12 +75,12 @@ def fisher_diagonal(model: Model, batches: Iterable[tuple[Batch, np.ndarray]]) -
 
         F = sum over batches of (sum over i in the batch of g_i)**2 / examples
 
-    A batch norm joins the examples of a batch, so no example has a gradient of its own in a single pass. None is
-    needed: ``g_i`` has mean 0 for a label that is drawn so, hence in the square of the sum all mixed terms have, and
-    what is left is the mean of ``g_i**2`` (the Gauss-Newton-Bartlett estimate of arXiv 2305.14342). Labels of the data
-    would give another matrix (the "empirical Fisher"), and mixed terms that do not vanish.
+    A batch norm couples the examples of a batch, so a single pass does not give each example's own gradient. None is
+    needed: for a label drawn like this, ``g_i`` has mean 0. So the mixed terms in the square of the sum have mean 0
+    too, and what is left is the mean of ``g_i**2`` (the Gauss-Newton-Bartlett estimate of arXiv 2305.14342). Labels of
+    the data would give another matrix (the "empirical Fisher"), and mixed terms that do not vanish.
 
-    Gradients are those of `Gradients <bitlearn.training.Gradients>`: whole under every policy, and 0 where the
+    Gradients are those of `Gradients <bitlearn.training.Gradients>`: full under every policy, and 0 where the
     straight-through estimator stops them. Squares are added up in float64, in the order of the batches.
 
     Examples

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: float) -> np.ndarray:
-    """Return which weights may take their new sign within a budget for what earlier inputs give.
+    """Return which weights may take their new sign, within a budget for the change of the output for earlier inputs.
 
     Parameters
     ----------
@@ -15,26 +15,26 @@ def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: f
     gram : ndarray, shape (n, n)
         ``C = sum x x^T`` over earlier inputs x.
     budget : float
-        At least 0: which part of the squares of what they gave, ``tr(W C W^T)`` with the old signs W, the squares of
-        the change may be, ``tr(D C D^T)``, D being the new signs less the old.
+        At least 0: the largest squared change of these outputs, ``tr(D C D^T)`` with D the new signs minus the old,
+        relative to their squares, ``tr(W C W^T)`` with the old signs W.
 
     Returns
     -------
     ndarray of bool, shape (filters, n)
-        Where a sign is the new one; a weight whose sign has not changed counts as accepted.
+        True where the new sign is accepted; a weight whose sign has not changed counts as accepted.
 
     Raises
     ------
     ValueError
-        Where the shapes do not fit, or the budget is below 0.
+        If the shapes do not fit, or the budget is below 0.
 
     Notes
     -----
-    A projection keeps ``W x`` for real weights; the change of signs is in no null space, whatever the latent weights
-    do. So each flip is weighed itself, the largest change of its latent weight first, and taken where the budget has
-    room for it. Flipping weight j of a row adds ``2 d v_j + d**2 C_jj`` to its squares, with d = ±2 and ``v = D C``
-    for the row as it is, which is kept up to date at n additions a flip. Two flips of a row may undo each other's
-    effect; the order is greedy and does not look for such.
+    A projection preserves ``W x`` for real weights, but the change of signs is in no null space, whatever the latent
+    weights do. So each flip is weighed separately, starting with the largest change of a latent weight, and accepted if
+    the budget has room for it. Flipping weight j of a row adds ``2 d v_j + d**2 C_jj`` to its squares, with d = ±2 and
+    ``v = D C`` for the current row, which is kept up to date with n additions per flip. Two flips of a row may cancel
+    each other's effect; the order is greedy and does not look for such pairs.
 
     Examples
     --------

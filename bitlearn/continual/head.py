@@ -11,7 +11,7 @@ _ROWS = 8
 
 
 class LinearHead:
-    """Scores ``weight' x * scale + bias``, with weights of 16 bits and a scale a class.
+    """Scores ``weight' x * scale + bias``, with weights of 16 bits and a scale per class.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class IncrementalLearner(SizedLearner):
         form = form_of(self._inputs(x[:1] if isinstance(x, Bits) else np.asarray(x)[:1]))
         if self.form not in (None, form):
             wanted, found = self.form, form
-            raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} an example, got {found[0]} of {found[1]}")
+            raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} per example, got {found[0]} of {found[1]}")
         return (x if isinstance(x, Bits) else np.asarray(x)), form
 
     def _labels(self, x: Inputs, y: ArrayLike) -> tuple[np.ndarray, set[Label]]:
@@ -167,7 +167,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            Where examples or labels are of another type or shape than those before, or more than are allowed or fit
+            If examples or labels are of another type or shape than those before, or more than are allowed or fit
             the budget; nothing is changed then.
         """
         x, form = self._read(x)
@@ -194,7 +194,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            As `partial_fit`; where the sums tell that the examples were not learned, which not all do; and where sums
+            As `partial_fit`; if the sums tell that the examples were not learned, which not all do; and if sums
             are halved.
         """
         x, form = self._read(x)
@@ -240,7 +240,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            Where the other differs, both together are too much, or sums are halved; nothing is changed then.
+            If the other differs, both together are too much, or sums are halved; nothing is changed then.
         """
         if type(other) is not type(self):
             raise TypeError(f"other must be of the class {type(self).__name__}, got {type(other).__name__}")
@@ -296,7 +296,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         ValueError
-            Where nothing was learned yet; and as `partial_fit`.
+            If nothing was learned yet; and as `partial_fit`.
         """
         x, form = self._read(x)
         parts = self._scored(x, form)
@@ -366,8 +366,8 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         FileNotFoundError
-            Where there is no such file.
+            If there is no such file.
         ValueError
-            Where it is corrupt, of another kind, or its arrays are not sums of examples.
+            If it is corrupt, of another kind, or its arrays are not sums of examples.
         """
         return storage.load(cls, path)

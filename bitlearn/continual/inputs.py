@@ -44,13 +44,13 @@ class Inputs:
         Raises
         ------
         TypeError, ValueError
-            Where they are of another type or shape than those before, or of a type that needs a preparation.
+            If they are of another type or shape than those before, or of a type that needs a preparation.
         """
         if not isinstance(x, Bits):
             x = np.asarray(x)
         if len(x.shape) < 2 or 0 in x.shape[1:]:
             raise ValueError(
-                f"x must have shape (count, ...) with at least one value an example, got shape {tuple(x.shape)}"
+                f"x must have shape (count, ...) with at least one value per example, got shape {tuple(x.shape)}"
             )
         kind = "bits" if isinstance(x, Bits) else _NAMES.get(x.dtype) or x.dtype.name
         if kind not in ("bits", "bool", "uint8", "int8") and self.preparation is None:
@@ -64,7 +64,7 @@ class Inputs:
         if self.form not in (None, form):
             wanted, got = self.form, form
             assert wanted is not None
-            raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} an example, got {got[0]} of {got[1]}")
+            raise ValueError(f"x must hold {wanted[0]} of shape {wanted[1]} per example, got {got[0]} of {got[1]}")
         return x, form
 
     def codes(self, x: Any) -> Batch:
@@ -87,7 +87,7 @@ class Inputs:
         Raises
         ------
         ValueError
-            Where it takes others.
+            If it takes others.
         """
         kind, shape = form
         if shape == wanted or self.preparation is not None:
@@ -97,4 +97,4 @@ class Inputs:
             smaller = kind in ("uint8", "bool") and image[0] <= wanted[0] and image[1] <= wanted[1]
             if smaller or image == wanted:
                 return wanted
-        raise ValueError(f"x must have the shape {wanted} an example for this network, got {shape}")
+        raise ValueError(f"x must have the shape {wanted} per example for this network, got {shape}")

@@ -19,12 +19,13 @@ from bitlearn.training.options import Options
 def knowledge_intensity(
     model: Model, batches: Iterable[tuple[Batch, np.ndarray]], loss: Loss | None = None
 ) -> dict[str, np.ndarray]:
-    """Return for each convolution how much of the gradient of new examples falls on each place of its kernels.
+    """Return, for each convolution, how much of the gradient of new examples falls on each position of its kernels.
 
     Parameters
     ----------
     model : Model
-        Unchanged. With constant batch norms (`Model.fixed <bitlearn.nn.Model.fixed>`) examples do not join.
+        Not changed. With constant batch norms (`Model.fixed <bitlearn.nn.Model.fixed>`) examples do not influence each
+        other.
     batches : iterable of (ndarray or Bits, ndarray of int)
         New examples and their outputs.
     loss : Loss, optional
@@ -33,13 +34,13 @@ def knowledge_intensity(
     Returns
     -------
     dict of str to ndarray of float64, shape (kh, kw)
-        By the layer's path; each sums to 1, or is 0 where no gradient came.
+        By the layer's path; each sums to 1, or is 0 if there was no gradient.
 
     Notes
     -----
-    ``KI(p, q) = mean over filters d and channels c of |sum over batches of dL/dW[d, p, q, c]|``, over its sum. In arXiv
-    2406.08830 there is such an intensity and no formula; this is our reading, after the importance of channels in its
-    authors' code.
+    ``KI(p, q) = mean over filters d and channels c of |sum over batches of dL/dW[d, p, q, c]|``, over its sum. arXiv
+    2406.08830 uses such an intensity without giving a formula; this is our reading, based on the importance of channels
+    in its authors' code.
 
     Examples
     --------
@@ -79,18 +80,18 @@ def one_tap(
     *,
     told: Callable[[int, int, float], object] = lambda row, column, found: None,
 ) -> np.ndarray:
-    """Return the accuracy on new examples where one tap of a convolution is trained on them, and the head, tap by tap.
+    """Return, tap by tap, the accuracy on new examples if only one tap of a convolution and the head are trained.
 
     Parameters
     ----------
     model : Model
-        With constant batch norms. Its weights are the same after as before.
+        A network with constant batch norms. Its weights are the same afterwards.
     layer : str
         The path of a convolution.
     train, test : Examples
     optimizer : Optimizer
     options : Options
-        As `bitlearn.training.fit` takes them.
+        As for `bitlearn.training.fit`.
     told : callable
         ``told(row, column, accuracy)`` is called after each tap.
 
@@ -101,7 +102,7 @@ def one_tap(
     Raises
     ------
     ValueError
-        Where the layer is no convolution, or batch norms move.
+        If the layer is not a convolution, or the statistics of batch norms still change.
     """
     name = f"{layer}.weight"
     weight, head = model.parameters().get(name), model.names[-1]

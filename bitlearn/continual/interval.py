@@ -7,26 +7,26 @@ from collections.abc import Sequence
 
 
 def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean of some runs, and the interval in which the mean of all such runs lies.
+    """Return the mean of some runs, and a confidence interval for the mean of all such runs.
 
     Parameters
     ----------
     values : sequence of float
-        Of independent runs, at least one.
+        Results of independent runs, at least one.
     confidence : float
-        How sure, in (0, 1).
+        The confidence level, in (0, 1).
 
     Returns
     -------
     mean : float
     interval : (float, float) or None
-        None of a single run.
+        None for a single run.
 
     Notes
     -----
     ``mean ± t * s / sqrt(n)``, with ``s`` the standard deviation (``n - 1`` in its denominator) and ``t`` the quantile
     ``(1 + confidence) / 2`` of Student's distribution of ``n - 1`` degrees of freedom ("The probable error of a mean",
-    Biometrika 1908). It assumes that runs scatter normally.
+    Biometrika 1908). It assumes that runs are normally distributed.
 
     Examples
     --------

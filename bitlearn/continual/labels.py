@@ -17,7 +17,7 @@ def normalized(y: Any, name: str = "y") -> np.ndarray:
     Raises
     ------
     TypeError
-        Where they are neither integers nor strings.
+        If they are neither integers nor strings.
     """
     found = np.asarray(y)
     if found.dtype.kind in "ST" or (found.dtype.kind == "O" and all(isinstance(label, str) for label in found.ravel())):
@@ -33,9 +33,9 @@ def array_of(y: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        Where they are neither integers nor strings.
+        If they are neither integers nor strings.
     ValueError
-        Where they are no row.
+        If they are no row.
     """
     found = np.asarray(y)
     found = normalized(found.astype(np.int64) if not found.size and found.dtype.kind == "f" else found)  # an empty list

@@ -33,9 +33,9 @@ def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
     Parameters
     ----------
     spec : Spec
-        Of the values: bits or real.
+        The type of the values: bits or real.
     name : str, optional
-        For bits ``"bits"`` (one bit a value, the default), ``"8-bit"`` or ``"float"``, all lossless. For real values
+        For bits ``"bits"`` (one bit per value, the default), ``"8-bit"`` or ``"float"``, all lossless. For real values
         ``"sign"``, ``"scaled-sign"`` (the default), ``"8-bit"`` or ``"float"``.
 
     Returns
@@ -45,7 +45,7 @@ def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
     Raises
     ------
     ValueError
-        Where the values are of another kind, or there is no such codec for them.
+        If the values are of another kind, or there is no such codec for them.
 
     Examples
     --------
@@ -64,16 +64,16 @@ def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
 
 @dataclass(frozen=True)
 class Cut:
-    """A place where a network may be cut.
+    """A position where a network may be cut.
 
     Parameters
     ----------
     name : str
         The last layer of the lower network: what `Model.split` takes.
     spec : Spec
-        Of the values there.
+        The type of the values there.
     nbytes : dict of str to int
-        The bytes of an example, without its label, by the name of each codec.
+        The bytes per example, without its label, by the name of each codec.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Cut:
 
 
 def cuts(model: Model) -> dict[str, Cut]:
-    """Return where a network may be cut for latent replay: where bits or real values flow, and layers learn above.
+    """Return where a network may be cut for latent replay: where values are bits or real, with trainable layers above.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def default_cut(model: Model, wanted: str | None, latents: str | None = None) ->
     Raises
     ------
     ValueError
-        Where there is no such place.
+        If there is no such place.
     """
     found = cuts(model)
     if wanted is not None:

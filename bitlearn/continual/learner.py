@@ -44,35 +44,35 @@ class ContinualLearner:
         A name of `bitlearn.continual.METHODS`, or your subclass of `Method`. The default needs no network.
     model : Model or str, optional
         The network of a method that trains one, with a real head, changed in place; or the name of one in
-        `bitlearn.models`, which is made when the first examples come. ``"mlp"`` by default.
+        `bitlearn.models`, which is created when the first examples come. ``"mlp"`` by default.
     backbone : Model, Frozen, Classifier or path, optional
-        A network that was trained before, on other classes or data. It is copied, cut at ``cut``, and frozen up to
-        there; a fresh head takes the place of its own. Without one, the first `fit_task` trains everything, and a
-        stream that begins with `partial_fit` finds the lower layers as they were drawn.
+        A network pretrained on other classes or data. It is copied, cut at ``cut``, and frozen up to there; a fresh
+        head replaces its own. Without one, the first `fit_task` trains everything, while in a stream that starts with
+        `partial_fit` the lower layers keep their initial random weights.
     labels : iterable of int or str
-        Labels that are known beforehand: they have the first outputs of `model`, in this order.
+        Labels known in advance: they get the first outputs of `model`, in this order.
     optimizer : Optimizer, optional
         `bitlearn.optim.adam` by default.
     precision : str or Precision
-        The policy of a network that is made by its name.
+        The policy of a network given by name.
     preparation : Preparation, optional
-        How raw examples become codes: `bitlearn.datasets.prepare` of some typical ones. uint8, int8, bool and packed
-        bits need none.
+        How raw examples become codes: `bitlearn.datasets.prepare` of some typical ones. Not needed for uint8, int8,
+        bool and packed bits.
     hooks : Hook or iterable of Hook, optional
-        Told of batches, steps and epochs. They are not saved.
+        Notified of batches, steps and epochs. They are not saved.
     **settings
-        Those of `Options <bitlearn.continual.Options>`, ``memory_budget``, ``epochs``, ``seed``..., and of the method.
+        Settings of `Options <bitlearn.continual.Options>` (``memory_budget``, ``epochs``, ``seed``...) and the method.
 
     Raises
     ------
     TypeError, ValueError
-        Where there is no such method, model or setting, or they do not fit.
+        If there is no such method, model or setting, or they do not fit.
 
     Notes
     -----
-    Labels are integers or strings. A class that was never seen gets one more output of the head, which begins at 0.
-    Predictions are among the classes that were seen. Under an integer policy what is learned depends on the seed and on
-    what came, in which batches; not on the backend or the number of threads, nor on how often it was saved.
+    Labels are integers or strings. A new class gets one more output of the head, which starts at 0. Predictions are
+    among the classes seen so far. Under an integer policy, what is learned depends on the seed, the examples and their
+    batches, but not on the backend, the number of threads, or how often the learner was saved.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class ContinualLearner:
     # --- what it is made of ---
 
     def begun(self, networks: Networks | None) -> Method:
-        """Take up a network, or none where the method has none; what was to become one is let go."""
+        """Adopt a network, or None if the method has none, and release what it was made from."""
         method = build(self.kind, networks, self.options)
         if networks is None:
             method.grow(len(self._labels))
@@ -192,7 +192,7 @@ class ContinualLearner:
 
     @property
     def labels(self) -> list[Label]:
-        """The classes that it knows, in the order of its outputs: that in which they came."""
+        """The known classes, in the order of the outputs, which is that of their first appearance."""
         return list(self._labels.names)
 
     @property
@@ -208,10 +208,10 @@ class ContinualLearner:
         Parameters
         ----------
         x : array_like or Bits, shape (count, ...)
-            Raw examples, alike in every call: uint8, int8 or bool; packed bits; or what `preparation` takes. One is
-            enough.
+            Raw examples, of the same type and shape in every call: uint8, int8 or bool; packed bits; or what
+            `preparation` takes. One is enough.
         y : array_like of int or str, shape (count,)
-            Labels, of classes that were never seen too.
+            Labels, which may include new classes.
 
         Returns
         -------
@@ -220,10 +220,10 @@ class ContinualLearner:
         Raises
         ------
         TypeError, ValueError
-            Where examples or labels are of another type or shape than those before, or the method is for tasks; nothing
-            is changed then.
+            If examples or labels differ from earlier ones in type or shape, or the method needs whole tasks; nothing is
+            changed then.
         NonFiniteError
-            Where what is learned is no number any more, naming the layer.
+            If a value becomes NaN or infinite, naming the layer.
         """
         before = len(self._labels)
         x, outputs, method = self._taken(x, y)
@@ -238,16 +238,16 @@ class ContinualLearner:
         return self
 
     def fit_task(self, x: Any, y: ArrayLike, *, checkpoint: str | PathLike[str] | None = None) -> Self:
-        """Learn a task: ``epochs`` passes over examples that are at hand together.
+        """Learn a task: ``epochs`` passes over examples that are available together.
 
         Parameters
         ----------
         x : array_like or Bits, shape (count, ...)
-            As `partial_fit`. An array that a file holds (``numpy.load(path, mmap_mode="r")``) is read batch by batch.
+            As for `partial_fit`. A memory-mapped array (``numpy.load(path, mmap_mode="r")``) is read batch by batch.
         y : array_like of int or str, shape (count,)
         checkpoint : path-like, optional
-            Where to save the learner after each epoch. One that is loaded from there goes on with the task, when it is
-            given the same examples, as if it had never stopped. Methods with tickets are saved when a task is over.
+            Where to save the learner after each epoch. A learner loaded from there continues the task, given the same
+            examples, as if it had never stopped. Methods with tickets are saved at the end of a task.
 
         Returns
         -------
@@ -256,7 +256,8 @@ class ContinualLearner:
         Raises
         ------
         TypeError, ValueError
-            As `partial_fit`; and where there are fewer than two examples, or others than those of a task to go on with.
+            As `partial_fit`; also if there are fewer than two examples, or the examples differ from those of a task to
+            continue.
         """
         x, outputs, method = self._taken(x, y)
         if len(outputs) < 2 and method.trains:
@@ -264,7 +265,7 @@ class ContinualLearner:
         train = Examples(x, outputs, cast(Any, self.inputs))  # it has `codes`, which is all that is asked of it
         digest = files.digest(x, outputs)
         if self.epochs and digest != self.task_digest:
-            raise ValueError("x and y must be the examples of the task that is gone on with, got others")
+            raise ValueError("x and y must be the examples of the task that is continued, got others")
         self.task_digest = digest
 
         def told(epochs: int) -> None:
@@ -283,7 +284,7 @@ class ContinualLearner:
     # --- predicting ---
 
     def scores(self, x: Any) -> np.ndarray:
-        """Return a score for each class that is known, the larger the likelier.
+        """Return a score for each known class; larger means likelier.
 
         Parameters
         ----------
@@ -298,7 +299,7 @@ class ContinualLearner:
         Raises
         ------
         TypeError, ValueError
-            As `partial_fit`; and where nothing was learned yet.
+            As `partial_fit`; also if nothing has been learned yet.
         """
         if self.method is None or not self.examples:
             raise ValueError("a learner must have learned an example before it predicts, got none")
@@ -326,7 +327,7 @@ class ContinualLearner:
         return self._labels.at(self.scores(x).argmax(axis=1))
 
     def predict_proba(self, x: Any) -> np.ndarray:
-        """Return the softmax of the scores: probabilities, as far as the method takes them for such.
+        """Return the softmax of the scores, which are probabilities as far as the method provides them.
 
         Parameters
         ----------
@@ -341,7 +342,7 @@ class ContinualLearner:
         return softmax(self.scores(x))
 
     def evaluate(self, x: Any, y: ArrayLike) -> float:
-        """Return the share of examples whose label is predicted; one that was never seen is never predicted.
+        """Return the share of examples whose label is predicted correctly; an unseen label is never predicted.
 
         Parameters
         ----------
@@ -351,7 +352,7 @@ class ContinualLearner:
         Returns
         -------
         float
-            0 where there are no examples.
+            0 if there are no examples.
         """
         labels = array_of(y)
         self._labels.check(labels)
@@ -363,7 +364,7 @@ class ContinualLearner:
     # --- files ---
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Save all that it knows to one file, whole or not at all; `bitlearn.save` does the same.
+        """Save everything it knows to one file, whole or not at all; `bitlearn.save` does the same.
 
         Parameters
         ----------
@@ -372,13 +373,14 @@ class ContinualLearner:
         Raises
         ------
         ValueError
-            Where the method keeps what is not its own (``joint``), or your method or schedule has no name.
+            If the method keeps data that are not its own (``joint``), or a custom method or schedule has no registered
+            name.
         """
         files.save(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, hooks: Hook | Iterable[Hook] | None = None) -> ContinualLearner:
-        """Load what `save` wrote; it goes on as if it had never stopped, bit for bit.
+        """Load what `save` wrote; it continues as if it had never stopped, bit for bit.
 
         Parameters
         ----------
@@ -388,7 +390,7 @@ class ContinualLearner:
         Raises
         ------
         FileNotFoundError, ValueError
-            Where there is no such file, or it is corrupt or holds something else.
+            If there is no such file, or it is corrupt or holds something else.
         """
         return files.load(cls, path, hooks)
 

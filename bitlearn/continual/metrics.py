@@ -54,7 +54,7 @@ def average_accuracy(matrix: Matrix) -> float:
 
 
 def average_of_row_means(matrix: Matrix) -> float:
-    """Return the mean over tasks of the mean accuracy on what was seen until then.
+    """Return the mean over tasks of the mean accuracy on all tasks seen until then.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def forgetting_mean_of_best_minus_last(matrix: Matrix) -> float | None:
     Returns
     -------
     float or None
-        None where there is one task, which nothing could make forgotten.
+        None if there is only one task, which nothing can make forgotten.
 
     Notes
     -----
     ``sum_{j<T-1} (max_{j<=i<T-1} a[i][j] - a[T-1][j]) / (T - 1)``, arXiv 1801.10112. The last row is not among those
-    whose best is taken, so a task that got better counts below 0.
+    whose best is taken, so a task that improved counts below 0.
 
     Examples
     --------
@@ -164,8 +164,8 @@ def forgetting_mean_of_first_minus_last(matrix: Matrix) -> float | None:
 
     Notes
     -----
-    ``sum_{j<T-1} (a[j][j] - a[T-1][j]) / (T - 1)``, as the library Avalanche has it (arXiv 2104.00405): backward
-    transfer with the other sign. It is never above the mean of the best minus the last.
+    ``sum_{j<T-1} (a[j][j] - a[T-1][j]) / (T - 1)``, as in the library Avalanche (arXiv 2104.00405): backward transfer
+    with the opposite sign. It is never above the mean of the best minus the last.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def backward_transfer_mean_of_last_minus_first(matrix: Matrix) -> float | None:
 
 
 def backward_transfer_mean_of_all_minus_first(matrix: Matrix) -> float | None:
-    """Return the change since each task was learned, the mean over all later rows.
+    """Return the change since each task was learned: the mean over all later rows.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ AT_A_TIME = 50
 
 
 def packed_layers(model: Model | Frozen) -> dict[str, int]:
-    """Return the layers that give packed bits, where a network can be cut, and the bytes of an example's bits.
+    """Return the layers that output packed bits, where a network can be cut, and the bytes of an example's bits.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def packed_layers(model: Model | Frozen) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Predictor:
-    """The inference form of a network whose lower part may be frozen already.
+    """The inference form of a network whose lower part may already be frozen.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ class Networks:
     lower : Frozen, optional
         The part before it, which ends in packed bits.
     cut : str, optional
-        The layer after which they were cut apart, where it has a name.
+        The layer after which the network was cut, if it has a name.
 
     Raises
     ------
     ValueError
-        Where the upper part does not take what the lower one gives.
+        If the upper part does not take the output of the lower one.
     """
 
     def __init__(self, model: Model, lower: Frozen | None = None, cut: str | None = None):
@@ -104,16 +104,16 @@ class Networks:
         return self.model.input_shape if self.lower is None else self.lower.input_shape
 
     def freeze(self, cut: str | None) -> None:
-        """Freeze the layers up to and with `cut`, unless some are frozen already; train those after it from now on.
+        """Freeze the layers up to and including `cut`, unless some are already frozen; then train those after it.
 
-        Weights of the frozen part are one bit each from here on: the latent ones are let go.
+        From here on, weights of the frozen part take one bit each: the latent ones are dropped.
         """
         if self.lower is None and cut is not None:
             lower, self.model = self.model.split(cut)
             self.lower, self.cut = lower.freeze(), cut
 
     def predictor(self) -> Predictor:
-        """Return the inference form as it is now; the one that was returned before is brought up to date."""
+        """Return the current inference form; one returned earlier is updated."""
         before, arrays = self._predictor, self.model.inference()
         shapes = {name: array.shape for name, array in arrays.items()}
         if before is None or before.lower is not self.lower or before.upper.shapes != shapes:
@@ -123,17 +123,17 @@ class Networks:
         return before
 
     def inputs(self, codes: Batch) -> Batch:
-        """Return what the trained part takes, from what the whole network takes."""
+        """Return the input of the trained part for an input of the whole network."""
         return codes if self.lower is None else self.lower.apply(codes, batch_size=AT_A_TIME)
 
     def source(self, examples: Examples, keep: bool) -> Callable[[np.ndarray], Batch]:
-        """Return what gives the trained part's input for some of a task's examples, by their numbers.
+        """Return a function that gives the trained part's input for some of a task's examples, by their numbers.
 
         Parameters
         ----------
         examples : Examples
         keep : bool
-            Whether bits of a frozen part are computed once, and kept as long as the task lasts.
+            Whether the bits of a frozen part are computed once, and kept as long as the task lasts.
         """
         if self.lower is None or not keep:
             return lambda index: self.inputs(examples.codes(index))
@@ -141,7 +141,7 @@ class Networks:
         return lambda index: found[index]
 
     def latents(self, examples: Examples) -> Batch:
-        """Return what the frozen part gives for some examples, worked on a few at a time.
+        """Return the frozen part's output for some examples, processed a few at a time.
 
         Parameters
         ----------

@@ -168,7 +168,7 @@ def planned(
     Raises
     ------
     ValueError
-        With a table of the smallest, where nothing fits.
+        With a table of the smallest, if nothing fits.
 
     Notes
     -----
@@ -216,7 +216,7 @@ def kept_to(networks: Networks, options: Options, optimizer: Optimizer, method: 
     Raises
     ------
     ValueError
-        With a table, where nothing is.
+        With a table, if nothing is.
     """
     assert options.memory_budget is not None
     budget = budget_bytes(options.memory_budget)

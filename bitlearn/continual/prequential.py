@@ -30,9 +30,9 @@ class Prequential:
     accuracy : ndarray of float64, shape (batches,)
         Over all of them.
     windowed : ndarray of float64, shape (batches,)
-        Over the last ones, as many as the window holds.
+        Over the last examples, as many as the window holds.
     faded : ndarray of float64, shape (batches,)
-        With the weight of an example falling with its age.
+        With weights that decrease with an example's age.
     """
 
     seen: np.ndarray
@@ -61,13 +61,13 @@ def prequential(
     ----------
     learner : object with ``predict(x)`` and ``partial_fit(x, y)``
     batches : iterable of (ndarray, ndarray)
-        Examples and labels, as `Stream.batches <bitlearn.continual.Stream.batches>` gives them.
+        Examples and labels, as from `Stream.batches <bitlearn.continual.Stream.batches>`.
     window : int
-        How many examples the windowed accuracy is over.
+        How many examples the windowed accuracy covers.
     fading : float
         The factor by which an example weighs less with each one after it, in (0, 1].
     untested : int
-        How many batches are learned from and not tested at first, where a learner cannot predict from the start.
+        How many batches to learn from at first without testing, if a learner cannot predict from the start.
 
     Returns
     -------
@@ -76,11 +76,11 @@ def prequential(
     Raises
     ------
     ValueError
-        Where a number is out of its range, or predictions are not as many as labels.
+        If a number is out of its range, or there are not as many predictions as labels.
 
     Notes
     -----
-    With ``c_i`` 1 where example ``i`` was predicted right, and 0 else::
+    With ``c_i`` 1 if example ``i`` was predicted correctly, else 0::
 
         accuracy(i) = (c_1 + ... + c_i) / i
         windowed(i) = (c_(i - w + 1) + ... + c_i) / w                      w the window, or i where that is less

@@ -23,56 +23,55 @@ from bitlearn.threads import uninterrupted
 
 
 class ReplayBuffer:
-    """A memory of examples, balanced over all classes seen, with reservoir sampling inside a class.
+    """A memory of examples, balanced over all classes seen, with reservoir sampling within each class.
 
     Parameters
     ----------
     capacity : int
-        How many examples it holds at most.
+        The largest number of examples it holds.
     shape : int or tuple of int
         The shape of one example: the number of its values, or that of a map (height, width, channels).
     classes : int
-        How many there are so far; `grow` makes room for more.
+        How many classes there are so far; `grow` makes room for more.
     dtype : {"bits", "int8", "uint8", "float32"} or dtype
-        What a value is stored as. Bits are packed ±1 values: each run of the last axis takes whole words, so a cut
-        whose channels fill 64-bit words wastes nothing. Pixels fit uint8, codes int8.
+        The type values are stored as. Bits are packed ±1 values: the last axis takes whole words, so a cut whose
+        channels fill 64-bit words wastes nothing. Pixels fit uint8, codes int8.
     key : Key, optional
-        The stream of random bits that choose what is kept; by default that of seed 0.
+        The stream of random bits that chooses what is kept; by default that of seed 0.
     path : path-like, optional
-        Where the memory lies in a file, mapped into memory: made where there is none, else taken up as it was left.
+        A memory-mapped file that holds the memory: created if there is none, otherwise continued as it was left.
 
     Attributes
     ----------
     examples : ndarray, shape (capacity, ...)
-        What is stored; uint64 words for bits. The first ``len(self)`` rows hold something.
+        The stored examples; uint64 words for bits. The first ``len(self)`` rows are in use.
 
     Raises
     ------
     BlockingIOError
-        Where another process holds the file.
+        If another process has locked the file.
     TypeError, ValueError
-        Where a number is below 1, or there is no such dtype; where the file is another one, or may be torn.
+        If a number is below 1, or there is no such dtype; if the file belongs to another memory or is damaged.
 
     Notes
     -----
-    Places are dealt round by round, one to each class of which there are examples left, so classes of which there were
-    enough differ by at most one example, and what a rare class leaves free goes to the others. Every class is trimmed
-    to its share, not only those that come in. Where places do not go round, in the last round and from the first one on
-    where there are more classes than places, classes get one in a random order that the key fixes: any choice of them
-    is as likely as any other, whichever came first. A class without a place gets none later.
+    Places are dealt round by round, one to each class that has examples left. So classes with enough examples differ by
+    at most one, and places that a rare class leaves free go to the others. Every class is trimmed to its share, not
+    only those that come in. If there are not enough places for a round (the last one, or the first one if there are
+    more classes than places), classes get one in a random order fixed by the key: every choice of classes is equally
+    likely, whichever came first. A class without a place gets none later.
 
-    Inside a class the examples are a uniform sample of what there was of it: see `Reservoir`. Which are kept depends on
-    the key and on the examples in their order, and on nothing else: one at a time or all at once, the memory is the
-    same bit for bit.
+    Within a class, the examples are a uniform sample of all those seen: see `Reservoir`. Which are kept depends only on
+    the key and on the examples in their order: one at a time or all at once, the memory is the same bit for bit.
 
-    An addition takes the same time whatever the capacity, apart from the one that fills the memory, and up to time in
-    the number of classes while a class gains places. An exception of a signal's handler, such as that of Ctrl-C, finds
-    an addition made or not begun; of one example its place and its values count as one.
+    An addition takes the same time whatever the capacity, except for the one that fills the memory, and time up to
+    linear in the number of classes while a class gains places. An exception from a signal handler, such as that of
+    Ctrl-C, finds each addition either complete or not begun.
 
-    A memory in a file lives through a kill of its process, and is then where the last addition left it, which may be
-    ahead of a checkpoint: `restore` sets it back. A file is refused with a sentence where the kill came inside an
-    addition (microseconds), where the machine stopped since the last `flush` or `close`, or where it was cut or written
-    by another process. What is in it may be read by nobody else meanwhile.
+    A memory in a file survives if its process is killed, in the state after the last addition, which may be ahead of a
+    checkpoint: `restore` sets it back. A file raises an error if the process was killed within an addition
+    (microseconds), if the machine stopped since the last `flush` or `close`, or if another process truncated or wrote
+    to it. No other process can use it meanwhile.
 
     Examples
     --------
@@ -144,12 +143,12 @@ class ReplayBuffer:
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each place: of the smallest unsigned integers that hold the classes, shape (capacity,)."""
+        """The class of each place, in the smallest unsigned integers that hold the classes, shape (capacity,)."""
         return self._books.labels
 
     @property
     def seen(self) -> np.ndarray:
-        """How many examples of each class there have been: int64, shape (classes,)."""
+        """How many examples of each class have been seen: int64, shape (classes,)."""
         return self._books.seen
 
     @property
@@ -159,12 +158,12 @@ class ReplayBuffer:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of examples, labels and books, which do not depend on how many examples there are."""
+        """The bytes of examples, labels and bookkeeping, which do not depend on how many examples there are."""
         return self.size(self.capacity, self.shape, self.classes, self.kind)
 
     @property
     def file_bytes(self) -> int:
-        """The bytes of its file: `nbytes`, a header, and room for more classes. 0 where it has none."""
+        """The bytes of its file: `nbytes`, a header, and room for more classes. 0 if it has none."""
         return self._store.file_bytes
 
     def __len__(self) -> int:
@@ -176,7 +175,7 @@ class ReplayBuffer:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, all that a checkpoint has to hold; `grow` and `restore` may put others there."""
+        """Return the live arrays, all that a checkpoint has to hold; `grow` and `restore` may replace them."""
         books = self._books
         found = {name: getattr(books, name) for name in ("labels", "order", "ends", "seen", "added")}
         return {"examples": self.examples} | found
@@ -189,17 +188,17 @@ class ReplayBuffer:
             raise ValueError(f"examples must have no bit past n={n} values set, got some")
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take up copies of what `arrays` gave: the memory goes on as that one would have, bit for bit.
+        """Restore the contents of `arrays`, by copies: the memory continues as the original would have, bit for bit.
 
         Parameters
         ----------
         arrays : dict of str to ndarray
-            Of a memory of the same capacity, shape, dtype and key, with any number of classes.
+            Arrays of a memory with the same capacity, shape, dtype and key, and any number of classes.
 
         Raises
         ------
         ValueError
-            Where they are of another memory, or hold what none can; nothing is changed then.
+            If they belong to another memory, or hold impossible values; nothing is changed then.
         """
         self._store.check(whole=False)
         seen = arrays.get("seen", self.seen)
@@ -216,17 +215,17 @@ class ReplayBuffer:
         self._take({name: array.copy() for name, array in arrays.items()}, classes)
 
     def grow(self, classes: int) -> None:
-        """Make room for more classes, of which there have been no examples; labels widen where they have to.
+        """Make room for more classes, without examples so far; labels are widened if necessary.
 
         Parameters
         ----------
         classes : int
-            How many in all; fewer than there are change nothing.
+            The total number; fewer than there are changes nothing.
 
         Raises
         ------
         TypeError, ValueError
-            Where it is no such number.
+            If it is not such a number.
         """
         classes = check.count("classes", classes, least=1, most=MOST)
         if classes <= self.classes:
@@ -240,7 +239,7 @@ class ReplayBuffer:
         self._take(new, classes)
 
     def _take(self, arrays: dict[str, np.ndarray], classes: int) -> None:
-        """Put arrays of so many classes in the place of the present ones, all or none."""
+        """Put arrays of so many classes in place of the present ones, all or none."""
         store = self._store
 
         def take() -> None:
@@ -259,7 +258,7 @@ class ReplayBuffer:
         uninterrupted(take)
 
     def shrunk(self, capacity: int) -> ReplayBuffer:
-        """Return a memory of fewer places, with a balanced choice of the examples; it goes on with the same stream.
+        """Return a memory with fewer places and a balanced choice of the examples; it continues with the same stream.
 
         Parameters
         ----------
@@ -268,7 +267,8 @@ class ReplayBuffer:
         Returns
         -------
         ReplayBuffer
-            In memory. Of each class it holds a uniform sample still: what is left out is drawn by the key.
+            A memory without a file. It still holds a uniform sample of each class: what is left out is drawn by the
+            key.
         """
         found = ReplayBuffer(capacity, self.shape, self.classes, dtype=self.kind, key=self.key)
         held, counts = len(self), self.counts
@@ -292,23 +292,23 @@ class ReplayBuffer:
     # --- examples ---
 
     def add(self, x: Batch, labels: np.ndarray) -> None:
-        """Take in examples, one after the other.
+        """Add examples, one after the other.
 
         Parameters
         ----------
         x : Bits or ndarray, shape (count, ...)
-            Bits where such are stored, else an array of the memory's dtype.
+            Bits if it stores bits, otherwise an array of the memory's dtype.
         labels : ndarray of int, shape (count,)
 
         Raises
         ------
         RuntimeError
-            Where an addition failed half-way before.
+            If an earlier addition failed half-way.
         TypeError
-            Where examples have another type, or labels are not integers.
+            If examples have the wrong type, or labels are not integers.
         ValueError
-            Where shapes do not fit, a label is outside the classes, or a file was cut or written by others; nothing is
-            changed then.
+            If shapes do not fit, a label is outside the classes, or another process truncated or wrote to the file;
+            nothing is changed then.
         """
         values, labels = self._values(x), check.array("labels", labels)
         if values.shape[1:] != self.examples.shape[1:] or labels.shape != (len(values),):
@@ -359,19 +359,19 @@ class ReplayBuffer:
         ----------
         count : int
         key : Key
-            Of this call, and for nothing else.
+            The key of this call, used for nothing else.
 
         Returns
         -------
         x : Bits or ndarray, shape (count, ...)
         labels : ndarray of int64, shape (count,)
-            All different up to ``len(self)``; beyond that each example the same number of times, but for the rest.
-            None from an empty memory. The time is that of `count`, whatever the memory's size.
+            All different up to ``len(self)``; beyond that, each example equally often, plus a remainder. An empty
+            memory gives none. The time depends on `count`, not on the memory's size.
 
         Raises
         ------
         RuntimeError, ValueError
-            Where `count` is negative; and as `add`.
+            If `count` is negative; and as `add`.
         """
         count = check.count("count", count)
         self._store.check()
@@ -386,11 +386,11 @@ class ReplayBuffer:
     # --- its file ---
 
     def flush(self) -> None:
-        """Write a memory in a file to the disk: from then until the next addition it outlives a stop of the machine."""
+        """Write a memory in a file to disk; until the next addition it then survives a crash of the machine."""
         self._store.flush()
 
     def close(self) -> None:
-        """Flush and release the file of a memory that has one."""
+        """Flush and release the memory's file, if it has one."""
         self._store.close()
 
     def __enter__(self) -> ReplayBuffer:

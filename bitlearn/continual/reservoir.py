@@ -109,7 +109,7 @@ class Reservoir:
         ----------
         label : int
         writes : list
-            The assignments that this is are put behind its others, for `make`.
+            The assignments that this is are put after its others, for `make`.
 
         Returns
         -------

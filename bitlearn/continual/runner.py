@@ -28,39 +28,39 @@ from bitlearn.training.loop import accuracy
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What continual learning gives.
+    """The result of continual learning.
 
     Parameters
     ----------
     method : str
     accuracy_matrix : list of list of (float or None)
-        Row: after task i; column: on the test set of task j, predicting among all classes (among the task's own where
-        the scenario tells the task); None where not yet seen.
+        Row: after task i; column: on the test set of task j, predicting among all classes (among the task's own if the
+        scenario tells the task); None where not yet seen.
     metrics : dict of str to (float or None)
         ``average_accuracy`` and the other functions of `bitlearn.continual.metrics`; those of
         `bitlearn.continual.transfer` are None without ``evaluate_all``.
     replay_bytes : int
-        Of all that is kept of earlier examples: a replay memory at capacity with its labels and bookkeeping, or sums;
-        0 where nothing is.
+        The bytes kept of earlier examples: a replay memory at capacity with its labels and bookkeeping, or sums; 0 if
+        nothing is kept.
     seconds : float
-        Of learning, evaluation left out.
+        The time of learning, without evaluation.
     kept_bytes : int
-        Of all that is kept of earlier tasks' examples: the replay memory, or raw examples.
+        The bytes of everything kept of earlier tasks' examples: the replay memory, or raw examples.
     operations : int
         Multiply-adds of the forward passes of all training steps, through the layers that they train. A backward pass
         takes up to twice as many.
     class_order : tuple of int or str
         The classes in the order in which the tasks brought them.
     full_matrix : list of list of float, optional
-        The accuracies on all tasks after each, those not yet seen too, with ``evaluate_all``.
+        The accuracies on all tasks after each one, including those not yet seen, with ``evaluate_all``.
     initial_accuracy : list of float, optional
-        On each task before anything was learned, with ``evaluate_all``.
+        The accuracy on each task before anything was learned, with ``evaluate_all``.
     plan : Plan, optional
-        What was chosen for a memory budget, where a network is trained under one.
+        What was chosen for a memory budget, if a network is trained under one.
     report : dict
-        What else a method says of what it learned, as JSON knows it: of ``task-wta`` which unit won where, and bytes.
+        What else a method reports, as values that JSON can hold: for ``task-wta`` which unit won where, and bytes.
     predictor : object, optional
-        What predicts after the last task: ``scores(codes)`` and ``predict(codes)``, the outputs of the scenario.
+        The predictor after the last task: ``scores(codes)`` and ``predict(codes)`` give outputs of the scenario.
     """
 
     method: str
@@ -119,29 +119,30 @@ def run(
     Parameters
     ----------
     method : str or type
-        A name of `bitlearn.continual.METHODS`, or a subclass of `Method` of yours.
+        A name of `bitlearn.continual.METHODS`, or your own subclass of `Method`.
     scenario : Scenario
     model : Model
-        Changed in place; its outputs are all classes of the scenario. Models of the same seed start alike, so that
-        methods can be compared.
+        Changed in place; its outputs are all classes of the scenario. Models of the same seed start with the same
+        weights, so that methods can be compared.
     optimizer : Optimizer
-        It starts anew with each task.
+        It starts afresh with each task.
     options : Options, optional
         What runs of several methods share.
     hooks : Hook or iterable of Hook, optional
-        Told of each batch, step and epoch; they are given the task's steps, and entries have the key ``task``.
+        Notified of each batch, step and epoch; they receive the steps of the task, and entries have the key ``task``.
     measure : context manager, optional
         Entered around the learning of each task, without the evaluation.
     evaluate_all : bool
-        Test on every task after each one, those not yet seen too, and once before the first: forward transfer wants
-        it. For T tasks these are ``T (T + 1)`` looks at a test set in the place of ``T (T + 1) / 2``.
+        Test on every task after each one, including those not yet seen, and once before the first: forward transfer
+        needs it. For T tasks that is ``T (T + 1)`` evaluations of a test set instead of ``T (T + 1) / 2``.
     pretrained : bool
-        Whether the model has learned the first task already. Its steps are left out, so that methods can go on from one
-        training of it; what comes before and after them (freezing, storing, consolidation) is not.
+        Whether the model has already learned the first task. Its steps are then skipped, so that several methods can
+        continue from one training run; what comes before and after them (freezing, storing, consolidation) is still
+        done.
     backbone : Frozen, optional
-        What comes before `model`, which then takes its bits: a part of a network that was trained on other data.
+        A frozen network before `model`, which then takes its bits: a part of a network trained on other data.
     **settings
-        Those of `Options` and of the method, as ``energy=0.95`` of ``gpm``, in the place of what `options` says.
+        Settings of `Options` and of the method, such as ``energy=0.95`` for ``gpm``; they override `options`.
 
     Returns
     -------
@@ -152,10 +153,10 @@ def run(
     NonFiniteError
         Naming the layer, the step and the task.
     TypeError
-        Where a setting is of other methods or of none.
+        If a setting belongs to other methods or to none.
     ValueError
-        Where there is no such method, the model does not fit the scenario or the method, or more than one epoch is
-        wanted of a scenario whose examples pass by once; with a table, where nothing fits ``memory_budget``.
+        If there is no such method, the model does not fit the scenario or the method, or more than one epoch is
+        requested for a single-pass scenario; with a table, if nothing fits ``memory_budget``.
 
     Notes
     -----
@@ -185,7 +186,7 @@ def run(
     name, kind = chosen(method)
     options = options_of(kind, options, **settings)
     if scenario.single_pass and options.epochs != 1:
-        raise ValueError(f"epochs must be 1 where every example is seen once, got {options.epochs}")
+        raise ValueError(f"epochs must be 1 if every example is seen once, got {options.epochs}")
     plan = None
     if options.memory_budget is not None and kind.trains:
         networks, plan = planned(networks, options, optimizer, kind, scenario.classes)

@@ -23,15 +23,15 @@ class Task:
     Parameters
     ----------
     index : int
-        The task's place in the scenario, from 0.
+        The task's position in the scenario, from 0.
     classes : tuple of int or str
         The classes that it is tested on, in the scenario's order and as they were given.
     train, test : Examples
-        Their ``y`` are outputs of the network: places in the scenario's `labels`.
+        Their ``y`` are outputs of the network: positions in the scenario's `labels`.
     outputs : tuple of int, optional
-        The outputs among which is predicted at test time; all by default.
+        The outputs to predict among at test time; all by default.
     name : str
-        What sets the task apart where that is not its classes: an angle, a domain.
+        What distinguishes the task, if that is not its classes: an angle, a domain.
     """
 
     index: int
@@ -73,9 +73,9 @@ class Scenario:
     classes : int
         How many outputs a network needs.
     labels : tuple of int or str, optional
-        What each output stands for, as it was given; by default its number.
+        The label of each output, as it was given; by default its number.
     single_pass : bool
-        Whether every example passes by once: `run` then takes one epoch, and only a replay memory brings some back.
+        Whether every example is seen once: `run` then takes one epoch, and only a replay memory repeats some.
     """
 
     name: str
@@ -95,20 +95,20 @@ class Scenario:
 
     @property
     def tells_tasks(self) -> bool:
-        """Whether it is known at test time which task an example is of: it is told, or all have the same classes."""
+        """Whether the task of an example is known at test time, or all tasks have the same classes."""
         return all(task.outputs is not None or task.classes == self.tasks[0].classes for task in self.tasks)
 
     @property
     def class_order(self) -> tuple[Label, ...]:
-        """The classes as given, in the order in which tasks bring them."""
+        """The classes as given, in the order in which tasks introduce them."""
         return tuple(dict.fromkeys(label for task in self.tasks for label in task.classes))
 
     def once(self) -> Scenario:
-        """Return the same tasks to be learned on-line, in a single pass."""
+        """Return the same tasks for on-line learning, in a single pass."""
         return replace(self, single_pass=True)
 
     def stream(self, *, seed: int = 0) -> Stream:
-        """Return the training examples as a stream: task by task, each once, in a random order inside a task.
+        """Return the training examples as a stream: task by task, each once, in a random order within a task.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class Stream:
     count : int
         How many there are.
     read : callable
-        From increasing places in the stream to the examples there and their labels.
+        A function from increasing positions in the stream to the examples there and their labels.
 
     Examples
     --------
@@ -166,7 +166,7 @@ class Stream:
         return self.count
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield examples and labels, `size` at a time, each read when its turn comes; the last batch may be smaller.
+        """Yield examples and labels, `size` at a time, each read when it is due; the last batch may be smaller.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Stream:
         Raises
         ------
         ValueError
-            Where `size` is below 1.
+            If `size` is below 1.
         """
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")

@@ -146,7 +146,7 @@ class SizedLearner:
         Raises
         ------
         ValueError
-            Where nothing was learned and no `form` is given.
+            If nothing was learned and no `form` is given.
         """
         form = form or self.form
         if form is None:

@@ -32,14 +32,14 @@ class TaskTraining:
     network : Model
         The layers that are trained.
     count : int
-        How many examples an epoch goes through.
+        How many examples an epoch has.
     batch_size : int
         How many of them a step takes.
     batch : callable
-        From indices of examples, and a key of this step, to the step's inputs and labels, and what else its loss is
-        given where that is something.
+        A function from indices of examples, and the key of this step, to the step's inputs and labels, and any further
+        inputs of its loss.
     prepare : callable, optional
-        Called with the trainer and the number of the task's step before each step: what is trained may change.
+        Called before each step with the trainer and the number of the step in the task: it may change what is trained.
     """
 
     network: Model
@@ -57,16 +57,16 @@ class Steps:
     optimizer : Optimizer
     options : Options
     hooks : Hook
-        Told of each batch, step and epoch.
+        Notified of each batch, step and epoch.
     loss : Loss, optional
         Softmax cross-entropy by default.
     transforms : tuple of callables
-        What stands between gradients and updates: see `bitlearn.optim.transforms`.
+        Applied to gradients before updates: see `bitlearn.optim.transforms`.
 
     Attributes
     ----------
     made : int
-        Steps so far, of all networks: random bits go by this number, and never repeat.
+        Steps so far, of all networks: random bits depend on this number, and never repeat.
     operations : int
         Multiply-adds of the forward passes of these steps, through the layers that are trained.
     """
@@ -87,7 +87,7 @@ class Steps:
         self._counted: tuple[Model | None, int] = None, 0
 
     def trainer(self, network: Model) -> Trainer:
-        """Return the trainer of a network. Its optimiser begins anew where the last step was another network's."""
+        """Return the trainer of a network. Its optimiser starts afresh if the last step was for another network."""
         if self._trainer is None or self._trainer.model is not network:
             self._trainer = None  # what its optimiser kept is let go before the next one's is made
             self._trainer = Trainer(network, self.optimizer, self.options.seed, self.loss, self.transforms)
@@ -95,7 +95,7 @@ class Steps:
         return self._trainer
 
     def grown(self, network: Model) -> None:
-        """Go on with a network whose head has grown; what the optimiser knows of other outputs stays."""
+        """Continue with a network whose head has grown; the optimiser's state for other outputs is kept."""
         self._counted = None, 0
         if self._trainer is None or self._trainer.model is not network:
             return
@@ -105,7 +105,7 @@ class Steps:
             array[tuple(slice(size) for size in old.shape)] = old
 
     def rate(self, network: Model) -> float:
-        """Return the learning rate that the steps of a stream have, and tasks begin with."""
+        """Return the learning rate of the steps of a stream, with which tasks also start."""
         return self.options.learning_rate or self.optimizer.rate(network.precision)
 
     def _count(self, network: Model, examples: int) -> None:
@@ -114,7 +114,7 @@ class Steps:
         self.operations += examples * self._counted[1]
 
     def once(self, network: Model, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray] = NOTHING_ELSE) -> float:
-        """Make a step on a batch of a stream, at the rate that tasks begin with, and return its loss."""
+        """Make a step on a batch of a stream, at the initial rate of tasks, and return its loss."""
         trainer = self.trainer(network)
         self.hooks.on_batch(trainer, x, y)
         loss = trainer.step(x, y, self.rate(network), given)
@@ -134,7 +134,7 @@ class Steps:
         index : int
             The task's number.
         first : int
-            The epoch to begin with: those before it were made, and the optimiser is as they left it.
+            The epoch to start with: earlier ones are done, and the optimiser is as they left it.
         told : callable, optional
             Called with the number of epochs that are done, after each.
         """

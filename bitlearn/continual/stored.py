@@ -23,7 +23,7 @@ def kind_of(dtype: DTypeLike) -> str:
     Raises
     ------
     ValueError
-        Where they can have no such dtype.
+        If they can have no such dtype.
 
     Examples
     --------

@@ -68,7 +68,7 @@ class InMemory:
             raise RuntimeError(_HALF_MADE)
 
     def begin(self) -> Assignments:
-        """Return what is written before a change; a second change without `end` is one that makes all anew."""
+        """Return what is written before a change; a second change without `end` is one that makes all again."""
         return [(self._changes, 0, self._changes.item(0) | 1)]
 
     def end(self) -> Assignments:
@@ -76,7 +76,7 @@ class InMemory:
         return [(self._changes, 0, (self._changes.item(0) | 1) + 1)]
 
     def resize(self, arrays: Arrays, classes: int) -> None:
-        """Put other arrays in the place of these, for more classes or fewer."""
+        """Put other arrays in place of these, for more classes or fewer."""
         self.arrays, self.classes, self.room = dict(arrays), classes, classes
         self._changes[0] = 0
 
@@ -115,9 +115,9 @@ class Mapped:
     Raises
     ------
     BlockingIOError
-        Where another holds the file.
+        If another holds the file.
     ValueError
-        Where the file is no such file, was cut or written by others, has other settings, or may be torn.
+        If the file is no such file, was cut or written by others, has other settings, or may be torn.
 
     Notes
     -----
@@ -125,7 +125,7 @@ class Mapped:
     file, in order, so a file with an even counter is whole, and one with an odd counter was left in the middle of a
     change. When the machine itself stops, nobody knows which pages had reached the disk. So a file says that it is not
     clean before its first change can reach the disk, and that it is, with a digest of the arrays, when all has been
-    written (`flush`). One that is not clean is taken up only as long as the machine has not started anew.
+    written (`flush`). One that is not clean is taken up only as long as the machine has not started again.
 
     The lock is advisory. That another process cut a file short, replaced it, or changed it by these functions is
     noticed by its size, its links and the counter before each use; other writes by the digest, when a clean file is
@@ -263,7 +263,7 @@ class Mapped:
         return [(self._state, _CLASSES, classes)]
 
     def resize(self, arrays: Arrays, classes: int) -> None:
-        """Write the file anew with room for more classes, whole or not at all, and map that."""
+        """Write the file again with room for more classes, whole or not at all, and map that."""
         self._write(arrays, classes)
         self._stream.close()
         self._open()

@@ -13,7 +13,7 @@ _ROWS = 64
 
 
 class StreamingLDA:
-    """A running mean a class and one running covariance, in float32.
+    """A running mean per class and one running covariance, in float32.
 
     Parameters
     ----------
@@ -31,20 +31,20 @@ class StreamingLDA:
 
     Notes
     -----
-    arXiv 1909.01520. For an example x of class c, t of all and n_c of its class having come before::
+    arXiv 1909.01520. For an example x of class c, after t examples in total and n_c of its class::
 
-        d = x - mean_c                             0 stands for the mean of a class that is new
+        d = x - mean_c                             the mean of a new class is 0
         covariance = (t * covariance + a * d d^T) / (t + 1)
         mean_c += d / (n_c + 1)
 
-    with ``a = t / (t + 1)`` as published. So the first example of a class is counted with its distance from 0, and the
-    others as if the class had t examples; ``a = n_c / (n_c + 1)``, which `exact` takes, gives the covariance within
+    with ``a = t / (t + 1)`` as published. So the first example of a class counts with its distance from 0, and the
+    others as if the class had t examples; ``a = n_c / (n_c + 1)``, used with `exact`, gives the covariance within
     classes. Scores are ``w_c x - w_c mean_c / 2`` with ``w_c = ((1 - e) covariance + e I)^-1 mean_c`` and e the
     shrinkage, solved by eigenvalues in float64: those below 0, which rounding makes, count as 0. The classes'
     frequencies are left out. A class without examples scores -inf.
 
-    Every sum is one of two numbers in float32: the same bits from every processor. It takes ``features**2`` operations
-    an example, and ``4 * features**2 + (4 * features + 8) * classes`` bytes.
+    Every sum is one of two numbers in float32: the same bits on every processor. It takes ``features**2`` operations
+    per example, and ``4 * features**2 + (4 * features + 8) * classes`` bytes.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class StreamingLDA:
         return {"means": self.means, "counts": self.counts, "covariance": self.covariance}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Fill the arrays with what `arrays` gave; ValueError where no examples have such counts or means."""
+        """Fill the arrays with the results of `arrays`; ValueError if no examples can have such counts or means."""
         finite = all(np.isfinite(arrays[name]).all() for name in ("means", "covariance"))
         counts = arrays["counts"]
         if not finite or (counts < 0).any() or counts.sum(dtype=object) > MOST_EXAMPLES:
@@ -83,7 +83,7 @@ class StreamingLDA:
         self._head = None
 
     def grow(self, classes: int) -> None:
-        """Make room for more classes, of which there were no examples yet."""
+        """Make room for more classes, without examples so far."""
         more = classes - len(self.counts)
         self.means = np.concatenate([self.means, np.zeros((more, self.means.shape[1]), dtype=np.float32)])
         self.counts = np.concatenate([self.counts, np.zeros(more, dtype=np.int64)])

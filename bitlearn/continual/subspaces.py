@@ -27,7 +27,7 @@ def spectrum(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        Where it is not square, or not finite.
+        If it is not square, or not finite.
     """
     from scipy.linalg import eigh
 
@@ -41,17 +41,17 @@ def spectrum(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np.ndarray:
-    """Return the directions that inputs leave free, by the rule of the ratio to the smallest eigenvalue.
+    """Return the directions that inputs leave free, by the ratio to the smallest eigenvalue.
 
     Parameters
     ----------
     gram : ndarray, shape (n, n)
         ``sum x x^T`` over inputs x.
     ratio : float
-        At least 1: a direction is kept whose eigenvalue is at most so many times the smallest one. 5 is that of the
-        authors' code of arXiv 2406.08830; that of Adam-NSCL (CVPR 2021) has 10 and 30.
+        At least 1: directions whose eigenvalue is at most this many times the smallest one are kept. The authors' code
+        of arXiv 2406.08830 uses 5; that of Adam-NSCL (CVPR 2021) uses 10 and 30.
     floor : float
-        In [0, 1): the smallest eigenvalue counts as at least this part of the largest.
+        In [0, 1): the smallest eigenvalue counts as at least this fraction of the largest.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np
 
     Notes
     -----
-    ``{v_i : e_i <= ratio * max(e_min, floor * e_max)}``. Without a floor, where some inputs are always 0 or depend on
-    others, the smallest eigenvalue is round-off, and so is what is kept. With one such directions are all kept: nothing
-    earlier has a part in them. Where all inputs are 0 everything is kept.
+    ``{v_i : e_i <= ratio * max(e_min, floor * e_max)}``. Without a floor, if some inputs are always 0 or depend on
+    others, the smallest eigenvalue is round-off, and so is the choice. With a floor, all such directions are kept: no
+    earlier input has a part in them. If all inputs are 0, everything is kept.
 
     Examples
     --------
@@ -84,30 +84,30 @@ def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np
 def energy_directions(
     gram: np.ndarray, energy: float, basis: np.ndarray | None = None, most: int | None = None
 ) -> np.ndarray:
-    """Return the directions that have to join a basis for inputs to lie in it up to a part of their energy.
+    """Return the directions to add to a basis so that it holds a given part of the energy of inputs.
 
     Parameters
     ----------
     gram : ndarray, shape (n, n)
         ``R R^T`` for the inputs as columns of R.
     energy : float
-        In (0, 1]: which part of ``||R||_F^2`` the basis is to hold.
+        In (0, 1]: the part of ``||R||_F^2`` that the basis should hold.
     basis : ndarray, shape (n, rank), optional
-        Orthonormal columns, nearly: what earlier inputs filled.
+        Nearly orthonormal columns: the directions of earlier inputs.
     most : int, optional
-        So many new ones at most.
+        The largest number of new directions.
 
     Returns
     -------
     ndarray of float64, shape (n, new)
-        Orthonormal columns; none where the basis holds as much already.
+        Orthonormal columns; none if the basis already holds as much.
 
     Notes
     -----
     GPM (arXiv 2103.09762): with ``R' = R - M M^T R`` and ``s_i`` its singular values from the largest, the first k left
-    singular vectors join, k being the least with ``||R||^2 - ||R'||^2 + sum of s_i^2 for i <= k >= energy ||R||^2``.
-    The authors' code takes one fewer for the first task. ``R R^T`` has the same vectors, and the squares as
-    eigenvalues; it is as large as the layer is wide, however many inputs there are.
+    singular vectors are added, with the smallest k such that ``||R||^2 - ||R'||^2 + sum of s_i^2 for i <= k >= energy
+    ||R||^2``. The authors' code takes one fewer for the first task. ``R R^T`` has the same vectors, with the squares as
+    eigenvalues; its size depends on the width of the layer, not on the number of inputs.
 
     Examples
     --------

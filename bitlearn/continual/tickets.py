@@ -65,20 +65,20 @@ def unpack_winners(packed: np.ndarray, blocks: int, units: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class TaskTicket:
-    """A task's ticket: who won in each block, and the arrays that are its own. The weights are the network's.
+    """A task's ticket: the winner of each block, and the task's own arrays. The weights belong to the network.
 
-    It is saved alone by `bitlearn.save`, and is opened on the network that it was made for.
+    `bitlearn.save` can save it separately; it is opened on the network that it was made for.
 
     Parameters
     ----------
     task : int
     units : dict of str to int
-        Units a block of each competition.
+        Units per block of each competition.
     winners : dict of str to ndarray of int, shape (blocks,)
     own : dict of str to ndarray
-        Of the inference form: thresholds of batch norms and signs, and the head's weights, by ``path.name``.
+        Arrays of the inference form: thresholds of batch norms and signs, and the head's weights, by ``path.name``.
     checksum : int
-        CRC-32 of the weights that it shares with other tickets, as its inference form has them.
+        CRC-32 of the weights that it shares with other tickets, in their inference form.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class TaskTicket:
         Raises
         ------
         ValueError
-            Where it is a ticket for another network, or the weights that it needs have changed.
+            If it is a ticket for another network, or the weights that it needs have changed.
         """
         cut = competitions(model)
         if {name: layer.units for name, layer in cut.items()} != self.units:
@@ -202,7 +202,7 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> int:
 
 
 class Tickets:
-    """The tickets of a network whose units compete: for each task that it has posteriors for, one or none.
+    """The tickets of a network whose units compete: at most one for each task that it has posteriors for.
 
     Parameters
     ----------
@@ -211,14 +211,14 @@ class Tickets:
     Attributes
     ----------
     winners : dict of str to ndarray of int16, shape (tasks, blocks)
-        For each competition; -1 of a task that was never learned.
+        The winners of each competition; -1 for a task that was never learned.
     own : dict of str to ndarray, shape (tasks, ...)
-        A ticket's own arrays as they are trained, by ``path.name``.
+        Each ticket's own arrays in their trained form, by ``path.name``.
 
     Raises
     ------
     ValueError
-        Where nothing in the network competes, or competitions are for other numbers of tasks.
+        If nothing in the network competes, or competitions are for different numbers of tasks.
     """
 
     def __init__(self, model: Model):
@@ -245,12 +245,12 @@ class Tickets:
         return [task for task in range(self.tasks) if (some[task] != _NOBODY).all()]
 
     def check(self, task: int) -> None:
-        """Raise ValueError where there is no room for a task."""
+        """Raise ValueError if there is no room for a task."""
         if not 0 <= task < self.tasks:
             raise ValueError(f"task must be one of the {self.tasks} that the network has room for, got task {task + 1}")
 
     def put(self, task: int, winners: Mapping[str, np.ndarray], state: Arrays) -> Ticket:
-        """Enter a task's winners, and take its own arrays out of those of the whole network."""
+        """Record a task's winners, and copy its own arrays from the whole network."""
         self.check(task)
         cut = narrow(self.model, winners)
         for name, found in winners.items():
@@ -260,14 +260,14 @@ class Tickets:
         return cut
 
     def winners_of(self, task: int) -> dict[str, np.ndarray]:
-        """Return who won a task; ValueError of one that was never learned."""
+        """Return the winners of a task; ValueError if it was never learned."""
         self.check(task)
         if task not in self.learned:
             raise ValueError(f"task must be one that was learned, got task {task + 1} of {len(self.learned)} learned")
         return {name: found[task].astype(np.int64) for name, found in self.winners.items()}
 
     def network(self, task: int) -> Model:
-        """Return the small dense network of a task, with the weights that the whole one has now."""
+        """Return the small dense network of a task, with the current weights of the whole one."""
         small = narrow(self.model, self.winners_of(task)).model
         state = small.state()
         for name, arrays in self.own.items():
@@ -275,7 +275,7 @@ class Tickets:
         return small
 
     def ticket(self, task: int) -> TaskTicket:
-        """Return a task's ticket alone."""
+        """Return a task's ticket."""
         winners = self.winners_of(task)
         arrays, paths = self.network(task).inference(), {name.rpartition(".")[0] for name in self.shared}
         paths |= set(winners)  # which inputs are selected, the winners say
@@ -285,7 +285,7 @@ class Tickets:
 
     @property
     def shared_bytes(self) -> int:
-        """Bytes of the weights that a ticket holds, each counted once: a bit, or 4 bytes of a real one."""
+        """Bytes of the weights that tickets hold, each counted once: one bit, or 4 bytes for a real weight."""
         state, binary, total = self.model.state(), self.model.binary_parameters(), 0
         places = [places_of(self.model, self.winners_of(task)) for task in self.learned]
         for name in self.shared:
@@ -306,7 +306,7 @@ class Tickets:
         return under("winners.", self.winners) | under("own.", self.own)
 
     def restored(self, arrays: Arrays) -> None:
-        """Raise ValueError where arrays that `arrays` gave hold what they never can."""
+        """Raise ValueError if results of `arrays` hold impossible values."""
         for name, found in within("winners.", arrays).items():
             layer = competitions(self.model)[name]
             if found.size and not _NOBODY <= found.min() <= found.max() < layer.units:

@@ -24,7 +24,7 @@ def _full(matrix: Matrix) -> list[list[float]]:
 
 
 def forward_transfer_mean_of_before_minus_initial(matrix: Matrix, initial: Sequence[float]) -> float | None:
-    """Return what earlier tasks have taught about each task before its turn: the mean over all tasks but the first.
+    """Return what earlier tasks taught about each task before its turn: the mean over all tasks but the first.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def forward_transfer_mean_of_before_minus_initial(matrix: Matrix, initial: Seque
     Raises
     ------
     ValueError
-        Where there are not as many initial accuracies as tasks.
+        If there are not as many initial accuracies as tasks.
 
     Notes
     -----
-    ``sum_{j>0} (a[j-1][j] - b[j]) / (T - 1)``: "FWT" of arXiv 1706.08840, with ``b`` the initial accuracies. Where the
-    network predicts among all classes and a task brings new ones, it is about 0 or below: nothing can be predicted of
-    classes not yet seen.
+    ``sum_{j>0} (a[j-1][j] - b[j]) / (T - 1)``: "FWT" of arXiv 1706.08840, with ``b`` the initial accuracies. If the
+    network predicts among all classes and a task brings new ones, it is about 0 or below: classes not yet seen cannot
+    be predicted.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def forward_transfer_mean_of_before_minus_initial(matrix: Matrix, initial: Seque
     """
     rows = _full(matrix)
     if len(initial) != len(rows):
-        raise ValueError(f"initial must hold {len(rows)} accuracies, one a task, got {len(initial)}")
+        raise ValueError(f"initial must hold {len(rows)} accuracies, one per task, got {len(initial)}")
     changes = [rows[j - 1][j] - initial[j] for j in range(1, len(rows))]
     return statistics.fmean(changes) if changes else None
 
@@ -69,7 +69,7 @@ def forward_transfer_mean_above_diagonal(matrix: Matrix, initial: Sequence[float
     matrix : sequence of sequences of float, shape (tasks, tasks)
         All of it, above the diagonal too.
     initial : sequence of float, optional
-        Not looked at: what the network knew before the first task is part of this measure.
+        Ignored: what the network knew before the first task is part of this measure.
 
     Returns
     -------

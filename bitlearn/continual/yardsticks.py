@@ -1,4 +1,4 @@
-"""Yardsticks: plain learners of exact sums that a method of continual learning has to beat."""
+"""Baselines: simple learners of exact sums that a continual-learning method has to beat."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ class NearestClassMean(_OfTheInput):
     Parameters
     ----------
     examples : int, optional
-        The most examples that it holds at a time, 2**31 - 1 by default; with fewer, its integers are narrower.
+        The largest number of examples that it holds at a time, 2**31 - 1 by default; with fewer, its integers are
+        narrower.
     classes : int, optional
-        The most classes.
+        The largest number of classes.
     backbone : Frozen or Model, optional
-        A network that ends in packed bits, which stand for the input.
+        A network that ends in packed bits, which are then the input.
 
     Notes
     -----
@@ -68,7 +69,7 @@ class NearestClassMean(_OfTheInput):
 
 
 class LDA(_OfTheInput, GaussianLearner):
-    """Linear discriminant analysis of the input: a mean a class, and one covariance.
+    """Linear discriminant analysis of the input: a mean per class, and one covariance.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class LDA(_OfTheInput, GaussianLearner):
     Notes
     -----
     It keeps exact integer sums of codes by class, and of the products of all pairs of codes. The covariance within
-    classes is shrunk as `bitlearn.continual.gaussian.shrinkage` says.
+    classes is shrunk by `bitlearn.continual.gaussian.shrinkage`.
 
     Examples
     --------
@@ -100,8 +101,8 @@ class ClassPrototypes(DrawnFeatures):
 
     Notes
     -----
-    It keeps for each class how often each bit is set; the prototypes are made from these, ties being 1. Distances are
-    popcounts.
+    It counts for each class how often each bit is set; the prototypes are made from these counts, and ties become 1.
+    Distances are popcounts.
 
     Examples
     --------
@@ -126,7 +127,7 @@ class ClassPrototypes(DrawnFeatures):
         super().__init__(features, bits=1, seed=seed, backbone=backbone, **limits)
 
     def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as a file keeps it; the network apart."""
+        """Return its constructor arguments, as stored in a file, without the network."""
         return {name: value for name, value in super().settings().items() if name not in ("bits", "half_life")}
 
     def _head_bytes(self, features: int, classes: int) -> int:

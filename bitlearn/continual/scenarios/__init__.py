@@ -45,7 +45,7 @@ def build(
     x_train, y_train, x_test, y_test, tasks, seed, preparation
         As `class_incremental`.
     **settings
-        What a scenario takes besides, as ``share`` of `blurry`.
+        Further settings of a scenario, such as ``share`` of `blurry`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def build(
     Raises
     ------
     ValueError
-        Where there is none of that name, or it takes no such setting; and as the scenario's own function.
+        If there is none of that name, or it has no such setting; also as the scenario's own function.
 
     Examples
     --------

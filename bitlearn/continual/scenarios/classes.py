@@ -41,22 +41,24 @@ def class_incremental(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of different classes; which task an example is of is not told at test time.
+    """Divide a data set into tasks of different classes; the task of an example is not known at test time.
 
     Parameters
     ----------
     x_train, x_test : array_like, shape (count, ...)
-        Raw images or features. Tasks are views: nothing is copied, and what a file holds (`numpy.memmap`) stays there.
+        Raw images or features. Tasks are views: nothing is copied, and memory-mapped data (`numpy.memmap`) stay in
+        their file.
     y_train, y_test : array_like of int or str, shape (count,)
         Any labels; those of the test set must occur in the training set.
     tasks : int or sequence of int
-        How many, in [1, classes]; where it does not divide the classes, the first tasks have one class more than the
-        others. Or how many classes each task has.
+        The number of tasks, in [1, classes]; if it does not divide the number of classes, the first tasks have one
+        class more than the others. Or the number of classes of each task.
     seed : int, optional
-        Of a random order of classes; by default they come in the order of their labels. `Scenario.class_order` tells.
+        The seed of a random order of classes, which `Scenario.class_order` reports; by default they come in the order
+        of their labels.
     preparation : Preparation, optional
-        How raw examples become codes; by default fitted on all training data, so that the range of each feature, and
-        nothing else, is known beforehand. For uint8 data there is nothing to fit.
+        How raw examples become codes; by default fitted on all training data, so that only the distribution of each
+        feature is known in advance. For uint8 data there is nothing to fit.
 
     Returns
     -------
@@ -65,10 +67,9 @@ def class_incremental(
     Raises
     ------
     TypeError
-        Where labels are neither integers nor strings.
+        If labels are neither integers nor strings.
     ValueError
-        Where shapes do not fit, a class is in the test set alone, a task has no test examples, or there are too many
-        tasks.
+        If shapes do not fit, a class is only in the test set, a task has no test examples, or there are too many tasks.
 
     Notes
     -----
@@ -94,7 +95,7 @@ def task_incremental(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of different classes; at test time it is told which task an example is of.
+    """Divide a data set into tasks of different classes; the task of an example is given at test time.
 
     Parameters
     ----------
@@ -104,8 +105,8 @@ def task_incremental(
     Returns
     -------
     Scenario
-        A prediction is the best of the task's own outputs. Learning is that of `class_incremental`: the loss is over
-        all outputs.
+        A prediction is the best of the task's own outputs. Learning is the same as in `class_incremental`: the loss is
+        over all outputs.
 
     Notes
     -----
@@ -131,7 +132,7 @@ def stream(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of different classes whose examples pass by once, in small batches.
+    """Divide a data set into tasks of different classes whose examples are seen once, in small batches.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def stream(
     Returns
     -------
     Scenario
-        `class_incremental` with ``single_pass``: `run` refuses more than one epoch.
+        `class_incremental` with ``single_pass``, for which `run` accepts only one epoch.
 
     Examples
     --------
@@ -163,30 +164,30 @@ def domain_incremental(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of as many classes each, and ask only which of a task's classes an example is of.
+    """Divide a data set into tasks of equally many classes, and ask only which of its task's classes an example has.
 
     Parameters
     ----------
     x_train, y_train, x_test, y_test, seed, preparation
         As `class_incremental`.
     tasks : int
-        It must divide the classes.
+        The number of tasks, which must divide the number of classes.
 
     Returns
     -------
     Scenario
-        Output ``k`` stands for the class at place ``k`` of whatever task: of digits in five tasks, output 0 for the
+        Output ``k`` stands for the class at position ``k`` of every task: for digits in five tasks, output 0 for the
         even ones and output 1 for the odd ones.
 
     Raises
     ------
     ValueError
-        Where tasks do not divide the classes; and as `class_incremental`.
+        If `tasks` does not divide the number of classes; also as `class_incremental`.
 
     Notes
     -----
-    Domain-incremental learning as in arXiv 1904.07734: what is asked stays, the inputs change. `by_domain` is the same
-    for data that come with domains of their own.
+    Domain-incremental learning as in arXiv 1904.07734: the question stays the same while the inputs change. `by_domain`
+    is the same for data that come with domains.
 
     Examples
     --------

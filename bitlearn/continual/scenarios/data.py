@@ -109,7 +109,7 @@ def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: P
     Raises
     ------
     TypeError, ValueError
-        Where labels are none, or the parts do not fit.
+        If labels are none, or the parts do not fit.
     """
     x_train, y_train = pair(x_train, y_train, "x_train", "y_train")
     x_test, y_test = pair(x_test, y_test, "x_test", "y_test")
@@ -131,7 +131,8 @@ def alike(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
     """Raise where the examples of two parts have not the same shape, or one part alone is uint8."""
     if x.shape[1:] != other.shape[1:] or (x.dtype == np.uint8) != (other.dtype == np.uint8):
         raise ValueError(
-            f"{name} and {other_name} must be alike, got {x.dtype} {x.shape[1:]} and {other.dtype} {other.shape[1:]}"
+            f"{name} and {other_name} must have the same type and shape, got {x.dtype} {x.shape[1:]} and "
+            f"{other.dtype} {other.shape[1:]}"
         )
 
 
@@ -161,9 +162,9 @@ def cut(count: int, tasks: int | Sequence[int]) -> np.ndarray:
     """
     if isinstance(tasks, (int, np.integer)):
         if not 1 <= tasks <= count:
-            raise ValueError(f"tasks must be in [1, {count}], one class a task at least, got {tasks}")
+            raise ValueError(f"tasks must be in [1, {count}], at least one class per task, got {tasks}")
         return np.cumsum([len(part) for part in np.array_split(np.arange(count), tasks)])
     sizes = [int(size) for size in tasks]
     if min(sizes, default=0) < 1 or sum(sizes) != count:
-        raise ValueError(f"tasks must be numbers of classes from 1 on that sum to {count}, got {sizes}")
+        raise ValueError(f"tasks must be numbers of classes, at least 1 each, that sum to {count}, got {sizes}")
     return np.cumsum(sizes)

@@ -97,7 +97,7 @@ class Rotated:
 
 def _checked_tasks(tasks: Any) -> int:
     if not isinstance(tasks, (int, np.integer)) or tasks < 1:
-        raise ValueError(f"tasks must be a number from 1 on, got {tasks}")
+        raise ValueError(f"tasks must be a number of at least 1, got {tasks}")
     return int(tasks)
 
 
@@ -127,7 +127,7 @@ def permuted(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Let each task be the whole data set with the values of all examples in an order of its own.
+    """Make tasks of the whole data set, with the values of all examples permuted differently in each.
 
     Parameters
     ----------
@@ -135,17 +135,17 @@ def permuted(
         As `class_incremental`.
     tasks : int
     seed : int, optional
-        Of the orders; 0 by default.
+        The seed of the orders; 0 by default.
 
     Returns
     -------
     Scenario
-        The first task has the examples as they are. Others are put in order batch by batch: no copy is held.
+        The first task has the examples unchanged. Others are permuted batch by batch: no copy is held.
 
     Notes
     -----
-    As in arXiv 1312.6211, and domain-incremental in the words of arXiv 1904.07734. A value keeps its own scale,
-    wherever it goes.
+    As in arXiv 1312.6211; domain-incremental in the terms of arXiv 1904.07734. A value keeps its own scale, wherever it
+    goes.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def rotated(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Let each task be the whole data set with all images turned by an angle of its own.
+    """Make tasks of the whole data set, with all images rotated by a different angle in each.
 
     Parameters
     ----------
@@ -190,16 +190,16 @@ def rotated(
     Returns
     -------
     Scenario
-        Images are turned batch by batch: no copy is held.
+        Images are rotated batch by batch: no copy is held.
 
     Raises
     ------
     ValueError
-        Where examples are not such images, or degrees are not finite; and as `class_incremental`.
+        If examples are not such images, or `degrees` is not finite; also as `class_incremental`.
 
     Notes
     -----
-    As in arXiv 1706.08840, whose angles are drawn, and domain-incremental in the words of arXiv 1904.07734.
+    As in arXiv 1706.08840, where the angles are random; domain-incremental in the terms of arXiv 1904.07734.
 
     Examples
     --------

@@ -25,16 +25,16 @@ def new_instances(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks that all have all classes, and each its own examples.
+    """Divide a data set into tasks that all have all classes, but different examples.
 
     Parameters
     ----------
     x_train, y_train, x_test, y_test, preparation
         As `class_incremental`.
     tasks : int or sequence of int
-        How many, of as many examples of every class, or the sizes of tasks in relation to each other.
+        The number of tasks, with equally many examples of every class, or the relative sizes of the tasks.
     seed : int, optional
-        Decides which task an example is of; 0 by default.
+        Decides which task an example belongs to; 0 by default.
 
     Returns
     -------
@@ -44,12 +44,12 @@ def new_instances(
     Raises
     ------
     ValueError
-        Where a class has no training example for each task; and as `class_incremental`.
+        If a class does not have a training example for each task; also as `class_incremental`.
 
     Notes
     -----
-    "New instances" (NI) of arXiv 1705.03550. Of a class of ``c`` examples the first ``t`` tasks get
-    ``c * s // S`` together, where ``s`` is the sum of their sizes and ``S`` that of all.
+    "New instances" (NI) of arXiv 1705.03550. Of a class with ``c`` examples, the first ``t`` tasks together get ``c * s
+    // S``, where ``s`` is the sum of their sizes and ``S`` that of all.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def new_instances(
     count = int(np.bincount(data.y_train).min())
     sizes = [1] * tasks if isinstance(tasks, (int, np.integer)) else [int(size) for size in tasks]
     if min(sizes, default=0) < 1:
-        raise ValueError(f"tasks must be a number from 1 on, or numbers from 1 on, got {tasks}")
+        raise ValueError(f"tasks must be a number of at least 1, or several, got {tasks}")
     ends = np.cumsum(sizes)
     if (np.diff(count * ends // ends[-1], prepend=0) < 1).any():
         few = data.labels[int(np.bincount(data.y_train).argmin())]
@@ -89,14 +89,14 @@ def by_domain(
     *,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into one task for each domain: a place, a day, a person, a device.
+    """Divide a data set into one task per domain: a place, a day, a person, a device.
 
     Parameters
     ----------
     x_train, y_train, x_test, y_test, preparation
         As `class_incremental`.
     domain_train, domain_test : array_like of int or str, shape (count,)
-        The domain of each example. Tasks come in the order of these.
+        The domain of each example. Tasks come in the order of their domains.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def by_domain(
     Raises
     ------
     TypeError, ValueError
-        Where a domain has no training or no test examples; and as `class_incremental`.
+        If a domain has no training or no test examples; also as `class_incremental`.
 
     Examples
     --------
@@ -142,10 +142,10 @@ def blurry(
     x_train, y_train, x_test, y_test, tasks, preparation
         As `class_incremental`.
     share : float
-        Which part of the training examples of a class is learned in other tasks than its own, in [0, 1).
+        The fraction of the training examples of a class that is learned in tasks other than its own, in [0, 1).
     seed : int, optional
-        Of a random order of classes, and of which examples are spread; by default the classes come in the order of
-        their labels.
+        The seed of a random order of classes, and of the choice of examples to spread; by default the classes come in
+        the order of their labels.
 
     Returns
     -------
@@ -155,12 +155,12 @@ def blurry(
     Raises
     ------
     ValueError
-        Where the share is out of its range; and as `class_incremental`.
+        If the share is out of its range; also as `class_incremental`.
 
     Notes
     -----
     The blurry tasks of arXiv 2103.17230, class by class. ``round(share * c)`` of the ``c`` examples of a class go to
-    the other tasks, to each as many, give or take one.
+    the other tasks, to each the same number, give or take one.
 
     Examples
     --------
@@ -192,13 +192,13 @@ def custom(
     name: str = "custom",
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Return the scenario of tasks that are given one by one.
+    """Return a scenario from tasks that are given one by one.
 
     Parameters
     ----------
     tasks : sequence of ((x, y), (x, y))
-        The training and the test set of each task. Labels are what they are for `class_incremental`, and those of all
-        training sets together are the classes.
+        The training and the test set of each task. Labels are as for `class_incremental`, and those of all training
+        sets together are the classes.
     name : str
     preparation : Preparation, optional
         Fitted on the training sets of all tasks by default.
@@ -210,7 +210,7 @@ def custom(
     Raises
     ------
     TypeError, ValueError
-        Where there are no tasks, labels are none, or tasks are not alike.
+        If there are no tasks, labels are invalid, or tasks differ in shape or type.
 
     Examples
     --------
