@@ -14,17 +14,17 @@ from bitlearn.nn.value import Gradient, Value
 
 @register
 class AveragePool2d(Layer):
-    """The mean of each window, NHWC, of real values; or of whole maps, which leaves a row of channels.
+    """The mean of each window of real values, NHWC; or of whole maps, which leaves a row of channels.
 
     Parameters
     ----------
     window : int, optional
-        Rows and columns of a window, which lie side by side; what does not fill one is left out. By default a window is
+        Rows and columns of a window. Windows do not overlap, and incomplete ones are left out. By default a window is
         the whole map.
 
     Notes
     -----
-    Integer gradients pass as they are: only their scale is divided.
+    Integer gradients pass unchanged: only their scale is divided.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The trained centre of a binary convolution, behind its frozen taps: see `bitlearn.nn.taps`."""
+"""The trained centre of a binary convolution, after its frozen taps: see `bitlearn.nn.taps`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUMS_AT_A_TIME = 2**15
 
 
 def _bits(x: np.ndarray, bits: np.ndarray) -> None:
-    """Write the words behind the sums of each pixel."""
+    """Write the words after the sums of each pixel."""
     bits.view(np.int16)[...] = x[:, x.shape[1] - SHARE * bits.shape[1] :]
 
 
@@ -39,23 +39,24 @@ def _add(x: np.ndarray, out: np.ndarray) -> None:
 
 @register
 class CentreConv2d(Layer):
-    """The trained centre of a convolution behind its `FrozenTaps`: a 1×1 convolution of bits, added to their sums.
+    """The trained centre of a convolution after its `FrozenTaps`: a 1×1 convolution of bits, added to their sums.
 
     Parameters
     ----------
     filters : int
     channels : int
-        How many the centre sees: those of the words that the frozen taps leave out.
+        How many channels the centre sees: those of the words that the frozen taps leave out.
     real : bool
-        Multiply bits with real weights, and give real values, in the place of the signs of latent ones and sums.
+        Multiply bits by real weights and output real values, instead of using the signs of latent weights and
+        outputting sums.
     patch : int
-        The gradient of the weights is that of sums over patches of so many rows and columns: gradient filtering.
+        The gradient of the weights is taken from sums over patches of this many rows and columns: gradient filtering.
 
     Notes
     -----
-    ``y = frozen sums + x W^T``. With gradient filtering (arXiv 2301.00330) the forward pass is exact, and with ``P
-    x`` the sum and ``A g`` the mean over a patch ``dW = (A g)^T (P x)``: a fourth of the products for a patch of 2×2,
-    where the gradient is taken to be the same all over a patch.
+    ``y = frozen sums + x W^T``. With gradient filtering (arXiv 2301.00330) the forward pass is exact, and with ``P x``
+    the sum and ``A g`` the mean over a patch ``dW = (A g)^T (P x)``: a fourth of the products for a patch of 2×2,
+    assuming that the gradient is constant over a patch.
     """
 
     kind = "centre"
@@ -75,7 +76,7 @@ class CentreConv2d(Layer):
         if spec.kind != "sums" or len(spec.shape) != 3 or spec.dtype != np.int16 or spec.shape[-1] != wanted:
             raise ValueError(
                 f"a centre of {self.filters} filters and {self.channels} channels must get what frozen taps give, "
-                f"int16 with {wanted} numbers a pixel, got {spec}"
+                f"int16 with {wanted} numbers per pixel, got {spec}"
             )
         if spec.shape[0] % self.patch or spec.shape[1] % self.patch:
             raise ValueError(f"patch must divide both sides of maps {spec.shape[:2]}, got {self.patch}")
@@ -149,7 +150,7 @@ class CentreConv2d(Layer):
         return self._binary(step, x, packed(step, self.weight, self.filters))
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Record dW; no gradient passes on, since what lies below is frozen."""
+        """Record dW; no gradient passes on, since the layers below are frozen."""
         if wanted:
             raise ValueError("a centre must be the first layer of a network that is trained, got layers below")
         bits, operand = cache, weight_operand(grad, self.precision, 2 * self.index)

@@ -60,7 +60,7 @@ def posterior(logits: np.ndarray) -> np.ndarray:
 def logit_gradient(
     logits: np.ndarray, sample: np.ndarray, of_sample: np.ndarray, temperature: float, weight: float
 ) -> np.ndarray:
-    """Return the gradient of logits behind a Gumbel-softmax sample, and of their divergence from uniform.
+    """Return the gradient of logits after a Gumbel-softmax sample, and of their divergence from uniform.
 
     Parameters
     ----------
@@ -82,28 +82,28 @@ def logit_gradient(
 
 @register
 class Competition(Layer):
-    """Blocks of units, feature maps or inputs, of which one wins for a task: of real values, ±1 bits, or input codes.
+    """Blocks of units, feature maps or inputs, one of which wins for each task: real values, ±1 bits, or input codes.
 
     Parameters
     ----------
     units : int
-        Channels a block (J); it divides the channels.
+        Channels per block (J); the number of channels must be a multiple of it.
     tasks : int
-        For how many tasks there is a posterior.
+        The number of tasks, each with a posterior.
     sampling : {"hard", "soft"}
         What a step multiplies the units by: 1 for the sample's winner and 0 for the others, with the gradient of the
-        soft sample (straight-through); or the soft sample itself, of real values alone.
+        soft sample (straight-through); or the soft sample itself, for real values only.
     temperature : float
-        Of the Gumbel-softmax, above 0.
+        The temperature of the Gumbel-softmax, above 0.
     weight : float
-        What the divergence of the posterior from the uniform one counts in the loss, at least 0.
+        The weight in the loss of the posterior's divergence from the uniform one, at least 0.
 
     Attributes
     ----------
     logits : ndarray of float32, shape (tasks, blocks, units)
-        A task's posterior is their softmax. 0 at first: every unit is as likely to win.
+        A task's posterior is their softmax. Initially 0: all units are equally likely to win.
     noise : ndarray of float32, shape (blocks, units)
-        Of the step to come. `draw` draws it anew.
+        The noise of the next step. `draw` draws it again.
 
     Notes
     -----
@@ -118,11 +118,11 @@ class Competition(Layer):
     One sample serves a step: all examples, and all positions of a map. Units are linear, and so is a ticket: put a
     `ReLU` or a sign in the network.
 
-    A loser gives 0, which ±1 bits do not have. In a network of bits losers are taken out: it is trained, and predicts,
-    by the tickets that `bitlearn.nn.narrow.narrow` makes. So it is where the network's inputs compete, before any layer
-    with weights: a ticket sees those that won, by a `Selection`, and their logits get no gradient. Inputs near each
-    other are much alike, and blank together, so a block has ones that are far apart: member p of all, block by block,
-    is input ``p s mod n``, with s the first number from 0.618 n on that has no divisor in common with n.
+    A loser gives 0, which ±1 bits cannot represent. In a network of bits, losers are removed: it is trained, and
+    predicts, by the tickets that `bitlearn.nn.narrow.narrow` makes. The same holds if the network's inputs compete,
+    before any layer with weights: a ticket sees those that won, by a `Selection`, and their logits get no gradient.
+    Neighbouring inputs are much alike, and blank together, so a block consists of inputs that are far apart: counted
+    block by block, member p is input ``p s mod n``, with s the first number from 0.618 n up that is coprime to n.
 
     Examples
     --------
@@ -194,7 +194,7 @@ class Competition(Layer):
         return {"logits": ((self.tasks, self.blocks, self.units), np.dtype(np.float32))}
 
     def task(self, number: int | None) -> int:
-        """Return the number of a task, 0 by default; ValueError where there is no posterior for it."""
+        """Return the number of a task, 0 by default; ValueError if there is no posterior for it."""
         if number is not None and not 0 <= number < self.tasks:
             raise ValueError(f"task must be one of the {self.tasks} with a posterior, got {number}")
         return number or 0
@@ -210,16 +210,16 @@ class Competition(Layer):
         self.noise[...] = gumbel(key.at(key.stream + self.index), self.noise.shape)
 
     def sampled(self, task: int) -> np.ndarray:
-        """Return which unit of each block wins in the step to come, (blocks,)."""
+        """Return which unit of each block wins in the next step, (blocks,)."""
         return (self.logits[self.task(task)] + self.noise).argmax(axis=1)
 
     def winners(self, task: int) -> np.ndarray:
-        """Return which unit of each block wins a task, the first one where several are as likely, (blocks,)."""
+        """Return which unit of each block wins a task, the first one if several are equally likely, (blocks,)."""
         return self.logits[self.task(task)].argmax(axis=1)
 
     @property
     def order(self) -> np.ndarray:
-        """The channels, block by block, (blocks * units,): as they stand; of inputs far ones share a block."""
+        """The channels, block by block, (blocks * units,): in order; for inputs, distant ones share a block."""
         places, count = np.arange(self.spec.channels), self.spec.channels
         if self.spec.kind != "codes":
             return places
@@ -233,7 +233,7 @@ class Competition(Layer):
         return self.order[np.arange(self.blocks) * self.units + winners]
 
     def by_block(self, values: np.ndarray) -> np.ndarray:
-        """Return a value a channel as (blocks, units)."""
+        """Return a value per channel as (blocks, units)."""
         return values[self.order].reshape(self.blocks, self.units)
 
     def _sample(self, logits: np.ndarray) -> np.ndarray:
@@ -292,7 +292,7 @@ class Competition(Layer):
             raise ValueError(f"winners must be units from 0 to {self.units - 1}, got {found.min()} to {found.max()}")
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record the units of a task's winners, 0 in the place of the others."""
+        """Record the units of a task's winners, 0 in place of the others."""
         if self.spec.kind != "real":
             raise ValueError(
                 f"a competition of {self.spec.kind} must predict by a task's ticket, got a network of all units"
@@ -308,11 +308,11 @@ class Competition(Layer):
         return Value(step, self.output, y)
 
     def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example: one a value."""
+        """Return the multiply-adds of an example: one per value."""
         return 0, self.spec.size
 
     def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
-        """Return the winners alone, where nothing competes any more; of inputs what selects them."""
+        """Return only the winners, among which nothing competes any more; for inputs, the layer that selects them."""
         if outputs is not None:
             return Narrowed(Selection(len(outputs)), {}, outputs)
         return Narrowed(Winners(self), {}, inputs)

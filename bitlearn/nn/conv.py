@@ -30,17 +30,17 @@ from bitlearn.safetensors import Types
 
 @register
 class BinaryConv2d(Layer):
-    """Packed ±1 maps, NHWC, or a network's input of int8 codes, convolved with the signs of latent kernels.
+    """Packed ±1 maps, NHWC, or a network's int8 input codes, convolved with the signs of latent kernels.
 
     Parameters
     ----------
     filters : int
-        Channels out.
+        Output channels.
     kernel : (int, int)
     stride, padding, pad_value
-        As `bitlearn.xnor_conv2d` takes them; by default maps keep their size. Codes are padded with 0, mid-grey.
+        As for `bitlearn.xnor_conv2d`; by default maps keep their size. Codes are padded with 0, mid-grey.
     scaled : bool
-        As `BinaryLinear` takes it: multiply each channel by the mean magnitude of its latent kernel.
+        As for `BinaryLinear`: multiply each channel by the mean magnitude of its latent kernel.
 
     Notes
     -----
@@ -91,7 +91,7 @@ class BinaryConv2d(Layer):
         return self.filters, *self.kernel, self.spec.channels
 
     def infer(self, spec: Spec) -> Spec:
-        """Return sums of shape ``(out_h, out_w, filters)``, or real values where these are scaled."""
+        """Return sums of shape ``(out_h, out_w, filters)``, or real values if they are scaled."""
         latents.check_scaled(self.scaled, self.precision)
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 3:
             raise ValueError(
@@ -277,26 +277,25 @@ class BinaryConv2d(Layer):
     def decoupled(
         self, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
     ) -> tuple[Layer, Layer]:
-        """Return taps that are frozen and a centre that is trained, whose results add up to those of this layer.
+        """Return frozen taps and a trainable centre, whose results add up to those of this layer.
 
         Parameters
         ----------
         words : sequence of int, optional
             Which words of the centre's channels, 64 each, are trained; all by default.
         real, patch
-            As `CentreConv2d <bitlearn.nn.CentreConv2d>` takes them.
+            As for `CentreConv2d <bitlearn.nn.CentreConv2d>`.
 
         Returns
         -------
         taps : FrozenTaps
         centre : CentreConv2d
-            Bound and built, with copies of the weights; its own are the latent ones, or their signs where they are
-            real.
+            Bound and built, with copies of the weights: the latent ones, or their signs if the centre is real.
 
         Raises
         ------
         ValueError
-            Where the kernel has no centre, centres lie past the edge, channels are scaled by the mean magnitude of
+            If the kernel has no centre, centres lie past the edge, channels are scaled by the mean magnitude of
             their weights, which would change with the centre, or codes flow in.
         """
         if self.scaled or self.spec.kind != "bits":
@@ -318,18 +317,18 @@ class BinaryConv2d(Layer):
         return taps, centre
 
     def merge(self, centre: Layer, words: Sequence[int]) -> None:
-        """Take up the latent weights of a trained centre, in place.
+        """Copy the latent weights of a trained centre into this layer, in place.
 
         Parameters
         ----------
         centre : CentreConv2d
         words : sequence of int
-            Those that `decoupled` was given.
+            Those passed to `decoupled`.
 
         Raises
         ------
         ValueError
-            Where the centre has real weights, which no sign holds, or is of another convolution.
+            If the centre has real weights, which signs cannot represent, or belongs to another convolution.
         """
         channels, found = channels_of(words, self.spec.channels), centre.parameters().get("weight", np.empty(0))
         if not centre.binary or found.shape != (self.filters, len(channels)) or found.dtype != self.weight.dtype:

@@ -53,7 +53,7 @@ def rebuild(config: Any) -> Layer:
     Raises
     ------
     ValueError
-        Where it has something missing, superfluous, of another type, too much of it, or layers that do not fit.
+        If it has something missing, superfluous, of another type, too much of it, or layers that do not fit.
         A layer of a user's own may raise anything.
 
     Examples

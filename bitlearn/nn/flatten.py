@@ -19,8 +19,8 @@ class Flatten(Layer):
 
     Notes
     -----
-    Packed maps whose channels fill whole words are only looked at in another shape; others are packed anew, since the
-    gaps at the ends of their words must close.
+    Packed maps whose channels fill whole words are only reshaped; others are packed again, to close the gaps at the
+    ends of their words.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Flatten(Layer):
         return spec.reshaped((spec.size,))
 
     def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
-        """Return the same of some channels, which are at every position."""
+        """Return the same layer for some channels, which are at every position."""
         size, channels = self.spec.size, self.spec.channels
         kept = None if inputs is None else np.arange(size).reshape(-1, channels)[:, inputs].reshape(-1)
         return Narrowed(Flatten(), {}, kept)

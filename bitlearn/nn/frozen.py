@@ -32,15 +32,15 @@ class Frozen:
     root : Layer
         Bound; it needs no parameters.
     arrays : dict of str to ndarray
-        What its layers' `inference` gave, by ``path.name``.
+        The results of its layers' `inference`, by ``path.name``.
 
     Notes
     -----
     Weights take one bit, and between layers only bits flow: ``sign((y - mean) / std + bias)`` is ``y >= threshold``
-    with one integer a channel. (Real weights stay real, and so does what flows round a shortcut.) A max pool before the
-    batch norm is taken behind it, as an OR of bits: the comparison is monotone. Predictions equal the trained
-    network's. The calls of an inference are recorded once a batch size, and weights laid out for the kernels once;
-    several threads may predict at the same time.
+    with one integer per channel. (Real weights stay real, and so do the values on a shortcut.) A max pool before the
+    batch norm is moved after it, as an OR of bits: the comparison is monotone. Predictions equal the trained network's.
+    The calls of an inference are recorded once per batch size, and weights laid out for the kernels once; several
+    threads may predict at the same time.
     """
 
     def __init__(self, root: Layer, arrays: Arrays):
@@ -59,7 +59,7 @@ class Frozen:
 
     @property
     def classes(self) -> int:
-        """How many classes it tells apart: the last axis of its result."""
+        """The number of classes: the last axis of its result."""
         return self.root.output.shape[-1]
 
     @property
@@ -74,16 +74,16 @@ class Frozen:
 
     @property
     def operand_bytes(self) -> int:
-        """The bytes of weights as the kernels take them, which are made with the first program."""
+        """The bytes of the weights as laid out for the kernels, which are made with the first program."""
         return sum(array.nbytes for array, _ in self._operands.values())
 
     def refresh(self, arrays: Arrays) -> None:
-        """Take other values of its arrays, in place: programs and memory stay.
+        """Replace the values of its arrays, in place: programs and memory stay.
 
         Parameters
         ----------
         arrays : dict of str to ndarray
-            What its layers' `inference` gives, of the same names and shapes.
+            The results of its layers' `inference`, with the same names and shapes.
         """
         for name, array in self.arrays.items():
             array[...] = arrays[name]
@@ -97,7 +97,7 @@ class Frozen:
         ----------
         batch : int
         meet : callable, optional
-            ``meet(path, value)`` is told what flows into each layer that stands inside another.
+            ``meet(path, value)`` is called with the input of each layer that is inside another.
         """
         step, spec = Inference(batch, self._operands), self.root.spec
         step.meet = meet
@@ -129,14 +129,14 @@ class Frozen:
         return result
 
     def apply(self, x: Batch, *, batch_size: int = 1000) -> Batch:
-        """Return the network's result for all examples, as it flows: packed bits, integer sums or real values.
+        """Return the network's result for all examples: packed bits, integer sums or real values.
 
         Parameters
         ----------
         x : ndarray or Bits, shape (count, ...)
-            Of the network's input: int8 codes, or packed bits where it is the upper part of a network.
+            The network's input: int8 codes, or packed bits if it is the upper part of a network.
         batch_size : int
-            How many examples are worked on at a time; the result does not depend on it.
+            How many examples are processed at a time; the result does not depend on it.
 
         Returns
         -------
@@ -145,9 +145,9 @@ class Frozen:
         Raises
         ------
         TypeError, ValueError
-            Where the examples have another type or shape.
+            If the examples have the wrong type or shape.
         NonFiniteError
-            Where a real value inside is NaN or infinite, naming the layer.
+            If a real value inside is NaN or infinite, naming the layer.
         """
         spec, output = self.root.spec, self.root.output
         values = check_batch(x, spec)
@@ -176,7 +176,7 @@ class Frozen:
         return found
 
     def predict(self, x: Batch, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the class with the largest score for each example, the first one where they tie.
+        """Return the class with the largest score for each example, the first one in a tie.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class Frozen:
         return self.scores(x, batch_size=batch_size).argmax(axis=1)
 
     def summary(self) -> Summary:
-        """Return a table of the layers, as `Model.summary` does."""
+        """Return a table of the layers, like `Model.summary`."""
         return summarize(self.root, bare=True)
 
     def __repr__(self) -> str:

@@ -44,11 +44,11 @@ def quantized(
     bits : int
         8 or fewer give int8 codes, more give int16.
     what : str
-        What an error calls the values where one of them is NaN or infinite.
+        The name of the values in an error if one of them is NaN or infinite.
     name : str
-        What a memory table calls the codes.
+        The name of the codes in a memory table.
     batch : bool
-        Whether the rows are of a batch; those of weights are the same in every part of one.
+        Whether the rows belong to a batch; those of weights are the same in every part of one.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def input_operand(grad: Gradient, precision: Precision, stream: int) -> Gradient
 
 
 def _narrowed(grad: Gradient, precision: Precision, how: Quantization | None, own: str, stream: int) -> Gradient:
-    """Narrow a gradient as a product wants it; one that is no wider stays."""
+    """Narrow a gradient as a product needs it; one that is no wider stays."""
     if how is None or precision.gradient_bits is None or how.bits >= precision.gradient_bits:
         return grad
     step, limit = grad.step, largest_code(how.bits)
@@ -95,7 +95,7 @@ def _narrowed(grad: Gradient, precision: Precision, how: Quantization | None, ow
         step.over_batch("largest", peaks)
     elif own == "row":
         if step.partial:
-            raise ValueError("a gradient must have one scale where a step has a part of a batch, got one an example")
+            raise ValueError("a gradient must have one scale if a step has a part of a batch, got one per example")
         axis, count, peaks = 0, rows, step.empty("scales", (1, rows), np.float64)
         step.run("peaks", source, peaks.reshape(rows))
     else:
@@ -131,7 +131,7 @@ def requantized(step: Step, sums: Array, scale: Array, bits: int) -> Gradient:
     step : Step
     sums : Array of int32 or int64, shape (rows, ...)
     scale : Array of float64, shape (1,) or (rows,)
-        The unit of the sums: one for all, or one a row.
+        The unit of the sums: one for all, or one per row.
     bits : int
         Of the codes.
 
@@ -223,7 +223,7 @@ def input_gradient(
 
 
 def norm_gradient(step: Step, grad: Gradient, mask: Array, x: Array, factors: Array, bits: int | None) -> Gradient:
-    """Record a batch norm's gradient of its sums: in the place of grad, or wherever that is formed.
+    """Record a batch norm's gradient of its sums: in place of grad, or wherever that is formed.
 
     mask and x have a row for each row of channels of grad, or mask none.
     """

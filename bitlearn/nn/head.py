@@ -19,19 +19,20 @@ from bitlearn.program import Array
 
 @register
 class Linear(RealLinear):
-    """A real-weighted layer on packed ±1 inputs or real values, without bias: a classifier.
+    """A layer of real weights on packed ±1 inputs or real values, without bias: a classifier.
 
     Parameters
     ----------
     outputs : int
     drawn : bool
-        Begin with random weights, as `RealLinear` does, and not at zero. Such a head takes a network's input codes too.
+        Start with random weights, as `RealLinear` does, instead of at zero. Such a head also takes input codes.
 
     Notes
     -----
     The head of arXiv 2308.15308 and 2401.09916, whose rows CWR* consolidates. ``Y = X W^T`` in float32. Under an
-    integer policy the weights are quantized for both products, as wide as the gradient between the layers, and real
-    values to 8 bits, with a scale an example. A policy with `forward_bits` has that width for the product forward.
+    integer policy the weights are quantized for both products, to the width of the gradient between the layers, and
+    real values to 8 bits, with one scale per example. A policy with `forward_bits` sets the width in the forward
+    product.
 
     Examples
     --------
@@ -60,13 +61,13 @@ class Linear(RealLinear):
         return Spec.real((self.outputs,))
 
     def build(self, seed: int) -> None:
-        """Begin at zero, or with weights that are drawn; float32 under every policy."""
+        """Start at zero, or with random weights; float32 under every policy."""
         super().build(seed)
         if not self.drawn:
             self.weight = np.zeros(self.weight_shape, dtype=np.float32)
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, whose weights are 0: see `Model.grow <bitlearn.nn.Model.grow>`."""
+        """Add outputs whose weights are 0: see `Model.grow <bitlearn.nn.Model.grow>`."""
         if outputs < self.outputs:
             raise ValueError(f"outputs must be at least the {self.outputs} that a head has, got {outputs}")
         weight = np.zeros((outputs, self.inputs), dtype=np.float32)

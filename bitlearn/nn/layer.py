@@ -46,10 +46,11 @@ class Narrowed:
 class Layer(ABC):
     """A layer of a network.
 
-    It is bound once, from the root: `infer` checks what flows in and says what flows out, `build` makes the parameters.
-    `forward` and `backward` record kernel calls; `forward` returns what `backward` needs and keeps nothing of it.
-    `parameters` are trained, `statistics` are running averages; both are live arrays by name, changed in place, and all
-    that a checkpoint has to hold. `inference` are the arrays that prediction needs, and `predict` records it.
+    It is bound once, from the root: `infer` checks the type of the input and returns that of the output, and `build`
+    makes the parameters. `forward` and `backward` record kernel calls; `forward` returns what `backward` needs and
+    stores none of it. `parameters` are trained, `statistics` are running averages; both are live arrays by name,
+    changed in place, and all that a checkpoint has to hold. `inference` are the arrays that prediction needs, and
+    `predict` records it.
 
     A custom layer is a subclass that is registered (`bitlearn.nn.register`), so that it can be saved.
     """
@@ -74,14 +75,14 @@ class Layer(ABC):
     is_built = False
 
     def bind(self, spec: Spec, precision: Precision, index: int) -> int:
-        """Take what flows in, the policy and a number, from the network that the layer is part of.
+        """Receive the type of the input, the policy and a number from the network that the layer is part of.
 
         Parameters
         ----------
         spec : Spec
         precision : Precision
         index : int
-            Of the layer, or of the first one inside it.
+            The number of the layer, or of the first one inside it.
 
         Returns
         -------
@@ -108,7 +109,7 @@ class Layer(ABC):
         Raises
         ------
         ValueError
-            Where the layer cannot take such a value: a sentence that begins with what it must get.
+            If the layer cannot take such a value: a sentence that starts with what it must get.
         """
 
     def build(self, seed: int) -> None:  # noqa: B027
@@ -123,22 +124,22 @@ class Layer(ABC):
         return {}
 
     def state(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the trained arrays and running averages by name: what is saved, and what a digest is of."""
+        """Yield the trained arrays and running averages by name: what is saved and digested."""
         yield from self.parameters().items()
         yield from self.statistics().items()
 
     def state_types(self) -> Types:
-        """Return shape and dtype of what `state` gives, of a layer that is bound and need not be built.
+        """Return the shapes and dtypes of the results of `state`; the layer must be bound, but not built.
 
-        Files are compared with it before anything is made. A layer whose arrays may be large should say it; by default
-        a copy is built to see.
+        Files are compared with it before anything is made. A layer with large arrays should override it; by default a
+        copy is built to find out.
         """
         built = copy.copy(self)
         built.build(0)
         return {name: (array.shape, array.dtype) for name, array in built.state()}
 
     def check(self, arrays: Arrays) -> None:
-        """Raise ValueError where arrays of `state` or of `inference`, from a file, hold what they never can.
+        """Raise ValueError if arrays of `state` or of `inference`, from a file, hold impossible values.
 
         Parameters
         ----------
@@ -153,7 +154,7 @@ class Layer(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as JSON knows them."""
+        """Return the constructor's arguments, as values that JSON can hold."""
 
     @abstractmethod
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
@@ -163,7 +164,7 @@ class Layer(ABC):
         ----------
         step : Step
         x : Value
-            Of the type that the layer was bound to.
+            The input, of the type that the layer was bound to.
 
         Returns
         -------
@@ -174,17 +175,17 @@ class Layer(ABC):
 
     @abstractmethod
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Record the backward pass: hand the parameters' gradients to the step, and return that of the input.
+        """Record the backward pass: pass the parameters' gradients to the step, and return that of the input.
 
         Parameters
         ----------
         step : Step
         cache : object
-            What `forward` gave.
+            As returned by `forward`.
         grad : Gradient
-            Of the result. Its array may be overwritten.
+            The gradient of the result. Its array may be overwritten.
         wanted : bool
-            Whether the gradient of the input is.
+            Whether the gradient of the input is needed.
 
         Returns
         -------
@@ -192,7 +193,7 @@ class Layer(ABC):
         """
 
     def without_arrays(self) -> Layer:
-        """Return a copy that is bound alike and has no parameters and no statistics: what an inference form keeps."""
+        """Return a copy, bound in the same way, without parameters and statistics, for an inference form."""
         bare, own = copy.copy(self), [array for _, array in self.state()]
         for name, value in vars(self).items():
             if any(value is array for array in own):
@@ -202,35 +203,35 @@ class Layer(ABC):
     def decoupled(
         self, words: Sequence[int] | None = None, *, real: bool = False, patch: int = 1
     ) -> tuple[Layer, Layer]:
-        """Return what of a convolution is frozen and what is trained: see `BinaryConv2d.decoupled`."""
+        """Return the frozen and the trainable part of a convolution: see `BinaryConv2d.decoupled`."""
         raise ValueError(f"a layer must be a binary convolution to be decoupled, got {self.kind!r}")
 
     def ring_and_centre(self) -> Layer:
         """Return two convolutions whose results are added: see `Conv2d.ring_and_centre`."""
-        raise ValueError(f"a layer must be a real convolution of codes to be cut so, got {self.kind!r}")
+        raise ValueError(f"a layer must be a real convolution of codes to be split, got {self.kind!r}")
 
     def merge(self, centre: Layer, words: Sequence[int]) -> None:
-        """Take up a centre that was trained apart: see `BinaryConv2d.merge`."""
-        raise ValueError(f"a layer must be a binary convolution to take up a centre, got {self.kind!r}")
+        """Merge a centre that was trained separately: see `BinaryConv2d.merge`."""
+        raise ValueError(f"a layer must be a binary convolution to merge a centre, got {self.kind!r}")
 
     def of_reals(self) -> list[Layer]:
-        """Return layers, not bound, that do the same to real values and share the arrays: by default a copy."""
+        """Return unbound layers that do the same to real values and share the arrays: by default a copy."""
         return [copy.copy(self)]
 
     @property
     def settled(self) -> bool:
-        """Whether it has no running averages that still move."""
+        """Whether it has no running averages that still change."""
         return not self.statistics()
 
     def fix(self) -> None:  # noqa: B027
-        """Leave running averages as they are from now on, and normalise by them in training: see `Model.fixed`."""
+        """Keep running averages fixed from now on, and normalise by them in training: see `Model.fixed`."""
 
     def inference(self) -> Arrays:
         """Return the arrays that prediction needs, by name: copies."""
         return {}
 
     def inference_types(self) -> Types:
-        """Return shape and dtype of what `inference` gives, of a layer that is bound alone: files are checked so."""
+        """Return the shapes and dtypes of the results of `inference`, for a layer that need only be bound."""
         return {}
 
     @abstractmethod
@@ -241,7 +242,7 @@ class Layer(ABC):
         ----------
         step : Step
         arrays : dict of str to ndarray
-            What `inference` gave, here or in the network that was saved.
+            The results of `inference`, here or in the network that was saved.
         x : Value
 
         Returns
@@ -250,12 +251,12 @@ class Layer(ABC):
         """
 
     def narrowed(self, inputs: np.ndarray | None, outputs: np.ndarray | None) -> Narrowed:
-        """Return a layer of some of the channels, which computes of those what this one does.
+        """Return a layer for some of the channels, which computes the same for them.
 
         Parameters
         ----------
         inputs, outputs : ndarray of int or None
-            The channels that flow in, and of a layer that mixes them those that are to flow out; None for all.
+            The input channels, and for a layer that mixes channels the output channels; None for all.
 
         Returns
         -------
@@ -264,7 +265,7 @@ class Layer(ABC):
         Raises
         ------
         ValueError
-            Where a layer cannot be cut down so; by default none can.
+            If a layer cannot be narrowed like this; by default none can.
         """
         raise ValueError(f"a ticket must be of layers that can be cut down to channels, got a {type(self).__name__}")
 
@@ -275,31 +276,31 @@ class Layer(ABC):
 
     @classmethod
     def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
-        """Return a layer from its `settings` and the layers inside it, by name, as a file has them."""
+        """Return a layer from its `settings` and the layers inside it, by name, as stored in a file."""
         return cls(**settings)
 
     def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield the layers without layers inside, by path, in order: itself."""
+        """Yield the innermost layers, by path, in order: itself."""
         yield path, self
 
     def gram(self, x: np.ndarray) -> np.ndarray | None:
-        """Return the sums of products of what the rows of `weight` meet; None where a layer has no such matrix.
+        """Return the sums of products of the inputs of the rows of `weight`; None if there is no such matrix.
 
         Parameters
         ----------
         x : ndarray
-            What flows in, as `Spec.array_shape` says.
+            The input, of the shape that `Spec.array_shape` gives.
 
         Returns
         -------
         ndarray of float64, shape (fan_in, fan_in), or None
-            ``sum r r^T`` over examples and places, with r in the order of a row of `weight`; exact integers of bits and
-            codes, codes being worth 1 here.
+            ``sum r r^T`` over examples and positions, with r in the order of a row of `weight`; exact integers for bits
+            and codes, with codes in units of 1 here.
         """
         return None
 
     def operations(self) -> tuple[int, int]:
-        """Return how many binary and how many other multiply-adds an example takes forward."""
+        """Return how many binary and how many other multiply-adds the forward pass of an example takes."""
         return 0, 0
 
     def __repr__(self) -> str:
@@ -336,7 +337,7 @@ def chosen(channels: np.ndarray | None, count: int) -> np.ndarray:
 def check_tail(name: str, words: np.ndarray, n: int) -> None:
     """Raise ValueError where bits past the last of `n` packed values are set."""
     if n and words.size and (words[..., -1] & ~tail_mask(n)).any():
-        raise ValueError(f"{name} must hold zeros past its {n} values a row, got bits that are set")
+        raise ValueError(f"{name} must hold zeros past its {n} values per row, got bits that are set")
 
 
 def uniform_weights(shape: tuple[int, ...], dtype: np.dtype, key: Key) -> np.ndarray:
@@ -355,12 +356,12 @@ REGISTERED: dict[str, type[Layer]] = {}
 
 
 def register(layer: type[Layer]) -> type[Layer]:
-    """Enter a class of layers by its name, so that networks with such layers can be loaded: a class decorator.
+    """Register a class of layers by its name, so that networks with such layers can be loaded: a class decorator.
 
     Parameters
     ----------
     layer : type
-        A subclass of `Layer` whose constructor takes what its `settings` gives.
+        A subclass of `Layer` whose constructor takes the results of `settings`.
 
     Returns
     -------
@@ -370,7 +371,7 @@ def register(layer: type[Layer]) -> type[Layer]:
     Raises
     ------
     ValueError
-        Where another class has that name.
+        If another class has that name.
 
     Examples
     --------

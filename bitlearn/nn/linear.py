@@ -66,20 +66,20 @@ class FullyConnected(Layer):
 
 @register
 class BinaryLinear(FullyConnected):
-    """Packed ±1 inputs, or the int8 codes of a network's input, times the signs of latent weights.
+    """Packed ±1 inputs, or a network's int8 input codes, times the signs of latent weights.
 
     Parameters
     ----------
     outputs : int
     scaled : bool
-        Multiply each output by the mean magnitude of its latent weights (arXiv 1603.05279): real values, not sums. The
-        gradient passes the scale as a constant (arXiv 1808.00278).
+        Multiply each output by the mean magnitude of its latent weights (arXiv 1603.05279), which gives real values
+        instead of sums. The gradient treats the scale as a constant (arXiv 1808.00278).
 
     Notes
     -----
-    Forward ``Y = X sgn(W)^T``, exact integers. Backward ``dX = dY sgn(W)`` and ``dW = dY^T X``, masked where
-    ``|W| > 1`` (straight-through estimator). The latent weights are never clipped. A code ``c`` stands for ``c / 128``:
-    then the result is in units of 1/128, and no gradient of the input exists.
+    Forward ``Y = X sgn(W)^T``, exact integers. Backward ``dX = dY sgn(W)`` and ``dW = dY^T X``, masked where ``|W| >
+    1`` (straight-through estimator). The latent weights are never clipped. A code ``c`` stands for ``c / 128``: the
+    result is then in units of 1/128, and the input has no gradient.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class BinaryLinear(FullyConnected):
         return super().settings() | ({"scaled": True} if self.scaled else {})
 
     def infer(self, spec: Spec) -> Spec:
-        """Return sums of shape ``(outputs,)``, or real values where these are scaled."""
+        """Return sums of shape ``(outputs,)``, or real values if they are scaled."""
         if spec.kind not in ("bits", "codes") or len(spec.shape) != 1:
             raise ValueError(f"a binary linear layer must get rows of bits or codes, got {spec}")
         latents.check_scaled(self.scaled, self.precision)
@@ -179,7 +179,7 @@ class BinaryLinear(FullyConnected):
         return input_gradient(operand, (step.batch, self.inputs), self.precision, product)
 
     def inference(self) -> Arrays:
-        """Return the packed signs of the weights, and their scales where there are any."""
+        """Return the packed signs of the weights, and their scales if there are any."""
         return {"words": pack(self.weight)} | (magnitude.scales(self.weight) if self.scaled else {})
 
     def inference_types(self) -> Types:

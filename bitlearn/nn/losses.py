@@ -20,19 +20,19 @@ from bitlearn.safetensors import Types
 class Loss(ABC):
     """A loss on a batch of scores and integer labels.
 
-    A subclass records how the gradient comes from the scores, and says afterwards what the loss was.
+    A subclass records how the gradient is computed from the scores, and returns the loss afterwards.
     """
 
     #: Whether its gradient is that of the whole batch where a step has a part of one: see `Step.of_all`.
     of_parts: ClassVar[bool] = False
 
     def inputs(self, classes: int) -> Types:
-        """Return what each step is given of an example besides its label, by name: shape and dtype; nothing by default.
+        """Return the shapes and dtypes, by name, of what comes with each example besides its label; nothing by default.
 
         Parameters
         ----------
         classes : int
-            How many scores an example has.
+            The number of scores of an example.
         """
         return {}
 
@@ -47,24 +47,24 @@ class Loss(ABC):
             float32, shape (batch, classes).
         labels : Array of int64, shape (batch,)
         **given : Array, shape (batch, ...)
-            What `inputs` names.
+            The arrays that `inputs` names.
 
         Returns
         -------
         gradient : Array of float32, shape (batch, classes)
         terms : Array
-            What `value` wants, kept to the end.
+            What `value` needs, kept to the end of the step.
         """
 
     def gradient(
         self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
     ) -> tuple[Gradient, Array]:
-        """Record the gradient in a policy's form: what `record` gives, as codes where gradients are integers.
+        """Record the gradient in a policy's form: the result of `record`, as codes if gradients are integers.
 
         Parameters
         ----------
         step, scores, labels, **given
-            As `record` takes them.
+            As for `record`.
         precision : Precision
 
         Returns
@@ -95,7 +95,7 @@ class SoftmaxCrossEntropy(Loss):
     def gradient(
         self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
     ) -> tuple[Gradient, Array]:
-        """Record the gradient; where the policy gives probabilities a width, of these, which are exact integers."""
+        """Record the gradient; if the policy gives probabilities a width, from these, which are exact integers."""
         bits = precision.probability_bits
         if bits is None:
             return super().gradient(step, scores, labels, precision, **given)
@@ -127,7 +127,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class Tempered(Loss):
-    """Softmax cross-entropy of scores that are divided by a temperature.
+    """Softmax cross-entropy of scores divided by a temperature.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Tempered(Loss):
     def gradient(
         self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
     ) -> tuple[Gradient, Array]:
-        """Record the gradient as a policy wants it: that of the plain loss where the temperature is 1."""
+        """Record the gradient as a policy needs it: that of the plain loss where the temperature is 1."""
         if self.temperature == 1:
             return self._plain.gradient(step, scores, labels, precision)
         return super().gradient(step, scores, labels, precision)
@@ -197,9 +197,9 @@ def softmax_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float
     Raises
     ------
     ValueError
-        Where the shapes do not fit, or a label is outside the classes.
+        If the shapes do not fit, or a label is outside the classes.
     NonFiniteError
-        Where a score is NaN or infinite.
+        If a score is NaN or infinite.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def scaled(step: Step, sums: Value, output: Spec, factors: Array) -> Value:
 
 
 def gradient_of_sums(step: Step, grad: Gradient, factors: Array, precision: Precision) -> Gradient:
-    """Record the gradient of the sums from that of what `scaled` made of them; codes get a scale anew."""
+    """Record the gradient of the sums from that of what `scaled` made of them; codes get a scale again."""
     *pixels, channels = grad.shape
     # In the place of a batch norm's sums: its factors of them are 0.
     anything, mask = step.ones(math.prod(pixels), channels), step.constant(np.empty((0, 1), dtype=np.uint64))

@@ -21,26 +21,26 @@ from bitlearn.program import Arena
 
 
 class Model:
-    """A network: a tree of layers, bound to what flows in and to a policy.
+    """A network: a tree of layers, bound to the type of its input and to a policy.
 
     Parameters
     ----------
     layers : Layer or sequence of (Layer or (str, Layer))
-        The root, or what a `Sequential` takes.
+        The root, or the arguments of a `Sequential`.
     spec : Spec or tuple of int
-        What flows in; a shape is that of int8 codes.
+        The type of the input; a shape means int8 codes.
     precision : str or Precision
         The policy of all layers.
     seed : int
-        Of the weights to begin with: each layer has a stream of random bits of its own.
+        The seed of the initial weights: each layer has its own stream of random bits.
     index : int
-        The number of the first layer, which its streams of random bits go by. Those of the upper part of a network go
-        on from the lower part's.
+        The number of the first layer, which identifies its streams of random bits. Numbers of the upper part of a
+        network follow those of the lower part.
 
     Raises
     ------
     ValueError
-        Where a layer cannot take what the one before it gives, naming both; or where one layer stands in two places
+        If a layer cannot take what the one before it gives, naming both; or if one layer stands in two places
         or belongs to another network.
 
     Examples
@@ -130,22 +130,22 @@ class Model:
         return {f"{path}.{key}" for path, leaf in self.items() for key in leaf.binary}
 
     def split(self, name: str) -> tuple[Model, Model]:
-        """Return the layers up to and with `name`, and those after it, as two networks that share the layers.
+        """Return the layers up to and including `name`, and those after it, as two networks that share the layers.
 
         Parameters
         ----------
         name : str
-            The last layer of the lower network, one of the root's own.
+            The last layer of the lower network, a direct child of the root.
 
         Returns
         -------
         lower, upper : Model
-            They share memory for their steps too, so that only one of them may run at a time.
+            They also share memory for their steps, so only one of them may run at a time.
 
         Raises
         ------
         ValueError
-            Where there is no such layer, or nothing after it.
+            If there is no such layer, or nothing after it.
         """
         layers: dict[str, Layer] = getattr(self.root, "layers", {})
         names = list(layers)
@@ -163,7 +163,7 @@ class Model:
         Parameters
         ----------
         precision : Precision
-            With latent weights of the same type.
+            A policy with latent weights of the same type.
 
         Returns
         -------
@@ -173,7 +173,7 @@ class Model:
         Raises
         ------
         ValueError
-            Where latent weights would be of another type.
+            If latent weights would have another type.
         """
         if precision.latent != self.precision.latent:
             raise ValueError(f"precision must have latent weights of {self.precision.latent}, got {precision.latent}")
@@ -185,25 +185,25 @@ class Model:
         return other
 
     def blank(self) -> Model:
-        """Return a copy without arrays, which says in few bytes what the network is: `fill` gives it new ones."""
+        """Return a copy without arrays, which describes the network in a few bytes; `fill` gives it new arrays."""
         other = Model.__new__(Model)
         other.root, other.precision, other.arena = self.root.without_arrays(), self.precision, Arena()
         return other
 
     def fill(self) -> None:
-        """Give a network that is `blank` arrays to begin with."""
+        """Give a `blank` network its initial arrays."""
         for _, leaf in self.items():
             leaf.build(0)
 
     def fixed(self) -> Model:
-        """Return the same network with batch norms that are constant: it shares all arrays, and memory for its steps.
+        """Return the same network with constant batch norms: it shares all arrays, and memory for its steps.
 
         Returns
         -------
         Model
-            As long as this one does not grow. Its batch norms normalise by the running statistics in training too, and
-            these never change again: each is a factor and a bias for each channel, as one that is folded into the layer
-            before it. What an input gives then depends on no other example and no later task.
+            Valid as long as this one does not grow. Its batch norms normalise by the running statistics in training
+            too, and these never change again: each is a factor and a bias per channel, like one that is folded into the
+            layer before it. The output for an input then depends on no other example and no later task.
 
         Examples
         --------
@@ -220,21 +220,21 @@ class Model:
         return other
 
     def grow(self, outputs: int) -> None:
-        """Give a real head more outputs, in place. Their weights are 0, as those of a new head; the others stay.
+        """Add outputs to a real head, in place. Their weights are 0, as in a new head; the others stay.
 
         Parameters
         ----------
         outputs : int
-            How many there will be.
+            How many outputs there will be.
 
         Raises
         ------
         ValueError
-            Where the network does not end in a real head, or has more outputs already.
+            If the network does not end in a real head, or already has more outputs.
 
         Notes
         -----
-        A `Trainer` of the network, and one that shares layers with it, have to be made anew.
+        A `Trainer` of the network, and one that shares layers with it, have to be made again.
 
         Examples
         --------
@@ -252,7 +252,7 @@ class Model:
         self.root.bind(self.root.spec, self.precision, self.root.index)
 
     def with_precision(self, precision: str | Precision) -> Model:
-        """Return a copy of the network under another policy, of the same signs, real weights and statistics.
+        """Return a copy of the network under another policy, with the same signs, real weights and statistics.
 
         Parameters
         ----------
@@ -261,13 +261,13 @@ class Model:
         Returns
         -------
         Model
-            Its latent weights are those of this network, rounded to the policy's type: integers are clipped to
-            [-1, 1], and a weight below 0 stays below it.
+            Its latent weights are those of this network, rounded to the policy's type: integers are clipped to [-1, 1],
+            and a weight below 0 stays below 0.
 
         Raises
         ------
         ValueError
-            Where a layer cannot be of that policy, or is not registered (`bitlearn.nn.register`).
+            If a layer cannot have that policy, or is not registered (`bitlearn.nn.register`).
 
         Examples
         --------
@@ -295,7 +295,7 @@ class Model:
         Raises
         ------
         NonFiniteError
-            Where a running statistic or a bias is NaN or infinite.
+            If a running statistic or a bias is NaN or infinite.
         """
         return Frozen(self.root.without_arrays(), self.inference())
 
@@ -304,15 +304,15 @@ class Model:
         return {f"{path}.{key}": array for path, leaf in self.items() for key, array in leaf.inference().items()}
 
     def apply(self, x: Batch, *, batch_size: int = 1000) -> Batch:
-        """Return the network's result with running statistics, as `Frozen.apply` does; freeze once to call it often."""
+        """Return the network's result with running statistics, like `Frozen.apply`; for repeated calls, freeze once."""
         return self.freeze().apply(x, batch_size=batch_size)
 
     def scores(self, x: Batch, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the scores of the classes with running statistics, as `Frozen.scores` does."""
+        """Return the scores of the classes with running statistics, like `Frozen.scores`."""
         return self.freeze().scores(x, batch_size=batch_size)
 
     def predict(self, x: Batch, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the class with the largest score for each example, as `Frozen.predict` does."""
+        """Return the class with the largest score for each example, like `Frozen.predict`."""
         return self.freeze().predict(x, batch_size=batch_size)
 
     def packed_output(self, x: Batch, *, batch_size: int = 1000) -> Bits:

@@ -17,17 +17,17 @@ Places = dict[str, tuple[np.ndarray, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A network of winners, and where its arrays stand in the whole one.
+    """A network of winners, and the positions of its arrays in the whole one.
 
     Parameters
     ----------
     model : Model
         Small and dense.
     places : dict of str to tuple of ndarray
-        Of each of its arrays, as an index of the array of that name of the whole network.
+        For each of its arrays, an index into the array of the same name in the whole network.
     shared : frozenset of str
-        The weights of units that compete, which tickets have in common. All other arrays (batch norms, and what no
-        competition follows, such as the head) are a ticket's own.
+        The weights of units that compete, which tickets share. All other arrays (batch norms, and layers that no
+        competition follows, such as the head) belong to one ticket.
     """
 
     model: Model
@@ -35,7 +35,7 @@ class Ticket:
     shared: frozenset[str]
 
     def take(self, whole: Mapping[str, np.ndarray]) -> None:
-        """Take the values of all arrays from those of the whole network, and the inputs that won."""
+        """Copy the values of all arrays from the whole network, and the inputs that won."""
         for name, target in self.model.state().items():
             if name in self.places:
                 place = self.places[name]
@@ -63,7 +63,7 @@ def competitions(model: Model) -> dict[str, Any]:
 
 
 def input_competition(model: Model) -> str | None:
-    """Return the name of the competition before any layer with weights, where a network's inputs compete.
+    """Return the name of the competition before any layer with weights, if a network's inputs compete.
 
     Parameters
     ----------
@@ -88,17 +88,17 @@ def input_competition(model: Model) -> str | None:
 
 
 def narrow(model: Model, winners: Mapping[str, np.ndarray], *, trained: bool = False) -> Ticket:
-    """Return the network of some winners, with weights of its own.
+    """Return the network of some winners, with its own weights.
 
     Parameters
     ----------
     model : Model
-        Layers in a row, some of which compete.
+        A plain sequence of layers, some of which compete.
     winners : mapping of str to ndarray of int, shape (blocks,)
         Which unit of each block wins, for each competition.
     trained : bool
-        Whether it is to be trained: then its competitions give the logits of the whole one a gradient. Else they are
-        left out.
+        Whether it is to be trained: then its competitions give the logits of the whole network a gradient; otherwise
+        they are left out.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def narrow(model: Model, winners: Mapping[str, np.ndarray], *, trained: bool = F
     Raises
     ------
     ValueError
-        Where layers do not stand in a row, nothing competes, winners do not fit, or a layer cannot be cut down.
+        If layers are not a plain sequence, nothing competes, winners do not fit, or a layer cannot be narrowed.
 
     Examples
     --------
@@ -174,16 +174,16 @@ def _cut(
     for name, layer in reversed(rows.items()):
         if name == of_inputs:
             if after is not None:
-                raise ValueError(f"a layer with weights must stand between two competitions, got none behind {name!r}")
+                raise ValueError(f"a layer with weights must stand between two competitions, got none after {name!r}")
             wanted[name] = found[name]
         elif layer.competes:
             if after is not None:
-                raise ValueError(f"a layer with weights must stand between two competitions, got none behind {name!r}")
+                raise ValueError(f"a layer with weights must stand between two competitions, got none after {name!r}")
             after = found[name]
         elif layer.mixes:
             wanted[name], after = after, None
         elif after is not None and layer.spec.channels != layer.output.channels:
-            raise ValueError(f"a competition must not stand behind {name!r}, which changes what channels are")
+            raise ValueError(f"a competition must not follow {name!r}, which changes what channels are")
     layers: dict[str, Layer] = {}
     places: Places = {}
     flowing: np.ndarray | None = None

@@ -34,18 +34,18 @@ class BatchNormSign(Normalization):
     Parameters
     ----------
     norm : {"l1", "l2"}, optional
-        Divide by the mean absolute deviation or by the standard deviation; by default as the policy says.
+        Divide by the mean absolute deviation or by the standard deviation; by default the policy decides.
     fixed : bool
-        Normalise by the running statistics in training too, which then stay as they are: what is left is a constant
-        factor and a bias for each channel, as of a batch norm that is folded into its layer.
+        Normalise by the running statistics in training too, which then never change: what is left is a constant factor
+        and a bias per channel, as in a batch norm that is folded into its layer.
 
     Notes
     -----
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
-    1 in magnitude (straight-through estimator). Normalising is a comparison with one integer a channel. Under "l1" and
-    an integer policy what is kept is two bits a value (sign and mask), the deviation and the mean magnitude (arXiv
-    2102.04270); else the sums and a bit. In inference the running statistics take the batch's place:
-    ``0.9 * running + 0.1 * batch`` after each step.
+    1 in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under "l1"
+    and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude (arXiv
+    2102.04270); otherwise the sums and one bit. Inference uses the running statistics instead of the batch's: ``0.9 *
+    running + 0.1 * batch`` after each step.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class BatchNormSign(Normalization):
 
 @register
 class BatchNorm(Normalization):
-    """Batch norm alone: sums or real values in, float32 out. The published networks end in one, before the softmax.
+    """Batch norm without a sign: sums or real values in, float32 out; the published networks end in one.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ MOMENTUM = 0.9
 
 
 class Sums:
-    """What flows into a batch norm, as rows of channels: whole, or formed anew in each pass, a few examples at a time.
+    """What flows into a batch norm, as rows of channels: whole, or formed again in each pass, a few examples at a time.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class Normalization(Layer):
         return found, moved, sums, self._bounds(step, found)
 
     def _fixed_statistics(self, step: Step) -> Array:
-        """Record the running statistics as those of a batch: they are read anew in each step."""
+        """Record the running statistics as those of a batch: they are read again in each step."""
         found, unit = step.empty("mu, psi", (2, self.spec.channels), np.float64), self.spec.unit
 
         def write(mean: np.ndarray, std: np.ndarray, out: np.ndarray) -> None:
@@ -187,7 +187,7 @@ class Normalization(Layer):
         return above
 
     def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
-        """Record the mean magnitude of the normalised values, for the gradient behind a mean deviation."""
+        """Record the mean magnitude of the normalised values, for the gradient after a mean deviation."""
         above = self._sums_above(step, y, bounds[:1].reshape(-1))
         magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
@@ -200,9 +200,9 @@ class Normalization(Layer):
         return self.fixed or (self._l1 and self.precision.integer)
 
     def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
-        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit a value.
+        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit per value.
 
-        Nothing but the mask where statistics are fixed; the signs stand in for what the kernels want an array of.
+        Nothing but the mask where statistics are fixed; the signs stand in for what the kernels need an array of.
         """
         if self.fixed:
             return signs, None, found, moved
@@ -243,7 +243,7 @@ class Normalization(Layer):
         return result
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
-        """Record the exact factors behind a mean deviation; return the signs of the sums less their mean."""
+        """Record the exact factors after a mean deviation; return the signs of the sums less their mean."""
         if y.dtype == np.float32:
             signs, above = centred_signs(step, y, found)
             step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
@@ -263,11 +263,11 @@ class Normalization(Layer):
         """Return what flows in, as rows of channels; a single row has no deviation."""
         y = Sums(x, kept)
         if step.of_all(y.rows) < 2 and not self.fixed:
-            raise ValueError(f"a batch norm must get at least 2 values a channel in training, got {y.rows}")
+            raise ValueError(f"a batch norm must get at least 2 values per channel in training, got {y.rows}")
         return y
 
     def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example: one a value."""
+        """Return the multiply-adds of an example: one per value."""
         return 0, self.spec.size
 
 

@@ -1,7 +1,7 @@
 """Steps on a part of a batch: where the sums of the others are wanted, the program is cut.
 
 Two forms. In the exact one every sum over the batch is that of all parts, and every scale that is a largest value too:
-all are integers, or the largest of some numbers, so that each part goes on with the very numbers that a step on the
+all are integers, or the largest of some numbers, so that each part continues with the very numbers that a step on the
 whole batch has. In the other each part is a batch of its own up to its gradients, whose signs are voted on.
 """
 

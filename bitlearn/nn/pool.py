@@ -25,16 +25,16 @@ class MaxPool2d(Layer):
     window : int
         Rows and columns of a window.
     stride : int, optional
-        Rows and columns between windows; the window's size by default. What does not fill a window is left out.
+        Rows and columns between windows; the window's size by default. Incomplete windows are left out.
     ceil_mode : bool
-        Take what is left over in a smaller window, cut off at the lower or the right edge. So windows of 3 that are 2
-        apart halve maps of an even size, as they do with TensorFlow's padding "same".
+        Keep incomplete windows, cut off at the lower or the right edge. So windows of 3 with a stride of 2 halve maps
+        of an even size, as with TensorFlow's padding "same".
 
     Notes
     -----
     The gradient goes to the first largest value of a window, in row order. Which one that was is kept as
-    ``ceil(log2(window**2))`` packed bits a result: half a bit a value for 2×2 windows. Behind a convolution its sums
-    are pooled while they are in the cache, and never whole; and so is the gradient on its way back.
+    ``ceil(log2(window**2))`` packed bits per result: half a bit per value for 2×2 windows. After a convolution, the
+    sums are pooled while they are in the cache, and never held in full; nor is the gradient on its way back.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class MaxPool2d(Layer):
         return (self.window * self.window - 1).bit_length()
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
-        """Record the largest values, and their places."""
+        """Record the largest values, and their positions."""
         kernel, name = ("bit_pool", "X") if self.spec.kind == "bits" else ("max_pool", "Y")
         y = step.empty(name, self.output.array_shape(step.batch), self.output.dtype)
         size = (step.batch, *self.output.shape[:2], self._planes, words_for(self.spec.channels))
@@ -109,7 +109,7 @@ class MaxPool2d(Layer):
         return requantized(step, sums, grad.scale, self.precision.code_bits)
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record the pool, behind the sign where one follows: a comparison is monotone."""
+        """Record the pool, after the sign where one follows: a comparison is monotone."""
         if self.spec.kind == "bits":
             return self._bits(step, x)
         pooled = Pooled(step, self.output, x, self)
@@ -123,7 +123,7 @@ class MaxPool2d(Layer):
 
 
 class Pooled(Value):
-    """Sums that an inference pools where they are wanted: as bits, pooling comes behind the sign, as an OR."""
+    """Sums that an inference pools where they are wanted: as bits, pooling comes after the sign, as an OR."""
 
     def __init__(self, step: Step, spec: Spec, x: Value, pool: MaxPool2d):
         self.step, self.spec, self._x, self._pool = step, spec, x, pool

@@ -31,7 +31,7 @@ def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
 
 
 def kept_words(step: Step, words: Array) -> Array | None:
-    """Return packed weights as a forward pass keeps them; the backward pass packs them anew where it gets None.
+    """Return packed weights as a forward pass keeps them; the backward pass packs them again where it gets None.
 
     The weights are the same then: only their own update changes them.
     """
@@ -42,7 +42,7 @@ _ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.flo
 
 
 class Operand:
-    """The words of binary weights (k, words), in the forms in which products want them, each made once.
+    """The words of binary weights (k, words), in the forms in which products need them, each made once.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Operand:
 
     @property
     def recoded(self) -> Array:
-        """The panels recoded, two bits a weight."""
+        """The panels recoded, two bits per weight."""
         if self._recoded is None:
             k, words = self.words.shape
             shape, panels = (recoded_bytes(k, words),), self.panels

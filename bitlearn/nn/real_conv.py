@@ -25,23 +25,23 @@ from bitlearn.safetensors import Types
 
 @register
 class Conv2d(Layer):
-    """A network's input of int8 codes, NHWC, convolved with real kernels; or real values, pixel by pixel.
+    """A network's int8 input codes, NHWC, convolved with real kernels; or real values, pixel by pixel.
 
     Parameters
     ----------
     filters : int
-        Channels out.
+        Output channels.
     kernel : (int, int)
         ``(1, 1)`` for real values.
     stride, padding
-        As `bitlearn.xnor_conv2d` takes them; by default maps keep their size, and none for real values. Padding is 0.
+        As for `bitlearn.xnor_conv2d`; by default maps keep their size, and real values are not padded. Padding is 0.
 
     Notes
     -----
     Without bias: a batch norm follows. The weights are float32 under every policy. Under an integer policy they are
-    quantized for the products as wide as the gradient between the layers, and real values to 8 bits with a scale for
-    each image: these codes are what is kept for the backward pass, and the sums are exact integers. Windows are
-    unfolded for a few images at a time.
+    quantized for the products to the width of the gradient between the layers, and real values to 8 bits with one scale
+    per image: these codes are kept for the backward pass, and the sums are exact integers. Windows are unfolded for a
+    few images at a time.
 
     Examples
     --------
@@ -179,12 +179,12 @@ class Conv2d(Layer):
         Raises
         ------
         ValueError
-            Where the kernel has no centre, real values flow in, or a 1×1 convolution does not see the same pixels.
+            If the kernel has no centre, real values flow in, or a 1×1 convolution does not see the same pixels.
         """
         half, padding = tuple(size // 2 for size in self.kernel), self.windows.padding
         if self.spec.kind != "codes" or not (self.kernel[0] % 2 and self.kernel[1] % 2):
             raise ValueError(
-                "a real convolution must have a centre, odd numbers of rows and columns, and get codes to be cut so, "
+                "a real convolution must have a centre (odd numbers of rows and columns) and get codes to be split, "
                 f"got a kernel of {self.kernel[0]}x{self.kernel[1]} and {self.spec.kind}"
             )
         ring, centre = (
@@ -195,9 +195,9 @@ class Conv2d(Layer):
         try:
             found.bind(self.spec, self.precision, self.index)
         except ValueError:
-            raise ValueError(f"padding must be {half} before the image to be cut so, got {padding}") from None
+            raise ValueError(f"padding must be {half} before the image to be split, got {padding}") from None
         if padding != half:
-            raise ValueError(f"padding must be {half} before the image to be cut so, got {padding}")
+            raise ValueError(f"padding must be {half} before the image to be split, got {padding}")
         for _, leaf in found.leaves():
             leaf.build(0)
             leaf.is_built = True

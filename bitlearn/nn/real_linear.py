@@ -20,7 +20,7 @@ from bitlearn.safetensors import Types
 
 @register
 class RealLinear(FullyConnected):
-    """A network's input of int8 codes, or real values, times real weights that begin at random; without bias.
+    """A network's int8 input codes, or real values, times real weights with random initial values; without bias.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class RealLinear(FullyConnected):
 
     Notes
     -----
-    ``Y = X W^T``, for networks of real weights that are compared with binary ones. The weights are float32 under every
-    policy, and drawn uniformly with a standard deviation of ``1 / sqrt(inputs)``. Under an integer policy both are
-    quantized for the products, as `Conv2d` says. A code ``c`` stands for ``c / 128``.
+    ``Y = X W^T``, for networks of real weights to compare binary ones with. The weights are float32 under every policy,
+    and drawn uniformly with a standard deviation of ``1 / sqrt(inputs)``. Under an integer policy both are quantized
+    for the products, as in `Conv2d`. A code ``c`` stands for ``c / 128``.
 
     Examples
     --------

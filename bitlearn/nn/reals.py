@@ -34,7 +34,7 @@ def activations(step: Step, x: Array, spec: Spec, precision: Precision) -> Gradi
 
 
 def _codes(step: Step, x: Array) -> Gradient:
-    """Return real values as codes with a scale an example."""
+    """Return real values as codes with a scale per example."""
     codes, scale, finite = step.empty("X", x.shape, np.int8), step.empty("scales", (len(x),), np.float64), step.finite()
     step.run("all_finite", x.rows(), finite, check=finite, what="the values")
     step.run("quantize_rows", x.rows(), largest_code(_BITS), scale, codes.rows())
@@ -47,7 +47,7 @@ def kept(step: Step, x: Gradient, precision: Precision) -> Gradient:
 
 
 def with_one_scale(step: Step, x: Gradient) -> Gradient:
-    """Record that codes with a scale an example get the largest of these, in the same memory."""
+    """Record that codes with a scale per example get the largest of these, in the same memory."""
     if x.is_real or len(x.scale) == 1:
         return x
     scale = step.empty("scales", (1,), np.float64)

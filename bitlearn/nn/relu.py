@@ -20,7 +20,7 @@ class ReLU(Layer):
 
     Notes
     -----
-    The gradient passes where ``x >= 0``. One bit a value is kept for it.
+    The gradient passes where ``x >= 0``. One bit per value is kept for it.
 
     Examples
     --------

@@ -12,24 +12,24 @@ class Savings:
     Parameters
     ----------
     sums : int
-        Exact sums that are formed at a time, where they are quantized row by row: 8 bytes each.
+        How many exact sums are formed at a time if they are quantized row by row: 8 bytes each.
     keep : int, optional
-        Gradients between layers of more bytes than this are not kept: they are formed anew, a few examples at a time,
-        at each use. A batch norm's statistics of a gradient, which are those of the whole batch, take a pass of their
-        own. By default all are kept.
+        Gradients between layers of more bytes than this are not kept: they are formed again, a few examples at a time,
+        at each use. A batch norm's statistics of a gradient, which are those of the whole batch, take a separate pass.
+        By default all are kept.
     block : int
-        Values of what is formed anew that are looked at at a time; by default as many as the second-level cache is made
-        for. More of them need fewer calls, whose records take memory too.
+        How many values are formed again at a time; by default as many as suit the second-level cache. Larger blocks
+        need fewer calls, whose records take memory too.
     summed : bool
-        Whether a weight's gradient is added up from a few images at a time, where its sums take less than the gradient
-        of a convolution's result, which is not whole then.
+        Whether a weight's gradient is added up from a few images at a time if its sums take less than the gradient of a
+        convolution's result, which is then never held in full.
     repack : bool
-        Whether the packed signs of weights are dropped behind the forward pass, and made again.
+        Whether the packed signs of weights are dropped after the forward pass, and made again.
 
     Notes
     -----
-    Forming a gradient anew repeats the product that gives it: with ``keep`` below its size, a product behind a batch
-    norm runs four or five times instead of once. Gradients that are float32 are always kept.
+    Forming a gradient again repeats the product that gives it: with ``keep`` below its size, a product after a batch
+    norm runs four or five times instead of once. Gradients in float32 are always kept.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Savings:
     block: int = 2**18
 
     def keeps(self, nbytes: int) -> bool:
-        """Whether a gradient of so many bytes is kept."""
+        """Whether a gradient of this many bytes is kept."""
         return self.keep is None or nbytes <= self.keep
 
     def __str__(self) -> str:

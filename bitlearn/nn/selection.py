@@ -25,7 +25,7 @@ class Selection(Layer):
     Attributes
     ----------
     channels : ndarray of int64, shape (count,)
-        Which, each once; the first ones at first.
+        The selected channels, each once; initially the first ones.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Selection(Layer):
         return self.state_types()
 
     def check(self, arrays: Arrays) -> None:
-        """Check that the channels are there, each once."""
+        """Check that the channels exist, each once."""
         super().check(arrays)
         found = arrays.get("channels")
         if found is None or not found.size:
@@ -92,7 +92,7 @@ class Selection(Layer):
             raise ValueError(f"channels must be different numbers from 0 to {self.spec.channels - 1}, got others")
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record what takes the channels."""
+        """Record the selection of the channels."""
         return self._take(step, step.constant(arrays["channels"], "channels"), x)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:

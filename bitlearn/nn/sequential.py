@@ -34,28 +34,28 @@ class LayerOrderError(ValueError):
 
     def __str__(self) -> str:
         layer, before, why = self.args
-        return f"layer {layer!r} cannot stand behind {'the input' if before is None else repr(before)}: {why}"
+        return f"layer {layer!r} cannot follow {'the input' if before is None else repr(before)}: {why}"
 
     def inside(self, name: str, before: str | None) -> LayerOrderError:
-        """Return it with paths from one layer further out: the one of that name, which stands behind `before`."""
+        """Return it with paths from one layer further out: the one of that name, which stands after `before`."""
         layer, inner, why = self.args
         return LayerOrderError(f"{name}.{layer}", before if inner is None else f"{name}.{inner}", why)
 
 
 @register
 class Sequential(Layer):
-    """Layers in a row, each under a name.
+    """A sequence of named layers.
 
     Parameters
     ----------
     layers : sequence of Layer or of (str, Layer)
-        Without names of their own layers are named by kind and number: ``linear1``, ``sign1``, ``linear2``...
+        Layers without given names are named by kind and number: ``linear1``, ``sign1``, ``linear2``...
 
     Raises
     ------
     ValueError
-        Where two layers have one name; and, once it is known what flows in, where a layer cannot take what the one
-        before it gives: the sentence names both.
+        If two layers have the same name; and, once the input type is known, if a layer cannot take the output of the
+        one before it: the message names both.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class Sequential(Layer):
             self.layers[name] = layer
 
     def bind(self, spec: Spec, precision: Precision, index: int) -> int:
-        """Take what flows in, and hand each layer what the one before it gives."""
+        """Pass the type of the input to the first layer, and that of each output to the next."""
         self.spec, self.precision, self.index = spec, precision, index
         before = None
         for name, layer in self.layers.items():
@@ -123,7 +123,7 @@ class Sequential(Layer):
             yield from layer.leaves(_joined(path, name))
 
     def _first_trained(self) -> int:
-        """Below the first layer with parameters nobody wants a gradient."""
+        """Below the first layer with parameters nobody needs a gradient."""
         layers = [any(leaf.parameters() for _, leaf in layer.leaves()) for layer in self.layers.values()]
         return layers.index(True) if True in layers else 0
 
@@ -173,13 +173,13 @@ class Residual(Layer):
     main : Sequential or sequence of layers
         From real values to real values.
     shortcut : Sequential or sequence of layers, optional
-        By default what flows in, as it is.
+        By default the input, unchanged.
 
     Notes
     -----
     ``y = main(x) + shortcut(x)``, as in Bi-Real nets (arXiv 1808.00278), whose shortcuts carry the real values past
-    each binary convolution. Under an integer policy the two gradients, each with a scale of its own, are added in
-    float32 and quantized anew.
+    each binary convolution. Under an integer policy the two gradients, each with its own scale, are added in float32
+    and quantized again.
 
     Examples
     --------
@@ -198,11 +198,11 @@ class Residual(Layer):
 
     @property
     def layers(self) -> dict[str, Layer]:
-        """The two ways, by name."""
+        """The two paths, by name."""
         return {"main": self.main, "shortcut": self.shortcut}
 
     def bind(self, spec: Spec, precision: Precision, index: int) -> int:
-        """Hand both ways what flows in."""
+        """Pass the type of the input to both paths."""
         self.spec, self.precision, self.index = spec, precision, index
         for name, layer in self.layers.items():
             try:
@@ -216,12 +216,12 @@ class Residual(Layer):
     def _common(main: Spec, shortcut: Spec) -> Spec:
         if main != shortcut or main.kind != "real":
             raise ValueError(
-                f"both ways of a residual block must give real values of one shape, got {main} and {shortcut}"
+                f"both paths of a residual block must give real values of one shape, got {main} and {shortcut}"
             )
         return main
 
     def infer(self, spec: Spec) -> Spec:
-        """Return the type that both ways give."""
+        """Return the type that both paths give."""
         return self._common(self.main.infer(spec), self.shortcut.infer(spec))
 
     def settings(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class Residual(Layer):
 
     @classmethod
     def rebuilt(cls, settings: dict[str, Any], layers: list[tuple[str, Layer]]) -> Layer:
-        """Return a block of its two ways."""
+        """Return a block from its two paths."""
         names = [name for name, _ in layers]
         if names != ["main", "shortcut"]:
             raise ValueError(f"a residual block must hold main and shortcut, got {', '.join(names) or 'nothing'}")
@@ -243,7 +243,7 @@ class Residual(Layer):
         return bare
 
     def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield the layers without layers inside, by path: those of the main way first."""
+        """Yield the innermost layers, by path: those of the main path first."""
         for name, layer in self.layers.items():
             yield from layer.leaves(_joined(path, name))
 
@@ -267,7 +267,7 @@ class Residual(Layer):
         return Value(step, self.output, y), (main, shortcut)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Record both ways back; each has a gradient of its own, which it may overwrite."""
+        """Record both paths backward; each has its own gradient, which it may overwrite."""
         second, path = step.empty("dY", grad.shape, grad.dtype), step.path
         step.run("copy", grad.values.rows(), second.rows())
         found = []

@@ -20,16 +20,16 @@ ESTIMATORS = ("clip", "approximate")
 
 @register
 class Sign(Layer):
-    """Packed signs of float32 values; behind a batch norm of sums `BatchNormSign` does both in one.
+    """Packed signs of float32 values; after a batch norm of sums, use `BatchNormSign`, which does both in one.
 
     Parameters
     ----------
     estimator : {"clip", "approximate"}
-        What takes the place of the sign's derivative. "clip": 1 where ``|x| <= clip``, else 0 (arXiv 1602.02830); one
-        bit a value is kept for it. "approximate": ``max(2 - 2 |x|, 0)``, that of a piecewise quadratic
-        (arXiv 1808.00278); the values themselves are kept.
+        What replaces the sign's derivative. "clip": 1 where ``|x| <= clip``, else 0 (arXiv 1602.02830); one bit per
+        value is kept for it. "approximate": ``max(2 - 2 |x|, 0)``, that of a piecewise quadratic (arXiv 1808.00278);
+        the values themselves are kept.
     clip : float
-        Above 0, and for "clip" alone.
+        Above 0, and only for "clip".
 
     Notes
     -----
@@ -78,7 +78,7 @@ class Sign(Layer):
         return y, (x.array if self.estimator == "approximate" else mask)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Record the gradient as the estimator lets it pass."""
+        """Record the gradient that the estimator lets pass."""
         if not wanted:
             return None
         d = grad.values.pixels()

@@ -31,18 +31,18 @@ class Spec:
     Parameters
     ----------
     shape : tuple of int
-        Of one example, in values.
+        The shape of one example, in values.
     kind : {"codes", "bits", "sums", "real"}
         int8 input codes, packed ±1 bits, exact integer sums, or float32.
     dtype : dtype
-        Of the array: uint64 words for bits.
+        The type of the array: uint64 words for bits.
     unit : float
         What 1 stands for, a power of two: 1/128 for input codes and their sums.
 
     Raises
     ------
     TypeError, ValueError
-        Where there is no such type.
+        If there is no such type.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class Spec:
 
     @classmethod
     def codes(cls, shape: tuple[int, ...]) -> Spec:
-        """Return the type of input codes: int8, worth 1/128 each."""
+        """Return the type of input codes: int8, in units of 1/128."""
         return cls(shape, "codes", np.dtype(np.int8), CODE_UNIT)
 
     @classmethod
@@ -76,7 +76,7 @@ class Spec:
 
     @classmethod
     def sums(cls, shape: tuple[int, ...]) -> Spec:
-        """Return the type of exact sums in int16, worth 1 each."""
+        """Return the type of exact sums in int16, in units of 1."""
         return cls(shape, "sums", np.dtype(np.int16))
 
     @classmethod
@@ -86,7 +86,7 @@ class Spec:
 
     @classmethod
     def of(cls, batch: np.ndarray | Bits) -> Spec:
-        """Return the type of some examples: input codes of int8, or packed bits.
+        """Return the type of some examples: int8 input codes, or packed bits.
 
         Examples
         --------
@@ -108,7 +108,7 @@ class Spec:
         return self.shape[-1]
 
     def array_shape(self, batch: int) -> tuple[int, ...]:
-        """Return the shape of the array of a batch: its last axis in words where it holds bits."""
+        """Return the shape of the array of a batch: its last axis counts words if it holds bits."""
         if self.kind == "bits":
             return (batch, *self.shape[:-1], words_for(self.shape[-1]))
         return (batch, *self.shape)

@@ -1,4 +1,4 @@
-"""What a layer is given when a step is recorded: the recorder, the batch, random keys, and where gradients go."""
+"""What a layer records into: the recorder, the batch, random keys, and the destination of gradients."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from bitlearn.rng import Key
 
 @dataclass(frozen=True, eq=False)
 class ParameterGradient:
-    """The gradient of a parameter, in the form in which its product leaves it.
+    """The gradient of a parameter, in the form that its product produces.
 
     Parameters
     ----------
     values : Array
         float32 or exact integer sums of the parameter's shape; or packed signs, uint64, along its last axis.
     scale : Array or None
-        What one of the sums is worth, float64: one (1,), or one a row (rows,) of the first axis. None for the others.
+        The unit of the sums, float64: one (1,), or one per row (rows,) of the first axis. None for the other forms.
     clip : float
         The gradient passes where the latent weight's magnitude is at most this (straight-through estimator).
     fan_in : int
         How many weights feed one result.
     whole : bool
-        Whether it is that of the whole batch although the step has a part of it: made of what `Step.over_batch` gave.
+        Whether it belongs to the whole batch although the step sees only a part: made from results of
+        `Step.over_batch`.
     to_sign : bool
-        Whether the sums are to become signs once they are those of the whole batch.
+        Whether the sums become signs once they cover the whole batch.
     """
 
     values: Array
@@ -45,7 +46,7 @@ class ParameterGradient:
 
     @property
     def is_signs(self) -> bool:
-        """Whether it is one bit a weight."""
+        """Whether it is one bit per weight."""
         return self.values.dtype == np.uint64
 
 
@@ -57,23 +58,24 @@ class Step(Recorder):
     batch : int
         How many examples it takes.
     on_gradient : callable, optional
-        ``on_gradient(name, gradient)`` is told of each parameter's gradient as soon as it is recorded, and may record
-        the parameter's update at once. Without it they are kept to the end, in `gradients`.
+        ``on_gradient(name, gradient)`` is called with each parameter's gradient as soon as it is recorded, and may
+        record the parameter's update at once. Without it, gradients are kept to the end, in `gradients`.
     early : bool
-        Whether what lasts (running statistics) may change before the end: where nothing behind the loss can fail.
+        Whether lasting state (running statistics) may change before the end, because nothing after the loss can fail.
     guarded : bool
-        Whether what Python functions make of gradients is looked at as they return: real values must be finite.
+        Whether the results of Python functions on gradients are checked as they return: real values must be finite.
     savings : Savings
-        What is done to need fewer bytes.
+        What is done to save memory.
     task : int, optional
-        The number of the task that it learns, or predicts, for layers that tell tasks apart.
+        The number of the task that it learns or predicts, for layers that distinguish tasks.
 
     Attributes
     ----------
     gradients : dict of str to ParameterGradient
         By ``path.parameter``.
     keys : list of (Array, int)
-        Random keys, (4,) uint32 each, and their streams: whoever runs the program writes seed and step into them.
+        Random keys, (4,) uint32 each, and their streams: the caller that runs the program writes seed and step into
+        them.
     """
 
     #: Whether what is made of weights lasts for other runs.
@@ -111,7 +113,7 @@ class Step(Recorder):
         return key
 
     def ones(self, rows: int, n: int) -> Array:
-        """Return packed +1 values, (rows, words): copies of a row, which need no memory but while they are used."""
+        """Return packed +1 values, (rows, words): copies of a row, which need memory only while they are used."""
         found = self._ones.get(n)
         if found is None:
             found = self._ones[n] = ones((1,), n)
@@ -124,7 +126,7 @@ class Step(Recorder):
         return out
 
     def gradient(self, name: str, gradient: ParameterGradient) -> None:
-        """Take the gradient of a parameter of the layer that is being recorded."""
+        """Receive the gradient of a parameter of the layer being recorded."""
         full = f"{self.path}.{name}" if self.path else name
         if self.on_gradient is None:
             self.gradients[full] = gradient
@@ -144,25 +146,25 @@ class Step(Recorder):
         super().run(kernel, *arguments, check=check, what=what)
 
     def of_all(self, rows: int) -> int:
-        """Return how many rows the whole batch has where the examples of this step have so many."""
+        """Return how many rows the whole batch has if the examples of this step have `rows`."""
         return rows
 
     def over_batch(self, how: Literal["sum", "largest"], array: Array) -> None:
-        """Record that rows of an array become one that is the sum, or the largest, over all of the batch.
+        """Record that rows of an array become the sum, or the maximum, over the whole batch.
 
-        A sum is in the first row then, and the others are 0; of a largest value each row is one. Where the step has the
-        whole batch there is nothing to do: what follows takes all rows.
+        A sum is then in the first row, and the others are 0; a maximum is in every row. If the step has the whole batch
+        there is nothing to do: what follows takes all rows.
         """
 
     def whole_gradients(self, kept: list[tuple[str, ParameterGradient]]) -> list[tuple[str, ParameterGradient]]:
-        """Record what makes gradients those of the whole batch; return them."""
+        """Record the calls that turn gradients into those of the whole batch; return these."""
         return kept
 
     def commit(self, kernel: Kernel, *arguments: Any) -> None:
-        """Record a call that changes its last argument, which lasts: now, or with `finish`.
+        """Record a call that changes its last argument, which is lasting state: now, or with `finish`.
 
-        A Python function may fail half way: it is given a copy, which takes the place of what lasts where all has gone
-        well.
+        A Python function may fail half way: it is given a copy, which replaces the lasting array once everything has
+        succeeded.
         """
         if callable(kernel):
             *given, lasting = arguments
@@ -185,25 +187,25 @@ class Step(Recorder):
         self._late.clear()
 
     def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
-        """Return what a kernel makes of weights for a product: in a training step, anew each time."""
+        """Return the weights as a kernel prepares them for a product: in a training step, prepared again each time."""
         out = self.empty(name, shape, dtype)
         self.run(kernel, *inputs, out)
         return out
 
     def derived(self, name: str, values: Callable[[], np.ndarray], *of: np.ndarray) -> Array:
-        """Return what a function makes of constant arrays, which it is told of."""
+        """Return what a function computes from constant arrays, which are passed too."""
         return self.constant(values(), name)
 
 
 def _is_gradient(argument: Any, loss: int) -> bool:
-    """Whether an argument is an array of real values that came into being behind the scores."""
+    """Whether an argument is an array of real values that came into being after the scores."""
     if not isinstance(argument, Array) or argument.dtype.kind != "f" or argument.buffer.memory is not None:
         return False
     return argument.buffer.first is None or argument.buffer.first >= loss
 
 
 def _guarded(function: Callable[..., object], positions: list[int]) -> Callable[..., None]:
-    """Return a function that clears its last argument where others, at those positions, are not finite behind it."""
+    """Return a function that clears its last argument where others, at those positions, are not finite after it."""
 
     def guarded(*given: Any) -> None:
         *arguments, finite = given
@@ -217,13 +219,13 @@ def _guarded(function: Callable[..., object], positions: list[int]) -> Callable[
 
 
 class Inference(Step):
-    """An inference that is being recorded: weights do not change, so what is made of them is made now, and once.
+    """An inference that is being recorded: weights do not change, so what depends on them is computed now, and once.
 
     Parameters
     ----------
     batch : int
     operands : dict
-        What was made for other programs of the same network, and what this one adds; with each how it is made again.
+        What was made for other programs of the same network, and what this one adds; each with a way to make it again.
     """
 
     lasting = True
@@ -233,7 +235,7 @@ class Inference(Step):
         self._operands = operands
 
     def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
-        """Return what a kernel makes of constant arrays: made now, and kept for other programs."""
+        """Return what a kernel computes from constant arrays: computed now, and kept for other programs."""
         key = (kernel, shape, *((id(a.buffer.memory), a.shape) if isinstance(a, Array) else a for a in inputs))
         if key not in self._operands:
             out = np.empty(shape, dtype=dtype)
@@ -247,15 +249,15 @@ class Inference(Step):
         return self.constant(self._operands[key][0], name)
 
     def derived(self, name: str, values: Callable[[], np.ndarray], *of: np.ndarray) -> Array:
-        """Return what a function makes of constant arrays, made again when these have changed.
+        """Return what a function computes from constant arrays, computed again when these have changed.
 
         Parameters
         ----------
         name : str
         values : callable
-            It returns the same shape and dtype each time.
+            Returns the same shape and dtype each time.
         *of : ndarray
-            The arrays that it looks at, by which what was made is known again.
+            The arrays that it reads, by which an earlier result is recognised.
         """
         key = (name, *map(id, of))
         if key not in self._operands:

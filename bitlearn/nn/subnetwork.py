@@ -35,13 +35,13 @@ def largest(scores: np.ndarray, count: int) -> np.ndarray:
 
 @register
 class SubnetworkLinear(RealLinear):
-    """A `RealLinear` layer that multiplies by some of its weights: the share of them with the largest scores.
+    """A `RealLinear` layer that uses only some of its weights: the fraction with the largest scores.
 
     Parameters
     ----------
     outputs : int
     share : float
-        In (0, 1]: which part of the weights is used.
+        In (0, 1]: the fraction of the weights that is used.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class SubnetworkLinear(RealLinear):
     -----
     Winning subnetworks (Kang et al., ICML 2022). ``Y = X (W * m)^T``, with m 1 where ``|scores|`` is among the largest.
     With D the gradient of ``W * m``, that of the weights is ``D * m``, and that of the scores ``D * W * sign(scores)``:
-    the estimator passes it straight through the choice. It is of the policy ``standard``.
+    the estimator passes it straight through the choice. It requires the policy ``standard``.
 
     Examples
     --------
@@ -75,14 +75,14 @@ class SubnetworkLinear(RealLinear):
         return {"outputs": self.outputs, "share": self.share}
 
     def bind(self, spec: Spec, precision: Precision, index: int) -> int:
-        """Take what flows in, under the policy ``standard``."""
+        """Receive the type of the input, under the policy ``standard``."""
         if precision.integer:
             raise ValueError(f"a layer of subnetworks must have precision 'standard', got {precision.name!r}")
         return super().bind(spec, precision, index)
 
     @property
     def count(self) -> int:
-        """How many weights are used: at least one."""
+        """How many weights are used; at least one."""
         return max(1, round(self.share * self.outputs * self.inputs))
 
     def build(self, seed: int) -> None:
@@ -105,7 +105,7 @@ class SubnetworkLinear(RealLinear):
         return largest(self.scores, self.count)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
-        """Record the choice, and the product with what is chosen."""
+        """Record the choice, and the product with the chosen weights."""
         count, shape = self.count, self.weight.shape
         used, weight = step.empty("mask", shape, np.uint8), step.empty("W used", shape, np.float32)
 
@@ -136,7 +136,7 @@ class SubnetworkLinear(RealLinear):
         return {"weight": self.weight * self.mask}
 
     def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example that are not with 0."""
+        """Return the multiply-adds of an example, without those by 0."""
         return 0, self.count
 
 

@@ -21,8 +21,9 @@ class Summary:
     Parameters
     ----------
     rows : tuple of tuple
-        One a layer, and the totals: path, type, shape of an example's result, parameters, the bits that each of them
-        takes in the inference form, bytes of that form, binary and other multiply-adds an example takes forward.
+        One per layer, and the totals: path, type, shape of an example's result, parameters, the bits that each of them
+        takes in the inference form, bytes of that form, binary and other multiply-adds in the forward pass of an
+        example.
     """
 
     rows: tuple[tuple[str, str, str, int, str, int, int, int], ...]

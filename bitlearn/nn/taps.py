@@ -1,7 +1,7 @@
-"""A binary convolution cut in two: taps that are frozen, summed once an image, and a centre that is trained.
+"""A binary convolution split in two: frozen taps, summed once per image, and a trainable centre.
 
-What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and behind
-them the packed bits that the trained centre sees, four numbers a word.
+What flows between the halves is one array of int16 an image: for each pixel the sums of the frozen taps, and after
+them the packed bits that the trained centre sees, four numbers per word.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ def channels_of(words: Sequence[int], channels: int) -> np.ndarray:
 
 @register
 class FrozenTaps(Layer):
-    """All of a binary convolution but some words of its centre: their sums, and the bits that those words meet.
+    """A binary convolution without some words of its centre: the sums of the rest, and the bits that those words see.
 
     Parameters
     ----------
     filters, kernel, stride, padding, pad_value
         Those of the convolution.
     words : sequence of int
-        Which words of the centre's channels are left out, in increasing order.
+        The words of the centre's channels to leave out, in increasing order.
 
     Attributes
     ----------
     taps : ndarray of uint64, shape (filters, kh, kw, words)
-        The packed kernels, centre and all.
+        The packed kernels, including the centre.
 
     Notes
     -----
-    There is no 0 in a bit, so a tap cannot be set to nothing: the sums are those of the whole kernel less those of the
-    words of the centre that are left out, in integers. They and the bits are all that the rest of a network needs of an
-    image as long as nothing below and no frozen tap changes.
+    A bit cannot be 0, so a tap cannot be switched off: the sums are those of the whole kernel minus those of the words
+    of the centre that are left out, in integers. As long as no layer below and no frozen tap changes, these sums and
+    the bits are all that the rest of a network needs to know of an image.
     """
 
     kind = "taps"
@@ -92,11 +92,11 @@ class FrozenTaps(Layer):
             raise ValueError(f"frozen taps must get maps of bits, got {spec}")
         if not (self.kernel[0] % 2 and self.kernel[1] % 2):
             raise ValueError(
-                "a convolution must have a centre, odd numbers of rows and columns, to be decoupled, "
+                "a convolution must have a centre (odd numbers of rows and columns) to be decoupled, "
                 f"got a kernel of {self.kernel[0]}x{self.kernel[1]}"
             )
         if spec.channels * math.prod(self.kernel) > _MOST_TERMS:
-            raise ValueError(f"frozen taps must have at most {_MOST_TERMS} terms a sum, got more")
+            raise ValueError(f"frozen taps must have at most {_MOST_TERMS} terms per sum, got more")
         if self.words[-1] >= words_for(spec.channels):
             raise ValueError(f"words must be below {words_for(spec.channels)}, got {self.words[-1]}")
         self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, self.pad_value)
@@ -112,11 +112,11 @@ class FrozenTaps(Layer):
 
     @property
     def free(self) -> int:
-        """How many channels the words that are left out hold."""
+        """How many channels the omitted words hold."""
         return len(channels_of(self.words, self.spec.channels))
 
     def build(self, seed: int) -> None:
-        """Begin with all taps as -1; `BinaryConv2d.decoupled` gives them those of a trained kernel."""
+        """Start with all taps at -1; `BinaryConv2d.decoupled` sets them to those of a trained kernel."""
         self.taps = np.zeros((self.filters, *self.kernel, words_for(self.spec.channels)), dtype=WORD)
 
     def statistics(self) -> Arrays:
@@ -125,7 +125,7 @@ class FrozenTaps(Layer):
 
     @property
     def settled(self) -> bool:
-        """Say that nothing moves."""
+        """Say that nothing changes."""
         return True
 
     def state_types(self) -> Types:
@@ -149,7 +149,7 @@ class FrozenTaps(Layer):
         return self.predict(step, {"taps": self.taps}, x), None
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
-        """Return nothing: no gradient passes what is frozen."""
+        """Return nothing: no gradient passes frozen taps."""
         if wanted:
             raise ValueError("frozen taps must be the first layers of a network, or frozen with those below")
         return None
@@ -180,7 +180,7 @@ class FrozenTaps(Layer):
         out[...] = seen[..., self.words].reshape(out.shape)
 
     def operations(self) -> tuple[int, int]:
-        """Return the multiply-adds of an example: those of all taps, and of what is taken off again."""
+        """Return the multiply-adds of an example: those of all taps, and of the part that is subtracted again."""
         pixels = math.prod(self.windows.out_size) * self.filters
         return pixels * (self.spec.channels * math.prod(self.kernel) + self.free), 0
 

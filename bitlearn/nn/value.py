@@ -1,6 +1,6 @@
-"""Values in a recorded step: arrays that are formed, and those that are formed only where somebody wants them whole.
+"""Values in a recorded step: arrays that are formed at once, and those that are formed only if they are needed in full.
 
-A product's sums may be too large to form at once, or never be wanted: a pool wants them a few images at a time, a sign
+A product's sums may be too large to form at once, or never be wanted: a pool needs them a few images at a time, a sign
 only their bits. So a product is a value that knows how it is written, and whoever takes it says in which form.
 """
 
@@ -26,7 +26,7 @@ Write = Callable[[slice, Array], None]
 
 
 class Value:
-    """What flows forward: an array of a batch, and its type.
+    """A value in the forward pass: the array of a batch, and its type.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Value:
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of examples, each with its part of the array.
 
-        `most` counts values of a block that is formed; `wide` says that int32 will do for sums that are only compared.
+        `most` limits the values of a block that is formed; `wide` allows int32 for sums that are only compared.
         """
         yield slice(0, self.step.batch), self.array
 
@@ -142,15 +142,15 @@ class Product(Value):
 
 
 class Gradient:
-    """What flows backward: integer codes and what one is worth, or float32.
+    """A gradient in the backward pass: integer codes and their unit, or float32.
 
     Parameters
     ----------
     step : Step
     values : Array
-        Of the shape of the values that it is the gradient of: int8, int16 or float32.
+        int8, int16 or float32, of the shape of the values that it is the gradient of.
     scale : Array or None
-        float64, one (1,) or one an index of `axis`; None for float32.
+        float64, one (1,) or one per index of `axis`; None for float32.
     """
 
     def __init__(self, step: Step, values: Array, scale: Array | None):
@@ -164,7 +164,7 @@ class Gradient:
 
     @property
     def scale(self) -> Array:
-        """What one of the values is worth; 1 for float32."""
+        """The unit of the values; 1 for float32."""
         return self.step.constant(_ONE) if self._scale is None else self._scale
 
     @property
@@ -173,7 +173,7 @@ class Gradient:
         return self._scale is None
 
     def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
-        """Yield ranges of some examples, each with its part; `most` counts values of a block that is formed."""
+        """Yield ranges of some examples, each with its part; `most` limits the values of a block that is formed."""
         yield examples, self.values[examples]
 
     @property
@@ -186,7 +186,7 @@ class Gradient:
         return [examples]
 
     def changed(self, change: Write, scale: Array | None = None) -> Gradient:
-        """Return it with its values changed in their place, which ``change(examples, values)`` records."""
+        """Return it with its values changed in place, which ``change(examples, values)`` records."""
         values = self.values
         change(slice(0, self.shape[0]), values)
         return self.with_values(values, scale)

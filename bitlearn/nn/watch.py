@@ -12,18 +12,18 @@ from bitlearn.program import Array, Program
 
 
 class Watch:
-    """Inferences of a network that keep what flows into some layers.
+    """Inferences of a network that keep the inputs of some layers.
 
     Parameters
     ----------
     network : Frozen
     names : collection of str
-        Paths of layers without layers inside.
+        Paths of innermost layers.
 
     Raises
     ------
     KeyError
-        Where there is no such layer.
+        If there is no such layer.
 
     Examples
     --------
