@@ -45,12 +45,22 @@ MEMORIES = ("dram", "smallest")
 
 
 def of_operation(kind: str) -> float:
-    """Return the picojoules of an operation, as `bitlearn.program.Call.operations` names it.
+    """Return the picojoules of an operation.
+
+    Parameters
+    ----------
+    kind : str
+        Its name in `bitlearn.program.Call.operations`.
+
+    Returns
+    -------
+    float
+        The picojoules of one such operation.
 
     Raises
     ------
     ValueError
-        Where there is none of that name.
+        If there is no operation of that name.
 
     Examples
     --------
@@ -68,12 +78,19 @@ def of_operation(kind: str) -> float:
 
 
 def of_move(nbytes: int, memory: str = "dram") -> float:
-    """Return the picojoules of reading an array once, or of writing it, which is taken to cost as much.
+    """Return the picojoules of reading an array once, or of writing it, which is assumed to cost the same.
 
     Parameters
     ----------
     nbytes : int
+        The size of the array.
     memory : {"dram", "smallest"}
+        Where it lies: in DRAM, or in the smallest memory that holds it.
+
+    Returns
+    -------
+    float
+        The picojoules.
 
     Examples
     --------

@@ -26,7 +26,7 @@ def _aligned(size: int, alignment: int = ALIGNMENT) -> int:
 
 
 def place(buffers: Sequence[Buffer], calls: int, alignment: int = ALIGNMENT) -> tuple[dict[Buffer, int], int]:
-    """Return the offset of each buffer without memory of its own, and how many bytes all need.
+    """Return the offset of each buffer that has no memory of its own, and how many bytes all need.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def place(buffers: Sequence[Buffer], calls: int, alignment: int = ALIGNMENT) -> 
 
     Notes
     -----
-    Largest first, each at the lowest place that is free during all of its life: the greedy rule of the deep learning
-    runtimes (arXiv 1907.01989). It is not always the best, and never above the sum of all.
+    Largest first, each at the lowest offset that is free during its whole lifetime: the greedy rule of deep learning
+    runtimes (arXiv 1907.01989). It is not always optimal, but never exceeds the sum of all.
     """
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     offsets: dict[Buffer, int] = {}
@@ -65,13 +65,13 @@ def place(buffers: Sequence[Buffer], calls: int, alignment: int = ALIGNMENT) -> 
 
 
 class Arena:
-    """A block of memory that programs share, as large as the largest of them wants.
+    """A block of memory that programs share, as large as the largest of them needs.
 
     Attributes
     ----------
     nbytes : int
     generation : int
-        It rises whenever the block is replaced by a larger one: addresses are others then.
+        Incremented whenever the block is replaced by a larger one, which changes addresses.
 
     Examples
     --------
@@ -92,12 +92,12 @@ class Arena:
         return Arena, ()
 
     def reserve(self, nbytes: int) -> np.ndarray:
-        """Return the block, of at least so many bytes, aligned to a cache line; its contents are anything.
+        """Return the block, of at least this many bytes, aligned to a cache line; its contents are undefined.
 
         Raises
         ------
         MemoryError
-            Where there is no room for a larger one; then the block has no bytes.
+            If there is not enough memory for a larger one; the block then has no bytes.
         """
         if nbytes > self.nbytes or not self.generation:
             # The old one goes first, and is nobody's from now on, whatever happens.

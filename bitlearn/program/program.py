@@ -27,15 +27,15 @@ class Program:
     Parameters
     ----------
     recorder : Recorder
-        Nothing may be recorded any more.
+        The record; nothing may be added to it any more.
     arena : Arena, optional
-        Shared with programs that do not run at the same time. Without one the program has memory of its own.
+        Shared with programs that do not run at the same time. Without one, the program has its own memory.
 
     Notes
     -----
-    Programs of one arena run in one thread at a time; a second thread is refused meanwhile. A program's arrays, inputs
-    too, hold nothing once another one of the same arena has run, but for those that `Recorder.setting` and
-    `Recorder.constant` gave.
+    Programs of one arena run in one thread at a time; a second thread gets an error. A program's arrays, including
+    inputs, lose their contents when another one of the same arena runs, except for those from `Recorder.setting` and
+    `Recorder.constant`.
     """
 
     def __init__(self, recorder: Recorder, arena: Arena | None = None):
@@ -78,7 +78,7 @@ class Program:
         self._ready = (chosen(), threads, self.arena.generation)
 
     def _written(self) -> Iterator[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
-        """Yield the calls with arrays in the place of those of the record."""
+        """Yield the calls with arrays in place of those of the record."""
         for call in self.calls:
             arguments = tuple(self._view(each) if isinstance(each, Array) else each for each in call.arguments)
             yield call.kernel, arguments, None if call.check is None else self._view(call.check)
@@ -92,7 +92,7 @@ class Program:
         return found
 
     def exclusively(self, work: Callable[[], T]) -> T:
-        """Call a function that writes the inputs, runs and reads the results, and refuse other threads meanwhile.
+        """Call a function that writes the inputs, runs and reads the results, while other threads are kept out.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Program:
         Raises
         ------
         RuntimeError
-            Where another thread is using a program of the same arena.
+            If another thread is using a program of the same arena.
         """
         arena, thread = self.arena, threading.get_ident()
         if arena.user not in (0, thread):
@@ -129,7 +129,7 @@ class Program:
             raise NonFiniteError(call.what or "a value", f"in layer {call.path!r}" if call.path else "")
 
     def parts(self) -> Iterator[Cut]:
-        """Run the calls up to each cut in turn, and yield it: its arrays have to be whole before the next is asked for.
+        """Run the calls up to each cut in turn, and yield it: its arrays must be complete before the next is requested.
 
         Raises
         ------
@@ -151,25 +151,25 @@ class Program:
         Raises
         ------
         NonFiniteError
-            Where a call found a value that is NaN or infinite, naming the layer; the calls after it have not run.
+            If a call found a value that is NaN or infinite, naming the layer; the calls after it have not run.
         MemoryError
-            Where there is no room for the arrays; no call has run.
+            If there is not enough memory for the arrays; no call has run.
         RuntimeError
-            Where another thread is running a program of the same arena.
+            If another thread is running a program of the same arena.
         ValueError
-            Where the program has cuts: see `parts`.
+            If the program has cuts: see `parts`.
 
         Notes
         -----
-        Calls in the phase "update" change what lasts. Those of kernels that follow the last Python function are run to
-        their end, whatever a signal's handler raises meanwhile.
+        Calls in the phase "update" change lasting state. Kernel calls after the last Python function are always
+        completed, whatever a signal handler raises meanwhile.
         """
         if self.cuts:
             raise ValueError(f"a program must have no cuts to run at once, got {len(self.cuts)}")
         self.exclusively(lambda: self._run_part(0))
 
     def profile(self) -> Iterator[tuple[int, float]]:
-        """Run the calls one by one, each as a program of its own; yield each one's number and seconds."""
+        """Run the calls one by one, each as a separate program; yield each one's number and seconds."""
         self._prepare()
         for flag in self._flags:
             flag[0] = 1
@@ -189,7 +189,7 @@ class Program:
         ]
 
     def fullest(self) -> tuple[int, list[Buffer]]:
-        """Return the call at which the most bytes are alive, and the buffers that are."""
+        """Return the call at which the most bytes are alive, and the buffers alive there."""
         if not self.calls:
             return 0, []
         change = np.zeros(len(self.calls) + 2, dtype=np.int64)

@@ -22,12 +22,17 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def counted(operations: Callable[..., dict[str, float]]) -> Callable[[Function], Function]:
-    """Return a decorator that says what a Python function in a record does with numbers: see `Call.operations`.
+    """Return a decorator that states the arithmetic of a Python function in a record: see `Call.operations`.
 
     Parameters
     ----------
     operations : callable
-        ``operations(*arguments)`` is told the function's arguments, and returns how many operations of each kind.
+        ``operations(*arguments)`` gets the function's arguments, and returns the number of operations of each kind.
+
+    Returns
+    -------
+    callable
+        The decorator.
 
     Examples
     --------
@@ -45,21 +50,21 @@ def counted(operations: Callable[..., dict[str, float]]) -> Callable[[Function],
 
 @dataclass(eq=False, slots=True)
 class Buffer:
-    """Memory that arrays look into.
+    """Memory that arrays are views of.
 
     Parameters
     ----------
     name : str
-        The variable's name, as a memory table shows it.
+        The variable's name in a memory table.
     path : str
         The layer that it belongs to.
     dtype : dtype
-        Of the array that it was made for.
+        The type of the array that it was made for.
     nbytes : int
     memory : ndarray, optional
-        Where it lives outside a program: parameters, statistics, the state of an optimiser, constants.
+        Its memory outside a program: parameters, statistics, the state of an optimiser, constants.
     first, last : int
-        The calls between which it is alive, both among them; -1 before the first call, and None at the end of all.
+        The first and last call at which it is alive; -1 before the first call, and None after the last.
     """
 
     name: str
@@ -98,16 +103,16 @@ class Array:
 
     @property
     def size(self) -> int:
-        """How many values it has."""
+        """The number of its values."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes it has."""
+        """The number of its bytes."""
         return self.size * self.dtype.itemsize
 
     def reshape(self, *shape: int) -> Array:
-        """Return the array in another shape of as many values, one of whose sizes may be -1."""
+        """Return the array in another shape with the same number of values, one of whose sizes may be -1."""
         if -1 in shape:
             others = math.prod(size for size in shape if size != -1)
             shape = tuple(self.size // max(others, 1) if size == -1 else size for size in shape)
@@ -129,17 +134,17 @@ class Array:
         return memory[self.offset : self.offset + self.nbytes].view(self.dtype).reshape(self.shape)
 
     def outside(self) -> np.ndarray:
-        """Return the array itself where its buffer lives outside a program."""
+        """Return the array itself if its buffer lives outside a program."""
         if self.buffer.memory is None:
             raise ValueError(f"an array must live outside a program to be looked into, got {self.buffer.name!r}")
         return self.view(self.buffer.memory.reshape(-1).view(np.uint8))
 
     def rows(self) -> Array:
-        """Return it as a matrix: the first axis, and all others as one."""
+        """Return it as a matrix: the first axis, and all others merged."""
         return self.reshape(self.shape[0], math.prod(self.shape[1:]))
 
     def pixels(self) -> Array:
-        """Return it as a matrix: the last axis, and all others as one."""
+        """Return it as a matrix: all other axes merged, and the last axis."""
         return self.reshape(math.prod(self.shape[:-1]), self.shape[-1])
 
 
@@ -150,17 +155,17 @@ class Call:
     Parameters
     ----------
     kernel : str or callable
-        A kernel's name, or a Python function that is given the arrays as NumPy's.
+        A kernel's name, or a Python function that is called with NumPy arrays.
     arguments : tuple
         Arrays, numbers, and tuples of numbers, as the kernel takes them.
     path : str
-        The layer that asked for it.
+        The layer that recorded it.
     check : Array, optional
-        One byte that the call leaves as 1 or sets to 0: then the program stops.
+        One byte that the call leaves at 1, or sets to 0 to stop the program.
     what : str
-        What was not finite where the program stops here.
+        What was not finite if the program stops here.
     phase : str
-        "forward", "loss" or "backward"; "update" of what changes what lasts, and what decides whether it may.
+        "forward", "loss" or "backward"; "update" for calls that change lasting state or decide whether they may.
     """
 
     kernel: Kernel
@@ -202,15 +207,15 @@ def _row(kernel: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A place between two calls where a program waits for what others have found.
+    """A point between two calls where a program waits for the results of others.
 
     Parameters
     ----------
     at : int
         How many calls come before it.
     how : {"sum", "largest", "vote"}
-        How the arrays of several programs become one. Their first axes are parts of one whole too: of sums and largest
-        values there is one row for all. A vote is one on each bit.
+        How the arrays of several programs are combined. Their first axes are also parts of one whole: sums and maxima
+        have one row for all. A vote is taken on each bit.
     arrays : tuple of Array
     """
 
@@ -221,7 +226,7 @@ class Cut:
 
 @dataclass(eq=False)
 class Recorder:
-    """What a program is written into: calls, and the arrays that they name.
+    """What a program is recorded into: calls, and the arrays that they use.
 
     Attributes
     ----------
@@ -279,13 +284,13 @@ class Recorder:
         return array
 
     def setting(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        """Return an array that holds its values from run to run: it may be written at any time between runs."""
+        """Return an array that keeps its values from run to run; it may be written at any time between runs."""
         array = self.input(name, shape, dtype)
         array.buffer.last = None
         return array
 
     def constant(self, values: np.ndarray, name: str = "constants") -> Array:
-        """Return an array that lives outside: the very memory of `values`, which must be C-contiguous."""
+        """Return an array that lives outside the program: the memory of `values` itself, which must be C-contiguous."""
         if not values.flags.c_contiguous:
             raise ValueError("an array outside a program must be C-contiguous, got one with strides")
         if id(values) not in self._constants:
@@ -295,14 +300,14 @@ class Recorder:
         return Array(self._constants[id(values)][1], values.shape, values.dtype)
 
     def finite(self) -> Array:
-        """Return a byte, 1 before each run, for a kernel that sets it to 0 where a value is not finite."""
+        """Return a byte, 1 before each run, for a kernel that sets it to 0 if a value is not finite."""
         flag = self.setting("finite", (1,), np.uint8)
         self._flags.append(flag)
         return flag
 
     @property
     def flags(self) -> list[Array]:
-        """Every byte that `finite` gave."""
+        """Every byte that `finite` returned."""
         return self._flags
 
     def run(self, kernel: Kernel, *arguments: Any, check: Array | None = None, what: str = "") -> None:
@@ -313,9 +318,9 @@ class Recorder:
         kernel : str or callable
         *arguments : Array, number or tuple of numbers
         check : Array, optional
-            One of the arguments, from `finite`: where the call sets it to 0, the program stops and raises.
+            One of the arguments, from `finite`: if the call sets it to 0, the program stops and raises.
         what : str
-            What is not finite then.
+            What is not finite then, for the error.
         """
         row = TABLE.get(kernel) if isinstance(kernel, str) else None
         if row is not None and len(arguments) != len(row.parameters):
@@ -326,7 +331,7 @@ class Recorder:
         self.calls.append(Call(kernel, arguments, self.path, self.phase, check, what))
 
     def cut(self, how: str, *arrays: Array) -> None:
-        """Record that the program waits here until whoever runs it has put others' parts to these arrays: see `Cut`."""
+        """Record that the program waits here until its caller has combined these arrays: see `Cut`."""
         for array in arrays:
             array.buffer.touch(len(self.calls))
         self.cuts.append(Cut(len(self.calls), how, arrays))
