@@ -1,8 +1,8 @@
 """The packed format: words, tails and the invariants that every kernel keeps.
 
 Values are packed along the last axis into ``uint64`` words, least significant bit first: value ``j`` is bit ``j % 64``
-of word ``j // 64``. A set bit means +1, a clear bit -1, and the bits past the last value are zero, always. A word array
-does not know how many values it holds, so every function takes ``n``, the number of values in the last axis.
+of word ``j // 64``. A set bit means +1, a clear bit -1, and the bits past the last value are always zero. A word array
+does not record how many values it holds, so every function takes ``n``, the number of values in the last axis.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def ones(shape: tuple[int, ...], n: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bits:
-    """Packed ±1 values together with how many of them the last axis holds.
+    """Packed ±1 values, together with the number of values in the last axis.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class Bits:
     Raises
     ------
     TypeError
-        Where `words` is no array of uint64, or `n` no integer.
+        If `words` is not an array of uint64, or `n` no integer.
     ValueError
-        Where the last axis is not ``words_for(n)`` words, or a bit past the last value is set.
+        If the last axis is not ``words_for(n)`` words, or a bit past the last value is set.
     """
 
     words: np.ndarray

@@ -6,12 +6,12 @@ _UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def budget_bytes(budget: float | str, name: str = "memory_budget") -> int:
-    """Return a number of bytes, given so or with a unit.
+    """Return a number of bytes, given as a number or as text with a unit.
 
     Raises
     ------
     ValueError
-        Where it is neither.
+        If it is neither.
 
     Examples
     --------

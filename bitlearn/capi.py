@@ -30,7 +30,7 @@ def _library() -> Any:
 
 @cache
 def names() -> tuple[str, ...]:
-    """Return the names of all functions, as the header has them.
+    """Return the names of all functions in the header.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def names() -> tuple[str, ...]:
     Raises
     ------
     ImportError
-        Where the compiled extension is not there.
+        If the compiled extension is not there.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def names() -> tuple[str, ...]:
 
 
 def constants() -> dict[str, int]:
-    """Return the header's constants by name: the codes of element types among them.
+    """Return the header's constants by name, among them the codes of element types.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def constants() -> dict[str, int]:
     Raises
     ------
     ImportError
-        Where the compiled extension is not there.
+        If the compiled extension is not there.
 
     Examples
     --------
@@ -95,9 +95,9 @@ def address(name: str) -> int:
     Raises
     ------
     ValueError
-        Where there is no such function.
+        If there is no such function.
     ImportError
-        Where the compiled extension is not there.
+        If the compiled extension is not there.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def address(name: str) -> int:
 
 
 def signature(name: str) -> str:
-    """Return the type of a function as C writes it, without the names of its arguments and without ``const``.
+    """Return the type of a function as written in C, without the names of its arguments and without ``const``.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def signature(name: str) -> str:
 
 @cache
 def structure(name: str) -> type[ctypes.Structure]:
-    """Return a struct of the header as a class of ctypes.
+    """Return a struct of the header as a ctypes class.
 
     Parameters
     ----------
@@ -152,9 +152,9 @@ def structure(name: str) -> type[ctypes.Structure]:
     Raises
     ------
     ValueError
-        Where there is no such struct.
+        If there is no such struct.
     ImportError
-        Where the compiled extension is not there.
+        If the compiled extension is not there.
 
     Examples
     --------
@@ -213,7 +213,7 @@ _NAMES: dict[str, bytes] = {}
 
 
 def capsule(name: str) -> Any:
-    """Return a capsule of a function: how C extensions hand functions to each other without being linked.
+    """Return a capsule of a function: the way for C extensions to pass functions to each other without linking.
 
     Parameters
     ----------
@@ -223,8 +223,8 @@ def capsule(name: str) -> Any:
     Returns
     -------
     PyCapsule
-        Its name is the function's `signature`, as in Cython's ``__pyx_capi__``: who unpacks it by
-        ``PyCapsule_GetPointer`` states the type that he will call.
+        Its name is the function's `signature`, as in Cython's ``__pyx_capi__``: to unpack it by
+        ``PyCapsule_GetPointer``, the caller must state the type.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Classifier:
     Parameters
     ----------
     network : Model or Frozen
-        From codes to the scores of classes.
+        A network from codes to the scores of classes.
     preparation : Preparation
     labels : tuple of str, int, float or bool, optional
         The name of each output's class, by default its number.
@@ -30,8 +30,8 @@ class Classifier:
     Raises
     ------
     ValueError
-        Where the network takes or gives something else, or not what the preparation gives; or labels are not as many
-        as outputs, or two are the same.
+        If the network's input or output is of another kind, or its input does not fit the preparation; or if there are
+        not as many labels as outputs, or two are the same.
 
     Examples
     --------
@@ -63,11 +63,11 @@ class Classifier:
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be different, got {brief(self.labels)}")
         if self.labels is not None and len(self.labels) != self.classes:
-            raise ValueError(f"labels must be as many as the {self.classes} outputs, got {len(self.labels)}")
+            raise ValueError(f"labels must be one for each of the {self.classes} outputs, got {len(self.labels)}")
 
     @property
     def classes(self) -> int:
-        """How many classes it tells apart."""
+        """The number of classes."""
         return self.network.classes if isinstance(self.network, Frozen) else self.network.output_shape[-1]
 
     def scores(self, x: Any, *, batch_size: int = 1000) -> np.ndarray:
@@ -76,9 +76,9 @@ class Classifier:
         Parameters
         ----------
         x : array_like, shape (count, ...)
-            Raw images or features, as the training data were.
+            Raw images or features, like the training data.
         batch_size : int
-            How many examples are worked on at a time.
+            How many examples are processed at a time.
 
         Returns
         -------
@@ -87,7 +87,7 @@ class Classifier:
         Raises
         ------
         TypeError, ValueError
-            Where the examples hold no numbers, or have another shape or type than those it was trained on.
+            If the examples do not hold numbers, or their shape or type differs from the training data.
         """
         examples, parts = Examples(x, None, self.preparation), []
         network = self.network.freeze() if isinstance(self.network, Model) else self.network
@@ -99,7 +99,7 @@ class Classifier:
         return np.concatenate(parts) if parts else np.empty((0, self.classes), dtype=np.float32)
 
     def predict(self, x: Any, *, batch_size: int = 1000) -> np.ndarray:
-        """Return the class of each raw example: its label where they have some, else its number.
+        """Return the class of each raw example: its label if there are labels, otherwise its number.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Classifier:
         return probabilities(self.scores(x, batch_size=batch_size))
 
     def summary(self) -> Summary:
-        """Return the network's table, as `Model.summary` does."""
+        """Return the table of the network's layers, like `Model.summary`."""
         return self.network.summary()
 
     def __repr__(self) -> str:

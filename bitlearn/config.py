@@ -77,7 +77,7 @@ def show_config(mode: Literal["print", "dict"] = "print") -> dict[str, object] |
     Raises
     ------
     ValueError
-        Where `mode` is neither.
+        If `mode` is neither.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Errors that say what was wanted, and where in a network something went wrong."""
+"""Errors that say what was expected, and where in a network something went wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST
 
 
 def brief(value: object) -> str:
-    """Return a value as an error names it: on one line, and short; an array by its shape and dtype.
+    """Return a short, one-line description of a value for an error; for an array its shape and dtype.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def brief(value: object) -> str:
 
 
 def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[str] = ()) -> T:
-    """Return what has a name.
+    """Return the object of that name.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[st
         What is named: "model", "precision"...
     name : str
     known : mapping
-        All that there is, by name.
+        All objects, by name.
     planned : collection of str
-        Names that a later version brings.
+        Names planned for a later version.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def by_name(what: str, name: str, known: Mapping[str, T], planned: Collection[st
     Raises
     ------
     ValueError
-        Where there is none of that name, saying which there are.
+        If there is none of that name; the message lists those that exist.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class NonFiniteError(ArithmeticError):
     what : str
         What is not finite: "the scores", "bias", "the gradient of weight"...
     where : str, optional
-        The layer, and the training step, as they become known on the way up.
+        The layer and the training step, added as the error is passed up.
     """
 
     def __init__(self, what: str, where: str = "") -> None:
@@ -134,7 +134,7 @@ class NonFiniteError(ArithmeticError):
         Parameters
         ----------
         where : str
-            Put behind the places that are known already.
+            Added after the places known already.
 
         Returns
         -------
@@ -144,18 +144,18 @@ class NonFiniteError(ArithmeticError):
 
 
 def sentence(error: BaseException | str, most: int = 400) -> str:
-    r"""Return what an error says as one short line that can be printed: a file may have put anything into it.
+    r"""Return an error's message as one short, printable line: a file may have put anything into it.
 
     Parameters
     ----------
     error : exception or str
     most : int
-        How many characters of it are kept.
+        The largest number of characters to keep.
 
     Returns
     -------
     str
-        The name of its class where it says nothing.
+        The name of its class if it has no message.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Reading regular files alone, writing a file whole or not at all, and holding one for a single process."""
+"""Reading only regular files, writing a file whole or not at all, and locking one for a single process."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a so
 
 @dataclass
 class Limits:
-    """What a file may ask for beyond its own size; `LIMITS` holds those in force, and its fields may be changed.
+    """What a file may ask for beyond its own size. `LIMITS` holds the limits in force; its fields may be changed.
 
     Parameters
     ----------
     header_bytes : int
-        Of the header of a saved file, which is JSON: Python takes about 20 times as much to read it.
+        The header of a saved file, which is JSON: Python needs about 20 times as much memory to read it.
     expanded_bytes : int
-        What may be read of a file, expanded, where that is more than it takes on the disk: of one that is compressed,
-        or that has holes.
+        The expanded size of what may be read from a file, if that is more than it takes on disk: for compressed and for
+        sparse files.
     members : int
         Files in an archive.
     layers : int
-        Of a saved network, those that hold others among them.
+        Layers of a saved network, including those that hold others.
     depth : int
-        How deep its layers lie in one another.
+        How deeply its layers are nested.
     values : int
-        Of an example in any place of a saved network.
+        Values of one example anywhere in a saved network.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read it, and nothing else: a pipe is never waited for, a device never touched.
+    """Open a regular file for reading, and nothing else: a pipe is never waited for, a device never touched.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises
     ------
     FileNotFoundError
-        Where there is none.
+        If there is none.
     ValueError
-        Where it is a folder, a pipe, a socket or a device.
+        If it is a folder, a pipe, a socket or a device.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def check_bytes(size: int, most: int, where: object) -> None:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a binary file that takes the place of `path` when the block ends, and leaves no trace where it raises.
+    """Yield a binary file that replaces `path` when the block ends, and leaves no trace if the block raises.
 
     Parameters
     ----------
@@ -140,14 +140,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     FileNotFoundError
-        Where the folder does not exist.
+        If the folder does not exist.
 
     Notes
     -----
     The bytes go to a temporary file in the same folder, are flushed to the disk, and are renamed over `path` in one
     step, so a reader sees the old file or the new one; then the folder is flushed too. A new file has the permissions
-    that the umask gives, a replaced one keeps its own. A temporary file is locked as long as somebody writes it. Those
-    that a killed process left in the folder are not, and are removed first.
+    that the umask gives, a replaced one keeps its own. A temporary file is locked while it is written. Those left in
+    the folder by a killed process are not locked, and are removed first.
 
     Examples
     --------
@@ -186,19 +186,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a file that is written again and again for this process alone, until the block or the process ends.
+    """Lock a file that is written repeatedly, for this process only, until the block or the process ends.
 
     Parameters
     ----------
     path : path-like
-        The file, which need not exist. Its folder must. What is no regular file is not held.
+        The file, which need not exist; its folder must. Only regular files are locked.
 
     Raises
     ------
     BlockingIOError
-        Where another holds it, under whatever spelling of its path.
+        If another process has locked it, under whatever spelling of its path.
     FileNotFoundError
-        Where the folder does not exist.
+        If the folder does not exist.
 
     Notes
     -----

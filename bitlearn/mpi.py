@@ -30,19 +30,18 @@ class Workers(training.Workers):
     Parameters
     ----------
     comm : mpi4py.MPI.Comm, optional
-        By default all processes of the job. Each of them makes this object.
+        By default all processes of the job. Each of them must create this object.
 
     Raises
     ------
     ValueError
-        At all processes, where one has another version of bitlearn.
+        In all processes, if one has another version of bitlearn.
 
     Notes
     -----
-    ``with Workers() as workers:`` gives the process of rank 0 the workers, of which it is one itself, and the others
-    None, when the training has ended: until then they serve. Where a process is lost MPI ends the job: `fit
-    <bitlearn.training.fit>` goes on from its checkpoint, with any number of processes. Layers of one's own must be
-    importable in every process.
+    ``with Workers() as workers:`` gives the process of rank 0 the workers, including itself. The others serve until
+    training has ended, and then get None. If a process is lost, MPI ends the job: `fit <bitlearn.training.fit>`
+    continues from its checkpoint, with any number of processes. Custom layers must be importable in every process.
 
     Examples
     --------
@@ -68,7 +67,7 @@ class Workers(training.Workers):
             raise ValueError(f"process {other} must have bitlearn {every[0]} as process 0 has, got {every[other]}")
 
     def open(self, number: int, blank: Blank) -> training.Link:
-        """Have a replica at the process of this rank."""
+        """Place a replica on the process of this rank."""
         if number == 0:
             return _OwnLink(blank.replica())
         self.comm.send(blank, number, _BEGIN)

@@ -1,9 +1,9 @@
-"""The packed functions inside a user's own ``@njit``: products, packing and counts without a way back to Python.
+"""The packed functions inside a user's own ``@njit`` code: products, packing and counts without going back to Python.
 
 `bitlearn.xnor_matmul`, `hamming`, `xnor_matmul_sign`, `pack` and `popcount` can be called there by their own names:
-Numba finds what is registered here through the entry point ``numba_extensions``. Where the compiled extension is there,
-its kernels are called by their addresses, in the best variant here or the one that ``BITLEARN_BACKEND`` names; else
-Numba's own are compiled in. Neither needs the GIL, so ``nogil=True`` lets threads run side by side.
+Numba finds what is registered here through the entry point ``numba_extensions``. If the compiled extension is
+available, its kernels are called by their addresses, in the best variant here or the one that ``BITLEARN_BACKEND``
+names; otherwise Numba's own are compiled in. Neither needs the GIL, so with ``nogil=True`` threads run in parallel.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def popcount(word: Any) -> int:
     Parameters
     ----------
     word : int
-        Of any type of 8 to 64 bits, signed or not; its two's complement is counted. In plain Python any integer that
-        64 bits hold.
+        Any integer type of 8 to 64 bits, signed or not; its two's complement is counted. In plain Python, any integer
+        that fits in 64 bits.
 
     Returns
     -------
@@ -61,9 +61,9 @@ def popcount(word: Any) -> int:
     Raises
     ------
     TypeError
-        Where `word` is no integer.
+        If `word` is not an integer.
     ValueError
-        Where 64 bits do not hold it.
+        If it does not fit in 64 bits.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def _require(name: str, given: Any, kinds: tuple[str, ...], ndim: tuple[int, ...
     Raises
     ------
     TypingError
-        Where it is not.
+        If it is not.
     """
     fits = isinstance(given, types.Array) and given.layout == "C" and given.ndim in ndim
     kind = str(given.dtype) if fits else ""

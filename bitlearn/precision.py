@@ -1,6 +1,6 @@
-"""The precision policies, as data: which variable of a training step is kept in which type.
+"""The precision policies, as data: the type in which each variable of a training step is kept.
 
-A layer or an optimiser asks its policy and has no branch of its own for a method.
+A layer or an optimiser asks its policy and contains no special cases for any method.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEAST = 8
 
 @dataclass(frozen=True)
 class Precision:
-    """What each variable of a training step is kept as.
+    """The type of each variable of a training step.
 
     Parameters
     ----------
@@ -39,19 +39,19 @@ class Precision:
         How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
         the weight's. None for both leaves it in float32.
     row_by_row : bool
-        Quantize the sums of an input's gradient an example at a time, each with a scale of its own, before all get the
-        scale of the largest: the sums are never whole, and a code is rounded twice.
+        Quantize the sums of an input's gradient one example at a time, each with its own scale, before all get the
+        largest scale: the sums are never held in full, and a code is rounded twice.
     sign_weight_gradient : bool
-        Keep only the sign of each weight's gradient, one bit a weight.
+        Keep only the sign of each weight's gradient, one bit per weight.
     latent : dtype
         The type of the latent weights: float32, float16, or int8 or int16, whose codes ``-m ... m`` stand for -1 to 1
-        (m is 127 or 32767). Integers want `bitlearn.optim.quantized_sgd`.
+        (m is 127 or 32767). Integers need `bitlearn.optim.quantized_sgd`.
     statistics : dtype
         The type to which the batch norm's deviation and mean magnitude are rounded, as they are kept from the forward
         to the backward pass.
     moments : dtype
-        The type of the optimiser's moments of weights that are binarised: float32, float16, or int8 with a scale for
-        each block and rounding at random. Those of other parameters are float32.
+        The type of the optimiser's moments of weights that are binarised: float32, float16, or int8 with one scale per
+        block and random rounding. Those of other parameters are float32.
     forward_bits : int, optional
         2 to 16: the width of real weights in the forward pass, and of the softmax's probabilities, ``2**bits - 1``
         steps from 0 to 1; real values that flow into real weights get 8 bits. 32 leaves all three in float32. By
@@ -60,14 +60,14 @@ class Precision:
     Raises
     ------
     ValueError
-        Where a field holds no such value; where only one of the two is quantized; where a scale would vary along the
-        axis that its product sums over (a channel's for the input's gradient, a row's for the weight's); or where 16
-        bits have a scale or a rounding of their own, for which nothing wider is left.
+        If a field has an invalid value; if only one of the two is quantized; if a scale would vary along the axis that
+        its product sums over (a channel's for the input's gradient, a row's for the weight's); or if 16 bits have their
+        own scale or rounding, for which nothing wider is left.
 
     Notes
     -----
-    Between the layers a gradient has one scale and `gradient_bits`. A product that is narrower quantizes those integers
-    anew, as it says.
+    Between the layers a gradient has one scale and `gradient_bits`. A narrower product quantizes those integers again,
+    as its `Quantization` says.
 
     Examples
     --------
@@ -126,15 +126,15 @@ class Precision:
 
     @property
     def integer(self) -> bool:
-        """Whether gradients are quantized and sums are exact integers: of the built-in ones all but ``standard``."""
+        """Whether gradients are quantized and sums are exact integers: all built-in policies but ``standard``."""
         return self.input_gradient is not None
 
     @property
     def gradient_bits(self) -> int | None:
         """The width of the gradient between the layers; None where it is float32.
 
-        That of the wider product, and at least 8: its integers are the product's own. 16 where that product has a scale
-        or a rounding of its own, which then narrows them, or where one takes powers of two.
+        That of the wider product, and at least 8: its integers are the product's own. 16 if that product has its own
+        scale or rounding, which then narrows them, or if one uses powers of two.
         """
         if self.input_gradient is None or self.weight_gradient is None:
             return None
@@ -163,7 +163,7 @@ class Precision:
         Raises
         ------
         ValueError
-            Where the policy leaves gradients in float32.
+            If the policy leaves gradients in float32.
         """
         bits = self.gradient_bits
         if bits is None:
@@ -171,9 +171,9 @@ class Precision:
         return bits
 
     def with_whole_gradients(self) -> Precision:
-        """Return the policy whose forward pass is the same, and whose gradients are those of weights in full.
+        """Return the policy with the same forward pass and full weight gradients.
 
-        All are as wide as what flows between layers, and nothing is rounded at random: for looking at gradients.
+        All are as wide as the gradient between layers, and nothing is rounded randomly: for inspecting gradients.
 
         Examples
         --------
@@ -187,7 +187,7 @@ class Precision:
         return replace(self, name=name, input_gradient=wide, weight_gradient=wide, sign_weight_gradient=False)
 
     def setting(self) -> str | dict[str, Any]:
-        """Return what a file says of the policy: its name, or all of one that is not built in."""
+        """Return what a file stores of the policy: its name, or all fields if it is not built in."""
         if POLICIES.get(self.name) == self:
             return self.name
         found: dict[str, Any] = {}
@@ -200,7 +200,7 @@ class Precision:
         return found
 
     def moments_of(self, binary: bool) -> np.dtype:
-        """Return the type of the moments of a parameter that is binarised, or of another."""
+        """Return the type of the moments of a binarised parameter, or of any other."""
         return self.moments if binary else _FLOAT32
 
 
@@ -225,17 +225,19 @@ _LOW_MEMORY = replace(_FLOAT16_ALL, name="low-memory", norm="l1", sign_weight_gr
 def dual(
     forward_bits: int | None = 8, backward_bits: int | None = 16, latent_bits: Literal[8, 16] | None = None
 ) -> Precision:
-    """Return a policy of two widths, one forward and one backward (arXiv 2401.09916).
+    """Return a policy with two widths, one forward and one backward (arXiv 2401.09916).
 
     Parameters
     ----------
     forward_bits : int or None
-        2 to 16: of the head's weights and of the softmax's probabilities in the forward pass. None leaves them real.
+        2 to 16: the width of the head's weights and of the softmax's probabilities in the forward pass. None leaves
+        them real.
     backward_bits : int or None
-        8 to 16: of all gradients, and of the head's weights in the backward pass. None, or 32, leaves them in float32.
+        8 to 16: the width of all gradients, and of the head's weights in the backward pass. None, or 32, leaves them in
+        float32.
     latent_bits : {8, 16}, optional
-        Of the latent weights of binary layers, integers then, which `bitlearn.optim.quantized_sgd` updates. By default
-        they are float32.
+        The width of the latent weights of binary layers, which are then integers updated by
+        `bitlearn.optim.quantized_sgd`. By default they are float32.
 
     Returns
     -------
@@ -245,7 +247,7 @@ def dual(
     Raises
     ------
     ValueError, TypeError
-        Where a width is none of these.
+        If a width is none of these.
 
     Examples
     --------
@@ -297,7 +299,7 @@ POLICIES = {
 
 
 def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
-    """Return the policy of that name (a policy is returned as it is).
+    """Return the policy of that name (a policy is returned unchanged).
 
     Parameters
     ----------
@@ -311,7 +313,7 @@ def policy(name: str | Precision | Mapping[str, Any]) -> Precision:
     Raises
     ------
     TypeError, ValueError
-        Where there is none, or a mapping describes none.
+        If there is no such policy, or a mapping does not describe one.
 
     Examples
     --------

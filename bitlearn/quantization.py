@@ -1,4 +1,4 @@
-"""How the gradient that goes into a product is quantized, as data."""
+"""How a gradient is quantized before a product, as data."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MOST, POWER = 16, 5
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the gradient that goes into a backward product is quantized.
+    """How a gradient is quantized before a product of the backward pass.
 
     Parameters
     ----------
     bits : int
         2 to 16.
     scale : {"tensor", "row", "channel"}
-        One scale in all, one an example or image (for the input's gradient), or one an output channel (for the
+        A single scale, one per example or image (for the input's gradient), or one per output channel (for the
         weight's).
     rounding : {"nearest", "stochastic"}
-        To nearest, ties to even; or up with the probability of the fraction, by random bits of the seed, the step and
-        the layer.
+        To nearest, ties to even; or up with a probability equal to the fraction, by random bits that depend on the
+        seed, the step and the layer.
     scheme : {"linear", "power-of-two"}
         Codes at equal distances; or powers of two, a sign and an exponent (the first version of arXiv 2102.04270):
         these have 5 bits, one scale, and are rounded to nearest.
@@ -33,7 +33,7 @@ class Quantization:
     Raises
     ------
     TypeError, ValueError
-        Where `bits` is no such number, or `scale` or `rounding` has no such name.
+        If `bits` is not such a number, or `scale` or `rounding` has no such name.
 
     Examples
     --------
@@ -72,5 +72,5 @@ class Quantization:
 
     @property
     def plain(self) -> bool:
-        """Whether one scale and rounding to nearest, at equal distances, are all there is to it."""
+        """Whether it has a single scale, rounding to nearest and equally spaced codes."""
         return self.scale == "tensor" and self.rounding == "nearest" and not self.is_power

@@ -49,7 +49,7 @@ def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Key:
-    """A stream of random bits named by a seed and what it is for.
+    """A stream of random bits, identified by a seed and its purpose.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Key:
                 raise ValueError(f"{name} must be in [0, 2**{limit}), got {brief(value)}")
 
     def at(self, stream: int) -> Key:
-        """Return the key of another stream, of the same seed and step.
+        """Return the key of another stream with the same seed and step.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Key:
         return result.reshape(-1)[:count]
 
     def uniform(self, count: int) -> np.ndarray:
-        """Return values in [0, 1), multiples of 2**-24, so that every processor gives the same.
+        """Return values in [0, 1), multiples of 2**-24, so that they are the same on every processor.
 
         Parameters
         ----------

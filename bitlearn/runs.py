@@ -1,4 +1,4 @@
-"""Results of runs, a file each: kept as soon as there is one, and found again by what the run was given."""
+"""Results of runs, one file each: written as soon as a run ends, and found again by the run's settings."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Runs:
     Parameters
     ----------
     folder : path-like
-        Made, with those above it, as the first result is kept.
+        Created, with its parents, when the first result is kept.
     named : callable or str
-        How the name of a file begins: ``named(settings)``, or the same for all.
+        The beginning of a file's name: ``named(settings)``, or one text for all.
 
     Notes
     -----
-    A result belongs to the settings and to the version of bitlearn: with others it is another file. What the runs
-    compute is not part of that: a folder and a name are those of one function.
+    A result belongs to its settings and to the version of bitlearn: others have another file. What the runs compute is
+    not part of that, so use a folder and a name for one function only.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class Runs:
         Raises
         ------
         TypeError
-            Where the settings are not what JSON knows, and no paths either.
+            If the settings are neither values that JSON can hold nor paths.
         """
         digest = hashlib.sha256(json.dumps(_described(settings), sort_keys=True).encode()).hexdigest()[:12]
         name = self._named if isinstance(self._named, str) else self._named(settings)
@@ -63,7 +63,7 @@ class Runs:
         Raises
         ------
         ValueError
-            Where its file holds something else.
+            If its file holds something else.
         """
         path = self.path(settings)
         try:
@@ -71,7 +71,7 @@ class Runs:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path} must hold a finished run, got something else: remove it to run anew") from None
+            raise ValueError(f"{path} must hold a finished run, got something else: remove it to run again") from None
 
     def keep(self, settings: Settings, result: Any) -> None:
         """Write the result of a run, whole or not at all.
@@ -79,7 +79,7 @@ class Runs:
         Raises
         ------
         TypeError, ValueError
-            Where it is not what JSON knows; NaN and infinity are not.
+            If JSON cannot hold it; that includes NaN and infinity.
         """
         text = json.dumps({"settings": _described(settings), "result": result}, indent=1, allow_nan=False)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -67,9 +67,9 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metada
     Raises
     ------
     TypeError
-        Where a name or a metadata value is not a string, or an array has another type.
+        If a name or a metadata value is not a string, or an array has the wrong type.
     ValueError
-        Where an array is called ``"__metadata__"``, or the header would be longer than `LIMITS` allows.
+        If an array is called ``"__metadata__"``, or the header would be longer than `LIMITS` allows.
 
     Notes
     -----
@@ -139,13 +139,13 @@ def read(
     Raises
     ------
     ValueError
-        Where it is no regular file, or breaks the layout in any way: header, types, shapes, offsets, a hole, an
+        If it is not a regular file, or breaks the layout in any way: header, types, shapes, offsets, a hole, an
         overlap, a byte too few or too many, a boolean other than 0 and 1.
 
     Notes
     -----
     The header is checked against the file's size before any array is allocated, so the arrays of a corrupt file never
-    take more memory than the file. Types that NumPy lacks (bfloat16, 8-bit floats) are refused.
+    take more memory than the file. Types that NumPy lacks (bfloat16, 8-bit floats) are rejected.
     """
     with open_regular(path) as stream:
         with _damage_named(path):
@@ -175,7 +175,7 @@ def strict_json(text: str) -> Any:
     Raises
     ------
     ValueError
-        Where it is no JSON, gives a name twice, or has a number that is NaN, infinite or an integer past 64 bits.
+        If it is no JSON, gives a name twice, or has a number that is NaN, infinite or an integer past 64 bits.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def _read_header(stream: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, s
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object's dictionary, and refuse a key that comes twice."""
+    """Make a JSON object's dictionary, and reject a key that comes twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("its header must not give a name twice")

@@ -1,4 +1,4 @@
-"""Saving and loading of all that can be: networks, weights and learners, each as its own file says."""
+"""Saving and loading networks, weights and learners."""
 
 from __future__ import annotations
 
@@ -47,26 +47,25 @@ def save(obj: Any, path: str | PathLike[str]) -> None:
     Parameters
     ----------
     obj : Model, Frozen, Classifier, PackedWeights, learner or `TaskTicket` of `bitlearn.continual`, or estimator of
-        `bitlearn.sklearn`
-        A fitted `BitClassifier <bitlearn.sklearn.BitClassifier>` is saved as its `Classifier`, which predicts alike; a
-        continual one as its `ContinualLearner`, which goes on learning. (A pickle or joblib keeps estimators as they
-        are, and can run code when it is loaded.)
+        `bitlearn.sklearn` A fitted `BitClassifier <bitlearn.sklearn.BitClassifier>` is saved as its `Classifier`, which
+        makes the same predictions; a continual one as its `ContinualLearner`, which keeps learning. (A pickle or joblib
+        keeps the estimator itself, and can run code when it is loaded.)
     path : path-like
         The file appears whole or not at all.
 
     Raises
     ------
     TypeError
-        Where `obj` is anything else.
+        If `obj` is anything else.
     ValueError
-        Where a weight, a bias or a statistic is NaN or infinite.
+        If a weight, a bias or a statistic is NaN or infinite.
     OSError
-        Where the file cannot be written.
+        If the file cannot be written.
 
     Notes
     -----
-    The layout of safetensors: the length of a JSON header, the header, then the arrays. What the arrays are is in the
-    header's metadata, again in JSON, with a checksum of all. Optimiser state and progress are in training
+    The layout is that of safetensors: the length of a JSON header, the header, then the arrays. The header's metadata,
+    also JSON, says what the arrays are, and has a checksum of everything. Optimiser state and progress are in training
     checkpoints, which `bitlearn.training.fit` writes.
 
     Examples
@@ -98,9 +97,10 @@ def load(path: str | PathLike[str]) -> Any:
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If there is no such file.
     ValueError
-        Where it is no regular file, truncated, corrupt, or not one that `save` wrote: any doubt refuses it, at once.
+        If it is not a regular file, truncated, corrupt, or not written by `save`: anything doubtful is rejected at
+        once.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Saving and loading: a safetensors file whose header says, in JSON, what the arrays are. Nothing in it can run.
 
-A file is refused before anything is made of it: first the header is held against the file's size, then the description
+A file is rejected before anything is made of it: first the header is held against the file's size, then the description
 against itself, then what it describes against the header. Only then the arrays are read, and their checksum and values
 are checked.
 """
@@ -67,9 +67,9 @@ def read(path: str | PathLike[str], planners: Mapping[str, Callable[[dict[str, A
     Raises
     ------
     ValueError
-        Where the file is corrupt, of another kind, or written by another version.
+        If the file is corrupt, of another kind, or written by another version.
     FileNotFoundError
-        Where there is none.
+        If there is none.
     """
     plan: list[Plan] = []
 
@@ -143,12 +143,12 @@ def check_keys(config: dict[str, Any], *wanted: str) -> None:
 
 
 def within(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what has a prefix to its name, by the names behind it."""
+    """Return what has a prefix to its name, by the names after it."""
     return {name.removeprefix(prefix): each for name, each in named.items() if name.startswith(prefix)}
 
 
 def under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `within` takes apart: everything by its name behind a prefix."""
+    """Return what `within` takes apart: everything by its name after a prefix."""
     return {prefix + name: each for name, each in named.items()}
 
 

@@ -62,7 +62,7 @@ def _from_environment() -> int:
 
 
 def set_num_threads(k: int) -> None:
-    """Set how many threads a call uses where its ``threads`` argument is None, for the whole process.
+    """Set how many threads a call uses if its ``threads`` argument is None, for the whole process.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def set_num_threads(k: int) -> None:
     Raises
     ------
     ValueError
-        Where `k` is anything else.
+        If `k` is anything else.
 
     Examples
     --------
@@ -86,10 +86,10 @@ def set_num_threads(k: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call uses by default: `set_num_threads`, else ``BITLEARN_NUM_THREADS``, else 1.
+    """Return how many threads a call uses by default: that of `set_num_threads`, or ``BITLEARN_NUM_THREADS``, or 1.
 
-    The environment is read once, at the first call that wants it. In a worker process that joblib, dask or another user
-    of `multiprocessing` has started, the variable counts up to that worker's share, ``OMP_NUM_THREADS``.
+    The environment is read once, at the first call that needs it. In a worker process started by joblib, dask or
+    another user of `multiprocessing`, it is capped at that worker's share, ``OMP_NUM_THREADS``.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def get_num_threads() -> int:
     Raises
     ------
     ValueError
-        Where the environment variable is not an integer from 1 to 256.
+        If the environment variable is not an integer from 1 to 256.
     """
     return _from_environment() if _num_threads is None else _num_threads
 

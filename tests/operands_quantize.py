@@ -7,7 +7,7 @@ from cases import LARGE, MATRICES, SIZES, integers, reals, star
 from guards import filled
 from making import operands
 
-#: (outer, channels, inner): a scale a channel. The channels last, first, between, and one alone.
+#: (outer, channels, inner): a scale per channel. The channels last, first, between, and one alone.
 SCALED = [
     *((5, n, 1) for n in SIZES),
     *((1, 3, n) for n in SIZES),

@@ -300,7 +300,7 @@ def test_a_backbones_bits_stand_for_the_input(rng, tmp_path):
         (
             lambda a, x, y: a.partial_fit(x[:, 1:], y),
             ValueError,
-            r"of shape \(17, 16, 2\) an example, got codes of",
+            r"of shape \(17, 16, 2\) per example, got codes of",
         ),
         (lambda a, x, y: a.partial_fit(x[0, 0, 0], y[:2]), ValueError, r"shape \(count, ...\)"),
         (lambda a, x, y: a.partial_fit(x[:50], y[:50] + 1), ValueError, "classes must be at most 4, got 5"),

@@ -174,7 +174,7 @@ def test_bench_from_the_command_line(tmp_path, capsys):
         (["--variants", "cext:quantum"], "'cext:quantum' is not available"),
         (["--shapes", "3"], "a shape must be"),
         (["--forms", "int4"], "form must be one of"),
-        (["--seconds", "0"], "a positive number of seconds was wanted"),
+        (["--seconds", "0"], "expected a positive number of seconds"),
         (["--threads", "0"], "threads"),
     ],
 )

@@ -212,7 +212,7 @@ def test_steps_from_the_command_line(tmp_path, capsys):
         (["--profile", "mlp", "--precision", "torch-eager"], "precision must be one of"),
         (["--profile", "mlp", "--batch-size", "2,3"], "--profile needs one batch size, got 2, 3"),
         (["--plot", "x.svg"], "--plot needs --profile NETWORK"),
-        (["--steps", "mlp", "--batch-size", "2,x"], "whole numbers with commas between were wanted, got '2,x'"),
+        (["--steps", "mlp", "--batch-size", "2,x"], "expected whole numbers separated by commas, got '2,x'"),
     ],
 )
 def test_bad_options(capsys, options, reason):

@@ -101,7 +101,7 @@ def test_the_picture_of_winners():
     drawn = plots.by_units(
         [("accuracy", {"real": {2: [0.5], 4: [0.75]}}, False), ("bytes", {"real": {2: [8.0]}}, True)]
     )
-    assert b"units a block" in drawn and b"accuracy" in drawn
+    assert b"units per block" in drawn and b"accuracy" in drawn
 
 
 def test_tables_of_times(tmp_path):

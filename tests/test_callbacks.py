@@ -115,7 +115,7 @@ def test_more_epochs_after_a_checkpoint(tmp_path):
     third = fit(whole, rule, DATA, long)
     assert second.resumed == 2 and first.losses + second.losses == third.losses
     assert small.everything(went_on) == small.everything(whole)
-    with pytest.raises(ValueError, match=r"epochs must be at least the 5 that .* has behind it, got 2"):
+    with pytest.raises(ValueError, match=r"epochs must be at least the 5 already in .*, got 2"):
         fit(small.model("mlp", "int8"), rule, DATA, short, checkpoint=path, resume=True)
 
 

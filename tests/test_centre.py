@@ -159,7 +159,10 @@ def test_filtered_gradients_are_those_of_patches(rng, real, precision):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: decouple(network(kernel=(2, 2)), "conv2"), "must have a centre, odd numbers of rows and columns.*2x2"),
+        (
+            lambda: decouple(network(kernel=(2, 2)), "conv2"),
+            r"must have a centre \(odd numbers of rows and columns\).*2x2",
+        ),
         (lambda: decouple(network(kernel=(3, 2)), "conv2"), "must have a centre.*3x2"),
         (lambda: decouple(network(padding=2), "conv2"), "centres must lie inside the image"),
         (lambda: decouple(network(norm=False), "conv2"), r"must be constant, as Model.fixed makes them, got 'sign1'"),
@@ -175,7 +178,10 @@ def test_filtered_gradients_are_those_of_patches(rng, real, precision):
             "must be binary.*got a real one",
         ),
         (lambda: merge(model := network(), "conv2", decouple(model, "conv2", [0])[1]), "must be binary.*shape"),
-        (lambda: merge(model := network(), "sign1", decouple(model, "conv2")[1]), "must be a binary convolution to t"),
+        (
+            lambda: merge(model := network(), "sign1", decouple(model, "conv2")[1]),
+            "must be a binary convolution to merge a centre",
+        ),
         (lambda: decoupled_layer(bl.models.mlp((8,), 2, head="real")), "must have a model with a binary 3x3 conv"),
         (lambda: decoupled_layer(network(), "conv1"), "must be one of bits without scales"),
         (lambda: nn.Model([nn.CentreConv2d(5, 64)], nn.Spec.bits((8, 8, 64))), "must get what frozen taps give"),
@@ -231,10 +237,14 @@ def test_a_real_kernel_is_a_ring_and_a_centre(rng, given):
 @pytest.mark.parametrize(
     ("layer", "name", "sentence"),
     [
-        (nn.Conv2d(4, kernel=(2, 2)), "conv1", "must have a centre, odd numbers of rows and columns.*2x2 and codes"),
+        (
+            nn.Conv2d(4, kernel=(2, 2)),
+            "conv1",
+            r"must have a centre \(odd numbers of rows and columns\).*2x2 and codes",
+        ),
         (nn.Conv2d(4, padding=0), "conv1", r"padding must be \(1, 1\) before the image"),
         (nn.Conv2d(4, stride=2), "conv1", r"padding must be \(1, 1\) before the image"),
-        (nn.Conv2d(4), "average1", "must be a real convolution of codes to be cut so, got 'average'"),
+        (nn.Conv2d(4), "average1", "must be a real convolution of codes to be split, got 'average'"),
         (nn.Conv2d(4), "conv2", "must be one of the network's own layers"),
     ],
 )

@@ -97,7 +97,7 @@ def test_rows_sum_up_what_each_run_says(capsys, data, tmp_path, made):
     for path in result["plots"]:
         with open(path, "rb") as stream:
             assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
-    assert page.read_text().count('<img src="data:image/svg+xml;base64,') == 3
+    assert page.read_text().count('<img class="drawn" src="data:image/svg+xml;base64,') == 3
     assert not re.search(r"https?:|url\(|@import|<script", page.read_text())
 
 
@@ -143,7 +143,7 @@ def test_errors_come_through_a_process_as_they_are(capsys, data, tmp_path):
     arguments = ["--dataset", "npz", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK]
     assert main(["compare", *arguments, "--tasks", "7", "--methods", "naive"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "bitlearn compare: error: tasks must be in [1, 6], one class a task at least, got 7"
+    assert line == "bitlearn compare: error: tasks must be in [1, 6], at least one class per task, got 7"
 
 
 class Killed:
@@ -163,10 +163,10 @@ BAD = {
     "method": (["--methods", "naive,gss"], f"method must be one of {', '.join(METHODS)}, got 'gss'"),
     "twice": (
         ["--methods", "naive,naive"],
-        "different methods with commas between them were wanted, got 'naive,naive'",
+        "expected different methods separated by commas, got 'naive,naive'",
     ),
-    "none": (["--methods", ","], "different methods with commas between them were wanted, got ','"),
-    "seeds": (["--seeds", "0"], "a number of seeds from 1 on was wanted, got 0"),
+    "none": (["--methods", ","], "expected different methods separated by commas, got ','"),
+    "seeds": (["--seeds", "0"], "expected a number of seeds of at least 1, got 0"),
     "folder": (["--out", "no/such/folder"], "the folder that holds a folder to write must exist"),
 }
 
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_run_is_named(capsys, data, tmp_path, made):
     arguments = ["--dataset", "npz", "--data", str(data), "--out", str(tmp_path / "out"), *QUICK, "--seeds", "1"]
     assert main(["compare", *arguments, "--methods", "naive"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{name} must hold a finished run, got something else: remove it to run anew" in line
+    assert f"{name} must hold a finished run, got something else: remove it to run again" in line
 
 
 def test_without_matplotlib_there_is_a_table_and_no_plot(capsys, data, tmp_path, made, monkeypatch):

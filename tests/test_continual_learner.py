@@ -271,7 +271,7 @@ def test_a_task_is_gone_on_with_from_its_checkpoint(method, tmp_path):
         again = ContinualLearner.load(path)
         assert again.epochs == (epochs if METHODS[method].trains else 0) and again.tasks == 1
         if again.epochs:
-            with pytest.raises(ValueError, match="x and y must be the examples of the task that is gone on with"):
+            with pytest.raises(ValueError, match="x and y must be the examples of the task that is continued"):
                 again.fit_task(X[first], Y[first])
         again.fit_task(X[second], Y[second], checkpoint=path)
         assert path.read_bytes() == wanted
@@ -302,7 +302,7 @@ def test_what_cannot_be_saved_says_so(tmp_path):
     path = tmp_path / "a"
     with pytest.raises(ValueError, match="a learner must have learned an example before it is saved"):
         learner("naive").save(path)
-    with pytest.raises(ValueError, match="joint must be run anew, not saved: it keeps the examples"):
+    with pytest.raises(ValueError, match="joint must be run again, not saved: it keeps the examples"):
         learner("joint").fit_task(X, Y).save(path)
     with pytest.raises(ValueError, match="schedule must be a name for a learner that is saved, got a function"):
         learner("naive", schedule=lambda done: 1 - done).fit_task(X, Y).save(path)
@@ -321,10 +321,10 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(method, tmp_path):
         (X[:3], NAMES[:2], ValueError, r"y must hold a label for each of the 3 examples, got shape \(2,\)"),
         (X[:3], NAMES[:3, None], ValueError, r"y must have shape \(count,\), got \(3, 1\)"),
         (X[:3], [0.5, 1.5, 2.5], TypeError, "y must hold integers or strings, got float64"),
-        (X[:3, :19], NAMES[:3], ValueError, r"x must hold uint8 of shape \(20,\) an example, got uint8 of \(19,\)"),
-        (X[:3] > 3, NAMES[:3], ValueError, r"x must hold uint8 of shape \(20,\) an example, got bool of \(20,\)"),
+        (X[:3, :19], NAMES[:3], ValueError, r"x must hold uint8 of shape \(20,\) per example, got uint8 of \(19,\)"),
+        (X[:3] > 3, NAMES[:3], ValueError, r"x must hold uint8 of shape \(20,\) per example, got bool of \(20,\)"),
         (X[:3] / 2, NAMES[:3], TypeError, "x must be uint8, int8, bool or Bits, or come with preparation="),
-        (X[0], NAMES[:20], ValueError, r"x must have shape \(count, ...\) with at least one value an example"),
+        (X[0], NAMES[:20], ValueError, r"x must have shape \(count, ...\) with at least one value per example"),
         (X[:3], ["ant", "new", "old"][:2], ValueError, "y must hold a label for each"),
     ):
         with pytest.raises(error, match=sentence):
@@ -361,7 +361,7 @@ def test_what_is_asked_too_early_or_of_the_wrong_method():
             X, Y
         )
     with pytest.raises(
-        ValueError, match=r"x must have the shape \(32, 32, 3\) an example for this network, got \(20,\)"
+        ValueError, match=r"x must have the shape \(32, 32, 3\) per example for this network, got \(20,\)"
     ):
         ContinualLearner("naive", bl.models.cnv(head="real")).partial_fit(X, Y)
     with pytest.raises(ValueError, match="a network must end in a real head to grow, got one that ends in 'norm1'"):

@@ -58,7 +58,7 @@ def test_a_seed_gives_the_same_order_again_and_another_seed_another(rng):
 @pytest.mark.parametrize("tasks", [0, 4, -1])
 def test_a_number_of_tasks_that_classes_cannot_fill_is_refused(rng, tasks):
     x, y = data(3, 2, rng)
-    with pytest.raises(ValueError, match=rf"tasks must be in \[1, 3\], one class a task at least, got {tasks}"):
+    with pytest.raises(ValueError, match=rf"tasks must be in \[1, 3\], at least one class per task, got {tasks}"):
         class_incremental(x, y, x, y, tasks)
 
 
@@ -75,7 +75,7 @@ def test_unequal_tasks(rng, tasks, seed):
 @pytest.mark.parametrize("tasks", [(4, 2, 2), (4, 2, 2, 2, 0), (11, -1), ()])
 def test_tasks_that_do_not_make_up_the_classes_are_refused(rng, tasks):
     x, y = data(10, 3, rng)
-    wanted = rf"tasks must be numbers of classes from 1 on that sum to 10, got \[{', '.join(map(str, tasks))}\]"
+    wanted = rf"tasks must be numbers of classes, at least 1 each, that sum to 10, got \[{', '.join(map(str, tasks))}\]"
     with pytest.raises(ValueError, match=f"^{wanted}$"):
         class_incremental(x, y, x, y, tasks)
 
@@ -119,9 +119,14 @@ def test_labels_that_are_none_are_refused(rng):
         class_incremental(x, y, x, y.astype(str), 2)
     with pytest.raises(ValueError, match="x_train and y_train must hold as many examples"):
         class_incremental(x[1:], y, x, y, 2)
-    with pytest.raises(ValueError, match=r"^x_train and x_test must be alike, got float32 \(3,\) and float32 \(2,\)$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^x_train and x_test must have the same type and shape, got float32 \(3,\) and float32 \(2,\)$",
+    ):
         class_incremental(x, y, x[:, 1:], y, 2)
-    with pytest.raises(ValueError, match=r"^x_train and x_test must be alike, got float32 \(3,\) and uint8 \(3,\)$"):
+    with pytest.raises(
+        ValueError, match=r"^x_train and x_test must have the same type and shape, got float32 \(3,\) and uint8 \(3,\)$"
+    ):
         class_incremental(x, y, x.astype(np.uint8), y, 2)
 
 
@@ -199,7 +204,7 @@ def test_forward_transfer_by_hand():
     # Of task 1 after task 0, and of task 2 after task 1; the first is not counted, whatever was known of it.
     assert before(FULL, [0.5, 0.125, 0.25]) == ((0.25 - 0.125) + (0.375 - 0.25)) / 2 == before(FULL, [0.0, 0.125, 0.25])
     assert FORWARD_METRICS["forward_transfer_mean_above_diagonal"](FULL) == (0.25 + 0.125 + 0.375) / 3
-    with pytest.raises(ValueError, match="initial must hold 3 accuracies, one a task, got 2"):
+    with pytest.raises(ValueError, match="initial must hold 3 accuracies, one per task, got 2"):
         before(FULL, [0.5, 0.5])
 
 

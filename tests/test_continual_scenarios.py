@@ -152,7 +152,7 @@ def test_new_instances_need_one_of_each_class_for_each_task(rng):
     x, y = data([9, 3], rng)
     with pytest.raises(ValueError, match=r"^tasks 4 must leave each an example of each class, got 3 of class 1$"):
         continual.new_instances(x, y, x, y, 4)
-    with pytest.raises(ValueError, match=r"^tasks must be a number from 1 on, or numbers from 1 on, got 0$"):
+    with pytest.raises(ValueError, match=r"^tasks must be a number of at least 1, or several, got 0$"):
         continual.new_instances(x, y, x, y, 0)
 
 
@@ -244,7 +244,7 @@ def test_rotated_images_are_turned_by_angles_in_order(rng):
     ):
         continual.rotated(x / 2, y, x / 2, y, 2)
     for make in (continual.rotated, continual.permuted):
-        with pytest.raises(ValueError, match=r"^tasks must be a number from 1 on, got \(2, 1\)$"):
+        with pytest.raises(ValueError, match=r"^tasks must be a number of at least 1, got \(2, 1\)$"):
             make(x, y, x, y, (2, 1))
 
 
@@ -263,7 +263,7 @@ def test_custom_tasks_share_labels_and_scale(rng):
         assert [scenario.labels[label] for label in task.train.y] == names[y].tolist()
     with pytest.raises(ValueError, match="y_test of task 1 must occur in the training set, got none of class emu"):
         continual.custom([((x1, names[y1]), (x1[:1], ["emu"]))])
-    with pytest.raises(ValueError, match="x_train of task 1 and x_test of task 2 must be alike"):
+    with pytest.raises(ValueError, match="x_train of task 1 and x_test of task 2 must have the same type and shape"):
         continual.custom([((x1, y1), (x1, y1)), ((x2, y2), (x2[:, 1:], y2))])
     with pytest.raises(ValueError, match="tasks must hold at least one pair"):
         continual.custom([])

@@ -50,7 +50,7 @@ def test_a_single_pass_takes_one_epoch_and_every_example_once():
     continual.run("naive", scenario, model, bl.optim.adam(), options, hooks=Look())
     every = np.concatenate([task.train.codes() for task in scenario.tasks])
     assert sorted(np.concatenate(seen).tolist()) == sorted(every.tolist()) and len(seen) == 12
-    with pytest.raises(ValueError, match=r"^epochs must be 1 where every example is seen once, got 2$"):
+    with pytest.raises(ValueError, match=r"^epochs must be 1 if every example is seen once, got 2$"):
         continual.run("naive", scenario, model, bl.optim.adam(), continual.Options(epochs=2))
 
 
@@ -96,9 +96,9 @@ def test_gradual_drift_between_two_sets_follows_the_sigmoid():
 def test_drift_refuses_what_does_not_fit():
     x, y = numbered(10, 2)
     for at, width in ((-0.1, 0), (1.1, 0), (0.5, -1), (0.5, np.inf), (np.nan, 0)):
-        with pytest.raises(ValueError, match=r"at must be in \[0, 1\] and width a finite number from 0 on, got"):
+        with pytest.raises(ValueError, match=r"at must be in \[0, 1\] and width a finite number of at least 0, got"):
             drift(x, y, at=at, width=width)
-    with pytest.raises(ValueError, match="x and x of the second concept must be alike"):
+    with pytest.raises(ValueError, match="x and x of the second concept must have the same type and shape"):
         drift(x, y, (x[:, :1], y))
     with pytest.raises(TypeError, match="both concepts must have labels of one type, got int64 and <U21"):
         drift(x, y, (x, y.astype(str)))

@@ -160,9 +160,9 @@ def test_a_comparison_over_a_cluster_is_that_of_one_process(client, capsys, data
     [
         (["--scheduler", "127.0.0.1:1"], "the scheduler tcp://127.0.0.1:1 must answer within 5 seconds, got none"),
         (["--scheduler", "nowhere"], "a scheduler must have an address such as tcp://host:8786, got 'nowhere'"),
-        (["--workers", "0"], "argument --workers: a number of workers from 1 on was wanted, got 0"),
+        (["--workers", "0"], "argument --workers: expected a number of workers of at least 1, got 0"),
         (["--workers", "1", "--scheduler", "a:1"], "argument --scheduler: not allowed with argument --workers"),
-        (["--memory-budget", "1 KiB,1 KiB"], "memory budgets must be different ones, got '1 KiB,1 KiB'"),
+        (["--memory-budget", "1 KiB,1 KiB"], "memory budgets must differ, got '1 KiB,1 KiB'"),
     ],
 )
 def test_bad_arguments_of_a_comparison(capsys, data, tmp_path, arguments, reason):

@@ -221,7 +221,7 @@ def test_the_example_layers(precision, rng, registered, tmp_path):
     for each in (model, model.freeze()):
         bl.save(each, tmp_path / "file")
         np.testing.assert_array_equal(bl.load(tmp_path / "file").scores(codes), model.scores(codes))
-    with pytest.raises(ValueError, match=r"'scaled1' cannot stand behind 'linear1'.*must get real values"):
+    with pytest.raises(ValueError, match=r"'scaled1' cannot follow 'linear1'.*must get real values"):
         nn.Model([nn.BinaryLinear(3), scaled(2.0)], (20,))
 
 

@@ -24,14 +24,14 @@ FEATURES = datasets.prepare(X.astype(np.float32))
         (X, Y[:, None], ValueError, r"y must be labels of shape \(10,\), got shape \(10, 1\): .* y.ravel\(\)"),
         (X, np.eye(3)[Y].astype(int), ValueError, r"got shape \(10, 3\): of one column a class, y.argmax\(axis=1\)"),
         (X, Y[:9], ValueError, r"y must be labels of shape \(10,\), got shape \(9,\)"),
-        (X, Y.astype(float), TypeError, r"y must be integers from 0 on, got float64: y.astype\(int\)"),
-        (X, np.array(list("abcabcabca")), TypeError, "y must be integers from 0 on, got text: .*BitClassifier"),
-        (X, np.array(list("abcabcabca"), dtype=object), TypeError, "y must be integers from 0 on, got text"),
+        (X, Y.astype(float), TypeError, r"y must be integers from 0 up, got float64: y.astype\(int\)"),
+        (X, np.array(list("abcabcabca")), TypeError, "y must be integers from 0 up, got text: .*BitClassifier"),
+        (X, np.array(list("abcabcabca"), dtype=object), TypeError, "y must be integers from 0 up, got text"),
         (X[:, 0], Y, ValueError, r"x must have shape \(count, ...\), got \(10,\): .*x.reshape\(-1, 1\)"),
         (X.astype(object).tolist()[:9] + [[1, 2]], Y, ValueError, "x must have rows of one length"),
         (np.array([["a", "b", "c", "d"]] * 10), Y, TypeError, "x must hold real numbers, got <U1"),
         (X.astype(complex), Y, TypeError, "x must hold real numbers, got complex128"),
-        (X / 255, Y, TypeError, "x must be uint8, as what was prepared, got float64"),
+        (X / 255, Y, TypeError, "x must be uint8 like the prepared data, got float64"),
         (np.ma.masked_equal(X, 3), Y, TypeError, "x must be a plain array, got a masked one"),
     ],
 )
@@ -126,7 +126,7 @@ def test_float_images_say_how_they_are_coded():
 def test_a_misspelled_command(name, near, capsys):
     assert cli.main([name]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("bitlearn: error: a command was wanted") and err.count("\n") == 1
+    assert err.startswith("bitlearn: error: expected a command") and err.count("\n") == 1
     assert (f"; perhaps {near}" in err) == bool(near)
 
 
@@ -144,9 +144,9 @@ def test_bits_where_words_are(rng):
     np.testing.assert_array_equal(first.unpack(), a)
     np.testing.assert_array_equal(bl.popcount(first), (a > 0).sum(axis=1))
     assert len(first) == 5 and repr(first) == "Bits(shape=(5, 70), 80 bytes)"
-    with pytest.raises(ValueError, match="a must hold n=69 values a row, got Bits of n=70"):
+    with pytest.raises(ValueError, match="a must hold n=69 values per row, got Bits of n=70"):
         bl.hamming(first, second, 69)
-    with pytest.raises(TypeError, match="n must be given where no operand is Bits"):
+    with pytest.raises(TypeError, match="n must be given unless an operand is Bits"):
         bl.hamming(first.words, second.words)
     out = first.words.view(np.int32)
     with pytest.raises(ValueError, match="out must not overlap an input"):

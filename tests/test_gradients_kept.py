@@ -160,7 +160,7 @@ def test_errors(given, error, message):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"scale": [1.0] * 3}, ValueError, "scale must have shape (4,), one a row, got (3,)"),
+        ({"scale": [1.0] * 3}, ValueError, "scale must have shape (4,), one per row, got (3,)"),
         ({"scale": [1, 2, np.nan, 1]}, ValueError, "scale must be finite"),
         ({"scale": ["a"] * 4}, TypeError, "scale must be real numbers"),
         ({"scale": [1.0] * 4, "output": "sign"}, ValueError, "scale must be left out with output 'sign'"),

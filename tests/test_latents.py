@@ -198,7 +198,7 @@ def test_what_is_no_finite_value_of_the_cut_is_refused(name):
         codec.encode(x.astype(np.float64))
     with pytest.raises(ValueError, match=r"examples must have shape \(3,\), got \(2,\)"):
         codec.encode(x[:, :2])
-    with pytest.raises(TypeError, match=r"examples must be Bits|what is stored must be \w+, \(3,\) an example, got"):
+    with pytest.raises(TypeError, match=r"examples must be Bits|what is stored must be \w+, \(3,\) per example, got"):
         codec.decode(x.astype(np.float64))
 
 

@@ -302,7 +302,7 @@ def test_honest_accounting_compares_the_policies_of_this_library():
         model = bl.models.mlp(precision=precision)
         assert side == sum(row.bytes for row in memory.predict(model, bl.optim.adam(), 100))
     assert found.ratio == found.standard_bytes / found.low_memory_bytes
-    with pytest.raises(ValueError, match="a batch norm must get at least 2 values a channel in training, got 1"):
+    with pytest.raises(ValueError, match="a batch norm must get at least 2 values per channel in training, got 1"):
         memory.predict(model, bl.optim.adam(), 1)
 
 

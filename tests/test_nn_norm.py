@@ -209,7 +209,7 @@ def test_what_is_not_finite_changes_nothing(policy, name, bad, rng):
 def test_wrong_input():
     with pytest.raises(ValueError, match=r"norm must be one of 'l1', 'l2', got 'l3'"):
         BatchNormSign(norm="l3")
-    with pytest.raises(ValueError, match=r"at least 2 values a channel in training, got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 values per channel in training, got 1"):
         passes(bound(BatchNormSign(), sums((4,))), np.zeros((1, 4), dtype=np.int16))
     for spec in (Spec.bits((4,)), Spec.codes((4,))):
         with pytest.raises(ValueError, match="a batch norm must get sums or real values, got "):

@@ -207,7 +207,5 @@ def test_its_arrays_count_in_memory():
 
 
 def test_a_wrong_place():
-    with pytest.raises(
-        ValueError, match="layer 'gain1' cannot stand behind 'linear1': a gain must get real values, got"
-    ):
+    with pytest.raises(ValueError, match="layer 'gain1' cannot follow 'linear1': a gain must get real values, got"):
         Model([BinaryLinear(4), Gain()], (5,))

@@ -284,13 +284,13 @@ MAPS, CODES = Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))
 @pytest.mark.parametrize(
     ("layers", "spec", "sentence"),
     [
-        ([Conv2d(4)], Spec.bits((4, 4, 3)), "layer 'conv1' cannot stand behind the input: a real convolution must get"),
+        ([Conv2d(4)], Spec.bits((4, 4, 3)), "layer 'conv1' cannot follow the input: a real convolution must get"),
         (
             [Conv2d(4)],
             Spec.codes((16,)),
             r"maps \(height, width, channels\) of codes or real values, got codes of shape",
         ),
-        ([Conv2d(4), Conv2d(4)], CODES, "layer 'conv2' cannot stand behind 'conv1': a real convolution of real values"),
+        ([Conv2d(4), Conv2d(4)], CODES, "layer 'conv2' cannot follow 'conv1': a real convolution of real values"),
         ([Conv2d(4)], MAPS, "must have a kernel of 1x1 and keep the maps' size, got a kernel of 3x3 and a stride of 1"),
         ([Conv2d(4, kernel=(1, 1), stride=2)], MAPS, "got a kernel of 1x1 and a stride of 2"),
         ([ReLU()], Spec.bits((3,)), r"a ReLU must get real values, got bits of shape \(3,\)"),
@@ -300,11 +300,11 @@ MAPS, CODES = Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))
         ([Linear(2)], Spec.codes((3,)), r"a linear head must get rows of bits or real values, got codes of shape"),
         ([BatchNorm()], Spec.bits((3,)), "a batch norm must get sums or real values, got bits"),
         ([BinaryConv2d(3, scaled=True), BatchNormSign()], CODES, "a batch norm with a sign must get sums, got real"),
-        ([Conv2d(3), BinaryConv2d(3)], CODES, "layer 'conv2' cannot stand behind 'conv1': a binary convolution must"),
+        ([Conv2d(3), BinaryConv2d(3)], CODES, "layer 'conv2' cannot follow 'conv1': a binary convolution must"),
         (
             [Residual([Sign(), BinaryLinear(3, scaled=True)], [Sign(), BinaryLinear(3)])],
             Spec.real((3,)),
-            "both ways of",
+            "both paths of",
         ),
     ],
 )

@@ -84,5 +84,5 @@ def test_ways_that_do_not_fit():
         ([Sign()], [Sign()]),
         ([Sign(), BinaryLinear(4), BatchNorm()], None),
     ):
-        with pytest.raises(ValueError, match="both ways of a residual block must give real values of one shape, got "):
+        with pytest.raises(ValueError, match="both paths of a residual block must give real values of one shape, got "):
             bound(Residual(main, shortcut), Spec.real((8,)))

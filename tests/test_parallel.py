@@ -118,7 +118,7 @@ def test_a_single_example_a_worker_is_a_batch_together():
     data = examples("mlp", 2)
     assert trainer.step(data.codes(), data.y, 0.01) > 0
     lonely = DataParallel(model("mlp", "int8"), bl.optim.adam(), workers=LocalWorkers(1))
-    with pytest.raises(ValueError, match="at least 2 values a channel in training, got 1"):
+    with pytest.raises(ValueError, match="at least 2 values per channel in training, got 1"):
         lonely.step(data.codes()[:1], data.y[:1], 0.01)
 
 
@@ -284,7 +284,7 @@ class Stop(bl.training.Hook):
     ("precision", "match"),
     [
         ("standard", "precision must have integer gradients for exact sums, got 'standard'"),
-        ("int4", "one scale where a step has a part of a batch, got one an example"),
+        ("int4", "one scale if a step has a part of a batch, got one per example"),
     ],
 )
 def test_policies_without_exact_sums_are_refused(precision, match):

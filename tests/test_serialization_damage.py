@@ -53,7 +53,7 @@ def layer(header, at: int) -> dict:
             lambda h, a: layer(h, 1).update(type="Linear"),
             "a linear head must get rows of bits or real values",
         ),
-        (lambda h, a: layer(h, 2).update(type="Sign", settings={}), "layer 'sign1' cannot stand behind 'linear1'"),
+        (lambda h, a: layer(h, 2).update(type="Sign", settings={}), "layer 'sign1' cannot follow 'linear1'"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=9), r"'linear1.weight' as float16 \(9, 35\), got float16"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=0), "outputs must be at least 1, got 0"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs="many"), "must describe its arrays"),
@@ -112,7 +112,7 @@ def test_layers_in_layers_without_end(depth, path):
         (lambda h, a: h.update(kind="model"), "must hold 'linear1.weight' as float32 .*, got none"),
         (lambda h, a: layer(h, 1).update(type="Shell"), "must name known layers, got 'Shell'"),
         (lambda h, a: layer(h, 1)["settings"].update(outputs=9), r"'linear1.words' as uint64 \(9, 1\), got uint64"),
-        (lambda h, a: layer(h, 2).update(type="BatchNorm"), "layer 'linear2' cannot stand behind 'sign1'"),
+        (lambda h, a: layer(h, 2).update(type="BatchNorm"), "layer 'linear2' cannot follow 'sign1'"),
         (lambda h, a: a.pop("linear2.words"), r"'linear2.words' as uint64 \(33, 2\), got none"),
         (lambda h, a: a.update({"linear2.words": a["linear2.words"].view(np.int64)}), "got int64"),
         (lambda h, a: a.update({"linear2.words": a["linear2.words"][:, :1].copy()}), r"got uint64 \(33, 1\)"),
@@ -134,7 +134,7 @@ def test_an_inference_form_that_does_not_fit(change, sentence, path):
         (lambda block: block["layers"][1].update(name="third"), "must hold .*, got main, third"),
         (lambda block: block.pop("layers"), "a residual block must hold main and shortcut, got nothing"),
         (lambda block: block["layers"][0]["layers"].pop(2), "a sign must get real values, got sums of shape"),
-        (lambda block: block["layers"][1]["layers"].pop(), "both ways of a residual block must give real values"),
+        (lambda block: block["layers"][1]["layers"].pop(), "both paths of a residual block must give real values"),
     ],
 )
 def test_a_residual_block_that_does_not_fit(change, sentence, path):

@@ -127,7 +127,7 @@ def test_images():
     assert network.model_.input_shape == (8, 8, 1) and network.predict(images[:3, ..., None]).shape == (3,)
     flat = BitClassifier(epochs=5).fit(images, y[:600])
     assert flat.score(images, y[:600]) > 0.9 and flat.model_.input_shape == (8, 8)
-    with pytest.raises(ValueError, match=r"X must have the shape \(8, 8\) an example as in fit, got \(8, 7\)"):
+    with pytest.raises(ValueError, match=r"X must have the shape \(8, 8\) per example as in fit, got \(8, 7\)"):
         flat.predict(images[:, :, :7])
     with pytest.raises(TypeError, match="X must be uint8 as in fit, got float64"):
         flat.predict(images / 255)

@@ -195,8 +195,8 @@ def test_sgd_takes_the_gradient_that_a_transform_sees(precision):
         (CODES[:4], DATA.y[:4] / 2, ValueError, r"labels must be integers of shape \(4,\), got float64"),
         (CODES[:4], DATA.y[:4] + 4, ValueError, r"labels must lie in \[0, 4\)"),
         (CODES[:4], DATA.y[:4] - 9, ValueError, r"labels must lie in \[0, 4\)"),
-        (CODES[:1], DATA.y[:1], ValueError, "a batch norm must get at least 2 values a channel in training, got 1"),
-        (CODES[:0], DATA.y[:0], ValueError, "a batch norm must get at least 2 values a channel in training, got 0"),
+        (CODES[:1], DATA.y[:1], ValueError, "a batch norm must get at least 2 values per channel in training, got 1"),
+        (CODES[:0], DATA.y[:0], ValueError, "a batch norm must get at least 2 values per channel in training, got 0"),
     ],
 )
 @pytest.mark.parametrize("precision", ["standard", "int8"])

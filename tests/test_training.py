@@ -163,7 +163,7 @@ def test_learning_rate_and_batches_depend_on_the_options():
 def test_a_checkpoint_of_another_training_is_refused(change, sentence, tmp_path):
     path = tmp_path / "checkpoint"
     run("int8", checkpoint=path)
-    with pytest.raises(ValueError, match=rf"checkpoint .* must be of the same training, but it has {sentence}"):
+    with pytest.raises(ValueError, match=rf"checkpoint .* must belong to the same training, but it has {sentence}"):
         run(**({"precision": "int8"} | change), checkpoint=path, resume=True)
 
 

@@ -54,7 +54,7 @@ def changed(examples: Examples, part: str, place: int) -> Examples:
 @pytest.mark.parametrize("of", ["data", "validation"])
 def test_other_examples_of_the_same_count_are_refused(path, part, place, of):
     given = {"data": DATA, "validation": VALIDATION}
-    with refused("checkpoint", "must be of the same training, but it has data '[0-9a-f]{64}', not '[0-9a-f]{64}'"):
+    with refused("checkpoint", "must belong to the same training, but it has data '[0-9a-f]{64}', not '[0-9a-f]{64}'"):
         train(path, **(given | {of: changed(given[of], part, place)}))
     assert len(train(path).history) == 2
 

@@ -223,7 +223,7 @@ def test_what_does_not_fit():
         (codes[:, :34], labels, ValueError, r"examples must have shape \(35,\), got \(34,\)"),
         (codes.astype(np.uint8), labels, TypeError, "examples must be int8, got uint8"),
         (codes.tolist(), labels, TypeError, "examples must be an array of int8, got list"),
-        (codes[:1], labels[:1], ValueError, "a batch norm must get at least 2 values a channel in training, got 1"),
+        (codes[:1], labels[:1], ValueError, "a batch norm must get at least 2 values per channel in training, got 1"),
     ):
         with pytest.raises(error, match=sentence):
             trainer.step(x, y, 0.01)

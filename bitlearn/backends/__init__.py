@@ -206,9 +206,9 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     kernel : str
         A kernel's name: `xnor_matmul`, `pack`, `grad_input`...
     shape : (int, int, int), optional
-        ``(M, N, n)``: the variant for a product of that size on one thread; a convolution's as its product (pixels,
-        filters and the values of a window), a gradient's for int8. Without it, the best variant that may run the
-        kernel.
+        ``(M, N, n)``: return the variant for a product of that size on one thread. For a convolution give the size of
+        its product (pixels, filters and the values of a window); a gradient is taken as int8. Without `shape`, the best
+        variant that may run the kernel.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
     Raises
     ------
     ValueError
-        Where there is no such kernel, or `shape` is not three sizes.
+        If there is no such kernel, or `shape` is not three sizes.
 
     Examples
     --------
@@ -246,18 +246,19 @@ def which(kernel: str, *, shape: tuple[int, int, int] | None = None) -> str:
 def use_backend(name: str) -> Iterator[None]:
     """Run every kernel inside the ``with`` block on one backend or variant.
 
-    The choice is local to the thread or asynchronous task. What the variant lacks falls through to the next slower
-    one, never to a faster one. The environment variable ``BITLEARN_BACKEND`` makes the same choice for a process.
+    The choice is local to the thread or asynchronous task. Kernels that the variant lacks are taken from the next
+    slower one, never from a faster one. The environment variable ``BITLEARN_BACKEND`` makes the same choice for a
+    process.
 
     Parameters
     ----------
     name : str
-        A backend (``"cext"``, ``"jit"``, ``"reference"``) or a variant as `which` writes it (``"cext:portable"``).
+        A backend (``"cext"``, ``"jit"``, ``"reference"``) or a variant as `which` names it (``"cext:portable"``).
 
     Raises
     ------
     ValueError
-        Where it is not available, with the reason.
+        If it is not available, with the reason.
 
     Examples
     --------

@@ -56,18 +56,18 @@ _DECLARATION = re.compile(r"(?P<types>[\w|]+)\[(?P<axes>[\w|, ]+)\](?P<optional>
 
 @dataclass(frozen=True)
 class Array:
-    """What is declared of an argument that is an array.
+    """The declaration of an argument that is an array.
 
     Parameters
     ----------
     types : tuple of str
-        Names as NumPy has them, "bits" or "panels".
+        NumPy's names, "bits" or "panels".
     axes : tuple of tuple of str
-        For each axis what it may be: a size, or a number.
+        The possible lengths of each axis: a size, or a number.
     optional : bool
         Whether it may have no rows.
     by : str or None
-        The argument whose type decides its own.
+        The argument whose type this one shares.
     """
 
     types: tuple[str, ...]
@@ -77,7 +77,7 @@ class Array:
 
     @property
     def dtypes(self) -> tuple[np.dtype, ...]:
-        """Its types as NumPy has them."""
+        """Its NumPy types."""
         return tuple(np.dtype("uint64" if name in _PACKED else name) for name in self.types)
 
     @property
@@ -131,30 +131,31 @@ class Kernel:
     parameters : tuple of str
         The names of its arguments, in order.
     arrays : dict of str to Array
-        What is declared of those that are arrays.
+        The declarations of those that are arrays.
     values : dict of str to tuple
-        Values to try for some of the others.
+        Values to test with, for some of the others.
     writes : tuple of int
         The positions of the arrays that it writes.
     rows : tuple of int
-        The positions of the arrays whose first axes are its rows: any range of them may be computed on its own. Empty
-        where a kernel is not split.
+        The positions of the arrays whose first axes are its rows: any range of them may be computed separately. Empty
+        if a kernel is not split.
     first : int or None
-        The position of the number of the first row, where the kernel is told: a range's is counted from it.
+        The position of the argument with the number of the first row, if the kernel has one; ranges are counted from
+        it.
     work : callable
-        ``work(*arguments)``: operations on a word, about, that a row takes.
+        ``work(*arguments)``: roughly how many operations on words a row takes.
     function : str
-        What its function in C is called, behind ``bl_``.
+        The name of its C function, without ``bl_``.
     fixed : dict of str to int or tuple
-        Arguments of that function which are always the same.
+        Arguments of that function that are always the same.
     operations : callable
-        ``operations(*arguments)``: what a call does with numbers, by the kind of operation.
+        ``operations(*arguments)``: the arithmetic of a call, by the kind of operation.
     changes : tuple of int
-        The positions of the arrays that it reads as well as writes; with `accumulate` that is the last one too.
+        The positions of the arrays that it both reads and writes; with `accumulate`, also the last one.
     scratch : int or None
         The position of an array (threads, bytes) of which each thread takes a row.
     parts_a_thread : int
-        Into how many parts the rows are cut for each thread.
+        How many parts the rows are divided into for each thread.
     """
 
     name: str
@@ -221,28 +222,28 @@ def kernel(
     Parameters
     ----------
     writes : str
-        Names of arguments, with spaces between them.
+        Names of the arguments it writes, separated by spaces.
     split : str, optional
-        The size whose ranges threads may share: the arrays that have it as their first axis are cut. Where an argument
-        is called `first`, it is the number of their first row.
+        The size whose ranges threads may share: the arrays that have it as their first axis are split. An argument
+        called `first` is the number of their first row.
     work : callable, optional
         By default four operations for each value in a row of the first array that is split.
     function : str, optional
-        The function of C that it is one use of, by default its namesake's.
+        The C function that it is one use of; by default the one of the same name.
     fixed : dict, optional
-        What that function is given for arguments which the kernel has not.
+        What that function is passed for arguments that the kernel does not have.
     operations : dict or callable, optional
-        What it does with numbers: for each value of its largest array that is not packed, or in all, as a function of
-        the arguments. By default it moves values alone.
+        Its arithmetic: per value of its largest array that is not packed, or in total, as a function of the arguments.
+        By default it only moves values.
     changes : str
-        Names of arrays among those that it writes whose values it takes too, with spaces between them.
+        The names of the arrays that it both reads and writes, separated by spaces.
     **arguments : str or tuple
         The declaration of each array, and values of other arguments.
 
     Returns
     -------
     callable
-        It enters a function in `TABLE`, and returns it as it is.
+        Enters a function in `TABLE`, and returns it unchanged.
     """
 
     def enter(specification: Callable[..., None]) -> Callable[..., None]:

@@ -1,6 +1,6 @@
-"""Past one machine, on Dask: arrays larger than memory, sweeps, and training over several workers.
+"""Several machines, with Dask: arrays larger than memory, sweeps, and training on several workers.
 
-It needs the extra ``dask``. Nothing else of the library imports it.
+It needs the extra ``dask``. No other part of the library imports it.
 """
 
 try:

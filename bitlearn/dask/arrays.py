@@ -50,15 +50,15 @@ def pack(x: Any, *, threshold: float = 0) -> Any:
     Parameters
     ----------
     x : dask array
-        Of a dtype that `bitlearn.pack` takes.
+        Values of a dtype that `bitlearn.pack` takes.
     threshold : float
         A bit is set where the value is at least this.
 
     Returns
     -------
     dask array of uint64, shape (..., ceil(n / 64))
-        In chunks as those of `x`. Where these do not end on whole words along the last axis, `x` is rechunked, and a
-        `UserWarning` says so.
+        In chunks like those of `x`. If these do not end on whole words along the last axis, `x` is rechunked, with a
+        `UserWarning`.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def unpack(words: Any, n: int, *, dtype: DTypeLike = np.int8) -> Any:
     words : dask array of uint64, shape (..., ceil(n / 64))
     n : int
     dtype : dtype
-        As `bitlearn.unpack` takes it.
+        As for `bitlearn.unpack`.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def xnor_matmul(a: Any, b: Any, n: int, *, dtype: DTypeLike = np.int32) -> Any:
     ----------
     a : dask array of uint64, shape (M, words)
     b : dask array or ndarray of uint64, shape (N, words)
-        Each chunk of it is laid out for the kernels once a worker, not once a task.
+        Each chunk of it is laid out for the kernels once per worker, not once per task.
     n : int
         How many values a row holds.
     dtype : {int16, int32, float32}
@@ -154,7 +154,7 @@ def xnor_matmul(a: Any, b: Any, n: int, *, dtype: DTypeLike = np.int32) -> Any:
 
 
 def hamming(a: Any, b: Any, n: int, *, dtype: DTypeLike = np.int32) -> Any:
-    """Count the values in which each row of `a` and each row of `b` differ.
+    """Count the values in which each row of `a` differs from each row of `b`.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def gram(x: Any, n: int) -> Any:
     Returns
     -------
     dask array of int64, shape (n, n)
-        In one chunk, the sum over the chunks of rows: as large as a worker's memory must hold a few times.
+        In one chunk, the sum over the chunks of rows; a worker's memory must hold it several times.
 
     Examples
     --------
@@ -256,7 +256,7 @@ def class_counts(x: Any, labels: Any, n: int, classes: int) -> tuple[Any, Any]:
     ----------
     x : dask array of uint64, shape (M, words)
     labels : dask array or ndarray of int, shape (M,)
-        In [0, classes); one that is not is an error as it is computed.
+        In [0, classes); others raise an error when the result is computed.
     n, classes : int
 
     Returns

@@ -30,7 +30,7 @@ def connect(address: str, *, timeout: float = 5.0) -> distributed.Client:
     Parameters
     ----------
     address : str
-        As ``tcp://scheduler.example.org:8786``; without a protocol it is TCP's.
+        Such as ``tcp://scheduler.example.org:8786``; the default protocol is TCP.
     timeout : float
         Seconds.
 
@@ -41,9 +41,9 @@ def connect(address: str, *, timeout: float = 5.0) -> distributed.Client:
     Raises
     ------
     ValueError
-        Where that is no address.
+        If that is not an address.
     SchedulerError
-        A `ConnectionError`: where nobody answers within that time.
+        A `ConnectionError`, if nobody answers within that time.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def connect(address: str, *, timeout: float = 5.0) -> distributed.Client:
 
 @contextmanager
 def local(workers: int) -> Iterator[distributed.Client]:
-    """Start so many processes of one thread each, and connect to them; one that is killed comes back.
+    """Start processes of one thread each, and connect to them; one that is killed is restarted.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def local(workers: int) -> Iterator[distributed.Client]:
     Yields
     ------
     distributed.Client
-        Whoever calls this has ``if __name__ == "__main__":`` around it, as around any that starts processes.
+        The calling script needs ``if __name__ == "__main__":``, like any that starts processes.
     """
     check.count("workers", workers, least=1)
     with (
@@ -92,7 +92,7 @@ def local(workers: int) -> Iterator[distributed.Client]:
 
 @contextmanager
 def connected(scheduler: str | None = None, workers: int | None = None) -> Iterator[distributed.Client]:
-    """Connect to the scheduler at an address, or to so many new processes on this machine: `connect` or `local`.
+    """Connect to the scheduler at an address, or to new processes on this machine: `connect` or `local`.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def known_workers(client: distributed.Client) -> dict[str, int]:
     Raises
     ------
     SchedulerError
-        Where it cannot be reached.
+        If it cannot be reached.
     """
     if client.status != "running":
         raise SchedulerError(f"the scheduler must be reachable, got a client that is {client.status}")

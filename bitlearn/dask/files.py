@@ -40,7 +40,7 @@ class _Rows:
 
 
 def from_npy(path: str | os.PathLike[str], rows: int) -> Any:
-    """Return an array in a file of `numpy.save`, in chunks of rows.
+    """Return an array from a file of `numpy.save`, in chunks of rows.
 
     Parameters
     ----------
@@ -92,21 +92,21 @@ def from_parquet(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     Parameters
     ----------
     path : path-like
-        A file, or a folder of them, in the order of their names. Where the workers find it too.
+        A file, or a folder of files, read in the order of their names. The workers must find it there too.
     columns : sequence of str, optional
-        All by default. They become one array, of the type that holds them all.
+        All by default. They become one array, of a type that can hold them all.
 
     Returns
     -------
     dask array, shape (rows, columns)
-        To be packed by `pack`, with thresholds of one's own.
+        Values for `pack`, with suitable thresholds.
 
     Raises
     ------
     ValueError
-        Where a column is missing, or holds no numbers; missing values are found as a chunk is read.
+        If a column is missing, or does not hold numbers; missing values are found when a chunk is read.
     ImportError
-        Where pyarrow is missing.
+        If pyarrow is missing.
     """
     parquet = _parquet()
     groups, dtype, names = [], None, None if columns is None else list(columns)
@@ -152,17 +152,17 @@ def to_parquet(words: Any, n: int, folder: str | os.PathLike[str]) -> list[str]:
     n : int
         How many values a row holds.
     folder : path-like
-        It must exist, for the workers too.
+        It must exist, on the workers too.
 
     Returns
     -------
     list of str
-        The paths, in order. A file appears whole, or not at all: where a disk is full, that is an `OSError`.
+        The paths, in order. A file appears whole or not at all: a full disk raises an `OSError`.
 
     Raises
     ------
     FileExistsError
-        Where the folder has files that are none of these chunks.
+        If the folder has files other than these chunks.
     """
     n = check.count("n", n)
     found = rows_of("words", words, n)
@@ -192,7 +192,7 @@ def _write(words: np.ndarray, n: int, path: str) -> str:
 
 
 def words_from_parquet(path: str | os.PathLike[str]) -> tuple[Any, int]:
-    """Return packed rows that `to_parquet` has written.
+    """Return packed rows written by `to_parquet`.
 
     Parameters
     ----------
@@ -209,7 +209,8 @@ def words_from_parquet(path: str | os.PathLike[str]) -> tuple[Any, int]:
     Raises
     ------
     ValueError
-        Where a file is none of those, or of other rows. Bits past the last value are looked at as a chunk is read.
+        If a file is not one of those, or its rows have another length. Bits past the last value are checked when a
+        chunk is read.
     """
     parquet = _parquet()
     groups, counts = [], {}

@@ -22,16 +22,16 @@ def nearest(queries: Any, base: Any, k: int, n: int) -> tuple[Any, Any]:
     ----------
     queries : dask array or ndarray of uint64, shape (M, words)
     base : dask array of uint64, shape (N, words)
-        Each chunk is searched on its own, for each chunk of queries; it may be larger than any memory.
+        Each chunk is searched separately, for each chunk of queries; the whole may be larger than any memory.
     k : int
-        How many neighbours of each query, at most N.
+        How many neighbours to find for each query, at most N.
     n : int
         How many values a row holds.
 
     Returns
     -------
     indices : dask array of int64, shape (M, k)
-        The rows of the base, nearest first; of equally near ones the lower index first.
+        Row numbers in the base, nearest first; of equally near rows, the lower number first.
     distances : dask array of int32, shape (M, k)
 
     Raises

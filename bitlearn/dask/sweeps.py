@@ -24,41 +24,43 @@ def sweep(
     settings: Sequence[Mapping[str, Any]],
     runs: Runs | str | os.PathLike[str] | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """Call a function with each of many settings at the workers, and give the results as they come.
+    """Call a function with each of many settings on the workers, and yield the results as they come.
 
     Parameters
     ----------
     client : distributed.Client
     function : callable
-        ``function(one)`` gets one of `settings`, and returns what JSON knows. Workers import it from its module.
+        ``function(one)`` receives one of `settings`, and returns a value that JSON can hold. Workers import it from its
+        module.
     settings : sequence of mapping
-        Such as every method with every seed and budget: what JSON knows, and paths.
+        Such as every method with every seed and budget: values that JSON can hold, and paths.
     runs : Runs or path-like, optional
-        Where results are kept, each in a file of its own as soon as it comes. What is there is given at once, and not
-        run again. The files of a folder's path begin with the function's name.
+        Where results are kept, each in its own file as soon as it comes. Existing results are yielded at once, and not
+        computed again. In a folder given as a path, file names start with the function's name.
 
     Yields
     ------
     number : int
-        Which of the settings; first those that are kept already.
+        The index of the settings; those already kept come first.
     result : object
 
     Raises
     ------
     Exception
-        What a run raises. The others are let go; what has come is kept, and another call goes on from there.
+        Whatever a run raises. The other runs are cancelled; finished results are kept, and another call continues from
+        there.
     ChildProcessError
-        Where a run's worker was lost again and again.
+        If a run's worker was lost repeatedly.
     SchedulerError
-        Where the scheduler goes away.
+        If the scheduler goes away.
     ValueError
-        Where a worker has another version of bitlearn, or a file does not hold a run.
+        If a worker has another version of bitlearn, or a file does not hold a run.
 
     Notes
     -----
-    A run is a task: it begins anew, at another worker, where its own is lost. A worker has as many runs at a time as
-    Dask gives it threads. In a worker process bitlearn works on as many threads as the worker has, by default one:
-    see `get_num_threads`. Where this process ends, runs that have begun are let go.
+    A run is a task: if its worker is lost, it starts afresh on another one. A worker has as many runs at a time as Dask
+    gives it threads. In a worker process bitlearn works on as many threads as the worker has, by default one: see
+    `get_num_threads`. If this process ends, runs that have started are cancelled.
 
     Examples
     --------

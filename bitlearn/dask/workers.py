@@ -46,29 +46,30 @@ class Workers(training.Workers):
     client : distributed.Client
         Connected to the cluster.
     count : int, optional
-        How many replicas there are; by default one for each worker that the cluster has now. They are placed evenly,
-        several at one worker where there are fewer.
+        How many replicas there are; by default one for each worker that the cluster has now. They are distributed
+        evenly, several on one worker if there are fewer workers.
     timeout : float
-        Seconds within which a worker has to answer. One that does not is taken for lost: its replica is placed anew.
+        Seconds within which a worker has to answer. One that does not is considered lost, and its replica is placed
+        again.
     patience : float
-        Seconds to wait for a worker that takes a replica, where there is none.
+        Seconds to wait for a worker that can take a replica, if there is none.
     host : str, optional
-        The address of this machine at which workers reach it; by default the one that leads to the scheduler.
+        The address at which workers can reach this machine; by default the one used to reach the scheduler.
 
     Raises
     ------
     ValueError
-        Where the cluster wants encryption, which these messages have not.
+        If the cluster requires encryption, which these messages do not have.
     SchedulerError
-        A `ConnectionError`: where the scheduler cannot be reached.
+        A `ConnectionError`, if the scheduler cannot be reached.
     TimeoutError
-        Where the cluster has no worker and gets none. While it trains, these two come from `DataParallel.step`.
+        If the cluster has no worker and gets none. During training, these two are raised by `DataParallel.step`.
 
     Notes
     -----
-    What goes to a worker as a task is what the network, its optimiser and its loss are, without arrays; layers of one's
-    own must be importable there. Workers of another version of bitlearn are refused. Each replica works on as many
-    threads as bitlearn's settings at its worker say, by default one.
+    A worker receives a task that describes the network, its optimiser and its loss, without arrays; custom layers must
+    be importable there. Workers with another version of bitlearn are rejected. Each replica uses as many threads as
+    bitlearn's settings on its worker say, by default one.
 
     Examples
     --------
@@ -97,7 +98,9 @@ class Workers(training.Workers):
             if not value > 0:
                 raise ValueError(f"{name} must be above 0 seconds, got {value}")
         if client.security.require_encryption:
-            raise ValueError("a cluster must not require encryption, which a training's messages have not, got one")
+            raise ValueError(
+                "a cluster must not require encryption, which the messages of training do not have, got one"
+            )
         self.client, self.timeout, self.patience = client, timeout, patience
         #: When a replica could not be placed at a worker: the scheduler may not know yet that it is gone.
         self._failed: dict[str, float] = {}
@@ -125,7 +128,7 @@ class Workers(training.Workers):
             time.sleep(_LOOK)
 
     def open(self, number: int, blank: Blank) -> training.Link:
-        """Place a replica at the worker that has the fewest, and return the way to it."""
+        """Place a replica on the worker that has the fewest, and return the link to it."""
         alive = self._alive()
         used = Counter(place for other, place in self.places.items() if other != number)
         worker = min(alive, key=lambda address: (used[address], alive.index(address)))

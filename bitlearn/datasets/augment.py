@@ -8,20 +8,20 @@ from bitlearn.rng import Key
 
 
 def augment(x: np.ndarray, key: Key, *, shift: int, flip: bool, fill: int) -> np.ndarray:
-    """Return each image moved by a random offset and, with `flip`, mirrored with probability 1/2.
+    """Return each image shifted by a random offset and, with `flip`, mirrored with probability 1/2.
 
     Parameters
     ----------
     x : ndarray of uint8 or int8, shape (count, height, width, channels)
         Images, or their codes.
     key : Key
-        Of this batch, and for nothing else: the same key gives the same result.
+        The key of this batch, used for nothing else: the same key gives the same result.
     shift : int
-        The furthest that an image moves along either axis, in pixels; every offset in [-shift, shift] is as likely.
+        The largest shift along either axis, in pixels; all offsets in [-shift, shift] are equally likely.
     flip : bool
-        Whether to mirror left and right.
+        Whether to mirror images left to right.
     fill : int
-        What moves in at the edge: 0 for pixels, -128 for codes is black.
+        The value that fills the edge: black is 0 for pixels and -128 for codes.
 
     Returns
     -------
@@ -30,9 +30,9 @@ def augment(x: np.ndarray, key: Key, *, shift: int, flip: bool, fill: int) -> np
     Raises
     ------
     TypeError
-        Where `x` is neither uint8 nor int8.
+        If `x` is neither uint8 nor int8.
     ValueError
-        Where `x` has not four dimensions, `shift` is negative, or `fill` lies outside x's type.
+        If `x` has not four dimensions, `shift` is negative, or `fill` lies outside x's type.
 
     Examples
     --------

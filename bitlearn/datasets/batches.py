@@ -20,10 +20,9 @@ def batches(count: int, batch_size: int, key: Key) -> Iterator[np.ndarray]:
     count : int
         How many samples there are, at least 2.
     batch_size : int
-        At least 2. The last batch may be smaller; where it would be a single sample it is left out, since batch norm
-        needs two.
+        At least 2. The last batch may be smaller; a single remaining sample is left out, since batch norm needs two.
     key : Key
-        Of this epoch, and for nothing else: the same key gives the same batches.
+        The key of this epoch, used for nothing else: the same key gives the same batches.
 
     Returns
     -------
@@ -32,7 +31,7 @@ def batches(count: int, batch_size: int, key: Key) -> Iterator[np.ndarray]:
     Raises
     ------
     ValueError
-        Where `count` or `batch_size` is below 2.
+        If `count` or `batch_size` is below 2.
 
     Examples
     --------

@@ -15,9 +15,9 @@ def array(name: str, x: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        Where it holds anything but numbers, naming a column that does not where it is a data frame.
+        If it holds anything but numbers, naming a column that does not where it is a data frame.
     ValueError
-        Where rows have different lengths.
+        If rows have different lengths.
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: fill its gaps by x.filled(value)")
@@ -48,16 +48,16 @@ def labels(y: Any, count: int) -> np.ndarray:
     Raises
     ------
     TypeError
-        Where they are no integers.
+        If they are no integers.
     ValueError
-        Where they have another shape.
+        If they have the wrong shape.
     """
     found = np.asarray(y)
     if found.dtype.kind not in "biu" and found.size:
         what = "text" if found.dtype.kind in "UST" or any(isinstance(each, str) for each in found.flat) else found.dtype
         how = "classes, y = numpy.unique(names, return_inverse=True)" if what == "text" else "y.astype(int)"
         raise TypeError(
-            f"y must be integers from 0 on, got {what}: {how} makes them so, and bitlearn.sklearn.BitClassifier takes "
+            f"y must be integers from 0 up, got {what}: {how} makes them so, and bitlearn.sklearn.BitClassifier takes "
             "labels of any type"
         )
     if found.shape != (count,):

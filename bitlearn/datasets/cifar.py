@@ -90,7 +90,7 @@ def decode_binary(
     Raises
     ------
     ValueError
-        Where the file is not a whole number of records.
+        If the file is not a whole number of records.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def decode_python(content: bytes | bytearray, label: str, where: str) -> tuple[n
     Raises
     ------
     ValueError
-        Where the pickle is truncated, corrupt, of something else, or asks for anything but arrays.
+        If the pickle is truncated, corrupt, of something else, or asks for anything but arrays.
     """
     batch = read_dict(content, where)
     data, labels = batch.get("data"), batch.get(label)
@@ -159,9 +159,9 @@ def load(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     Raises
     ------
     FileNotFoundError
-        Where a file is missing.
+        If a file is missing.
     ValueError
-        Where a file is truncated or corrupt, or a pickle asks for anything but arrays.
+        If a file is truncated or corrupt, or a pickle asks for anything but arrays.
     """
     version, reader = _source(name, folder)
     return (*_join(version, version.train, reader), *_join(version, version.test, reader))

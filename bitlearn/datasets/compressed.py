@@ -63,7 +63,7 @@ def locate(folders: Sequence[Path], stems: Sequence[str]) -> Path:
     Raises
     ------
     FileNotFoundError
-        Where there is none, naming what was looked for and where.
+        If there is none, naming what was looked for and where.
     """
     path = find(folders, stems)
     if path is None:
@@ -105,7 +105,7 @@ def opened(path: Path) -> Iterator[Expanded]:
     Raises
     ------
     ValueError
-        Where it is no regular file; and for whatever the block raises that a truncated or corrupt file can cause.
+        If it is not a regular file; and for whatever the block raises that a truncated or corrupt file can cause.
     """
     with open_regular(path) as stream, damage_named(path):
         module, most = _MODULES.get(path.suffix), most_bytes(stream)
@@ -122,7 +122,7 @@ def read(path: Path) -> bytearray:
     Raises
     ------
     ValueError
-        Where it is no regular file, a compressed one is truncated or corrupt, or there is more than `LIMITS` allows.
+        If it is not a regular file, a compressed one is truncated or corrupt, or there is more than `LIMITS` allows.
     """
     with opened(path) as stream:
         return exactly(stream, None)
@@ -152,7 +152,7 @@ def read_archive(path: Path, names: Iterable[str]) -> dict[str, bytes]:
     Raises
     ------
     ValueError
-        Where the archive is truncated or corrupt, holds or expands to more than `LIMITS` allows, or where one of those
+        If the archive is truncated or corrupt, holds or expands to more than `LIMITS` allows, or if one of those
         names is there twice, or is a link, a sparse file or anything but a regular file.
     """
     wanted, contents = set(names), dict[str, bytes]()
@@ -186,7 +186,7 @@ def damage_named(path: Path) -> Iterator[None]:
 
     The readers of the standard library and of NumPy have their own errors each: EOFError, zlib.error, LZMAError,
     TarError, BadZipFile, MemoryError for a corrupt size... The operating system's errors, which have a number, pass,
-    but for EINVAL: a seek to where a corrupt offset points. So do our own, which name the file already.
+    except for EINVAL: a seek to where a corrupt offset points. So do our own, which name the file already.
     """
     try:
         yield

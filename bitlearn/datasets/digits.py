@@ -28,9 +28,9 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     Raises
     ------
     ImportError
-        Where scikit-learn is missing, or has them no longer.
+        If scikit-learn is missing, or has them no longer.
     ValueError
-        Where its file is not what it should be.
+        If its file is not what it should be.
 
     Notes
     -----

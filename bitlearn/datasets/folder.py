@@ -1,4 +1,4 @@
-"""A user's own images: a folder of class folders of JPEG and PNG files, read as they are asked for (through Pillow)."""
+"""A user's own images: a folder of class folders of JPEG and PNG files, read when they are needed (with Pillow)."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("dataset folder needs Pillow, as 'bitlearn-xnor[data]' brings it, got none") from error
+        raise ImportError("dataset folder needs Pillow: pip install 'bitlearn-xnor[data]'") from error
     return Image
 
 
 class Images:
-    """Image files that behave like an array, uint8 (count, size, size, 3); a file is read when it is asked for.
+    """Image files that behave like an array, uint8 (count, size, size, 3); a file is read when it is needed.
 
     Parameters
     ----------
     paths : sequence of Path
     size : int
-        The sides of each image: the shorter side is scaled to 8/7 of it (256 for 224), and the middle is cut out.
+        The side of each image: the shorter side is scaled to 8/7 of it (256 for 224), and the middle is cropped.
 
     Notes
     -----
-    Grey images and those with a palette become RGB, transparency is left out. A file that cannot be decoded is a
+    Grey images and those with a palette become RGB; transparency is dropped. A file that cannot be decoded raises a
     `ValueError` that names it.
     """
 
@@ -91,7 +91,7 @@ def read(path: Path, size: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        Naming the file, where it is no whole JPEG or PNG.
+        Naming the file, if it is not a whole JPEG or PNG.
     """
     pillow = _pillow()
     shorter = round(size * _SHORTER)
@@ -137,9 +137,9 @@ def load(
     Raises
     ------
     FileNotFoundError
-        Where there are no class folders, or no images in one.
+        If there are no class folders, or no images in one.
     ValueError
-        Where the two parts have other classes than each other, or no readable file of a class is left.
+        If the two parts have other classes than each other, or no readable file of a class is left.
     """
     _pillow()
     if image_size < 1:

@@ -36,7 +36,7 @@ def decode(stream: compressed.Expanded, dimensions: int, where: str) -> np.ndarr
     Raises
     ------
     ValueError
-        Where the magic number is another one, the length is not exactly what the header says, or that is more than
+        If the magic number is another one, the length is not exactly what the header says, or that is more than
         `bitlearn.files.LIMITS` allows.
 
     Notes
@@ -88,9 +88,9 @@ def load(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     Raises
     ------
     FileNotFoundError
-        Where a file is missing.
+        If a file is missing.
     ValueError
-        Where a file is truncated or corrupt.
+        If a file is truncated or corrupt.
     """
     candidates = [*(folder / usual for usual in _FOLDERS[name]), folder]
     own = compressed.locate(candidates, _stems("train", "images", 3)).parent

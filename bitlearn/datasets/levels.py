@@ -1,4 +1,4 @@
-"""Codes by levels: which of some thresholds a feature has reached, as a number or as that many bits."""
+"""Codes by levels: how many of some thresholds a feature reaches, as a number or as bits."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Levels:
     Parameters
     ----------
     thresholds : ndarray of float64, shape (..., levels)
-        Of each feature in increasing order; some may be equal.
+        The thresholds of each feature in increasing order; some may be equal.
 
     Raises
     ------
     ValueError
-        Where they are not finite or not in order.
+        If they are not finite or not in order.
     """
 
     thresholds: np.ndarray
@@ -66,7 +66,7 @@ class Levels:
 
 
 class Quantiles(Levels):
-    """int8 codes by how many of a feature's thresholds a value has reached; `fit_codes` makes them.
+    """int8 codes that count how many of a feature's thresholds a value reaches; `fit_levels` makes them.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Quantiles(Levels):
         Raises
         ------
         TypeError, ValueError
-            Where they are no finite numbers of the shape of the training samples.
+            If they are no finite numbers of the shape of the training samples.
         """
         x = np.asarray(x)
         check_features(x, self.shape)
@@ -99,7 +99,7 @@ class Quantiles(Levels):
 
 
 class Thermometer(Levels):
-    """Bits, one a threshold of each feature: +1 where the value has reached it.
+    """Bits, one per threshold of each feature: +1 if the value reaches it.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ class Thermometer(Levels):
     kind = "thermometer"
 
     def codes(self, x: np.ndarray) -> Bits:
-        """Return the bits of some samples: ``(count, *sample)``, with as many values a feature in the last axis.
+        """Return the bits of some samples, ``(count, *sample)``; the last axis has `bits` values per feature.
 
         Raises
         ------
         TypeError, ValueError
-            Where they are no finite numbers of the shape of the training samples.
+            If they are no finite numbers of the shape of the training samples.
         """
         x = np.asarray(x)
         check_features(x, self.shape)
@@ -135,7 +135,7 @@ class Thermometer(Levels):
 
 
 def fit_levels(x: np.ndarray, codes: str, *, bits: int = _BETWEEN) -> Quantiles | Thermometer:
-    """Return the codes of some training data by levels.
+    """Return the levels fitted to some training data.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def fit_levels(x: np.ndarray, codes: str, *, bits: int = _BETWEEN) -> Quantiles 
     codes : {"quantile", "thermometer", "auto"}
         ``auto``: int8 codes by quantiles for features with long tails, and by equal steps for the others.
     bits : int
-        Thresholds a feature, for a thermometer.
+        Thresholds per feature, for a thermometer.
 
     Returns
     -------
@@ -152,9 +152,9 @@ def fit_levels(x: np.ndarray, codes: str, *, bits: int = _BETWEEN) -> Quantiles 
 
     Notes
     -----
-    Thresholds lie in the middle between neighbouring values of the training data, as many values from one to the next,
-    where a value that occurs often counts as one level's share and no more: so a feature that is mostly 0 keeps its
-    levels for the rest, and one of two values has them all between the two.
+    Thresholds lie in the middle between neighbouring values of the training data, with equally many values from one to
+    the next. A value that occurs often counts as one level's share at most: so a feature that is mostly 0 keeps its
+    levels for the rest, and one with two values has them all between the two.
     """
     levels = bits if codes == "thermometer" else _BETWEEN
     found = np.empty((math.prod(x.shape[1:]), levels))

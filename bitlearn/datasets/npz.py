@@ -42,13 +42,13 @@ def load(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     Raises
     ------
     FileNotFoundError
-        Where there is no such file, or not exactly one in the folder.
+        If there is no such file, or not exactly one in the folder.
     ValueError
-        Where the file is truncated or corrupt, lacks an array, holds Python objects, or an array has another shape.
+        If the file is truncated or corrupt, lacks an array, holds Python objects, or an array has the wrong shape.
 
     Notes
     -----
-    Nothing in the file can run: arrays of Python objects, which are pickles, are refused.
+    Nothing in the file can run: arrays of Python objects, which are pickles, are rejected.
     """
     path = _file(path)
     arrays, every = _read(path)

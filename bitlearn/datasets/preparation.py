@@ -34,7 +34,7 @@ def rebuilt(arrays: dict[str, np.ndarray]) -> Scaling | Quantiles | Thermometer:
     Raises
     ------
     ValueError
-        Where they are of none.
+        If they are of none.
     """
     make = _KINDS.get(tuple(sorted(arrays)))
     if make is None:
@@ -51,7 +51,7 @@ class Preparation:
     scaling : Scaling, Quantiles or Thermometer
         How values become codes; a thermometer gives packed bits.
     image_size : int or None
-        Images are padded with zeros to this height and width; None leaves them.
+        Images are padded with zeros to this height and width; None leaves them unchanged.
     """
 
     scaling: Scaling | Quantiles | Thermometer
@@ -67,7 +67,7 @@ class Preparation:
         Parameters
         ----------
         x : ndarray, shape (count, ...)
-            In the shape and type of the training data.
+            Examples in the shape and type of the training data.
 
         Returns
         -------
@@ -90,17 +90,17 @@ class Examples:
     Parameters
     ----------
     x : array_like, Rows or DataFrame, shape (count, ...)
-        Raw images or features, as the preparation was fitted on.
+        Raw images or features, like those that the preparation was fitted on.
     y : array_like of int, shape (count,), optional
-        Labels from 0 on; None where there are none, for prediction.
+        Labels from 0 up; None if there are none, for prediction.
     preparation : Preparation
 
     Raises
     ------
     TypeError
-        Where `x` holds no numbers, `y` no integers, or `preparation` is none.
+        If `x` does not hold numbers, `y` does not hold integers, or `preparation` is not a `Preparation`.
     ValueError
-        Where the shapes do not fit each other or the preparation.
+        If the shapes do not fit each other or the preparation.
 
     Examples
     --------
@@ -128,12 +128,12 @@ class Examples:
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
         if len(x.shape) < 2:
-            raise ValueError(f"x must have shape (count, ...), got {x.shape}: one feature a row is x.reshape(-1, 1)")
+            raise ValueError(f"x must have shape (count, ...), got {x.shape}: one feature per row is x.reshape(-1, 1)")
         scaling = getattr(self.preparation, "scaling", None)
         if scaling is not None and scaling.shape not in (None, x.shape[1:]):
             raise ValueError(f"samples must have shape {scaling.shape} as in training, got {x.shape[1:]}")
         if scaling is not None and scaling.shape is None and x.dtype != np.uint8:
-            raise TypeError(f"x must be uint8, as what was prepared, got {x.dtype}")
+            raise TypeError(f"x must be uint8 like the prepared data, got {x.dtype}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -181,15 +181,14 @@ def prepare(
     ----------
     x_train : array_like, shape (count, height, width, channels) or (count, features)
     image_size : int, optional
-        Pad uint8 images to this size, as networks made for 32×32 images want.
+        Pad uint8 images to this size, as networks made for 32×32 images need.
     codes : {"auto", "range", "quantile", "thermometer"}
-        How features become codes; uint8 stays as it is (less 128) unless one of the others is asked for by its name.
-        ``range``: int8, in equal steps from the least to the largest value. ``quantile``: int8, with as many training
-        values between two neighbouring codes. ``thermometer``: packed bits, each +1 from a quantile on. ``auto``:
-        ``quantile`` for the features with long tails, whose middle 90 % take less than a quarter of the range, and
-        ``range`` for the others.
+        How features become codes; uint8 stays as it is (minus 128) unless another one is named. ``range``: int8, in
+        equal steps from the least to the largest value. ``quantile``: int8, with equally many training values between
+        neighbouring codes. ``thermometer``: packed bits, each +1 from a quantile up. ``auto``: ``quantile`` for the
+        features with long tails, whose middle 90 % take less than a quarter of the range, and ``range`` for the others.
     bits : int, optional
-        Of a thermometer, a feature: 64 by default.
+        Bits per feature of a thermometer; 64 by default.
 
     Returns
     -------
@@ -198,14 +197,14 @@ def prepare(
     Raises
     ------
     TypeError, ValueError
-        Where the data are no numbers or not finite; where images are wanted and the data are features, or the images
-        are larger; where there are no such codes.
+        If the data are not finite numbers; if `image_size` is given and the data are features or larger images; or if
+        `codes` is unknown.
 
     Notes
     -----
     A network on a thermometer takes bits: ``bl.models.mlp(bl.nn.Spec.of(train.codes([0])), classes)``. Its first layer
-    is a binary one, and each of its units has a step function of every feature: on features that are no images it is
-    by far the best choice.
+    is then a binary one, in which each unit has a step function of every feature: for features that are not images this
+    is by far the best choice.
 
     Examples
     --------

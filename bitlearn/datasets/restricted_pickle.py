@@ -3,7 +3,7 @@
 CIFAR's Python version is a set of pickles, and a pickle is a program that can call any function, set any attribute and
 ask for any amount of memory. So none is ever unpickled here. Its instructions are read one by one, and the few that
 such a file needs do what they say to lists, to dictionaries with text as keys, and to notes of what an array is. Others
-are refused.
+are rejected.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def read_dict(content: bytes | bytearray, where: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        Where the pickle is truncated or corrupt, is not of a dictionary, or asks for anything but uint8 arrays.
+        If the pickle is truncated or corrupt, is not of a dictionary, or asks for anything but uint8 arrays.
 
     Examples
     --------

@@ -11,16 +11,16 @@ Transform = Callable[[np.ndarray], np.ndarray]
 
 
 class Rows:
-    """Some rows of an array in any order, which behave like an array of their own and are read only when asked for.
+    """Some rows of an array in any order, which behave like an array and are read only when needed.
 
     Parameters
     ----------
     source : ndarray, shape (count, ...)
-        Also one that a file holds (`numpy.memmap`).
+        May be memory-mapped (`numpy.memmap`).
     index : ndarray of int, shape (rows,)
         Which rows, in which order.
     transform : callable, optional
-        What is done to rows as they are read: from an array of some rows to one of the same shape and type.
+        Applied to rows when they are read: from an array of some rows to one of the same shape and type.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class Rows:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("rows can become an array by a copy alone, got copy=False")
+            raise ValueError("rows can become an array only by a copy, got copy=False")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __repr__(self) -> str:

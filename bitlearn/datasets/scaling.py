@@ -19,7 +19,7 @@ class Scaling:
     Parameters
     ----------
     midpoint, half_range : ndarray of float32, shape of one sample, or None
-        Of every feature over the training data; both None for uint8 data, which need neither.
+        The values for each feature over the training data; both None for uint8 data, which need neither.
     """
 
     midpoint: np.ndarray | None = None
@@ -44,7 +44,7 @@ class Scaling:
         return None if self.midpoint is None else self.midpoint.shape
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name, none where the data are uint8."""
+        """Return the arrays by name; none if the data are uint8."""
         if self.midpoint is None or self.half_range is None:
             return {}
         return {"midpoint": self.midpoint, "half_range": self.half_range}
@@ -61,7 +61,7 @@ class Scaling:
         Parameters
         ----------
         x : ndarray, shape (count, ...)
-            uint8 where it was fitted on uint8; else any real type, in the shape of the training samples.
+            uint8 if it was fitted on uint8; otherwise any real type, in the shape of the training samples.
 
         Returns
         -------
@@ -70,9 +70,9 @@ class Scaling:
         Raises
         ------
         TypeError
-            Where the type is not the one of the training data.
+            If the type is not that of the training data.
         ValueError
-            Where samples have another shape, or a feature is NaN or infinite.
+            If samples have the wrong shape, or a feature is NaN or infinite.
 
         Notes
         -----
@@ -114,9 +114,9 @@ def fit_scaling(x: np.ndarray) -> Scaling:
     Raises
     ------
     TypeError
-        Where `x` does not hold real numbers.
+        If `x` does not hold real numbers.
     ValueError
-        Where there are no samples, or a feature is NaN or infinite.
+        If there are no samples, or a feature is NaN or infinite.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def _check_type(x: np.ndarray) -> None:
 
 
 def pad_images(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return images in the middle of larger black ones, as 28x28 for a network made for 32x32.
+    """Return images padded on all sides with black, such as 28x28 images for a network made for 32x32.
 
     Parameters
     ----------
@@ -166,9 +166,9 @@ def pad_images(x: np.ndarray, height: int, width: int) -> np.ndarray:
     Raises
     ------
     TypeError
-        Where `x` is not uint8.
+        If `x` is not uint8.
     ValueError
-        Where `x` has not four dimensions, or is larger.
+        If `x` does not have four dimensions, or is larger.
 
     Examples
     --------

@@ -28,11 +28,11 @@ def holdout(y: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.n
     Raises
     ------
     ValueError
-        Where `fraction` lies outside, or `y` is not of one dimension.
+        If `fraction` lies outside, or `y` is not of one dimension.
 
     Notes
     -----
-    Of a class of ``c`` samples ``round(fraction * c)`` are held out, ties to even, but at least 1 and at most
+    Of a class with ``c`` samples, ``round(fraction * c)`` are held out, ties to even, but at least 1 and at most
     ``c - 1``; a class of one sample is not held out.
 
     Examples

@@ -40,9 +40,9 @@ def read(path: Path, label: str | None = None) -> tuple[list[str], np.ndarray, n
     Raises
     ------
     FileNotFoundError
-        Where there is no such file.
+        If there is no such file.
     ValueError
-        Where rows have different lengths, a feature is no finite number, or there is no column of that name: naming
+        If rows have different lengths, a feature is no finite number, or there is no column of that name: naming
         the row and the column.
     ImportError
         For Parquet without pandas.

@@ -29,7 +29,7 @@ def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        Where the compiler fails, or is none that tells these.
+        If the compiler fails, or is none that tells these.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.o"
@@ -39,7 +39,7 @@ def measured(source: Path, compiler: Sequence[str]) -> tuple[int, int]:
             subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
             sizes = subprocess.run([size, str(target)], check=True, capture_output=True, text=True).stdout
         except FileNotFoundError as error:
-            raise ValueError(f"compiler must be a program that is there, got {error.filename}") from None
+            raise ValueError(f"compiler must be an existing program, got {error.filename}") from None
         except subprocess.CalledProcessError as error:
             lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
             said = next((line for line in lines if "error:" in line), lines[-1])

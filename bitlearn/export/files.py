@@ -187,7 +187,7 @@ class Export:
         return " and ".join(names) or "nothing"
 
     def _put(self, text: str) -> str:
-        """Put in what stands for names behind a dollar."""
+        """Put in what stands for names after a dollar."""
         for name, kind in {"name": self.name, **self.types}.items():
             text = text.replace(f"${name}", kind)
         return text

@@ -31,7 +31,7 @@ def folded(calls: Sequence[Call]) -> list[Call]:
     Raises
     ------
     ValueError
-        Where a constant is NaN or infinite.
+        If a constant is NaN or infinite.
     """
     writers = Counter(array.buffer for call in calls for array in outputs(call))
     constants: dict[Buffer, Buffer] = {}

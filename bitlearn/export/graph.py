@@ -53,7 +53,7 @@ class Graph:
         return self.results[array.buffer]
 
     def rows(self, array: Array) -> str:
-        """Return that as a row an example."""
+        """Return that as a row per example."""
         return self.node("Reshape", self.real(array), self.constant(np.array([0, -1], dtype=np.int64)))
 
     def signs(self, sums: str, thresholds: np.ndarray) -> str:
@@ -183,9 +183,9 @@ def onnx(model: Any, folder: str | PathLike[str], *, name: str = "model") -> dic
     Parameters
     ----------
     model : Model, Frozen, Classifier or path
-        Of the layers of `bitlearn.models.mlp`, `cnv` and `binarynet`.
+        A network made of the layers of `bitlearn.models.mlp`, `cnv` and `binarynet`.
     folder : path-like
-        Where ``name.onnx`` is written; it is made where it is not there.
+        Where ``name.onnx`` is written; created if it does not exist.
     name : str
 
     Returns
@@ -196,16 +196,16 @@ def onnx(model: Any, folder: str | PathLike[str], *, name: str = "model") -> dic
     Raises
     ------
     ImportError
-        Where the package onnx is not installed.
+        If the package onnx is not installed.
     TypeError, ValueError
-        Where the model is another one, or has a layer that cannot be written.
+        If the model is of another kind, or has a layer that cannot be exported.
 
     Notes
     -----
     The input ``codes`` is int8, (N, ...), and the result ``scores`` float32, (N, classes). Bits are float32 values of
     +1 and -1, so a weight takes 32 bits: this is for exchange, not for small devices. Integer sums are exact in
-    float32, and scores those of Python bit for bit, but for products with real weights under the policy ``standard``,
-    which agree to rounding.
+    float32, and scores equal those of Python bit for bit, except for products with real weights under the policy
+    ``standard``, which agree to rounding.
     """
     try:
         import onnx as package

@@ -1,4 +1,4 @@
-"""A continual learner as C that goes on learning: latent replay with packed bits, its trainable part and its memory."""
+"""A continual learner as C that keeps learning: latent replay with packed bits, its trainable part and its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inference of a network that still learns: its inference form is made anew, by kernels, before each run."""
+"""The inference of a network that still learns: its inference form is made again, by kernels, before each run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Written(Inference):
         super().__init__(batch, {})
 
     def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
-        """Return words in the place of panels; else see `Inference.prepared`."""
+        """Return words in place of panels; else see `Inference.prepared`."""
         return inputs[0] if kernel == "pack_panels" else super().prepared(kernel, name, shape, dtype, *inputs)
 
 
@@ -49,7 +49,7 @@ class Live(Written):
         return self._made[full]
 
     def prepared(self, kernel: str, name: str, shape: tuple[int, ...], dtype: DTypeLike, *inputs: Any) -> Array:
-        """Return what a kernel makes of the weights as they are, or words in the place of panels."""
+        """Return what a kernel makes of the weights as they are, or words in place of panels."""
         return inputs[0] if kernel == "pack_panels" else Step.prepared(self, kernel, name, shape, dtype, *inputs)
 
     def derived(self, name: str, values: Callable[[], np.ndarray], *of: np.ndarray) -> Array:

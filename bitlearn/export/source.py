@@ -49,46 +49,46 @@ def c99(
     memory_budget: int | str | None = None,
     compiler: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Write a network, or a learner that goes on learning, as C99 that needs nothing but a compiler.
+    """Write a network, or a learner that keeps learning, as C99 that needs nothing but a compiler.
 
     Parameters
     ----------
     model : Model, Frozen, Classifier, ContinualLearner or path
-        A network is written in its inference form. A learner must be of ``"latent-replay"``, with packed bits and an
-        integer policy, and have learned something; it goes on from where it is, with the classes that it has outputs
+        A network is written in its inference form. A learner must use ``"latent-replay"``, with packed bits and an
+        integer policy, and have learned something; it continues from where it is, with the classes that it has outputs
         for.
     folder : path-like
-        Where ``name.c`` and ``name.h`` are written; it is made where it is not there.
+        Where ``name.c`` and ``name.h`` are written; created if it does not exist.
     name : str
-        The prefix of functions, and in capitals of macros.
+        The prefix of functions and, in capitals, of macros.
     examples : ndarray or Bits, shape (count, ...), optional
         Four inputs of the network (codes or bits) for the self-test of a network; random ones by default.
     update : int, optional
-        How many new examples a learner's update takes: as many as its steps take of a stream (the default), or a power
-        of four below. Its steps replay others in proportion.
+        How many new examples a learner's update takes: as many as its steps take from a stream (the default), or a
+        smaller power of four. Replayed examples are added in proportion.
     memory_budget : int or str, optional
-        The most bytes of RAM, the stack apart, as 65536 or ``"64 KiB"``.
+        The largest number of bytes of RAM, without the stack, such as 65536 or ``"64 KiB"``.
     compiler : sequence of str, optional
-        A GCC and its options, by which the code and the stack are measured.
+        A GCC with its options, used to measure the code and the stack.
 
     Returns
     -------
     dict
-        ``files``; ``arena_bytes``; ``ram_bytes``, of all that is written but the stack; ``constant_bytes``, of weights
-        and of values to begin with; and ``code_bytes`` and ``stack_bytes``, which are None without a compiler.
+        ``files``; ``arena_bytes``; ``ram_bytes``, all memory that is written except the stack; ``constant_bytes``,
+        weights and initial values; and ``code_bytes`` and ``stack_bytes``, which are None without a compiler.
 
     Raises
     ------
     TypeError, ValueError
-        Where the model is another one, has a layer that cannot be written, or needs more RAM than it may.
+        If the model is of another kind, has a layer that cannot be exported, or needs more RAM than allowed.
 
     Notes
     -----
-    There is no allocation: arrays between layers lie in one static arena, each at the place that its lifetime leaves
-    it. Results are those of Python bit for bit, predictions and updates alike, wherever the compiler keeps to IEEE 754
-    (``-ffast-math`` is refused); ``-DNAME_SELF_TEST`` compiles a test of that into the file. Products with real weights
-    under the policy ``standard`` are sums in another order on each backend: there scores agree to rounding alone, so
-    such a network is refused, unless its policy is an integer one.
+    Nothing is allocated: arrays between layers share one static arena, each at a place that is free during its
+    lifetime. Results, both predictions and updates, equal those of Python bit for bit if the compiler follows IEEE 754
+    (``-ffast-math`` is rejected); ``-DNAME_SELF_TEST`` compiles in a test of that. Products with real weights under the
+    policy ``standard`` are summed in a different order on each backend, so scores would agree only to rounding: such a
+    network is rejected.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def arrays_of(record: ArrayRecord, like: Mapping[str, np.ndarray]) -> dict[str, 
     Raises
     ------
     ValueError
-        Where they have other names, types or shapes than those that are wanted.
+        If they have other names, types or shapes than those that are wanted.
     """
     found = {name: array.numpy() for name, array in record.items()}
     wanted, got = ({name: (each.dtype.str, each.shape) for name, each in some.items()} for some in (like, found))
@@ -51,7 +51,7 @@ def of_object(what: Any) -> ArrayRecord:
 
 
 def object_of(record: ArrayRecord) -> Any:
-    """Return what `of_object` made a record of: read as a file is, and refused as one is. Nothing in it can run."""
+    """Return what `of_object` made a record of: read as a file is, and rejected as one is. Nothing in it can run."""
     found = record.get("object")
     if found is None or found.stype != _SAVED:
         raise ValueError(f"a record must hold a saved object, got {', '.join(record) or 'nothing'}")
@@ -72,7 +72,7 @@ def nodes(grid: Grid, least: int, patience: float) -> list[int]:
     Raises
     ------
     TimeoutError
-        Where there are not within so many seconds.
+        If there are not within so many seconds.
     """
     end_at = time.monotonic() + patience
     while True:

@@ -24,7 +24,7 @@ class Rounds(Strategy):
     Attributes
     ----------
     traffic : list of dict
-        A row a round.
+        A row per round.
     """
 
     def __init__(self, nodes: int, patience: float):

@@ -15,17 +15,17 @@ from bitlearn.flower.rounds import Rounds
 
 
 class MergeSums(Rounds):
-    """A strategy of Flower: nodes learn from nothing, and what they have learned is merged.
+    """A Flower strategy: nodes learn independently, and what they have learned is merged.
 
-    The result is the learner that has learned the examples of all nodes, whichever node had which: see ``merge`` of
-    `AnalyticLearner <bitlearn.continual.AnalyticLearner>`. One round learns everything; another adds what is new at
-    the nodes by then.
+    The result is a learner that has learned the examples of all nodes, whichever node had which: see ``merge`` of
+    `AnalyticLearner <bitlearn.continual.AnalyticLearner>`. One round learns everything; another adds what is new on the
+    nodes since.
 
     Parameters
     ----------
     learner : learner
-        Of exact sums (``analytic``, ``nearest-mean``, ``lda``, ``prototypes``). It has learned nothing, or what is to
-        be added to; nodes are sent its settings alone.
+        A learner of exact sums (``analytic``, ``nearest-mean``, ``lda``, ``prototypes``). It has learned nothing, or
+        what the nodes' sums are added to; nodes are sent only its settings.
     nodes : int
         For how many a round waits.
     patience : float
@@ -34,9 +34,9 @@ class MergeSums(Rounds):
     Attributes
     ----------
     learner : learner
-        With all that has come so far.
+        The learner with everything merged so far.
     traffic : list of dict
-        A row a round: ``round``, ``nodes``, and the bytes that all of them were ``sent`` and that were ``received``.
+        A row per round: ``round``, ``nodes``, and the bytes that all of them were ``sent`` and that were ``received``.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class MergeSums(Rounds):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Merge what has come."""
+        """Merge the sums received."""
         found = records.answered(replies)
         row = self.traffic[-1]
         for reply in found:
@@ -85,12 +85,12 @@ def _blank(learner: Any) -> Any:
 
 
 def merge_app(data: Callable[[Context], tuple[Any, Any]]) -> ClientApp:
-    """Return the program of a node for `MergeSums`.
+    """Return the client app of a node for `MergeSums`.
 
     Parameters
     ----------
     data : callable
-        ``data(context)`` gives the node's new examples and labels, ``(x, y)``, as ``partial_fit`` takes them.
+        ``data(context)`` returns the node's new examples and labels, ``(x, y)``, as for ``partial_fit``.
 
     Returns
     -------

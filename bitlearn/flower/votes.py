@@ -29,17 +29,17 @@ _KEPT = "bitlearn"
 
 @dataclass(frozen=True)
 class Training:
-    """What the server and all nodes train: the same at each.
+    """What the server and all nodes train, the same everywhere.
 
     Parameters
     ----------
     model : callable
-        Makes the network; with the same seed everywhere, though nodes are sent the server's weights.
+        Makes the network; use the same seed everywhere, although nodes are sent the server's weights.
     optimizer : Optimizer
     seed : int
     loss : Loss, optional
     transforms : tuple
-        As `Trainer <bitlearn.training.Trainer>` takes them.
+        As for `Trainer <bitlearn.training.Trainer>`.
     """
 
     model: Callable[[], Model]
@@ -77,36 +77,36 @@ class _Step:
 
 
 class SignVote(Rounds):
-    """A strategy of Flower: a round is a step, in which nodes vote on the signs of gradients.
+    """A Flower strategy: a round is a step, in which nodes vote on the signs of gradients.
 
-    Each node makes the step on its own examples, with their statistics and scales; the sign that most nodes have is
-    taken (arXiv 1810.05291), with ties decided by the counter-based generator, as the form "vote" of `DataParallel
-    <bitlearn.training.DataParallel>` does: with the same batches to the same bits.
+    Each node makes the step on its own examples, with their statistics and scales, and the majority of signs is used
+    (arXiv 1810.05291). Ties are decided by the counter-based generator, as in the form "vote" of `DataParallel
+    <bitlearn.training.DataParallel>`: with the same batches, the bits are the same.
 
     Parameters
     ----------
     training : Training
     learning_rate : float or callable
-        Of all steps, or ``learning_rate(step)``.
+        One for all steps, or ``learning_rate(step)``.
     nodes : int
-        For how many a round waits, and how many have to answer: else the step is not made.
+        How many nodes a round waits for, and how many have to answer; otherwise the step is not made.
     agree_every : int
-        After how many steps nodes send their running statistics, of which the server takes the mean, in the round
-        that begins the next step.
+        After how many steps nodes send their running statistics, which the server averages, in the round that starts
+        the next step.
     patience : float
         Seconds to wait for nodes.
 
     Attributes
     ----------
     traffic : list of dict
-        A row a round: ``round``, ``nodes`` that voted, the bytes of all nodes together that were ``sent`` and
-        ``received``, and how many nodes got all arrays (``states``): those that are new, missed the last round or
-        came to other weights.
+        A row per round: ``round``, ``nodes`` that voted, the bytes of all nodes together that were ``sent`` and
+        ``received``, and how many nodes were sent all arrays (``states``): those that are new, missed the last round or
+        have different weights.
 
     Notes
     -----
-    A node keeps its arrays in Flower's ``context.state`` and makes each step's pass twice: to vote, and in the next
-    round to go on by what was voted. So nothing depends on the process that a node is given.
+    A node keeps its arrays in Flower's ``context.state`` and computes each step's pass twice: once to vote, and in the
+    next round to apply the result of the vote. So nothing depends on the process that runs a node.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SignVote(Rounds):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Send what was voted to the nodes that voted, and everything to the others."""
+        """Send the result of the vote to the nodes that voted, and everything to the others."""
         step = self.replica.steps
         row = {"round": server_round, "nodes": 0, "sent": 0, "received": 0, "states": 0}
         asked = ConfigRecord(
@@ -204,15 +204,15 @@ class SignVote(Rounds):
 
 
 def vote_app(training: Training, batches: Callable[[Context, int], Batch]) -> ClientApp:
-    """Return the program of a node for `SignVote`.
+    """Return the client app of a node for `SignVote`.
 
     Parameters
     ----------
     training : Training
         That of the server.
     batches : callable
-        ``batches(context, step)`` gives the node's examples and labels of a step, ``(x, y)``, as `Trainer.step
-        <bitlearn.training.Trainer.step>` takes them. It is asked twice for a step, and gives the same.
+        ``batches(context, step)`` returns the node's examples and labels of a step, ``(x, y)``, as for `Trainer.step
+        <bitlearn.training.Trainer.step>`. It is called twice per step, and must return the same.
 
     Returns
     -------

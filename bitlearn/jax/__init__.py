@@ -1,8 +1,7 @@
 """Packed products for JAX, by its foreign function interface: under ``jit``, ``vmap`` and ``grad``.
 
-JAX has 64-bit types only in a mode of its own, so words are uint32 here: ``bitlearn.to_packing(words, n, "uint32")`` is
-a view of words as such. The products run in the processor's memory, with as many threads as `bitlearn.set_num_threads`
-says.
+JAX has 64-bit types only in a special mode, so words are uint32 here: ``bitlearn.to_packing(words, n, "uint32")`` gives
+such a view of words. The products run on the CPU, with as many threads as `bitlearn.set_num_threads` says.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def _words(name: str, given: Any, n: int) -> Any:
     Raises
     ------
     TypeError, ValueError
-        Where they are of another type or shape.
+        If they are of another type or shape.
     """
     kind = np.dtype(given.dtype)
     if kind != np.uint32:
@@ -69,7 +68,7 @@ def pack(x: Any) -> Any:
     Raises
     ------
     TypeError
-        Where `x` is not float32.
+        If `x` is not float32.
 
     Examples
     --------
@@ -96,7 +95,7 @@ def xnor_matmul(a: Any, b: Any, n: int) -> Any:
     Parameters
     ----------
     a, b : Array of uint32, shape (M, 2 * ceil(n / 64)) and (N, 2 * ceil(n / 64))
-        As `pack` gives them, or words of NumPy's viewed as uint32.
+        As from `pack`, or NumPy words viewed as uint32.
     n : int
         How many values a row holds.
 
@@ -107,7 +106,7 @@ def xnor_matmul(a: Any, b: Any, n: int) -> Any:
     Raises
     ------
     TypeError, ValueError
-        Where they are not uint32 (uint64 in particular), or the shapes do not fit.
+        If they are not uint32 (uint64 in particular), or the shapes do not fit.
 
     Examples
     --------
@@ -165,7 +164,7 @@ def binary_matmul(x: Any, w: Any, *, bits: int = 8) -> Any:
     ----------
     x, w : Array of float32, shape (M, n) and (N, n)
     bits : int
-        2 to 16: the width to which the gradient is quantized, one scale in all; or 32, which leaves it in float32.
+        2 to 16: the width to which the gradient is quantized, with a single scale; or 32, which leaves it in float32.
 
     Returns
     -------
@@ -174,7 +173,7 @@ def binary_matmul(x: Any, w: Any, *, bits: int = 8) -> Any:
     Raises
     ------
     TypeError, ValueError
-        Where `x` or `w` is not float32, the shapes do not fit, or `bits` is no such width.
+        If `x` or `w` is not float32, the shapes do not fit, or `bits` is not such a width.
 
     Notes
     -----

@@ -35,12 +35,12 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
 
 
 def image_size(name: str, shape: tuple[int, ...]) -> int | None:
-    """Return the side to which examples of a shape are padded for a network, None where it takes them as they are.
+    """Return the side to which examples of a shape are padded for a network; None if it takes them unchanged.
 
     Parameters
     ----------
     name : str
-        As `build` takes it.
+        As for `build`.
     shape : tuple of int
         Of one example.
 
@@ -69,10 +69,10 @@ def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **opt
         One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp", "competing-mlp",
         "competing-cnv", "real-mlp" or "subnetwork-mlp".
     input_shape : tuple of int or Spec
-        The shape of one example of int8 codes; for ``mlp`` also the type of what flows in.
+        The shape of one example of int8 codes; for ``mlp`` also the type of the input.
     classes : int
     **options
-        As the function of that name takes them.
+        As for the function of that name.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **opt
     Raises
     ------
     ValueError
-        Where there is none.
+        If there is none.
 
     Examples
     --------

@@ -35,7 +35,7 @@ def competing_mlp(
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return a multilayer perceptron whose hidden units compete for tasks, with binary or with real weights.
+    """Return a multilayer perceptron whose hidden units compete for tasks, with binary or real weights.
 
     Parameters
     ----------
@@ -43,20 +43,21 @@ def competing_mlp(
         The shape of one example of int8 codes; flattened.
     classes : int
     hidden : tuple of int
-        The widths of the hidden layers, at least one; `units` divides each.
+        The widths of the hidden layers, at least one; each must be a multiple of `units`.
     units : int or tuple of int
-        Units a block, of which one wins a task, in each hidden layer or layer by layer. With 1 all win: tickets have
-        the layer's weights in common. 0 for a dense network, in which none compete.
+        Units per block, of which one wins each task, in every hidden layer or layer by layer. With 1 all win: tickets
+        share the layer's weights. 0 for a dense network, in which none compete.
     inputs : int
-        Inputs a block, of which one wins a task; 0 where all tasks see all inputs. It divides them.
+        Inputs per block, of which one wins each task; 0 if all tasks see all inputs. The number of inputs must be a
+        multiple of it.
     tasks : int
-        For how many tasks there are posteriors.
+        The number of tasks, each with its posteriors.
     weights : {"binary", "real"}
-        Binary weights and signs, or real ones and rectified linear units. Both have batch norms.
+        Binary weights and signs, or real weights and rectified linear units. Both have batch norms.
     head : {"real"}
         The classifier has real weights.
     sampling : {"hard", "soft"}
-        As `nn.Competition <bitlearn.nn.Competition>` takes it; of real weights alone.
+        As for `nn.Competition <bitlearn.nn.Competition>`; "soft" only with real weights.
     precision : str or Precision
     seed : int
 
@@ -67,7 +68,7 @@ def competing_mlp(
     Raises
     ------
     ValueError
-        Where `units` does not divide a width, or a setting has no such value.
+        If `units` does not divide a width, or a setting has an invalid value.
 
     Examples
     --------
@@ -113,8 +114,8 @@ def competing_cnv(
         Height, width and channels of int8 codes.
     classes : int
     filters, dense : tuple of int
-        The channels of the convolutions, each followed by a 2×2 max pool, and the widths of the linear layers;
-        `units` divides each.
+        The channels of the convolutions, each followed by a 2×2 max pool, and the widths of the linear layers; each
+        must be a multiple of `units`.
     units, tasks, head, precision, seed
         As `competing_mlp`.
 
@@ -125,7 +126,7 @@ def competing_cnv(
     Raises
     ------
     ValueError
-        As `competing_mlp`; and where the images are too small for the pools.
+        As `competing_mlp`; also if the images are too small for the pools.
 
     Examples
     --------
@@ -160,7 +161,7 @@ def real_mlp(
     input_shape, classes, hidden, head, precision, seed
         As `competing_mlp`.
     share : float, optional
-        Let each hidden layer have a subnetwork of this share of its weights a task, for the method ``wsn``: a
+        Give each hidden layer a subnetwork of this fraction of its weights per task, for the method ``wsn``: a
         `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`. By default layers are dense, with batch norms.
 
     Returns
@@ -195,9 +196,9 @@ def subnetwork_mlp(
     input_shape, classes
         As `competing_mlp`.
     share : float
-        In (0, 1]: which part of a hidden layer's weights a task uses.
+        In (0, 1]: the fraction of a hidden layer's weights that a task uses.
     **options
-        As `real_mlp` takes them.
+        As for `real_mlp`.
 
     Returns
     -------

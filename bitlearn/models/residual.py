@@ -43,9 +43,9 @@ def _residual(
 ) -> nn.Model:
     """Stack a real stem, blocks with a shortcut round each binary convolution, and a real head on the maps' means."""
     if head != "real":
-        raise ValueError(f"head must be 'real' behind a residual network, got {head!r}")
+        raise ValueError(f"head must be 'real' after a residual network, got {head!r}")
     if not blocks or min(blocks) < 1:
-        raise ValueError(f"blocks must name at least one block a stage, got {blocks}")
+        raise ValueError(f"blocks must name at least one block per stage, got {blocks}")
     stem = stem or ("7x7" if input_shape[0] >= _LARGE else "3x3")
     if stem not in ("7x7", "3x3"):
         raise ValueError(f"stem must be '7x7' or '3x3', got {stem!r}")
@@ -87,20 +87,20 @@ def resnete18(
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return ResNetE-18 (arXiv 1906.08637): a shortcut of real values round each of 16 binary 3×3 convolutions.
+    """Return ResNetE-18 (arXiv 1906.08637): a shortcut of real values around each of 16 binary 3×3 convolutions.
 
     Parameters
     ----------
     input_shape : (int, int, int)
-        Height, width and channels of int8 codes. The sides are multiples of 32, or with the small stem of 8.
+        Height, width and channels of int8 codes. The sides must be multiples of 32, or of 8 with the small stem.
     classes : int
     width : int
         Channels of the first stage; each of the next ones has twice as many, on maps of half the size.
     blocks : tuple of int
         Binary convolutions of each stage.
     stem : {"7x7", "3x3"}, optional
-        A real convolution: of 7×7 and stride 2 with batch norm, ReLU, a pool and another batch norm, as for ImageNet,
-        by default from a height of 64 on; or of 3×3 with a batch norm, as for CIFAR.
+        A real convolution: 7×7 with stride 2, batch norm, ReLU, a pool and another batch norm, as for ImageNet, the
+        default from a height of 64 up; or 3×3 with a batch norm, as for CIFAR.
     head : {"real"}
     precision, seed
         As `mlp`.
@@ -113,14 +113,15 @@ def resnete18(
     Raises
     ------
     ValueError
-        As `mlp`; and where the sides of the images cannot be halved as often as they have to be.
+        As `mlp`; also if the sides of the images cannot be halved as often as necessary.
 
     Notes
     -----
-    A block is a sign (whose gradient passes up to a magnitude of 1.25), a binary convolution and a batch norm. Where a
-    stage begins the convolution has stride 2, and the shortcut a 2×2 average pool, a real 1×1 convolution and a batch
-    norm. Batch norms have no gain, as in all networks here, and the head has no bias. With SGD set a learning rate: its
-    own of 10 under ``standard``, ``int8`` and ``int4`` is for binary weights, and too large for real ones.
+    A block is a sign (whose gradient passes up to a magnitude of 1.25), a binary convolution and a batch norm. At the
+    start of a stage the convolution has stride 2, and the shortcut a 2×2 average pool, a real 1×1 convolution and a
+    batch norm. Batch norms have no gain, as in all networks here, and the head has no bias. With SGD, set a learning
+    rate: its default of 10 under ``standard``, ``int8`` and ``int4`` is meant for binary weights, and too large for
+    real ones.
 
     Examples
     --------
@@ -176,8 +177,8 @@ def birealnet18(
     Notes
     -----
     The gradient of a sign is that of a piecewise quadratic, and a kernel's scale is the mean magnitude of its latent
-    weights. The batch norm behind it divides that scale out of the values and of the gradient, up to rounding: it moves
-    the running statistics alone.
+    weights. The batch norm after it cancels that scale in the values and in the gradient, up to rounding: it changes
+    only the running statistics.
 
     Examples
     --------

@@ -38,12 +38,12 @@ def mlp(
     Parameters
     ----------
     input_shape : tuple of int or Spec
-        The shape of one example of int8 codes, or the type of what flows in (`nn.Spec.of` some examples); flattened.
+        The shape of one example of int8 codes, or the type of the input (`nn.Spec.of` some examples); flattened.
     classes : int
     hidden : tuple of int
         The widths of the hidden layers, at least one.
     head : {"binary", "real"}
-        The classifier: binary weights and a batch norm, as published; or real weights, as continual learning wants it.
+        The classifier: binary weights and a batch norm, as published; or real weights, as continual learning needs.
     precision : str or Precision
     seed : int
 
@@ -55,7 +55,7 @@ def mlp(
     Raises
     ------
     ValueError
-        Where `head` or `precision` has no such name, or `hidden` is empty.
+        If `head` or `precision` has no such name, or `hidden` is empty.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def relu_mlp(
     precision, seed
         As `mlp`.
     unit : float
-        What an input code of 1 stands for, a power of two.
+        The value of an input code of 1, a power of two.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def relu_mlp(
     if not hidden:
         raise ValueError("hidden must name at least one width, got none")
     if head != "real":
-        raise ValueError(f"head must be 'real' behind real layers, got {head!r}")
+        raise ValueError(f"head must be 'real' after real layers, got {head!r}")
     layers: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
     for width in hidden:
         layers += [nn.RealLinear(width), nn.ReLU()]
@@ -136,9 +136,9 @@ def _convolutional(
     precision: str | Precision,
     seed: int,
 ) -> nn.Model:
-    """Stack pairs of 3×3 convolutions, pooled after every second one, and linear layers behind them.
+    """Stack pairs of 3×3 convolutions, pooled after every second one, and linear layers after them.
 
-    ``pool_first``: convolution, pool, batch norm and sign; else the pool comes behind the sign.
+    ``pool_first``: convolution, pool, batch norm and sign; else the pool comes after the sign.
     """
     if len(input_shape) != 3:
         raise ValueError(f"input_shape must be (height, width, channels), got {input_shape}")
@@ -172,7 +172,7 @@ def cnv(
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return CNV: 3×3 convolutions without padding, 64-64-P-128-128-P-256-256, and 512-512-10; pools behind the signs.
+    """Return CNV: 3×3 convolutions without padding, 64-64-P-128-128-P-256-256, and 512-512-10; pools after the signs.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def cnv(
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are too small.
+        As `mlp`; and if the images are too small.
 
     Examples
     --------
@@ -232,12 +232,12 @@ def binarynet(
     Returns
     -------
     Model
-        Pools lie between a convolution and its batch norm.
+        Each pool is between a convolution and its batch norm.
 
     Raises
     ------
     ValueError
-        As `mlp`; and where the images are too small.
+        As `mlp`; and if the images are too small.
 
     Examples
     --------

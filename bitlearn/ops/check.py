@@ -44,7 +44,7 @@ def length(n: object, *operands: object) -> int:
         known = (getattr(each, "n", None) for each in operands)
         n = next((each for each in known if isinstance(each, int)), None)
         if n is None:
-            raise TypeError("n must be given where no operand is Bits or PackedWeights, got None")
+            raise TypeError("n must be given unless an operand is Bits or PackedWeights, got None")
     return count("n", n)
 
 
@@ -58,7 +58,7 @@ def flag(name: str, value: object) -> bool:
 def array(name: str, value: object) -> np.ndarray:
     """Return `value` as an array of NumPy's own class, without a copy where it has one.
 
-    A mask is refused: NumPy would drop it, and what lies under it would count.
+    A mask is rejected: NumPy would drop it, and what lies under it would count.
     """
     if type(value) is np.ndarray:
         return value
@@ -97,10 +97,10 @@ def ready(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def words(name: str, given: object, n: int | None, ndim: int | None = None, *, least: int = 1) -> np.ndarray:
-    """Return `given` as aligned, C-contiguous words that hold `n` values a row (any number where `n` is None)."""
+    """Return `given` as aligned, C-contiguous words that hold `n` values per row (any number where `n` is None)."""
     if isinstance(given, Bits):
         if n is not None and given.n != n:
-            raise ValueError(f"{name} must hold n={n} values a row, got Bits of n={given.n}")
+            raise ValueError(f"{name} must hold n={n} values per row, got Bits of n={given.n}")
         given = given.words
     result = array(name, given)
     if result.dtype is not WORD and result.dtype != WORD:

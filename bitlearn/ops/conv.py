@@ -107,8 +107,7 @@ def xnor_conv2d(
         The number of input channels; ``words = ceil(n / 64)``.
     stride : int or (int, int)
         Rows and columns between windows.
-    padding : int, (int, int) or "same"
-        Rows and columns added on either side, or as TensorFlow defines "same".
+    padding : int, (int, int) or "same" Rows and columns added on each side, or "same" as TensorFlow defines it.
     pad_value : {0, 1, -1}
         What a padded position holds in every channel: a true zero, +1 or -1.
     dtype : {int16, int32, float32}
@@ -124,12 +123,12 @@ def xnor_conv2d(
     Raises
     ------
     TypeError, ValueError
-        As `xnor_matmul`; and where a stride is below 1, a padding below 0, either past ``2**31 - 1``, or the kernel
+        As `xnor_matmul`; also if a stride is below 1, a padding below 0, either past ``2**31 - 1``, or the kernel
         larger than the padded image.
 
     Notes
     -----
-    The cross-correlation of the deep learning libraries, not flipped:
+    The cross-correlation that deep learning libraries call a convolution; the kernel is not flipped:
     ``y[b, r, c, o] = sum_{i, j, ch} x[b, r * sh + i - top, c * sw + j - left, ch] * w[o, i, j, ch]``.
 
     Examples
@@ -164,7 +163,7 @@ def xnor_conv2d_sign(
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Convolve packed images with packed kernels and keep one bit a result: whether it reaches its channel's threshold.
+    """Convolve packed images with packed kernels, keeping one bit per result: whether it reaches its threshold.
 
     Parameters
     ----------

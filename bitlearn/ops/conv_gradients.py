@@ -63,18 +63,18 @@ def conv2d_grad_input(
     Parameters
     ----------
     g : array_like or Quantized, shape (batch, out_h, out_w, out)
-        int8, int16, floating or quantized, its scale a scalar or one an image, shape (batch, 1, 1, 1).
+        int8, int16, floating or quantized, its scale a scalar or one per image, shape (batch, 1, 1, 1).
     w : array_like of uint64, shape (out, kh, kw, words), or PackedWeights
     n : int
         The number of input channels.
     input_shape : (int, int, int, int) or (int, int)
         ``(batch, height, width, n)`` of the images, or ``(height, width)``.
     stride, padding, pad_value
-        As given to `xnor_conv2d`. Padded positions have no gradient, whatever they hold.
+        As passed to `xnor_conv2d`. Padded positions have no gradient, whatever they hold.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
     rows, columns : array_like of int, optional
-        Which output and input channels of `w` take part, as for `grad_input`: all by default.
+        The output and input channels of `w` that take part, as for `grad_input`; all by default.
     out : ndarray, shape (batch, height, width, n), optional
     threads : int, optional
         How many threads share the images.
@@ -87,7 +87,7 @@ def conv2d_grad_input(
     Raises
     ------
     TypeError, ValueError
-        As `grad_input`; and where `g` is not of the size that the convolution gives.
+        As `grad_input`; also if `g` has not the size of the convolution's result.
 
     Examples
     --------
@@ -163,20 +163,20 @@ def conv2d_grad_weight(
     Parameters
     ----------
     g : array_like or Quantized, shape (batch, out_h, out_w, out)
-        int8, int16, floating or quantized, its scale a scalar or one an output channel, shape (1, 1, 1, out).
+        int8, int16, floating or quantized, its scale a scalar or one per output channel, shape (1, 1, 1, out).
     x : array_like of uint64, shape (batch, height, width, words)
     n : int
         The number of input channels.
     kernel_shape : (int, int, int, int) or (int, int)
         ``(out, kh, kw, n)``, or ``(kh, kw)``.
     stride, padding, pad_value
-        As given to `xnor_conv2d`; a padded position counts with `pad_value`.
+        As passed to `xnor_conv2d`; a padded position counts as `pad_value`.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
     rows, columns : array_like of int, optional
-        Which output and input channels of the result are wanted, as for `grad_weight`: all by default.
+        The output and input channels of the result to compute, as for `grad_weight`; all by default.
     scale : array_like, shape (out,), optional
-        What the kernels of each output channel are multiplied by, as for `grad_weight`.
+        Factors for the kernels of each output channel, as for `grad_weight`.
     output, threshold, mask, accumulate
         As `grad_weight`; `mask` is (out, kh, kw, words).
     out : ndarray, optional
@@ -192,7 +192,7 @@ def conv2d_grad_weight(
     Raises
     ------
     TypeError, ValueError
-        As `grad_weight`; and where `g` is not of the size that the convolution gives.
+        As `grad_weight`; also if `g` has not the size of the convolution's result.
 
     Examples
     --------

@@ -45,21 +45,21 @@ def grad_input(
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Multiply a gradient with packed ±1 weights: the gradient with respect to the input of `xnor_matmul`.
+    """Multiply a gradient by packed ±1 weights: the gradient with respect to the input of `xnor_matmul`.
 
     Parameters
     ----------
     g : array_like or Quantized, shape (M, N)
-        int8, int16, floating (computed in float32) or quantized, its scale a scalar or one a row, shape (M, 1).
+        int8, int16, floating (computed in float32) or quantized, its scale a scalar or one per row, shape (M, 1).
     w : array_like of uint64, shape (N, words), or PackedWeights
     n : int
         How many values a row of `w` holds.
     bits : int, optional
-        How many bits the values of an int8 `g` need: 1 where they are +1 and -1, else 2 to 8. Few bits may run faster,
-        with the same results. A quantized `g` says so itself.
+        How many bits the values of an int8 `g` need: 1 if they are all +1 or -1, otherwise 2 to 8. Fewer bits may run
+        faster, with the same results. A quantized `g` knows its own bits.
     rows, columns : array_like of int, optional
-        Different numbers: which rows and columns of `w` take part, all by default. Work is done for these alone; the
-        result is 0 in other columns. Columns of `g` that belong to other rows are not looked at.
+        Distinct indices of the rows and columns of `w` that take part; all by default. Only these are computed; the
+        result is 0 in other columns. Columns of `g` that belong to other rows are ignored.
     out : ndarray, shape (M, n), optional
         Of the type below.
     threads : int, optional
@@ -74,15 +74,15 @@ def grad_input(
     Raises
     ------
     TypeError
-        Where `g` has another type, `w` is not uint64, or `rows` or `columns` are no list of integers.
+        If `g` has the wrong type, `w` is not uint64, or `rows` or `columns` is not a list of integers.
     ValueError
-        Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`, or
-        `rows` or `columns` name one that is not there, or one twice.
+        If shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`, or
+        `rows` or `columns` has an index out of range or a duplicate.
 
     Notes
     -----
     With the bit ``s`` of a weight, ``sum g * w = 2 * sum_{s = 1} g - sum g``. A float `g` is never quantized silently.
-    Fewer than ``2**24`` rows of `w` for int8.
+    For int8, `w` must have fewer than ``2**24`` rows.
 
     Examples
     --------
@@ -254,26 +254,26 @@ def grad_weight(
     Parameters
     ----------
     g : array_like or Quantized, shape (M, N)
-        int8, int16, floating (computed in float32) or quantized, its scale a scalar or one a column, shape (1, N).
+        int8, int16, floating (computed in float32) or quantized, its scale a scalar or one per column, shape (1, N).
     x : array_like of uint64, shape (M, words)
     n : int
         How many values a row of `x` holds.
     bits : int, optional
         How many bits the values of an int8 `g` need, as for `grad_input`.
     rows, columns : array_like of int, optional
-        Different numbers: the rows and columns of the result that are wanted, all by default. Work is done for these
-        alone. Others are 0, and stay as they are with `accumulate`.
+        Distinct indices of the rows and columns of the result to compute; all by default. Others are 0, or with
+        `accumulate` unchanged.
     scale : array_like, shape (N,), optional
-        What each row of the result is multiplied by; it is float32 then. Not with "sign".
+        Factors for the rows of the result, which is then float32. Not with "sign".
     output : {"values", "sign"}
         The products, or one packed bit each.
     threshold : float
         With "sign": the bit is ``value >= threshold``.
     mask : array_like of uint64, shape (N, words), optional
-        With "sign": where it is clear, so is the result.
+        With "sign": bits that are clear here are clear in the result.
     accumulate : bool
-        Add to `out` instead of overwriting it; not with "sign". Integers that may then pass their type are refused: the
-        largest magnitude in `out`, plus `M` times the largest that a value of `g` can have, must fit.
+        Add to `out` instead of overwriting it; not with "sign". Integer sums must not be able to overflow: the largest
+        magnitude in `out`, plus `M` times the largest that a value of `g` can have, must fit the type.
     out : ndarray, optional
         Of the type and shape below.
     threads : int, optional
@@ -282,19 +282,18 @@ def grad_weight(
     Returns
     -------
     ndarray
-        ``g.T @ x``, shape (N, n), of the types that `grad_input` has; or packed signs, uint64 (N, ceil(n / 64)), and
-        then the full matrix is never formed.
+        ``g.T @ x``, shape (N, n), of the types that `grad_input` has; or packed signs, uint64 (N, ceil(n / 64)), for
+        which the full matrix is never formed.
 
     Raises
     ------
     TypeError
-        Where `g` has another type, `x` or `mask` is not uint64, `accumulate` no bool or `threshold` no real number, or
-        `rows` or `columns` are no list of integers.
+        If `g` has the wrong type, `x` or `mask` is not uint64, `accumulate` is not a bool, `threshold` is not a real
+        number, or `rows` or `columns` is not a list of integers.
     ValueError
-        Where `rows` or `columns` name one that is not there, or one twice, or `scale` is not finite.
-        Where shapes do not fit, a scale varies along the axis that is summed over, a value needs more than `bits`,
-        `accumulate` is without `out`, with an `out` too large to be added to or with "sign", or `threshold` or `mask`
-        is with "values".
+        If `rows` or `columns` has an index out of range or a duplicate, or `scale` is not finite. If shapes do not fit,
+        a scale varies along the axis that is summed over, a value needs more than `bits`, `accumulate` comes without
+        `out`, with an `out` too large to be added to or with "sign", or `threshold` or `mask` comes with "values".
 
     Examples
     --------

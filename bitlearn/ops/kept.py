@@ -194,7 +194,7 @@ def _factors(scale: ArrayLike, outputs: int) -> np.ndarray:
     if found.dtype.kind not in "fiu":
         raise TypeError(f"scale must be real numbers, got dtype {brief(found.dtype)}")
     if found.shape != (outputs,):
-        raise ValueError(f"scale must have shape ({outputs},), one a row, got {found.shape}")
+        raise ValueError(f"scale must have shape ({outputs},), one per row, got {found.shape}")
     if not np.isfinite(found).all():
         raise ValueError("scale must be finite, got NaN or infinity")
     return found.astype(np.float64)

@@ -42,14 +42,14 @@ def xnor_matmul(
     a : array_like of uint64, shape (..., M, words)
     b : array_like of uint64, shape (N, words), or PackedWeights
     n : int, optional
-        How many values a row holds: wanted unless an operand is `Bits` or `PackedWeights`, which know it;
+        How many values a row holds: required unless an operand is `Bits` or `PackedWeights`, which know it;
         ``words = ceil(n / 64)``.
     dtype : {int16, int32, float32}
-        The type of the result. int16 holds ``n <= 32767`` and float32 ``n <= 2**24`` exactly.
+        The type of the result. int16 is exact for ``n <= 32767``, float32 for ``n <= 2**24``.
     out : ndarray of `dtype`, shape (..., M, N), optional
-        Where to write; C-contiguous and overlapping no input.
+        Where to write the result; C-contiguous and overlapping no input.
     threads : int, optional
-        How many threads share the rows; None for the process's number. The result does not depend on it.
+        How many threads share the rows; by default the number set for the process. The result does not depend on it.
 
     Returns
     -------
@@ -58,9 +58,9 @@ def xnor_matmul(
     Raises
     ------
     TypeError
-        Where an operand is not uint64 or a dtype is not one of those above.
+        If an operand is not uint64 or a dtype is not one of those above.
     ValueError
-        Where shapes do not fit `n` or each other, `n` is too large for `dtype`, or `out` cannot be written.
+        If shapes do not fit `n` or each other, `n` is too large for `dtype`, or `out` cannot be written.
 
     Notes
     -----
@@ -106,7 +106,7 @@ def xnor_matmul_sign(
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Multiply packed ±1 matrices and keep one bit a dot product: whether it reaches its column's threshold.
+    """Multiply packed ±1 matrices, keeping one bit per dot product: whether it reaches its column's threshold.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def xnor_matmul_sign(
     Returns
     -------
     ndarray of uint64, shape (..., M, ceil(N / 64))
-        Bit ``j`` is ``dot >= threshold[j]``; the tail is zero. No matrix of integers lies in between.
+        Bit ``j`` is ``dot >= threshold[j]``; the tail is zero. No matrix of integers is formed in between.
 
     Raises
     ------
     TypeError, ValueError
-        As `xnor_matmul`; and where `threshold` is no integer, does not fit int32 or has another shape.
+        As `xnor_matmul`; and if `threshold` is not an integer, does not fit int32 or has the wrong shape.
 
     Examples
     --------
@@ -157,14 +157,14 @@ def hamming(
     out: np.ndarray | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Count the values in which each row of `a` and each row of `b` differ.
+    """Count the values in which each row of `a` differs from each row of `b`.
 
     Parameters
     ----------
     a : array_like of uint64, shape (M, words)
     b : array_like of uint64, shape (N, words), or PackedWeights
     n : int, optional
-        How many values a row holds: wanted unless an operand is `Bits` or `PackedWeights`, which know it.
+        How many values a row holds: required unless an operand is `Bits` or `PackedWeights`, which know it.
     dtype : {int16, int32, float32}
         The type of the counts, with the limits of `xnor_matmul`.
     out : ndarray of `dtype`, shape (M, N), optional

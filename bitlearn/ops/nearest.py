@@ -44,12 +44,12 @@ def nearest(
     queries : array_like of uint64, shape (M, words), or Bits
         Packed values.
     base : array_like of uint64, shape (N, words), or Bits
-        Packed values: an array in memory, or a `numpy.memmap`, which is read once for all queries of a thread, from
-        its first row to its last.
+        Packed values: an array in memory, or a `numpy.memmap`, which each thread reads once for all its queries, from
+        the first row to the last.
     k : int
-        How many neighbours of each query, at most N.
+        How many neighbours to find for each query, at most N.
     n : int, optional
-        How many values a row holds; ``words = ceil(n / 64)``. Wanted unless an operand is `Bits`.
+        How many values a row holds; ``words = ceil(n / 64)``. Required unless an operand is `Bits`.
     threads : int, optional
         How many threads share the queries, or the base where it has many rows and there are fewer queries. The result
         does not depend on it.
@@ -57,23 +57,24 @@ def nearest(
     Returns
     -------
     indices : ndarray of int64, shape (M, k)
-        The rows of the base, nearest first; of equally near ones the lower index first.
+        Row numbers in the base, nearest first; of equally near rows, the lower number first.
     distances : ndarray of int32, shape (M, k)
         In how many values they differ: the Hamming distances, ``popcount(query ^ row)``.
 
     Raises
     ------
     TypeError
-        Where an operand is not uint64, or a number no integer.
+        If an operand is not uint64, or a number is not an integer.
     ValueError
-        Where the shapes do not fit `n`, or `k` is more than the rows of the base.
+        If the shapes do not fit `n`, or `k` is more than the rows of the base.
 
     Notes
     -----
-    Every distance is counted: the search is exhaustive, in blocks of the base that stay in the cache while all queries
-    pass by. A distance is compared with the k-th one so far as it is counted, so no matrix of distances is formed, and
-    a heap of `k` rows a query is all that is kept. The distance of ±1 vectors is also their dot product and their
-    squared Euclidean distance: ``dot = n - 2 * distance``, ``|q - b|**2 = 4 * distance``, in the same order.
+    Every distance is counted: the search is exhaustive, in blocks of the base that stay in the cache while they are
+    compared with all queries. A distance is compared with the k-th best so far as it is counted, so no matrix of
+    distances is formed, and only a heap of `k` rows per query is kept. The distance of ±1 vectors is also their dot
+    product and their squared Euclidean distance: ``dot = n - 2 * distance``, ``|q - b|**2 = 4 * distance``, in the same
+    order.
 
     Examples
     --------

@@ -28,7 +28,7 @@ _COPIED_VALUES = 2**16
 
 
 def _pack_copies(values: np.ndarray, limits: np.ndarray, result: np.ndarray) -> None:
-    """Pack what no kernel reads as it lies, by copies of a block of values at a time."""
+    """Pack what no kernel reads in place, by copies of a block of values at a time."""
     n, kind = values.shape[-1], limits.dtype
     columns = min(n, _COPIED_VALUES)
     rows = _COPIED_VALUES // columns if columns == n else 1
@@ -45,19 +45,20 @@ def _pack_copies(values: np.ndarray, limits: np.ndarray, result: np.ndarray) -> 
 
 
 def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndarray | None = None) -> np.ndarray:
-    """Pack values into words: one bit a value, set where ``x >= threshold``.
+    """Pack values into words: one bit per value, set where ``x >= threshold``.
 
     Parameters
     ----------
     x : array_like, shape (..., n)
         Real numbers or bool.
     axis : int
-        The axis to pack; another axis than the last is moved last first.
+        The axis to pack. Any axis other than the last is first moved to the end.
     threshold : array_like
-        A scalar, or an array of shape (n,) along the packed axis. Compared exactly, whatever the two types; but a
-        Python number takes the type of floats first, as in NumPy. Not for bool, whose bits are the values.
+        A scalar, or an array of shape (n,) along the packed axis. Compared exactly, whatever the two types; only a
+        Python number is first rounded to the type of a float array, as in NumPy. Not for bool, whose bits are the
+        values.
     out : ndarray of uint64, shape (..., ceil(n / 64)), optional
-        Where to write; C-contiguous and not overlapping `x`.
+        Where to write the result; C-contiguous and not overlapping `x`.
 
     Returns
     -------
@@ -67,18 +68,18 @@ def pack(x: ArrayLike, *, axis: int = -1, threshold: ArrayLike = 0, out: np.ndar
     Raises
     ------
     TypeError
-        Where `x` is neither real nor bool, or `out` has another dtype.
+        If `x` is neither real nor bool, or `out` has the wrong dtype.
     ValueError
-        Where `threshold` or `out` has another shape, or `out` cannot be written.
+        If `threshold` or `out` has the wrong shape, or `out` cannot be written.
 
     Notes
     -----
     0.0 and -0.0 are +1 and NaN is -1. ``pack(x)`` equals ``np.packbits(x >= 0, axis=-1, bitorder="little")``,
     zero-padded to whole words.
 
-    Integers of 1 to 8 bytes, float16, float32, float64 and bool are read as they lie, whatever the strides and the
-    axis: one pass over `x`, nothing of it copied. What has no kernel (longdouble, a foreign byte order, an odd address)
-    is copied 65,536 values at a time.
+    Integers of 1 to 8 bytes, float16, float32, float64 and bool are read in place, whatever the strides and the axis:
+    one pass over `x`, without a copy. Arrays that no kernel reads (longdouble, a foreign byte order, an odd address)
+    are copied 65,536 values at a time.
 
     Examples
     --------
@@ -143,9 +144,9 @@ def unpack(words: ArrayLike, n: int, *, dtype: DTypeLike = np.int8) -> np.ndarra
     Raises
     ------
     TypeError
-        Where `words` is not uint64, or `dtype` cannot hold -1.
+        If `words` is not uint64, or `dtype` cannot hold -1.
     ValueError
-        Where the last axis is not ``ceil(n / 64)`` words.
+        If the last axis is not ``ceil(n / 64)`` words.
 
     Examples
     --------
@@ -175,7 +176,7 @@ def from_packbits(bytes: ArrayLike, n: int, *, bitorder: BitOrder = "little") ->
     n : int
         How many values the last axis holds; the bits past them are cleared.
     bitorder : {"little", "big"}
-        As given to `numpy.packbits`.
+        As passed to `numpy.packbits`.
 
     Returns
     -------
@@ -184,9 +185,9 @@ def from_packbits(bytes: ArrayLike, n: int, *, bitorder: BitOrder = "little") ->
     Raises
     ------
     TypeError
-        Where `bytes` is not uint8.
+        If `bytes` is not uint8.
     ValueError
-        Where the last axis is not ``ceil(n / 8)`` bytes.
+        If the last axis is not ``ceil(n / 8)`` bytes.
 
     Examples
     --------
@@ -206,7 +207,7 @@ def from_packbits(bytes: ArrayLike, n: int, *, bitorder: BitOrder = "little") ->
 
 
 def to_packbits(words: ArrayLike, n: int, *, bitorder: BitOrder = "little") -> np.ndarray:
-    """Turn words into what `numpy.packbits` gives along the last axis.
+    """Turn words into the output of `numpy.packbits` along the last axis.
 
     Parameters
     ----------
@@ -222,9 +223,9 @@ def to_packbits(words: ArrayLike, n: int, *, bitorder: BitOrder = "little") -> n
     Raises
     ------
     TypeError
-        Where `words` is not uint64.
+        If `words` is not uint64.
     ValueError
-        Where the last axis is not ``ceil(n / 64)`` words.
+        If the last axis is not ``ceil(n / 64)`` words.
 
     Examples
     --------
@@ -248,17 +249,17 @@ def popcount(words: ArrayLike, axis: int | None = -1) -> np.ndarray:
     ----------
     words : array_like of uint64
     axis : int or None
-        The axis that is summed over; None for all of them.
+        The axis to sum over; None for all axes.
 
     Returns
     -------
     ndarray of int64
-        The shape of `words` without `axis`. Strided words are read as they lie.
+        The shape of `words` without `axis`. Strided words are read in place.
 
     Raises
     ------
     TypeError
-        Where `words` is not uint64.
+        If `words` is not uint64.
 
     Examples
     --------
@@ -301,9 +302,9 @@ def transpose_bits(words: ArrayLike, n: int) -> np.ndarray:
     Raises
     ------
     TypeError
-        Where `words` is not uint64.
+        If `words` is not uint64.
     ValueError
-        Where `words` is not a matrix of ``ceil(n / 64)`` words a row.
+        If `words` is not a matrix of ``ceil(n / 64)`` words per row.
 
     Examples
     --------

@@ -27,7 +27,7 @@ _TYPES: dict[str, np.dtype] = _VIEWS | {
 
 
 def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:
-    """Turn words into the packing of another library, or into a view of elements that it knows.
+    """Turn words into the packing of another library, or into a view with another element type.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:
     Returns
     -------
     ndarray
-        A view of C-contiguous `words` for the first three, without a copy; else a new array.
+        For the first three a view of C-contiguous `words`, without a copy; otherwise a new array.
 
     Raises
     ------
     TypeError
-        Where `words` is not uint64.
+        If `words` is not uint64.
     ValueError
-        Where the last axis is not ``ceil(n / 64)`` words, or there is no such packing.
+        If the last axis is not ``ceil(n / 64)`` words, or there is no such packing.
 
     See Also
     --------
@@ -62,13 +62,13 @@ def to_packing(words: ArrayLike, n: int, packing: Packing) -> np.ndarray:
     ``uint32``   uint32   ``(..., 2 ceil(n / 64))`` +1         value ``j`` is bit ``j % 32`` of element ``j // 32``
     ``uint8``    uint8    ``(..., 8 ceil(n / 64))`` +1         value ``j`` is bit ``j % 8`` of element ``j // 8``
     ``larq``     int32    ``(..., ceil(n / 32))``   -1         as ``uint32``; bits past the last value are 0
-    ``openvino`` uint8    ``(ceil(values / 8),)``   +1         highest bit first, rows one behind the other
+    ``openvino`` uint8    ``(ceil(values / 8),)``   +1         highest bit first, rows one after the other
     ``numkong``  uint8    ``(..., ceil(n / 8))``    +1         highest bit first
     ============ ======== ========================= ========== =================================================
 
-    ``larq`` is that of Larq Compute Engine (its bitpacked int32 tensors), ``openvino`` OpenVINO's element type u1, as
-    the kernels of its BinaryConvolution, and ``numkong`` NumKong's uint1. The values of all these are in the order of
-    `words`: an image is NHWC and kernels are OHWI, where OpenVINO wants channels first.
+    ``larq`` is the packing of Larq Compute Engine (its bitpacked int32 tensors), ``openvino`` that of OpenVINO's
+    element type u1, used by the kernels of its BinaryConvolution, and ``numkong`` that of NumKong's uint1. All keep the
+    values in the order of `words`: images are NHWC and kernels are OHWI, whereas OpenVINO needs channels first.
 
     Examples
     --------
@@ -96,24 +96,24 @@ def from_packing(values: ArrayLike, n: int, packing: Packing, *, shape: tuple[in
     Parameters
     ----------
     values : array_like
-        Of the type and shape that `to_packing` gives; of an ``openvino`` stream any shape.
+        Of the type and shape that `to_packing` gives; an ``openvino`` stream may have any shape.
     n : int
         How many values the last axis holds.
     packing : {"int64", "uint32", "uint8", "larq", "openvino", "numkong"}
     shape : tuple of int, optional
-        The axes before the last, for ``openvino`` alone, whose rows have no bounds.
+        The axes before the last, only for ``openvino``, whose rows have no boundaries.
 
     Returns
     -------
     ndarray of uint64, shape (..., ceil(n / 64))
-        A view of C-contiguous `values` for the first three, without a copy; else a new array.
+        For the first three a view of C-contiguous `values`, without a copy; otherwise a new array.
 
     Raises
     ------
     TypeError
-        Where `values` has another type.
+        If `values` has the wrong type.
     ValueError
-        Where it has another shape, bits past the last value are set in a view, or there is no such packing.
+        If it has the wrong shape, bits past the last value are set in a view, or there is no such packing.
 
     Examples
     --------

@@ -96,7 +96,7 @@ class Planes:
         self._add(accumulate, self.chunks, out)
 
     def signs(self, n: int, threshold: np.ndarray, mask: np.ndarray, out: np.ndarray) -> None:
-        """Write the packed signs of the sums against a threshold a row, cleared where the mask is.
+        """Write the packed signs of the sums against a threshold per row, cleared where the mask is.
 
         A few rows of sums are formed at a time.
         """

@@ -122,7 +122,7 @@ def compile_program(calls: Iterable[Call], threads: int | None = None, *, whole:
     threads : int, optional
         How many threads share the rows of each kernel that has the work; None for the process's default.
     whole : bool
-        Whether a signal's handler that raises must not part the kernels behind the last callable.
+        Whether a signal's handler that raises must not part the kernels after the last callable.
 
     Returns
     -------

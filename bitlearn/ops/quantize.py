@@ -50,17 +50,17 @@ def quantize(
     bits : int
         2 to 16, and 2 to 5 for powers of two.
     axis : int, optional
-        One scale an index of this axis; None for one scale in all.
+        One scale per index of this axis; None for a single scale.
     scheme : {"symmetric", "affine", "power-of-two"}
         Symmetric: ``scale = max|g| / (2**(bits - 1) - 1)``, codes from ``-(2**(bits - 1) - 1)``. Affine: the range from
-        min to max, stretched to hold zero, over all ``2**bits`` codes, its zero point snapped to a code so that 0 is
+        min to max, extended to contain zero, over all ``2**bits`` codes, its zero point rounded to a code so that 0 is
         exact. Power of two: a sign and an exponent of ``bits - 1`` bits below the largest magnitude; no code for zero.
     rounding : {"nearest", "stochastic"}
-        To nearest, ties to even; or up with the probability of the fraction, which is unbiased (but for the last half
-        step of an affine range, which the snapped zero point can leave past the last code). Powers of two are only
-        rounded to nearest, in the exponent.
+        To nearest, ties to even; or up with a probability equal to the fraction, which is unbiased (except in the last
+        half step of an affine range, which the rounded zero point can leave past the last code). Powers of two are
+        rounded only to nearest, in the exponent.
     rng : int or Key, optional
-        The seed, or the key of the counter-based generator; wanted for stochastic rounding.
+        The seed, or the key of the counter-based generator; required for stochastic rounding.
 
     Returns
     -------
@@ -69,15 +69,15 @@ def quantize(
     Raises
     ------
     TypeError
-        Where `g` is not real.
+        If `g` is not real.
     ValueError
-        Where a value is not finite, `bits` or `axis` is out of range, or stochastic rounding has no `rng`.
+        If a value is not finite, `bits` or `axis` is out of range, or stochastic rounding has no `rng`.
 
     Notes
     -----
     0 is exact under the first two schemes, and all zeros give zeros and scale 1. The power-of-two scheme is that of the
     first version of arXiv 2102.04270: ``e = clip(round(log2(|g| * 2**bias)), -8, 7)`` with
-    ``bias = 8 - round(log2(max|g|))`` for 5 bits, so the largest magnitudes may saturate one octave low, and a zero
+    ``bias = 8 - round(log2(max|g|))`` for 5 bits, so the largest magnitudes may saturate one octave too low, and a zero
     becomes the smallest positive code. Its values ``±2**(e + 8)`` are int32.
 
     Examples

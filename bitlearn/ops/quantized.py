@@ -37,23 +37,23 @@ class Quantized:
     ----------
     values : ndarray of int8 (2 to 8 bits), int16 (9 to 16 bits) or int32 (powers of two, 2 to 5 bits)
     scale : float or ndarray
-        Positive: a scalar, or of a shape that broadcasts to that of `values` where an axis has its own scales.
+        Positive: a scalar, or of a shape that broadcasts to that of `values` if an axis has its own scales.
     zero_point : int or ndarray of int64
-        The code of zero: a scalar, or of the shape of `scale`; 0 where the scheme is symmetric.
+        The code of zero: a scalar, or of the shape of `scale`; 0 for a symmetric scheme.
     bits : int
         How many bits a value takes.
 
     Raises
     ------
     TypeError
-        Where an array or a number has another type.
+        If an array or a number has the wrong type.
     ValueError
-        Where a value needs more bits, a scale is not finite and positive, the zero point is no code, or shapes do not
+        If a value needs more bits, a scale is not finite and positive, the zero point is not a code, or shapes do not
         fit.
 
     Notes
     -----
-    Scales and zero points are copied and read-only; values are as they are given.
+    Scales and zero points are copied and read-only; values are stored as they are passed.
     """
 
     values: np.ndarray
@@ -102,8 +102,8 @@ class Quantized:
         Returns
         -------
         ndarray of float32, shape of `values`
-            ``(values - zero_point) * scale``, computed in float64; the largest float32 where it would pass that, as
-            the last code of the largest numbers may.
+            ``(values - zero_point) * scale``, computed in float64, and limited to the largest float32, which the last
+            code of the largest numbers may exceed.
 
         Examples
         --------

@@ -20,26 +20,26 @@ _READABLE, _WRITABLE = 0x101, 0x505
 
 
 class PackedWeights:
-    """Words of weights, prepared by `pack_weights` and taken wherever words of weights are.
+    """Words of weights, prepared by `pack_weights` and accepted wherever words of weights are.
 
-    Opaque: its layout may change with any release. Today it is column panels (`bitlearn.panels`), still one bit a
-    weight.
+    Opaque: its layout may change with any release. At present it is column panels (`bitlearn.panels`), still one bit
+    per weight.
 
     Parameters
     ----------
     panels : ndarray of uint64
-        The column panels of the weights, each kernel or row a column.
+        The column panels of the weights, each kernel or row per column.
     shape : tuple of int
-        Of the words that it was made from.
+        The shape of the words that it was made from.
     n : int
         How many values the last axis holds.
 
     Raises
     ------
     TypeError
-        Where `panels` is no array of uint64, `shape` no tuple, or a number no integer.
+        If `panels` is not an array of uint64, `shape` is not a tuple, or a number is not an integer.
     ValueError
-        Where they do not fit each other.
+        If they do not fit each other.
     """
 
     __slots__ = ("_kinds", "_products", "chosen", "n", "panels", "shape")
@@ -100,7 +100,7 @@ class PackedWeights:
 
     @property
     def nbytes(self) -> int:
-        """The bytes it holds: the panels, and what a variant keeps beside them for its own products."""
+        """The bytes it holds: the panels, and what a variant stores beside them for its own products."""
         kept = (getattr(function, "nbytes", None) for function in self._products.values())
         return self.panels.nbytes + sum(each() for each in kept if each)
 
@@ -130,7 +130,7 @@ def multiply(
 ) -> None:
     """Run a product of so many rows, or pixels, with weights (k, ..., words); `rest` is what follows them.
 
-    It runs on panels where there are some, or where they pay; else on the words as they lie.
+    It runs on panels where there are some, or where they pay; else on the plain words.
     """
     prepared = isinstance(right, PackedWeights)
     shape = right.shape[0], math.prod(right.shape[1:])
@@ -158,14 +158,14 @@ def pack_weights(words: ArrayLike, n: int) -> PackedWeights:
     Returns
     -------
     PackedWeights
-        An operand of its own: later changes of `words` do not show in it.
+        A copy: later changes of `words` do not affect it.
 
     Raises
     ------
     TypeError
-        Where `words` is not uint64.
+        If `words` is not uint64.
     ValueError
-        Where the last axis is not ``ceil(n / 64)`` words.
+        If the last axis is not ``ceil(n / 64)`` words.
 
     Examples
     --------

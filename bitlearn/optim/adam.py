@@ -16,13 +16,13 @@ from bitlearn.precision import Precision
 class Adam(Optimizer):
     """Adam (arXiv 1412.6980): moments of the gradient and of its square, bias corrected.
 
-    A binary gradient counts -1, 0 or +1: Adam is blind to a constant factor, and the attenuated one's square would
-    vanish in few bits.
+    A binary gradient counts as -1, 0 or +1: Adam is insensitive to a constant factor, and the square of an attenuated
+    gradient would vanish in few bits.
 
     Parameters
     ----------
     learning_rate, beta1, beta2, epsilon : float
-        As `adam`, which checks them.
+        As for `adam`, which checks them.
     """
 
     learning_rate: float = 0.001
@@ -34,7 +34,7 @@ class Adam(Optimizer):
     kernel = "adam_update"
 
     def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
-        """Return the policy's type; float32 in the place of float16 where gradients are whole.
+        """Return the policy's type; float32 in place of float16 where gradients are whole.
 
         Their squares are below the smallest float16, so that the mean of the squares would be 0, and the mean be
         divided by epsilon alone. Those of signs are 1.
@@ -96,7 +96,7 @@ def adam(learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999,
     learning_rate, epsilon : float
         Above 0.
     beta1, beta2 : float
-        In [0, 1): how much of the moments a step keeps.
+        In [0, 1): how much of the moments is kept in each step.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def adam(learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999,
     Raises
     ------
     ValueError
-        Where a number is out of its range.
+        If a number is out of its range.
 
     Examples
     --------

@@ -20,15 +20,15 @@ class Bop(Optimizer):
     """Bop (arXiv 1906.02107), which flips binary weights.
 
     ``m = (1 - gamma) * m + gamma * g``; a weight flips where ``w * m > threshold``. The weights of binary layers become
-    ±1 at once and stay so; every other parameter is left to `other`, and the learning rate is that of `other`. A binary
-    gradient counts ``sign / sqrt(fan_in)``.
+    ±1 at the start and stay so; every other parameter is left to `other`, whose learning rate is used. A binary
+    gradient counts as ``sign / sqrt(fan_in)``.
 
     Parameters
     ----------
     threshold, gamma : float
-        As `bop`, which checks them.
+        As for `bop`, which checks them.
     other : Optimizer
-        For what is not binary; Adam by default.
+        For parameters that are not binary; Adam by default.
     """
 
     threshold: float = 1e-8
@@ -73,7 +73,7 @@ class Bop(Optimizer):
         parameter: np.ndarray | Array,
         state: Mapping[str, np.ndarray | Array],
     ) -> None:
-        """Record the update of a parameter: the other rule's, where it is not binary."""
+        """Record the update of a parameter: by the other rule, if it is not binary."""
         if f"{name}.flip" in state:
             super().record(updates, name, gradient, parameter, state)
         else:
@@ -81,12 +81,12 @@ class Bop(Optimizer):
 
 
 def bop(threshold: float = 1e-8, gamma: float = 1e-4, learning_rate: float = 0.001) -> Bop:
-    """Return Bop (arXiv 1906.02107), with Adam for what is not binary.
+    """Return Bop (arXiv 1906.02107), with Adam for parameters that are not binary.
 
     Parameters
     ----------
     threshold : float
-        At least 0: a weight flips where its moment agrees with it by more than this.
+        At least 0: a weight flips if its moment agrees with it by more than this.
     gamma : float
         In (0, 1]: how fast the moment follows the gradient.
     learning_rate : float
@@ -99,7 +99,7 @@ def bop(threshold: float = 1e-8, gamma: float = 1e-4, learning_rate: float = 0.0
     Raises
     ------
     ValueError
-        Where a number is out of its range.
+        If a number is out of its range.
 
     Examples
     --------

@@ -23,13 +23,13 @@ _ONE, _NO_KEY = np.ones(1), np.empty(0, dtype=np.uint32)
 
 @dataclass(frozen=True)
 class QuantizedSGD(Optimizer):
-    """Stochastic gradient descent without momentum on weights that are kept in a few bits.
+    """Stochastic gradient descent without momentum, on weights kept in a few bits.
 
     Parameters
     ----------
     learning_rate, binary_factor : float, optional
     rule : {"mended", "paper"}
-        As `quantized_sgd`, which checks them.
+        As for `quantized_sgd`, which checks them.
 
     Notes
     -----
@@ -38,9 +38,9 @@ class QuantizedSGD(Optimizer):
         "mended"    W <- clip(Q(W - rate G), -1, 1)             at random
         "paper"     W <- clip(Q(sgn(W) - rate G), -1, 1)        to nearest, ties to even
 
-    Latent weights of a float's type are not rounded, but clipped. Real weights become ``Q(W - rate G)`` as wide as the
-    policy's gradient, with a scale of the largest magnitude; under "mended" the scale is a power of two, so that a
-    weight whose gradient is 0 stays as it is. Biases of a batch norm are float32 under either.
+    Floating-point latent weights are clipped but not rounded. Real weights become ``Q(W - rate G)``, as wide as the
+    policy's gradient, with a scale set by the largest magnitude; under "mended" the scale is a power of two, so that a
+    weight whose gradient is 0 does not change. Biases of a batch norm are float32 under either.
     """
 
     learning_rate: float | None = None
@@ -51,7 +51,7 @@ class QuantizedSGD(Optimizer):
     types = ("float32", "int8", "int16")
 
     def rate(self, precision: Precision) -> float:
-        """Return the learning rate of real parameters; where none was given, 0.03."""
+        """Return the learning rate of real parameters; 0.03 if none was given."""
         return _RATE if self.learning_rate is None else self.learning_rate
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
@@ -101,18 +101,18 @@ def quantized_sgd(
     *,
     binary_factor: float | None = None,
 ) -> QuantizedSGD:
-    """Return stochastic gradient descent on weights that are kept in a few bits (arXiv 2401.09916).
+    """Return stochastic gradient descent on weights kept in a few bits (arXiv 2401.09916).
 
     Parameters
     ----------
     learning_rate : float, optional
-        Of real parameters; above 0. By default 0.03.
+        The rate of real parameters; above 0. By default 0.03.
     rule : {"mended", "paper"}
-        How a binary weight is updated: from the latent weight, rounded at random; or as published from its sign, to
-        nearest, where it flips only if the change is about 1 in a single step.
+        How a binary weight is updated: from the latent weight, with random rounding; or, as published, from its sign,
+        to nearest, so that it flips only if the change is about 1 in a single step.
     binary_factor : float, optional
-        How many times the learning rate that of latent weights is; above 0. Their gradients are those of a mean loss
-        behind batch norms, and small: by default 3000 under "mended". The published rule has one rate for all: 1.
+        The factor from the learning rate to that of latent weights; above 0. Their gradients, those of a mean loss
+        after batch norms, are small: by default it is 3000 under "mended". The published rule has one rate for all: 1.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def quantized_sgd(
     Raises
     ------
     ValueError, TypeError
-        Where a number is out of its range, or there is no such rule.
+        If a number is out of its range, or there is no such rule.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What every optimiser is: named arrays of state, a few numbers a step, and a kernel that updates a parameter.
+"""What every optimiser is: named arrays of state, a few numbers per step, and a kernel that updates a parameter.
 
 An update is one pass over a parameter: its kernel reads the gradient in the form in which the backward pass left it,
 and makes no float32 copy of float16 weights, of packed signs or of integer sums. Every operation is one IEEE operation
@@ -30,7 +30,7 @@ STEP = "step"
 class Optimizer(ABC):
     """A rule that turns gradients into changes of parameters, in place.
 
-    The state is a dictionary of arrays, all that a checkpoint has to hold.
+    The state is a dictionary of arrays; a checkpoint needs nothing else.
     """
 
     #: The suffixes of the arrays of a weight's size that the rule keeps.
@@ -42,7 +42,7 @@ class Optimizer(ABC):
     types: tuple[str, ...] = ("float32", "float16")
 
     def rate(self, precision: Precision) -> float:
-        """Return the learning rate to begin with under a policy.
+        """Return the initial learning rate under a policy.
 
         Parameters
         ----------
@@ -56,14 +56,14 @@ class Optimizer(ABC):
         return self.learning_rate
 
     def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
-        """Return the state to begin with.
+        """Return the initial state.
 
         Parameters
         ----------
         parameters : dict of str to ndarray
-            A network's, by name.
+            A network's parameters, by name.
         precision : Precision
-            It names the type of the moments.
+            The policy, which sets the type of the moments.
         binary : set of str
             The parameters that are binarised before use.
 
@@ -76,7 +76,7 @@ class Optimizer(ABC):
         return {name: np.zeros(shape, dtype=kind) for name, (shape, kind) in layout.items()}
 
     def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
-        """Return the shapes and dtypes of the state's arrays by name, of which none is made.
+        """Return the shapes and dtypes of the state's arrays by name, without making them.
 
         Parameters
         ----------
@@ -100,18 +100,18 @@ class Optimizer(ABC):
         return found
 
     def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
-        """Return the type of the moments of a parameter that is binarised, or of another, under a policy."""
+        """Return the type of the moments of a binarised parameter, or of any other, under a policy."""
         return precision.moments_of(binary)
 
     def check(self, parameters: Arrays) -> None:
-        """Raise ValueError where the rule does not know the type of a parameter."""
+        """Raise ValueError if the rule does not support the type of a parameter."""
         for name, parameter in parameters.items():
             if parameter.dtype.name not in self.types:
                 known = " or ".join(self.types)
                 raise ValueError(f"{name} must be {known} for {type(self).__name__}, got {parameter.dtype}")
 
     def check_state(self, state: Arrays) -> None:
-        """Raise ValueError where a state, from a file, holds what the rule never makes.
+        """Raise ValueError if a state, from a file, holds values that the rule never produces.
 
         Parameters
         ----------
@@ -127,10 +127,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
-        """Return the kernel's coefficients in a step, counted from 1; `factor` is what a binary gradient counts."""
+        """Return the kernel's coefficients in a step, counted from 1; `factor` is the weight of a binary gradient."""
 
     def attenuation(self, gradient: ParameterGradient) -> np.float32:
-        """Return what a sign counts: ``1 / sqrt(fan_in)`` (arXiv 2102.04270), 1 for another gradient."""
+        """Return the weight of a sign: ``1 / sqrt(fan_in)`` (arXiv 2102.04270), or 1 for any other gradient."""
         return np.float32(1.0 / math.sqrt(gradient.fan_in)) if gradient.is_signs else np.float32(1)
 
     @property
@@ -146,19 +146,19 @@ class Optimizer(ABC):
         Parameters
         ----------
         parameters : dict of str to ndarray of float32 or float16
-            Integers too where the rule takes these. Those that have a gradient are changed in place.
+            Integers too, if the rule takes them. Those that have a gradient are changed in place.
         gradients : dict of str to ndarray
             Of the parameters' shapes.
         state : dict of str to ndarray
-            What `init` gave; changed in place.
+            The result of `init`; changed in place.
         learning_rate : float
         seed : int
-            Of the random bits by which a rule rounds.
+            The seed of the random bits with which a rule rounds.
 
         Raises
         ------
         ValueError
-            Where a gradient has another shape than its parameter; nothing is changed.
+            If the shapes of a gradient and its parameter differ; nothing is changed.
         """
         updates = Updates(Step(1))
         updates.step.phase = "update"
@@ -192,9 +192,9 @@ class Optimizer(ABC):
         name : str
         gradient : ParameterGradient
         parameter : ndarray or Array
-            Changed in place by the step: the network's own, or a copy that the step makes.
+            Changed in place by the step: the network's own array, or a copy that the step makes.
         state : mapping of str to (ndarray or Array)
-            What `init` gave; changed in place by the step.
+            The result of `init`; changed in place by the step.
         """
         step = updates.step
         numbers = updates.numbers(self, self.attenuation(gradient))
@@ -241,7 +241,7 @@ def as_matrix(array: Array, rows: int | None) -> Array:
 
 @dataclass(eq=False)
 class Updates:
-    """The updates of a recorded step, and the numbers that its rules want anew at each run.
+    """The updates of a recorded step, and the numbers that its rules need at each run.
 
     Parameters
     ----------
@@ -269,11 +269,11 @@ class Updates:
 
     @property
     def coefficients(self) -> list[tuple[Optimizer, np.float32, Array]]:
-        """The rules of the step, what a binary gradient counts to each, and the array that holds its numbers."""
+        """The rules of the step, the weight of a binary gradient in each, and the array that holds its numbers."""
         return list(self._numbers.values())
 
     def key(self) -> Array:
-        """Return the key of a stream of random bits that no other parameter of the step has."""
+        """Return the key of a stream of random bits that no other parameter of the step uses."""
         self._keys += 1
         return self.step.key(streams.UPDATES - streams.ROUNDING + self._keys - 1)
 

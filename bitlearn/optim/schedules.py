@@ -68,7 +68,7 @@ SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "constant": constant, "step"
 
 
 def named(schedule: str | Schedule) -> Schedule:
-    """Return a schedule by its name; a callable is returned as it is.
+    """Return a schedule by its name; a callable is returned unchanged.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def named(schedule: str | Schedule) -> Schedule:
     Raises
     ------
     ValueError
-        Where there is none of that name.
+        If there is none of that name.
 
     Examples
     --------

@@ -18,12 +18,12 @@ _RATE_OF_SIGNS, _RATE = 0.1, 10.0
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: ``v = momentum * v + g``, ``w = w - learning_rate * v``.
 
-    With a momentum of 0 there is no v to be kept. A binary gradient counts ``sign / sqrt(fan_in)``.
+    With a momentum of 0, no v is kept. A binary gradient counts as ``sign / sqrt(fan_in)``.
 
     Parameters
     ----------
     learning_rate, momentum : float
-        As `sgd`, which checks them.
+        As for `sgd`, which checks them.
     """
 
     learning_rate: float | None = None
@@ -31,16 +31,16 @@ class SGD(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The velocity, where there is momentum."""
+        """The velocity, if there is momentum."""
         return ("velocity",) if self.momentum else ()
 
     @property
     def kernel(self) -> str:
-        """The kernel with a velocity, or without."""
+        """The kernel with a velocity, or without one."""
         return "sgd_update" if self.momentum else "descent_update"
 
     def rate(self, precision: Precision) -> float:
-        """Return the learning rate; where none was given, 0.1 for signs of gradients, else 10."""
+        """Return the learning rate; if none was given, 0.1 for signs of gradients, otherwise 10."""
         if self.learning_rate is None:
             return _RATE_OF_SIGNS if precision.sign_weight_gradient else _RATE
         return self.learning_rate
@@ -56,8 +56,8 @@ def sgd(learning_rate: float | None = None, momentum: float = 0.9) -> SGD:
     Parameters
     ----------
     learning_rate : float, optional
-        Above 0. By default 0.1 under a policy that keeps the signs of gradients alone (``low-memory``), where a sign
-        counts ``1 / sqrt(fan_in)``, else 10.
+        Above 0. By default 0.1 under a policy that keeps only the signs of gradients (``low-memory``), where a sign
+        counts as ``1 / sqrt(fan_in)``; otherwise 10.
     momentum : float
         In [0, 1).
 
@@ -68,7 +68,7 @@ def sgd(learning_rate: float | None = None, momentum: float = 0.9) -> SGD:
     Raises
     ------
     ValueError
-        Where a number is out of its range.
+        If a number is out of its range.
 
     Examples
     --------

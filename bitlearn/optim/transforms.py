@@ -82,14 +82,15 @@ class OfUpdate:
 
 
 def of_update(transform: Transform, names: Collection[str] | None = None) -> OfUpdate:
-    """Return a transform of updates: it is given ``new - old`` of a parameter in the place of its gradient.
+    """Return a transform of updates: it receives ``new - old`` of a parameter in place of its gradient.
 
     Parameters
     ----------
     transform : callable
-        ``transform(name, change, parameter)`` changes a float32 update in place; `parameter` is as before the step.
+        ``transform(name, change, parameter)`` changes a float32 update in place; `parameter` has the values before the
+        step.
     names : collection of str, optional
-        The parameters whose updates it is given, by ``path.parameter``; all by default. Only for these are copies made.
+        The parameters whose updates it receives, by ``path.parameter``; all by default. Copies are made only for these.
 
     Returns
     -------
@@ -97,14 +98,14 @@ def of_update(transform: Transform, names: Collection[str] | None = None) -> OfU
 
     Notes
     -----
-    A rule with moments does not keep what a transform of gradients does: Adam divides each weight's step by a number of
-    its own, so a gradient in a subspace has an update outside it, and a weight whose gradient is stopped still moves by
-    the moment of earlier ones. What is wanted of the weights has to be done to the update. The optimiser works on
-    copies of parameter and state, and all copies take the places of the originals at the end: a step that fails changes
-    nothing. They take as many bytes as the parameters named and their moments, and lie outside the step's arena.
+    A rule with moments does not preserve the effect of a transform of gradients. Adam divides each weight's step by a
+    different number, so a gradient in a subspace has an update outside it, and a weight whose gradient is stopped still
+    moves by the moment of earlier ones. To constrain the weights, transform the update. The optimiser works on copies
+    of parameter and state, and all copies replace the originals at the end: a step that fails changes nothing. The
+    copies take as many bytes as the parameters named and their moments, and lie outside the step's arena.
 
-    The new parameter is ``old + change``, rounded to the parameter's own type. Bop wants weights of ±1: it takes no
-    transform of updates but a mask.
+    The new parameter is ``old + change``, rounded to the parameter's own type. Bop needs weights of ±1, so the only
+    transform of updates it takes is a mask.
 
     Examples
     --------
@@ -209,7 +210,7 @@ def clip(magnitude: float) -> Transform:
 
 
 def mask(masks: Mapping[str, np.ndarray | Bits]) -> Transform:
-    """Return a transform that stops gradients: those of named parameters pass where their mask is true.
+    """Return a transform that stops gradients: those of the named parameters pass only where their mask is true.
 
     Parameters
     ----------
@@ -237,7 +238,7 @@ def mask(masks: Mapping[str, np.ndarray | Bits]) -> Transform:
 
 
 def project(bases: Mapping[str, np.ndarray]) -> Transform:
-    """Return a transform that takes the part in a subspace out of gradients: ``g - (g B) B^T`` (arXiv 2103.09762).
+    """Return a transform that removes the part of gradients in a subspace: ``g - (g B) B^T`` (arXiv 2103.09762).
 
     Parameters
     ----------
@@ -285,7 +286,7 @@ def penalise(anchors: Mapping[str, np.ndarray], strengths: Mapping[str, Any] | f
     Parameters
     ----------
     anchors : mapping of str to ndarray
-        Where parameters are drawn to, by ``path.parameter``.
+        The values that parameters are pulled towards, by ``path.parameter``.
     strengths : float or mapping of str to (float or ndarray)
         One for all, or one for each parameter that has an anchor.
 

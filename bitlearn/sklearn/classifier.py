@@ -26,53 +26,54 @@ class BitClassifier(ClassifierMixin, Coded):
     ----------
     model : str or callable
         A name of `bitlearn.models`: ``"mlp"``, or ``"cnv"``, ``"binarynet"``, ``"resnete18"``, ``"birealnet18"`` for
-        images. Or ``model(spec, classes)``, which returns a `bitlearn.nn.Model` for what flows in.
+        images. Or ``model(spec, classes)``, which returns a `bitlearn.nn.Model` for that input type.
     hidden : int or tuple of int
         The widths of the hidden layers of ``"mlp"``.
     precision : str or Precision
         The policy: ``"standard"``, ``"int8"``, ``"int4"``, ``"low-memory"``...
     optimizer : str or Optimizer
-        ``"adam"``, ``"sgd"``, ``"bop"``, ``"quantized-sgd"`` or what one of `bitlearn.optim` returns.
+        ``"adam"``, ``"sgd"``, ``"bop"``, ``"quantized-sgd"`` or an optimiser from `bitlearn.optim`.
     learning_rate : float, optional
         The optimiser's own by default.
     schedule : str or callable
-        The factor of the learning rate by the share of the steps that are done.
+        The factor of the learning rate as a function of the fraction of steps done.
     epochs, batch_size : int
     codes : {"auto", "thermometer", "quantile", "range"}
-        How features become input: see `bitlearn.datasets.prepare`. ``auto`` leaves uint8 as it is, and gives an ``mlp``
-        a thermometer where that has at most 16,384 bits an example.
+        How features become the input: see `bitlearn.datasets.prepare`. ``auto`` leaves uint8 unchanged, and gives an
+        ``mlp`` a thermometer if that has at most 16,384 bits per example.
     bits : int, optional
-        Of a thermometer, a feature: 64 by default.
+        Bits per feature of a thermometer; 64 by default.
     augment : bool
-        Shift images at random.
+        Shift images randomly.
     early_stopping : bool
-        Hold out examples, keep the best epoch by them, and stop where it was not bettered in `patience` epochs.
+        Hold out examples, keep the epoch that is best on them, and stop when it has not been improved on for `patience`
+        epochs.
     validation_fraction : float
-        The share that is held out then, the same of every class.
+        The share to hold out then, the same for every class.
     patience : int
     hooks : Hook or iterable of Hook, optional
-        Told of steps and epochs: see `bitlearn.training`.
+        Notified of steps and epochs: see `bitlearn.training`.
     random_state : int, RandomState or None
-        Of everything random: the same number gives the same weights, bit for bit, under an integer policy.
+        The seed of everything random: the same number gives the same weights, bit for bit, under an integer policy.
 
     Attributes
     ----------
     classes_ : ndarray
         The labels, sorted.
     classifier_ : Classifier
-        The network for inference with its preparation and labels: what `bitlearn.save` writes.
+        The inference network with its preparation and labels: what `bitlearn.save` writes.
     model_ : Model
         The network as it was trained.
     result_ : Result
-        What training told: ``result_.history``, ``result_.plot()``.
+        The result of training: ``result_.history``, ``result_.plot()``.
     n_features_in_ : int
     n_iter_ : int
-        Epochs that were trained.
+        The number of epochs trained.
 
     Notes
     -----
     `partial_fit` fits the codes on its first batch, which should therefore be typical; it makes one pass at a constant
-    learning rate. Classes that nobody announced are for `ContinualBitClassifier`.
+    learning rate. For classes that are not announced, use `ContinualBitClassifier`.
 
     Examples
     --------
@@ -157,7 +158,7 @@ class BitClassifier(ClassifierMixin, Coded):
         Parameters
         ----------
         X : array_like or DataFrame, shape (count, features) or (count, height, width[, channels])
-            Numbers, of finite values. uint8 images and features are taken as they are.
+            Finite numbers. uint8 images and features are used unchanged.
         y : array_like, shape (count,)
             Labels of any type that can be sorted.
 
@@ -168,9 +169,9 @@ class BitClassifier(ClassifierMixin, Coded):
         Raises
         ------
         TypeError, ValueError
-            Where examples, labels or parameters make no sense.
+            If examples, labels or parameters make no sense.
         NonFiniteError
-            Where a weight or gradient is no number any more, naming the step and the layer.
+            If a weight or gradient becomes NaN or infinite, naming the step and the layer.
         """
         x, y = self._labelled_examples(X, y, reset=True)
         outputs = self._labelled(y)
@@ -205,14 +206,14 @@ class BitClassifier(ClassifierMixin, Coded):
         return outputs.astype(np.int64)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Go on training with a batch, or begin.
+        """Continue training with a batch, or start.
 
         Parameters
         ----------
         X, y
             As `fit`. One example is enough.
         classes : array_like, optional
-            All labels that will ever come: wanted by the first call, unless `fit` came before it.
+            All labels that will ever occur: required in the first call, unless `fit` was called before.
 
         Returns
         -------
@@ -221,7 +222,7 @@ class BitClassifier(ClassifierMixin, Coded):
         Raises
         ------
         TypeError, ValueError
-            As `fit`; and where the first call names no classes, or a label is none of them.
+            As `fit`; also if the first call names no classes, or a label is not among them.
         """
         first = not hasattr(self, "classes_")
         x, y = self._labelled_examples(X, y, reset=first)
@@ -254,7 +255,7 @@ class BitClassifier(ClassifierMixin, Coded):
 
     @property
     def classifier_(self) -> Classifier:
-        """The network for inference, its preparation and the labels."""
+        """The inference network, its preparation and the labels."""
         check_is_fitted(self, "classes_")
         if self._network is None:
             self._network = self.model_.freeze()
@@ -262,7 +263,7 @@ class BitClassifier(ClassifierMixin, Coded):
 
     @property
     def saved_as_(self) -> Classifier:
-        """What `bitlearn.save` writes, and `bitlearn.load` returns: it predicts alike, and is trained no further."""
+        """What `bitlearn.save` writes and `bitlearn.load` returns: the same predictions, but no further training."""
         return self.classifier_
 
     def _scores(self, X: Any) -> np.ndarray:

@@ -43,7 +43,7 @@ class Coded(BaseEstimator):
         found = validate_data(self, x, **settings) if y is None else validate_data(self, x, y, **settings)
         x = found if y is None else found[0]
         if not reset and x.shape[1:] != self._shape:
-            raise ValueError(f"X must have the shape {self._shape} an example as in fit, got {x.shape[1:]}")
+            raise ValueError(f"X must have the shape {self._shape} per example as in fit, got {x.shape[1:]}")
         if not reset and (x.dtype == np.uint8) != self._uint8:
             wanted = "uint8" if self._uint8 else "no uint8"
             raise TypeError(f"X must be {wanted} as in fit, got {x.dtype}")

@@ -17,7 +17,7 @@ _WIDER = (1, 2, 4, 8)
 
 
 class ContinualBitClassifier(ClassifierMixin, Coded):
-    """A continual learner as a classifier of scikit-learn: batches of a stream, and classes that come late.
+    """A continual learner as a scikit-learn classifier: for batches of a stream, and classes that arrive late.
 
     Parameters
     ----------
@@ -26,20 +26,20 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
     model : str, optional
         The network of a method that trains one: a name of `bitlearn.models`.
     memory_budget : int or str, optional
-        Bytes of all that the learner keeps and works with: ``"64 KiB"``.
+        Bytes of everything that the learner stores and works with: ``"64 KiB"``.
     replay_size : int, optional
-        Examples of a replay memory.
+        The number of examples in a replay memory.
     epochs, batch_size : int
-        Of `fit`, by methods that train a network.
+        Used by `fit`, for methods that train a network.
     codes, bits
-        As `BitClassifier`, fitted on the first batch, in `partial_fit` up to 8 times as wide as it: classes to come may
-        lie elsewhere. ``auto`` gives a thermometer too.
+        As for `BitClassifier`, fitted on the first batch; in `partial_fit` the range is widened up to 8 times, since
+        later classes may lie elsewhere. ``auto`` also gives a thermometer.
     random_state : int, RandomState or None
 
     Attributes
     ----------
     classes_ : ndarray
-        The labels that were seen, sorted.
+        The labels seen so far, sorted.
     learner_ : ContinualLearner
         What `bitlearn.save` writes.
 
@@ -109,7 +109,7 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
         return self
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Begin anew, and learn all examples as one task.
+        """Start afresh, and learn all examples as one task.
 
         Parameters
         ----------
@@ -123,19 +123,19 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
         Raises
         ------
         TypeError, ValueError
-            Where examples, labels or parameters make no sense.
+            If examples, labels or parameters make no sense.
         """
         return self._learn(X, y, reset=True, task=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Learn a batch of a stream, each example once, of classes that were never seen too.
+        """Learn a batch of a stream, each example once; new classes may appear.
 
         Parameters
         ----------
         X, y
             As `BitClassifier.fit`. One example is enough.
         classes : array_like, optional
-            Taken for scikit-learn's sake: nothing has to be announced.
+            Accepted for compatibility with scikit-learn: classes need not be announced.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class ContinualBitClassifier(ClassifierMixin, Coded):
 
     @property
     def saved_as_(self) -> ContinualLearner:
-        """What `bitlearn.save` writes, and `bitlearn.load` returns: it goes on learning."""
+        """What `bitlearn.save` writes and `bitlearn.load` returns: it keeps learning."""
         check_is_fitted(self, "learner_")
         return self.learner_
 

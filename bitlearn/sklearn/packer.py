@@ -14,20 +14,20 @@ from bitlearn.sklearn.coded import Coded
 
 
 class BitPacker(TransformerMixin, Coded):
-    """Features as packed bits: one bit a threshold, 64 in a word.
+    """Features as packed bits: one bit per threshold, 64 in a word.
 
     Parameters
     ----------
     bits : int
-        Thresholds a feature, at quantiles of the training data: with one it is the median.
+        Thresholds per feature, at quantiles of the training data; a single one is the median.
     output : {"words", "values"}
-        uint64 words, packed as `bitlearn.pack` does; or int8 values of ±1, which any other estimator takes.
+        uint64 words, packed as by `bitlearn.pack`; or int8 values of ±1, which any other estimator takes.
 
     Attributes
     ----------
     thresholds_ : ndarray of float64, shape (features, bits)
     n_values_ : int
-        Bits an example: the ``n`` of `bitlearn.hamming` and others.
+        Bits per example: the ``n`` of `bitlearn.hamming` and others.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class BitPacker(TransformerMixin, Coded):
         Raises
         ------
         TypeError, ValueError
-            Where X holds no finite numbers, or there is no such output or number of bits.
+            If X does not hold finite numbers, or `output` or `bits` is invalid.
         """
         by_name("output", self.output, dict.fromkeys(("words", "values")))
         x = self._examples(X, reset=True)
@@ -83,7 +83,7 @@ class BitPacker(TransformerMixin, Coded):
         return found.words if self.output == "words" else found.unpack()
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return a name a column: ``word0``..., or the feature and its threshold."""
+        """Return a name per column: ``word0``..., or the feature and its threshold."""
         check_is_fitted(self, "thresholds_")
         if self.output == "words":
             return np.array([f"word{at}" for at in range(-(-self.n_values_ // 64))], dtype=object)

@@ -1,6 +1,6 @@
-"""Binary layers for PyTorch: operators, layers, and a converter of networks that play binary in floats.
+"""Binary layers for PyTorch: operators, layers, and a converter for networks that emulate binary arithmetic in floats.
 
-The operators are ``torch.ops.bitlearn``; see `bitlearn.torch.ops`. It wants PyTorch 2.6 or newer.
+The operators are ``torch.ops.bitlearn``; see `bitlearn.torch.ops`. It needs PyTorch 2.6 or newer.
 """
 
 from __future__ import annotations

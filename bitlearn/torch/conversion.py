@@ -1,4 +1,4 @@
-"""Swapping the layers of a network that plays binary in floats for ones on packed bits, proved equal on an example."""
+"""Replacing layers that emulate binary arithmetic in floats by layers on packed bits, checked on an example."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ _TOLERANCE = 1e-4
 def convert(
     model: torch.nn.Module, example: Tensor, *, precision: str | Precision = "int8", strict: bool = False
 ) -> Any:
-    """Swap the binary layers of a network for `BitLinear` and `BitConv2d`, where they are proved to do the same.
+    """Replace the binary layers of a network by `BitLinear` and `BitConv2d`, where a check shows that they do the same.
 
     Parameters
     ----------
     model : Module
-        Changed in place. A layer is tried where it is or holds, by the name ``weight``, a matrix (out, in) or kernels
-        (out, in, height, width) and has no layers of its own; ``stride`` and ``padding`` are read from it.
+        Changed in place. A layer is tried if it has, under the name ``weight``, a matrix (out, in) or kernels (out, in,
+        height, width), and contains no other layers; ``stride`` and ``padding`` are read from it.
     example : Tensor
-        A small batch of inputs: what the proof runs on. Two examples will do.
+        A small batch of inputs for the check. Two examples are enough.
     precision : str or Precision
-        Of the new layers' gradients, as `BitLinear`. Forward it changes nothing.
+        The policy of the new layers' gradients, as for `BitLinear`. It does not change the forward pass.
     strict : bool
-        Raise where any layer with such weights cannot be swapped. Else their names and the reasons are in the
-        attribute ``bitlearn_left`` of the model.
+        Raise an error if any layer with such weights cannot be replaced. Otherwise their names and the reasons are in
+        the attribute ``bitlearn_left`` of the model.
 
     Returns
     -------
     Module
-        The model. Its parameters are the same objects under the same names, so an optimiser made before and state
-        dicts of before go on.
+        The model. Its parameters are the same objects under the same names, so existing optimisers and state dicts
+        continue to work.
 
     Raises
     ------
     ValueError
-        Where no layer could be swapped, with the reason of each; where one is left and `strict`; or where the swapped
-        network's output on the example is another one (it is then as it was).
+        If no layer could be replaced, with the reason for each; if one is left and `strict` is set; or if the converted
+        network's output on the example differs (the network is then restored).
 
     Notes
     -----
-    A layer is swapped where its output on what reaches it equals that of signs times signs, bit for bit but for a bias
-    added in another order, and where its gradients of input and weights equal those of the straight-through estimator
-    that passes magnitudes up to 1, to the rounding of float32, on weights on both sides of 1. It does not matter how it
-    is written: a subclass of `torch.nn.Conv2d`, a module of one's own that calls a ``sign``, or a layer with an input
-    quantizer as in Larq. A first layer on real inputs is none.
+    A layer is replaced if, on the input that reaches it, its output equals that of signs times signs, bit for bit
+    except for a bias added in another order. Its gradients of input and weights must also equal those of the
+    straight-through estimator that passes magnitudes up to 1, to float32 rounding, with weights on both sides of 1. It
+    does not matter how it is written: it may be a subclass of `torch.nn.Conv2d`, a custom module that calls a ``sign``,
+    or a layer with an input quantizer as in Larq. A first layer on real inputs does not qualify.
 
-    A module without parameters directly before a swapped layer of a `torch.nn.Sequential` (flattening aside) that is
-    itself such a sign becomes `torch.nn.Identity`: the layer behind it takes the sign, and its mask is kept as bits.
+    A module without parameters directly before a replaced layer of a `torch.nn.Sequential` (ignoring flattening) that
+    is itself such a sign becomes `torch.nn.Identity`: the layer after it takes the sign, and its mask is kept as bits.
 
     Examples
     --------
@@ -104,9 +104,7 @@ def convert(
         swaps.append((model.get_submodule(parent), own, made))
     reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
     if not swaps:
-        raise ValueError(
-            f"model must have layers of signs times signs, got none that is one ({reasons or 'no weights'})"
-        )
+        raise ValueError(f"model must have layers of signs times signs, got none ({reasons or 'no weights'})")
     if strict and left:
         raise ValueError(f"every layer with weights must be one of signs times signs, got others ({reasons})")
     undo = [(parent, own, parent._modules[own]) for parent, own, _ in swaps]
@@ -117,7 +115,9 @@ def convert(
     if not torch.allclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE * float(before.abs().max())):
         for parent, own, module in undo:
             parent._modules[own] = module
-        raise ValueError("the swapped network must give the output of the given one, got another; nothing was changed")
+        raise ValueError(
+            "the converted network must give the same output as the original, got another; nothing was changed"
+        )
     model.bitlearn_left = left
     return model
 
@@ -217,7 +217,7 @@ def _near(a: Tensor, b: Tensor) -> bool:
 
 
 def _without_signs(model: torch.nn.Module, seen: dict[str, Tensor]) -> list[tuple]:
-    """Take out signs that the layer behind them takes anyway; return how to put them back."""
+    """Take out signs that the layer after them takes anyway; return how to put them back."""
     undo = []
     for name, sequence in model.named_modules():
         if not isinstance(sequence, torch.nn.Sequential):

@@ -1,4 +1,4 @@
-"""Layers of PyTorch whose inputs and weights are binary: they train on packed bits, and hold packed weights."""
+"""PyTorch layers with binary inputs and weights: they train on packed bits, and can hold packed weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def gradient_bits(precision: str | Precision) -> list[int]:
     Raises
     ------
     ValueError
-        Where the policy has more than a width: scales or a rounding of their own, or signs of weight gradients.
+        If the policy has more than a width: scales or a rounding of their own, or signs of weight gradients.
     """
     found = policy(precision)
     if found.input_gradient is None or found.weight_gradient is None:
@@ -78,7 +78,7 @@ class _Binary(torch.nn.Module):
         return weight.detach()
 
     def pack_(self) -> Any:
-        """Keep packed weights alone, a bit each, in the buffer ``words``: for inference. Returns the layer itself."""
+        """Keep only packed weights, one bit each, in the buffer ``words``, for inference. Returns the layer itself."""
         if self.words is None:
             self.words, self.weight, self._cache = self._packed(), None, None
         return self
@@ -89,7 +89,7 @@ class _Binary(torch.nn.Module):
         Raises
         ------
         ValueError
-            Where the input wants a gradient and the latent weights are gone.
+            If the input needs a gradient and the latent weights are gone.
         """
         wanted = torch.is_grad_enabled() and x.requires_grad
         if self.words is not None:
@@ -114,7 +114,7 @@ class _Binary(torch.nn.Module):
 
 
 class BitLinear(_Binary):
-    """A fully connected layer of signs: ``y = sgn(x) @ sgn(weight).T``, and a bias where there is one.
+    """A fully connected layer of signs: ``y = sgn(x) @ sgn(weight).T``, plus an optional bias.
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ class BitLinear(_Binary):
 
     Notes
     -----
-    ``sgn(0) = +1``. Gradients pass the signs straight through where the magnitude is at most 1:
-    ``dx = (dy @ sgn(w)) * (|x| <= 1)`` and ``dw = (dy.T @ sgn(x)) * (|w| <= 1)``, with `dy` quantized as the policy
-    says, its largest magnitude the largest code. What is kept from the forward to the backward pass are bits: the signs
-    and masks of `x` and of the weights. Tensors lie in the processor's memory. The number of threads is PyTorch's.
+    ``sgn(0) = +1``. Gradients pass the signs straight through where the magnitude is at most 1: ``dx = (dy @ sgn(w)) *
+    (|x| <= 1)`` and ``dw = (dy.T @ sgn(x)) * (|w| <= 1)``, with `dy` quantized as the policy says, its largest
+    magnitude becoming the largest code. Only bits are kept from the forward to the backward pass: the signs and masks
+    of `x` and of the weights. Tensors must be on the CPU. The number of threads is PyTorch's.
 
-    In ``eval`` without gradients the packed weights are kept between calls; `pack_` drops the latent ones.
+    In ``eval`` mode without gradients, the packed weights are kept between calls; `pack_` drops the latent ones.
 
     Examples
     --------
@@ -169,7 +169,7 @@ class BitLinear(_Binary):
 
 
 class BitConv2d(_Binary):
-    """A convolution of signs, NCHW: ``y = conv2d(sgn(x), sgn(weight))``, and a bias where there is one.
+    """A convolution of signs, NCHW: ``y = conv2d(sgn(x), sgn(weight))``, plus an optional bias.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ class BitConv2d(_Binary):
 
     Notes
     -----
-    The results are in PyTorch's ``channels_last`` format, and inputs in it are read as they lie; others are copied. No
+    The results are in PyTorch's ``channels_last`` format, and inputs in it are read in place; others are copied. No
     dilation and no groups. For gradients see `BitLinear`.
 
     Examples

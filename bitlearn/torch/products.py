@@ -52,7 +52,7 @@ def quantized(name: str, gradient: np.ndarray, bits: int) -> Quantized | np.ndar
     Raises
     ------
     ValueError
-        Where a value is not finite.
+        If a value is not finite.
     """
     if bits == WHOLE:
         return gradient

@@ -21,7 +21,7 @@ def on_processor(name: str, tensor: torch.Tensor) -> torch.Tensor:
     Raises
     ------
     ValueError
-        Where it lies on another device.
+        If it lies on another device.
     """
     if tensor.device.type != "cpu":
         raise ValueError(f"{name} must be on the CPU, got one on {tensor.device}; move it there with .cpu()")
@@ -34,7 +34,7 @@ def words(name: str, tensor: torch.Tensor) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        Where it has another type or lies on another device.
+        If it has the wrong type or lies on another device.
     """
     array = on_processor(name, tensor).numpy() if not tensor.requires_grad else tensor.detach().numpy()
     if array.dtype != np.int64:
@@ -48,7 +48,7 @@ def reals(name: str, tensor: torch.Tensor) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        Where it has another type or lies on another device.
+        If it has the wrong type or lies on another device.
     """
     import torch
 

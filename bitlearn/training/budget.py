@@ -1,4 +1,4 @@
-"""What fits a number of bytes: how a training step is recorded, and what it keeps narrower where that is allowed.
+"""How a training step is recorded to fit a number of bytes, and what it keeps narrower if that is allowed.
 
 The recorded step is what is planned: each candidate is recorded, which takes neither the memory of its arrays nor that
 of an optimiser's state, and its bytes are those of its arena and of what lies outside. No candidate changes the batch.
@@ -44,23 +44,23 @@ _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
 
 @dataclass(frozen=True)
 class Plan:
-    """A choice, and the bytes of everything that a training then holds and works with.
+    """A choice, and the bytes of everything that training then holds and works with.
 
     Parameters
     ----------
     precision : Precision
-        The policy, narrowed where that was allowed and needed.
+        The policy, narrowed if that was allowed and needed.
     savings : Savings
         How the step is recorded.
     batch_size, validation_batch : int
-        The examples of a step, and those that are validated at a time.
+        The number of examples in a step, and of those validated at a time.
     cost : float
-        Operations of a step, by the table of kernels, in those of a step that saves nothing: how much longer it takes,
-        about.
+        Operations of a step, by the table of kernels, relative to a step that saves nothing: roughly how much longer it
+        takes.
     rows : tuple of (str, int)
-        What takes how many bytes.
+        The bytes of each item.
     budget : int
-        What it may all take together.
+        The limit for all of them together.
     """
 
     precision: Precision
@@ -180,25 +180,26 @@ def plan(
     loss: Loss | None = None,
     transforms: tuple[Transform, ...] = (),
 ) -> Plan:
-    """Return how a network is trained within a number of bytes, in the least time.
+    """Return how a network is trained fastest within a number of bytes.
 
     Parameters
     ----------
     model : Model
-        Left as it is.
+        Not changed.
     optimizer : Optimizer
     batch_size : int
-        At least 2; it stays as it is.
+        At least 2; it is never changed.
     memory_budget : int or str
-        Bytes, or a text such as ``"64 MiB"``, of everything that training takes above the imported libraries and the
-        data set: weights, the optimiser's state, a step's work, batches, the best network, and the recorded calls.
+        Bytes, or text such as ``"64 MiB"``, for everything that training needs beyond the imported libraries and the
+        data set: weights, the optimiser's state, a step's working memory, batches, the best network, and the recorded
+        calls.
     narrow : collection of {"moments", "gradients"}
-        What may be kept in 8 bits where the policy has more: the optimiser's moments of binary weights, in blocks, and
-        the gradients between layers and in products. Only these change what is computed, so they come last.
+        What may be kept in 8 bits if the policy has more: the optimiser's moments of binary weights, in blocks, and the
+        gradients between layers and in products. Only these change the result, so they come last.
     validation : bool
         Whether there is held-out data.
     partial : bool
-        Whether an epoch's last batch is smaller: its step is a record of its own.
+        Whether an epoch's last batch is smaller, so that its step has a separate record.
     loss, transforms
         As `Trainer <bitlearn.training.Trainer>` takes them.
 
@@ -209,14 +210,14 @@ def plan(
     Raises
     ------
     ValueError
-        With a table of what takes least, where nothing fits; where `narrow` names something else.
+        If nothing fits, with a table of the smallest configuration; or if `narrow` names something else.
 
     Notes
     -----
-    First the policy as it is, then with what may be narrower; with each, ways to record a step, of which each takes
-    more time than the one before (`bitlearn.nn.Savings`). The first that fits is taken. A batch norm has the statistics
-    of the whole batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does,
-    gradients can be formed anew; of others only sums and packed weights take less.
+    The policy is tried unchanged first, then with what may be narrower; for each, there are ways to record a step,
+    ordered by time (`bitlearn.nn.Savings`). The first that fits is used. A batch norm has the statistics of the whole
+    batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does, gradients can be
+    formed again; under others only sums and packed weights can take less.
 
     Examples
     --------

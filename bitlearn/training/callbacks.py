@@ -1,4 +1,4 @@
-"""Hooks that many trainings want: stop early, keep the best epoch, and write down how it goes."""
+"""Common hooks: stop early, keep the best epoch, log progress."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class _Watching(Hook):
 
 
 class EarlyStopping(_Watching):
-    """End the training where the best epoch was not bettered in so many epochs.
+    """End training when the best epoch has not been improved on for `patience` epochs.
 
     Parameters
     ----------
     patience : int
     metric : {"validation_accuracy", "loss"}
     least : float
-        By how much an epoch has to be better to count.
+        The smallest improvement that counts.
 
     Examples
     --------
@@ -96,13 +96,13 @@ class EarlyStopping(_Watching):
         return found
 
     def on_epoch(self, entry: dict[str, Any]) -> bool:
-        """Ask to stop once patience is at an end."""
+        """Ask to stop when patience has run out."""
         self._better(entry)
         return entry["epoch"] - self.best_epoch >= self.patience
 
 
 class BestCheckpoint(_Watching):
-    """Save the network after each epoch that is the best so far: a file that `bitlearn.load` gives the `Model` of.
+    """Save the network after each epoch that is the best so far; `bitlearn.load` returns it as a `Model`.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class BestCheckpoint(_Watching):
 
 
 class CsvLog(Hook):
-    """Write the history to a CSV file: a line per epoch; the file is replaced whole each time.
+    """Write the history to a CSV file, a line per epoch; the whole file is replaced each time.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class CsvLog(Hook):
         self._entries: list[dict[str, Any]] = []
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
-        """Begin with the epochs of a checkpoint."""
+        """Start with the epochs of a checkpoint."""
         self._entries = [dict(entry) for entry in history]
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ class TensorBoard(Hook):
     Raises
     ------
     ImportError
-        Where tensorboard is missing.
+        If tensorboard is missing.
 
     Examples
     --------
@@ -206,14 +206,14 @@ class TensorBoard(Hook):
         self._write(step, {"loss/step": loss})
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
-        """Write what an epoch gave."""
+        """Write the results of an epoch."""
         names = ("loss", "validation_accuracy", "seconds")
         self._write(entry["epoch"], {f"epoch/{name}": entry[name] for name in names if entry[name] is not None})
         self._writer.flush()
 
 
 class ProgressBar(Hook):
-    """Show how a training goes on: a bar on a terminal and in a notebook, with rich installed, else a line per epoch.
+    """Show progress: a bar on a terminal and in a notebook if rich is installed, otherwise a line per epoch.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class ProgressBar(Hook):
         self._trainer: Any = None
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
-        """Open a bar where one can be shown."""
+        """Open a bar if one can be shown."""
         if self._stream is not None or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
             return
         try:
@@ -246,7 +246,7 @@ class ProgressBar(Hook):
         self._bar.start()
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
-        """Remember who trains: several workers tell of their bytes and losses."""
+        """Remember the trainer: one with several workers reports bytes and lost workers."""
         self._trainer = trainer
 
     def _traffic(self) -> str:
@@ -260,7 +260,7 @@ class ProgressBar(Hook):
             self._bar.update(self._task, completed=step, total=steps, description=text)
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
-        """Tell of an epoch, above the bar where there is one."""
+        """Print a line about an epoch, above the bar if there is one."""
         accuracy = entry["validation_accuracy"]
         known = "" if accuracy is None else f", validation accuracy {accuracy:.4g}"
         text = f"epoch {entry['epoch']}: loss {entry['loss']:.4g}{known}, {entry['seconds']:.3g} s{self._traffic()}"

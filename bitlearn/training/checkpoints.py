@@ -23,18 +23,18 @@ _TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What `bitlearn.load` gives of a checkpoint; training goes on from the file itself, by ``fit(..., resume=True)``.
+    """A checkpoint as `bitlearn.load` returns it; ``fit(..., resume=True)`` continues from the file itself.
 
     Parameters
     ----------
     model : Model
-        As it was after the last epoch.
+        The network after the last epoch.
     best : Frozen
         The inference form of the best epoch.
     epoch : int
         How many epochs are done.
     history : list of dict
-        An entry an epoch.
+        An entry per epoch.
     training : dict
         What the steps depend on: options, optimiser, policy, a digest of the data.
     """
@@ -50,7 +50,7 @@ class Checkpoint:
 
     @property
     def result(self) -> Result:
-        """The history as a result: its table and its curves."""
+        """The history as a result, with its table and its curves."""
         return Result(history=self.history, best=self.best, resumed=self.epoch)
 
 
@@ -96,7 +96,7 @@ def restore(
     Raises
     ------
     ValueError
-        Where the file is corrupt or of another training; nothing is changed then.
+        If the file is corrupt or of another training; nothing is changed then.
     """
     live = trainer.arrays()
 
@@ -108,10 +108,10 @@ def restore(
         differing = [key for key, value in training.items() if key != "epochs" and value != found.get(key)]
         if differing:
             texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
-            raise ValueError(f"checkpoint {path} must be of the same training, but it has {texts}")
+            raise ValueError(f"checkpoint {path} must belong to the same training, but it has {texts}")
         _check_history(history, epoch)
         if epoch > training["epochs"]:
-            raise ValueError(f"epochs must be at least the {epoch} that {path} has behind it, got {training['epochs']}")
+            raise ValueError(f"epochs must be at least the {epoch} already in {path}, got {training['epochs']}")
         best, make = serialization.frozen_plan(config["best"], types)
 
         def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen]:

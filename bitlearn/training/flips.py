@@ -1,4 +1,4 @@
-"""How many binary weights change their sign: what learning does to a binary network."""
+"""How many binary weights change their sign during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bitlearn.training.step import Trainer
 
 
 def flip_ratio(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
-    """Return the share of binary weights whose sign differs, from what `signs` gave.
+    """Return the share of binary weights whose sign differs between two results of `signs`.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def flip_ratio(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> f
     Returns
     -------
     float
-        Of all weights, each counted once; 0 of none.
+        The share of all weights, each counted once; 0 if there are none.
 
     Examples
     --------
@@ -58,19 +58,19 @@ def signs(model: Model) -> dict[str, np.ndarray]:
 
 
 class FlipRatio(Hook):
-    """A hook that tells which share of the binary weights in training change their sign.
+    """A hook that measures which share of the binary weights change their sign.
 
     Attributes
     ----------
     steps : list of float
-        For each step the share whose sign it changed. A weight that flips there and back counts twice.
+        For each step, the share whose sign it changed. A weight that flips and flips back counts twice.
     epochs : list of float
-        For each epoch the share whose sign is another behind it than before it.
+        For each epoch, the share whose sign after it differs from that before it.
 
     Notes
     -----
     An epoch's entry gets both: ``flip_ratio``, the mean of its steps, and ``flip_ratio_of_epoch``. The signs are packed
-    before and after each step: a bit a weight of memory, twice, and a pass over the weights.
+    before and after each step, which takes one bit of memory per weight, twice, and a pass over the weights.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class FlipRatio(Hook):
             self._begun = self._last
 
     def on_step(self, step: int, steps: int, loss: float) -> None:
-        """Compare them with those behind it."""
+        """Compare them with those after it."""
         if self._last is not None:
             trainer, before = self._last
             self.steps.append(flip_ratio(before, signs(trainer.model)))

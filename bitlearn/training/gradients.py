@@ -1,4 +1,4 @@
-"""The gradients of a network's parameters, looked at while nothing is changed."""
+"""The gradients of a network's parameters, computed without changing anything."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bitlearn.training.step import NOTHING_ELSE, Passes, checked, record_passes
 
 
 class Gradients:
-    """The passes of a training step without its end: no parameter, running statistic or optimiser is changed.
+    """The passes of a training step without its update: no parameter, running statistic or optimiser is changed.
 
     Parameters
     ----------
     model : Model
-        Batch norms take the statistics of each batch, as in training. Gradients are whole whatever the policy, and
-        nothing is rounded at random: those of `Precision.with_whole_gradients`.
+        Batch norms use the statistics of each batch, as in training. Whatever the policy, gradients are full and
+        nothing is rounded randomly, as in `Precision.with_whole_gradients`.
     loss : Loss
     look : callable
         ``look(name, gradient)`` is called with each parameter's float32 gradient of the mean loss, 0 where the

@@ -1,4 +1,4 @@
-"""What may be told of a training as it goes on, look into it, and end it: progress bars, logs, early stopping."""
+"""Objects that are notified during training, and may inspect or end it: progress bars, logs, early stopping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bitlearn.training.step import Trainer
 
 
 class Hook:
-    """A base of hooks: a subclass has the methods that it wants.
+    """The base class of hooks: a subclass overrides the methods that it needs.
 
     Examples
     --------
@@ -24,10 +24,10 @@ class Hook:
     """
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
-        """`fit` begins; `history` has the epochs of a checkpoint that it goes on from."""
+        """`fit` begins; `history` has the epochs of a checkpoint that it continues from."""
 
     def on_plan(self, plan: Plan) -> None:
-        """Training within a memory budget is about to begin, as planned."""
+        """Training within a memory budget is about to begin, according to this plan."""
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
         """A batch is about to be learned."""
@@ -39,11 +39,11 @@ class Hook:
         """An epoch is done: ``epoch``, ``loss``, ``validation_accuracy``, ``seconds``. True ends `fit` here."""
 
     def on_end(self) -> None:
-        """`fit` ends, also by an exception."""
+        """`fit` ends, normally or by an exception."""
 
 
 class Hooks(Hook):
-    """Several hooks as one; what is no `Hook` is told of what it has a method for."""
+    """Several hooks as one; objects that are not a `Hook` are notified of the events they have methods for."""
 
     def __init__(self, hooks: Hook | Iterable[Hook] | None):
         self.hooks = [] if hooks is None else list(hooks) if isinstance(hooks, Iterable) else [hooks]

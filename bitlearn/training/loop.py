@@ -51,21 +51,21 @@ def accuracy(
     batch_size: int = _VALIDATED,
     outputs: Sequence[int] | None = None,
 ) -> float:
-    """Return the share of examples whose class is predicted, with running statistics.
+    """Return the share of examples whose class is predicted correctly, with running statistics.
 
     Parameters
     ----------
     network : Model or Frozen
     examples : Examples
     batch_size : int
-        How many examples are worked on at a time; the result does not depend on it.
+        How many examples are processed at a time; the result does not depend on it.
     outputs : sequence of int, optional
-        The classes among which is predicted, in increasing order; all by default.
+        The classes to predict among, in increasing order; all by default.
 
     Returns
     -------
     float
-        0 where there are no examples.
+        0 if there are no examples.
 
     Examples
     --------
@@ -127,9 +127,9 @@ def epoch_steps(
         The learning rate of a step, counted from 0.
     hooks : Hook
     step, steps : int
-        How many steps are behind, and how many there will be, as hooks are told.
+        How many steps are done, and how many there will be, as hooks are told.
     last : int, optional
-        Stop once so many steps are behind.
+        Stop once so many steps are done.
 
     Raises
     ------
@@ -181,28 +181,28 @@ def fit(
     validation : Examples, optional
         Held-out examples by which the best epoch is chosen.
     hooks : Hook or iterable of Hook, optional
-        Told of batches, steps and epochs.
+        Notified of batches, steps and epochs.
     loss : Loss, optional
         Softmax cross-entropy by default.
     transforms : tuple of callables
-        What stands between gradients and updates: see `bitlearn.optim.transforms`.
+        Applied to gradients before updates: see `bitlearn.optim.transforms`.
     checkpoint : path, optional
-        Where to write all state after each epoch, atomically. No other training may write there meanwhile.
+        Where to write the whole state after each epoch, atomically. No other training may write there meanwhile.
     resume : bool
-        Go on from `checkpoint` where it exists, on the same examples; ``result.resumed`` says from which epoch. The
-        result is the same, bit for bit, as without the interruption. With more epochs than before the rates are those
-        of the longer schedule from here on.
+        Continue from `checkpoint` if it exists, on the same examples; ``result.resumed`` says from which epoch. The
+        result is the same, bit for bit, as without the interruption. With more epochs than before, the rates from here
+        on are those of the longer schedule.
     measure : context manager, optional
-        Entered around the steps of each epoch, and around nothing else.
+        Entered around the steps of each epoch only.
     make_trainer : callable
-        What makes the steps, called as `Trainer` is: for several workers, a `functools.partial` of `DataParallel
-        <bitlearn.training.DataParallel>`, whose workers are not let go here.
+        Makes the object that computes the steps, called like `Trainer`: for several workers, a `functools.partial` of
+        `DataParallel <bitlearn.training.DataParallel>`, whose workers are not released here.
     memory_budget : int or str, optional
-        What training may take above the imported libraries and the data, in bytes or as ``"64 MiB"``: see
-        `bitlearn.training.plan`, which chooses how. Hooks are told of the choice before the first step, and the result
-        holds it.
+        What training may take beyond the imported libraries and the data, in bytes or as ``"64 MiB"``: see
+        `bitlearn.training.plan`, which chooses how. Hooks are notified of the choice before the first step, and the
+        result holds it.
     narrow : collection of {"moments", "gradients"}
-        What may be kept in fewer bits than the policy says to keep to the budget; by default nothing.
+        What may be kept in fewer bits than the policy says, to fit the budget; by default nothing.
 
     Returns
     -------
@@ -213,10 +213,10 @@ def fit(
     NonFiniteError
         Naming the step and the layer; the last checkpoint is kept.
     ValueError
-        Where the data do not fit the model or the options, or the checkpoint is of another training; or nothing fits
-        `memory_budget`, with a table of what takes least.
+        If the data do not fit the model or the options, or the checkpoint belongs to another training; or nothing fits
+        `memory_budget`, with a table of the smallest configuration.
     BlockingIOError
-        Where another training, in this process or another, writes to `checkpoint`.
+        If another training, in this process or another, writes to `checkpoint`.
     """
     in_epoch = steps_in_epoch(len(train), options.batch_size)
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)

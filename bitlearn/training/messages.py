@@ -54,7 +54,7 @@ def unpacked(message: bytes) -> tuple[bytes, list[np.ndarray], dict[str, Any]]:
     Raises
     ------
     ValueError
-        Where it is none.
+        If it is none.
 
     Examples
     --------

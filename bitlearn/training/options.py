@@ -18,18 +18,18 @@ class Options:
     learning_rate : float, optional
         The optimiser's own by default.
     schedule : {"cosine", "constant", "step"} or callable
-        The factor of the learning rate by the share of the steps that are behind: see `bitlearn.optim.schedules`.
+        The factor of the learning rate as a function of the fraction of steps done: see `bitlearn.optim.schedules`.
     max_steps : int, optional
-        Stop after so many steps; the schedule is that of the full training.
+        Stop after this many steps; the schedule is that of the full training.
     augment : bool
         Random shifts by up to an eighth of the height.
     mirror : bool
-        Whether augmentation mirrors images at random too: right for objects, wrong for digits and letters.
+        Whether augmentation also mirrors images randomly: right for objects, wrong for digits and letters.
 
     Raises
     ------
     ValueError
-        Where a number is out of its range, or there is no such schedule.
+        If a number is out of its range, or there is no such schedule.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Data-parallel training: several workers make each step together, and a worker may be lost at any time."""
+"""Data-parallel training: several workers compute each step together, and a worker may be lost at any time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class DataParallel(Trainer):
-    """A trainer whose steps are made by several workers, each on a part of the batch.
+    """A trainer whose steps are computed by several workers, each on a part of the batch.
 
     Parameters
     ----------
@@ -38,42 +38,41 @@ class DataParallel(Trainer):
     workers : Workers
         `LocalWorkers`, or those of a cluster: ``bitlearn.dask.Workers``.
     form : {"exact", "vote"}
-        "exact": sums over the batch are added over the workers, at each point of the step where one is wanted. The
-        weights are those of one process with the whole batch, bit for bit, whatever the number of workers. "vote": each
+        "exact": sums over the batch are added across the workers, at each point of the step that needs one. The weights
+        are those of one process with the whole batch, bit for bit, whatever the number of workers. "vote": each
         worker's part is a batch of its own, with its own statistics, scales and rounding; of the gradients only signs
-        are exchanged, one bit a parameter each way, and the most have it (arXiv 1810.05291). The weights depend on the
-        number of parts, and on nothing else.
+        are exchanged, one bit per parameter each way, and the majority decides (arXiv 1810.05291). The weights depend
+        on the number of parts, and on nothing else.
     agree_every : int
-        After how many steps the arrays of the workers are compared and fetched. That many may have to be made again
-        where a worker is lost.
+        After how many steps the arrays of the workers are compared and fetched. Up to that many steps may have to be
+        repeated if a worker is lost.
     retries : int
-        How many losses in a row, without a step in between, are one too many.
+        More losses of workers in a row than this, without a step in between, raise an error.
 
     Attributes
     ----------
     traffic : Traffic
-        Bytes, counted as they go.
+        The bytes sent and received so far.
 
     Raises
     ------
     ValueError
-        Where `form` is "exact" and the loss or the policy is none whose sums over a batch are exact integers. A layer
-        of such sums is refused with the first step.
+        If `form` is "exact" and the loss or the policy has sums over a batch that are not exact integers. A layer with
+        such sums raises an error at the first step.
 
     Notes
     -----
-    **What is guaranteed.** A step is made by all workers or by none. Where a worker is lost (it ended, its machine is
-    gone, it does not answer in time), its part is given to another worker, all take up the last state that was agreed
-    on, and make the steps since then again. They come to the same bits: a step depends on nothing but that state, the
-    batch, and random bits of seed and step. The batches since then are kept for it. What is lost with this process is
-    what came after the last checkpoint of `fit`, which may go on with another number of workers ("exact": to the same
-    bits).
+    **What is guaranteed.** A step is made by all workers or by none. If a worker is lost (it ended, its machine is
+    gone, or it does not answer in time), its part is given to another worker, and all return to the last state that was
+    agreed on and repeat the steps since then. The bits are the same: a step depends only on that state, the batch, and
+    random bits of seed and step. The batches since then are kept for this. If this process is lost, so is what came
+    after the last checkpoint of `fit`, which may continue with another number of workers ("exact": to the same bits).
 
-    Workers whose arrays differ are refused as they agree: another build that rounds otherwise is found so.
+    Workers whose arrays differ are rejected when they compare them; so a build that rounds differently is found.
 
-    Under "vote" a bit is set where the gradient is >= 0, in a batch of even size ties are decided by the bits of the
-    generator, and running statistics are those of each worker until the workers agree: then they are their mean. A
-    gradient's magnitude counts no more, also that of biases.
+    Under "vote" a bit is set where the gradient is >= 0, ties among an even number of workers are decided by the bits
+    of the generator, and running statistics are those of each worker until the workers agree: then they are their mean.
+    The magnitude of a gradient no longer counts, not even for biases.
 
     Examples
     --------
@@ -133,24 +132,24 @@ class DataParallel(Trainer):
         Parameters
         ----------
         x, y, learning_rate
-            As `Trainer.step`; at least as many examples as workers.
+            As in `Trainer.step`; at least as many examples as workers.
         given : mapping
-            Must be empty: losses that are given more than labels are for one process.
+            Must be empty: losses that take more than labels work in one process only.
 
         Returns
         -------
         float
-            The mean of the workers' mean losses, by their numbers of examples. Its last bits may differ from those of
-            one process; nothing depends on it.
+            The mean of the workers' mean losses, weighted by their numbers of examples. Its last bits may differ from
+            those of one process; nothing depends on it.
 
         Raises
         ------
         NonFiniteError, ValueError, MemoryError
-            As `Trainer.step`; all is as before.
+            As `Trainer.step`; everything is as before.
         WorkerLostError
-            Where workers were lost more than `retries` times without a step in between.
+            If workers were lost more than `retries` times without a step in between.
         RuntimeError
-            Where a worker failed otherwise, or workers came to other weights than the others.
+            If a worker failed in another way, or workers have different weights.
         """
         values, given = checked(self.model, self.loss, x, y, given)
         if given:
@@ -171,12 +170,12 @@ class DataParallel(Trainer):
         return loss
 
     def settle(self) -> None:
-        """Have the workers agree: compare their arrays, and take them into the model and the optimiser's state.
+        """Have the workers agree: compare their arrays, and copy them into the model and the optimiser's state.
 
         Raises
         ------
         RuntimeError
-            Where the arrays of a worker differ from those of the others; the model stays as it was agreed on before.
+            If the arrays of a worker differ from those of the others; the model stays as it was agreed on before.
         WorkerLostError
             As `step`.
         """
@@ -195,7 +194,7 @@ class DataParallel(Trainer):
         self._forget()
 
     def close(self) -> None:
-        """Agree, and let the workers go; the next step would ask for them anew."""
+        """Agree, and release the workers; the next step would request them again."""
         try:
             self.settle()
         finally:
@@ -219,7 +218,7 @@ class DataParallel(Trainer):
         self._done = 0
 
     def _forget(self) -> None:
-        """Have all workers go on from what is agreed on, whatever they hold."""
+        """Have all workers continue from what is agreed on, whatever they hold."""
         self._stale, self._done = [True] * self.workers.count, 0
 
     def _surely(self, work: Callable[[], T]) -> T:
@@ -336,7 +335,7 @@ class DataParallel(Trainer):
         if other is not None:
             raise RuntimeError(
                 f"workers must come to the same weights, got others from worker {other} than from worker 0: "
-                "their processors or builds of bitlearn do not round alike"
+                "their processors or builds of bitlearn do not round in the same way"
             )
         new = self._arrays_of(0, "")
         if self.form == "vote" and self.model.statistics():

@@ -1,4 +1,4 @@
-"""What training gives: its history as a table and as curves, and the network of its best epoch."""
+"""The result of training: its history as a table and as curves, and the network of its best epoch."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Result:
     Parameters
     ----------
     history : list of dict
-        One entry an epoch: ``epoch``, ``loss`` (mean over its steps), ``validation_accuracy`` (None without held-out
+        One entry per epoch: ``epoch``, ``loss`` (mean over its steps), ``validation_accuracy`` (None without held-out
         data) and ``seconds`` of its steps.
     step_seconds : list of float
     losses : list of float
         Of every step.
     best : Frozen or None
-        The inference form after the epoch of the highest validation accuracy; after the last one without held-out data.
+        The inference form after the epoch with the highest validation accuracy, or after the last one without held-out
+        data.
     resumed : int
-        How many epochs came from a checkpoint: 0 where there was nothing to resume.
+        How many epochs came from a checkpoint; 0 if there was nothing to resume.
     plan : Plan or None
         What was chosen under a memory budget.
     """
@@ -78,7 +79,7 @@ class Result:
         return as_csv(self.history)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the learning curves: the loss of each epoch, and the validation accuracy where there is one.
+        """Draw the learning curves: the loss of each epoch, and the validation accuracy if there is one.
 
         Parameters
         ----------
@@ -92,9 +93,9 @@ class Result:
         Raises
         ------
         ImportError
-            Where Matplotlib is missing.
+            If Matplotlib is missing.
         ValueError
-            Where nothing was trained.
+            If nothing was trained.
         """
         if not self.history and not self.losses:
             raise ValueError("a result must have a step to be plotted, got none")

@@ -1,4 +1,4 @@
-"""A training step as a program: recorded once a batch size, and run as often as there are batches."""
+"""A training step as a program: recorded once per batch size, and run once per batch."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Recorded:
 
 
 class Trainer:
-    """A network, an optimiser and their state: `step` makes a step on a batch.
+    """A network, an optimiser and their state; `step` makes one step on a batch.
 
     Parameters
     ----------
@@ -113,35 +113,35 @@ class Trainer:
         Its parameters and running statistics are changed in place.
     optimizer : Optimizer
     seed : int
-        Of the random bits by which some policies round gradients.
+        The seed of the random bits with which some policies round gradients.
     loss : Loss
         Softmax cross-entropy by default.
     transforms : sequence of callables
-        What stands between a gradient and its update: see `bitlearn.optim.transforms`. Those of updates come last.
+        Applied to a gradient before its update: see `bitlearn.optim.transforms`. Those of updates come last.
     steps : int
-        How many steps have been made before: random bits are those of this number, and never repeat.
+        How many steps have been made before: random bits depend on this number, and never repeat.
     savings : Savings
-        What a step does to need fewer bytes, for more time (`bitlearn.training.plan`); its result is the same.
+        What a step does to save memory at the cost of time (`bitlearn.training.plan`); its result is the same.
     state : dict of str to ndarray, optional
-        The optimiser's, to go on with; by default it begins anew.
+        The optimiser's state to continue from; by default it starts afresh.
 
     Attributes
     ----------
     state : dict of str to ndarray
-        The optimiser's: with parameters, statistics and `steps`, all that a checkpoint has to hold.
+        The optimiser's state: with parameters, statistics and `steps`, all that a checkpoint has to hold.
     task : int or None
-        The task that steps are of, for layers that tell tasks apart; it may be changed between steps.
+        The task that steps belong to, for layers that distinguish tasks; it may be changed between steps.
 
     Notes
     -----
-    A step changes nothing where it fails. Under an integer policy a value can only fail to be finite up to the loss:
-    gradients behind it are integers with a scale that is held below 2**30. So a parameter is updated as soon as its
-    gradient is known, and no two layers' gradients of weights are in memory at once. Under ``standard``, and where a
-    Python function takes part behind the loss (in a layer, or a transform), all gradients are kept and checked before
-    the first update.
+    A step that fails changes nothing. Under an integer policy a value can fail to be finite only before the loss:
+    gradients after it are integers with a scale that is kept below 2**30. So a parameter is updated as soon as its
+    gradient is known, and no two layers' weight gradients are in memory at once. Under ``standard``, and if a Python
+    function takes part after the loss (in a layer, or a transform), all gradients are kept and checked before the first
+    update.
 
-    Nor does an exception of a signal's handler, such as that of Ctrl-C, leave a step half made: it is as if it had come
-    before the step or after it.
+    An exception raised by a signal handler, such as that of Ctrl-C, does not leave a step half done either: it takes
+    effect before the step or after it.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """How many steps have been made, those before the trainer's own among them."""
+        """How many steps have been made, including those before this trainer."""
         return int(self._steps[0])
 
     @steps.setter
@@ -192,12 +192,12 @@ class Trainer:
         Returns
         -------
         dict of str to ndarray
-            By the names that they have in the network and in `state`; the number of steps is ``"steps"``, (1,) int64.
+            By their names in the network and in `state`; the number of steps is ``"steps"``, (1,) int64.
         """
         return {name.partition(".")[2]: array for name, array in self.arrays().items()} | {"steps": self._steps}
 
     def arrays(self) -> Arrays:
-        """Return the live arrays of all that a step changes, by the names that they have in a checkpoint."""
+        """Return the live arrays that a step changes, by their names in a checkpoint."""
         return (
             {f"parameters.{name}": array for name, array in self.model.parameters().items()}
             | {f"statistics.{name}": array for name, array in self.model.statistics().items()}
@@ -205,7 +205,7 @@ class Trainer:
         )
 
     def settle(self) -> None:
-        """Have the model's arrays be those after the last step: here they always are."""
+        """Make the model's arrays those after the last step: here they always are."""
 
     def restart(self) -> None:
         """Begin with a fresh state of the optimiser; `steps` goes on."""
@@ -296,7 +296,7 @@ class Trainer:
         return gradient
 
     def recorded(self, batch: int, *part: int) -> Recorded:
-        """Return the recorded step for batches of a size, recorded now where it is new; `part` is for `record`."""
+        """Return the recorded step for batches of a size, recording it if it is new; `part` is for `record`."""
         key = (batch, *part, chosen(), get_num_threads(), self.task)
         found = self._programs.get(key)
         if found is None:
@@ -318,7 +318,7 @@ class Trainer:
         y : ndarray of int, shape (batch,)
         learning_rate : float
         given : mapping of str to ndarray, shape (batch, ...)
-            What the loss is given besides, as its `inputs <bitlearn.nn.Loss.inputs>` says.
+            Further inputs of the loss, as its `inputs <bitlearn.nn.Loss.inputs>` says.
 
         Returns
         -------
@@ -328,13 +328,13 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            Where a score, a weight or a gradient is NaN or infinite, naming the layer; all is as before.
+            If a score, a weight or a gradient is NaN or infinite, naming the layer; everything is as before.
         ValueError
-            Where a label is outside the classes, or the batch does not fit the network.
+            If a label is outside the classes, or the batch does not fit the network.
         MemoryError
-            Where there is no room for the arrays of a step; all is as before.
+            If there is not enough memory for the arrays of a step; everything is as before.
         RuntimeError
-            Where another thread is making a step, with this trainer or with one of a network that shares layers.
+            If another thread is making a step, with this trainer or with one of a network that shares layers.
         """
         values, given = checked(self.model, self.loss, x, y, given)
         recorded = self.recorded(len(values))
@@ -353,7 +353,7 @@ class Trainer:
     def _write(
         self, recorded: Recorded, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray], learning_rate: float
     ) -> None:
-        """Write what a run of a step wants: a batch that `checked` has seen, random keys and coefficients."""
+        """Write what a run of a step needs: a batch that `checked` has seen, random keys and coefficients."""
         recorded.passes.write(recorded.program, x, y, given)
         for key, stream in recorded.keys:
             key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)

@@ -1,4 +1,4 @@
-"""Where the replicas of a data-parallel training live, the ways to them, and how many bytes go there."""
+"""The workers that hold the replicas in data-parallel training, the links to them, and the bytes sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bitlearn.training.replica import Blank, Replica, conversation
 
 
 class WorkerLostError(ConnectionError):
-    """A worker does not answer any more, or not in time."""
+    """A worker no longer answers, or not in time."""
 
 
 class Link(ABC):
@@ -29,12 +29,12 @@ class Link(ABC):
 
 
 class Workers(ABC):
-    """Where replicas live: `count` of them, each at a worker that may be lost and found again.
+    """The workers of `count` replicas, each of which may be lost and replaced.
 
     Parameters
     ----------
     count : int
-        Into how many parts each batch is cut.
+        How many parts each batch is divided into.
     """
 
     def __init__(self, count: int):
@@ -42,11 +42,11 @@ class Workers(ABC):
 
     @abstractmethod
     def open(self, number: int, blank: Blank) -> Link:
-        """Have a replica of this number at a worker, whichever can take it, and return the way to it."""
+        """Place the replica of this number on any worker that can take it, and return the link to it."""
 
 
 class LocalWorkers(Workers):
-    """Workers that are no more than copies in this process: for tests, and to simulate what a cluster would do.
+    """Workers that are copies in this process: for tests, and to simulate a cluster.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class LocalWorkers(Workers):
     """
 
     def open(self, number: int, blank: Blank) -> Link:
-        """Return the way to a replica in this process."""
+        """Return the link to a replica in this process."""
         return _LocalLink(blank.replica())
 
 
@@ -77,18 +77,19 @@ class _LocalLink(Link):
 
 @dataclass
 class Traffic:
-    """Bytes that have gone between a training and its workers, headers included.
+    """Bytes exchanged between a training run and its workers, including headers.
 
     Parameters
     ----------
     steps : int
-        Steps that were made, those that were taken again included.
+        Steps made, including repeated ones.
     sent, received : int
-        What the workers got to go on with a step, and what they gave: of all workers together.
+        Bytes that all workers together received and returned within steps.
     examples : int
-        The batches.
+        Bytes of the batches.
     states : int
-        All arrays of a training, as workers agree on them, and as a new worker is given them by a living one.
+        All arrays of a training run, sent when workers agree on them and when a new worker receives them from a living
+        one.
     lost : int
         How many times a worker was lost.
     """

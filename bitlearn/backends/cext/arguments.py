@@ -19,7 +19,7 @@ C tells the names (bl_kernel_arguments), and the table of kernels what each argu
 ``shape``
     a struct of such numbers, 0 where nothing tells one;
 
-or what the table fixes, or NULL where the kernel has no such array. The order is the C function's own. Where that wants
+or what the table fixes, or NULL where the kernel has no such array. The order is the C function's own. Where that needs
 strides, a function of `packing` makes the arguments.
 """
 

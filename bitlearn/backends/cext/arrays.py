@@ -39,9 +39,9 @@ _ADDRESS = ffi.typeof("intptr_t")
 
 
 class StandIn:
-    """What the functions of arguments are given in the place of an array when a call is written down.
+    """What the functions of arguments are given in place of an array when a call is written down.
 
-    It has the array's sizes, of which the rows may be made more, and in the place of a pointer it gives itself: the
+    It has the array's sizes, of which the rows may be made more, and in place of a pointer it gives itself: the
     address, and by how much that differs in a part of the rows (see bl_change in csrc/program.h).
     """
 

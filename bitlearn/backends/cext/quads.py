@@ -1,6 +1,6 @@
 """Products with panels bound ahead: columns recoded where a variant is faster so, and as long kept as the operand.
 
-The recoded form (csrc/avx512/quads.h) takes two bits a weight beside the panels. Which form a product runs on is
+The recoded form (csrc/avx512/quads.h) takes two bits per weight beside the panels. Which form a product runs on is
 csrc/forms.c's to say.
 """
 
@@ -28,7 +28,7 @@ def recoded_scratch(rows, words):
 
 
 def product_form(variant, kernel, rows, k, words, n, once):
-    """The fastest form of a product's right operand: words as they lie, panels, or recoded panels."""
+    """The fastest form of a product's right operand: plain words, panels, or recoded panels."""
     return FORMS[lib.bl_product_form(variant, row_of(kernel).function.encode(), rows, k, words, n, once)]
 
 

@@ -66,7 +66,7 @@ def warmup() -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        The seconds that each kernel took: compiling, or loading what an earlier process has compiled.
+        The seconds that each kernel took to compile, or to load from an earlier process's cache.
 
     Examples
     --------

@@ -109,7 +109,7 @@ inlined = numba.njit(forceinline=True, **_OPTIONS)
 def popcount_word(typing_context, word):
     """Return the number of set bits of a uint64, as a uint64.
 
-    Any other type is refused: Numba adds an int64 and a uint64 as float64, and such a mixture would start here.
+    Any other type is rejected: Numba adds an int64 and a uint64 as float64, and such a mixture would start here.
     """
     if word != types.uint64:
         return None

@@ -63,7 +63,7 @@ def xnor_conv2d(x, w, kernel, n, stride, padding, pad_value, out):
 
 @kernel
 def xnor_conv2d_sign(x, w, kernel, n, stride, padding, pad_value, threshold, out):
-    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o], of words as they lie a pixel at a time."""
+    """bit[b, r, c, o] = conv[b, r, c, o] >= threshold[o], of plain words a pixel at a time."""
     if w.ndim == 1:
         out[:] = 0
         convolve(x, w, kernel, n, stride, padding, pad_value, threshold.size, threshold, out)

@@ -2,7 +2,7 @@
 
 The bits of a block of terms are expanded once to ±1 bytes and read by many rows, whose inner loop LLVM vectorises. Sums
 are kept in the type of the result: int32 for int8, int64 for int16, float32. The ``_sign`` kernels sum a few rows at a
-time in the type of their threshold, int64 or float32. Buffers are allocated once a call.
+time in the type of their threshold, int64 or float32. Buffers are allocated once per call.
 """
 
 from __future__ import annotations

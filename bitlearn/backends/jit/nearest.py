@@ -13,13 +13,13 @@ _BLOCK_ROWS = 512
 
 @helper
 def behind(distance, index, other, other_index):
-    """Say whether a row comes behind another one."""
+    """Say whether a row comes after another one."""
     return distance > other or (distance == other and index > other_index)
 
 
 @helper
 def replace(indices, distances, count, index, distance):
-    """Put a row in the place of the last of a heap of so many, whose root it is."""
+    """Put a row in place of the last of a heap of so many, whose root it is."""
     at = 0
     while 2 * at + 1 < count:
         child = 2 * at + 1

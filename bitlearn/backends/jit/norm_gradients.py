@@ -1,4 +1,4 @@
-"""The gradient behind a batch norm: passes over the channels of a word, 64 at a time."""
+"""The gradient after a batch norm: passes over the channels of a word, 64 at a time."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def largest_bits(d, word, x, first, second, factor):
 
 @kernel
 def norm_gradient_peak(d, mask, x, factors, out):
-    """out[g] = the largest magnitude of the gradient behind a batch norm, not finite where one is not."""
+    """out[g] = the largest magnitude of the gradient after a batch norm, not finite where one is not."""
     first, second, factor = factors[0], factors[1], factors[2]
     for g in range(d.shape[0]):
         largest = np.uint32(0)

@@ -34,7 +34,7 @@ def _volume(array, x):
 
 @helper
 def is_set(value, limit, halves):
-    """Say whether a value reaches a limit; `halves` is None but for float16, which comes as its bits.
+    """Say whether a value reaches a limit; `halves` is None except for float16, which comes as its bits.
 
     Past the magnitude of infinity is NaN, and both zeros have the same key.
     """
@@ -48,7 +48,7 @@ def is_set(value, limit, halves):
 
 @helper
 def pack_word(part, limits, halves):
-    """Return the bits of up to 64 values, for one limit or one a value."""
+    """Return the bits of up to 64 values, for one limit or one per value."""
     word = np.uint64(0)
     if limits.size == 1:
         limit = limits[0]

@@ -15,7 +15,7 @@ def is_set(words, c):
 
 @helper
 def reach(place, stride, window, size):
-    """The first index of a window along an axis, and the first behind it."""
+    """The first index of a window along an axis, and the first after it."""
     return place * stride, min(place * stride + window, size)
 
 

@@ -1,6 +1,6 @@
 """Products of bits with bits: the sum of a[t] * b[t] over n values is n - 2 * popcount(a ^ b).
 
-How many axes b has, two of words as they lie or one of panels, decides when a kernel is compiled.
+How many axes b has, two of plain words or one of panels, decides when a kernel is compiled.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def xnor_matmul(a, b, n, out):
 
 @kernel
 def xnor_matmul_sign(a, b, n, threshold, out):
-    """bit[i, j] = n - 2 * popcount(a[i] ^ b[j]) >= threshold[j], of words as they lie a row at a time."""
+    """bit[i, j] = n - 2 * popcount(a[i] ^ b[j]) >= threshold[j], of plain words a row at a time."""
     if b.ndim == 1:
         out[:] = 0
         multiply(a, b, np.full((1, PANEL), n, np.int32), threshold.size, threshold, out)

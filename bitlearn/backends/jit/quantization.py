@@ -1,4 +1,4 @@
-"""Quantization to a few bits, a scale a channel, and the random words of stochastic rounding."""
+"""Quantization to a few bits, a scale per channel, and the random words of stochastic rounding."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def quantize(x, scale, limit, out):
 
 @kernel
 def requantize_step(peaks, limit, scale, step, out):
-    """The step of `requantize` for integers with one scale or one a row, and what a code is worth then."""
+    """The step of `requantize` for integers with one scale or one per row, and what a code is worth then."""
     if scale.size == 1:
         same = max(largest_of(peaks) / limit, 1.0)
         step[:] = same
@@ -231,7 +231,7 @@ def narrow_step(peaks, limit, scale, step, out):
 
 @helper
 def _narrow_row(x, step, most, out):
-    """A row to nearest; step one for all, or one a column."""
+    """A row to nearest; step one for all, or one per column."""
     if step.size == 1:
         by = step[0]
         for j in range(x.size):
@@ -243,7 +243,7 @@ def _narrow_row(x, step, most, out):
 
 @helper
 def _narrow_at_random(x, step, most, noise, out):
-    """A row or a column at random; step one for all, or one a value."""
+    """A row or a column at random; step one for all, or one per value."""
     for j in range(x.size):
         value = clipped(np.float64(x[j]) / step[j if step.size > 1 else 0], most)
         whole = np.floor(value)

@@ -30,7 +30,7 @@ def count_tile(typing_context, rows, first, panel, width, column, counts):
     """counts[r, column + c] = in how many bits row first + r and column `column + c` of a panel differ.
 
     For r < 4 and c < 8; past the last row it is counted again. rows (m, words) and panel (words * width,) of uint64,
-    counts (4, width) of int32. Any other type is refused.
+    counts (4, width) of int32. Any other type is rejected.
     """
     if (rows.dtype, panel.dtype, counts.dtype) != (types.uint64, types.uint64, types.int32):
         return None

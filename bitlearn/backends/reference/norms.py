@@ -242,7 +242,7 @@ def added(sums):
     operations={"multiply float64": 3, "add float64": 2},
 )
 def l2_factors(sums, statistics, count, scale, out):
-    """What norm_gradient takes behind a standard deviation: the slope, the offset, the inverse of std * scale.
+    """What norm_gradient takes after a standard deviation: the slope, the offset, the inverse of std * scale.
 
     ``slope = (products - mean * total) / count / std**2`` and ``offset = mean * slope - total / count``; sums as
     gradient_sums gives them with the sums as x.
@@ -264,9 +264,9 @@ def l2_factors(sums, statistics, count, scale, out):
     operations={"multiply float64": 2, "add float64": 2},
 )
 def l1_factors(sums, magnitude, statistics, count, scale, out):
-    """What norm_gradient takes behind a mean deviation, by arXiv 2102.04270: at +1, at -1, the inverse of std * scale.
+    """What norm_gradient takes after a mean deviation, by arXiv 2102.04270: at +1, at -1, the inverse of std * scale.
 
-    ``dy = v - mean(v) - s * mean(v * s) * magnitude`` with the stored signs s times the mean magnitude in the place of
+    ``dy = v - mean(v) - s * mean(v * s) * magnitude`` with the stored signs s times the mean magnitude in place of
     the real x. sums as gradient_sums gives them with the signs as x.
     """
     total, upper = added(sums)
@@ -285,7 +285,7 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
     operations={"multiply float64": 3, "add float64": 3},
 )
 def l1_exact_factors(sums, above, statistics, count, scale, out):
-    """What norm_gradient takes behind a mean deviation, exactly: at +1, at -1, the inverse of std * scale.
+    """What norm_gradient takes after a mean deviation, exactly: at +1, at -1, the inverse of std * scale.
 
     ``dy = v - mean(v) - (s - mean(s)) * mean(v * x)`` with s the sign of y - mean. sums as gradient_sums gives them
     with the sums as x; above as channel_sums_above gives them of the bound of s.
@@ -324,7 +324,7 @@ def _of_norm_gradient(d, mask, x, factors, *rest):
     operations=_of_norm_gradient,
 )
 def norm_gradient_peak(d, mask, x, factors, out):
-    """out[g] = the largest magnitude of the gradient behind a batch norm, not finite where one is not."""
+    """out[g] = the largest magnitude of the gradient after a batch norm, not finite where one is not."""
     with np.errstate(over="ignore", invalid="ignore"):
         out[...] = np.abs(_norm_gradient(d, mask, x, factors)).max(axis=(1, 2), initial=0)
 
@@ -340,7 +340,7 @@ def norm_gradient_peak(d, mask, x, factors, out):
 def norm_step(peaks, limit, scale, step, out):
     """step = the largest peak / limit, at least the smallest normal number, 1 for a peak of 0; out = scale * step.
 
-    out is `LARGEST_SCALE` at most: a gradient that is larger is scaled down, so that nothing behind it can be infinite;
+    out is `LARGEST_SCALE` at most: a gradient that is larger is scaled down, so that nothing after it can be infinite;
     and where a peak is not finite.
     """
     found = peaks.max(initial=0) / np.float32(limit)

@@ -1,4 +1,4 @@
-"""Quantization: to a few bits with a scale a channel, arrays (outer, channels, inner); sums anew; random words."""
+"""Quantization: to a few bits with a scale per channel, arrays (outer, channels, inner); sums again; random words."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def quantize(x, scale, limit, out):
     operations={"multiply float64": 1, "add float64": 1},
 )
 def requantize_step(peaks, limit, scale, step, out):
-    """The step of `requantize` for integers with one scale or one a row, and what a code is worth then.
+    """The step of `requantize` for integers with one scale or one per row, and what a code is worth then.
 
     With one scale, every step is ``max(largest peak / limit, 1)``, so that integers that fit are kept as they are, and
     out = scale * step. With as many scales and steps as peaks, out = the largest product of a peak and its scale /
@@ -216,7 +216,7 @@ def _of_narrow(x, step, axis, limit, key, *rest):
 def narrow(x, step, axis, limit, key, first, total, out):
     """out = clip(round(x / step), -limit, limit): to nearest, ties to even; or at random where there is a key.
 
-    x are the rows [first, first + rows) of `total`; steps: one (axis -1), one a row of all (axis 0) or one a column
+    x are the rows [first, first + rows) of `total`; steps: one (axis -1), one per row of all (axis 0) or one per column
     (axis 1). key as random_words has it: with the word u of the stream, round(v) is floor(v), plus 1 where
     ``u < (v - floor(v)) * 2**32``. The word's number is ``i * n + j`` of row i of all, with axis 1 ``j * total + i``.
     """

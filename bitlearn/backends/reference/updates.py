@@ -2,7 +2,7 @@
 
 weight, mean, square and moment (rows, n): float32, or uint16 as the bits of float16; all are changed in place. The
 arithmetic is float32, one operation after the other. g is a gradient (rows, n) of float32, taken as it is; or int32 or
-int64 sums, to be multiplied by scale float64, one (1,) or one a row (rows,); or uint64 words (rows, words) of packed
+int64 sums, to be multiplied by scale float64, one (1,) or one per row (rows,); or uint64 words (rows, words) of packed
 signs. All pass where |weight| <= clip, infinity at most. coefficients: float32, in the order of each function's first
 line.
 """
