@@ -1,5 +1,5 @@
-"""The benchmarks: our kernels beside the rivals that are installed, verified and then timed in one run.
+"""The benchmarks: our kernels beside the installed rivals, verified and then timed in one run.
 
-They import the public functions of bitlearn, as a user does, and ask the registry what there is. Installed as
+They import bitlearn's public functions, as a user does, and take the list of kernels from the registry. Installed as
 ``bitlearn.bench``; ``python -m bitlearn bench`` and ``python -m bitlearn claims`` run them.
 """

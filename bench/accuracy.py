@@ -1,7 +1,7 @@
 """What 8 bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policies ``int8`` and ``low-memory`` beside ``standard``: three data sets, three seeds. Files that ``bitlearn train
---json`` wrote can be taken in by their names' trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8`` and ``low-memory`` beside ``standard``: three data sets, three seeds. Files written by ``bitlearn
+train --json`` can be added under the names of their trainings, as in ``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in files, or make the trainings that are missing, and print the table."""
     parser = trainings.parser("accuracy", "The accuracy of int8 and low-memory beside standard.", "accuracy")
-    parser.add_argument("--take", type=Path, nargs="+", default=[], metavar="FILE", help="what train --json wrote")
+    parser.add_argument(
+        "--take", type=Path, nargs="+", default=[], metavar="FILE", help="a file written by train --json"
+    )
     arguments = parser.parse_args(argv)
     if not arguments.report:
         data = trainings.data_folder(arguments.data)

@@ -1,9 +1,9 @@
 """What an adapter adds to a call: ``python -m bitlearn.bench.adapters``.
 
-A small product, (1, 256) times (256, 256), of which the calls around the kernel are most: through NumPy, through
-PyTorch's operator, under ``jax.jit``, and inside ``@njit``, there also by the kernel's bare address. And the
-predictions of a small network for one example, by `bitlearn` and through its estimator. Turns are taken in one run, on
-one thread, and the best of many is kept: what other work on the machine adds is no part of a call.
+A small product, (1, 256) times (256, 256), in which the calls around the kernel take most of the time: through NumPy,
+through PyTorch's operator, under ``jax.jit``, and inside ``@njit``, there also by the kernel's bare address. Then the
+prediction of a small network for one example, by `bitlearn` and through its estimator. All take turns in one run on one
+thread, and the best of many times counts, so that other work on the machine does not.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, keep and show; or show what is kept."""
     parser = argparse.ArgumentParser(prog="bitlearn.bench.adapters", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=FOLDER)
-    parser.add_argument("--report", action="store_true", help="show what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     options = parser.parse_args(argv)
     if not options.report:
         found = measure()

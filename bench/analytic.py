@@ -1,9 +1,9 @@
 """Accuracy against bytes, for learners of exact sums: ``python -m bitlearn.bench.analytic``, ``make analytic``.
 
-Data sets class by class, five tasks of two; the test set is asked once, at the end, among all classes. Bytes are all
-that a learner keeps and works with. A budget's learner is told neither classes nor examples before; the yardsticks on
-the raw input are told both, and are counted with the least work memory. That a feature has 4 bits was chosen on
-held-out training data: ``--choose``.
+Data sets class by class, five tasks of two classes; the test set is used once, at the end, among all classes. Bytes
+are all that a learner keeps and works with. A learner with a budget knows neither the classes nor the number of
+examples beforehand; the baselines on the raw input know both, and are counted with the least working memory. The 4 bits
+per feature were chosen on held-out training data: ``--choose``.
 """
 
 from __future__ import annotations
@@ -125,10 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(description="Accuracy against bytes, for learners of exact sums.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--choose", action="store_true", help="1 to 4 bits, on held-out training data")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument(
+        "--choose", action="store_true", help="choose the bits per feature (1 to 4) on held-out training data"
+    )
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many seeds, 1 to 3")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     kind = "held-out" if arguments.choose else "test"
     for dataset in () if arguments.report else DATASETS:

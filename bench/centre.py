@@ -1,8 +1,8 @@
 """Centre-sensitive kernels on images: ``python -m bitlearn.bench.centre``, ``make centre``.
 
-A network learns half of the classes, once a seed, and is kept; each method goes on from there, class by class, with the
-same batches and test sets. Every run is kept as soon as it ends, and is not run again. ``--choose`` tests on a fifth of
-the training data that is held out, which is what settings may be chosen by.
+A network learns half of the classes, once per seed, and is kept; each method continues from there, class by class, with
+the same batches and test sets. Every run is stored as soon as it ends, and is not repeated. ``--choose`` tests on a
+fifth of the training data, held out, and settings may only be chosen by that.
 """
 
 from __future__ import annotations
@@ -214,14 +214,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Centre-sensitive kernels, and what they are compared with.")
     names = [each.name for each in PROTOCOLS]
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--bases", type=Path, default=BASES, metavar="DIR", help="where first networks are kept")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument(
+        "--bases", type=Path, default=BASES, metavar="DIR", help="the folder of the pretrained networks"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
-    parser.add_argument("--protocol", choices=names, help="this one alone; by default all but CIFAR-100")
-    parser.add_argument("--way", choices=list(WAYS), action="append", help="these alone")
-    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
+    parser.add_argument("--protocol", choices=names, help="only this protocol; by default all but CIFAR-100")
+    parser.add_argument("--way", choices=list(WAYS), action="append", help="only these methods")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     bl.set_num_threads(arguments.threads)
     kind, chosen = ("held-out" if arguments.choose else "test"), arguments.way or list(WAYS)

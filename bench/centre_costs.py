@@ -1,8 +1,8 @@
-"""What a training step of each way costs: ``python -m bitlearn.bench.centre_costs``.
+"""What a training step costs with each method: ``python -m bitlearn.bench.centre_costs``.
 
-Multiply-adds and bytes follow from the recorded step, before it runs; seconds are of one thread, the fewest of several
-runs of all ways in turn. Where a part of the network is frozen, what it gives is computed once an image and task, and
-counted beside.
+Multiply-adds and bytes follow from the recorded step, before it runs; seconds are those of one thread, the best of
+several runs in turns. If a part of the network is frozen, its output is computed once per image and task, and listed
+separately.
 """
 
 from __future__ import annotations
@@ -169,9 +169,9 @@ def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, keep and print."""
     parser = argparse.ArgumentParser(description="What a training step of each way costs.")
-    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="where results are kept")
+    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the folder of the results")
     parser.add_argument("--repeats", type=int, default=20, metavar="N")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
         before = bl.get_num_threads()

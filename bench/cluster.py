@@ -1,8 +1,9 @@
 """Training and products over several workers, measured: ``python -m bitlearn.bench.cluster PART``.
 
-``vote`` trains `mlp` on Fashion-MNIST by votes on signs and by one process, otherwise alike, and counts bytes; its
-workers are copies in this process, whose bits are those of a cluster. ``exact`` compares the weights of processes with
-those of one, ``kills`` does while workers are killed, and ``overhead`` times a blocked product with and without Dask.
+``vote`` trains `mlp` on Fashion-MNIST by votes on signs and in one process, otherwise alike, and counts bytes; its
+workers are copies in this process, with the same bits as on a cluster. ``exact`` compares the weights of several
+processes with those of one, ``kills`` does the same while workers are killed, and ``overhead`` times a blocked product
+with and without Dask.
 These want the extra ``dask``; the first two start a `LocalCluster`.
 """
 
@@ -229,14 +230,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.cluster", description=__doc__)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--data", type=Path, help="the data sets' folder, else BITLEARN_DATA")
+    parser.add_argument("--data", type=Path, help="the folder of the data sets; by default BITLEARN_DATA")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=_RATE)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: of the base")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: rows of the base")
     parser.add_argument("--queries", type=int, default=10_000, help="neighbours")
-    parser.add_argument("--rounds", type=int, default=3, help="neighbours: of which the least is taken")
+    parser.add_argument("--rounds", type=int, default=3, help="neighbours: repetitions, of which the fastest counts")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     entries = PARTS[given.part](given)

@@ -1,11 +1,11 @@
 """Accuracy on streams whose labels change: ``python -m bitlearn.bench.drift``.
 
-Images come once, in batches that are predicted first and then learned; half-way every class becomes another, at once or
-gradually. `AnalyticLearner` works within its budget, all it keeps and works with. The rivals, scikit-learn's
-``SGDClassifier`` and river's ``HoeffdingAdaptiveTreeClassifier``, get its features, which are not counted for them, and
-the SGD once more as many features as make its pickle as large as the budget. Their bytes are the largest of their
-pickles along the stream; what they work with is not counted. Half-life and learning rate were chosen on such a stream
-of MNIST (``--choose``), and are used on one of Fashion-MNIST.
+Images come once, in batches that are first predicted and then learned; half-way, every class becomes another, at once
+or gradually. The budget of `AnalyticLearner` covers all it keeps and works with. The rivals, scikit-learn's
+``SGDClassifier`` and river's ``HoeffdingAdaptiveTreeClassifier``, get its features, which are not counted for them. A
+second SGD gets as many features as make its pickle as large as the budget. The rivals' bytes are those of their largest
+pickle along the stream, without working memory. Half-life and learning rate were chosen on such a stream of MNIST
+(``--choose``), and are used on one of Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -151,10 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(description="Accuracy on streams whose labels change.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--examples", type=int, default=EXAMPLES, metavar="N", help="how long streams are")
-    parser.add_argument("--choose", action="store_true", help="half-life and learning rate, on MNIST")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, metavar="N", help="the lengths of the streams")
+    parser.add_argument("--choose", action="store_true", help="choose half-life and learning rate, on MNIST")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     dataset = "mnist" if arguments.choose else "fashion-mnist"
     path = arguments.into / f"{dataset}.json"

@@ -1,7 +1,8 @@
 """Latent replay with two bit widths, measured: ``python -m bitlearn.bench.dual``, ``make dual``.
 
-Fashion-MNIST class by class, five tasks of two. `cnv` learns the first task and is cut behind its fifth sign; what lies
-below is frozen, what lies above goes on from the same weights under each policy and rule, on new and replayed bits.
+Fashion-MNIST class by class, five tasks of two. `cnv` learns the first task and is cut after its fifth sign. The part
+before the cut is frozen; the part after it continues from the same weights under each policy and rule, on new and
+replayed bits.
 The learning rates were chosen on a fifth of the training data, held out: ``--choose``.
 """
 
@@ -233,9 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(description="Latent replay with two bit widths.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--choose", action="store_true", help="learning rates, on held-out training data")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument("--choose", action="store_true", help="choose learning rates on held-out training data")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
         before = bl.get_num_threads()

@@ -1,7 +1,7 @@
 """Which taps of a trained network learn new classes: ``python -m bitlearn.bench.intensity``, of digits.
 
-A network that has learned half of the classes (`centre`) is shown the other half: how its gradients fall on the taps of
-each kernel, and how well it learns them where one tap of the last convolution is trained, and the head.
+A network that has learned half of the classes (`centre`) is shown the other half: how its gradients are distributed
+over the taps of each kernel, and how well it learns if only one tap of the last convolution and the head are trained.
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ def draw(entries: Sequence[Entry]) -> bytes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, keep it, and draw."""
     parser = argparse.ArgumentParser(description="Which taps of a trained network learn new classes.")
-    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="where results are kept")
-    parser.add_argument("--bases", type=Path, default=centre.BASES, metavar="DIR", help="where first networks are kept")
+    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the folder of the results")
+    parser.add_argument(
+        "--bases", type=Path, default=centre.BASES, metavar="DIR", help="the folder of the pretrained networks"
+    )
     parser.add_argument("--seeds", type=int, default=len(centre.SEEDS), metavar="N")
     parser.add_argument("--plot", type=Path, default=Path("out") / "intensity.svg", metavar="FILE")
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Neighbours of packed rows over workers that may have little memory, with one worker and with two, in turns."""
+"""Neighbours of packed rows over workers with little memory, with one worker and with two, in turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots from entries: how we stand to each rival, and to the limit of the machine. The same entries, the same bytes."""
+"""Plots from entries: our time against each rival and the limit of the machine. Equal entries give equal bytes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The limit of the machine: exclusive or, count and add in registers alone, timed in turns with the kernels.
 
-Another probe holds the int8 dot instructions of the gradients' products to the same measure.
+Another probe does the same for the int8 dot instructions of the gradients' products.
 
-A rate in bit-MAC a second says little without the clock, and the clock moves. The share of the probe's rate in the same
-run needs no clock. A probe runs on one thread: with k threads a kernel is held to k times its rate.
+A rate in bit-MAC per second says little without the clock, and the clock varies. The share of the probe's rate in the
+same run needs no clock. A probe runs on one thread: a kernel with k threads is compared with k times its rate.
 """
 
 from __future__ import annotations

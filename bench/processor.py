@@ -1,4 +1,4 @@
-"""Which processor this is, by its own numbers, and what is known of it: bars and limits differ by kind."""
+"""Which processor this is, by its own identification, and what is known of it: bars and limits differ by kind."""
 
 from __future__ import annotations
 

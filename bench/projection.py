@@ -2,7 +2,7 @@
 
 The published settings of arXiv 2103.09762: 784-100-100-10 of real weights without biases, ten tasks, five epochs of
 plain gradient descent at 0.01 in batches of ten, nine tenths of the training data, energies of 0.95, 0.99 and 0.99,
-bases from 300 examples a task. Every run is kept as soon as it ends, and is not run again.
+bases from 300 examples per task. Every run is stored as soon as it ends, and is not repeated.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(description="Gradient projection memory on permuted MNIST.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
-    parser.add_argument("--way", choices=list(WAYS), help="this one alone")
-    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
+    parser.add_argument("--way", choices=list(WAYS), help="only this one")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     kind = "held-out" if arguments.choose else "test"
     for seed in () if arguments.report else SEEDS[: arguments.seeds]:

@@ -1,9 +1,9 @@
 """A training script of plain PyTorch before and after three lines: ``python -m bitlearn.bench.pytorch_script``.
 
-``examples/pytorch_training.py``, which lies in a checkout, runs in a process a way: as it is, compiled in bfloat16, and
-with the three lines. The processes take turns of some steps, one at a time, on the same batches, so that all see the
-same machine; the first turn, in which code is compiled, is not timed. The three lines are run from other first weights
-and batches too: how far those losses are apart is the noise that the way itself has to stay within.
+``examples/pytorch_training.py`` (in a checkout) runs in three processes: as it is, compiled in bfloat16, and with the
+three lines. The processes take turns of a few steps, one at a time, on the same batches, so that all see the same
+machine; the first turn, in which code is compiled, is not timed. The three lines are also run from other first weights
+and with other batches: the spread of those losses is the noise that the conversion has to stay within.
 """
 
 from __future__ import annotations
@@ -163,12 +163,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _work(argv[1:])
         return 0
     parser = argparse.ArgumentParser(prog="bitlearn.bench.pytorch_script", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", default=None, help="the folder that has cifar-10-batches-bin; random images without")
+    parser.add_argument(
+        "--data", default=None, help="the folder with cifar-10-batches-bin; without it, random images are used"
+    )
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=4, help="of a turn")
+    parser.add_argument("--steps", type=int, default=4, help="steps per turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--into", type=Path, default=FOLDER)
-    parser.add_argument("--report", action="store_true", help="show what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     options, more = parser.parse_known_args(argv)
     if options.rounds * options.steps < BLOCK or options.rounds < 2:
         parser.error(f"at least two rounds and {BLOCK} steps are needed, got {options.rounds} of {options.steps}")

@@ -1,4 +1,4 @@
-"""What a measurement is kept as: entries that stand alone, with the machine and the build in each.
+"""How a measurement is stored: self-contained entries, with the machine and the build in each.
 
 No host names and no paths. Lists of entries from several runs or machines can be joined; `results` keeps them small.
 """

@@ -1,8 +1,9 @@
 """Time and bytes of the replay memory, in memory and in a file: ``python -m bitlearn.bench.replay``.
 
-Latents of 4×4×512 bits, as in arXiv 2401.09916, a kibibyte each. A memory of so many places is filled, takes as many
-again, takes single examples, and is sampled; and one of a tenth of the places gets ten classes one after the other, so
-that each takes places from those before. Microseconds an example, each the median of three runs.
+Latents of 4×4×512 bits, as in arXiv 2401.09916, one kibibyte each. A memory of a given number of places is filled,
+takes as many examples again, takes single examples, and is sampled. One with a tenth of the places gets ten classes one
+after the other, so that each takes places from those before. Times are microseconds per example, the median of three
+runs.
 """
 
 from __future__ import annotations
@@ -143,9 +144,9 @@ def present(found: Entry) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, keep what was found, and print it."""
     parser = argparse.ArgumentParser(description="Time and bytes of the replay memory.")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
-    parser.add_argument("--most", type=int, default=None, metavar="N", help="leave out memories of more places")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
+    parser.add_argument("--most", type=int, default=None, metavar="N", help="leave out memories with more places")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     path = arguments.into / f"{records.machine()['kind']}.json"
     if not arguments.report:

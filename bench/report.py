@@ -1,6 +1,6 @@
 """Tables and plots of measurements: ``python -m bitlearn.bench.report FILE... --out DIR``.
 
-Takes what ``bitlearn bench --json`` or ``bitlearn claims --json`` wrote, or what `results` keeps, and writes
+Reads files written by ``bitlearn bench --json``, ``bitlearn claims --json`` or `results`, and writes
 ``bench.md``, plots for each family of kernels (``ratios-<family>.svg`` and ``shares-<family>.svg``), and ``claims.md``.
 """
 
@@ -44,8 +44,8 @@ def _claims(entries: Sequence[Entry]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the tables and plots of one file or more."""
     parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.report", description="Tables and plots.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what bench or claims --json wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where they go")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files written by bench or claims --json")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
     arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = [results.read(file) for file in arguments.files]

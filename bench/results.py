@@ -1,8 +1,8 @@
-"""Measurements kept with the code: small files, one folder a kind of processor, from what the command line wrote.
+"""Measurements stored with the code: small files, one folder per kind of processor, made from the command line's files.
 
-``python -m bitlearn.bench.results FILE... --into DIR`` takes what ``bitlearn bench --json`` and ``bitlearn claims
---json`` wrote, and writes ``DIR/<kind>/bench.json`` and ``claims.json``. A line holds a case or a claim, with figures
-of four digits; what follows from others (rates, shares, ratios) is computed again when they are read.
+``python -m bitlearn.bench.results FILE... --into DIR`` reads files written by ``bitlearn bench --json`` and ``bitlearn
+claims --json``, and writes ``DIR/<kind>/bench.json`` and ``claims.json``. A line holds a case or a claim, with figures
+of four digits; derived figures (rates, shares, ratios) are computed again when the files are read.
 """
 
 from __future__ import annotations
@@ -129,8 +129,10 @@ def write(entries: Sequence[Entry], folder: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write what one run or more found into a folder."""
     parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.results", description="Keep measurements, small.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what bench or claims --json wrote")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where the folders of processors are")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files written by bench or claims --json")
+    parser.add_argument(
+        "--into", type=Path, default=FOLDER, metavar="DIR", help="the folder that holds one folder per processor"
+    )
     arguments = parser.parse_args(argv)
     for file in arguments.files:
         if entries := read(file):

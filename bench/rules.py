@@ -1,7 +1,7 @@
 """Rules that choose between two variants by the sizes of a product: fitted to times, and written as a C header.
 
-A rule is four least sizes, of rows, columns, terms and multiply-adds in all: the plainest that keeps small products,
-few rows and thin matrices apart from the rest. What is smaller than all that was timed stays with the slow variant.
+A rule is four minimum sizes, of rows, columns, terms and total multiply-adds: the simplest rule that separates small
+products, few rows and thin matrices from the rest. Products smaller than any that was timed stay with the slow variant.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run: for each case our variants, the rivals and the probes take turns; an entry each for variant and rival."""
+"""One run: for each case our variants, the rivals and the probes take turns; one entry per variant and rival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of entries that a benchmark adds to as it goes, and what its tables make of entries over seeds."""
+"""Files of entries that a benchmark appends to as it runs, and summaries of entries over seeds for its tables."""
 
 from __future__ import annotations
 

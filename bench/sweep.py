@@ -1,9 +1,9 @@
 """How few bits the gradient of each backward product needs: ``python -m bitlearn.bench.sweep``, ``make sweep``.
 
-Fashion-MNIST, ``mlp``, 8 epochs. One product at a time has 8 to 2 bits, with either rounding and each kind of scale
-that it can have, while the other keeps 16. At 16 bits nothing is left to choose: the gradient between the layers has as
-many, and either product takes it as it is. The widths at the edge of what holds are then trained with two more seeds;
-which they are is read from validation accuracies alone.
+Fashion-MNIST, ``mlp``, 8 epochs. One product at a time gets 8 to 2 bits, with either rounding and each possible kind
+of scale, while the other keeps 16. At 16 bits there is nothing to choose: the gradient between the layers has as many,
+and both products take it as it is. The smallest widths that keep the accuracy are then trained with two more seeds;
+they are chosen by validation accuracies alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables from entries: for people at a terminal, in Markdown, and in the documentation.
 
-Nothing is left out: losing cases stand among the others, and what could not be timed follows with the reason.
+Nothing is left out: lost cases are listed among the others, and cases that could not be timed follow with the reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The default estimator beside scikit-learn's perceptron of the same shape, on tabular data made for the purpose.
 
-Run ``python -m bitlearn.bench.tabular``; ``--json FILE`` writes what was found. Settings of `BitClassifier` were chosen
-on other made data (other generators and seeds) and are its defaults; nothing is chosen here. The rival has its features
-standardised, as its documentation advises.
+Run ``python -m bitlearn.bench.tabular``; ``--json FILE`` writes the results. The default settings of `BitClassifier`
+were chosen on other generated data (other generators and seeds); nothing is chosen here. The rival gets standardised
+features, as its documentation advises.
 """
 
 from __future__ import annotations

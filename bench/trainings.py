@@ -1,6 +1,6 @@
-"""Trainings whose results are kept: a small file each, made where it is missing, and never twice.
+"""Trainings whose results are stored: one small file each, made if it is missing, and never twice.
 
-The same weights come from every machine under the integer policies, so their files do not say which one it was.
+Under the integer policies every machine gives the same weights, so the files do not say which one it was.
 """
 
 from __future__ import annotations
@@ -165,12 +165,18 @@ def mean(records: Sequence[dict[str, Any]]) -> float:
 def parser(program: str, description: str, folder: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments that the commands share."""
     found = argparse.ArgumentParser(prog=f"python -m bitlearn.bench.{program}", description=description)
-    found.add_argument("--data", type=Path, default=None, metavar="DIR", help=f"the data sets; else {_VARIABLE}")
     found.add_argument(
-        "--into", type=Path, default=results.FOLDER / folder, metavar="DIR", help="where the results are"
+        "--data", type=Path, default=None, metavar="DIR", help=f"the folder of the data sets; by default {_VARIABLE}"
     )
     found.add_argument(
-        "--checkpoints", type=Path, default=Path("out") / folder, metavar="DIR", help="what an interruption leaves"
+        "--into", type=Path, default=results.FOLDER / folder, metavar="DIR", help="the folder of the results"
     )
-    found.add_argument("--report", action="store_true", help="train nothing: print the table of what is there")
+    found.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=Path("out") / folder,
+        metavar="DIR",
+        help="the folder of checkpoints, from which an interrupted training continues",
+    )
+    found.add_argument("--report", action="store_true", help="train nothing; print the table of the stored results")
     return found

@@ -2,8 +2,8 @@
 
 Both are timed over a grid of shapes for each kernel that both have, in turns on one thread. The times are kept in
 ``bench/results/<kind>/``, and a rule for each kernel is fitted to them. The rules of tiles against counted bits are
-written to ``csrc/amx/rules.h``, from where the next build of the extension has them; those of any other pair are only
-shown, and so are those fitted again to times that are kept.
+written to ``csrc/amx/rules.h``, which the next build of the extension uses; those of any other pair are only shown, and
+so are those fitted again to stored times.
 """
 
 from __future__ import annotations
@@ -144,14 +144,16 @@ def table(record: Record) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time two variants, keep the times, and show the rules; of tiles, write them too."""
     parser = argparse.ArgumentParser(prog="bitlearn.bench.tune", description=__doc__.split("\n")[0])
-    parser.add_argument("--fast", default=FAST, help="the variant that has to pay")
-    parser.add_argument("--slow", default=SLOW, help="the variant that runs else")
+    parser.add_argument("--fast", default=FAST, help="the variant that has to be faster to be chosen")
+    parser.add_argument("--slow", default=SLOW, help="the variant that runs otherwise")
     parser.add_argument("--grid", choices=GRIDS, default="full")
-    parser.add_argument("--kernels", nargs="+", choices=PRODUCTS, metavar="NAME", help="products; all by default")
-    parser.add_argument("--seconds", type=float, default=0.1, help="for each variant at each shape")
-    parser.add_argument("--into", type=Path, default=results.FOLDER, help="the folder of the kept times")
-    parser.add_argument("--header", type=Path, default=HEADER, help="where the rules of tiles go")
-    parser.add_argument("--from", type=Path, dest="kept", help="fit to these kept times, and time nothing")
+    parser.add_argument(
+        "--kernels", nargs="+", choices=PRODUCTS, metavar="NAME", help="the products to time; all by default"
+    )
+    parser.add_argument("--seconds", type=float, default=0.1, help="seconds per variant and shape")
+    parser.add_argument("--into", type=Path, default=results.FOLDER, help="the folder of the stored times")
+    parser.add_argument("--header", type=Path, default=HEADER, help="the file for the rules of tiles")
+    parser.add_argument("--from", type=Path, dest="kept", help="fit the rules to these stored times, and time nothing")
     options = parser.parse_args(arguments)
     try:
         record = json.loads(options.kept.read_text(encoding="utf-8")) if options.kept else _record(options)

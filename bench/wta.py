@@ -1,8 +1,8 @@
 """Task winner-takes-all beside what it is compared with: ``python -m bitlearn.bench.wta``, ``make wta``.
 
-Each protocol learns tasks one after the other by each way, with each seed. A run is kept as soon as it ends, and is not
-made again. Rates and epochs are those of `_EPOCHS` and the optimiser; what was looked at before was held-out training
-data: ``--choose``. ``--times`` measures tickets beside the whole network.
+Each protocol learns tasks one after the other in each way, with each seed. A run is stored as soon as it ends, and is
+not repeated. Rates and epochs are those of `_EPOCHS` and the optimiser, chosen on held-out training data: ``--choose``.
+``--times`` measures tickets beside the whole network.
 """
 
 from __future__ import annotations
@@ -342,18 +342,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description="Task winner-takes-all, way by way.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
-    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="this one alone")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
+    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="only this one")
     parser.add_argument(
-        "--ways", type=int, default=None, metavar="N", help="make at most so many runs a seed and protocol"
+        "--ways", type=int, default=None, metavar="N", help="make at most this many runs per seed and protocol"
     )
-    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
     parser.add_argument(
-        "--times", type=int, default=0, metavar="N", help="take times, the best of N, and train nothing"
+        "--times", type=int, default=0, metavar="N", help="measure times (the best of N), and train nothing"
     )
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     bl.set_num_threads(arguments.threads)
     kind = "held-out" if arguments.choose else "test"

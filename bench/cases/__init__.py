@@ -1,7 +1,7 @@
-"""The cases, a module a family of kernels: random operands of a shape, the call that is timed, and NumPy's answer.
+"""The cases, one module per family of kernels: random operands of a shape, the timed call, and NumPy's answer.
 
 A family has ``MEANING`` (what the sizes of its shapes are), ``FORMS`` (its kernels, and the forms in which each takes
-its operands), ``GRIDS`` (the shapes of each kernel that are run where none is named), ``takes(kernel, form, shape)``
+its operands), ``GRIDS`` (the shapes of each kernel that are run if none is named), ``takes(kernel, form, shape)``
 and ``make(kernel, form, shape, rng)``, which returns a `Case`.
 """
 

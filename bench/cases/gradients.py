@@ -1,6 +1,6 @@
 """Products of gradients with packed weights and inputs.
 
-A float32 gradient holds 64ths of small integers, so that its sums are exact in any order and can be compared.
+A float32 gradient holds small integers divided by 64, so that its sums are exact in any order and can be compared.
 """
 
 from __future__ import annotations

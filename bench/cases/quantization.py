@@ -1,4 +1,4 @@
-"""Gradients in a few bits."""
+"""Gradients quantized to a few bits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The claims, one file each: a statement of the documentation, where it comes from, its bar, and how it is measured.
 
-A file has ``CLAIMS``: one claim, or one for each member of a family, such as a bar that holds at several shapes. What
-measures a claim returns a number, or a `Measured` with what the number was made from, or raises `NotHere` where this
-machine or installation cannot say.
+A file has ``CLAIMS``: one claim, or one for each member of a family, such as a bar that holds at several shapes. The
+function that measures a claim returns a number, or a `Measured` with the values behind it, or raises `NotHere` if it
+cannot be measured on this machine or installation.
 """
 
 from __future__ import annotations

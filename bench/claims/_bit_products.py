@@ -1,4 +1,4 @@
-"""What is measured once a shape for several claims: xnor_matmul, the probe and the rivals in the same turns."""
+"""What is measured once per shape for several claims: xnor_matmul, the probe and the rivals, in turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..cases import Shape
 from . import Measured, NotHere, _speed, _tiles
 
 VARIANT = _tiles.BITS
-SOURCE = "docs/benchmarks.rst, what is claimed of speed"
+SOURCE = "docs/measured.rst, claims about speed"
 CONDITIONS = "one thread, prepared operand, cext:avx512"
 
 WIDE_AND_DEEP = (1536, 1536, 4096)

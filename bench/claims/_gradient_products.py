@@ -1,4 +1,4 @@
-"""What is measured once a shape for several claims: a product of 8-bit gradients, its rivals and the probe."""
+"""What is measured once per shape for several claims: a product of 8-bit gradients, its rivals and the probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..cases import Case, Shape
 from . import Measured, NotHere, _speed, _tiles
 
 VARIANT = _tiles.BITS
-SOURCE = "docs/benchmarks.rst, what is claimed of speed"
+SOURCE = "docs/measured.rst, claims about speed"
 CONDITIONS = "one thread, cext:avx512, a processor with AVX-512 VNNI"
 
 INT_MM, NUMPY = "torch-int-mm", "numpy-float32"

@@ -1,4 +1,4 @@
-"""What is measured once a network for several claims: a training step under each policy and in each PyTorch way."""
+"""What is measured once per network for several claims: a training step under each policy and each PyTorch variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one small product takes, all in all: checks, dispatch and the kernel."""
+"""The total time of one small product: checks, dispatch and the kernel."""
 
 from __future__ import annotations
 

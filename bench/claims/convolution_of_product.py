@@ -1,4 +1,4 @@
-"""The convolution against our own matrix product of the same sum of work."""
+"""The convolution against our own matrix product with the same amount of work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time of ``import bitlearn`` in fresh processes: the least of five; the rest is the machine's."""
+"""The time of ``import bitlearn`` in fresh processes: the best of five, since the rest is noise of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of joint training's accuracy one bit a value of replay keeps."""
+"""How much of joint training's accuracy replay with one bit per value keeps."""
 
 from __future__ import annotations
 

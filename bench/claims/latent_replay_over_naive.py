@@ -1,4 +1,4 @@
-"""What one bit a value of replay is worth over plain fine-tuning."""
+"""What replay with one bit per value gains over plain fine-tuning."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..cases import Case, Shape
 from ..harness import Contender
 from . import Claim, Measured, NotHere, _speed
 
-SOURCE = "docs/benchmarks.rst, what is claimed of speed"
+SOURCE = "docs/measured.rst, claims about speed"
 _COLUMNS = 8192
 #: In float32, with the words beside them.
 _INSIDE_L2 = (64, 1024)

@@ -1,4 +1,4 @@
-"""How much of a product's rate a prediction keeps: against xnor_matmul doing the network's products of bits alone."""
+"""How much of a product's rate a prediction keeps, against xnor_matmul on the network's products of bits alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What three lines are worth in a training script of PyTorch's, read from the race that is kept with the code."""
+"""What three lines gain in a PyTorch training script, read from results stored with the code."""
 
 from __future__ import annotations
 

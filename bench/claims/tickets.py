@@ -1,4 +1,4 @@
-"""What tickets of competing units save, and that those which are protected forget nothing."""
+"""What tickets of competing units save, and that protected ones forget nothing."""
 
 from __future__ import annotations
 

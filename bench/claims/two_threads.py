@@ -19,7 +19,7 @@ CLAIMS = (
     Claim(
         id="two-threads",
         statement="xnor_matmul at 1024×1024×1024 on two threads is 1.8 times as fast as on one, C backend",
-        source="docs/benchmarks.rst, what is claimed of speed",
+        source="docs/measured.rst, claims about speed",
         bar=(">=", 1.8),
         unit="times as fast",
         measure=_measure,

@@ -1,8 +1,8 @@
 """Predictions: ours beside the same network in float32, run by onnxruntime and by compiled PyTorch.
 
-A network is made float32 without a loss (`stages`): weights of ±1, and a batch norm with its sign as a bias and a sign,
-so that every class is the same. Before anything is timed, that is checked on some examples; then all take turns in one
-process (`race`).
+A network is converted to float32 without loss (`stages`): weights of ±1, and a batch norm with its sign as a bias and
+a sign, so that all predicted classes are equal. That is checked on some examples before anything is timed; then all
+take turns in one process (`race`).
 """
 
 from __future__ import annotations

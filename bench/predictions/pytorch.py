@@ -1,4 +1,4 @@
-"""Compiled PyTorch on the network in float32; maps have channels last, which its compiler is faster at."""
+"""Compiled PyTorch on the network in float32; maps have channels last, which its compiler handles faster."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A network of ours as a chain of float32 stages, channels first, that gives the same classes.
 
-The strongest form for a rival: a batch norm with its sign is a bias that is never met by a sum of integers, folded into
-the product below, and a sign; the last batch norm is folded into the weights. All sums up to the last are exact.
+This is the fastest form for a rival: a batch norm with its sign becomes a sign and a bias that no sum of integers can
+equal, folded into the product before it; the last batch norm is folded into the weights. All sums up to the last are
+exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Predictions in words: who predicts how fast."""
+"""Tables of predictions: who predicts how fast."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The rivals, one file each: what else does a kernel's work, given the same operands in its own form.
+"""The rivals, one file each: other software that does a kernel's work, given the same operands in its own form.
 
 A rival has ``NAME``, ``KERNELS`` (the kernels whose work it does, and for each the forms of operands),
-``prepare(case)``, which returns a callable, and ``check(case, answer)``, which says whether its answer holds what the
-kernel's does. What a user prepares once, such as a matrix converted to float32 or packed, is prepared there too, and
+``prepare(case)``, which returns a callable, and ``check(case, answer)``, which says whether its answer agrees with the
+kernel's. What a user prepares once, such as a matrix converted to float32 or packed, is prepared there too, and
 not timed. A rival whose package is missing, or that cannot do a case, raises in `prepare`: the reason is recorded.
 """
 

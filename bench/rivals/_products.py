@@ -1,4 +1,4 @@
-"""What rivals in matrix products share: their operands as numbers, and what an answer is compared with."""
+"""What rivals in matrix products share: their operands as numbers, and the expected answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one writes first in Numba: three loops and a count of bits."""
+"""The obvious Numba code: three loops and a count of bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy's exclusive or and ``bitwise_count`` on packed words, a row of the result at a time, for the cache's sake."""
+"""NumPy's exclusive or and ``bitwise_count`` on packed words, one row of the result at a time, to stay in the cache."""
 
 from __future__ import annotations
 

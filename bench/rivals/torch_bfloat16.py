@@ -1,4 +1,4 @@
-"""PyTorch's bfloat16 product of ±1 matrices: its 8 bits of precision round the sums that are large."""
+"""PyTorch's bfloat16 product of ±1 matrices: its 8 bits of precision round large sums."""
 
 from __future__ import annotations
 

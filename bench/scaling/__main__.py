@@ -1,10 +1,10 @@
 """How training and products grow: ``python -m bitlearn.bench.scaling check`` and ``... plan``.
 
 ``check`` measures what a step and a task cost part by part, simulates 1, 2 and 4 processes on this machine, and
-measures those. Seconds, from the least costs, stand beside the least of many, which wants a machine that does nothing
-else; the processors' time of all processes, from mean costs, stands beside the mean. ``plan`` simulates up to 1,000
-workers with machines of their own from the same costs, and from a network that is given: what the busiest link carries,
-what a step takes, and where it ends.
+measures those. Simulated seconds, from the lowest costs, are shown beside the best of many measurements, which needs an
+otherwise idle machine; simulated processor time of all processes, from mean costs, is shown beside the mean. ``plan``
+simulates up to 1,000 workers, each on its own machine, from the same costs and a given network: what the busiest link
+carries, how long a step takes, the speed-up and the efficiency.
 """
 
 from __future__ import annotations
@@ -189,12 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check the simulation, or plan with it."""
     parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.scaling", description=__doc__)
     parser.add_argument("part", choices=("check", "plan"))
-    parser.add_argument("--form", choices=("exact", "vote"), default="exact", help="check: of the steps")
-    parser.add_argument("--steps", type=int, default=200, help="check: of which the least is taken")
-    parser.add_argument("--rate", type=float, default=1.25e9, help="plan: bytes a second of a link")
-    parser.add_argument("--latency", type=float, default=50e-6, help="plan: seconds of a link")
+    parser.add_argument("--form", choices=("exact", "vote"), default="exact", help="check: the kind of training step")
+    parser.add_argument("--steps", type=int, default=200, help="check: repetitions, of which the fastest counts")
+    parser.add_argument("--rate", type=float, default=1.25e9, help="plan: bytes per second of a link")
+    parser.add_argument("--latency", type=float, default=50e-6, help="plan: latency of a link, in seconds")
     parser.add_argument(
-        "--source", type=float, default=20e9, help="plan: bytes a second of the store that has the rows"
+        "--source", type=float, default=20e9, help="plan: bytes per second of the store that holds the rows"
     )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """Processes that work on cores and send messages over links, as events in time.
 
-A machine has cores, which its processes take in the order in which they ask, and one port to the network each way,
-which carries one message at a time. Messages inside a machine need no port.
+A machine has cores, which its processes take in the order in which they ask for them, and one network port in each
+direction, which carries one message at a time. Messages within a machine need no port.
 """
 
 from __future__ import annotations

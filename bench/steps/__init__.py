@@ -1,7 +1,7 @@
 """Whole training steps: ours under each policy beside PyTorch's in each of its ways, and where the time of ours goes.
 
-A way is how a step is made: a precision policy of ours, or PyTorch emulating the policy ``standard`` in float32. Each
-way lives in a process of its own (`worker`), which is told over a pipe to make some steps; the processes take turns
+A way is how a step is made: one of our precision policies, or PyTorch emulating the policy ``standard`` in float32.
+Each way has its own process (`worker`), which is told over a pipe to make some steps; the processes take turns
 (`race`). Before anything is timed, PyTorch's first step is compared with ours (`verification`).
 """
 

@@ -1,4 +1,4 @@
-"""A drawing of where a step's time goes: a bar a kernel with its roof, and a bar a layer with its phases."""
+"""A drawing of where a step's time goes: one bar per kernel with its roof, and one per layer with its phases."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Where the time of a training step of ours goes: by kernel, by layer and phase, and outside of kernels.
 
 A step is a recorded program, and its record says which kernel each call runs, for which layer and in which phase. A
-step is timed whole, and inside it the loop that runs the calls; in other steps the calls run one by one, and are timed
-each. A step that nobody profiles pays nothing.
+step is timed as a whole, as is the loop in it that runs the calls; in other steps the calls run one by one, and each is
+timed. Without a profile, a step costs nothing extra.
 """
 
 from __future__ import annotations

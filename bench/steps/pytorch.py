@@ -1,4 +1,4 @@
-"""PyTorch doing what our networks do under ``standard``: float32 that plays binary, as libraries on top of it train.
+"""PyTorch doing what our networks do under ``standard``: float32 emulating bits, as libraries on top of it train.
 
 Latent weights in float32, the sign by a straight-through estimator that keeps its argument, as in Larq and Brevitas;
 batch norm with a bias and no gain; the same pools, loss and Adam. Only the worker imports this module.

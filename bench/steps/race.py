@@ -1,4 +1,4 @@
-"""The race: a living process for each way, which take turns, one at a time; an entry for each way."""
+"""The race: one process per way; they take turns, one at a time. One entry per way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps in words: who makes one how fast in how much memory, and where the time of ours goes."""
+"""Tables of steps: how fast each way makes one, in how much memory, and where the time of ours goes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A process that makes steps in one way when it is told to: ``python -m bitlearn.bench.steps.worker TASK``.
 
-It reads commands from its standard input and answers each on its standard output, a line of JSON for a line of JSON.
-The first line that it writes says that it is ready, or the reason why it cannot do its task.
+It reads commands from standard input and answers each on standard output, one line of JSON per command. Its first line
+says that it is ready, or why it cannot do its task.
 """
 
 from __future__ import annotations

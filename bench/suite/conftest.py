@@ -1,4 +1,4 @@
-"""What pytest-benchmark keeps of a run besides the times."""
+"""What pytest-benchmark stores of a run besides the times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every kernel, in every variant and as every rival does it, through pytest-benchmark: ``pytest bench/``.
+"""Every kernel, in every variant and by every rival, through pytest-benchmark: ``pytest bench/``.
 
 The cases, the rivals and the checks are those of ``python -m bitlearn bench``. Here each is timed by itself, which
-suits a comparison of two commits; a ratio between contenders is to be taken from there, where they take turns. The
+suits a comparison of two commits; take ratios between contenders from there, where they take turns. The
 environment variable ``BITLEARN_BENCH_SHAPES`` names a grid or shapes, as ``--shapes`` does.
 """
 
