@@ -110,7 +110,9 @@ class Claims(SphinxDirective):
         for claim in claims.load():
             cells = [tables.verdict(each[claim.id]) if claim.id in each else "" for each in found]
             rows.append([claim.id, claim.statement, claim.bar_text, *cells])
-        return self.parse_text_to_nodes(list_table(rows))
+        widths = f":widths: 18 52 15 {' '.join(['15'] * len(machines))}"
+        table = list_table(rows).replace(":header-rows: 1", f":header-rows: 1\n   {widths}", 1)
+        return self.parse_text_to_nodes(table)
 
 
 class Benchmarks(SphinxDirective):
@@ -121,12 +123,12 @@ class Benchmarks(SphinxDirective):
         for entries in measured(self.env, "bench.json"):
             machine = entries[0]["machine"]
             title = machine["microarchitecture"] or machine["kind"]
-            parts += [f"{title}\n{'~' * len(title)}", list_table([("what", "is"), *tables.facts(machine)])]
+            parts += [f"{title}\n{'~' * len(title)}", list_table([("property", "value"), *tables.facts(machine)])]
             for name, group in tables.families(entries):
                 parts += [f"{name.capitalize()}\n{'^' * len(name)}"]
-                parts += [list_table(tables.rival_table(group), "Beside the rivals")]
+                parts += [list_table(tables.rival_table(group), "Compared with other packages")]
                 parts += [self.drawing(plots.ratios(group), f"Ratios to the rivals: {name}")]
-                parts += [list_table(tables.variant_table(group), "Every variant")]
+                parts += [list_table(tables.variant_table(group), "All variants")]
                 parts += [self.drawing(plots.shares(group), f"Shares of the probe's rate: {name}")]
             parts += map(escaped, tables.missing(entries))
         text = "\n\n".join(parts) or "None are kept with this version."
@@ -315,7 +317,7 @@ class WinnerTakesAll(SphinxDirective):
             return [list_table(rows, escaped(title)) for title, rows in wta.timings(wta.FOLDER).items()]
         if what == "units":
             lines = wta.lines_by_units(wta.FOLDER)
-            return [Benchmarks.drawing(plots.by_units(lines), "Tickets by units a block")] if lines else []
+            return [Benchmarks.drawing(plots.by_units(lines), "Tickets by units per block")] if lines else []
         kept = [(each, wta.present(wta.FOLDER, each, "test")) for each in wta.PROTOCOLS]
         if what == "accuracy":
             return [list_table(wta.rows(found), escaped(each.title)) for each, found in kept if found]

@@ -40,7 +40,7 @@ class Plotted(SphinxDirective):
         alternative = " ".join(self.options["alt"].split())
         text = (
             f'.. raw:: html\n\n   <p><img class="drawn" alt="{alternative}" src="{source}"></p>'
-            f"\n   <details><summary>The code of {name}</summary>\n\n"
+            f"\n   <details><summary>Show the code: {name}</summary>\n\n"
             f".. literalinclude:: /plots/{name}.py\n   :language: python\n\n"
             f".. raw:: html\n\n   </details>"
         )
