@@ -50,8 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_methods,
         default=["naive", "latent-replay", "joint"],
         metavar="A,B",
-        help="the methods to compare: naive, joint, cwr, latent-replay, replay, der, ewc, ar1, analytic, "
-        "nearest-mean, lda, slda, prototypes",
+        help="the methods to compare",
     )
     parser.add_argument(
         "--seeds",
