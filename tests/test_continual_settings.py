@@ -223,7 +223,7 @@ def test_the_help_lists_every_method_and_every_setting(capsys, name):
     for each in EVERY:
         flag = {"latents": "latent-bits"}.get(each, each.replace("_", "-"))
         assert f"--{flag} " in text or f" {each}=" in text, each
-    assert "energy=0.97 of gpm: Which part" in text and "Must be in (0, 1]." in text and "``" not in text
+    assert "energy=0.97 of gpm: The fraction" in text and "Must be in (0, 1]." in text and "``" not in text
 
 
 # --- settings of one's own -------------------------------------------------------------------------------------------

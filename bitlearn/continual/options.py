@@ -41,15 +41,15 @@ class Options(Settings):
     """
 
     epochs: int = setting(10, "Passes over each task's examples.", at_least(1))
-    batch_size: int = setting(50, "Examples a step, replayed ones among them.", at_least(2))
-    seed: int = setting(0, "Of batches and replay.", at_least(0))
+    batch_size: int = setting(50, "Examples per step, replayed ones included.", at_least(2))
+    seed: int = setting(0, "The seed of batches and replay.", at_least(0))
     learning_rate: float | None = setting(
-        None, "Of the first step of each task; the optimiser's own by default.", finite(above=0)
+        None, "The rate of the first step of each task; by default the optimiser's own.", finite(above=0)
     )
     later_learning_rate: float | None = setting(
         None,
-        "Of the first step of each task after the first; by default the same. QGPM (`Basis "
-        "<bitlearn.continual.bases.Basis>`) has 0.1, and then 0.01.",
+        "The rate of the first step of each task after the first; by default the same. QGPM (`Basis "
+        "<bitlearn.continual.bases.Basis>`) uses 0.1, then 0.01.",
         finite(above=0),
     )
     schedule: str | Schedule = setting(

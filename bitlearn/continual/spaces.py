@@ -21,11 +21,13 @@ from bitlearn.nn.layer import Arrays
 class BasisOptions(Options):
     """Options of the rule "energy"."""
 
-    basis_bits: Literal[32, 8, 4] = setting(32, "Of a value of a basis.")
+    basis_bits: Literal[32, 8, 4] = setting(32, "Bits per value of a basis.")
     basis_quantizer: Quantizer = setting(
         "asymmetric", "How columns of 8 and 4 bits are made, as `Basis <bitlearn.continual.bases.Basis>` says."
     )
-    basis_share: float = setting(1.0, "Which part of a layer's directions its basis may take.", interval("(0, 1]"))
+    basis_share: float = setting(
+        1.0, "The fraction of a layer's directions that its basis may take.", interval("(0, 1]")
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RatioOptions(Options):
 
     eigenvalue_ratio: float = setting(
         5.0,
-        "How many times the smallest eigenvalue of the sums of products that of a direction may be that is kept free.",
+        "A direction is free where its eigenvalue, of the sums of products, is at most this many times the smallest.",
         finite(least=1),
     )
     eigenvalue_floor: float = setting(

@@ -62,7 +62,7 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
     """Options of ``centre-kernel``."""
 
     centre: str | None = setting(None, "The convolution whose centre is trained; by default the last one that has one.")
-    centre_branch: Literal["binary", "real"] = setting("binary", "What the centre's weights are.")
+    centre_branch: Literal["binary", "real"] = setting("binary", "The type of the centre's weights.")
     flip_budget: float | None = setting(
         None,
         "Which part of the squares of what earlier inputs gave a task's flips of binary weights may change. By default "
@@ -70,8 +70,10 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
         finite(least=0),
     )
     patch: int = setting(1, "The side of the patches of gradient filtering in the centre; 1 is none.", at_least(1))
-    temperature: float = setting(1.0, "What scores are divided by in the loss.", finite(above=0))
-    prototype_weight: float = setting(10.0, "What the loss of old classes' mean features counts.", finite(least=0))
+    temperature: float = setting(1.0, "The temperature by which scores are divided in the loss.", finite(above=0))
+    prototype_weight: float = setting(
+        10.0, "The weight of the old classes' mean features in the loss.", finite(least=0)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -94,9 +94,11 @@ class TargetLoss(SoftmaxCrossEntropy):
 class DerOptions(Options):
     """Options of ``der``."""
 
-    der_alpha: float = setting(0.5, "What the distance to stored scores counts.", finite(least=0))
+    der_alpha: float = setting(0.5, "The weight of the distance to stored scores in the loss.", finite(least=0))
     der_beta: float = setting(
-        1.0, "What the cross-entropy of replayed examples counts. With 0 it is DER, else DER++.", finite(least=0)
+        1.0,
+        "The weight of the cross-entropy of replayed examples in the loss. With 0 it is DER, else DER++.",
+        finite(least=0),
     )
 
 

@@ -32,7 +32,7 @@ class EwcOptions(RegularizedOptions):
 
     regularization_decay: float = setting(
         1.0,
-        "What is kept of earlier tasks' importances with each task: the gamma of arXiv 1805.06370. 1 adds them up.",
+        "The fraction of earlier tasks' importances that each task keeps: gamma in arXiv 1805.06370. 1 adds them up.",
         interval("[0, 1]"),
     )
 

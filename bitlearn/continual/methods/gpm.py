@@ -34,12 +34,12 @@ class GpmOptions(BasisOptions, RatioOptions):
     )
     energy: float | tuple[float, ...] = setting(
         0.97,
-        "Which part of the energy of a layer's inputs its basis is to hold after the first task: one for all, or one a "
-        "layer, the last of which counts for all others.",
+        "The fraction of the energy of a layer's inputs that its basis must hold after the first task: one for all "
+        "layers, or one per layer, of which the last serves all that follow.",
         interval("(0, 1]"),
     )
-    energy_growth: float = setting(0.003, "By how much this grows with each task.", interval("[0, 1]"))
-    representations: int = setting(300, "From how many of a task's examples bases are found.", at_least(1))
+    energy_growth: float = setting(0.003, "How much this fraction grows with each task.", interval("[0, 1]"))
+    representations: int = setting(300, "The number of a task's examples from which bases are computed.", at_least(1))
 
 
 class Gpm(Method):

@@ -34,7 +34,7 @@ STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
 class ConsolidatingOptions(CwrOptions):
     """Options of methods that replay examples and may consolidate their head."""
 
-    consolidate: bool = setting(False, "Whether a CWR* head is kept.")
+    consolidate: bool = setting(False, "Whether to keep a CWR* head.")
 
 
 def joined(x: Any, old: Any) -> Any:

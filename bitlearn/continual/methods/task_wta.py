@@ -46,8 +46,8 @@ class TaskWtaOptions(CompetingOptions, TicketedOptions):
     )
     distillation: float = setting(
         0.0,
-        "What the divergence from the last ticket's probabilities on replayed examples counts in the loss, with "
-        "``rehearse``.",
+        "The weight, in the loss, of the divergence from the last ticket's probabilities on replayed examples. It "
+        "needs ``rehearse``.",
         finite(least=0),
     )
     reuse: float = setting(
