@@ -205,7 +205,7 @@ WORD = np.uint64(2**63)
     ("change", "sentence"),
     [
         (lambda h, a: a.update(more=np.zeros(1)), "no arrays but those that it describes, got 'more'"),
-        (lambda h, a: a["linear1.words"].__ior__(WORD), "words must hold zeros past its 35 values a row, .*'linear1'"),
+        (lambda h, a: a["linear1.words"].__ior__(WORD), "words must hold zeros past its 35 values per row, .*'linear1'"),
         (lambda h, a: a["norm1.centre"].fill(np.nan), "centre must be finite, got NaN or infinity in layer 'norm1'"),
         (lambda h, a: a["norm1.bias"].fill(np.inf), "bias must be finite, got NaN or infinity in layer 'norm1'"),
         (lambda h, a: a.update({"sign1.thresholds": a["sign1.thresholds"].astype(np.int64)}), "got int64"),
@@ -278,7 +278,7 @@ def test_a_scaling_that_is_none(path, rng, name, value):
         (65, np.zeros((2, 1), np.uint64), "'words' of at least two axes, 2 in the last, got shape"),
         (3, np.zeros(1, np.uint64), "'words' of at least two axes"),
         (3, np.zeros((2, 1), np.int64), "must hold 'words' as uint64"),
-        (3, np.full((2, 1), 8, np.uint64), "words must hold zeros past its 3 values a row"),
+        (3, np.full((2, 1), 8, np.uint64), "words must hold zeros past its 3 values per row"),
         (2.0, np.zeros((2, 1), np.uint64), "n must be an integer, got 2.0"),
         (-1, np.zeros((2, 1), np.uint64), "n must be at least 0, got -1"),
         (2**40, np.zeros((0, 2**34), np.uint64), "n must be at most 2147483647"),
