@@ -205,7 +205,10 @@ WORD = np.uint64(2**63)
     ("change", "sentence"),
     [
         (lambda h, a: a.update(more=np.zeros(1)), "no arrays but those that it describes, got 'more'"),
-        (lambda h, a: a["linear1.words"].__ior__(WORD), "words must hold zeros past its 35 values per row, .*'linear1'"),
+        (
+            lambda h, a: a["linear1.words"].__ior__(WORD),
+            "words must hold zeros past its 35 values per row, .*'linear1'",
+        ),
         (lambda h, a: a["norm1.centre"].fill(np.nan), "centre must be finite, got NaN or infinity in layer 'norm1'"),
         (lambda h, a: a["norm1.bias"].fill(np.inf), "bias must be finite, got NaN or infinity in layer 'norm1'"),
         (lambda h, a: a.update({"sign1.thresholds": a["sign1.thresholds"].astype(np.int64)}), "got int64"),
