@@ -36,6 +36,7 @@ from bitlearn.training import Trainer
 from bitlearn.training.hooks import Hooks
 
 from . import centre, store
+from .harness import own_threads
 
 FILE = centre.FOLDER / "costs.json"
 BATCH, EPOCHS, CLASSES = 50, 2, 10
@@ -174,12 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
-        before = bl.get_num_threads()
-        bl.set_num_threads(1)
-        try:
+        with own_threads(1):
             entries = [entry for name in networks() for entry in measure(name, arguments.repeats)]
-        finally:
-            bl.set_num_threads(before)
         store.write(arguments.into, entries)
     for name, entries in by_network(json.loads(arguments.into.read_text("utf-8"))).items():
         head, *lines = rows(entries)

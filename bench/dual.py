@@ -32,6 +32,7 @@ from bitlearn.rng import Key
 from bitlearn.training import FlipRatio, Trainer
 
 from . import results, store, trainings
+from .harness import own_threads
 from .steps import QUANTIZED
 
 FOLDER = results.FOLDER / "dual"
@@ -239,12 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
-        before = bl.get_num_threads()
-        bl.set_num_threads(1)
-        try:
+        with own_threads(1):
             make(arguments.into, trainings.data_folder(arguments.data), arguments.choose)
-        finally:
-            bl.set_num_threads(before)
     head, *lines = rows(present(arguments.into, "held-out-" if arguments.choose else ""))
     print(table("Latent replay with two bit widths", head, lines))
     return 0

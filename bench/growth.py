@@ -18,20 +18,19 @@ from typing import Any
 import numpy as np
 
 import bitlearn as bl
-from bitlearn import nn, streams
+from bitlearn import nn
 from bitlearn.cli.progress import table
 from bitlearn.nn import Model
 from bitlearn.report.units import size
-from bitlearn.rng import Key
-from bitlearn.threads import get_num_threads, processors
+from bitlearn.threads import processors
 from bitlearn.training import Trainer
 
-from . import plots, processor, records, results, store
+from . import plots, processor, records, results, steps, store
+from .harness import own_threads
 
 FOLDER = results.FOLDER / "growth"
 #: What a step has where it is not what is varied.
 BATCH, DEPTH, WIDTH = 100, 4, 256
-_CLASSES = 10
 #: The least of so many steps, after those that record and load.
 _STEPS, _FIRST, _MOST_SECONDS = 20, 2, 3.0
 
@@ -39,12 +38,12 @@ Entry = dict[str, Any]
 
 
 def _dense(depth: int, width: int, precision: str) -> Model:
-    return bl.models.mlp((width,), _CLASSES, hidden=(width,) * depth, precision=precision)
+    return bl.models.mlp((width,), steps.CLASSES, hidden=(width,) * depth, precision=precision)
 
 
 def _convolutional(depth: int, width: int, precision: str) -> Model:
     layers = [layer for _ in range(depth) for layer in (nn.BinaryConv2d(width, padding="same"), nn.BatchNormSign())]
-    ends = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(_CLASSES)]
+    ends = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(steps.CLASSES)]
     return nn.Model([*layers, *ends], nn.Spec.bits((8, 8, width)), precision=precision)
 
 
@@ -64,22 +63,12 @@ def axes() -> dict[str, tuple[int, ...]]:
     }
 
 
-def batch_of(model: Model, count: int) -> tuple[Any, np.ndarray]:
-    """Return random examples of what a network takes, and labels."""
-    spec, labels = model.root.spec, Key(0, stream=streams.RANDOM_LABELS).integers(count, _CLASSES)
-    shape = spec.array_shape(count)
-    words = Key(0, stream=streams.RANDOM_CODES).words(-(-int(np.prod(shape)) * np.dtype(spec.dtype).itemsize // 4))
-    values = words.view(spec.dtype)[: int(np.prod(shape))].reshape(shape)
-    return (bl.Bits(values, spec.channels) if spec.kind == "bits" else values), labels
-
-
 def measure(network: str, precision: str, batch: int, depth: int, width: int, threads: int) -> Entry:
     """Return what a step takes: the least seconds of some, and the bytes of its record and of what lies outside."""
-    before = get_num_threads()
-    bl.set_num_threads(threads)
-    try:
+    with own_threads(threads):
         trainer = Trainer(NETWORKS[network](depth, width, precision), bl.optim.adam())
-        (x, y), rate, seconds = batch_of(trainer.model, batch), 0.001, []
+        spec = trainer.model.root.spec
+        (x, y), rate, seconds = steps.batch_of(spec.shape, batch, bits=spec.kind == "bits"), 0.001, []
         begun = time.perf_counter()
         for number in range(_FIRST + _STEPS):
             if number > _FIRST + 3 and time.perf_counter() - begun > _MOST_SECONDS:
@@ -89,8 +78,6 @@ def measure(network: str, precision: str, batch: int, depth: int, width: int, th
             seconds.append(time.perf_counter() - start)
         program = trainer.recorded(batch).program
         nbytes = program.nbytes + sum(buffer.nbytes for buffer in program.outside)
-    finally:
-        bl.set_num_threads(before)
     return {"seconds": min(seconds[_FIRST:]), "bytes": nbytes}
 
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+
+import bitlearn as bl
 
 #: Turns of each contender. Fewer give no quartiles; more only shorten the blocks, since the time is given.
 ROUNDS = 7
 
 #: Turns of one whose single call takes longer than all of its time: enough for a median.
 SLOW_ROUNDS = 3
+
+
+@contextmanager
+def own_threads(count: int) -> Iterator[None]:
+    """Have our kernels run on so many threads while the ``with`` block runs."""
+    before = bl.get_num_threads()
+    bl.set_num_threads(count)
+    try:
+        yield
+    finally:
+        bl.set_num_threads(before)
 
 
 class WrongAnswer(ValueError):

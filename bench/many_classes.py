@@ -31,6 +31,7 @@ from bitlearn.report.units import size
 from bitlearn.rng import Key
 
 from . import results, store, trainings
+from .harness import own_threads
 
 FOLDER = results.FOLDER / "many_classes"
 SEEDS = (0, 1, 2)
@@ -328,12 +329,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="print what is kept, and train nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
-        before = bl.get_num_threads()
-        bl.set_num_threads(1)
-        try:
+        with own_threads(1):
             make(arguments.into, trainings.data_folder(arguments.data), arguments.choose)
-        finally:
-            bl.set_num_threads(before)
     kind = "of held-out training digits, one seed" if arguments.choose else "of the test set"
     head, *lines = (held_out_rows if arguments.choose else told_rows)(arguments.into)
     print(table(f"Digits side by side, {EPOCHS} epochs: accuracy {kind}", head, lines))

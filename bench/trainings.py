@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bitlearn as bl
 from bitlearn.cli import train
 from bitlearn.files import atomic_write
 from bitlearn.precision import Precision, policy
 
 from . import results
+from .harness import own_threads
 
 #: How many steps are made again to see whether a result is of this code.
 FIRST_STEPS = 20
@@ -80,11 +80,8 @@ def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
     files = str(folder(training.dataset, data))
     arguments = parser.parse_args([*training.options(), "--data", files, "--threads", "1", *options])
     arguments.precision, arguments.json = training.precision, None
-    before = bl.get_num_threads()
-    try:
+    with own_threads(1):
         return train.run(arguments)
-    finally:
-        bl.set_num_threads(before)
 
 
 def first_steps(training: Training, data: Path) -> dict[str, Any]:

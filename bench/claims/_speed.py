@@ -11,7 +11,7 @@ import bitlearn as bl
 
 from .. import harness, kernels, records, rivals, runner
 from ..cases import Case, Shape
-from ..harness import Contender
+from ..harness import Contender, own_threads
 from . import Measured, NotHere
 
 #: For each contender, all of its turns together.
@@ -70,22 +70,12 @@ def rival(case: Case, name: str) -> Contender:
     return found[0]
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = bl.get_num_threads()
-    bl.set_num_threads(count)
-    try:
-        yield
-    finally:
-        bl.set_num_threads(before)
-
-
 def on_threads(contender: Contender, count: int) -> Contender:
     """Return the contender that runs the same on so many threads."""
 
     @contextmanager
     def within() -> Iterator[None]:
-        with _threads(count), contender.within():
+        with own_threads(count), contender.within():
             yield
 
     return replace(contender, name=f"{contender.name}, threads={count}", within=within)
@@ -93,7 +83,7 @@ def on_threads(contender: Contender, count: int) -> Contender:
 
 def race(contenders: Sequence[Contender]) -> dict[str, float]:
     """Return the median seconds of a call of each, by name: in turns, one thread where a contender says no other."""
-    with _threads(1), runner.held_threads(1):
+    with own_threads(1), runner.held_threads(1):
         timings = harness.compare(contenders, SECONDS, ROUNDS)
     return {name: timing.seconds for name, timing in timings.items()}
 

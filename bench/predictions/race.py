@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-import bitlearn as bl
-
 from .. import harness, runner
-from ..harness import Contender, WrongAnswer
+from ..harness import Contender, WrongAnswer, own_threads
 from . import OURS, RIVALS, Task, examples, model
 from .stages import inputs, stages
 
@@ -30,13 +28,8 @@ FIGURES = ("seconds", "lower_quartile", "upper_quartile", "first_call_seconds", 
 @contextmanager
 def threads_of_all(count: int) -> Iterator[None]:
     """Hold the threads of ours and of other libraries to a number."""
-    before = bl.get_num_threads()
-    bl.set_num_threads(count)
-    try:
-        with runner.held_threads(count):
-            yield
-    finally:
-        bl.set_num_threads(before)
+    with own_threads(count), runner.held_threads(count):
+        yield
 
 
 def contender(task: Task, tiny: bool = False) -> Contender:

@@ -93,10 +93,15 @@ def model(network: str, policy: str, *, tiny: bool = False) -> Model:
 
 def batch(network: str, size: int) -> tuple[Batch, np.ndarray]:
     """Return the codes or bits, and the labels, on which all steps are made: random, and the same in every process."""
+    return batch_of(SHAPES[network], size, bits=network == REPLAYED)
+
+
+def batch_of(shape: tuple[int, ...], size: int, *, bits: bool) -> tuple[Batch, np.ndarray]:
+    """Return so many random examples of a shape, codes or their signs in bits, and labels."""
     rng = np.random.default_rng(SEED)
-    codes = rng.integers(-128, 128, size=(size, *SHAPES[network]), dtype=np.int8)
+    codes = rng.integers(-128, 128, size=(size, *shape), dtype=np.int8)
     labels = rng.integers(0, CLASSES, size=size)
-    return (Bits(pack(codes), codes.shape[-1]) if network == REPLAYED else codes), labels
+    return (Bits(pack(codes), codes.shape[-1]) if bits else codes), labels
 
 
 def optimizer(rule: str = "adam", policy: str = "standard") -> optim.Optimizer:
