@@ -25,7 +25,9 @@ class ChannelOptions(Options):
     """Options of methods that train some channels of a centre."""
 
     channel_share: float = setting(
-        0.75, "Which part of the centre's input channels a task trains, in whole words of 64.", interval("(0, 1]")
+        0.75,
+        "The fraction of the centre's input channels that a task trains, in whole words of 64.",
+        interval("(0, 1]"),
     )
     channel_budget: int | float | str | None = setting(
         None,

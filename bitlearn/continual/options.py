@@ -60,7 +60,7 @@ class Options(Settings):
     replay_size: int = setting(300, "How many examples a replay memory holds.", at_least(1))
     replay_share: float = setting(
         0.72,
-        "Which part of a mixed batch is replayed; by default the 128 of 178 of arXiv 2401.09916. The rest is new, so "
+        "The fraction of a mixed batch that is replayed; by default the 128 of 178 of arXiv 2401.09916. The rest is new, so "
         "the larger it is, the more steps an epoch has.",
         interval("(0, 1)"),
     )

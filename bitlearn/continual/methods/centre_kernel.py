@@ -65,7 +65,7 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
     centre_branch: Literal["binary", "real"] = setting("binary", "The type of the centre's weights.")
     flip_budget: float | None = setting(
         None,
-        "Which part of the squares of what earlier inputs gave a task's flips of binary weights may change. By default "
+        "The fraction of the squared outputs for earlier inputs that a task's flips of binary weights may change. By default "
         "all are taken up.",
         finite(least=0),
     )

@@ -29,7 +29,7 @@ class GpmOptions(BasisOptions, RatioOptions):
 
     projection: Literal["energy", "ratio"] = setting(
         "energy",
-        "How it is found what of an update would change earlier tasks: by bases that hold a part of the energy of "
+        "How to find the part of an update that would change earlier tasks: by bases that hold a part of the energy of "
         "their inputs, or by the null space of the inputs' sums of products.",
     )
     energy: float | tuple[float, ...] = setting(
