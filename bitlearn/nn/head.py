@@ -62,8 +62,9 @@ class Linear(RealLinear):
 
     def build(self, seed: int) -> None:
         """Start at zero, or with random weights; float32 under every policy."""
-        super().build(seed)
-        if not self.drawn:
+        if self.drawn:
+            super().build(seed)
+        else:
             self.weight = np.zeros(self.weight_shape, dtype=np.float32)
 
     def grow(self, outputs: int) -> None:

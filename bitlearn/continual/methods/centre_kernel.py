@@ -65,8 +65,8 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
     centre_branch: Literal["binary", "real"] = setting("binary", "The type of the centre's weights.")
     flip_budget: float | None = setting(
         None,
-        "The fraction of the squared outputs for earlier inputs that a task's flips of binary weights may change. By default "
-        "all are taken up.",
+        "The fraction of the squared outputs for earlier inputs that a task's flips of binary weights may change. By "
+        "default all are taken up.",
         finite(least=0),
     )
     patch: int = setting(1, "The side of the patches of gradient filtering in the centre; 1 is none.", at_least(1))
