@@ -60,8 +60,8 @@ class Options(Settings):
     replay_size: int = setting(300, "How many examples a replay memory holds.", at_least(1))
     replay_share: float = setting(
         0.72,
-        "The fraction of a mixed batch that is replayed; by default the 128 of 178 of arXiv 2401.09916. The rest is new, "
-        "so the larger it is, the more steps an epoch has.",
+        "The fraction of a mixed batch that is replayed; by default the 128 of 178 of arXiv 2401.09916. The rest is "
+        "new, so the larger it is, the more steps an epoch has.",
         interval("(0, 1)"),
     )
     cut: str | None = setting(
