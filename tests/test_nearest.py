@@ -96,5 +96,5 @@ def test_bits_know_their_length(rng):
     for given in ((bl.Bits(words[:3], 70), bl.Bits(words, 70), 4), (bl.Bits(words[:3], 70), words, 4)):
         for found, wanted in zip(bl.nearest(*given), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
-    with pytest.raises(TypeError, match="n must be given where no operand is Bits"):
+    with pytest.raises(TypeError, match="n must be given unless an operand is Bits"):
         bl.nearest(words, words, 4)
