@@ -123,7 +123,7 @@ class Basis:
         """
         if columns.ndim != 2 or len(columns) != self.n or self.rank + columns.shape[1] > self.n:
             raise ValueError(
-                f"columns must have shape ({self.n}, at most {self.n - self.rank}), got shape {columns.shape}"
+                f"columns must have {self.n} rows and at most {self.n - self.rank} columns, got shape {columns.shape}"
             )
         if not np.isfinite(columns).all():
             raise ValueError("columns must be finite, got NaN or infinity")
