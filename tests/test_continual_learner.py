@@ -271,7 +271,7 @@ def test_a_task_is_gone_on_with_from_its_checkpoint(method, tmp_path):
         again = ContinualLearner.load(path)
         assert again.epochs == (epochs if METHODS[method].trains else 0) and again.tasks == 1
         if again.epochs:
-            with pytest.raises(ValueError, match="x and y must be the examples of the task that is continued"):
+            with pytest.raises(ValueError, match="x and y must be the examples of the task to continue"):
                 again.fit_task(X[first], Y[first])
         again.fit_task(X[second], Y[second], checkpoint=path)
         assert path.read_bytes() == wanted
