@@ -159,7 +159,7 @@ BAD = {
     "unequal": (["--tasks", "3,2"], "tasks must be numbers of classes, at least 1 each, that sum to 6, got [3, 2]"),
     "tasks of pixels": (
         ["--scenario", "permuted", "--tasks", "3,3"],
-        "tasks must be a number of at least 1, got (3, 3)",
+        "tasks must be an integer of at least 1, got (3, 3)",
     ),
     "no tasks": (["--tasks", "3,x"], "argument --tasks: expected a number of tasks, or their sizes as in 4,2,2,2, got"),
     "places": (["--scenario", "domain", "--tasks", "4"], "tasks must be a number that divides the 6 classes, got 4"),

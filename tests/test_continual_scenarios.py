@@ -244,7 +244,7 @@ def test_rotated_images_are_turned_by_angles_in_order(rng):
     ):
         continual.rotated(x / 2, y, x / 2, y, 2)
     for make in (continual.rotated, continual.permuted):
-        with pytest.raises(ValueError, match=r"^tasks must be a number of at least 1, got \(2, 1\)$"):
+        with pytest.raises(ValueError, match=r"^tasks must be an integer of at least 1, got \(2, 1\)$"):
             make(x, y, x, y, (2, 1))
 
 

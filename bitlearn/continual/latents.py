@@ -134,7 +134,7 @@ def default_cut(model: Model, wanted: str | None, latents: str | None = None) ->
     if wanted is not None:
         if wanted not in found:
             raise ValueError(
-                f"cut must be a layer whose output is bits or real values, with trainable layers after it, one of "
+                f"cut must be a layer whose output is packed bits or real values, with trainable layers after, one of "
                 f"{', '.join(found) or 'none'}, got {wanted!r}"
             )
         return wanted
