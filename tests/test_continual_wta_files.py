@@ -74,7 +74,7 @@ def test_damage_is_refused(way, scenario, tmp_path):
     for name, value in damage.items():
         wrong = {key: array.copy() for key, array in arrays.items()}
         wrong[name].reshape(-1)[:1] = value
-        with pytest.raises(ValueError, match="must (be|select)"):
+        with pytest.raises(ValueError, match=r"must (be|select)"):
             method.restore(wrong)
     for wrong in (
         {name: array for name, array in arrays.items() if name != "classes"},

@@ -87,7 +87,7 @@ def register(method: type[Method]) -> type[Method]:
     if not _is_method(method):
         raise TypeError(f"a method must be a subclass of bitlearn.continual.Method, got {brief(method)}")
     if METHODS.setdefault(method.__name__, method) is not method:
-        raise ValueError(f"a method must have a new name, got {method.__name__!r}, which is taken")
+        raise ValueError(f"a method must have a name of its own, got {method.__name__!r}, which is taken")
     return method
 
 
