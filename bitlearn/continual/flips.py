@@ -43,7 +43,7 @@ def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: f
     array([[False,  True,  True]])
     """
     if old.shape != new.shape or old.ndim != 2 or gram.shape != (old.shape[1],) * 2:
-        raise ValueError(f"old, new and gram must have shapes that fit, got {old.shape}, {new.shape} and {gram.shape}")
+        raise ValueError(f"shapes of old, new and gram must fit, got {old.shape}, {new.shape} and {gram.shape}")
     if not budget >= 0:
         raise ValueError(f"budget must be at least 0, got {budget}")
     before, after = np.where(old >= 0, 1.0, -1.0), np.where(new >= 0, 1.0, -1.0)
