@@ -1,7 +1,7 @@
 """What 8 bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policies ``int8`` and ``low-memory`` beside ``standard``: three data sets, three seeds. Files written by ``bitlearn
-train --json`` can be added under the names of their trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8`` and ``low-memory`` compared with ``standard``: three data sets, three seeds. Files written by
+``bitlearn train --json`` can be added under the names of their trainings, as in ``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def every() -> list[Training]:
 def take(path: Path, data: Path, folder: Path) -> Path:
     """Keep what ``bitlearn train --json`` wrote, once this code has made the same first steps.
 
-    The losses in a file of a training that was resumed are not its first: then the first epoch is made again.
+    The losses in the file of a resumed run are not the first ones: then the first epoch is repeated.
 
     Parameters
     ----------
     path : Path
-        Named as its training.
+        Named after its training run.
     data, folder : Path
-        Where the data sets are, and where the record goes.
+        The folder of the data sets, and that of the record.
 
     Raises
     ------
     ValueError
-        Where the file is of another training, or this code begins otherwise.
+        If the file belongs to another training run, or this code starts differently.
     """
     named = {each.name: each for each in every()}
     if path.stem not in named:
@@ -113,7 +113,7 @@ def draw(folder: Path) -> bytes | None:
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:
-    """Return a table of what is there, head first."""
+    """Return a table of stored results, header first."""
     found: list[tuple[str, ...]] = [("training", "policy", "seeds", "each", "mean")]
     for case in CASES:
         for policy in _POLICIES:
@@ -126,7 +126,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in files, or make the trainings that are missing, and print the table."""
-    parser = trainings.parser("accuracy", "The accuracy of int8 and low-memory beside standard.", "accuracy")
+    parser = trainings.parser("accuracy", "The accuracy of int8 and low-memory compared with standard.", "accuracy")
     parser.add_argument(
         "--take", type=Path, nargs="+", default=[], metavar="FILE", help="a file written by train --json"
     )

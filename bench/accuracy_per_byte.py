@@ -1,7 +1,7 @@
 """Bytes of a step against accuracy and time: ``python -m bitlearn.bench.accuracy_per_byte``.
 
-Every policy under every optimiser, network by network: what a step keeps and works with by its record, how long it
-takes, and what the network reaches on the test set after a short training whose best epoch held-out data choose.
+Every policy under every optimiser, network by network: the memory of a step from its record, its time, and the test
+accuracy after a short training run whose best epoch is chosen on held-out data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import plots, results, trainings
 from .trainings import Training
 
 FOLDER = results.FOLDER / "accuracy_per_byte"
-#: Network by network: data set, epochs, and the optimisers. Convolutions take a hundred times as long.
+#: For each network: data set, epochs, and the optimisers. Convolutional networks take a hundred times as long.
 CASES = {
     "mlp": ("mnist", 10, ("adam", "sgd", "bop")),
     "cnv": ("fashion-mnist", 2, ("adam",)),
@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 
 def every() -> Iterator[Training]:
-    """Yield all trainings, the shortest first."""
+    """Yield all training runs, the shortest first."""
     for model, (dataset, epochs, rules) in CASES.items():
         for rule in rules:
             for name, precision in POLICIES.items():
@@ -38,14 +38,14 @@ def every() -> Iterator[Training]:
 
 
 def present(folder: Path) -> list[tuple[Training, Record]]:
-    """Return the trainings that are there, with their records."""
+    """Return the stored training runs with their records."""
     found = [(each, trainings.stored(each, folder)) for each in every()]
     return [(each, kept) for each, kept in found if kept is not None]
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:
-    """Return a table of what is there, head first: of each network the fewest bytes first."""
-    lines: list[tuple[str, ...]] = [("network", "policy", "optimiser", "bytes", "a step", "energy", "accuracy")]
+    """Return a table of stored results, header first, ordered by network and bytes."""
+    lines: list[tuple[str, ...]] = [("network", "policy", "optimiser", "bytes", "per step", "energy", "accuracy")]
     for each, kept in sorted(present(folder), key=lambda pair: (pair[0].model, pair[1]["step_bytes"])):
         seconds = kept["step_seconds"]
         lines.append(
@@ -63,7 +63,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 
 def draw(folder: Path) -> bytes:
-    """Return the plot of what is there: networks by colour, optimisers by mark.
+    """Return the plot of stored results: networks by colour, optimisers by marker.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def draw(folder: Path) -> bytes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the trainings that are missing, print the table, and draw."""
+    """Make the missing training runs, print the table, and draw."""
     parser = trainings.parser("accuracy_per_byte", "Bytes of a step against accuracy and time.", "accuracy_per_byte")
     parser.add_argument("--plot", type=Path, default=None, metavar="FILE", help="draw into this SVG file")
     arguments = parser.parse_args(argv)

@@ -144,7 +144,7 @@ WAYS = (
     Way("predict", _predict),
     Way("sklearn", _sklearn, "predict"),
 )
-#: What is said of each where people read it.
+#: The description of each in tables.
 SAID = {
     "numpy": "the product from NumPy",
     "torch": "... by the operator of PyTorch",
@@ -195,12 +195,12 @@ def rows(found: Entry) -> list[tuple[str, str, str]]:
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Entry]:
-    """Return what is kept, by the kind of machine."""
+    """Return the stored results by kind of machine."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, keep and show; or show what is kept."""
+    """Measure, store and show, or show the stored results."""
     parser = argparse.ArgumentParser(prog="bitlearn.bench.adapters", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=FOLDER)
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")

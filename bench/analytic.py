@@ -1,7 +1,7 @@
 """Accuracy against bytes, for learners of exact sums: ``python -m bitlearn.bench.analytic``, ``make analytic``.
 
-Data sets class by class, five tasks of two classes; the test set is used once, at the end, among all classes. Bytes
-are all that a learner keeps and works with. A learner with a budget knows neither the classes nor the number of
+Data sets class by class, five tasks of two classes; the test set is used once, at the end, among all classes. Bytes are
+everything that a learner stores and works with. A learner with a budget knows neither the classes nor the number of
 examples beforehand; the baselines on the raw input know both, and are counted with the least working memory. The 4 bits
 per feature were chosen on held-out training data: ``--choose``.
 """
@@ -25,12 +25,12 @@ from bitlearn.report.units import size
 from . import plots, results, store, trainings
 
 FOLDER = results.FOLDER / "analytic"
-#: The data sets, and the most examples that a learner of each has to hold.
+#: The data sets, and the largest number of examples that a learner of each has to hold.
 DATASETS = {"digits": 2000, "mnist": 60000, "fashion-mnist": 60000}
 BUDGETS = ("8 KiB", "32 KiB", "128 KiB", "1.2 MiB")
 SEEDS = (0, 1, 2)
 BITS = (1, 2, 3, 4)
-#: Each learner's mark in the plot.
+#: Each learner's marker in the plot.
 MARKERS = {"analytic": "o-", "lda": "D", "nearest-mean": "s"}
 _TASKS, _CLASSES, _HELD_OUT = 5, 10, 1 / 6
 
@@ -87,7 +87,7 @@ def present(folder: Path, kind: str = "test") -> dict[str, list[Entry]]:
 
 
 def rows(found: dict[str, list[Entry]]) -> list[tuple[str, ...]]:
-    """Return a table of what is kept, head first: a row a data set, method and budget."""
+    """Return a table of stored results, header first: a row per data set, method and budget."""
     lines: list[tuple[str, ...]] = [("data set", "learner", "in all", "accuracy", "seeds")]
     for dataset, entries in found.items():
         for entry in entries:

@@ -1,8 +1,8 @@
 """Centre-sensitive kernels on images: ``python -m bitlearn.bench.centre``, ``make centre``.
 
-A network learns half of the classes, once per seed, and is kept; each method continues from there, class by class, with
-the same batches and test sets. Every run is stored as soon as it ends, and is not repeated. ``--choose`` tests on a
-fifth of the training data, held out, and settings may only be chosen by that.
+A network learns half of the classes, once per seed, and is stored; each method continues from there, class by class,
+with the same batches and test sets. Every run is stored as soon as it ends, and is not repeated. ``--choose`` tests on
+a held-out fifth of the training data; settings may be chosen only by that.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A data set, and how many classes each task brings.
+    """A data set, and the number of classes that each task adds.
 
     Parameters
     ----------
     dataset : str
     tasks : tuple of int
     base_epochs, epochs : int
-        Of the first task, and of each later one.
+        Epochs of the first task, and of each later one.
     rate : float
-        Adam's, of each later task.
+        Adam's learning rate in each later task.
     cut : str
-        Where latent replay stores bits: those that the centre sees.
+        Where latent replay stores bits: the input of the centre.
     """
 
     dataset: str
@@ -60,7 +60,7 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """What its results are kept under."""
+        """The name that its results are stored under."""
         return f"{self.dataset}-{self.tasks[0]}+{len(self.tasks) - 1}x{self.tasks[1]}"
 
 
@@ -71,9 +71,9 @@ PROTOCOLS = (
     Protocol("cifar100", (50, *[5] * 10), 60, 2, 0.001),
 )
 
-#: What training on a device costs little by, and guards nothing: the headline is measured against their mean.
+#: Cheap methods for training on a device, without protection of earlier tasks: the headline compares with their mean.
 ON_DEVICE = ("last layer", "biases", "sparse update", "gradient filtering")
-#: What is compared: a name, the method and its settings.
+#: The methods to compare: a name, the method and its settings.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "last layer": ("last-layer", {}),
     "sparse update": ("sparse-update", {}),
@@ -103,7 +103,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def network(scenario: Scenario, seed: int) -> bl.nn.Model:
-    """Return binary convolutions and a real head: five with maps of 32² to 4², as the paper's; of 8×8 images three."""
+    """Return binary convolutions and a real head: five with maps of 32² to 4² as in the paper, three for 8×8."""
     if scenario.input_shape[0] < bl.models.IMAGE_SIZE:
         bits = [nn.BinaryConv2d(64), nn.BatchNormSign(), nn.BinaryConv2d(128), nn.BatchNormSign()]
         bits += [nn.BinaryConv2d(128), nn.MaxPool2d(2), nn.BatchNormSign()]
@@ -116,7 +116,7 @@ def network(scenario: Scenario, seed: int) -> bl.nn.Model:
 
 
 def scenario_of(protocol: Protocol, data: Path, choose: bool) -> Scenario:
-    """Return the scenario, classes in the order of their labels; where something is to be chosen, of held-out data."""
+    """Return the scenario, with classes in the order of their labels; with `choose`, it is tested on held-out data."""
     folder = trainings.folder(protocol.dataset, data) if protocol.dataset in _FOLDERS else data
     found = bl.datasets.load(protocol.dataset, None if protocol.dataset == "digits" else folder)
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
@@ -129,7 +129,7 @@ def scenario_of(protocol: Protocol, data: Path, choose: bool) -> Scenario:
 
 
 def base_of(protocol: Protocol, scenario: Scenario, seed: int, path: Path) -> bl.nn.Model:
-    """Return the network after the first task: as it was kept, or trained now and kept."""
+    """Return the network after the first task, stored before or trained and stored now."""
     if not path.exists():
         model, first = network(scenario, seed), scenario.tasks[0]
         training = TrainingOptions(epochs=protocol.base_epochs, batch_size=50, seed=seed, augment=True)
@@ -142,13 +142,13 @@ def base_of(protocol: Protocol, scenario: Scenario, seed: int, path: Path) -> bl
 
 
 def own_bytes(model: bl.nn.Model) -> int:
-    """Return what ``centre-kernel`` keeps: sums of products, and prototypes."""
+    """Return the bytes that ``centre-kernel`` keeps: sums of products and prototypes."""
     method = bl.continual.methods.build("centre-kernel", bl.continual.networks.Networks(model), Options())
     return method.kept_bytes
 
 
 def settings(protocol: Protocol, way: str, model: bl.nn.Model, classes: int) -> dict[str, Any]:
-    """Return a way's settings, with as many bytes as ``centre-kernel`` keeps where it is to have them."""
+    """Return a method's settings, with the bytes that ``centre-kernel`` keeps if it is compared at equal bytes."""
     method, given = WAYS[way]
     if not way.endswith("in its bytes"):
         return given
@@ -177,14 +177,14 @@ def measure(protocol: Protocol, scenario: Scenario, way: str, seed: int, base: P
 
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
-    """Return what is kept of a protocol, way by way; `kind` is test or held-out."""
+    """Return the stored results of a protocol, method by method; `kind` is test or held-out."""
     kept = store.of_protocol(folder, protocol.name, kind)
     return sorted(kept, key=lambda entry: (list(WAYS).index(entry["way"]), entry["seed"]))
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row for each way over seeds, and the mean of the on-device baselines."""
-    head = ("learner", "keeps", "average incremental accuracy", "95 %", "last accuracy", "seconds a task", "seeds")
+    """Return a table, header first: a row for each method over all seeds, and the mean of the on-device baselines."""
+    head = ("learner", "keeps", "average incremental accuracy", "95 %", "last accuracy", "seconds per task", "seeds")
     lines: list[tuple[str, ...]] = [head]
     means: dict[str, float] = {}
     for way in dict.fromkeys(entry["way"] for entry in entries):
@@ -203,15 +203,15 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def by_class(entry: Entry, tasks: Sequence[int]) -> Entry:
-    """Return an entry with its means over classes, not tasks: those of tasks of several classes count for more."""
+    """Return an entry with its means over classes, not tasks: tasks with several classes have more weight."""
     rows_of = [[value for value in row if value is not None] for row in entry["matrix"]]
     weighted = [sum(v * n for v, n in zip(row, tasks, strict=False)) / sum(tasks[: len(row)]) for row in rows_of]
     return entry | {"average_of_row_means": sum(weighted) / len(weighted), "average_of_last_row": weighted[-1]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(description="Centre-sensitive kernels, and what they are compared with.")
+    """Make the missing measurements, and print the tables."""
+    parser = argparse.ArgumentParser(description="Compare centre-sensitive kernels with other methods.")
     names = [each.name for each in PROTOCOLS]
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")

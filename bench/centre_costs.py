@@ -1,7 +1,7 @@
-"""What a training step costs with each method: ``python -m bitlearn.bench.centre_costs``.
+"""The cost of a training step with each method: ``python -m bitlearn.bench.centre_costs``.
 
-Multiply-adds and bytes follow from the recorded step, before it runs; seconds are those of one thread, the best of
-several runs in turns. If a part of the network is frozen, its output is computed once per image and task, and listed
+Multiply-adds and bytes follow from the recorded step, before it runs; seconds are for one thread, the best of several
+runs that take turns. If a part of the network is frozen, its output is computed once per image and task, and listed
 separately.
 """
 
@@ -45,7 +45,7 @@ SHAPE = (32, 32, 3)
 Entry = dict[str, Any]
 Model = bl.nn.Model
 
-#: What is compared: a name, the method and its settings.
+#: The methods to compare: a name, the method and its settings.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "fine-tuning": ("naive", {}),
     "biases": ("biases", {}),
@@ -59,7 +59,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def networks() -> dict[str, Model]:
-    """Return the networks whose steps are looked at: that of the accuracies, and one whose centre is on 8×8 maps."""
+    """Return the networks whose steps are measured: that of `bench.centre`, and one whose centre is on 8×8 maps."""
     nothing = np.zeros((CLASSES, *SHAPE), np.uint8), np.arange(CLASSES)
     wide: dict[str, Any] = {"filters": (64, 64, 128, 128, 256, 256), "dense": (), "head": "real", "precision": "int8"}
     return {
@@ -69,7 +69,7 @@ def networks() -> dict[str, Model]:
 
 
 def begun(model: Model, way: str, train: Examples) -> tuple[Method, Trainer]:
-    """Return a method within its second task, and the trainer of its steps."""
+    """Return a method at the start of its second task, and the trainer of its steps."""
     name, given = WAYS[way]
     options = options_of(name, batch_size=BATCH, **given)
     method = build(name, Networks(model), options, classes=CLASSES, examples=2 * len(train))
@@ -83,7 +83,7 @@ def begun(model: Model, way: str, train: Examples) -> tuple[Method, Trainer]:
 
 
 def measure(name: str, repeats: int) -> list[Entry]:
-    """Return an entry a way of one of `networks`; times are taken in turns."""
+    """Return an entry per method for one of `networks`; times are measured in turns."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (BATCH, *SHAPE), dtype=np.uint8), np.arange(BATCH) % CLASSES
     train = Examples(x, y, bl.datasets.prepare(x))
@@ -120,7 +120,7 @@ def measure(name: str, repeats: int) -> list[Entry]:
 
 
 def _below(model: Model, method: Method) -> list[tuple[str, Any]]:
-    """Return the layers of the frozen part, which tells no more what it was made of."""
+    """Return the layers of the frozen part, whose own form no longer shows them."""
     fixed, cut = model.fixed(), method.networks.cut
     assert cut is not None
     if isinstance(method, CentreKernel):
@@ -134,10 +134,10 @@ def _applied(frozen: Any, x: Any) -> None:
 
 
 def rows(entries: Sequence[Entry], epochs: int = EPOCHS) -> list[tuple[str, ...]]:
-    """Return a table, head first; what is done once a task is shared by so many epochs, or by 60 as published."""
-    head: tuple[str, ...] = ("way", "multiply-adds a step", "of full", "once an image", f"of full, {epochs} epochs")
+    """Return a table, header first; work done once per task is divided by `epochs`, or by 60 as published."""
+    head: tuple[str, ...] = ("way", "multiply-adds per step", "of full", "once per image", f"of full, {epochs} epochs")
     head += ("of full, 60 epochs",)
-    head += ("bytes a step", "of full", "time a step", "of full", f"of full, {epochs} epochs")
+    head += ("bytes per step", "of full", "time per step", "of full", f"of full, {epochs} epochs")
     whole, lines = entries[0], list[tuple[str, ...]]([head])
     for entry in entries:
         shares = [(entry["operations"] + entry["once"] / n) / whole["operations"] for n in (epochs, 60)]
@@ -168,9 +168,9 @@ def by_network(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, keep and print."""
-    parser = argparse.ArgumentParser(description="What a training step of each way costs.")
-    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the folder of the results")
+    """Measure, store and print."""
+    parser = argparse.ArgumentParser(description="The cost of a training step with each method.")
+    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the file of the results")
     parser.add_argument("--repeats", type=int, default=20, metavar="N")
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
@@ -180,7 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         store.write(arguments.into, entries)
     for name, entries in by_network(json.loads(arguments.into.read_text("utf-8"))).items():
         head, *lines = rows(entries)
-        print(table(f"a step on {BATCH} images, {name}, what is frozen computed once a task", head, lines), end="\n\n")
+        print(
+            table(f"a step on {BATCH} images, {name}, the frozen part computed once per task", head, lines), end="\n\n"
+        )
     return 0
 
 

@@ -1,10 +1,9 @@
 """Training and products over several workers, measured: ``python -m bitlearn.bench.cluster PART``.
 
-``vote`` trains `mlp` on Fashion-MNIST by votes on signs and in one process, otherwise alike, and counts bytes; its
-workers are copies in this process, with the same bits as on a cluster. ``exact`` compares the weights of several
-processes with those of one, ``kills`` does the same while workers are killed, and ``overhead`` times a blocked product
-with and without Dask.
-These want the extra ``dask``; the first two start a `LocalCluster`.
+``vote`` trains `mlp` on Fashion-MNIST with votes on signs and, otherwise in the same way, in one process, and counts
+bytes; its workers are copies in this process, with the same bits as on a cluster. ``exact`` compares the weights of
+several processes with those of one, ``kills`` does the same while workers are killed, and ``overhead`` times a blocked
+product with and without Dask. These want the extra ``dask``; the first two start a `LocalCluster`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ Entry = dict[str, Any]
 
 
 def vote(data: Path | None, workers: Sequence[int], epochs: int, batch: int, rate: float, seed: int) -> list[Entry]:
-    """Train by one process and by votes; both on nine tenths of the training images, and tested once."""
+    """Train in one process and with votes, both on nine tenths of the training images, and test once."""
     found = bl.datasets.load("fashion-mnist", trainings.data_folder(data) / "fashion-mnist", seed=seed)
     kept, held_out = bl.datasets.holdout(found.y_train, _HELD_OUT, seed)
     preparation = prepare(found.x_train[kept])
@@ -91,7 +90,7 @@ def vote(data: Path | None, workers: Sequence[int], epochs: int, batch: int, rat
 
 
 def _codes(shape: tuple[int, ...], steps: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return random examples for so many steps."""
+    """Return random examples for this many steps."""
     count = steps * batch
     codes = Key(0, stream=streams.RANDOM_CODES).words(-(-count * int(np.prod(shape)) // 4)).view(np.int8)
     labels = Key(0, stream=streams.RANDOM_LABELS).integers(count, 10)
@@ -100,7 +99,7 @@ def _codes(shape: tuple[int, ...], steps: int, batch: int) -> tuple[np.ndarray, 
 
 _NETWORKS: dict[str, tuple[Callable[[], bl.nn.Model], int]] = {
     "mlp": (lambda: bl.models.mlp(precision="low-memory"), _BATCH),
-    # At its full width, and small batches: the weights are compared, not the time.
+    # At full width, but with small batches: weights are compared, not times.
     "binarynet": (lambda: bl.models.binarynet(precision="low-memory"), 8),
 }
 
@@ -138,7 +137,7 @@ def exact(workers: Sequence[int]) -> list[Entry]:
 
 
 def kills(count: int = 3) -> list[Entry]:
-    """Kill a process that holds a replica, at a random time, again and again in one run."""
+    """Repeatedly kill a process that holds a replica, at random times in one run."""
     from bitlearn.dask import Workers, local
 
     make, batch = _NETWORKS["mlp"]
@@ -162,9 +161,9 @@ def kills(count: int = 3) -> list[Entry]:
 
 
 def overhead(rounds: int = 20) -> list[Entry]:
-    """Time a product of 20 blocks in one thread, alone and by Dask: the least of several rounds, in turns.
+    """Time a product of 20 blocks in one thread, without and with Dask: the minimum of several rounds, in turns.
 
-    By the clock on the wall, and by that of the thread, which other work on the machine does not change.
+    Both wall-clock time and the thread's processor time, which is not affected by other work on the machine.
     """
     import dask.array as da
 
@@ -237,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=2_000_000, help="neighbours: rows of the base")
     parser.add_argument("--queries", type=int, default=10_000, help="neighbours")
-    parser.add_argument("--rounds", type=int, default=3, help="neighbours: repetitions, of which the fastest counts")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="neighbours: number of repetitions, of which the fastest counts"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     entries = PARTS[given.part](given)

@@ -1,8 +1,8 @@
 """Continual learning on images: ``python -m bitlearn.bench.continual``, ``make continual``.
 
-A network learns the first task, once a seed; each method goes on from there, with the same task order, batches and test
-sets. Replay memories hold as many examples of one bit as each other, or as many bytes. Every run is kept as soon as it
-ends, and is not run again. Rates and epochs were chosen on held-out training data: ``--choose``.
+A network learns the first task, once per seed; each method continues from there, with the same task order, batches and
+test sets. Replay memories are compared at equal numbers of one-bit latents, or at equal bytes. Every run is stored as
+soon as it ends, and is not repeated. Rates and epochs were chosen on held-out training data: ``--choose``.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A data set, its tasks, a network and where it is cut.
+    """A data set, its tasks, a network and its cut.
 
     Parameters
     ----------
     dataset, scenario, model, cut : str
     tasks : int
     first_epochs, epochs : int
-        Of the first task, which trains everything with augmented images, and of each later one.
+        Epochs of the first task, which trains everything with augmented images, and of each later task.
     rate : float
-        Adam's, of each later task.
+        Adam's learning rate in each later task.
     """
 
     dataset: str
@@ -61,12 +61,12 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """What its results are kept under."""
+        """The name that its results are stored under."""
         return f"{self.dataset}-{self.scenario}-{self.model}"
 
     @property
     def title(self) -> str:
-        """What a table of its results is called."""
+        """The title of its table of results."""
         return f"{self.dataset}, scenario {self.scenario}, {self.tasks} tasks, {self.model} cut after {self.cut}"
 
 
@@ -77,10 +77,10 @@ PROTOCOLS = (
 
 
 def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield what is compared: a name, the method and its settings."""
+    """Yield the methods to compare: a name, the method and its settings."""
     yield "fine-tuning", "naive", {}
     yield "cwr", "cwr", {}
-    # Of the raw input, without the network.
+    # On the raw input, without the network.
     yield "nearest class mean", "nearest-mean", {}
     yield "analytic in 128 KiB", "analytic", {"memory_budget": "128 KiB"}
     spec, pixels = cuts(model)[protocol.cut].spec, model.input_shape
@@ -98,12 +98,12 @@ def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dic
 
 
 def _fitting(kept: int, shape: tuple[int, ...], dtype: str) -> int:
-    """Return how many examples of a type fit so many bytes."""
+    """Return how many examples of a type fit in `kept` bytes."""
     return bisect(range(1, kept), kept, key=lambda n: ReplayBuffer.size(n, shape, _CLASSES, dtype))
 
 
 def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
-    """Return the scenario; where something is to be chosen, tested on held-out training data."""
+    """Return the scenario; with `choose`, it is tested on held-out training data."""
     found = bl.datasets.load(protocol.dataset, trainings.folder(protocol.dataset, data))
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
     if choose:
@@ -116,7 +116,7 @@ def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scen
 
 
 def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool) -> None:
-    """Run what is missing of a protocol with a seed, and keep each result."""
+    """Make the missing runs of a protocol with a seed, and store each result."""
     entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
     done = {entry["way"] for entry in entries}
     scenario = scenario_of(protocol, data, seed, choose)
@@ -145,12 +145,12 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
 
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
-    """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
+    """Return the stored results of a protocol, for all seeds; `kind` is test or held-out."""
     return store.of_protocol(folder, protocol.name, kind)
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row for each thing that is compared, over seeds."""
+    """Return a table, header first: a row for each method, over all seeds."""
     lines: list[tuple[str, ...]] = [("learner", "keeps", "average accuracy", "95 %", "forgetting", "seeds")]
     for way in dict.fromkeys(entry["way"] for entry in entries):
         some = [entry for entry in entries if entry["way"] == way]
@@ -163,15 +163,15 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(description="Continual learning on images, method by method.")
+    """Make the missing measurements, and print the tables."""
+    parser = argparse.ArgumentParser(description="Compare methods of continual learning on images.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="how many of the seeds")
-    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="this one alone")
-    parser.add_argument("--choose", action="store_true", help="test on held-out training data")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and measure nothing")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
+    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="only this protocol")
+    parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     bl.set_num_threads(arguments.threads)
     kind = "held-out" if arguments.choose else "test"

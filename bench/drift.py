@@ -1,7 +1,7 @@
 """Accuracy on streams whose labels change: ``python -m bitlearn.bench.drift``.
 
-Images come once, in batches that are first predicted and then learned; half-way, every class becomes another, at once
-or gradually. The budget of `AnalyticLearner` covers all it keeps and works with. The rivals, scikit-learn's
+Images come once, in batches that are first predicted and then learned; half-way, every class becomes another, suddenly
+or gradually. The budget of `AnalyticLearner` covers everything it stores and works with. The rivals, scikit-learn's
 ``SGDClassifier`` and river's ``HoeffdingAdaptiveTreeClassifier``, get its features, which are not counted for them. A
 second SGD gets as many features as make its pickle as large as the budget. The rivals' bytes are those of their largest
 pickle along the stream, without working memory. Half-life and learning rate were chosen on such a stream of MNIST
@@ -31,10 +31,10 @@ from . import results, store, trainings
 FOLDER = results.FOLDER / "drift"
 BUDGET = "32 KiB"
 EXAMPLES, BATCH, SEEDS = 10_000, 100, (0, 1, 2)
-#: Over which part of the stream labels change.
+#: The fraction of the stream over which labels change.
 WIDTHS = {"at once": 0.0, "gradual": 0.2}
 HALF_LIVES, RATES = (250, 500, 1000, 2000, None), (0.01, 0.03, 0.1, 0.3, 1.0)
-#: What was chosen.
+#: The chosen settings.
 HALF_LIFE, RATE = 250, 0.3
 _CLASSES, _MEASURED = 10, 20
 
@@ -65,7 +65,7 @@ class Rival:
 
 
 class Tree(Rival):
-    """river's tree, which takes one example at a time, as a dictionary."""
+    """river's tree, which takes one example at a time as a dictionary."""
 
     def __init__(self, features: int, seed: int):
         from river.tree import HoeffdingAdaptiveTreeClassifier
@@ -89,7 +89,7 @@ def sgd(features: int, seed: int, rate: float) -> Rival:
 
 
 def learners(seed: int, choose: bool) -> list[tuple[Entry, Callable[[], Any]]]:
-    """Return what each learner is, and how it is made."""
+    """Return a description of each learner, and a function that makes it."""
 
     def analytic(half_life: int | None) -> tuple[Entry, Callable[[], Any]]:
         def make() -> AnalyticLearner:
@@ -100,7 +100,7 @@ def learners(seed: int, choose: bool) -> list[tuple[Entry, Callable[[], Any]]]:
     first = AnalyticLearner(memory_budget=BUDGET, half_life=HALF_LIFE, seed=seed)
     form = ("codes", (28, 28, 1))
     same = first._fitting(form, _CLASSES, 2 * HALF_LIFE)
-    # A feature is ten weights of float64.
+    # A feature takes ten float64 weights.
     many = bl.continual.budget.budget_bytes(BUDGET) // (8 * _CLASSES) - 20
     if choose:
         rates = [({"learner": "sgd", "rate": rate}, lambda rate=rate: sgd(same, seed, rate)) for rate in RATES]
@@ -110,13 +110,13 @@ def learners(seed: int, choose: bool) -> list[tuple[Entry, Callable[[], Any]]]:
         analytic(None),
         ({"learner": "sgd", "rate": RATE}, lambda: sgd(same, seed, RATE)),
         ({"learner": "sgd, more features", "rate": RATE}, lambda: sgd(many, seed, RATE)),
-        # A tree takes some 25 ms an example: one seed.
+        # A tree takes some 25 ms per example: only one seed.
         *([({"learner": "hoeffding adaptive tree"}, lambda: Tree(same, seed))] if seed == SEEDS[0] else []),
     ]
 
 
 def measure(dataset: str, data: Path, choose: bool, examples: int) -> list[Entry]:
-    """Return an entry for each stream and learner: what it is, its bytes and its prequential accuracy."""
+    """Return an entry for each stream and learner, with its description, bytes and prequential accuracy."""
     found = bl.datasets.load(dataset, data / dataset)
     entries: list[Entry] = []
     for seed in SEEDS[:1] if choose else SEEDS:
@@ -135,7 +135,7 @@ def measure(dataset: str, data: Path, choose: bool, examples: int) -> list[Entry
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row a stream and learner, with the mean over seeds."""
+    """Return a table, header first: a row per stream and learner, with the mean over seeds."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         setting = next((f", {k.replace('_', ' ')} {entry[k]}" for k in ("half_life", "rate") if k in entry), "")
@@ -148,7 +148,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the table."""
+    """Make the missing measurements, and print the table."""
     parser = argparse.ArgumentParser(description="Accuracy on streams whose labels change.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")

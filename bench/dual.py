@@ -38,9 +38,9 @@ from .steps import QUANTIZED
 FOLDER = results.FOLDER / "dual"
 SEEDS = (0, 1, 2)
 _DATASET, _CUT, _TASKS, _CLASSES, _HELD_OUT = "fashion-mnist", "sign5", 5, 10, 0.2
-#: New and replayed examples of a step, latents that are kept, and how often a task's examples are gone through.
+#: New and replayed examples per step, stored latents, and passes over a task's examples.
 _NEW, _REPLAYED, _LATENTS, _EPOCHS = 50, 128, 1500, 2
-#: Examples of a class that are learned from, and with how many passes over all there are the first task is.
+#: Training examples per class, and passes over all examples of the first task.
 _EACH, _FIRST_EPOCHS = 1000, 2
 
 
@@ -55,7 +55,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of its files."""
         return f"forward-{self.forward or 32}-backward-{self.backward or 32}-latent-{self.latent or 32}-{self.rule}"
 
 
@@ -81,7 +81,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """The bits at which the network is cut, of the examples of two classes."""
+    """The bits at the network's cut for the examples of two classes."""
 
     train: Bits
     labels: np.ndarray
@@ -89,7 +89,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network that has learned the first task, and the bits of all tasks behind its frozen part."""
+    """A network that has learned the first task, and its frozen part's output bits for all tasks."""
 
     model: Model
     tasks: list[Task]
@@ -105,7 +105,7 @@ def _learned_first(task: bl.datasets.Examples, seed: int) -> Model:
 
 
 def problem(data: Path, seed: int, choose: bool) -> Problem:
-    """Return the network and the tasks; with `choose` tests are on a fifth of the training data that is held out."""
+    """Return the network and the tasks; with `choose`, tests are on a held-out fifth of the training data."""
     found = bl.datasets.load(_DATASET, data / _DATASET)
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
     if choose:
@@ -124,7 +124,7 @@ def problem(data: Path, seed: int, choose: bool) -> Problem:
 
 
 def _steps(given: Problem, seed: int) -> Iterator[tuple[Bits, np.ndarray, float] | int]:
-    """Yield bits, labels and what the rate is multiplied by for each step, and a task's number behind it."""
+    """Yield bits, labels and the factor of the rate for each step, and a task's number after its steps."""
     memory = ReplayBuffer(_LATENTS, given.tasks[0].train.shape[1:], _CLASSES, key=Key(seed, stream=streams.RESERVOIR))
     memory.add(given.tasks[0].train, given.tasks[0].labels)
     yield 0
@@ -142,7 +142,7 @@ def _steps(given: Problem, seed: int) -> Iterator[tuple[Bits, np.ndarray, float]
 
 
 def measure(given: Problem, way: Way, rates: tuple[float, float], seed: int) -> Entry:
-    """Learn all tasks but the first, and return the accuracy after each and what flipped."""
+    """Learn all tasks but the first, and return the accuracy after each and the flips."""
     signs, (rate, binary_rate) = way.rule == "signs", rates
     policy = QUANTIZED if signs else precision.dual(way.forward, way.backward, latent_bits=way.latent)  # type: ignore[arg-type]
     named = "mended" if signs else way.rule
@@ -175,7 +175,7 @@ def measure(given: Problem, way: Way, rates: tuple[float, float], seed: int) -> 
 
 
 def make(folder: Path, data: Path, choose: bool) -> None:
-    """Measure what is missing, seed by seed; each result is kept as soon as it is there."""
+    """Make the missing measurements, seed by seed; each result is stored as soon as it is there."""
     for seed in SEEDS[:1] if choose else SEEDS:
         jobs = [
             (folder / f"{'held-out-' if choose else ''}{way.name}{suffix}-{seed}.json", way, rates)
@@ -190,27 +190,27 @@ def make(folder: Path, data: Path, choose: bool) -> None:
 
 
 def _choices() -> Iterator[tuple[Way, tuple[float, float], str]]:
-    """Yield what rates are chosen by: float32 for the mended rule, the published widths for the published one."""
+    """Yield the runs that rates are chosen by: float32 for the mended rule, published widths for the published one."""
     for way in (Way(None, None, None, "mended"), Way(8, 16, 8, "paper"), Way(None, 8, 8, "signs")):
         for rates in CHOICES[way.rule]:
             yield way, rates, f"-{rates[0]}-{rates[1]}"
 
 
 def present(folder: Path, kind: str = "") -> list[Entry]:
-    """Return what is kept: of the test set, or with ``held-out-`` of held-out training data."""
+    """Return the stored results: on the test set, or with ``held-out-`` on held-out training data."""
     entries = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"{kind}forward-*.json"))]
     widths = ("backward", "forward", "latent")
     return sorted(entries, key=lambda entry: (entry["rule"], *(entry[width] or 32 for width in widths)))
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row a way, with the mean of its seeds."""
+    """Return a table, header first: a row per way, with the mean over seeds."""
     groups: dict[tuple, list[Entry]] = {}
     for entry in entries:
         key = (entry["rule"], entry["backward"], entry["forward"], entry["latent"], tuple(entry["rates"]))
         groups.setdefault(key, []).append(entry)
     lines: list[tuple[str, ...]] = [
-        ("rule", "backward", "forward", "latent", "rates", "accuracy", "seeds", "flips a step", "a task", "latents")
+        ("rule", "backward", "forward", "latent", "rates", "accuracy", "seeds", "flips per step", "per task", "latents")
     ]
     for (rule, *widths, rates), each in groups.items():
         found = np.array([entry["accuracy"] for entry in each])
@@ -232,7 +232,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the table."""
+    """Make the missing measurements, and print the table."""
     parser = argparse.ArgumentParser(description="Latent replay with two bit widths.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")

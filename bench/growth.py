@@ -1,7 +1,7 @@
 """How a training step grows: ``python -m bitlearn.bench.growth``, ``make growth``.
 
 Time and bytes of a step against its batch, the depth and the width of the network, and the threads, one at a time, with
-the exponents of a power law that is fitted to them: 1 where twice as much takes twice as long.
+the exponents of fitted power laws: 1 if twice as much takes twice as long.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from . import plots, processor, records, results, steps, store
 from .harness import own_threads
 
 FOLDER = results.FOLDER / "growth"
-#: What a step has where it is not what is varied.
+#: The values of what is not varied.
 BATCH, DEPTH, WIDTH = 100, 4, 256
-#: The least of so many steps, after those that record and load.
+#: The minimum is over this many steps, after warm-up.
 _STEPS, _FIRST, _MOST_SECONDS = 20, 2, 3.0
 
 Entry = dict[str, Any]
@@ -51,7 +51,7 @@ NETWORKS: dict[str, Callable[[int, int, str], Model]] = {"dense": _dense, "convo
 
 
 def axes() -> dict[str, tuple[int, ...]]:
-    """Return what is varied, and its values on this machine."""
+    """Return the quantities that are varied, and their values on this machine."""
     threads = [1]
     while 2 * threads[-1] <= processors():
         threads.append(2 * threads[-1])
@@ -64,7 +64,7 @@ def axes() -> dict[str, tuple[int, ...]]:
 
 
 def measure(network: str, precision: str, batch: int, depth: int, width: int, threads: int) -> Entry:
-    """Return what a step takes: the least seconds of some, and the bytes of its record and of what lies outside."""
+    """Return the cost of a step: the least seconds of several, and the bytes of its arena and of arrays outside it."""
     with own_threads(threads):
         trainer = Trainer(NETWORKS[network](depth, width, precision), bl.optim.adam())
         spec = trainer.model.root.spec
@@ -95,7 +95,7 @@ def run(precision: str) -> list[Entry]:
 
 
 def exponent(values: Sequence[float], found: Sequence[float]) -> float | None:
-    """Return the exponent of the power law through the points, by least squares of logarithms; None of one point.
+    """Return the exponent of the power law through the points, by least squares of logarithms; None for one point.
 
     >>> exponent([1, 2, 4], [3, 12, 48])
     2.0
@@ -114,7 +114,7 @@ def lines(entries: Sequence[Entry]) -> dict[tuple[str, str], list[Entry]]:
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table of the exponents, head first: over all values, and over the last two."""
+    """Return a table of the exponents, header first: over all values, and over the last two."""
     table_rows: list[tuple[str, ...]] = [
         ("against", "network", "from", "to", "time", "exponent", "at the end", "bytes", "exponent", "at the end")
     ]
@@ -140,16 +140,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the exponents, and draw."""
     parser = argparse.ArgumentParser(prog="python -m bitlearn.bench.growth", description="How a training step grows.")
     parser.add_argument("--precision", default="int8", metavar="NAME", help="the policy")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--plot", type=Path, default=None, metavar="FILE", help="draw into this SVG file")
-    parser.add_argument("--report", action="store_true", help="show what is kept, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="show the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
     path = arguments.into / f"{processor.current().kind}-{arguments.precision}.json"
     if not arguments.report:
         found = {"machine": records.machine(), "load": os.getloadavg()[0], "entries": run(arguments.precision)}
         store.write(path, found)
     if not path.exists():
-        raise SystemExit(f"{path} must be there to be shown, got none: run this without --report")
+        raise SystemExit(f"{path} must exist to be shown, got none: run this without --report")
     kept = json.loads(path.read_text("utf-8"))
     head, *cells = rows(kept["entries"])
     print(table(f"A training step under {arguments.precision}, as it grows", head, cells))

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import bitlearn as bl
 
-#: Turns of each contender. Fewer give no quartiles; more only shorten the blocks, since the time is given.
+#: Turns of each contender. Fewer give no quartiles; more only shorten the blocks, since the total time is fixed.
 ROUNDS = 7
 
-#: Turns of one whose single call takes longer than all of its time: enough for a median.
+#: Turns of a contender whose single call takes longer than its total time: enough for a median.
 SLOW_ROUNDS = 3
 
 
 @contextmanager
 def own_threads(count: int) -> Iterator[None]:
-    """Have our kernels run on so many threads while the ``with`` block runs."""
+    """Make our kernels use this many threads in the ``with`` block."""
     before = bl.get_num_threads()
     bl.set_num_threads(count)
     try:
@@ -108,7 +108,7 @@ def compare(contenders: Sequence[Contender], seconds: float = 0.2, rounds: int =
     Raises
     ------
     WrongAnswer
-        Where one gives a wrong answer; none has been timed then.
+        If one gives a wrong answer; none has been timed then.
     """
     names = [contender.name for contender in contenders]
     if len(set(names)) != len(names):

@@ -1,4 +1,4 @@
-"""Which taps of a trained network learn new classes: ``python -m bitlearn.bench.intensity``, of digits.
+"""Which taps of a trained network learn new classes: ``python -m bitlearn.bench.intensity``, on digits.
 
 A network that has learned half of the classes (`centre`) is shown the other half: how its gradients are distributed
 over the taps of each kernel, and how well it learns if only one tap of the last convolution and the head are trained.
@@ -32,7 +32,7 @@ Entry = dict[str, Any]
 
 
 def measure(seed: int, base: Path) -> Entry:
-    """Return both measures of the network of a seed."""
+    """Return both measures for the network of a seed."""
     protocol = centre.PROTOCOLS[0]
     scenario = centre.scenario_of(protocol, Path(), False)
     model = centre.base_of(protocol, scenario, seed, base).fixed()
@@ -73,9 +73,9 @@ def draw(entries: Sequence[Entry]) -> bytes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, keep it, and draw."""
+    """Make the missing measurements, store them, and draw."""
     parser = argparse.ArgumentParser(description="Which taps of a trained network learn new classes.")
-    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the folder of the results")
+    parser.add_argument("--into", type=Path, default=FILE, metavar="FILE", help="the file of the results")
     parser.add_argument(
         "--bases", type=Path, default=centre.BASES, metavar="DIR", help="the folder of the pretrained networks"
     )

@@ -26,7 +26,7 @@ GRIDS = ("small", "full")
 
 _FAMILY = {kernel: name for name, family in FAMILIES.items() for kernel in family.FORMS}
 
-#: What can be timed. A kernel on panels is run by its namesake with a prepared operand.
+#: The kernels that can be timed. A kernel on panels is run by its namesake with a prepared operand.
 TIMED = tuple(_FAMILY)
 
 
@@ -60,7 +60,7 @@ def parse_shapes(text: str) -> str | tuple[Shape, ...]:
     Raises
     ------
     ValueError
-        Where a shape has another number of sizes than any kernel takes, or a size is not positive.
+        If the number of sizes in a shape fits no kernel, or a size is not positive.
     """
     if text in GRIDS:
         return text
@@ -82,7 +82,7 @@ def case(kernel: str, form: str, shape: Shape) -> Case:
     Raises
     ------
     ValueError
-        Where the kernel does not take that shape or form.
+        If the kernel does not take that shape or form.
     """
     module = _module(kernel)
     if form not in module.FORMS[kernel]:
@@ -102,7 +102,7 @@ def places(
     Raises
     ------
     ValueError
-        Where there is no such kernel, none of the kernels has one of the forms, or none takes one of the shapes.
+        If there is no such kernel, none of the kernels has one of the forms, or none takes one of the shapes.
     """
     for kernel in kernels or ():
         if kernel not in _FAMILY:

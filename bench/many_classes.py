@@ -1,10 +1,10 @@
-"""What the sign-only rule loses as classes grow: ``python -m bitlearn.bench.many_classes``, ``make many-classes``.
+"""What the sign-only rule loses with many classes: ``python -m bitlearn.bench.many_classes``, ``make many-classes``.
 
-Two digits of MNIST side by side, (28, 56): 100 classes, or fewer where neighbours of the right digit are one class, on
-the same images; and three digits, 1000 classes, of which a batch of 100 holds few. `mlp` under ``low-memory``, whose
-weight gradients are signs (arXiv 2102.04270), beside ``standard``; and one change at a time: the rate, the momentum,
-the batch, the head, the batch norm, and which gradients are signs. All that is chosen is chosen on a fifth of the
-training digits, held out: ``--choose``.
+Two digits of MNIST side by side, (28, 56), make 100 classes, or fewer if neighbouring values of the right digit are one
+class, on the same images. Three digits make 1000 classes, of which a batch of 100 holds few. `mlp` under
+``low-memory``, whose weight gradients are signs (arXiv 2102.04270), is compared with ``standard``, and with one change
+at a time: the rate, the momentum, the batch, the head, the batch norm, and which gradients are signs. Everything is
+chosen on a held-out fifth of the training digits: ``--choose``.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from .harness import own_threads
 
 FOLDER = results.FOLDER / "many_classes"
 SEEDS = (0, 1, 2)
-#: Into how many classes falls what stands at the right: the classes are ten times as many.
+#: The number of classes of the right side; there are ten times as many in total.
 RIGHT = (1, 2, 5, 10, 100)
-#: Those with which changes are tried.
+#: Those used to try changes.
 TRIED = (10, 100)
 EPOCHS = 10
 _HELD_OUT = 0.2
-#: Examples on which a channel has to change to be alive.
+#: Examples over which a channel has to change to count as alive.
 _LOOKED_AT = 2000
 
 Entry = dict[str, Any]
-#: What stands in the place of a weight gradient, of a whole one and the weights.
+#: A replacement of a weight gradient, from the full gradient and the weights.
 Rule = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Way:
-    """A policy, and what differs from the usual way to train with it.
+    """A policy, and what differs from the usual training with it.
 
     Parameters
     ----------
     precision : Precision
     rate, beta1 : float
-        Of Adam.
+        Parameters of Adam.
     batch : int
     head : str
     hidden, last : callable, optional
-        What is made of a whole weight gradient, of hidden layers and of the last one, by a transform.
+        Transforms of full weight gradients, of hidden layers and of the last one.
     """
 
     precision: Precision
@@ -74,12 +74,12 @@ class Way:
 
 
 def signs(g: np.ndarray) -> np.ndarray:
-    """Return the signs, +1 of 0, as the packed form has them."""
+    """Return the signs, +1 for 0, as in the packed form."""
     return np.where(g >= 0, np.float32(1), np.float32(-1))
 
 
 def signs_or_zero(g: np.ndarray) -> np.ndarray:
-    """Return the signs, 0 of 0."""
+    """Return the signs, 0 for 0."""
     return np.sign(g)
 
 
@@ -89,11 +89,11 @@ def scaled_signs(g: np.ndarray) -> np.ndarray:
 
 
 _LOW = POLICIES["low-memory"]
-#: The same forward pass and gradients, whole where they come to weights; Adam's moments are float32 then.
+#: The same forward pass and gradients, but full ones for weights; Adam's moments are then float32.
 WHOLE = replace(_LOW, name="low-memory, whole gradients", sign_weight_gradient=False)
 #: Latent weights that are not rounded to 11 bits after each update.
 FLOAT32_WEIGHTS = replace(_LOW, name="low-memory, float32 weights", latent=np.dtype(np.float32))
-#: Those whose accuracy is told, and each change of one thing.
+#: The reported ones, and changes of one thing each.
 WAYS = {
     "standard": Way(POLICIES["standard"]),
     "low-memory": Way(_LOW),
@@ -111,28 +111,28 @@ WAYS = {
     "whole last": Way(WHOLE, hidden=signs),
     "whole hidden": Way(WHOLE, last=signs),
 }
-#: Those whose accuracy on the test set is told, with 10 to 100 classes.
+#: Those whose accuracy on the test set is reported, with 10 to 100 classes.
 TOLD = ("standard", "low-memory")
-#: The rates among which theirs are chosen.
+#: The rates that theirs are chosen from.
 RATES = (0.0003, 0.001, 0.003)
 
 
 def side_by_side(images: np.ndarray, digits: np.ndarray, right: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
-    """Return each image with one or two others at its right, drawn without repetition, and their classes.
+    """Return each image with one or two others on its right, drawn without repetition, and their classes.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (count, 28, 28, 1)
     digits : ndarray of int, shape (count,)
     right : int
-        Into how many classes the right digit falls, at most 10; or 100, for two digits at the right.
+        The number of classes of the right digit, at most 10; or 100, for two digits on the right.
     key : Key
 
     Returns
     -------
     pairs : ndarray of uint8, shape (count, 28, 56 or 84, 1)
     classes : ndarray of int64, shape (count,)
-        ``left * right + digit * right // 10``, of two digits ``left * 100 + digit * 10 + last``.
+        ``left * right + digit * right // 10``; for two digits on the right, ``left * 100 + digit * 10 + last``.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def side_by_side(images: np.ndarray, digits: np.ndarray, right: int, key: Key) -
 
 
 def problem(data: Path, right: int, choose: bool) -> tuple[Examples, Examples]:
-    """Return the pairs to train with and those to look at: of the test set, or of held-out training digits."""
+    """Return the pairs to train on and those to test on: from the test set, or from held-out training digits."""
     found = bl.datasets.load("mnist", trainings.folder("mnist", data))
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
     if choose:
@@ -167,7 +167,7 @@ def problem(data: Path, right: int, choose: bool) -> tuple[Examples, Examples]:
 
 
 def transforms(way: Way, model: Model) -> tuple[Transform, ...]:
-    """Return what makes of whole gradients those of a way: nothing where the policy's own kernels do."""
+    """Return the transforms from full gradients to those of a way; none if the policy's own kernels compute them."""
     if way.hidden is None and way.last is None:
         return ()
     last = [name for name, array in model.parameters().items() if array.ndim > 1][-1]
@@ -181,7 +181,7 @@ def transforms(way: Way, model: Model) -> tuple[Transform, ...]:
 
 
 def dead_channels(model: Model, examples: Examples) -> float:
-    """Return the share of hidden channels whose sign is the same on all of some examples."""
+    """Return the share of hidden channels whose sign is the same on all tested examples."""
     codes = examples.codes(slice(0, _LOOKED_AT))
     still = []
     for name in [name for name in model.names if name.startswith("sign")]:
@@ -221,7 +221,7 @@ def _file(name: str) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One training, and the file that its result is kept in."""
+    """One training run, and the file of its result."""
 
     file: str
     way: Way
@@ -230,7 +230,7 @@ class Job:
 
 
 def held_out_jobs() -> list[Job]:
-    """Return what is chosen by: each way at the usual rate, and those that are told at others too."""
+    """Return the runs to choose by: each way at the usual rate, and reported ones at others too."""
     usual = [(name, WAYS[name].rate) for name in WAYS]
     others = [(name, rate) for name in TOLD for rate in RATES if (name, rate) not in usual]
     return [_held_out(name, rate, right) for right in TRIED for name, rate in usual + others]
@@ -241,7 +241,7 @@ def _held_out(name: str, rate: float, right: int) -> Job:
 
 
 def chosen(folder: Path) -> dict[str, Way]:
-    """Return the ways, each at the rate that is best on what is held out, with 100 classes; else at its own."""
+    """Return the ways, each at the rate that is best on held-out data with 100 classes, or else at its own."""
     found = {}
     for name, way in WAYS.items():
         entries = {rate: _entry(folder, _held_out(name, rate, TRIED[0])) for rate in RATES}
@@ -251,7 +251,7 @@ def chosen(folder: Path) -> dict[str, Way]:
 
 
 def told_jobs(folder: Path) -> list[Job]:
-    """Return what is told: some ways at their rates, with each number of classes, seed by seed."""
+    """Return the reported runs: some ways at their rates, with each number of classes, seed by seed."""
     ways = chosen(folder)
     return [
         Job(f"test-{_file(name)}-{10 * right}-{seed}", ways[name], right, seed)
@@ -262,7 +262,7 @@ def told_jobs(folder: Path) -> list[Job]:
 
 
 def make(folder: Path, data: Path, choose: bool) -> None:
-    """Make the trainings that are missing; each result is kept as soon as it is there."""
+    """Make the missing training runs; each result is stored as soon as it is there."""
     given: dict[int, tuple[Examples, Examples]] = {}
     for job in held_out_jobs() if choose else told_jobs(folder):
         path = folder / f"{job.file}.json"
@@ -281,7 +281,7 @@ def _entry(folder: Path, job: Job) -> Entry | None:
 
 
 def held_out_rows(folder: Path) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row a way, its held-out accuracy at each rate."""
+    """Return a table, header first: a row per way, with its held-out accuracy at each rate."""
     lines: list[tuple[str, ...]] = [
         ("classes", "way", *(f"rate {rate:g}" for rate in RATES), "still channels", "bytes of a step")
     ]
@@ -299,7 +299,7 @@ def held_out_rows(folder: Path) -> list[tuple[str, ...]]:
 
 
 def told_rows(folder: Path) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row a way, its mean accuracy with each number of classes."""
+    """Return a table, header first: a row per way, with its mean accuracy for each number of classes."""
     groups: dict[str, dict[int, list[Entry]]] = {name: {} for name in TOLD}
     for job in told_jobs(folder):
         entry = _entry(folder, job)
@@ -321,12 +321,12 @@ def told_rows(folder: Path) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description="What the sign-only rule loses as classes grow.")
+    """Make the missing runs, and print the table."""
+    parser = argparse.ArgumentParser(description="What the sign-only rule loses with many classes.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
-    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="where results are kept")
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--choose", action="store_true", help="one change at a time, on held-out training digits")
-    parser.add_argument("--report", action="store_true", help="print what is kept, and train nothing")
+    parser.add_argument("--report", action="store_true", help="print the stored results, and train nothing")
     arguments = parser.parse_args(argv)
     if not arguments.report:
         with own_threads(1):

@@ -16,12 +16,12 @@ import bitlearn as bl
 from bitlearn import streams
 from bitlearn.rng import Key
 
-#: Values a row, and how many neighbours.
+#: Values per row, and the number of neighbours.
 _N, _K = 256, 10
 _LIMIT = 2**31
 #: Rows of the base and queries in a chunk.
 _ROWS, _QUERIES = 125_000, 2_500
-#: How many queries are compared with what one process finds in memory, and with what NumPy counts.
+#: How many queries are compared with the results of one process in memory, and with NumPy.
 _SAMPLE, _COUNTED = 200, 5
 
 
@@ -75,7 +75,7 @@ def measure(rows: int, queries: int, rounds: int) -> list[dict[str, Any]]:
             "queries": queries,
             "seconds": least[count],
             "speedup": least[1] / least[count],
-            # Of the worker that had most to do: what other work on the machine does not change.
+            # The processor time of the busiest worker, which other work on the machine does not affect.
             "processor_seconds": min(busy[count]),
             "processor_speedup": min(busy[1]) / min(busy[count]),
             "equal_on_a_sample": equal,

@@ -12,12 +12,12 @@ _MARKERS = "os^vD<>P*X"
 
 
 def ratios(group: Sequence[Summary]) -> bytes | None:
-    """Draw how many times as long as the fastest of ours each rival takes; None where there is none.
+    """Draw the time of each rival relative to our fastest variant; None if there is no rival.
 
     Returns
     -------
     bytes or None
-        A drawing in SVG, on a scale on which equal distances are equal factors.
+        A drawing in SVG, on a logarithmic scale.
     """
     shown = [summary for summary in group if summary.rivals]
     if not shown:
@@ -47,7 +47,7 @@ def winners(report: dict[str, Any]) -> bytes:
     Parameters
     ----------
     report : dict
-        What the method ``task-wta`` says of what it learned.
+        The report of the method ``task-wta``.
 
     Returns
     -------
@@ -73,12 +73,12 @@ def winners(report: dict[str, Any]) -> bytes:
 
 
 def by_units(lines: Sequence[tuple[str, dict[str, dict[int, list[float]]], bool]]) -> bytes:
-    """Draw what tickets reach and take against the units a block, a panel a thing.
+    """Draw accuracy and costs of tickets against the units per block, one panel each.
 
     Parameters
     ----------
     lines : sequence of (str, dict, bool)
-        What is drawn, its lines as `bitlearn.report.tickets.against_units` takes them, and whether its axis is
+        For each panel its label, its lines as for `bitlearn.report.tickets.against_units`, and whether its axis is
         logarithmic.
 
     Returns
@@ -104,7 +104,7 @@ def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> b
     Parameters
     ----------
     cases : dict of str to dict of str to sequence of sequence of float
-        By case and by policy, of each seed the accuracy after each epoch.
+        By case and policy, the accuracy of each seed after each epoch.
 
     Returns
     -------
@@ -142,8 +142,8 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
     Parameters
     ----------
     points : sequence of (str, str, str, int, float, float or None)
-        Network, optimiser, policy, bytes, accuracy, and the seconds of a step where they are known. A network has a
-        colour, an optimiser a mark, and the policies that nothing of the network beats are named.
+        Network, optimiser, policy, bytes, accuracy, and the seconds of a step if known. A network has a colour, an
+        optimiser a marker, and the best policies of each network are labelled.
 
     Returns
     -------
@@ -186,9 +186,9 @@ def growth(lines: dict[tuple[str, str], list[dict[str, Any]]], fit: Callable[...
     Parameters
     ----------
     lines : dict of (str, str) to list of dict
-        Entries with ``value``, ``seconds`` and ``bytes`` of what is varied, and of a network.
+        Entries with ``value``, ``seconds`` and ``bytes``, by the varied quantity and network.
     fit : callable
-        From values and what was found to the exponent, which the legends show.
+        A function from values and measurements to the exponent, which the legends show.
 
     Returns
     -------

@@ -15,7 +15,8 @@ from bitlearn.ops.dispatch import attribute, variants
 
 from .harness import Contender, Timing
 
-#: Long against the cost of a call, short against a turn: about 0.1 ms where the processor counts bits in vectors.
+#: Long compared with the cost of a call, short compared with a turn: about 0.1 ms if the processor counts bits in
+#: vectors.
 ITERATIONS = 20_000
 
 #: The clock's own contender, a chain of dependent instructions.
@@ -29,7 +30,7 @@ def contenders() -> list[Contender]:
         return found
     count, cycles = (_function(name) for name in ("probe_popcount", "probe_cycles"))
     for variant in _variants():
-        # The differing bits of an iteration are the same for every variant, so a loop that was cut short shows.
+        # The differing bits per iteration are the same for every variant, so a loop that ends early is detected.
         once = count(variant, 1)
         if once > 0:
             call = partial(count, variant, ITERATIONS)

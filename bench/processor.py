@@ -10,9 +10,9 @@ from pathlib import Path
 
 _VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
 
-#: (vendor, family, first model, last model, name, bit-MAC a cycle that the ports allow the avx512 probe).
-#: Exclusive or, count and add of 512 bits: two such operations a cycle on Zen 4, whose registers are twice as wide as
-#: its units, and on Intel, which has two ports for them; four on Zen 5 with its full width.
+#: (vendor, family, first model, last model, name, bit-MAC per cycle that the ports allow the avx512 probe). XOR, count
+#: and add of 512 bits: two such operations per cycle on Zen 4, whose registers are twice as wide as its units, and on
+#: Intel, which has two ports for them; four on Zen 5 with its full width.
 _KNOWN = (
     ("AMD", 25, 0x10, 0x1F, "Zen 4", 2 * 512 / 3),
     ("AMD", 25, 0x60, 0x7F, "Zen 4", 2 * 512 / 3),
@@ -43,7 +43,7 @@ class Processor:
 
     @property
     def microarchitecture(self) -> str | None:
-        """Its name, where it is one that is known here."""
+        """Its name, if it is known."""
         known = self._known()
         return known[0] if known else None
 

@@ -1,8 +1,8 @@
 """Gradient projection on permuted MNIST: ``python -m bitlearn.bench.projection``, ``make projection``.
 
-The published settings of arXiv 2103.09762: 784-100-100-10 of real weights without biases, ten tasks, five epochs of
-plain gradient descent at 0.01 in batches of ten, nine tenths of the training data, energies of 0.95, 0.99 and 0.99,
-bases from 300 examples per task. Every run is stored as soon as it ends, and is not repeated.
+The published settings of arXiv 2103.09762: a 784-100-100-10 network of real weights without biases, ten tasks, five
+epochs of plain gradient descent at 0.01 in batches of ten, nine tenths of the training data, energies of 0.95, 0.99 and
+0.99, bases from 300 examples per task. Every run is stored as soon as it ends, and is not repeated.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from . import results, store, trainings
 
 FOLDER = results.FOLDER / "projection"
 SEEDS = (0, 1, 2)
-#: Pixels less their mean, over their standard deviation, as codes in 1/32.
+#: Standardised pixels as codes in units of 1/32.
 _MEAN, _DEVIATION, _UNIT = 0.1307 * 255, 0.3081 * 255, 2.0**-5
 _HELD_OUT, _TASKS = 0.1, 10
 
-#: Of ``gpm``, whatever its bits.
+#: Settings of ``gpm`` with any number of bits.
 _PROJECTION: dict[str, Any] = {"energy": (0.95, 0.99, 0.99), "energy_growth": 0.0, "representations": 300}
 
-#: What is compared: a name, the method and its settings.
+#: The methods to compare: a name, the method and its settings.
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "fine-tuning": ("naive", {}),
     "gpm, 32 bits": ("gpm", {}),
@@ -46,7 +46,7 @@ Entry = dict[str, Any]
 
 
 def scenario_of(data: Path, seed: int, choose: bool) -> Scenario:
-    """Return the tasks; where something is to be chosen, tested on the tenth that is held out."""
+    """Return the tasks; with `choose`, they are tested on the held-out tenth."""
     found = bl.datasets.load("mnist", trainings.folder("mnist", data))
     kept, held = bl.datasets.holdout(found.y_train, _HELD_OUT, seed=0)
     x, y = found.x_train[kept], found.y_train[kept]
@@ -68,13 +68,13 @@ def measure(scenario: Scenario, way: str, seed: int, epochs: int = 5) -> Entry:
 
 
 def present(folder: Path, kind: str = "test") -> list[Entry]:
-    """Return what is kept, way by way; `kind` is test or held-out."""
+    """Return the stored results, method by method; `kind` is test or held-out."""
     kept = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob(f"permuted-{kind}-*.json"))]
     return sorted(kept, key=lambda entry: (list(WAYS).index(entry["way"]), entry["seed"]))
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row for each way, over seeds."""
+    """Return a table, header first: a row for each method, over all seeds."""
     lines: list[tuple[str, ...]] = [("learner", "keeps", "average accuracy", "95 %", "forgetting", "seeds")]
     for way in dict.fromkeys(entry["way"] for entry in entries):
         some = [entry for entry in entries if entry["way"] == way]
@@ -87,12 +87,12 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the table."""
+    """Make the missing measurements, and print the table."""
     parser = argparse.ArgumentParser(description="Gradient projection memory on permuted MNIST.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
-    parser.add_argument("--way", choices=list(WAYS), help="only this one")
+    parser.add_argument("--way", choices=list(WAYS), help="only this method")
     parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)

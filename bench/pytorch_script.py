@@ -1,9 +1,9 @@
 """A training script of plain PyTorch before and after three lines: ``python -m bitlearn.bench.pytorch_script``.
 
-``examples/pytorch_training.py`` (in a checkout) runs in three processes: as it is, compiled in bfloat16, and with the
+``examples/pytorch_training.py`` (in a checkout) runs in three processes: unchanged, compiled in bfloat16, and with the
 three lines. The processes take turns of a few steps, one at a time, on the same batches, so that all see the same
-machine; the first turn, in which code is compiled, is not timed. The three lines are also run from other first weights
-and with other batches: the spread of those losses is the noise that the conversion has to stay within.
+machine; the first turn, in which code is compiled, is not timed. The three lines also run from other initial weights
+and with other batches: the conversion has to stay within the spread of those losses.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from . import records, results, store
 FOLDER = results.FOLDER / "pytorch_script"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "pytorch_training.py"
 OURS, EAGER, COMPILED = "bitlearn", "eager", "compiled bfloat16"
-#: The ways that are raced, and the other draws of one of them.
+#: The ways to compare, and further draws of one of them.
 WAYS: dict[str, list[str]] = {OURS: ["--bitlearn"], EAGER: [], COMPILED: ["--compile"]}
 DRAWS: dict[str, list[str]] = {f"{OURS}, seed {seed}": ["--bitlearn", f"--seed={seed}"] for seed in (1, 2)}
-#: Losses are compared as means of so many steps.
+#: Losses are compared as means over this many steps.
 BLOCK = 20
 
 Entry = dict[str, Any]
@@ -41,13 +41,13 @@ def script() -> Any:
     Raises
     ------
     FileNotFoundError
-        Where it is not there, as in an installation.
+        If it is missing, as in an installation.
     """
     if not EXAMPLE.exists():
         raise FileNotFoundError(f"the example must lie in a checkout, got no {EXAMPLE}")
     spec = importlib.util.spec_from_file_location("pytorch_training", EXAMPLE)
     assert spec is not None and spec.loader is not None
-    module = sys.modules["pytorch_training"] = importlib.util.module_from_spec(spec)  # where compilation looks for it
+    module = sys.modules["pytorch_training"] = importlib.util.module_from_spec(spec)  # compilation looks it up there
     spec.loader.exec_module(module)
     return module
 
@@ -71,9 +71,9 @@ def _asked(process: subprocess.Popen, steps: int) -> list[list[float]]:
 
 
 def race(given: Sequence[str], data: str | None, rounds: int, steps: int, path: Path) -> Entry:
-    """Let all ways take turns of so many steps; return each one's losses, and its seconds a step in each turn.
+    """Let all ways take turns of this many steps; return the losses of each, and its seconds per step in each turn.
 
-    What there is so far is written after each round, so that a race that is ended early has been worth something.
+    Results so far are written after each round, so that an interrupted race is not lost.
     """
     command = [sys.executable, "-m", "bitlearn.bench.pytorch_script", "work"]
     command += [*given, f"--steps={rounds * steps}", *([f"--data={data}"] if data else [])]
@@ -117,7 +117,7 @@ def _apart(one: Sequence[float], other: Sequence[float]) -> float:
 def distance(found: Entry) -> tuple[float, float]:
     """Return how far our losses are from the eager ones, and the noise: how far ours are apart over draws, on average.
 
-    Means over blocks of steps are compared, and of their differences the mean is taken.
+    It is the mean difference of means over blocks of steps.
     """
     losses = {way: entry["losses"] for way, entry in found["ways"].items()}
     draws = [losses[each] for each in (OURS, *DRAWS)]
@@ -136,7 +136,7 @@ def rows(found: Entry) -> list[tuple[str, ...]]:
 
 
 def said(found: Entry) -> str:
-    """Return what the table is of, and how far the losses are apart."""
+    """Return the title of the table, and how far apart the losses are."""
     apart, noise = distance(found)
     steps, threads = len(found["ways"][OURS]["losses"]), next(each for each in found["given"] if "threads" in each)
     return (
@@ -152,12 +152,12 @@ def _shown(found: Entry) -> list[int]:
 
 
 def kept(folder: Path = FOLDER) -> dict[str, Entry]:
-    """Return what is kept, by the kind of machine."""
+    """Return the stored results by kind of machine."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, keep and show; or show what is kept."""
+    """Measure, store and show, or show the stored results."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["work"]:
         _work(argv[1:])

@@ -23,7 +23,7 @@ Entry = dict[str, Any]
 #: The seconds of a variant, in the order of a timing.
 TIMES = ("seconds", "lower_quartile_seconds", "upper_quartile_seconds", "first_call_seconds")
 
-#: What is null in the entry of what was not timed.
+#: The keys that are null in an entry without a time.
 FIGURES = (
     *TIMES,
     "ops_per_second",
@@ -36,12 +36,12 @@ FIGURES = (
     "probe_ops_per_cycle",
 )
 
-#: Whose versions are recorded where they are installed.
+#: Packages whose versions are recorded if they are installed.
 _PACKAGES = ("numpy", "numba", "numkong", "faiss-cpu", "torch")
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on besides the code: processor, compiler, flags, commit, threads, versions."""
+    """Return what a result depends on besides the code: processor, compiler, flags, commit, threads, versions."""
     found = bl.show_config(mode="dict")
     assert found is not None
     built = "cext" not in unavailable()
@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
         "model": this.model,
         "microarchitecture": this.microarchitecture,
         "variants": variants(),
-        # Their reasons are features that the processor lacks; a whole backend's may hold the path of a broken file.
+        # Their reasons are missing processor features; a backend's reason may contain the path of a broken file.
         "unavailable": {name: text for name, text in unavailable().items() if ":" in name},
         "compiler": found["compiler"] if built else None,
         "flags": attribute("cext", "FLAGS") if built else None,
@@ -69,7 +69,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the commit of a checkout, marked where files differ from it; None for an installed package."""
+    """Return the commit of a checkout, marked if files differ from it; None for an installed package."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return None
@@ -88,14 +88,14 @@ def _version(package: str) -> str | None:
 
 
 def blas() -> list[dict[str, str]] | None:
-    """Return the loaded BLAS libraries, whose each is and the kernels it picked; None without threadpoolctl."""
+    """Return the loaded BLAS libraries, with the package and the chosen kernels of each; None without threadpoolctl."""
     if not can_hold_threads():
         return None
     from threadpoolctl import threadpool_info
 
     keys = ("internal_api", "version", "architecture")
     found = [
-        # A wheel keeps its libraries in a folder such as numpy.libs: its name alone is recorded.
+        # A wheel keeps its libraries in a folder such as numpy.libs: only its name is recorded.
         {"of": Path(info["filepath"]).parent.name} | {key: str(info[key]) for key in keys if info.get(key)}
         for info in threadpool_info()
         if info["user_api"] == "blas"
@@ -104,12 +104,12 @@ def blas() -> list[dict[str, str]] | None:
 
 
 def can_hold_threads() -> bool:
-    """Say whether the thread pools of other libraries can be held to as many threads as ours."""
+    """Return whether the thread pools of other libraries can be limited to as many threads as ours."""
     return importlib.util.find_spec("threadpoolctl") is not None
 
 
 def about(case: Case) -> Entry:
-    """Return what the entries of a case have in common."""
+    """Return what all entries of a case share."""
     return {
         "kernel": case.kernel,
         "form": case.form,
@@ -127,17 +127,17 @@ def measured(
     rival: str | None,
     against: Sequence[float],
 ) -> Entry:
-    """Return the entry of a variant at a case against one rival, or none.
+    """Return the entry of a variant in a case, against one rival or none.
 
     Parameters
     ----------
     of : dict
-        What `about` returned.
+        From `about`.
     variant : str
     timing : (float, float, float, float)
-        Seconds of a call: median, lower and upper quartile; and of the first call.
+        Seconds per call: median, lower and upper quartile; and those of the first call.
     limit : (str, float, float or None), optional
-        The probe that limits the variant, the operations a second that it allows, and its own a cycle.
+        The probe that limits the variant, the operations per second it allows, and the operations per cycle.
     rival : str, optional
     against : (float, float)
         The rival's median and first call; empty without one.

@@ -1,9 +1,9 @@
 """Time and bytes of the replay memory, in memory and in a file: ``python -m bitlearn.bench.replay``.
 
-Latents of 4×4×512 bits, as in arXiv 2401.09916, one kibibyte each. A memory of a given number of places is filled,
-takes as many examples again, takes single examples, and is sampled. One with a tenth of the places gets ten classes one
-after the other, so that each takes places from those before. Times are microseconds per example, the median of three
-runs.
+Latents of 4×4×512 bits, as in arXiv 2401.09916, one kibibyte each. A memory with a given number of places is filled,
+then gets as many examples again, then single examples, and is sampled. One with a tenth of the places gets ten classes
+one after the other, so that each takes places from earlier ones. Times are microseconds per example, the median of
+three runs.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from . import records, results, store
 FOLDER = results.FOLDER / "replay"
 SHAPE, CLASSES, PLACES = (4, 4, 512), 10, 300
 SIZES = (10**3, 10**4, 10**5, 10**6)
-#: The most places of a file: a hundred megabytes of disk.
+#: The largest number of places in a file: a hundred megabytes of disk.
 MOST_IN_A_FILE = 10**5
-#: Examples that come at a time, that come one by one, and that a sample takes; and runs.
+#: Examples per batch, single examples, examples per sample, and runs.
 BATCH, SINGLE, SAMPLE, RUNS = 1000, 2000, 128, 3
 
 Entry = dict[str, Any]
 
 
 def source() -> tuple[Bits, np.ndarray]:
-    """Return a batch of random latents and their labels: every batch has the same."""
+    """Return a batch of random latents and their labels; all batches are the same."""
     shape = (BATCH, *SHAPE[:-1], words_for(SHAPE[-1]))
     rng = np.random.default_rng(0)
     return Bits(rng.integers(0, 2**64, shape, dtype=np.uint64), SHAPE[-1]), rng.integers(0, CLASSES, BATCH)
 
 
 def microseconds(work: Callable[[], object], count: int) -> float:
-    """Return how long an example of so many takes."""
+    """Return the microseconds per example of work on `count` examples."""
     begun = time.perf_counter()
     work()
     return (time.perf_counter() - begun) / count * 1e6
 
 
 def timed(size: int, path: Path | None) -> dict[str, float]:
-    """Return microseconds an example of a memory of so many places, by what is done."""
+    """Return the microseconds per example for a memory of `size` places, by operation."""
     bits, labels = source()
 
     def add(memory: ReplayBuffer, classes: Sequence[int] | None = None) -> None:
@@ -88,7 +88,7 @@ def timed(size: int, path: Path | None) -> dict[str, float]:
 
 
 def sizes(path: Path) -> list[Entry]:
-    """Return the bytes of a memory of 300 latents: its examples, its labels, its books, and its file."""
+    """Return the bytes of a memory of 300 latents: examples, labels, bookkeeping, and file."""
     spec, entries = Spec.bits(SHAPE), []
     for name in ("bits", "8-bit", "float"):
         dtype = latent_codec(spec, name).dtype
@@ -102,7 +102,7 @@ def sizes(path: Path) -> list[Entry]:
 
 
 def measure(most: int | None) -> Entry:
-    """Return what was measured here."""
+    """Measure everything, and return the results."""
     timings = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "memory")
@@ -116,7 +116,7 @@ def measure(most: int | None) -> Entry:
 
 
 def present(found: Entry) -> str:
-    """Return the tables of what was measured."""
+    """Return the tables of results."""
     bytes_of = [
         (
             each["codec"],
@@ -132,17 +132,17 @@ def present(found: Entry) -> str:
         (each["where"], f"{each['places']:,}", *(f"{each['microseconds'][what]:g}" for what in whats))
         for each in found["timings"]
     ]
-    head = ("stored as", "examples, MiB", "labels, B", "books, B", "file, B")
+    head = ("stored as", "examples, MiB", "labels, B", "bookkeeping, B", "file, B")
     return "\n".join(
         (
             table(f"{PLACES} latents of {'x'.join(map(str, SHAPE))}", head, bytes_of),
-            table("Microseconds an example", ("in", "places", *whats), times),
+            table("Microseconds per example", ("in", "places", *whats), times),
         )
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, keep what was found, and print it."""
+    """Measure, store the results, and print them."""
     parser = argparse.ArgumentParser(description="Time and bytes of the replay memory.")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--most", type=int, default=None, metavar="N", help="leave out memories with more places")

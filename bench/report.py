@@ -26,7 +26,7 @@ def write(entries: Sequence[Entry], folder: Path) -> list[Path]:
     written[0].write_text(tables.document(entries), encoding="utf-8")
     runs = tables.runs(entries)
     for machine, group in runs:
-        # Several runs draw several plots, told apart by the processor's kind.
+        # Several runs draw several plots, named by the kind of processor.
         of = f"{machine['kind']}-" if len(runs) > 1 else ""
         for name, found in tables.families(group):
             for what, drawn in (("ratios", plots.ratios(found)), ("shares", plots.shares(found))):

@@ -20,7 +20,7 @@ from .records import Entry
 #: Where a checkout keeps them.
 FOLDER = Path(__file__).parent / "results"
 
-#: What the entries of a case have in common, and what the probe says of a variant.
+#: The keys that all entries of a case share, and those from the probe of a variant.
 ABOUT = ("kernel", "form", "shape", "operations", "unit")
 LIMIT = ("probe", "probe_ops_per_second", "probe_ops_per_cycle")
 
@@ -40,7 +40,7 @@ def machine_of(entries: Sequence[Entry]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        Where they come from several.
+        If they come from several.
     """
     machine = entries[0]["machine"]
     if any(entry["machine"] != machine for entry in entries):
@@ -96,7 +96,7 @@ def read(path: Path) -> list[Entry]:
     Raises
     ------
     ValueError
-        Where it holds neither.
+        If it holds neither.
     """
     found = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(found, dict) and "machine" in found:

@@ -1,7 +1,7 @@
 """Rules that choose between two variants by the sizes of a product: fitted to times, and written as a C header.
 
 A rule is four minimum sizes, of rows, columns, terms and total multiply-adds: the simplest rule that separates small
-products, few rows and thin matrices from the rest. Products smaller than any that was timed stay with the slow variant.
+products, few rows and thin matrices from the rest. Products smaller than all timed ones use the slow variant.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Sizes = tuple[int, int, int]
 #: A kernel and the C name of the type of its left operand.
 Key = tuple[str, str]
 
-#: A least number of rows that no product has.
+#: A minimum number of rows that no product has.
 NEVER = 2**62
-#: A product that the choice makes slower counts as so many that it fails to make faster.
+#: A product that the choice makes slower counts as this many that it fails to make faster.
 CAUTION = 4.0
-#: Times that differ by less are the same.
+#: Times that differ by less count as equal.
 NOISE = 0.02
 
 
@@ -58,11 +58,11 @@ class Rule:
 def fit(points: Sequence[Point]) -> Rule:
     """Return the rule whose choices lose least, by the sum of logarithms of the times lost, over all thresholds.
 
-    Of rules that choose alike, that with the largest thresholds.
+    Among rules that choose alike, the one with the largest thresholds.
     """
     sizes = np.array([point.sizes for point in points], dtype=np.int64).reshape(len(points), 3)
     work = sizes.astype(object).prod(axis=1).astype(np.float64)
-    # What is won by the fast variant, in logarithms; a loss weighs more.
+    # The gain of the fast variant, in logarithms; a loss has more weight.
     won = np.log([point.slow / point.fast for point in points])
     won = np.where(np.abs(won) < np.log1p(NOISE), 0.0, np.where(won < 0, CAUTION * won, won))
     order = np.argsort(-work, kind="stable")
@@ -70,7 +70,7 @@ def fit(points: Sequence[Point]) -> Rule:
     for least in itertools.product(*(np.unique(column) for column in sizes.T)):
         inside = (sizes >= least).all(axis=1)
         sums = np.cumsum(np.where(inside, won, 0.0)[order])
-        # A threshold of work takes all products of as much.
+        # A threshold of work includes all products with as much work.
         ends = np.flatnonzero(np.append(np.diff(work[order]) != 0, True)) if len(points) else np.array([], dtype=int)
         at = ends[np.argmax(sums[ends])]
         if sums[at] > most + 1e-9:

@@ -15,7 +15,7 @@ from .cases import Case
 from .harness import Contender, Timing
 from .rivals import CannotDo
 
-#: Above so many operations the reference is not timed: it is the specification, and takes minutes.
+#: Above this many operations the reference is not timed: it is the specification, and takes minutes.
 REFERENCE_OPERATIONS = 2**28
 _TOO_SLOW = f"the specification, not made to be fast, is timed up to {REFERENCE_OPERATIONS} operations"
 
@@ -32,7 +32,7 @@ def held_threads(threads: int) -> AbstractContextManager:
 def ours(case: Case, variants: Sequence[str] | None = None) -> tuple[list[Contender], dict[str, str]]:
     """Return a contender for each available variant of the kernel that a case runs, and why others are left out.
 
-    Only those of `variants`, where it is given; a backend's name there means all of its variants.
+    Only those in `variants` if given; a backend's name there means all of its variants.
     """
     found, reasons = [], {}
     for variant in implementing(case.kernel):
@@ -83,7 +83,7 @@ def run(
     Raises
     ------
     WrongAnswer
-        Where a variant or a rival gives a wrong answer.
+        If a variant or a rival gives a wrong answer.
     """
     entries = []
     threads = bl.get_num_threads()
@@ -113,7 +113,7 @@ def _times(timing: Timing) -> tuple[float, float, float, float]:
 
 
 def _limit(variant: str, timings: dict[str, Timing], threads: int) -> tuple[str, float, float | None] | None:
-    """Return the probe that limits a variant, what it allows so many threads, and its own bit-MAC a cycle."""
+    """Return the probe that limits a variant, what it allows with this many threads, and its own bit-MAC per cycle."""
     name = probe.name_for(variant, timings)
     if name is None:
         return None

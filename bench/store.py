@@ -12,18 +12,18 @@ from .records import Entry
 
 
 def write(path: Path, value: Any) -> None:
-    """Write a value as JSON, whole or not at all; its folder is made where there is none."""
+    """Write a value as JSON, whole or not at all; its folder is created if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         stream.write((json.dumps(value, indent=1) + "\n").encode())
 
 
 def of_protocol(folder: Path, name: str, kind: str) -> list[Entry]:
-    """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
+    """Return the stored entries of a protocol, for all seeds; `kind` is test or held-out."""
     files = sorted(folder.glob(f"{name}-{kind}-*.json"))
     return [entry for path in files for entry in json.loads(path.read_text("utf-8"))]
 
 
 def half_width(interval: tuple[float, float] | None, digits: int) -> str:
-    """Return half of the width of an interval as a table shows it; nothing where there is none."""
+    """Return half the width of an interval as a table shows it; empty without an interval."""
     return "" if interval is None else f"± {(interval[1] - interval[0]) / 2:.{digits}f}"

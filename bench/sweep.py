@@ -1,9 +1,9 @@
 """How few bits the gradient of each backward product needs: ``python -m bitlearn.bench.sweep``, ``make sweep``.
 
-Fashion-MNIST, ``mlp``, 8 epochs. One product at a time gets 8 to 2 bits, with either rounding and each possible kind
-of scale, while the other keeps 16. At 16 bits there is nothing to choose: the gradient between the layers has as many,
-and both products take it as it is. The smallest widths that keep the accuracy are then trained with two more seeds;
-they are chosen by validation accuracies alone.
+Fashion-MNIST, ``mlp``, 8 epochs. One product at a time gets 8 to 2 bits, with either rounding and each possible kind of
+scale, while the other keeps 16. At 16 bits there is nothing to choose: the gradient between the layers already has 16,
+and both products take it unchanged. The smallest widths that keep the accuracy are then trained with two more seeds;
+they are chosen only by validation accuracy.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bitlearn.precision import POLICIES, Precision, Quantization
 from . import results, trainings
 from .trainings import Training
 
-#: Most telling first.
+#: The most informative first.
 WIDTHS = (4, 3, 2, 5, 6, 8)
 SEEDS = (0, 1, 2)
-#: What holds is within this of 16 bits.
+#: The accuracy holds if it is within this of that with 16 bits.
 WITHIN = 0.01
 _EPOCHS = 8
 _WIDE = Quantization(16)
@@ -57,7 +57,7 @@ def one(product: str, how: Quantization, seed: int) -> Training:
 
 
 def options(product: str, bits: int) -> list[Quantization]:
-    """Return every way to quantize a product's gradient to so many bits."""
+    """Return every way to quantize a product's gradient to this many bits."""
     return [
         Quantization(bits, scale, rounding)  # type: ignore[arg-type]
         for scale in _SCALES[product]
@@ -73,7 +73,7 @@ def first() -> list[Training]:
 
 
 def best(product: str, bits: int, found: Records) -> Quantization:
-    """Return how so many bits do best in validation, seed 0."""
+    """Return the way with this many bits that is best in validation, with seed 0."""
     return max(options(product, bits), key=lambda how: trainings.validation(found[one(product, how, 0).name]))
 
 
@@ -111,7 +111,7 @@ def second(found: Records) -> list[Training]:
 
 
 def tables(found: Records) -> list[tuple[str, list[Row]]]:
-    """Return titles and tables, head first, of what is there: every width with one seed, and those with three."""
+    """Return titles and tables, header first, of stored results: every width with one seed, and those with three."""
     rows: list[Row] = []
     for bits in sorted(WIDTHS, reverse=True):
         for product in _SCALES:

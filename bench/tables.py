@@ -1,6 +1,6 @@
 """Tables from entries: for people at a terminal, in Markdown, and in the documentation.
 
-Nothing is left out: lost cases are listed among the others, and cases that could not be timed follow with the reason.
+Nothing is left out: cases we lose are listed with the others, and cases that could not be timed follow with the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def rate(value: float, unit: str) -> str:
-    """Return operations a second in words.
+    """Return operations per second as text.
 
     >>> rate(2.5e12, "bit-MAC")
     '2.5 T bit-MAC/s'
@@ -31,7 +31,7 @@ def rate(value: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words.
+    """Return seconds as text.
 
     >>> duration(0.00125)
     '1.25 ms'
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Summary:
-    """What was measured at a case: seconds by variant and by rival, and shares of the probe."""
+    """The measurements of a case: seconds by variant and by rival, and fractions of the probe."""
 
     kernel: str
     form: str
@@ -67,12 +67,12 @@ class Summary:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """How many times as long as the fastest of ours each rival takes."""
+        """The time of each rival divided by that of our fastest variant."""
         return {rival: seconds / self.variants[self.fastest] for rival, seconds in self.rivals.items()}
 
 
 def summaries(entries: Sequence[Entry]) -> list[Summary]:
-    """Return a summary of each case with figures."""
+    """Return a summary of each case with measurements."""
     found: dict[tuple, Summary] = {}
     for entry in entries:
         if entry["seconds"] is None:
@@ -88,7 +88,7 @@ def summaries(entries: Sequence[Entry]) -> list[Summary]:
 
 
 def standings(entries: Sequence[Entry]) -> list[Row]:
-    """Return rows of `STANDINGS`: variants and rivals of each case, the fastest first."""
+    """Return rows of `STANDINGS`: the variants and rivals of each case, the fastest first."""
     rows: list[Row] = []
     for summary in summaries(entries):
         best = summary.variants[summary.fastest]
@@ -153,14 +153,14 @@ def claim_table(entries: Sequence[Entry]) -> list[Row]:
 
 
 def verdict(entry: Entry) -> str:
-    """Return what was measured of a claim and whether it holds, or why it was not measured."""
+    """Return the measured value of a claim and whether it holds, or why it was not measured."""
     if entry["holds"] is None:
         return f"not measured: {entry['reason']}"
     return f"{entry['measured']:.4g}, {'holds' if entry['holds'] else 'does not hold'}"
 
 
 def facts(machine: dict) -> list[tuple[str, str]]:
-    """Return what is known of a machine and a build, in words."""
+    """Return the known facts about a machine and a build as text."""
     return [(key.replace("_", " "), _plain(value)) for key, value in machine.items() if value not in (None, {}, [])]
 
 
@@ -178,18 +178,18 @@ def runs(entries: Sequence[Entry]) -> list[tuple[dict, list[Entry]]]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return a heading and rows as a table in Markdown."""
+    """Return a header and rows as a Markdown table."""
     ruled = [rows[0], tuple("---" for _ in rows[0]), *rows[1:]]
     return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
 def document(entries: Sequence[Entry]) -> str:
-    """Return the tables of a benchmark in Markdown, those of each machine by themselves."""
+    """Return the tables of a benchmark in Markdown, separately for each machine."""
     parts = []
     for machine, group in runs(entries):
         parts += [f"## {machine['cpu']}", "\n".join(f"- {key}: {value}" for key, value in facts(machine))]
         for name, found in families(group):
-            parts += [f"### {name}", "Times as long as the fastest of ours takes, in the columns of the rivals."]
+            parts += [f"### {name}", "The columns of rivals show their time divided by that of our fastest variant."]
             parts += [markdown(rival_table(found)), "Every variant:", markdown(variant_table(found))]
         parts += missing(group)
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""The default estimator beside scikit-learn's perceptron of the same shape, on tabular data made for the purpose.
+"""The default estimator compared with scikit-learn's perceptron of the same shape, on generated tabular data.
 
 Run ``python -m bitlearn.bench.tabular``; ``--json FILE`` writes the results. The default settings of `BitClassifier`
 were chosen on other generated data (other generators and seeds); nothing is chosen here. The rival gets standardised
@@ -19,7 +19,7 @@ import numpy as np
 from bitlearn.files import atomic_write
 
 SEEDS = (0, 1, 2)
-#: By how much the default may be worse.
+#: How much worse the default may be.
 BAR = 0.02
 _COUNT, _TEST = 6000, 1500
 
@@ -27,7 +27,7 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def long_tails(seed: int) -> Data:
-    """Five classes of a sensor whose 14 features are exponentials: a few readings are a thousand times the others."""
+    """Five classes of a sensor with 14 exponential features: a few readings are a thousand times larger than others."""
     from sklearn.datasets import make_classification
 
     x, y = make_classification(_COUNT, n_features=14, n_informative=9, n_redundant=3, n_classes=5, random_state=seed)
@@ -74,13 +74,13 @@ def compared(name: str, seed: int) -> dict[str, Any]:
     rival = MLPClassifier(ours.hidden, max_iter=ours.epochs, random_state=seed)
     found = {"set": name, "seed": seed, "bitlearn": float(ours.fit(x_train, y_train).score(x_test, y_test))}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as ours has, and no more
+        warnings.simplefilter("ignore", ConvergenceWarning)  # only as many epochs as ours
         scaled = make_pipeline(StandardScaler(), rival).fit(x_train, y_train)
     return found | {"sklearn": float(scaled.score(x_test, y_test))}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each set the means over seeds, the difference, and whether it keeps to the bar."""
+    """Return, for each set, the means over seeds, the difference, and whether it meets the bar."""
     found = []
     for name in dict.fromkeys(row["set"] for row in rows):
         own = [row for row in rows if row["set"] == name]

@@ -1,6 +1,6 @@
-"""Trainings whose results are stored: one small file each, made if it is missing, and never twice.
+"""Training runs whose results are stored, each in a small file; a run is made only if its file is missing.
 
-Under the integer policies every machine gives the same weights, so the files do not say which one it was.
+Under the integer policies every machine produces the same weights, so the files do not record the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bitlearn.precision import Precision, policy
 from . import results
 from .harness import own_threads
 
-#: How many steps are made again to see whether a result is of this code.
+#: How many steps are repeated to check that a stored result belongs to this code.
 FIRST_STEPS = 20
 #: The data sets' folders inside the one that ``--data`` or BITLEARN_DATA names.
 _FOLDERS = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar-10-batches-bin"}
@@ -29,7 +29,7 @@ _VARIABLE = "BITLEARN_DATA"
 
 @dataclass(frozen=True)
 class Training:
-    """A training by ``bitlearn train``: batches of 100, cosine, and what differs."""
+    """A run of ``bitlearn train``: batches of 100, the cosine schedule, and what differs."""
 
     name: str
     dataset: str
@@ -42,7 +42,7 @@ class Training:
 
     @property
     def command(self) -> str | None:
-        """The command line, without the data's folder; None under a policy that the command line has no name for."""
+        """The command line, without the data's folder; None if the command line has no name for the policy."""
         known = isinstance(self.precision.setting(), str)
         return " ".join(["bitlearn", "train", *self.options()]) if known else None
 
@@ -55,12 +55,12 @@ class Training:
 
 
 def data_folder(given: Path | None) -> Path:
-    """Return the folder of the data sets: as given, else as the environment says.
+    """Return the folder of the data sets, as given or from the environment.
 
     Raises
     ------
     FileNotFoundError
-        Where neither names one.
+        If neither names one.
     """
     found = given or (Path(os.environ[_VARIABLE]) if os.environ.get(_VARIABLE) else None)
     if found is None or not found.is_dir():
@@ -69,12 +69,12 @@ def data_folder(given: Path | None) -> Path:
 
 
 def folder(dataset: str, data: Path) -> Path:
-    """Return the folder of a data set inside that of all."""
+    """Return the folder of a data set inside that of all data sets."""
     return data / _FOLDERS[dataset]
 
 
 def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
-    """Return what ``bitlearn train --json`` writes of a training, made here with further options."""
+    """Return the output of ``bitlearn train --json`` for a training run, made here with further options."""
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     files = str(folder(training.dataset, data))
@@ -85,13 +85,13 @@ def trained(training: Training, data: Path, *options: str) -> dict[str, Any]:
 
 
 def first_steps(training: Training, data: Path) -> dict[str, Any]:
-    """Return the digest of the weights after a training's first steps, and the losses of the first ten."""
+    """Return the digest of the weights after the first steps of a training run, and the losses of the first ten."""
     found = trained(training, data, "--max-steps", str(FIRST_STEPS))
     return {"steps": FIRST_STEPS, "weights_sha256": found["weights_sha256"], "losses": found["first_losses"]}
 
 
 def record(training: Training, found: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of what ``bitlearn train --json`` wrote."""
+    """Return the part of the output of ``bitlearn train --json`` that is stored."""
     history = found["history"]
     return {
         "name": training.name,
@@ -120,24 +120,24 @@ def store(kept: dict[str, Any], folder: Path) -> Path:
 
 
 def stored(training: Training, folder: Path) -> dict[str, Any] | None:
-    """Return the record of a training, None where there is none.
+    """Return the stored record of a training run, or None.
 
     Raises
     ------
     ValueError
-        Where the file is of another training.
+        If the file belongs to another training run.
     """
     path = folder / f"{training.name}.json"
     if not path.exists():
         return None
     found = json.loads(path.read_text("utf-8"))
     if policy(found["precision"]) != training.precision or found["seed"] != training.seed:
-        raise ValueError(f"{path} must be of the training {training}, got one of precision {found['precision']}")
+        raise ValueError(f"{path} must belong to the training {training}, got precision {found['precision']}")
     return found
 
 
 def make(training: Training, data: Path, folder: Path, checkpoints: Path) -> dict[str, Any]:
-    """Return the record of a training, which is made first where there is none, and goes on from its checkpoint."""
+    """Return the record of a training run; if there is none, make the run, continuing from its checkpoint."""
     if (found := stored(training, folder)) is not None:
         return found
     first = first_steps(training, data)
@@ -150,7 +150,7 @@ def make(training: Training, data: Path, folder: Path, checkpoints: Path) -> dic
 
 
 def validation(kept: dict[str, Any]) -> float:
-    """Return the validation accuracy of the epoch that was chosen by it."""
+    """Return the validation accuracy of the best epoch."""
     return max(kept["validation_accuracy"])
 
 

@@ -1,6 +1,6 @@
 """Which of two variants is faster, by the sizes of a product: ``python -m bitlearn.bench.tune``, ``make tune``.
 
-Both are timed over a grid of shapes for each kernel that both have, in turns on one thread. The times are kept in
+Both are timed over a grid of shapes for each kernel that both have, in turns on one thread. The times are stored in
 ``bench/results/<kind>/``, and a rule for each kernel is fitted to them. The rules of tiles against counted bits are
 written to ``csrc/amx/rules.h``, which the next build of the extension uses; those of any other pair are only shown, and
 so are those fitted again to stored times.
@@ -29,9 +29,9 @@ FAST, SLOW = "cext:amx", "cext:avx512"
 HEADER = Path(__file__).parents[1] / "csrc" / "amx" / "rules.h"
 
 PRODUCTS = tuple(name for name in kernels.TIMED if name.startswith(("hamming", "xnor_", "grad_", "conv2d_grad_")))
-#: The forms that are timed, and the C name of the type of the left operand.
+#: The timed forms, and the C name of the type of the left operand.
 TYPES = {"prepared": "UINT64", "int8": "INT8", "int16": "INT16"}
-#: What is chosen for as for another kernel: it does the same on operands of another kind.
+#: Kernels that use the rule of another one, because they do the same on operands of another kind.
 ALIKE = {"codes_grad_weight": "grad_weight"}
 GRIDS: dict[str, dict[int, tuple[Shape, ...]]] = {
     # Products by their three sizes, convolutions by their six.
@@ -111,12 +111,12 @@ def fitted(record: Record) -> dict[Key, Rule]:
 
 
 def header(record: Record, before: str) -> str:
-    """Return the header with the rules of a record in the place of those `before` that it has.
+    """Return the header with the rules of a record in place of its rules `before`.
 
     Raises
     ------
     ValueError
-        Where it has not all of them: a header says where all of its rules come from.
+        If it does not have all of them: a header states the source of all its rules.
     """
     known, _ = rules.read(before)
     found = fitted(record)
@@ -178,12 +178,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _record(options: argparse.Namespace) -> Record:
-    """Time what is asked for, and keep it.
+    """Time the requested kernels, and store the times.
 
     Raises
     ------
     ValueError
-        Where a variant is not available.
+        If a variant is not available.
     """
     for name in (options.fast, options.slow):
         if name not in variants():

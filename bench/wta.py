@@ -1,8 +1,8 @@
-"""Task winner-takes-all beside what it is compared with: ``python -m bitlearn.bench.wta``, ``make wta``.
+"""Task winner-takes-all compared with other methods: ``python -m bitlearn.bench.wta``, ``make wta``.
 
-Each protocol learns tasks one after the other in each way, with each seed. A run is stored as soon as it ends, and is
-not repeated. Rates and epochs are those of `_EPOCHS` and the optimiser, chosen on held-out training data: ``--choose``.
-``--times`` measures tickets beside the whole network.
+Each protocol learns its tasks one after the other, with each method and seed. A run is stored as soon as it ends, and
+is not repeated. Rates and epochs are those of `_EPOCHS` and the optimiser, chosen on held-out training data:
+``--choose``. ``--times`` compares the times of tickets and the whole network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = results.FOLDER / "wta"
 SEEDS = (0, 1, 2)
 _HELD_OUT = 1 / 6
 _BATCH = 50
-#: 50 new examples a step, and 128 replayed ones, as arXiv 2401.09916 has them.
+#: 50 new examples per step, and 128 replayed ones, as in arXiv 2401.09916.
 _REPLAY_BATCH, _REPLAY_SHARE = 178, 128 / 178
 
 Entry = dict[str, Any]
@@ -37,7 +37,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Way:
-    """What is compared.
+    """A method to compare.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A data set, its tasks, and the ways that learn them.
+    """A data set, its tasks, and the methods that learn them.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """What its results are kept under."""
+        """The name that its results are stored under."""
         return f"{self.dataset}-{self.scenario}"
 
     @property
     def title(self) -> str:
-        """What a table of its results is called."""
+        """The title of its table of results."""
         told = {"class": "tasks not told", "task": "tasks told", "permuted": "tasks told"}[self.scenario]
         return f"{self.dataset}, scenario {self.scenario}, {self.tasks} tasks, {told}"
 
@@ -91,7 +91,7 @@ def _competing(weights: str, width: int, units: int, tasks: int, sampling: str =
 
 
 def _of_inputs(weights: str, hidden: tuple[int, int], inputs: int, units: tuple[int, int], rate: float) -> Way:
-    """Return a way whose inputs compete too. Its rate was chosen on held-out training data of the first tasks."""
+    """Return a method whose inputs compete too. Its rate was chosen on held-out training data of the first tasks."""
     name = f"{weights} {hidden[0]}-{hidden[1]}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
     network = {"hidden": hidden, "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
     options = {"competing": 0.0, "sharing": "tickets", "learning_rate": rate}
@@ -210,7 +210,7 @@ PROTOCOLS = (
 
 
 def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
-    """Return the scenario; where something is to be chosen, tested on held-out training data."""
+    """Return the scenario; with `choose`, it is tested on held-out training data."""
     found = bl.datasets.load(protocol.dataset, trainings.folder(protocol.dataset, data))
     x, y, x_test, y_test = found.x_train, found.y_train, found.x_test, found.y_test
     if choose:
@@ -221,7 +221,7 @@ def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scen
 
 
 def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.Model, bl.nn.Frozen | None]:
-    """Return the network of a way, and what is frozen before it.
+    """Return the network of a method, and the frozen part before it.
 
     The model "behind" is the upper part of a binary network that has learned the first task, with units that compete.
     """
@@ -239,7 +239,7 @@ def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.M
 
 
 def stored_bytes(model: bl.nn.Model, found: Any) -> int:
-    """Return the bytes from which every task predicts: weights once, and what tasks have of their own."""
+    """Return the bytes needed to predict for every task: weights once, and each task's own arrays."""
     report = found.report
     if "shared_bytes" in report:
         return report["shared_bytes"] + sum(report["ticket_bytes"])
@@ -249,7 +249,7 @@ def stored_bytes(model: bl.nn.Model, found: Any) -> int:
 
 
 def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool, limit: int | None) -> None:
-    """Run what is missing of a protocol with a seed, and keep each result."""
+    """Make the missing runs of a protocol with a seed, and store each result."""
     entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
     done = {entry["way"] for entry in entries}
     missing = [way for way in protocol.ways if way.name not in done][:limit]
@@ -270,14 +270,14 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool,
 
 
 def present(folder: Path, protocol: Protocol, kind: str) -> list[Entry]:
-    """Return what is kept of a protocol, of all seeds; `kind` is test or held-out."""
+    """Return the stored results of a protocol, for all seeds; `kind` is test or held-out."""
     return store.of_protocol(folder, protocol.name, kind)
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return a table, head first: a row for each thing that is compared, over seeds."""
+    """Return a table, header first: a row for each method, over all seeds."""
     lines: list[tuple[str, ...]] = [
-        ("learner", "average accuracy", "95 %", "forgetting", "stored in all", "a ticket", "units left", "seeds")
+        ("learner", "average accuracy", "95 %", "forgetting", "stored in total", "per ticket", "units left", "seeds")
     ]
     for way in dict.fromkeys(entry["way"] for entry in entries):
         some = [entry for entry in entries if entry["way"] == way]
@@ -293,7 +293,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def lines_by_units(folder: Path) -> list[tuple[str, dict[str, dict[int, list[float]]], bool]]:
-    """Return accuracy, bytes and multiply-adds of tickets by weights and units a block, as plots take them."""
+    """Return accuracy, bytes and multiply-adds of tickets by weights and units per block, for plots."""
     path = folder / "units.json"
     times: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
     operations: dict[tuple[str, int], int] = {
@@ -315,7 +315,7 @@ def lines_by_units(folder: Path) -> list[tuple[str, dict[str, dict[int, list[flo
 
 
 def timings(folder: Path, kind: str = "test") -> dict[str, list[tuple[str, ...]]]:
-    """Return the tables of the times that are kept, head first, by their titles."""
+    """Return the tables of stored times, header first, by title."""
 
     def read(name: str) -> list[Entry]:
         path = folder / f"{name}.json"
@@ -326,7 +326,7 @@ def timings(folder: Path, kind: str = "test") -> dict[str, list[tuple[str, ...]]
     if entries := read("times"):
         found[f"A hidden layer of {width} units, batches of {batch}"] = wta_times.rows(entries)
     if entries := read("kept"):
-        found[f"Gradients of {width} units behind {width}, batches of {batch}"] = wta_times.kept_rows(entries)
+        found[f"Gradients of {width} units after {width}, batches of {batch}"] = wta_times.kept_rows(entries)
     if entries := read("units"):
         accuracy, ticket, *_ = (values for _, values, _ in (*lines_by_units(folder), ("", {}, False), ("", {}, False)))
         known = {
@@ -334,18 +334,18 @@ def timings(folder: Path, kind: str = "test") -> dict[str, list[tuple[str, ...]]
             for weights, line in accuracy.items()
             for units, some in line.items()
         }
-        found[f"784-128-128-10 by units a block, {PROTOCOLS[0].name}"] = wta_times.by_units_rows(entries, known)
+        found[f"784-128-128-10 by units per block, {PROTOCOLS[0].name}"] = wta_times.by_units_rows(entries, known)
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(description="Task winner-takes-all, way by way.")
+    """Make the missing measurements, and print the tables."""
+    parser = argparse.ArgumentParser(description="Compare task winner-takes-all with other methods.")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="the folder of the data sets")
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="DIR", help="the folder of the results")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help="use only this many of the seeds")
-    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="only this one")
+    parser.add_argument("--protocol", choices=[each.name for each in PROTOCOLS], help="only this protocol")
     parser.add_argument(
         "--ways", type=int, default=None, metavar="N", help="make at most this many runs per seed and protocol"
     )

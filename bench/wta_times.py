@@ -1,4 +1,4 @@
-"""The time of a hidden layer's ticket beside that of the whole layer: ``python -m bitlearn.bench.wta --times N``."""
+"""The times of a hidden layer's ticket and of the whole layer: ``python -m bitlearn.bench.wta --times N``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from bitlearn.report.units import size
 from bitlearn.training import Trainer
 
 UNITS = (2, 4, 8, 16)
-#: The layer whose time is taken: with each number of units the winners fill whole words.
+#: The layer that is timed: with each number of units, the winners fill whole words.
 WIDTH, BATCH = 1024, 256
 
 Entry = dict[str, Any]
 
 
 def _backward_seconds(trainer: Trainer, x: Any, y: np.ndarray, times: int) -> float:
-    """Return the seconds of the backward pass of a step, the best of many; the updates that are made do not matter."""
+    """Return the seconds of the backward pass of a step, the best of many; the updates it makes do not matter."""
     recorded, values = trainer.recorded(len(y)), x.words if isinstance(x, bl.Bits) else x
     program = recorded.program
     backward = {at for at, call in enumerate(program.calls) if call.phase == "backward"}
     best = float("inf")
     for _ in range(times):
-        recorded.passes.write(program, values, y, {})  # a run leaves nothing of its inputs
+        recorded.passes.write(program, values, y, {})  # a run overwrites its inputs
         best = min(best, sum(seconds for at, seconds in program.profile() if at in backward))
     return best
 
@@ -42,10 +42,10 @@ def _seconds(call: Any, times: int) -> float:
 
 
 def timed(times: int) -> list[Entry]:
-    """Return the time of tickets of a hidden layer, forward and backward, beside that of the whole layer.
+    """Return the time of tickets of a hidden layer, forward and backward, and that of the whole layer.
 
-    A layer of 1024 binary or real units between two others, without input and head: the bits or values of all units
-    flow into the whole, those of the winners into the ticket. Ways take turns, and the best of many is kept.
+    A layer of 1024 binary or real units between two others, without input and head: the whole layer gets the bits or
+    values of all units, the ticket those of the winners. They take turns, and the best of many times counts.
     """
     found = []
     rng = np.random.default_rng(0)
@@ -86,13 +86,13 @@ def _hidden(weights: str, width: int) -> bl.nn.Model:
 
 
 def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return the table of times, head first.
+    """Return the table of times, header first.
 
-    A row says of a ticket what part of the weights it has, how many times as fast as the whole its inference is, which
-    part of the time its backward pass takes, and the bar of that.
+    A row shows a ticket's fraction of the weights, how many times faster its inference is than the whole layer's, the
+    fraction of the time that its backward pass takes, and the bar for that.
     """
     lines: list[tuple[str, ...]] = [
-        ("layer", "units a block", "weights of a ticket", "inference faster", "backward of whole", "bar 1.5 / units")
+        ("layer", "units per block", "weights of a ticket", "inference faster", "backward of whole", "bar 1.5 / units")
     ]
     for each in entries:
         share = each["whole_inference_seconds"] / each["ticket_inference_seconds"]
@@ -111,15 +111,15 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     return lines
 
 
-#: Winners of each block of 8 whose gradients are kept, and the sides of the weights that are cut down.
+#: How many units of each block of 8 keep their gradients, and the sides of the weights that are reduced.
 _KEPT, _SIDES = (1, 2, 4), ("rows", "rows and columns")
 
 
 def kept(times: int) -> list[Entry]:
-    """Return the time of both gradients' products with k of 8 units of each block kept, beside that of the whole ones.
+    """Return the time of both gradients' products with k of 8 units of each block kept, and that of the whole ones.
 
     ``grad_input`` and ``grad_weight`` of a layer of 1024 units behind 1024 others, with int8 or float gradients. Losers
-    are left out on one side of the weights or on both. Ways take turns.
+    are left out on one side of the weights or on both. The variants take turns.
     """
     rng, units, found = np.random.default_rng(0), 8, []
     w, x = bl.pack(rng.normal(size=(WIDTH, WIDTH))), bl.pack(rng.normal(size=(BATCH, WIDTH)))
@@ -147,7 +147,7 @@ def kept(times: int) -> list[Entry]:
 
 
 def kept_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Return the table of `kept`, head first."""
+    """Return the table of `kept`, header first."""
     lines: list[tuple[str, ...]] = [("gradient", "kept of 8 units", "on", "time of the whole", "bar 1.5 k / 8")]
     for each in entries:
         share, bar = each["seconds"] / each["whole_seconds"], 1.5 * each["kept"] / each["units"]
@@ -156,7 +156,7 @@ def kept_rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
 
 
 def by_units(times: int) -> list[Entry]:
-    """Return the times of tickets of 784-128-128-10 networks by units a block: of a batch, and of a training step."""
+    """Return the times of tickets of 784-128-128-10 networks by units per block: of a batch, and of a training step."""
     rng, found = np.random.default_rng(0), []
     x, y = rng.integers(-128, 128, (BATCH, 28, 28, 1)).astype(np.int8), rng.integers(0, 10, BATCH)
     some = slice(0, 50)
@@ -188,8 +188,16 @@ def by_units(times: int) -> list[Entry]:
 def by_units_rows(
     entries: Sequence[Entry], accuracies: dict[tuple[str, int], tuple[float, int]]
 ) -> list[tuple[str, ...]]:
-    """Return the table of `by_units`, head first, beside accuracies and bytes of tickets by weights and units."""
-    head = ("weights", "units a block", "average accuracy", "a ticket", "multiply-adds", "256 examples", "a step of 50")
+    """Return the table of `by_units`, header first, with accuracies and bytes of tickets by weights and units."""
+    head = (
+        "weights",
+        "units per block",
+        "average accuracy",
+        "per ticket",
+        "multiply-adds",
+        "256 examples",
+        "step of 50",
+    )
     lines: list[tuple[str, ...]] = [head]
     for each in entries:
         accuracy, ticket = accuracies.get((each["weights"], each["units"]), (None, None))

@@ -71,7 +71,7 @@ def test_a_block_that_there_is_no_room_for():
     """The old one is nobody's any more: programs that lay in it get a new one."""
     arena = Arena()
     arena.reserve(100)
-    with pytest.raises(MemoryError, match=r"^the arrays of a program must have [0-9]+ bytes, got no room for them$"):
+    with pytest.raises(MemoryError, match=r"^the arrays of a program must have [0-9]+ bytes, got too little memory$"):
         arena.reserve(2**62)
     assert arena.nbytes == 0 and len(arena.reserve(50)) == 50 and arena.generation == 3
 

@@ -103,6 +103,6 @@ def test_labels_that_move_are_learned_anew(rng):
     found = [AnalyticLearner(60, half_life=half).partial_fit(x, moved) for half in (100, None)]
     scores = [learner.score(x, (y + 1) % 4) for learner in found]
     assert scores[0] > 0.9 and scores[0] > scores[1] + 0.2
-    with pytest.raises(ValueError, match="merge must be asked of a learner without half_life, got one of 100"):
+    with pytest.raises(ValueError, match="merge must be called on a learner without half_life, got half_life=100"):
         found[0].merge(found[0])
     assert stored(found[1]) == stored(AnalyticLearner(60).partial_fit(x, moved))

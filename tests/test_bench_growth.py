@@ -33,7 +33,7 @@ def test_what_is_measured_is_kept_and_shown(small, tmp_path, capsys):
     assert all(entry["seconds"] > 0 for entry in entries)
     assert growth.main(["--into", str(tmp_path), "--precision", "low-memory", "--report"]) == 0
     assert capsys.readouterr().out == shown and "convolutional" in shown
-    with pytest.raises(SystemExit, match="must be there to be shown"):
+    with pytest.raises(SystemExit, match="must exist to be shown"):
         growth.main(["--into", str(tmp_path), "--report"])
 
 

@@ -89,7 +89,7 @@ def test_a_training_is_made_once(made, tmp_path):
     assert trainings.make(training, tmp_path, tmp_path / "kept", tmp_path) == found and len(made) == 2
     text = (tmp_path / "kept" / f"{training.name}.json").read_text()
     assert json.loads(text) == found and str(tmp_path) not in text
-    with pytest.raises(ValueError, match="must be of the training"):
+    with pytest.raises(ValueError, match="must belong to the training"):
         trainings.stored(replace(training, precision=POLICIES["int8"]), tmp_path / "kept")
 
 

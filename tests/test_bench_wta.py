@@ -119,7 +119,7 @@ def test_tables_of_times(tmp_path):
         for value in (0.5, 1.0)
     ]
     store.write(tmp_path / "fashion-mnist-task-test-0.json", entries)
-    assert wta.timings(tmp_path)["784-128-128-10 by units a block, fashion-mnist-task"][2][2:4] == ("0.7500", "7 B")
+    assert wta.timings(tmp_path)["784-128-128-10 by units per block, fashion-mnist-task"][2][2:4] == ("0.7500", "7 B")
     accuracy, ticket, operations = wta.lines_by_units(tmp_path)
     assert accuracy[1] == {"real": {2: [0.5, 1.0]}} and ticket[1] == {"real": {2: [7]}}
     assert operations[1] == {"real": {2: [wanted[1]]}}

@@ -52,7 +52,7 @@ def test_wrong_settings():
     ):
         with pytest.raises(ValueError, match=sentence):
             made()
-    with pytest.raises(ValueError, match="validation examples must be given for validation_accuracy to be watched"):
+    with pytest.raises(ValueError, match="validation examples must be given to watch validation_accuracy"):
         fit(small.model("mlp", "int8"), bl.optim.adam(), DATA, Options(epochs=1), hooks=EarlyStopping())
 
 

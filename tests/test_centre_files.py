@@ -90,11 +90,11 @@ def test_a_task_is_gone_on_with(tmp_path, monkeypatch, given, task):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"words": np.zeros(3, bool)}, "must have words"),
+        ({"words": np.zeros(3, bool)}, "must have trained words"),
         ({"words": np.ones(4, bool)}, "must"),
         ({"sums": np.full(130 * 131 // 2, np.nan)}, "must be finite"),
-        ({"prototypes.counts": np.full(3, -1)}, "prototypes must be sums"),
-        ({"prototypes.sums": np.full((3, 1120), np.nan)}, "prototypes must be sums"),
+        ({"prototypes.counts": np.full(3, -1)}, "sums of prototypes must be possible"),
+        ({"prototypes.sums": np.full((3, 1120), np.nan)}, "sums of prototypes must be possible"),
         ({"centre": np.full((70, 130), np.nan, np.float32)}, "a centre must be finite"),
         ({"more": np.zeros(1)}, "must"),
     ],

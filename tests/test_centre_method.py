@@ -142,7 +142,7 @@ def test_a_budget_says_how_many_words(scenario, budget, words):
 
 def test_a_budget_that_holds_no_word_is_refused(scenario):
     method, _ = learning(scenario, channel_budget=22015)
-    with pytest.raises(ValueError, match="channel_budget must be at least the 22016 bytes of a word"):
+    with pytest.raises(ValueError, match="channel_budget must be at least 22016 bytes, enough for one word"):
         method.begin(1, scenario.tasks[1].train)
 
 
@@ -298,11 +298,11 @@ def test_what_does_not_fit_the_methods_is_refused(scenario):
     with pytest.raises(ValueError, match=r"layers must name some of conv1.*got \('conv9',\)"):
         methods.build("sparse-update", Networks(network()), methods.options_of("sparse-update", layers="conv9"))
     assert methods.build("sparse-update", Networks(network()), Options()).layers == ("conv2",)
-    with pytest.raises(ValueError, match="biases must have whole tasks"):
+    with pytest.raises(ValueError, match="biases must be given whole tasks"):
         ContinualLearner("biases", network(norm=False)).partial_fit(*clusters(SHAPE)[:2])
     lower, upper = network().split("sign1")
     with pytest.raises(ValueError, match="must have a whole network"):
         methods.build("centre-kernel", Networks(upper, lower.freeze()), Options())
     method, steps = learning(scenario)
-    with pytest.raises(ValueError, match="centre-kernel must have whole tasks"):
+    with pytest.raises(ValueError, match="centre-kernel must be given whole tasks"):
         method.learn(steps, scenario.tasks[1].train.codes(), scenario.tasks[1].train.y, 0)

@@ -96,7 +96,7 @@ def test_claims_are_written_as_they_come_and_resumed(tmp_path, capsys, monkeypat
     path.write_text("[1]")
     capsys.readouterr()
     assert cli.main(["claims", *names, "--json", str(path), "--resume"]) == 2
-    assert "must hold what --json wrote before" in capsys.readouterr().err
+    assert "must hold earlier output of --json" in capsys.readouterr().err
     assert cli.main(["claims", "--resume"]) == 2
     assert cli.main(["claims", "--list"]) == 0
     assert "paper-memory-low" in capsys.readouterr().out

@@ -173,6 +173,6 @@ def test_output_that_nobody_reads(arguments):
     done = run(*arguments, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
     assert "Traceback" not in done.stderr
     if "--json" in arguments:
-        assert done.returncode == 2 and "standard output must be open for --json -, got it closed" in done.stderr
+        assert done.returncode == 2 and "standard output must be open for --json -, but it is closed" in done.stderr
     else:
         assert done.returncode == 0

@@ -257,7 +257,7 @@ def test_slda_learns_the_input_or_the_bits_of_a_frozen_network(scenario):
     assert cut.replay_bytes == 4 * 64**2 + CLASSES * (4 * 64 + 8)
     _, first = learned("naive", first_tasks(scenario, 1))
     assert all(np.array_equal(array, first[name]) for name, array in arrays.items())
-    with pytest.raises(ValueError, match="cut must be a layer that gives packed bits, got 'linear2'"):
+    with pytest.raises(ValueError, match="cut must be a layer whose output is packed bits, got 'linear2'"):
         learned("slda", scenario, cut="linear2")
 
 

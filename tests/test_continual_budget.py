@@ -68,7 +68,7 @@ def test_a_budget_below_the_least_is_refused_with_a_table():
         ValueError, match=r"memory_budget must be at least \d+ bytes for this network, got 51200"
     ) as found:
         made.partial_fit(X, Y)
-    for part in ("What takes least:", "frozen layers", "replay memory", "together", "budget"):
+    for part in ("The smallest configuration:", "frozen layers", "replay memory", "total", "budget"):
         assert part in str(found.value)
     assert made.labels == [] and made.method is None
     with pytest.raises(ValueError, match="memory_budget must be bytes, or a number of KiB or MiB, got 'much'"):

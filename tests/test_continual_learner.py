@@ -271,7 +271,7 @@ def test_a_task_is_gone_on_with_from_its_checkpoint(method, tmp_path):
         again = ContinualLearner.load(path)
         assert again.epochs == (epochs if METHODS[method].trains else 0) and again.tasks == 1
         if again.epochs:
-            with pytest.raises(ValueError, match="x and y must be the examples of the task that is continued"):
+            with pytest.raises(ValueError, match="x and y must be the examples of the task to continue"):
                 again.fit_task(X[first], Y[first])
         again.fit_task(X[second], Y[second], checkpoint=path)
         assert path.read_bytes() == wanted
@@ -304,7 +304,7 @@ def test_what_cannot_be_saved_says_so(tmp_path):
         learner("naive").save(path)
     with pytest.raises(ValueError, match="joint must be run again, not saved: it keeps the examples"):
         learner("joint").fit_task(X, Y).save(path)
-    with pytest.raises(ValueError, match="schedule must be a name for a learner that is saved, got a function"):
+    with pytest.raises(ValueError, match="schedule must be a name for the learner to be saved, got a function"):
         learner("naive", schedule=lambda done: 1 - done).fit_task(X, Y).save(path)
     assert not path.exists()
 
@@ -344,7 +344,7 @@ def test_a_step_that_fails_forgets_the_label_that_it_brought(tmp_path):
 def test_what_is_asked_too_early_or_of_the_wrong_method():
     with pytest.raises(ValueError, match="a learner must have learned an example before it predicts, got none"):
         learner("analytic").predict(X)
-    with pytest.raises(ValueError, match="joint must have whole tasks, as fit_task takes them"):
+    with pytest.raises(ValueError, match="joint must be given whole tasks, by fit_task"):
         learner("joint").partial_fit(X, Y)
     with pytest.raises(ValueError, match="a task must have at least 2 examples, got 1"):
         learner("naive").fit_task(X[:1], Y[:1])
@@ -352,11 +352,11 @@ def test_what_is_asked_too_early_or_of_the_wrong_method():
         ContinualLearner("replays")
     with pytest.raises(ValueError, match="model must be one of mlp"):
         ContinualLearner("naive", "vgg")
-    with pytest.raises(TypeError, match="backbone must be a network or the file of one, got 3"):
+    with pytest.raises(TypeError, match="backbone must be a network or the path of a saved one, got 3"):
         ContinualLearner(backbone=3)
     with pytest.raises(ValueError, match="model and backbone must not both be networks"):
         ContinualLearner("naive", bl.models.mlp((20,), 2), backbone=bl.models.mlp((20,), 2))
-    with pytest.raises(ValueError, match="backbone must have a layer that gives packed bits"):
+    with pytest.raises(ValueError, match="backbone must have a layer whose output is packed bits"):
         ContinualLearner("naive", backbone=bl.nn.Model([bl.nn.BinaryLinear(3), bl.nn.BatchNorm()], (20,))).partial_fit(
             X, Y
         )

@@ -115,9 +115,9 @@ def test_labels_that_are_none_are_refused(rng):
     x, y = data(4, 3, rng)
     with pytest.raises(TypeError, match="y_train must hold integers or strings, got float64"):
         class_incremental(x, y / 2, x, y, 2)
-    with pytest.raises(TypeError, match="y_test must be of the type of what is trained on, int64, got <U21"):
+    with pytest.raises(TypeError, match="y_test must have the type of the training set's, int64, got <U21"):
         class_incremental(x, y, x, y.astype(str), 2)
-    with pytest.raises(ValueError, match="x_train and y_train must hold as many examples"):
+    with pytest.raises(ValueError, match="x_train and y_train must be equally long"):
         class_incremental(x[1:], y, x, y, 2)
     with pytest.raises(
         ValueError,

@@ -150,9 +150,9 @@ def test_new_instances_come_once_and_in_proportion(rng, tasks):
 
 def test_new_instances_need_one_of_each_class_for_each_task(rng):
     x, y = data([9, 3], rng)
-    with pytest.raises(ValueError, match=r"^tasks 4 must leave each an example of each class, got 3 of class 1$"):
+    with pytest.raises(ValueError, match=r"^tasks 4 must each get an example of every class, got 3 of class 1$"):
         continual.new_instances(x, y, x, y, 4)
-    with pytest.raises(ValueError, match=r"^tasks must be a number of at least 1, or several, got 0$"):
+    with pytest.raises(ValueError, match=r"^tasks must be an integer of at least 1, or a sequence of sizes, got 0$"):
         continual.new_instances(x, y, x, y, 0)
 
 
@@ -244,7 +244,7 @@ def test_rotated_images_are_turned_by_angles_in_order(rng):
     ):
         continual.rotated(x / 2, y, x / 2, y, 2)
     for make in (continual.rotated, continual.permuted):
-        with pytest.raises(ValueError, match=r"^tasks must be a number of at least 1, got \(2, 1\)$"):
+        with pytest.raises(ValueError, match=r"^tasks must be an integer of at least 1, got \(2, 1\)$"):
             make(x, y, x, y, (2, 1))
 
 

@@ -65,7 +65,7 @@ def test_permuted_labels_change_every_class_into_another(classes):
         becomes = dict(zip(y.tolist(), found.tolist(), strict=True))
         assert all(a != b for a, b in becomes.items()) and sorted(becomes.values()) == sorted(becomes)
         assert [becomes[label] for label in y.tolist()] == found.tolist()
-    with pytest.raises(ValueError, match="of two classes at least to be permuted, got 1"):
+    with pytest.raises(ValueError, match="of at least 2 classes to be permuted, got 1"):
         permuted_labels(y * 0)
 
 
@@ -96,7 +96,7 @@ def test_gradual_drift_between_two_sets_follows_the_sigmoid():
 def test_drift_refuses_what_does_not_fit():
     x, y = numbered(10, 2)
     for at, width in ((-0.1, 0), (1.1, 0), (0.5, -1), (0.5, np.inf), (np.nan, 0)):
-        with pytest.raises(ValueError, match=r"at must be in \[0, 1\] and width a finite number of at least 0, got"):
+        with pytest.raises(ValueError, match=r"at must be in \[0, 1\] and width finite and at least 0, got"):
             drift(x, y, at=at, width=width)
     with pytest.raises(ValueError, match="x and x of the second concept must have the same type and shape"):
         drift(x, y, (x[:, :1], y))

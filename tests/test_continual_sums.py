@@ -58,7 +58,7 @@ def test_the_order_of_tasks_does_not_show():
 
 def test_what_does_not_fit_is_refused_before_a_task_is_learned(scenario):
     for settings, sentence in (
-        ({"cut": "linear2"}, "cut must be a layer that gives packed bits, got 'linear2'"),
+        ({"cut": "linear2"}, "cut must be a layer whose output is packed bits, got 'linear2'"),
         ({"memory_budget": 20}, "memory_budget must be at least"),
     ):
         model = network(scenario)

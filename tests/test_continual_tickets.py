@@ -30,7 +30,7 @@ def test_winners_take_as_few_bits_as_there_can_be(units, blocks):
 def test_bytes_that_are_no_winners():
     with pytest.raises(ValueError, match="winners must be from 0 to 2, got 3"):
         unpack_winners(np.array([0b11], np.uint8), 1, 3)
-    with pytest.raises(ValueError, match="winners must be 2 numbers of 2 bits, got 1 bytes of other ones"):
+    with pytest.raises(ValueError, match="winners must be 2 numbers of 2 bits, got 1 other bytes"):
         unpack_winners(np.array([0b10000], np.uint8), 2, 3)
     with pytest.raises(ValueError, match="winners must be 9 numbers of 2 bits"):
         unpack_winners(np.zeros(2, np.uint8), 9, 3)
@@ -69,11 +69,11 @@ def test_a_ticket_for_another_network(scenario):
     with pytest.raises(ValueError, match="winners of 'competition1' must be 12 integers, got int64"):
         ticket.open(network(scenario, hidden=(48, 16)))
     with pytest.raises(
-        ValueError, match="a ticket must be for this network as it is, got another's or of other weights"
+        ValueError, match="a ticket must be for this network with its current weights, got one for others"
     ):
         ticket.open(network(scenario, seed=1))
     wider = bl.models.competing_mlp(scenario.input_shape, 9, hidden=(24, 16), units=4, tasks=4)
-    with pytest.raises(ValueError, match="a ticket must be for this network as it is"):
+    with pytest.raises(ValueError, match="a ticket must be for this network with its current weights"):
         ticket.open(wider)
 
 
@@ -110,7 +110,7 @@ def test_a_table_of_tickets_is_taken_up_again(scenario):
 def test_competitions_for_other_numbers_of_tasks():
     layers = [bl.nn.RealLinear(4), bl.nn.Competition(2, tasks=1), bl.nn.RealLinear(4), bl.nn.Competition(2, tasks=2)]
     model = bl.nn.Model([*layers, bl.nn.Linear(2)], (3,))
-    with pytest.raises(ValueError, match=r"all competitions must be for as many tasks, got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"all competitions must be for the same number of tasks, got \[1, 2\]"):
         Tickets(model)
 
 

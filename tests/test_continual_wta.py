@@ -117,7 +117,7 @@ def test_scaled_gradients_are_multiplied_by_the_posterior(scenario):
     method.transforms[0]("linear1.weight", gradient, model["linear1"].weight)
     wanted = softmax(model["competition1"].logits[0].astype(np.float64), axis=1).reshape(-1, 1)
     np.testing.assert_allclose(gradient, np.broadcast_to(wanted, gradient.shape), rtol=1e-6)
-    with pytest.raises(ValueError, match="losers must be 'masked' where samples are hard"):
+    with pytest.raises(ValueError, match="losers must be 'masked' if samples are hard"):
         build("task-wta", Networks(network(scenario)), replace(OPTIONS, losers="scaled"))
 
 
@@ -362,7 +362,7 @@ def test_winning_subnetworks_forget_nothing(optimizer):
     report, used = method.report, np.mean([u.mean() for u in method.used.values()])
     assert 0.2 < used < 0.6 and report["mask_bytes"] == 3 * sum(-(-u.size // 8) for u in method.used.values())
     assert report["weight_bytes"] == 4 * sum(u.sum() for u in method.used.values())
-    with pytest.raises(ValueError, match="tasks must come in their order with wsn, got task 6 after 3"):
+    with pytest.raises(ValueError, match="tasks must come in order with wsn, got task 6 after 3"):
         method.begin(5, scenario.tasks[0].train)
 
 

@@ -153,7 +153,7 @@ def test_a_learner_with_the_example_method(own_method, tmp_path):
     np.testing.assert_array_equal(found.scores(digits.x_test), learner.scores(digits.x_test))
     unknown = type("Unknown", (continual.Method,), {})
     other = continual.ContinualLearner(unknown, made()).partial_fit(digits.x_train[:50], digits.y_train[:50])
-    with pytest.raises(ValueError, match=r"method must be entered by bitlearn.continual.register .* got Unknown"):
+    with pytest.raises(ValueError, match=r"method must be registered by bitlearn.continual.register .* got Unknown"):
         bl.save(other, tmp_path / "other")
     with pytest.raises(ValueError, match="a method must have a name of its own, got 'NaiveFrozen', which is taken"):
         continual.register(type("NaiveFrozen", (continual.Method,), {}))

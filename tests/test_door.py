@@ -179,5 +179,5 @@ def test_curves():
     ax = result.plot()
     assert ax.get_ylabel() == "training loss" and ax.lines[0].get_ydata().tolist() == [2.0, 1.0]
     assert [each.get_ylabel() for each in ax.figure.axes] == ["training loss", "validation accuracy"]
-    with pytest.raises(ValueError, match="a result must have a step to be plotted"):
+    with pytest.raises(ValueError, match="a result must have at least one step to be plotted"):
         training.Result().plot()

@@ -257,7 +257,7 @@ def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
     model = real_network()
     options = settings(energy=1.0, representations=24)
     with pytest.warns(
-        FullBasisWarning, match="the basis of layer 'linear1' holds 20 of 20 directions, all it may: noth"
+        FullBasisWarning, match="the basis of layer 'linear1' is full with 20 of 20 directions: any change"
     ):
         run("gpm", first_tasks(scenario, 1), model, bl.optim.sgd(0.05), options)
     networks = Networks(model)
@@ -277,7 +277,7 @@ def test_a_space_that_is_full_is_said_and_nothing_moves(scenario):
 def test_a_basis_keeps_to_its_share(rng):
     space = EnergySpace(20, BasisOptions(basis_share=0.25))
     x = rng.normal(size=(20, 50))
-    with pytest.warns(FullBasisWarning, match="holds 5 of 20 directions, all it may: what later tasks fill is not"):
+    with pytest.warns(FullBasisWarning, match="is full with 5 of 20 directions: further directions of later tasks"):
         space.learn(x @ x.T, 0.99, "layer")
     assert space.free == 15 and space.nbytes == 5 * 20 * 4
     with pytest.warns(FullBasisWarning):
@@ -359,7 +359,7 @@ def test_later_tasks_have_a_rate_of_their_own(scenario):
 
 def test_a_stream_and_a_budget_are_refused():
     x, y, *_ = clusters(SHAPE)
-    with pytest.raises(ValueError, match="gpm must have whole tasks"):
+    with pytest.raises(ValueError, match="gpm must be given whole tasks"):
         ContinualLearner("gpm").partial_fit(x[:9], y[:9])
     with pytest.raises(ValueError, match="memory_budget must be left out with gpm"):
         methods.build("gpm", Networks(real_network()), Options(memory_budget=10**6))

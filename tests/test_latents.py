@@ -175,7 +175,7 @@ def test_scales_are_needed_and_can_be_filled_in(name):
     spec, x = Spec.real((3,)), np.array([[1, -2, 0.5], [-3, 1, 0]], dtype=np.float32)
     fitted, other = latent_codec(spec, name).fit(x), latent_codec(spec, name)
     for use in (other.encode, other.decode):
-        with pytest.raises(ValueError, match="must be fitted to examples before it is used"):
+        with pytest.raises(ValueError, match="must be fitted before it is used"):
             use(x)
     other.arrays()["scale"][...] = fitted.arrays()["scale"]
     other.check()
@@ -210,7 +210,7 @@ def test_zeros_have_no_scale():
 @pytest.mark.parametrize(
     ("spec", "name", "message"),
     [
-        (Spec.codes((3,)), None, r"a cut must give bits or real values, got codes of shape \(3,\)"),
+        (Spec.codes((3,)), None, r"values at a cut must be bits or real, got codes of shape \(3,\)"),
         (Spec.bits((3,)), "sign", "codec must be one of bits, 8-bit, float, got 'sign'"),
         (Spec.real((3,)), "bits", "codec must be one of sign, scaled-sign, 8-bit, float, got 'bits'"),
     ],

@@ -41,14 +41,15 @@ def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
     assert tight.nbytes <= tight.budget and tight.cost > 1 and tight.precision == plain.precision
     with pytest.raises(ValueError, match=r"memory_budget must be at least (\d+) bytes") as refused:
         planned(2**20)
-    assert "a step's work" in str(refused.value) and "without narrow=['moments', 'gradients']" in str(refused.value)
+    text = str(refused.value)
+    assert "working memory of a step" in text and "without narrow=['moments', 'gradients']" in text
     least = int(str(refused.value).split("at least ")[1].split()[0])
     assert planned(least).nbytes == least
     with pytest.raises(ValueError, match="memory_budget must be at least"):
         planned(least - 1)
     narrower = planned(least - 1, ["moments", "gradients"])
     assert narrower.nbytes < least and narrower.precision.moments == np.int8
-    with pytest.raises(ValueError, match="narrow must hold nothing but moments and gradients, got 'weights'"):
+    with pytest.raises(ValueError, match="narrow must contain only moments and gradients, got 'weights'"):
         planned(least, ["weights"])
     with pytest.raises(ValueError, match="memory_budget must be bytes, or a number of KiB or MiB, got 'much'"):
         planned("much")
@@ -101,7 +102,7 @@ def test_a_plan_makes_and_changes_nothing(optimizer):
     program = bl.training.Trainer(model, rule).record(32).program
     rows = dict(found.rows)
     assert rows["weights, statistics, moments"] == sum(buffer.nbytes for buffer in program.outside)
-    assert rows["a step's work"] == program.nbytes
+    assert rows["working memory of a step"] == program.nbytes
     assert budgets.operations(program) > 32 * 32 * 32 * 64 * 64 * 9 / 64
 
 
@@ -170,7 +171,7 @@ def test_training_stays_within_a_limit_of_the_operating_system():
     model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
     plain = bl.training.plan(model, bl.optim.adam(), 48, "1 GiB", validation=True)
     work = dict(plain.rows)
-    limit = int(work["weights, statistics, moments"] + 0.75 * work["a step's work"])
+    limit = int(work["weights, statistics, moments"] + 0.75 * work["working memory of a step"])
     # malloc asks for its heap in pieces of its own.
     slack = 2**20
     kept = limited(limit + slack, {"memory_budget": limit})

@@ -181,16 +181,16 @@ def test_two_may_not_hold_a_file(closed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"capacity": 21}, "it has capacity 20, not 21"),
-        ({"dtype": "int8"}, "it has dtype 'bits', not 'int8'"),
-        ({"key": Key(3)}, r"it has key \[0, 0, \d+\], not \[3, 0, 0\]"),
+        ({"capacity": 21}, "capacity 20, not 21"),
+        ({"dtype": "int8"}, "dtype 'bits', not 'int8'"),
+        ({"key": Key(3)}, r"key \[0, 0, \d+\], not \[3, 0, 0\]"),
     ],
 )
 def test_the_file_of_another_memory_is_refused_and_stays(closed, options, message):
     before = closed.read_bytes()
-    with pytest.raises(ValueError, match=f"memory must hold the memory that is wanted, but {message}"):
+    with pytest.raises(ValueError, match=f"memory must hold a memory with the same settings, but has {message}"):
         mapped(closed, **options)
-    with pytest.raises(ValueError, match=r"it has shape \[128\], not \[2, 64\]"):
+    with pytest.raises(ValueError, match=r"but has shape \[128\], not \[2, 64\]"):
         ReplayBuffer(20, (2, 64), CLASSES, path=closed)
     assert closed.read_bytes() == before
     mapped(closed).close()
@@ -210,10 +210,10 @@ def test_a_closed_file_that_was_cut_or_written_to_is_refused(closed):
     assert len(changed) > 50
     for size in (0, 10, 4095, 4096, len(whole) - 1, len(whole) + 1):
         closed.write_bytes(whole.ljust(size, b"\0")[:size])
-        with pytest.raises(ValueError, match=r"must have the .* bytes that its header says|with a whole header"):
+        with pytest.raises(ValueError, match=r"must have the .* bytes that its header says|with an intact header"):
             mapped(closed)
     closed.write_bytes(b"something else".ljust(len(whole)))
-    with pytest.raises(ValueError, match="must hold a replay memory with a whole header"):
+    with pytest.raises(ValueError, match="must hold a replay memory with an intact header"):
         mapped(closed)
     closed.unlink()
     closed.mkdir()
@@ -255,7 +255,7 @@ def test_an_open_file_that_others_touch_is_noticed_before_its_next_use(closed, w
         memory.close,
     ):
         with pytest.raises(
-            ValueError, match="must be left alone while it is open, got one that others cut, replaced or"
+            ValueError, match="must not change while it is open, got one that was truncated, replaced or"
         ):
             use()
     with pytest.raises(ValueError, match="must be open, got one that was closed"):

@@ -249,8 +249,8 @@ def test_places_past_the_end_are_refused(rng):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        (np.eye(5)[:, :4], "at most 3 of them"),
-        (np.eye(4), "columns must be of 5 values"),
+        (np.eye(5)[:, :4], "at most 3 columns"),
+        (np.eye(4), "columns must have 5 rows"),
         (np.full((5, 1), np.inf), "columns must be finite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Predictions: ours beside the same network in float32, run by onnxruntime and by compiled PyTorch.
+"""Predictions: ours, and those of the same network in float32, run by onnxruntime and by compiled PyTorch.
 
 A network is converted to float32 without loss (`stages`): weights of ±1, and a batch norm with its sign as a bias and
 a sign, so that all predicted classes are equal. That is checked on some examples before anything is timed; then all
@@ -22,13 +22,13 @@ RIVALS = {"onnxruntime": "onnx_runtime", "torch-compiled": "pytorch"}
 WAYS = (OURS, *RIVALS)
 
 
-#: Whole networks: what a part of one predicts from its bits is of no use.
+#: Only whole networks: what a part of one predicts from bits is of no use.
 NETWORKS = tuple(network for network in steps.SHAPES if network != steps.REPLAYED)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be predicted, and in which way."""
+    """What to predict, and in which way."""
 
     network: str
     way: str
@@ -47,7 +47,7 @@ class Task:
 
 
 def model(network: str, *, tiny: bool = False) -> Model:
-    """Return a network of ours with statistics and biases as a training leaves them: no round numbers."""
+    """Return a network of ours with statistics and biases as after training: no round numbers."""
     found, rng = steps.model(network, "standard", tiny=tiny), np.random.default_rng(steps.SEED)
     fan_in = 1
     for _, layer in found.items():

@@ -16,7 +16,7 @@ _OPSET, _IR = 18, 9
 
 
 def exported(chain: list[Stage], shape: tuple[int, ...]) -> onnx.ModelProto:
-    """Return a chain of stages that takes float32 of a shape, (batch, ...), and gives classes."""
+    """Return a chain of stages that takes float32 of a shape, (batch, ...), and returns classes."""
     nodes, constants, value = [], [], "x"
     for index, stage in enumerate(chain):
         names, before, value = [], value, f"value{index}"
@@ -43,7 +43,7 @@ def exported(chain: list[Stage], shape: tuple[int, ...]) -> onnx.ModelProto:
 
 
 def prepare(chain: list[Stage], x: np.ndarray, threads: int) -> tuple[Callable[[], np.ndarray], np.ndarray]:
-    """Return a call that gives the classes of a batch, and the memory of the batch, which may be written."""
+    """Return a function that returns the classes of a batch, and the memory of the batch, which may be written."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     serialized = exported(chain, x.shape).SerializeToString()

@@ -13,7 +13,7 @@ from .stages import Conv2d, Flatten, Linear, Pool, Stage
 
 
 class Network(torch.nn.Module):
-    """A chain of stages that gives classes."""
+    """A chain of stages that returns classes."""
 
     def __init__(self, chain: list[Stage]):
         super().__init__()
@@ -41,7 +41,7 @@ class Network(torch.nn.Module):
 def prepare(
     chain: list[Stage], x: np.ndarray, threads: int, *, compiled: bool = True
 ) -> tuple[Callable[[], np.ndarray], np.ndarray]:
-    """Return a call that gives the classes of a batch, and the memory of the batch, which may be written."""
+    """Return a function that returns the classes of a batch, and the memory of the batch, which may be written."""
     torch.set_num_threads(threads)
     network: Any = Network(chain).eval()
     real = torch.from_numpy(x.copy())

@@ -17,17 +17,17 @@ from .stages import inputs, stages
 
 Entry = dict[str, Any]
 
-#: How many batches of other examples a way has to predict as ours does before it is timed.
+#: The number of batches of other examples on which a way must predict the same as ours before it is timed.
 CHECKED = 20
 #: Turns of each way.
 ROUNDS = 15
-#: What is null in the entry of what was not timed.
+#: The keys that are null in an entry without a time.
 FIGURES = ("seconds", "lower_quartile", "upper_quartile", "first_call_seconds", "verified")
 
 
 @contextmanager
 def threads_of_all(count: int) -> Iterator[None]:
-    """Hold the threads of ours and of other libraries to a number."""
+    """Limit the threads of ours and of other libraries."""
     with own_threads(count), runner.held_threads(count):
         yield
 
@@ -38,9 +38,9 @@ def contender(task: Task, tiny: bool = False) -> Contender:
     Raises
     ------
     ImportError
-        Where it is not installed.
+        If it is not installed.
     WrongAnswer
-        Where it predicts another class.
+        If it predicts another class.
     """
     frozen = model(task.network, tiny=tiny).freeze()
     codes = examples(task.network, (1 + CHECKED) * task.batch_size)
@@ -72,23 +72,23 @@ def race(
     Parameters
     ----------
     tasks : sequence of Task
-        They differ in their way alone.
+        They differ only in their way.
     seconds : float
-        About how long each way is timed, all turns together.
+        About how long each way is timed over all turns.
     progress : callable
         Told what is going on.
     tiny : bool
-        Whether the smallest network of the kind is taken.
+        Whether to use the smallest network of the kind.
 
     Returns
     -------
     list of dict
-        An entry a task, in order.
+        An entry per task, in order.
 
     Raises
     ------
     WrongAnswer
-        Where a way predicts another class than ours.
+        If a way predicts another class than ours.
     """
     entries = [{"measures": "prediction"} | asdict(task) | dict.fromkeys(FIGURES) | {"reason": None} for task in tasks]
     contenders = []

@@ -1,4 +1,4 @@
-"""A network of ours as a chain of float32 stages, channels first, that gives the same classes.
+"""A network of ours as a chain of float32 stages, channels first, with the same predicted classes.
 
 This is the fastest form for a rival: a batch norm with its sign becomes a sign and a bias that no sum of integers can
 equal, folded into the product before it; the last batch norm is folded into the weights. All sums up to the last are
@@ -56,12 +56,12 @@ Stage = Linear | Conv2d | Pool | Sign | Flatten
 
 
 def stages(frozen: Frozen) -> list[Stage]:
-    """Return the stages of a network with binary weights alone; one that only flattens its input begins behind that.
+    """Return the stages of a network with only binary weights; if it only flattens its input, they start after that.
 
     Raises
     ------
     TypeError
-        Where it has another layer.
+        If it has another layer.
     """
     found: list[Stage] = []
     maps: tuple[int, ...] | None = None
@@ -77,7 +77,7 @@ def stages(frozen: Frozen) -> list[Stage]:
         elif isinstance(layer, nn.MaxPool2d):
             found.append(Pool(layer.window))
         elif isinstance(layer, nn.BatchNormSign):
-            # A sum reaches an integer bound where it is above half a unit less, which no sum is.
+            # A sum reaches an integer bound exactly if it exceeds the bound minus a half, which no sum equals.
             _fold(found, 1.0, (0.5 - arrays["thresholds"].astype(np.float64)) * layer.spec.unit)
             found.append(Sign())
         elif isinstance(layer, nn.BatchNorm):
@@ -104,7 +104,7 @@ def _product(layer: nn.BinaryLinear | nn.BinaryConv2d, words: np.ndarray, maps: 
 
 
 def _fold(found: list[Stage], factor: np.ndarray | float, bias: np.ndarray) -> None:
-    """Have the last product, which pools may follow, give ``factor * y + bias``."""
+    """Make the last product, which pools may follow, return ``factor * y + bias``."""
     index = max(i for i, stage in enumerate(found) if isinstance(stage, Linear | Conv2d))
     stage = found[index]
     assert isinstance(stage, Linear | Conv2d)
@@ -113,7 +113,7 @@ def _fold(found: list[Stage], factor: np.ndarray | float, bias: np.ndarray) -> N
 
 
 def inputs(chain: list[Stage], codes: np.ndarray) -> np.ndarray:
-    """Return codes as the float32 that a chain takes: maps with channels first, or rows."""
+    """Return codes as float32 input of a chain: maps with channels first, or rows."""
     real = codes.astype(np.float32) * np.float32(CODE_UNIT)
     return (
         real.reshape(len(real), -1)
@@ -123,7 +123,7 @@ def inputs(chain: list[Stage], codes: np.ndarray) -> np.ndarray:
 
 
 def binary_products(root: Layer, batch: int) -> list[tuple[int, int, int]]:
-    """Return the sizes (rows, outputs, terms) of each product of bits in an inference, convolutions among them."""
+    """Return the sizes (rows, outputs, terms) of each product of bits in an inference, including convolutions."""
     found = []
     for _, layer in root.leaves():
         if isinstance(layer, nn.BinaryLinear | nn.BinaryConv2d) and layer.spec.kind == "bits":

@@ -1,10 +1,10 @@
 """How training and products grow: ``python -m bitlearn.bench.scaling check`` and ``... plan``.
 
 ``check`` measures what a step and a task cost part by part, simulates 1, 2 and 4 processes on this machine, and
-measures those. Simulated seconds, from the lowest costs, are shown beside the best of many measurements, which needs an
-otherwise idle machine; simulated processor time of all processes, from mean costs, is shown beside the mean. ``plan``
-simulates up to 1,000 workers, each on its own machine, from the same costs and a given network: what the busiest link
-carries, how long a step takes, the speed-up and the efficiency.
+measures those. Simulated seconds, from the lowest costs, are compared with the best of many measurements, which needs
+an otherwise idle machine; the simulated processor time of all processes, from mean costs, is compared with the mean.
+``plan`` simulates up to 1,000 workers, each on its own machine, from the same costs and a given network: what the
+busiest link carries, how long a step takes, the speed-up and the efficiency.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BATCH, _WORKERS, _GROWING = 400, (1, 2, 4), (1, 4, 16, 64, 256, 1000)
 #: Rows of the product that is measured and of a task; those that are planned have 10^12 values.
 _ROWS, _CHUNK, _VALUES = 400_000, 20_000, 1e12
 _FAN_OUT = 8
-#: Workers in one process, whose parts are measured beside those of one.
+#: Workers in one process whose parts are measured, besides those of one.
 _MANY = 8
 
 Entry = dict[str, Any]
@@ -54,7 +54,7 @@ _MAKE = partial(bl.models.mlp, precision="low-memory")
 
 
 def _parts(form: Any) -> list[np.ndarray]:
-    """Return what the stages of a step take, with one worker and with many.
+    """Return the costs of the stages of a step, with one worker and with many.
 
     The leading process is this one, and workers are Dask's, in whose environment freed memory goes back to the system.
     """
@@ -68,7 +68,7 @@ def _parts(form: Any) -> list[np.ndarray]:
 
 
 def _steps(workers: int, form: Any, steps: int) -> tuple[float, float]:
-    """Return the least seconds of a step of processes on this machine, and the processors' time of all of them."""
+    """Return the minimum time of a step with processes on this machine, and the processor time of all of them."""
     x, y = _batch(_BATCH)
     seconds = []
     with (
@@ -77,7 +77,7 @@ def _steps(workers: int, form: Any, steps: int) -> tuple[float, float]:
         DataParallel(_MAKE(), bl.optim.adam(), workers=found, form=form, agree_every=10**6) as trainer,
     ):
         for step in range(steps + 3):
-            if step == 3:  # what is recorded is recorded
+            if step == 3:  # recording is done by now
                 before = products.busy(client)
             begun = time.perf_counter()
             trainer.step(x, y, 0.001)
@@ -126,7 +126,7 @@ def check_products(rounds: int) -> list[Entry]:
 
 
 def plan(rate: float, latency: float, source: float) -> list[Entry]:
-    """Simulate what nobody has measured."""
+    """Simulate larger clusters than those measured."""
     here = link.measured()
     network = replace(here, latency=latency, rate=rate)
     entries: list[Entry] = []
@@ -162,7 +162,7 @@ def plan(rate: float, latency: float, source: float) -> list[Entry]:
 
 
 def checked(entries: list[Entry]) -> str:
-    """Return what was simulated beside what was measured, as a table."""
+    """Return a table of simulated and measured values."""
     rows = []
     for entry in entries:
         cells: list[str] = []
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = checked(entries)
     else:
         entries = plan(given.rate, given.latency, given.source)
-        text = planned(entries, f"Links of {given.rate:g} bytes a second and {given.latency:g} s")
+        text = planned(entries, f"Links of {given.rate:g} bytes per second and {given.latency:g} s")
     print(text)
     if given.json is not None:
         with atomic_write(given.json) as stream:

@@ -1,4 +1,4 @@
-"""What a message costs between two processes of this machine: the connection on which workers talk, measured."""
+"""The measured cost of a message between two processes on this machine, over the connection that workers use."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def _echo(address: tuple[str, int], word: bytes) -> None:
 
 @dataclass(frozen=True)
 class Link:
-    """What a message costs.
+    """The cost of a message.
 
     Parameters
     ----------
     latency : float
-        Seconds in which it is with neither end.
+        Seconds in transit.
     message : float
-        Seconds of a core, at each end together for one that it sends and one that it receives.
+        Core seconds at each end for one message sent and one received.
     copy : float
-        Seconds of a core for a byte, at either end.
+        Core seconds per byte, at either end.
     rate : float
-        Bytes a second of a port, between machines.
+        Bytes per second of a port, between machines.
     """
 
     latency: float
@@ -42,7 +42,7 @@ class Link:
 
 
 def measured(rounds: int = 200) -> Link:
-    """Measure the way there and back of small and of large messages: the least of many, and the processor's time."""
+    """Measure the round trip of small and of large messages: the minimum of many, and the processor time."""
     word = secrets.token_bytes(32)
     listener = Listener("127.0.0.1", word)
     listener.expect(1)
@@ -69,6 +69,6 @@ def measured(rounds: int = 200) -> Link:
         connection.close()
         process.join(10)
         listener.close()
-    # Of an end, a message there and back is one that is sent and one that is received: so is half a way, of both ends.
+    # For one end, a round trip is one message sent and one received; so is half a round trip for both ends together.
     small, large = busy
     return Link(max(least[0] - small, 0.0), small, (large - small) / (_LARGE - _SMALL) / 2)

@@ -1,4 +1,4 @@
-"""A product of packed rows with weights as tasks of Dask: what one costs, measured, and a simulation of many."""
+"""A product of packed rows with weights as Dask tasks: the measured cost of one, and a simulation of many."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from .link import Link
 from .simulation import Machine, Process, Receive, Send, Simulation, Work
 from .training import Found
 
-#: Values a row, and columns of the weights.
+#: Values per row, and columns of the weights.
 N, COLUMNS = 1024, 1024
-#: Bytes of the messages of a task: measured sizes of Dask's vary with its key; they are small beside any link.
+#: Bytes of the messages per task: measured sizes of Dask's messages vary with its key; they are small for any link.
 _MESSAGE = 1500.0
-#: How many tasks a worker has at hand: the one at work and the next.
+#: How many tasks a worker has: the current one and the next.
 _AT_HAND = 2
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of a task.
+    """Seconds per task.
 
     Parameters
     ----------
     client : float
-        Of the client for a task: it makes all tasks before the first is given out.
+        Of the client: it makes all tasks before the first is sent out.
     scheduler : float
-        Of the process of both for a task, without that.
+        Of the process of client and scheduler, without the client's part.
     worker : float
-        Of a worker's process for a task, without what it computes.
+        Of a worker's process, without the computation.
     row : float
-        Of a row that is read from a file in memory and multiplied with all columns.
+        Per row, read from a file in memory and multiplied with all columns.
     """
 
     client: float
@@ -49,7 +49,7 @@ class Costs:
 
 
 def of_rows(path: str, weights: Any, first: int, count: int) -> np.ndarray:
-    """Return in how many rows of a file the product with each column is at least 0: read, multiplied and reduced."""
+    """Return in how many rows of a file the product with each column is at least 0: read, multiply and reduce."""
     words = np.ascontiguousarray(np.load(path, mmap_mode="r")[first : first + count])
     signs = bl.xnor_matmul_sign(words, weights, N, 0)
     return bl.popcount(bl.transpose_bits(signs, COLUMNS))
@@ -71,13 +71,13 @@ def _nothing(number: int) -> int:
 
 
 def overheads(client: Any, tasks: int = 20, rounds: int = 20) -> tuple[float, float, float]:
-    """Return what a task that does nothing takes of a core: of the client, of its process beside that, of a worker.
+    """Return the core seconds of a task that does nothing: of the client, of the rest of its process, and of a worker.
 
-    They are means over rounds of as many tasks as the product has: the fewer, the more each one costs.
+    They are means over rounds of as many tasks as the product has, since fewer tasks cost more each.
     """
     made = 0.0
     for number in range(rounds + 1):
-        if number == 1:  # the first loads what it wants
+        if number == 1:  # the first one loads modules
             there, here, made = busy_workers(client), time.process_time(), 0.0
         begun = time.thread_time()
         futures = [client.submit(_nothing, task, pure=False) for task in range(tasks)]
@@ -90,10 +90,10 @@ def overheads(client: Any, tasks: int = 20, rounds: int = 20) -> tuple[float, fl
 
 
 def row_seconds(client: Any, path: str, weights: np.ndarray, rows: int, rounds: int = 20) -> tuple[float, float]:
-    """Return the seconds of a row by the clock of one thread alone: the least of several rounds, and their mean.
+    """Return the seconds per row, by the processor time of one thread: the minimum of several rounds, and their mean.
 
-    They are a worker's: Dask's environment gives freed memory back to the system at once, so that each task has its
-    pages anew.
+    They are measured in a worker: Dask's environment returns freed memory to the system at once, so each task gets new
+    pages.
     """
     return client.submit(_row_seconds, path, weights, rows, rounds, pure=False).result()
 
@@ -108,11 +108,11 @@ def _row_seconds(path: str, weights: np.ndarray, rows: int, rounds: int) -> tupl
 
 
 def measured(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int, rounds: int) -> tuple[float, float]:
-    """Return the least seconds of the whole product over a cluster, and the processors' time of all its processes."""
+    """Return the minimum time of the whole product over a cluster, and the processor time of all its processes."""
     (there,) = client.scatter([weights], broadcast=True)
     seconds = []
     for number in range(rounds + 1):
-        if number == 1:  # the first lays out the weights
+        if number == 1:  # the first one lays out the weights
             before = busy(client)
         begun = time.perf_counter()
         futures = [client.submit(_task, path, there, first, chunk, pure=False) for first in range(0, rows, chunk)]
@@ -122,12 +122,12 @@ def measured(client: Any, path: str, weights: np.ndarray, rows: int, chunk: int,
 
 
 def busy(client: Any) -> float:
-    """Return the processors' time of this process and of all workers so far."""
+    """Return the processor time of this process and of all workers so far."""
     return time.process_time() + busy_workers(client)
 
 
 def busy_workers(client: Any) -> float:
-    """Return the processors' time of all workers so far."""
+    """Return the processor time of all workers so far."""
     return sum(client.run(time.process_time).values())
 
 
@@ -148,14 +148,14 @@ def product(
     workers : int
     link : Link
     source : float
-        Bytes a second at which a store gives rows to all workers together: the product takes at least that long.
+        Bytes per second that a store delivers to all workers together, which bounds the time from below.
     cores : int, optional
-        Those of one machine that has all processes; by default each has a machine of its own.
+        The cores of one machine with all processes; by default each process has its own machine.
 
     Returns
     -------
     Found
-        Its link is the scheduler's.
+        Its link is that of the scheduler.
     """
     simulation = Simulation(link.latency, link.rate)
     shared = None if cores is None else Machine(cores)
@@ -170,7 +170,7 @@ def product(
 
 
 def _scheduler(costs: Costs, tasks: int, names: list[str]) -> Process:
-    """Give each worker a few tasks, and another for each that ends."""
+    """Give each worker a few tasks, and another one for each that ends."""
     waiting = tasks
     yield Work(costs.client * tasks)
     for name in names * _AT_HAND:

@@ -1,7 +1,7 @@
 """Processes that work on cores and send messages over links, as events in time.
 
-A machine has cores, which its processes take in the order in which they ask for them, and one network port in each
-direction, which carries one message at a time. Messages within a machine need no port.
+A machine has cores, which its processes get in the order of their requests, and one network port in each direction,
+which carries one message at a time. Messages within a machine need no port.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Name = Hashable
 
 @dataclass(frozen=True)
 class Work:
-    """Keep a core busy for so many seconds."""
+    """Keep a core busy for this many seconds."""
 
     seconds: float
 
@@ -32,19 +32,19 @@ class Send:
 
 @dataclass(frozen=True)
 class Receive:
-    """Wait for the next message of a process; of any where that is None."""
+    """Wait for the next message of a process, or of any if it is None."""
 
     sender: Name | None = None
 
 
 Act = Work | Send | Receive
-#: What a process does, act by act; a `Receive` gives it the name of the sender.
+#: What a process does, step by step; a `Receive` yields the name of the sender.
 Process = Generator[Act, Name, None]
 
 
 @dataclass
 class Machine:
-    """Cores, and when its ports are free again.
+    """The cores of a machine, and when its ports are free again.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ class Machine:
 
 
 class Simulation:
-    """What happens, and when.
+    """The events and their times.
 
     Parameters
     ----------
     latency : float
-        Seconds from the last byte that leaves to the receiver that has it.
+        Seconds from sending the last byte to receiving it.
     rate : float
-        Bytes a second of a port.
+        Bytes per second of a port.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class Simulation:
         Raises
         ------
         RuntimeError
-            Where some wait for each other for ever.
+            If some wait for each other forever.
         """
         for name in self._processes:
             self._at(0.0, lambda name=name: self._go(name, None))  # type: ignore[misc]
@@ -118,7 +118,7 @@ class Simulation:
         heapq.heappush(self._events, (time, next(self._numbers), happens))
 
     def _go(self, name: Name, given: Name) -> None:
-        """Let a process go on until it has to wait."""
+        """Let a process continue until it has to wait."""
         process = self._processes[name]
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Steps of a data-parallel training: what one costs, measured part by part, and a simulation with any workers."""
+"""Steps of data-parallel training: the cost of one, measured part by part, and a simulation with any workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bitlearn.training.replica import Blank
 from .link import Link
 from .simulation import Machine, Process, Receive, Send, Simulation, Work
 
-#: The processor's time of this thread, in which replicas in this process work: other processes do not change it.
+#: The processor time of this thread, in which replicas in this process work; other processes do not affect it.
 _CLOCK = time.thread_time
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -25,16 +25,16 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Stage:
-    """What is between two cuts of a step: the seconds of the leading process and of a worker, and their messages.
+    """The part between two cuts of a step: the seconds of the leading process and of a worker, and their messages.
 
     Parameters
     ----------
     lead, lead_each : float
-        Seconds of the leading process, and those more for each worker.
+        Seconds of the leading process, and additional ones per worker.
     work, work_each : float
-        Seconds of a worker, and those more for each example of its part.
+        Seconds of a worker, and additional ones per example of its part.
     down, down_each, up : float
-        Bytes of the message to a worker, those more for each example of its part, and of its answer.
+        Bytes of the message to a worker, additional ones per example of its part, and bytes of its answer.
     """
 
     lead: float
@@ -47,14 +47,14 @@ class Stage:
 
 
 class _Timed(ways.Link):
-    """A way to a replica in this process that notes when it is used, and how long the replica works."""
+    """A link to a replica in this process that records when it is used, and how long the replica works."""
 
     def __init__(self, link: ways.Link, notes: list[tuple[str, float, float, int]]):
         self._link, self._notes = link, notes
 
     def send(self, message: bytes) -> None:
         begun = _CLOCK()
-        self._link.send(message)  # in this process it is answered at once
+        self._link.send(message)  # in this process, the answer comes at once
         self._notes.append(("down", begun, _CLOCK(), len(message)))
 
     def receive(self) -> bytes:
@@ -74,7 +74,7 @@ class _TimedWorkers(LocalWorkers):
 
 
 def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, steps: int = 30) -> np.ndarray:
-    """Return what each stage of a step takes with so many workers.
+    """Return the cost of each stage of a step with this many workers.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def parts(make: Callable[[], bl.nn.Model], form: Any, batch: Batch, count: int, 
         workers.notes.clear()
         begun = _CLOCK()
         trainer.step(*batch, 0.001)
-        if step < 2:  # which record the step, and load what it wants
+        if step < 2:  # these record the step and load what it needs
             continue
         notes = list(workers.notes)
         stages = [notes[first : first + 2 * count] for first in range(0, len(notes), 2 * count)]
@@ -112,12 +112,12 @@ def stages(one: np.ndarray, more: np.ndarray, rows: int, many: int, least: bool 
     Parameters
     ----------
     one, more : ndarray
-        What `parts` found with one worker and with many.
+        Results of `parts` with one worker and with many.
     rows : int
-        Examples of the batch there.
+        Examples in the measured batch.
     many : int
     least : bool
-        Whether the least of the steps is taken, or the mean.
+        Whether to use the minimum over the steps, or the mean.
     """
     each = [found.min(axis=0) if least else found.mean(axis=0) for found in (one, more)]
     found = []
@@ -136,7 +136,7 @@ def stages(one: np.ndarray, more: np.ndarray, rows: int, many: int, least: bool 
 
 @dataclass(frozen=True)
 class Found:
-    """What a simulation found.
+    """The result of a simulation.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Found:
     busy : float
         Seconds of all cores together.
     link_bytes : float
-        What the busiest link carries, both ways.
+        Bytes over the busiest link, both ways.
     """
 
     seconds: float
@@ -161,14 +161,14 @@ def step(
     ----------
     of : sequence of Stage
     rows : int
-        Examples of the whole batch.
+        Examples in the whole batch.
     workers : int
     link : Link
     cores : int, optional
-        Those of one machine that has all processes; by default each has a machine of its own.
+        The cores of one machine with all processes; by default each process has its own machine.
     fan_out : int, optional
-        Of a tree, whose inner nodes add what comes from so many and pass on what comes back; by default all workers
-        have the leading process.
+        Of a tree whose inner nodes add the answers of this many and pass messages on; by default all workers are linked
+        to the leading process.
     """
     simulation = Simulation(link.latency, link.rate)
     shared = None if cores is None else Machine(cores)
@@ -181,7 +181,7 @@ def step(
     part = rows / workers
 
     def leaves(count: int, name: str, parent: str | None) -> None:
-        """Add a node above so many workers, and what is below it."""
+        """Add a node above this many workers, and everything below it."""
         wide = count if fan_out is None else min(fan_out, count)
         sizes = [count * (i + 1) // wide - count * i // wide for i in range(wide)]
         children = [f"{name}.{i}" for i in range(wide)]
@@ -208,7 +208,7 @@ def _worker(of: Sequence[Stage], part: float, parent: str, link: Link) -> Proces
 def _node(
     of: Sequence[Stage], part: float, sizes: Sequence[int], children: Sequence[str], parent: str | None, link: Link
 ) -> Process:
-    """Be the leading process, or a node of a tree, which passes on what comes down and adds what goes up."""
+    """Act as the leading process, or as a node of a tree, which passes messages down and adds those going up."""
     for stage in of:
         if parent is None:
             yield Work(stage.lead)

@@ -1,4 +1,4 @@
-"""Whole training steps: ours under each policy beside PyTorch's in each of its ways, and where the time of ours goes.
+"""Whole training steps: ours under each policy, PyTorch's in each of its ways, and where the time of ours goes.
 
 A way is how a step is made: one of our precision policies, or PyTorch emulating the policy ``standard`` in float32.
 Each way has its own process (`worker`), which is told over a pipe to make some steps; the processes take turns
@@ -18,7 +18,7 @@ from bitlearn.nn import Model
 from bitlearn.nn.frozen import Batch
 from bitlearn.ops.packing import pack
 
-#: The shape of one example for each network, and the settings that make one of its kind as small as it can be.
+#: The shape of one example for each network, and the settings that make a network of its kind as small as possible.
 SHAPES: dict[str, tuple[int, ...]] = {
     "mlp": (28, 28, 1),
     "cnv": (32, 32, 3),
@@ -36,9 +36,10 @@ _TINY: dict[str, dict[str, Any]] = {
 CLASSES = 10
 SEED = 20260801
 
-#: The rules of a step by name: Adam, or plain SGD, beside which a policy with integer latent weights has its own.
+#: The rules of a step by name: Adam, or plain SGD; a policy with integer latent weights has its own rule instead of the
+#: latter.
 RULES = ("adam", "sgd")
-#: The policy of the fewest bytes, with latent weights of 8 bits too (arXiv 2401.09916); for its accuracy see dual.py.
+#: The policy with the fewest bytes, with 8-bit latent weights too (arXiv 2401.09916); for its accuracy see dual.py.
 QUANTIZED = replace(precision.policy("lowest-memory"), name="lowest-memory-latent8", latent=np.dtype(np.int8))
 OURS = tuple(precision.POLICIES)
 #: PyTorch's ways: the format of its images, its type of products, and whether the step is compiled (with fused Adam).
@@ -79,7 +80,7 @@ class Task:
 
 
 def model(network: str, policy: str, *, tiny: bool = False) -> Model:
-    """Return a network of ours with its first weights, or the smallest of its kind."""
+    """Return a network of ours with its initial weights, or the smallest of its kind."""
     if network == REPLAYED:
         channels = 8 if tiny else SHAPES[network][-1]
         blocks = [
@@ -97,7 +98,7 @@ def batch(network: str, size: int) -> tuple[Batch, np.ndarray]:
 
 
 def batch_of(shape: tuple[int, ...], size: int, *, bits: bool) -> tuple[Batch, np.ndarray]:
-    """Return so many random examples of a shape, codes or their signs in bits, and labels."""
+    """Return this many random examples of a shape, codes or their signs as bits, and labels."""
     rng = np.random.default_rng(SEED)
     codes = rng.integers(-128, 128, size=(size, *shape), dtype=np.int8)
     labels = rng.integers(0, CLASSES, size=size)
@@ -105,7 +106,7 @@ def batch_of(shape: tuple[int, ...], size: int, *, bits: bool) -> tuple[Batch, n
 
 
 def optimizer(rule: str = "adam", policy: str = "standard") -> optim.Optimizer:
-    """Return the optimiser of a way of ours; PyTorch's takes the same numbers, but for latent weights in integers."""
+    """Return the optimiser of a way of ours; PyTorch's has the same settings, except for integer latent weights."""
     if policy == QUANTIZED.name:
         return optim.quantized_sgd()
     return optim.adam() if rule == "adam" else optim.sgd(momentum=0.0)

@@ -14,12 +14,12 @@ from bitlearn.training import Trainer, plan
 
 from . import QUANTIZED, Task, batch, model, optimizer
 
-#: What a step of the fewest bytes is planned within, as `bitlearn.training.fit` does with a `memory_budget`.
+#: The budget for planning a step with the fewest bytes, as `bitlearn.training.fit` does with `memory_budget`.
 _BUDGET = "14.5 MiB"
 
 
 def prepare(task: Task) -> None:
-    """Load all kernels by a step of the smallest network of the kind."""
+    """Load all kernels with a step of the smallest network of the kind."""
     bl.set_num_threads(task.threads)
     _step(task, *batch(task.network, 2), tiny=True)()
 
@@ -30,7 +30,7 @@ def start(task: Task, codes: Batch, labels: np.ndarray) -> Callable[[], float]:
 
 
 def joules(task: Task) -> float:
-    """Return the modelled energy of a step, of its record."""
+    """Return the modelled energy of a step, from its record."""
     trainer = _trainer(task, task.batch_size)
     return energy.of_program(trainer.record(task.batch_size).program).joules
 

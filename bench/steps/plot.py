@@ -14,7 +14,7 @@ def draw(step: Step, title: str) -> bytes:
     Raises
     ------
     ImportError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     """
     mpl = matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -25,11 +25,11 @@ from bitlearn.training import Trainer
 from . import batch, model, optimizer, roofline
 
 PASSES = ("forward", "backward", "update")
-#: Where time goes that is no kernel's, and that is no layer's.
+#: The rows for time outside kernels and outside layers.
 OUTSIDE = "outside kernels"
 LOSS = "loss"
 
-#: Steps that come first and are not counted, and steps whose calls are timed one by one.
+#: Warm-up steps, which are not counted, and steps whose calls are timed one by one.
 _FIRST, _SINGLY = 2, 5
 _EMPTY_CALLS = 200
 
@@ -38,10 +38,10 @@ _clock = time.perf_counter
 
 @dataclass
 class Step:
-    """The seconds of one step: in all, by kernel, and by layer and phase.
+    """The seconds of one step: in total, by kernel, and by layer and phase.
 
     The kernels and what is outside them sum to the step, and so do the layers and what is outside kernels. `roofs` has
-    what each kernel takes at least, as `roofline.of_program` says.
+    the least time of each kernel, from `roofline.of_program`.
     """
 
     seconds: float = 0.0
@@ -54,7 +54,7 @@ class Step:
 
 @contextmanager
 def _instead(owner: Any, name: str, function: Callable) -> Iterator[None]:
-    """Have another function in the place of an attribute while the ``with`` block runs."""
+    """Replace an attribute by another function in the ``with`` block."""
     own = vars(owner).get(name)
     setattr(owner, name, function)
     try:
@@ -67,7 +67,7 @@ def _instead(owner: Any, name: str, function: Callable) -> Iterator[None]:
 
 
 def whole(trainer: Trainer, x: Any, y: np.ndarray) -> tuple[float, float]:
-    """Make a step; return its seconds, and those of them in which its kernels ran."""
+    """Make a step; return its seconds, and how many of them its kernels ran."""
     inside, run = [], programs.Program.run
 
     def timed(program: programs.Program) -> int:
@@ -92,7 +92,7 @@ def singly(trainer: Trainer, x: Any, y: np.ndarray) -> list[float]:
 
 
 def _empty_call() -> float:
-    """Return the seconds of a call that does nothing, which each call that is timed alone takes more."""
+    """Return the seconds of a call that does nothing, which are the overhead of timing calls one by one."""
     byte = np.zeros((1, 1), dtype=np.uint8)
     program = programs.compile_program([("copy", (byte, byte.copy()), None)])
     spent = []
@@ -104,7 +104,7 @@ def _empty_call() -> float:
 
 
 def divided(calls: list[Call], seconds: list[float], inside: float, names: list[str]) -> Step:
-    """Divide the time inside kernels among the calls, as the seconds of each are to one another.
+    """Divide the time inside kernels among the calls, in proportion to the seconds of each.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def divided(calls: list[Call], seconds: list[float], inside: float, names: list[
     Returns
     -------
     Step
-        In which nothing is outside kernels.
+        Without time outside kernels.
     """
     share = inside / sum(seconds)
     kernels: dict[str, float] = defaultdict(float)
@@ -132,13 +132,13 @@ def divided(calls: list[Call], seconds: list[float], inside: float, names: list[
 
 
 def timed(trainer: Trainer, x: Any, y: np.ndarray, steps: int) -> tuple[float, float]:
-    """Make some steps, after two that are not counted; return what `whole` gave for the one of median time."""
+    """Make some steps, after two that are not counted; return the result of `whole` for the median step."""
     found = [whole(trainer, x, y) for _ in range(_FIRST + steps)][_FIRST:]
     return sorted(found)[steps // 2]
 
 
 def started(network: str, policy: str) -> Trainer:
-    """Return the trainer of a network of ours with its first weights."""
+    """Return the trainer of a network of ours with its initial weights."""
     return Trainer(model(network, policy), optimizer())
 
 
@@ -155,7 +155,7 @@ def profile(network: str, policy: str, batch_size: int, steps: int = 9) -> Step:
     seconds, inside = timed(trainer, x, y, steps)
     empty = _empty_call()
     spent = zip(*(singly(trainer, x, y) for _ in range(_SINGLY)), strict=True)
-    # A call that does next to nothing is as good as empty, and may well be faster than that.
+    # A call that does almost nothing may seem faster than an empty one.
     each = [max(median(one) - empty, empty / 100) for one in spent]
     program = trainer.recorded(batch_size).program
     step = divided(program.calls, each, inside, trainer.model.names)

@@ -56,7 +56,7 @@ class Linear(torch.nn.Module):
 
 
 class Head(torch.nn.Module):
-    """Real weights, where `Linear` has signs."""
+    """As `Linear`, with real weights instead of signs."""
 
     def __init__(self, weight: np.ndarray):
         super().__init__()
@@ -89,7 +89,7 @@ class Norm(torch.nn.Module):
         return functional.batch_norm(x, self.mean, self.variance, None, self.bias, True, 1 - MOMENTUM, _EPSILON)
 
 
-#: The maps (height, width, channels) that the inputs of a matrix of weights are, where a layer has flattened them.
+#: The maps (height, width, channels) that a layer flattened to form the inputs of a matrix of weights.
 Maps = tuple[int, ...] | None
 
 
@@ -163,7 +163,7 @@ class Training:
             return scores, functional.cross_entropy(scores, self.labels)
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return what the backward pass left, by our names and in our order."""
+        """Return the gradients of the backward pass, by our names and in our order."""
         pairs = zip(self.names.items(), self.network.parameters(), strict=True)
         return {name: _our_order(parameter.grad.contiguous().numpy(), maps) for (name, maps), parameter in pairs}
 
@@ -177,7 +177,7 @@ class Training:
 
 
 def inputs(codes: Batch, channels_last: bool) -> Any:
-    """Return a batch as PyTorch takes it: float32, channels first in shape; of bits -1 and +1."""
+    """Return a batch as PyTorch takes it: float32, with channels first; bits become -1 and +1."""
     if isinstance(codes, Bits):
         values = unpack(codes.words, codes.n, dtype=np.dtype(np.float32))
     else:
@@ -187,7 +187,7 @@ def inputs(codes: Batch, channels_last: bool) -> Any:
 
 
 def prepare(task: Task) -> None:
-    """Load all that a step needs, the compiler too, by a step of the smallest network of the kind."""
+    """Load everything that a step needs, including the compiler, with a step of the smallest network of the kind."""
     torch.set_num_threads(task.threads)
     Training(task.way, model(task.network, "standard", tiny=True), *batch(task.network, 2), task.rule).step()
 

@@ -21,12 +21,12 @@ Command = Callable[[Task], list[str]]
 
 #: Turns of each way. A turn is at least one step.
 ROUNDS = 7
-#: A turn of ways that are slower than this a step is every second one: enough for a median.
+#: Ways that take longer than this per step run only in every second turn: enough for a median.
 SLOW_SECONDS = 1.0
 #: The steps whose memory is measured.
 _PEAK_STEPS = 3
 
-#: What is null in the entry of what was not timed.
+#: The keys that are null in an entry without a time.
 FIGURES = (
     *("seconds", "min_seconds", "steps", "peak_bytes", "peak_bytes_how", "losses", "verified"),
     *("joules_modelled", "joules", "joules_how"),
@@ -34,7 +34,7 @@ FIGURES = (
 
 
 class Failed(RuntimeError):
-    """A process ended, or gave an answer that does not hold."""
+    """A process ended, or gave a wrong answer."""
 
 
 def command(task: Task) -> list[str]:
@@ -43,11 +43,11 @@ def command(task: Task) -> list[str]:
 
 
 class Runner:
-    """The process of a task. `reason` says why it cannot do it, where it cannot."""
+    """The process of a task. If it cannot do the task, `reason` says why."""
 
     def __init__(self, task: Task, command: Command = command):
         self.task = task
-        # The pools of other packages, BLAS and OpenMP, have as many threads as ours.
+        # The thread pools of other packages, BLAS and OpenMP, have as many threads as ours.
         held = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(task.threads))
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process is
         self._process = subprocess.Popen(
@@ -70,14 +70,14 @@ class Runner:
         Raises
         ------
         Failed
-            Where the process has ended instead.
+            If the process has ended instead.
         """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **options}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # the answer, which does not come, says so
+            pass  # the missing answer shows it
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -108,19 +108,19 @@ class Runner:
 
 
 def cannot(task: Task) -> str | None:
-    """Return why a way says nothing on a network, None where it does."""
+    """Return why a way does not apply to a network; None if it does."""
     if task.network == "mlp" and task.way == "torch-channels-last":
         return "a network without convolutions has no maps to lay out: this is torch-eager"
     return None
 
 
 def verify(task: Task, command: Command = command) -> dict[str, Any] | None:
-    """Compare the first step of a way of PyTorch's with ours, in a process of its own; None where it is not installed.
+    """Compare PyTorch's first step in some way with ours, in a process of its own; None if it is not installed.
 
     Raises
     ------
     Failed
-        Where they do not agree.
+        If they do not agree.
     """
     with Runner(task, command) as process:
         if process.reason is not None:
@@ -144,9 +144,9 @@ def race(
     Parameters
     ----------
     tasks : sequence of Task
-        They differ in their way alone.
+        They differ only in their way.
     seconds : float
-        About how long each way is timed, all turns together; at least a step a turn.
+        About how long each way is timed over all turns, with at least one step per turn.
     progress : callable
         Told what is going on.
     command : callable
@@ -155,12 +155,12 @@ def race(
     Returns
     -------
     list of dict
-        An entry a task, in order.
+        An entry per task, in order.
 
     Raises
     ------
     Failed
-        Where a way of PyTorch's does not agree with ours, or a process ends.
+        If a way of PyTorch's does not agree with ours, or a process ends.
     """
     entries = [asdict(task) | dict.fromkeys(FIGURES) | {"reason": cannot(task)} for task in tasks]
     with ExitStack() as stack:

@@ -1,9 +1,9 @@
-"""How near a step's kernels are to what memory and ports allow (Williams, Waterman and Patterson, CACM 52(4), 2009).
+"""How close a step's kernels come to the roofs of memory and ports (Williams, Waterman, Patterson, CACM 52(4), 2009).
 
 A call takes at least what moving its arrays takes at the rate of a copy in the memory that holds them, and what its
 products of bits or of gradients take at the rate of the probes, which hold the ports to counted bits and to the int8
-dot instruction. Products by tables in registers pass those. Other arithmetic has no roof here: a kernel far below its
-own is one that divides, draws random words, or is over before its threads are at work; `REASONS` says which.
+dot instruction. Products by tables in registers exceed those. Other arithmetic has no roof here: a kernel far below its
+own divides, draws random words, or ends before its threads have started; `REASONS` says which.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from bitlearn.program import Call, Program
 
 from .. import probe, processor
 
-#: What is looked at: kernels that take this share of a step, and reach no more than that of their roof.
+#: Kernels to explain: those that take at least the first share of a step, and reach at most the second share of their
+#: roof.
 SHARE, NEAR = 0.03, 0.7
-#: Mean seconds of a call below which it is short.
+#: A call with fewer seconds on average is short.
 SHORT = 2e-5
 #: Why kernels that do more than move arrays and add products stay below their roofs.
 REASONS = {
@@ -45,28 +46,29 @@ REASONS = {
 _BITS, _ADDED = "bit", "add int32"
 _GRADIENTS = ("grad_input", "grad_weight", "conv2d_grad_input", "conv2d_grad_weight")
 _ROUNDS = 20
-#: Bytes beyond every cache, where the last one is not known to be larger.
+#: Bytes assumed to exceed every cache, unless the last one is known to be larger.
 _BEYOND = 2**28
 _CACHES = 2**20, 2**25
 
 
 @dataclass(frozen=True)
 class Roofs:
-    """What a machine allows.
+    """The limits of a machine.
 
     Parameters
     ----------
     moves : tuple of (float, float)
-        How many bytes a memory holds, and how many a second are moved in it, the smallest first; the last holds all.
+        The bytes that each memory holds, and the bytes moved per second in it, smallest first; the last holds
+        everything.
     products : dict of str to float
-        Operations a second, by their kind.
+        Operations per second by kind.
     """
 
     moves: tuple[tuple[float, float], ...]
     products: dict[str, float]
 
     def seconds(self, call: Call) -> tuple[float, float]:
-        """Return what a call takes at least for moving its arrays, and for its products."""
+        """Return the least time of a call for moving its arrays, and for its products."""
         arrays = call.moved()
         held = sum({id(array): array.nbytes for array in arrays}.values())
         rate = next(rate for size, rate in self.moves if held <= size)
@@ -91,7 +93,7 @@ def _least(work: Callable[[], object]) -> float:
 
 @cache
 def measured(threads: int) -> Roofs:
-    """Measure the machine with so many threads, once a process."""
+    """Measure the machine with this many threads, once per process."""
     second, last = (processor.cache_bytes(level) or usual for level, usual in zip((2, None), _CACHES, strict=True))
     inside = float(second * threads)
     moves = []
@@ -109,14 +111,14 @@ def measured(threads: int) -> Roofs:
 
 
 def _copied(nbytes: int, threads: int) -> float:
-    """Return how many bytes a second are moved where so many are copied: read, and written."""
+    """Return how many bytes per second a copy of this many bytes moves, reads and writes together."""
     source = np.ones((max(nbytes // 4096, 1), 4096), np.uint8)
     target = np.empty_like(source)
     return 2 * source.nbytes / _least(lambda: run("copy", (source, target), threads=threads))
 
 
 def of_program(program: Program, roofs: Roofs) -> dict[str, dict[str, Any]]:
-    """Return for each kernel of a program what its calls move and multiply, and what they take at least."""
+    """Return, for each kernel of a program, what its calls move and multiply, and the least time they take."""
     found: dict[str, dict[str, Any]] = {}
     for call in program.calls:
         entry = found.setdefault(call.name, {"moved": 0, "products": 0.0, "least": 0.0, "memory": 0.0})
@@ -131,7 +133,7 @@ def of_program(program: Program, roofs: Roofs) -> dict[str, dict[str, Any]]:
 
 
 def reason(kernel: str, seconds: float) -> str:
-    """Return why a kernel whose calls take so many seconds each is far below its roof."""
+    """Return why a kernel whose calls take this many seconds each is far below its roof."""
     if seconds < SHORT:
         return "short calls"
     return REASONS.get(kernel, "no reason is known")

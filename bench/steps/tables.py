@@ -17,7 +17,7 @@ BY_LAYER = ("layer", *PASSES, "share")
 
 
 def memory(size: int) -> str:
-    """Return bytes in words.
+    """Return bytes as text.
 
     >>> memory(3 * 2**19)
     '1.5 MiB'
@@ -49,7 +49,7 @@ def standings(entries: Sequence[Entry]) -> list[Row]:
 
 
 def _joules(found: float | None) -> str:
-    """Return joules in words; nothing where there is no record of ours, or no counter of the machine's."""
+    """Return joules as text; empty if there is no record of ours, or the machine has no counter."""
     return "" if found is None else energy(found)
 
 
@@ -61,12 +61,12 @@ def missing(entries: Sequence[Entry]) -> list[str]:
 
 
 def title_of(entry: Entry) -> str:
-    """Return what the entries of one race have in common."""
+    """Return what all entries of one race share."""
     return f"{entry['network']}, batch {entry['batch_size']}, threads {entry['threads']}"
 
 
 def by_kernel(step: Step) -> list[Row]:
-    """Return rows of `BY_KERNEL`, the longest first, what is outside of them, and their sum."""
+    """Return rows of `BY_KERNEL`, the longest first, the time outside kernels, and the sum."""
     rows: list[Row] = []
     for name, seconds in _longest(step):
         roof = step.roofs[name]
@@ -81,7 +81,7 @@ def by_kernel(step: Step) -> list[Row]:
 
 
 def below(step: Step) -> list[str]:
-    """Return a line for each kernel that is far below its roof and takes a share of the step that counts, and why."""
+    """Return a line for each kernel that is far below its roof and takes a relevant share of the step, and why."""
     lines = []
     for name, seconds in _longest(step):
         near = step.roofs[name]["least"] / seconds
@@ -96,7 +96,7 @@ def _longest(step: Step) -> list[tuple[str, float]]:
 
 
 def by_layer(step: Step) -> list[Row]:
-    """Return rows of `BY_LAYER`, in the network's order, their sum, and what is outside kernels."""
+    """Return rows of `BY_LAYER`, in the network's order, their sum, and the time outside kernels."""
     sums = {name: sum(each[name] for each in step.layers.values()) for name in PASSES}
     rows: list[Row] = []
     for name, parts in [*step.layers.items(), ("layers and loss", sums)]:

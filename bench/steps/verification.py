@@ -15,11 +15,11 @@ from bitlearn.training import Trainer
 
 from . import PYTORCH, SEED, optimizer
 
-#: At least so many are compared: normalised over a few examples, gradients of weights vanish, and rounding is left.
+#: The least number of examples compared: normalised over only a few, gradients of weights vanish except for rounding.
 EXAMPLES = 100
 
-#: Biases start at 0, and sums of bits often equal their mean: a sign of what rounding makes of 0. So the comparison is
-#: made with biases up to this. A real head starts at 0 too, and would hand on no gradient.
+#: Biases start at 0, and sums of bits often equal their mean, so a sign would depend on how 0 is rounded. So the
+#: comparison uses biases up to this. A real head starts at 0 too, and would pass no gradient on.
 _BIAS = 0.1
 
 
@@ -27,7 +27,7 @@ _BIAS = 0.1
 class Tolerance:
     """How far a way may be from ours: the loss, and the angle and the length of each parameter's gradient.
 
-    One sign that rounding turns is a step of 2 in thousands of sums, some of whose signs it turns again; so float32
+    One sign that rounding flips changes thousands of sums by 2, which flips some of their signs in turn; so float32
     agrees to a few percent at worst, and bfloat16, which rounds the sums themselves, in direction only.
     """
 
@@ -41,7 +41,7 @@ BFLOAT16 = Tolerance(loss=0.1, cosine=0.8, gradient=0.7)
 
 
 def tolerance(way: str) -> Tolerance:
-    """Return what a way is allowed."""
+    """Return the tolerance for a way."""
     return BFLOAT16 if PYTORCH[way]["bfloat16"] else FLOAT32
 
 
@@ -57,7 +57,7 @@ def disturb(model: Model) -> Model:
 
 
 def first_step(model: Model, codes: Batch, labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-    """Return the loss of a network of ours, which is left as it is, and the gradient of each parameter as numbers."""
+    """Return the loss of a network of ours, which does not change, and the gradient of each parameter."""
     gradients: dict[str, np.ndarray] = {}
 
     def keep(name: str, gradient: np.ndarray, parameter: np.ndarray) -> None:
@@ -77,7 +77,7 @@ def differences(
     Raises
     ------
     ValueError
-        Where the parameters have other names or shapes.
+        If the parameters have other names or shapes.
     """
     shapes = [{key: array.shape for key, array in gradients.items()} for _, gradients in (ours, theirs)]
     if shapes[0] != shapes[1]:
@@ -88,20 +88,20 @@ def differences(
         length = np.linalg.norm(wide)
         cosines.append(wide @ other / (length * np.linalg.norm(other)))
         distances.append(np.linalg.norm(other - wide) / length)
-    # NumPy's extremes, unlike Python's, are not a number where one of the values is not.
+    # NumPy's maximum and minimum, unlike Python's, are NaN if one of the values is.
     loss = abs(theirs[0] - ours[0]) / ours[0]
     return {"loss": loss, "cosine": float(np.min(cosines)), "gradient": float(np.max(distances))}
 
 
 def agrees(found: dict[str, Any], allowed: Tolerance) -> bool:
-    """Say whether the differences are within a tolerance; what is not a number is not."""
+    """Return whether the differences are within a tolerance; NaN is not."""
     return bool(
         found["loss"] <= allowed.loss and found["cosine"] >= allowed.cosine and found["gradient"] <= allowed.gradient
     )
 
 
 def of_pytorch(way: str, model: Model, codes: Batch, labels: np.ndarray) -> dict[str, Any]:
-    """Return how far the first step of a way of PyTorch's is from ours."""
+    """Return how far PyTorch's first step in some way is from ours."""
     from . import pytorch
 
     mine = first_step(disturb(model), codes, labels)

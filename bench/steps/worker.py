@@ -1,4 +1,4 @@
-"""A process that makes steps in one way when it is told to: ``python -m bitlearn.bench.steps.worker TASK``.
+"""A process that makes steps in one way on request: ``python -m bitlearn.bench.steps.worker TASK``.
 
 It reads commands from standard input and answers each on standard output, one line of JSON per command. Its first line
 says that it is ready, or why it cannot do its task.
@@ -23,9 +23,9 @@ from . import PYTORCH, Task, batch, model, verification
 def serve(task: Task, commands: Iterator[str], answer: Callable[[dict[str, Any]], None]) -> None:
     """Prepare a task and obey commands until they end.
 
-    ``verify`` compares the first step of PyTorch with ours; ``start`` makes the network and its first steps;
-    ``peak`` measures the memory of some steps above the level after imports, data and a step of a tiny network; and
-    ``run`` times some steps, and measures their energy where the machine counts it.
+    ``verify`` compares the first step of PyTorch with ours; ``start`` makes the network and its first steps; ``peak``
+    measures the memory of some steps above the level after imports, data and a step of a tiny network; and ``run``
+    times some steps, and measures their energy if the machine counts it.
     """
     try:
         way = importlib.import_module(f"{__package__}.{'pytorch' if task.way in PYTORCH else 'ours'}")
@@ -68,7 +68,7 @@ def _timed(step: Callable[[], float]) -> float:
 
 
 def _own_output() -> TextIO:
-    """Return the pipe to the race, and send what anybody else prints to standard error."""
+    """Return the pipe to the race, and redirect all other output to standard error."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return pipe

@@ -1,8 +1,8 @@
-"""The command line, ``python -m bitlearn``: one module a sub-command.
+"""The command line, ``python -m bitlearn``: one module per sub-command.
 
 A sub-command's module has ``NAME``, ``HELP``, ``add_arguments(parser)``, ``run(arguments)``, which returns what
-``--json`` writes, and ``report(result, console)``, which prints it for people. It imports what is heavy inside ``run``.
-It may have ``explain(parser)``, which completes the help by what is known of the library, where help is asked for.
+``--json`` writes, and ``report(result, console)``, which prints it for people. Heavy imports are inside ``run``. It may
+have ``explain(parser)``, which adds to the help, when that is requested, what takes heavy imports to know.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from bitlearn.version import VERSION
 
 COMMANDS = ("info", "demo", "train", "predict", "continual", "compare", "memory", "bench", "claims", "export")
 
-#: What bad input raises. Anything else is a mistake of ours, and shows its traceback.
+#: The exceptions that bad input raises. Anything else is a bug of ours, and shows its traceback.
 _BAD_INPUT = (ValueError, TypeError, OSError, NonFiniteError, ImportError)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, without the usage."""
+    """A parser that reports errors in one line, without the usage."""
 
     explain: Callable[[argparse.ArgumentParser], None] | None = None
 
     def format_help(self) -> str:
-        """Complete the help, and return it."""
+        """Complete the help text and return it."""
         if self.explain is not None:
             self.explain(self)
         return super().format_help()
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Help that states each default, where there is one."""
+    """Help that states each default, if there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
@@ -89,7 +89,7 @@ def _write_json(result: dict[str, Any] | list[Any], path: Path) -> None:
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     if path == Path("-"):
         if sys.stdout is None:
-            raise OSError("standard output must be open for --json -, got it closed")
+            raise OSError("standard output must be open for --json -, but it is closed")
         sys.stdout.write(text)
         sys.stdout.flush()
         return
@@ -116,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success; 2 on bad arguments or input, 1 where memory does not last, with one line on standard error; 130
-        where it was interrupted.
+        0 on success; 2 for bad arguments or input and 1 if memory runs out, with one line on standard error; 130 if
+        interrupted.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(given)
         name = f"bitlearn {arguments.module.NAME}"
         _run(arguments)
-        if sys.stdout is not None:  # as where it was closed before
+        if sys.stdout is not None:  # None if it was already closed
             sys.stdout.flush()
     except SystemExit as stop:  # argparse has printed the help, or the reason
         return int(stop.code or 0)
@@ -146,14 +146,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output, such as `head`, has stopped. Python flushes again at exit, which must not raise.
+        # The reader of our output, such as `head`, has stopped. Python flushes again at exit, which must not raise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError as error:
         print(f"{name}: error: not enough memory{f': {_one_line(str(error))}' if str(error) else ''}", file=sys.stderr)
         return 1
     except _BAD_INPUT as error:
-        # Python names the module of an import that fails; our sentences about a missing extra do not.
+        # Python's own import errors name the module; our messages about a missing extra do not.
         if isinstance(error, ImportError) and error.name is not None:
             raise
         print(f"{name}: error: {_one_line(str(error)) or type(error).__name__}", file=sys.stderr)

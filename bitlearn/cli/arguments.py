@@ -1,4 +1,4 @@
-"""Arguments that several sub-commands share, checked before any work begins."""
+"""Arguments that several sub-commands share, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import itertools
 import os
 from pathlib import Path
 
-#: The most examples of a step or a memory, and passes over the data, that an argument may name.
+#: The largest numbers of examples in a step or a memory, and of passes over the data, that an argument may have.
 _MOST_EXAMPLES, _MOST = 2**20, 2**31 - 1
 _SHOWN = 40
 
 
 def shown(text: str) -> str:
-    """Return a text as an error shows it: not all of a long one."""
+    """Return a text for an error message, shortened if it is long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def _integer(text: str, most: int) -> int:
-    """Return an integer of a size that can be worked with; whoever uses it says which ones make sense."""
+    """Return an integer within bounds; whoever uses it checks which values make sense."""
     try:
         value = int(text)
-    except ValueError:  # also of more digits than Python converts
+    except ValueError:  # also for more digits than Python converts
         value = most + 1
     if abs(value) > most:
         raise argparse.ArgumentTypeError(f"expected an integer up to {most}, got {shown(text)}")
@@ -34,7 +34,7 @@ def count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Return a seed of what is random."""
+    """Return a seed."""
     return _integer(text, 2**64 - 1)
 
 
@@ -44,7 +44,7 @@ def examples(text: str) -> int:
 
 
 def _path(text: str, what: str) -> Path:
-    """Return a path that the system can look for."""
+    """Return a path that the system can look up."""
     try:
         os.stat(text or ".")
     except (FileNotFoundError, NotADirectoryError):
@@ -61,7 +61,7 @@ def input_path(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """Return the path of a file to write later, once it is clear that its folder can take it; ``-`` stays as it is."""
+    """Return the path of a file to write later, after checking that its folder is writable; ``-`` is unchanged."""
     path = _path(text, "a file to write")
     if text == "-":
         return path
@@ -75,12 +75,12 @@ def output_file(text: str) -> Path:
 
 
 def check_apart(**files: Path | None) -> None:
-    """Raise where two files of a command are one, under whatever spelling or link: one would overwrite the other.
+    """Raise ValueError if two files of a command are the same, by any spelling or link: one would overwrite the other.
 
     Parameters
     ----------
     **files : Path or None
-        By the option that names them; None where it was not given.
+        Files by option; None if it was not given.
     """
     given = [(name, path) for name, path in files.items() if path is not None]
     for (first, one), (second, other) in itertools.combinations(given, 2):
@@ -91,7 +91,7 @@ def check_apart(**files: Path | None) -> None:
 
 
 def output_folder(text: str) -> Path:
-    """Return the path of a folder to write to, which exists or whose parent does."""
+    """Return the path of a folder to write to; it or its parent exists."""
     path = _path(text, "a folder to write to")
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"expected a folder, got the file {text}")

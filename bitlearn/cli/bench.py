@@ -1,4 +1,4 @@
-"""``bitlearn bench``: kernels, training steps and predictions beside other packages, and a profile of a step."""
+"""``bitlearn bench``: kernels, training steps and predictions compared with other packages, and a profile of a step."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bitlearn.cli.progress import Console, table
 NAME = "bench"
 HELP = "compare the speed of kernels, training steps or predictions with other packages, after checking results"
 
-#: Seconds for each that is timed, where none are named: a kernel at a case, a way of making steps, one of predicting.
+#: Default seconds per measurement: for a kernel and case, a way of making steps, and one of predicting.
 _SECONDS, _STEP_SECONDS, _PREDICTION_SECONDS = 0.2, 3.0, 1.0
-#: Examples, where no number is named.
+#: Default numbers of examples.
 _BATCH_SIZES = (100,)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is timed, and for how long."""
+    """Add the arguments."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--kernels", type=_names, default=None, metavar="LIST", help="names, separated by commas; by default all"
@@ -92,14 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=None,
         metavar="X",
-        help=f"time per measurement: {_SECONDS} for a kernel and case, {_STEP_SECONDS:g} for a way of making steps, "
-        f"{_PREDICTION_SECONDS:g} for one of predicting, by default",
+        help=f"seconds per measurement; by default {_SECONDS} for a kernel and case, {_STEP_SECONDS:g} for a way of "
+        f"making steps, and {_PREDICTION_SECONDS:g} for one of predicting",
     )
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
-    """Measure; return an entry per kernel, form, shape, variant and rival, or an entry a way; or a profile."""
+    """Measure, and return an entry per kernel, form, shape, variant and rival, an entry per way, or a profile."""
     if arguments.plot is not None and arguments.profile is None:
         raise ValueError("--plot needs --profile NETWORK, got none")
     if arguments.steps is not None:
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | dict[str, Any]:
 def _ways(
     arguments: argparse.Namespace, kind: str, names: Sequence[str], sizes: Sequence[int], seconds: float
 ) -> list[dict[str, Any]]:
-    """Race the ways of whole steps or predictions, for each network and batch size."""
+    """Time the ways of making whole steps or predictions, for each network and batch size."""
     from bitlearn import threads
     from bitlearn.bench import records
 
@@ -168,7 +168,7 @@ def _kernels(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
     bl.set_num_threads(threads.resolve(arguments.threads))
     for variant in arguments.variants or []:
-        with use_backend(variant):  # which says why one is not available
+        with use_backend(variant):  # raises an error that says why one is not available
             pass
     chosen = rivals.load([] if arguments.rivals == ["none"] else arguments.rivals)
     where = kernels.places(arguments.kernels, kernels.parse_shapes(arguments.shapes), arguments.forms)
@@ -182,7 +182,7 @@ def _kernels(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def report(result: list[dict[str, Any]] | dict[str, Any], console: Console) -> None:
-    """Print who is how fast at each case, and what could not be timed; or where a step's time goes."""
+    """Print the times of each case and what could not be timed, or where a step's time goes."""
     from bitlearn.bench import tables
     from bitlearn.bench.predictions import tables as prediction_tables
     from bitlearn.bench.steps import tables as step_tables
@@ -198,14 +198,14 @@ def report(result: list[dict[str, Any]] | dict[str, Any], console: Console) -> N
         return
     if result and "way" in result[0]:
         if "measures" in result[0]:
-            title, found = "Seconds a prediction; times: so many times as long as ours takes", prediction_tables
+            title, found = "Seconds per prediction; times: relative to ours", prediction_tables
         else:
-            title, found = "Seconds a step; times: so many times as long as the fastest of ours takes", step_tables
+            title, found = "Seconds per step; times: relative to the fastest of ours", step_tables
         console.print(table(title, found.STANDINGS, found.standings(result)))
         for line in step_tables.missing(result):
             console.print(line)
         return
-    title = "Medians; times above 1: so many times as long as the fastest of ours takes"
+    title = "Medians; times: relative to the fastest of ours"
     console.print(table(title, tables.STANDINGS, tables.standings(result)))
     for line in tables.missing(result):
         console.print(line)

@@ -1,4 +1,4 @@
-"""``bitlearn claims``: each claim of the documentation, measured here and now against its bar."""
+"""``bitlearn claims``: each claim of the documentation, measured on this machine against its bar."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from bitlearn.cli.progress import Console, table
 from bitlearn.files import atomic_write
 
 NAME = "claims"
-#: What an entry tells, besides the machine.
+#: The keys of an entry, besides the machine.
 _ENTRY = {"id", "statement", "bar", "measured", "unit", "holds", "reason"}
-HELP = "measure what the documentation claims, and say which claims hold here"
+HELP = "measure the documentation's claims, and say which hold on this machine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which claims."""
+    """Add the arguments."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="the claims to measure; all of them by default")
     parser.add_argument("--list", action="store_true", help="show the ids of all claims, and measure nothing")
     parser.add_argument("--resume", action="store_true", help="keep the results that the --json file already has")
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure, and return an entry per claim; the file of --json has each as soon as it is known."""
+    """Measure, and return an entry per claim; the --json file gets each as soon as it is known."""
     from bitlearn.bench import claims, records
 
     path = None if arguments.json in (None, Path("-")) else arguments.json
@@ -51,18 +51,18 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _kept(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the entries of a file by claim and bar; none where there is no file yet."""
+    """Return the entries of a file by claim and bar; none if there is no file yet."""
     if not path.exists():
         return {}
     try:
         entries = json.loads(path.read_text("utf-8"))
         return {(entry["id"], entry["bar"]): entry for entry in entries if set(entry) > _ENTRY}
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"{path} must hold what --json wrote before to be resumed, got something else") from None
+        raise ValueError(f"{path} must hold earlier output of --json to be resumed, got something else") from None
 
 
 def report(result: list[dict[str, Any]], console: Console) -> None:
-    """Print claim, bar, measured, and whether it holds."""
+    """Print each claim, its bar, the measured value, and whether it holds."""
     if result and "bar" not in result[0]:
         console.print(table("Claims", ("claim", "statement"), [(each["id"], each["statement"]) for each in result]))
         return

@@ -1,4 +1,4 @@
-"""``bitlearn compare``: methods of continual learning side by side, over several seeds, in one table and plots."""
+"""``bitlearn compare``: methods of continual learning compared over several seeds, in a table and plots."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run what is not there yet, and return everything."""
+    """Make the missing runs, and return the results of all."""
     from bitlearn import report as reports
     from bitlearn.continual import METHODS
     from bitlearn.continual.methods import PLANNED
@@ -103,16 +103,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     kept = {"methods", "seeds", "out", "report", "json", "module", "workers", "scheduler"}
     shared = {name: value for name, value in vars(arguments).items() if name not in kept}
     settings = []
-    # Seed by seed, so that an early look compares all methods.
+    # Seed by seed, so that partial results compare all methods.
     for seed in range(arguments.seeds):
         order = None if arguments.order_seed is None else arguments.order_seed + seed
         for method, budget in rows:
             own = {"method": method, "seed": seed, "order_seed": order, "memory_budget": budget}
             settings.append(shared | own | of_each[method])
     for one in settings[: len(rows)]:
-        options(one)  # what is wrong is told before any run is made
+        options(one)  # raise errors before any run is made
     found: dict[int, dict[str, Any]] = {}
-    away = arguments.workers is not None or arguments.scheduler is not None  # else each run shows how it goes on
+    away = arguments.workers is not None or arguments.scheduler is not None  # otherwise each run shows its own progress
     with counted("runs", len(settings)) if away else nullcontext(lambda text: None) as told:
         for number, result in _results(arguments, settings):
             found[number] = result
@@ -144,7 +144,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _results(arguments: argparse.Namespace, settings: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the results of runs, each kept as it comes: those that are kept already, and the others by making them."""
+    """Yield the results of runs: stored ones, and others as they are made and stored."""
     runs = Runs(arguments.out / "runs", lambda one: f"{one['method']}-seed{one['seed']}")
     if arguments.workers is None and arguments.scheduler is None:
         for number, one in enumerate(settings):
@@ -161,7 +161,7 @@ def _results(arguments: argparse.Namespace, settings: Sequence[dict[str, Any]]) 
 
 def made(settings: dict[str, Any], quiet: bool = False) -> dict[str, Any]:
     """Make a run in a process of its own, here or at a worker."""
-    # A worker's share of the processors is known to the worker alone.
+    # Only the worker knows its share of the processors.
     from bitlearn import threads
 
     own = settings | {"threads": threads.resolve(settings["threads"])}
@@ -172,19 +172,19 @@ def made(settings: dict[str, Any], quiet: bool = False) -> dict[str, Any]:
 
 
 def _label(settings: dict[str, Any], budgets: Sequence[str | None]) -> str:
-    """Return what a run or a row is called: its method, and its budget where there are several."""
+    """Return the label of a run or a row: its method, and its budget if there are several."""
     return settings["method"] + (f", {settings['memory_budget']}" if len(budgets) > 1 else "")
 
 
 def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[str | None]) -> dict[str, Any]:
-    """Return what the runs of a method within a budget say together."""
+    """Return the summary of a method's runs within a budget."""
     from bitlearn.continual import FORWARD_METRICS, METRICS, mean_and_interval
 
     names = [name for name in (*METRICS, *FORWARD_METRICS) if all(run[name] is not None for run in runs)]
     means = {name: mean_and_interval([run[name] for run in runs]) for name in names}
     mean, interval = means["average_accuracy"]
     kept = max(run["kept_bytes"] for run in runs)
-    # Runs that are kept may be of before.
+    # Stored runs may come from an earlier version.
     joules = [found for run in runs if (found := run.get("energy_joules_measured")) is not None]
     return {
         **about,
@@ -203,7 +203,7 @@ def _row(about: dict[str, Any], runs: list[dict[str, Any]], budgets: Sequence[st
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print the table, and where the plots are."""
+    """Print the table and the paths of the plots."""
     columns = ("method", "average accuracy", "forgetting", "kept", "per KiB", "memory", "seconds", "multiply-adds")
     measured = any(row["energy_joules_measured"] is not None for row in result["rows"])
     rows = [

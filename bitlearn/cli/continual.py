@@ -1,4 +1,4 @@
-"""``bitlearn continual``: learn the tasks of a scenario one after the other, and see what is forgotten."""
+"""``bitlearn continual``: learn the tasks of a scenario one after the other, and measure forgetting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bitlearn.report.units import energy, size
 NAME = "continual"
 HELP = "learn tasks one after the other, and test on all of them"
 
-#: Of the arguments that a scenario takes besides those of all.
+#: The arguments that only some scenarios take.
 _SETTINGS = ("share", "degrees")
 
 
@@ -47,7 +47,7 @@ def _value(text: str) -> Any:
 
 
 def add_learning(parser: argparse.ArgumentParser) -> None:
-    """Add what `compare` takes too: all but the method and the seed."""
+    """Add the arguments that `compare` takes too: all but the method and the seed."""
     add_data(parser)
     parser.add_argument(
         "--scenario",
@@ -178,7 +178,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Learn, and return what came of it."""
+    """Learn, and return the results."""
     import bitlearn as bl
     from bitlearn import continual, datasets, memory, models, threads
     from bitlearn.cli import experiment
@@ -197,7 +197,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     network, preparation = (None, None) if arguments.backbone is None else backbones.opened(arguments.backbone)
     rule = experiment.optimizer(arguments.optimizer)
     data = datasets.load(arguments.dataset, arguments.data, seed=arguments.seed, label=arguments.label)
-    # The scenario's examples are views of the data, which a meter finds in its baseline.
+    # The scenario's examples are views of the data, which are part of a meter's baseline.
     scenario = continual.build_scenario(
         arguments.scenario,
         data.x_train,
@@ -278,7 +278,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:
-    """Return the side to which images are padded: for a network that is there, or by the name of one to be made."""
+    """Return the side to which images are padded, for a given network or the name of one to be built."""
     from bitlearn import models
 
     if network is None:
@@ -288,7 +288,7 @@ def _image_size(network: Any, model: str, shape: tuple[int, ...]) -> int | None:
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print the accuracy matrix and what came of it."""
+    """Print the accuracy matrix and the results."""
     rows = [
         (f"task {i + 1}", *("" if value is None else f"{value:.3f}" for value in row))
         for i, row in enumerate(result["full_matrix"] or result["accuracy_matrix"])

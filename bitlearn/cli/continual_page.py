@@ -1,4 +1,4 @@
-"""The page of ``bitlearn continual --report FILE``: what the demonstration's has, of one method on any data."""
+"""The page of ``bitlearn continual --report FILE``: like that of the demonstration, for one method on any data."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def write(path: Path, result: dict[str, Any], found: Result, scenario: Scenario,
     ----------
     path : Path
     result : dict
-        What the command returns.
+        The result of the command.
     found : Result
     scenario : Scenario
     losses : list of dict
-        What `Curve <bitlearn.report.evidence.Curve>` kept.
+        The losses recorded by `Curve <bitlearn.report.evidence.Curve>`.
     """
     machine, method = config.configuration(), found.method
     tasks = len(scenario.tasks)

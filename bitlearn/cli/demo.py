@@ -1,4 +1,4 @@
-"""``bitlearn demo``: the main job on scikit-learn's digits, between its lower and its upper bound, and a report."""
+"""``bitlearn demo``: continual learning on scikit-learn's digits, with its lower and upper bound, and a report."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rule = experiment.optimizer("adam")
     experiment.warm_up("mlp", scenario.input_shape, rule, head="real", precision=_PRECISION, seed=arguments.seed)
 
-    # Latent replay comes first: what another method has left in the process would hide what this one needs.
+    # Latent replay comes first: memory that another method left in the process would hide what this one needs.
     meter = memory.PeakMeter()
     results, losses = {}, {}
     for method in sorted(_METHODS, key=lambda name: name != _MAIN):
@@ -186,7 +186,7 @@ def _method(found: Result, losses: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _made(result: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
-    """Return how the page came about, as names and texts."""
+    """Return how the page was made, as names and texts."""
     machine, threads = result["machine"], result["machine"]["threads"]
     return [
         ("processor", f"{machine['cpu']}, {threads} thread{'' if threads == 1 else 's'}"),
@@ -197,7 +197,7 @@ def _made(result: dict[str, Any], seconds: float) -> list[tuple[str, str]]:
             "training",
             f"{result['epochs']} epochs per task, batches of {result['batch_size']}, seed {result['seed']}",
         ),
-        ("time", f"{seconds:.1f} s for all that is measured on this page"),
+        ("time", f"{seconds:.1f} s for all measurements on this page"),
     ]
 
 
@@ -209,7 +209,7 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print the matrices, the comparison, the memory, and where the report is."""
+    """Print the matrices, the comparison, the memory, and the path of the report."""
     tasks = range(1, len(result["tasks"]) + 1)
     for method in result["methods"]:
         rows = [
@@ -232,7 +232,7 @@ def report(result: dict[str, Any], console: Console) -> None:
     console.print(table("After the last task", columns, averages) + "\n")
     memory = result["memory"]
     variables = [(row["variable"], row["lifetime"], size(row["bytes"]), row["meaning"]) for row in memory["rows"]]
-    variables.append(("together", "", size(memory["bytes"]), "known before the step runs"))
+    variables.append(("total", "", size(memory["bytes"]), "known before the step runs"))
     title = f"Memory of a training step of {result['batch_size']} examples, at its fullest"
     console.print(table(title, ("variable", "lifetime", "bytes", "what it is"), variables))
     resident = size(memory["peak_bytes_measured"])

@@ -1,4 +1,4 @@
-"""What the sub-commands that train share: choices by name, and what must be loaded before memory is measured."""
+"""Shared by the sub-commands that train: choices by name, and loading kernels before memory is measured."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bitlearn.nn import Model
 from bitlearn.optim import Optimizer
 from bitlearn.training import Trainer
 
-#: Settings that make a network of each kind as small as it can be, with every kind of layer.
+#: Settings that make a network of each kind as small as possible, with every kind of layer.
 _TINY: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (8, 8)},
     "cnv": {"filters": (8, 8), "dense": (8,)},
     "binarynet": {"filters": (8, 8), "dense": (8,)},
     "resnete18": {"width": 8, "blocks": (1, 1)},
     "birealnet18": {"width": 8, "blocks": (1, 1)},
-    # All units of a network of bits never take a step together: its kernels are those of a dense one.
+    # With bits, units never take a step all at once: the kernels are those of a dense network.
     "competing-mlp": {"hidden": (8, 8), "units": 0},
     "competing-cnv": {"filters": (8, 8), "dense": (8,), "units": 0},
     "real-mlp": {"hidden": (8, 8)},
@@ -34,7 +34,7 @@ def optimizer(name: str) -> Optimizer:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such optimiser.
     """
     return by_name("optimizer", name, optim.OPTIMIZERS)()
 
@@ -48,9 +48,9 @@ def digest(model: Model) -> str:
 
 
 def warm_up(name: str, input_shape: tuple[int, ...], rule: Optimizer, **options: Any) -> None:
-    """Make a step with a tiny network of the kind, so that all kernels are loaded, and compiled where they must be.
+    """Make a step with a tiny network of the kind, so that all kernels are loaded and, if necessary, compiled.
 
-    Else the first step would pay for that, in time and in memory. The network is tiny, so that what it leaves behind
+    Otherwise the first step would pay for that in time and memory. The network is tiny, so that memory it leaves behind
     does not hide what training needs.
 
     Raises

@@ -1,4 +1,4 @@
-"""``bitlearn info``: what was built, what this machine can run, and what does run."""
+"""``bitlearn info``: what was built, what this machine supports, and what runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A function in a process of its own: what other calls left in this one would hide how much memory it needs.
+"""Calls a function in a process of its own, since memory left behind by other calls would hide how much it needs.
 
-The process is no child of `multiprocessing`, which a Dask worker may not have, and it ends with its parent.
+The process is not a child of `multiprocessing`, which a Dask worker may not have, and it ends with its parent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-#: What the process runs. It finds modules where this one does.
+#: The program of the process. It finds modules in the same places as this one.
 _CODE = """\
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
@@ -24,7 +24,7 @@ answer()
 
 
 def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False) -> Any:
-    """Return what a function returns, or raise what it raises, in a new process.
+    """Call a function in a new process; return its result, or raise its exception.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False)
         One that can be imported.
     *arguments : object
     quiet : bool
-        Whether what the function prints is dropped; else it goes to standard error.
+        Whether to drop what the function prints; otherwise it goes to standard error.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False)
 
     Notes
     -----
-    Where this process is killed, the other one ends too.
+    If this process is killed, the other one ends too.
     """
     given = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
     errors = subprocess.DEVNULL if quiet else None
@@ -55,7 +55,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False)
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(given)
-            process.stdin.flush()  # and it stays open: once it is closed, the process ends
+            process.stdin.flush()  # it stays open: when it is closed, the process ends
             found = process.stdout.read()
         except BrokenPipeError:
             found = b""
@@ -70,32 +70,32 @@ def isolated(function: Callable[..., Any], *arguments: Any, quiet: bool = False)
 
 
 def answer() -> None:
-    """Be the process: call what comes on standard input, and write to standard output what came of it."""
+    """Run as the new process: call the function from standard input, and write the outcome to standard output."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that is printed gets between
+    os.dup2(2, 1)  # keep what is printed out of the answer
     function, arguments = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         found = True, function(*arguments)
     except KeyboardInterrupt:
-        os._exit(130)  # the parent was interrupted too, and says so
+        os._exit(130)  # the parent was interrupted too and reports it
     except Exception as error:
         error.add_note(traceback.format_exc())
         found = False, error
     with answers:
         answers.write(_pickled(found))
-    os._exit(0)  # not held up by a thread that reads, nor by what a library does at exit
+    os._exit(0)  # do not wait for the reading thread or for a library's exit handlers
 
 
 def _pickled(found: tuple[bool, Any]) -> bytes:
     try:
         return pickle.dumps(found)
-    except Exception as error:  # as classes inside functions
+    except Exception as error:  # such as classes inside functions
         return pickle.dumps((False, RuntimeError(f"{type(found[1]).__name__} cannot be sent on ({error}): {found[1]}")))
 
 
 def _end_with_parent() -> None:
-    # Not through the buffered file: its lock would be held as the process ends.
+    # Not through the buffered file, whose lock would be held when the process ends.
     while os.read(0, 2**10):
         pass
     os._exit(1)

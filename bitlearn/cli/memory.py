@@ -1,4 +1,4 @@
-"""``bitlearn memory``: the bytes of a training step, standard against low-memory."""
+"""``bitlearn memory``: the bytes of a training step, standard and low-memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bitlearn.cli.progress import Console, table
 from bitlearn.report.units import energy, size
 
 NAME = "memory"
-HELP = "account for the memory of a training step, standard against low-memory"
+HELP = "account for the memory of a training step, standard and low-memory side by side"
 
 _SOURCE = "arXiv 2102.04270"
-#: The joules of a step, and what they are made of.
+#: The energy of a step, and its parts.
 _PARTS = ("joules", "arithmetic", "moves")
 _MEANINGS = {
     "paper-v1": "the model of the first version of arXiv 2102.04270: 5-bit dY, no pool masks",
     "paper-final": "the model of the final version of arXiv 2102.04270",
-    "honest": "what this library's own training step has alive at its fullest moment, temporaries included",
+    "honest": "what this library's own training step has alive at its peak, including temporaries",
 }
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ladder",
         action="store_true",
-        help=f"what each change to the types of variables saves, by the model of the final version of {_SOURCE}",
+        help=f"show what each change of types saves, by the model of the final version of {_SOURCE}",
     )
 
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _energy(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the modelled joules of a step on both sides, those of arithmetic and those of moves."""
+    """Return the modelled joules of a step on both sides, for arithmetic and for data movement."""
     from bitlearn import energy, optim
     from bitlearn.memory.paper import build
 

@@ -1,4 +1,4 @@
-"""``bitlearn predict``: the classes that a saved classifier gives to the test examples of a data set."""
+"""``bitlearn predict``: the classes that a saved classifier predicts for the test examples of a data set."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unlabelled(arguments: argparse.Namespace, classifier: Any) -> Any:
-    """Return examples without labels, of which all are predicted; None where there are labels."""
+    """Return the examples of data without labels, all of which are predicted; None if there are labels."""
     from bitlearn.datasets import npz, tables
 
     if arguments.dataset == "npz" and arguments.data is not None and arguments.data.exists():
@@ -70,7 +70,7 @@ def _told(arguments: argparse.Namespace, predictions: list[Any], accuracy: float
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print how many were right, and the first predictions."""
+    """Print the accuracy and the first predictions."""
     if result["accuracy"] is None:
         console.print(f"examples     {result['examples']}, without labels")
     else:

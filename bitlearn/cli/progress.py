@@ -1,4 +1,4 @@
-"""What people see: progress of long work on standard error, and reports."""
+"""Output for people: progress of long work on standard error, and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY_SECONDS = 5.0
 
 
 class Console(Protocol):
-    """What prints for people: rich's console, or a plain stream."""
+    """The interface of rich's console and a plain stream."""
 
     def print(self, *objects: Any) -> None:
         """Print the objects on a line."""
@@ -31,17 +31,17 @@ class _Plain:
 
 
 def console(stderr: bool = False) -> Console:
-    """Return rich's console on standard output or standard error, or a plain one where rich is not installed."""
+    """Return rich's console on standard output or standard error, or a plain one if rich is not installed."""
     try:
         from rich.console import Console as RichConsole
     except ImportError:
         return _Plain(sys.stderr if stderr else sys.stdout)
-    # Square brackets are brackets, and lines are as long as they are: what is piped must not be wrapped.
+    # Square brackets are not markup, and lines are never wrapped: output may be piped.
     return RichConsole(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table as text, columns of numbers to the right and others to the left.
+    """Return a table as text, with columns of numbers right-aligned and others left-aligned.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def _number(cell: str) -> bool:
 
 @contextmanager
 def progress(label: str) -> Iterator[Hook]:
-    """Give a hook that shows how training goes on.
+    """Yield a hook that shows the progress of training.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def progress(label: str) -> Iterator[Hook]:
     Yields
     ------
     Hook
-        A bar on standard error where that is a terminal and rich is installed, else a line every few seconds.
+        A bar on standard error if that is a terminal and rich is installed, otherwise a line every few seconds.
     """
     if not sys.stderr.isatty():
         yield cast("Hook", _Lines(label))
@@ -104,18 +104,18 @@ def progress(label: str) -> Iterator[Hook]:
 
 @contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Give a function that shows that one more of several has ended, and what came of it.
+    """Yield a function that reports that one more of several has ended, with its result.
 
     Parameters
     ----------
     what : str
-        What they are, as "runs".
+        What they are, such as "runs".
     total : int
 
     Yields
     ------
     callable
-        ``told(text)``. A line on standard error; below it a bar, where that is a terminal and rich is installed.
+        ``told(text)``. A line on standard error, and below it a bar if that is a terminal and rich is installed.
     """
     done = 0
     bar = None
@@ -146,7 +146,7 @@ def _state(loss: float, accuracy: float | None) -> str:
 
 
 class _Progress:
-    """What both know: which run it is, a task of several or the only one, and the last validation accuracy."""
+    """Shared state: which run it is, a task of several or the only one, and the last validation accuracy."""
 
     def __init__(self, label: str):
         self._label = label

@@ -1,4 +1,4 @@
-"""Settings of methods on the command line: those that arguments give, and those that the help lists."""
+"""Settings of methods on the command line: those given by arguments, and those listed in the help."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitlearn.continual import Options
 
-#: Settings of methods that an argument of another name, or one without a value, stands for.
+#: Settings of methods that have an argument of another name, or one without a value.
 _STAND_FOR = {"latents": "latent_bits", "consolidate": "consolidate"}
-#: Where the text of a listed setting begins.
+#: The indentation of the text of a listed setting.
 _INDENT = 24
 
 
 def _own_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that have no argument of their name: by ``--set``, and by what stands for one."""
+    """Return the settings without an argument of their own name: from ``--set`` and from arguments of other names."""
     from bitlearn.continual import Options
     from bitlearn.continual.settings import declared
 
@@ -33,7 +33,7 @@ def _own_settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def options(given: dict[str, Any]) -> Options:
-    """Return the options of a run of ``given["method"]``; an error says whose a setting is that is none of its own."""
+    """Return the options of a run of ``given["method"]``; an error says which methods a foreign setting belongs to."""
     from bitlearn.continual import Options
     from bitlearn.continual.methods import options_of
     from bitlearn.continual.settings import declared
@@ -45,7 +45,7 @@ def options(given: dict[str, Any]) -> Options:
 
 
 def taken(given: dict[str, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what arguments say of each of several methods: a setting goes to those that take it, to one at least."""
+    """Return each method's settings from the arguments: a setting goes to the methods that have it, at least one."""
     from bitlearn.continual import METHODS
     from bitlearn.continual.settings import declared, refuse_others
 
@@ -64,7 +64,7 @@ def taken(given: dict[str, Any], methods: Sequence[str]) -> list[dict[str, Any]]
 
 
 def explain(parser: argparse.ArgumentParser) -> None:
-    """Let the help say which methods there are, and which settings these have."""
+    """Add the methods and their settings to the help."""
     from bitlearn.continual import METHODS, Options
     from bitlearn.continual.settings import declared, owners
 
@@ -73,7 +73,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
             action.help = f"{(action.help or '').partition(':')[0]}: {', '.join(METHODS)}"
     arguments = {action.dest for action in parser._actions} | set(_STAND_FOR)
     found = declared(Options) | {name: each for kind in METHODS.values() for name, each in declared(kind.takes).items()}
-    lines = ["settings by --set NAME=VALUE, of the methods that are named:"]
+    lines = ["settings for --set NAME=VALUE, with the methods that have them:"]
     for name, each in found.items():
         if name in arguments:
             continue
@@ -89,7 +89,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
 
 
 def plain(text: str) -> str:
-    """Return reStructuredText without its marks.
+    """Return reStructuredText without markup.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def plain(text: str) -> str:
 
 
 def _written(value: Any) -> str:
-    """Return a value as ``--set`` takes it."""
+    """Return a value in the form that ``--set`` takes."""
     if isinstance(value, tuple):
         return ",".join(map(_written, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

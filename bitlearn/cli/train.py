@@ -20,7 +20,7 @@ NAME = "train"
 HELP = "train a network on a data set and test it"
 
 _PRODUCT = "xnor_matmul"
-#: Data sets of objects, which may stand the other way round; a digit or a letter may not.
+#: Data sets of objects, which may be mirrored, unlike digits and letters.
 _MIRRORED = ("cifar10", "cifar100")
 
 
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory-budget",
         default=None,
         metavar="SIZE",
-        help="what training may take, such as 64MiB: the fastest way to make a step within it is chosen",
+        help="the memory training may use, such as 64MiB: the fastest way to make a step within it is chosen",
     )
     parser.add_argument(
         "--narrow",
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train, and return what came of it."""
+    """Train, and return the results."""
     import bitlearn as bl
     from bitlearn import datasets, energy, memory, models, threads, training
     from bitlearn.classifier import Classifier
@@ -194,7 +194,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _modelled(result: Result, model: Model, rule: Optimizer, batch_size: int) -> float:
-    """Return the modelled joules of a step as the training made it."""
+    """Return the modelled joules of a step as it was trained."""
     from bitlearn import energy
     from bitlearn.training.budget import recorded
 
@@ -205,7 +205,7 @@ def _modelled(result: Result, model: Model, rule: Optimizer, batch_size: int) ->
 
 
 def _told(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON knows it."""
+    """Return a plan as values for JSON."""
     return {
         "precision": plan.precision.name,
         "savings": str(plan.savings),
@@ -218,10 +218,10 @@ def _told(plan: Plan) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any], console: Console) -> None:
-    """Print the epochs and what came of them."""
+    """Print the epochs and the results."""
     if result["resume"]:
         had, done = result["resumed_epochs"], len(result["history"])
-        left = f"of {done}" if done > had else "which are all: nothing was left to train"
+        left = f"of {done}" if done > had else "all there are: nothing was left to train"
         told = (
             f"{had} epochs came from the checkpoint, {left}"
             if had

@@ -1,4 +1,4 @@
-"""Continual learning: scenarios, metrics, replay memory, methods, and the loop that joins them."""
+"""Continual learning: scenarios, metrics, replay memory, methods, and the training loop."""
 
 from bitlearn.continual.analytic import AnalyticLearner as AnalyticLearner
 from bitlearn.continual.codecs import LatentCodec as LatentCodec

@@ -1,4 +1,4 @@
-"""The analytic learner: random features of a few bits, their exact sums, and a head that is solved for."""
+"""The analytic learner: random few-bit features, exact sums of their products, and a head solved from these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bitlearn.rng import Key
 
 
 class DrawnFeatures(IncrementalLearner):
-    """A learner of features that are drawn from a seed, as many as fit a number of bytes where one is given."""
+    """A learner on features drawn from a seed; given a memory budget, as many as fit it."""
 
     def __init__(
         self,
@@ -34,24 +34,24 @@ class DrawnFeatures(IncrementalLearner):
         self.bits, self.seed = check.count("bits", bits, least=1), seed
         if self.bits > 8:
             raise ValueError(f"bits must be from 1 to 8, got {bits}")
-        Key(seed)  # raises where it cannot be one
+        Key(seed)  # raises if it is not a valid seed
         if half_life is not None:
             self.half_life = check.count("half_life", half_life, least=1)
             if self.half_life > MOST_EXAMPLES // 2 or examples is not None:
                 raise ValueError(
-                    f"half_life must be at most {MOST_EXAMPLES // 2} and without examples, which it limits, got "
+                    f"half_life must be at most {MOST_EXAMPLES // 2} and given without examples, which it limits, got "
                     f"{half_life} with examples={examples}"
                 )
         if memory_budget is not None:
             self.budget = budget_bytes(memory_budget)
             if features is not None:
-                raise ValueError(f"memory_budget must come without features, got features={features}")
+                raise ValueError(f"memory_budget must be given without features, got features={features}")
         self._wanted = None
         if memory_budget is None:
             self._wanted = check.count("features", 256 if features is None else features, least=1)
 
     def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as a file keeps it; the network apart."""
+        """Return the settings as they are saved to a file, without the network."""
         own = {"features": self._wanted, "bits": self.bits, "seed": int(self.seed), "memory_budget": self.budget}
         return own | {"half_life": self.half_life} | super().settings()
 
@@ -106,7 +106,7 @@ class AnalyticLearner(DrawnFeatures, GaussianLearner):
     features are codes of `bits` bits.
 
     The features of a seed form a sequence, of which a learner has the first ones, and their sums are a part of the sums
-    of more features. So dropping the last ones leaves what a learner that never had them would hold.
+    of more features. So dropping the last ones leaves exactly the sums of a learner that never had them.
 
     For images of at least 8 × 8 a feature is the mean slope in one direction over a box of the image. For rows of codes
     and for bits it is a random ±1 combination of all values; rows of at most 32 codes are also features themselves.

@@ -1,4 +1,4 @@
-"""Networks that were trained before: the part that is kept, and a fresh head for what is to be learned."""
+"""Pretrained networks: the part that is kept, and a fresh head for the new classes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from bitlearn.nn.model import Model
 from bitlearn.nn.spec import Spec
 from bitlearn.serialization import PLANS, read
 
-#: What a backbone may be given as.
+#: The types that a backbone may have.
 Backbone = Model | Frozen | Classifier | str | PathLike[str]
 
 
 def opened(backbone: Backbone) -> tuple[Model | Frozen, Preparation | None]:
-    """Return a network, from its file where it is a path, and how its input is prepared where it says so.
+    """Return a network, read from its file if given a path, and its input preparation, if it has one.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a network.
+        If `backbone` is not a network.
     """
     found: Any = read(backbone, PLANS) if isinstance(backbone, (str, PathLike)) else backbone
     preparation = None
     if isinstance(found, Classifier):
         found, preparation = found.network, found.preparation
     if not isinstance(found, Model | Frozen):
-        raise TypeError(f"backbone must be a network or the file of one, got {brief(found)}")
+        raise TypeError(f"backbone must be a network or the path of a saved one, got {brief(found)}")
     return found, preparation
 
 
 def _lower(network: Model | Frozen, cut: str) -> Frozen:
-    """Return the frozen layers up to and with a cut."""
+    """Return the frozen layers up to and including a cut."""
     if isinstance(network, Model):
         return network.split(cut)[0].freeze()
     layers: dict[str, nn.Layer] = getattr(network.root, "layers", {})
@@ -53,7 +53,7 @@ def _lower(network: Model | Frozen, cut: str) -> Frozen:
 
 
 def _upper(network: Model | Frozen, cut: str | None, lower: Frozen, outputs: int) -> Model:
-    """Return what is trained after the frozen part: the other layers but the last classifier, and a new head."""
+    """Return the part that is trained after the frozen one: the other layers, with a new head in place of the old."""
     inside: list[dict[str, Any]] = []
     rest = network.split(cut)[1] if isinstance(network, Model) and cut is not None else None
     if rest is not None:
@@ -87,12 +87,13 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     Parameters
     ----------
     network : Model or Frozen
-        Copied. Of a `Model` the layers after the cut are trained on; of a `Frozen` one none are left but the head.
+        It is copied. The layers of a `Model` after the cut are trained further; after a `Frozen` network there is only
+        the head.
     cut : str or None
-        A layer that gives packed bits; by default the whole network where it ends in bits, else the last one of a
-        `Frozen` network and the first one of a `Model` whose bits are no more bytes than an example's codes.
+        A layer whose output is packed bits. By default the whole network if its output is bits; otherwise the last such
+        layer of a `Frozen` network, or the first of a `Model` whose bits take no more bytes than an example's codes.
     outputs : int
-        Of the head.
+        Outputs of the head.
 
     Returns
     -------
@@ -101,13 +102,13 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
     Raises
     ------
     ValueError
-        If it cannot be cut there.
+        If the network cannot be cut there.
     """
     found = list(packed_layers(network))
     if not found:
-        raise ValueError("backbone must have a layer that gives packed bits, got a network without one")
+        raise ValueError("backbone must have a layer whose output is packed bits, got a network without one")
     if cut is not None and cut not in found:
-        raise ValueError(f"cut must be a layer that gives packed bits, one of {', '.join(found)}, got {cut!r}")
+        raise ValueError(f"cut must be a layer whose output is packed bits, one of {', '.join(found)}, got {cut!r}")
     if cut is None and network.root.output.kind == "bits":
         lower = network.freeze() if isinstance(network, Model) else network
         return Networks(_upper(network, None, lower, outputs), lower)
@@ -118,7 +119,7 @@ def networks(network: Model | Frozen, cut: str | None, outputs: int) -> Networks
 
 
 def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **settings: Any) -> Model:
-    """Return a network by its name, for examples as they come.
+    """Build a network by name for the given examples.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **setting
     x : ndarray or Bits
         Some examples.
     form : Form
-        Theirs.
+        The form of these examples.
     outputs : int
     **settings
         As `bitlearn.models.build` takes them.
@@ -139,12 +140,12 @@ def named(name: str, inputs: Inputs, x: Any, form: Form, outputs: int, **setting
     Raises
     ------
     ValueError
-        If they are bits, which a network by its name does not take; or of a shape that it does not take.
+        If the examples are packed bits, which networks built by name do not accept, or have an unsuitable shape.
     """
     if inputs.preparation is not None and isinstance(found := inputs.codes(x[:1]), Bits):
         return models.build(name, Spec.of(found), outputs, **settings)
     if form[0] == "bits":
-        raise ValueError(f"examples of packed bits must come with a model that takes them, got {name!r}")
+        raise ValueError(f"examples of packed bits must come with a model that accepts them, got {name!r}")
     shape = form[1]
     if inputs.preparation is not None:
         shape = tuple(inputs.codes(x[:1]).shape[1:])

@@ -1,4 +1,4 @@
-"""Bases of subspaces in few bytes: columns of 32, 8 or 4 bits, with how far each may be trusted."""
+"""Compact bases of subspaces: columns of 32-, 8- or 4-bit values, each with a trust factor."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from bitlearn.nn.layer import Arrays
 
 Quantizer = Literal["asymmetric", "normal"]
-#: The share of a column's values that the quantizer "normal" keeps as they are, half of it on either side.
+#: The fraction of a column's values that the quantizer "normal" keeps unchanged, half of them at each end.
 OUTLIERS = 0.02
-#: How fast a column loses trust with the angle between it and its quantized form.
+#: How fast the trust in a column falls with the angle between it and its quantized form.
 SHARPNESS = 10.0
-#: The trust in a column is kept in steps of 1/255.
+#: Trust is stored in steps of 1/255.
 _STEPS = 255
 
 
 class Basis:
-    """Orthonormal columns of a space of n values, few of them, quantized.
+    """A few orthonormal vectors of n values, quantized.
 
     Parameters
     ----------
     n : int
         The length of a column.
     bits : {32, 8, 4}
-        The bits of a value: float32, a byte, or half a byte.
+        Bits per value: float32, a byte, or half a byte.
     quantizer : {"asymmetric", "normal"}
-        How a column becomes codes.
+        How a column is quantized.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Basis:
         by their largest magnitude, become the nearest of the 2^b levels ``q_i / q_max``, q_i the (i + 1/2) / 2^b
         quantile of the normal distribution.
 
-    The error-aware projection subtracts ``(x U) diag(t) U^T`` from x, for quantized columns U, with the trust ``t = 1 -
-    min(10 (1 - cos(u, quantized u)), 1)`` in steps of 1/255. Columns added later are found with all t at 1.
+    The error-aware projection subtracts ``(x U) diag(t) U^T`` from x, for quantized columns U, with the trust
+    ``t = 1 - min(10 (1 - cos(u, quantized u)), 1)`` in steps of 1/255. Columns added later are found with all t at 1.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Basis:
 
     @staticmethod
     def _types(n: int, bits: int, quantizer: str) -> dict[str, tuple[tuple[int, ...], type]]:
-        """Return shape and dtype of what is kept of a column."""
+        """Return the shape and dtype of each array stored for a column."""
         if bits == 32:
             return {"codes": ((n,), np.float32)}
         found: dict[str, tuple[tuple[int, ...], type]] = {
@@ -89,18 +89,18 @@ class Basis:
 
     @classmethod
     def size(cls, n: int, rank: int, bits: int = 32, quantizer: Quantizer = "asymmetric") -> int:
-        """Return the bytes of this many columns."""
+        """Return how many bytes this many columns take."""
         types = cls._types(n, bits, quantizer).values()
         return rank * sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in types)
 
     @property
     def rank(self) -> int:
-        """How many columns there are."""
+        """The number of columns."""
         return len(self.stored["codes"])
 
     @property
     def nbytes(self) -> int:
-        """The bytes of everything stored; a float32 working copy is made from it."""
+        """The bytes of everything stored, not counting the float32 working copy that is made from it."""
         return sum(array.nbytes for array in self.stored.values())
 
     @property
@@ -119,11 +119,11 @@ class Basis:
         Raises
         ------
         ValueError
-            If they have another length, are not finite, or there would be more columns than values.
+            If their length is wrong, they are not finite, or there would be more columns than values.
         """
         if columns.ndim != 2 or len(columns) != self.n or self.rank + columns.shape[1] > self.n:
             raise ValueError(
-                f"columns must be of {self.n} values, at most {self.n - self.rank} of them, got shape {columns.shape}"
+                f"columns must have {self.n} rows and at most {self.n - self.rank} columns, got shape {columns.shape}"
             )
         if not np.isfinite(columns).all():
             raise ValueError("columns must be finite, got NaN or infinity")
@@ -182,7 +182,7 @@ class Basis:
         self._trusted = rows if self.bits == 32 else rows * (self.stored["trust"] / np.float32(_STEPS))[:, None]
 
     def remove(self, rows: np.ndarray) -> None:
-        """Remove the part in the subspace from rows, in place: ``x - (x U) diag(trust) U^T``.
+        """Remove from rows, in place, their projection onto the subspace: ``x - (x U) diag(trust) U^T``.
 
         Parameters
         ----------
@@ -190,8 +190,8 @@ class Basis:
 
         Notes
         -----
-        If fully trusted columns are more than half of all directions, the remainder is computed from the other
-        directions: the same except for float32 rounding, in less time.
+        If unquantized columns span more than half of all directions, the remainder is computed from the other
+        directions instead: faster, and the same up to float32 rounding.
         """
         if self.bits == 32 and 2 * self.rank > self.n:
             if self._rest is None:
@@ -211,7 +211,7 @@ class Basis:
         Raises
         ------
         ValueError
-            If it belongs to another basis, or holds impossible values.
+            If the arrays belong to a basis with other settings, or hold impossible values.
         """
         wanted, rank = self._types(self.n, self.bits, self.quantizer), len(stored.get("codes", ()))
         found = {name: (array.shape, array.dtype) for name, array in stored.items()}
@@ -219,7 +219,7 @@ class Basis:
             raise ValueError(f"a basis must hold columns of {self.n} values in {self.bits} bits, got {found}")
         for name, array in stored.items():
             if array.dtype.kind == "f" and not np.abs(array).max(initial=0) <= 2:  # of columns of length 1; NaN too
-                raise ValueError(f"{name} of a basis must be at most 2 in magnitude, got others")
+                raise ValueError(f"{name} of a basis must be at most 2 in magnitude, got larger values or NaN")
         if "place" in stored and stored["place"].max(initial=0) >= self.n:
             raise ValueError(f"place of a basis must be below {self.n}, got {stored['place'].max()}")
         self.stored = {name: array.copy() for name, array in stored.items()}
@@ -231,7 +231,7 @@ def _on_a_side(n: int) -> int:
 
 
 def _nibbles(codes: np.ndarray) -> np.ndarray:
-    """Return codes of 4 bits, two a byte."""
+    """Return 4-bit codes packed two to a byte."""
     even = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
     return (even[:, ::2] | even[:, 1::2] << 4).astype(np.uint8)
 

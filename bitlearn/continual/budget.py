@@ -1,4 +1,4 @@
-"""What a learner may keep and work with, in bytes: how it is said, and a table of where it goes."""
+"""Memory budgets in bytes: how they are written, and a table of what a learner's memory is used for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bitlearn.budgets import budget_bytes as budget_bytes
 
 @dataclass(frozen=True)
 class Memory:
-    """The bytes of a learner of exact sums, by what they are for.
+    """The bytes of a learner of exact sums, by purpose.
 
     Parameters
     ----------
@@ -18,17 +18,17 @@ class Memory:
     class_sums : int
         Sums of features, and the number of examples, of each class.
     places : int
-        Where features look.
+        The positions that features read.
     head : int
-        What predictions are made with; while examples are learned there is none.
+        The head that predicts; there is none while examples are learned.
     learning, solving, predicting : int
-        Arrays that are worked with while examples are learned, the head is made, or predictions are made.
+        Working memory for learning examples, solving for the head, and predicting.
 
     Notes
     -----
-    The three kinds of work never meet, so ``total = kept + max(learning, head + max(solving, predicting))``, with
-    ``kept = pairs + class_sums + places``. What the caller gives and gets, Python's own objects and a backbone are not
-    in it.
+    The three kinds of working memory are never needed at the same time, so ``total = kept + max(learning, head +
+    max(solving, predicting))``, with ``kept = pairs + class_sums + places``. The caller's arguments and results,
+    Python's own objects and a backbone are not counted.
 
     Examples
     --------
@@ -47,16 +47,16 @@ class Memory:
 
     @property
     def kept(self) -> int:
-        """The bytes that are kept of examples, and to make features."""
+        """The bytes that last: sums of examples, and what defines the features."""
         return self.pairs + self.class_sums + self.places
 
     @property
     def total(self) -> int:
-        """The most bytes at a time."""
+        """The largest number of bytes in use at a time."""
         return self.kept + max(self.learning, self.head + max(self.solving, self.predicting))
 
     def rows(self) -> list[tuple[str, int]]:
-        """Return a table: what for, and its bytes; the last row is the total."""
+        """Return a table of purposes and their bytes; the last row is the total."""
         return [(field.name.replace("_", " "), getattr(self, field.name)) for field in fields(self)] + [
             ("total", self.total)
         ]

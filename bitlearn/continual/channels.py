@@ -1,4 +1,4 @@
-"""Which of a centre's input channels a task trains, in whole words: how many fit, and which matter."""
+"""Which input channels of a centre a task trains, in whole words: how many fit, and which matter most."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bitlearn.training.gradients import Gradients
 
 @dataclass(frozen=True)
 class ChannelOptions(Options):
-    """Options of methods that train some channels of a centre."""
+    """Options of methods that train only some channels of a centre."""
 
     channel_share: float = setting(
         0.75,
@@ -31,17 +31,17 @@ class ChannelOptions(Options):
     )
     channel_budget: int | float | str | None = setting(
         None,
-        "The bytes that the gradient of the centre, and the bits that it is made of, may take in a step, as 65536 or "
-        '``"64 KiB"``: as many words as fit are trained, in the place of ``channel_share``.',
+        "How many bytes the centre's gradient, and the bits it is computed from, may take in a step, such as 65536 or "
+        '``"64 KiB"``. As many words as fit are trained; replaces ``channel_share``.',
         SIZE,
     )
     channel_choice: Literal["gradient", "random"] = setting(
-        "gradient", "By the largest gradient over the task's examples, or at random, anew in each epoch."
+        "gradient", "Choose channels by the largest gradient over the task's examples, or at random in each epoch."
     )
 
 
 def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: int) -> int:
-    """Return how many words of channels fit a step: the bits of a batch, and the gradient of their weights.
+    """Return how many words of channels fit a step's budget for the bits of a batch and the gradient of their weights.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
         In bytes.
     centre : CentreConv2d
     batch : int
-        Examples of a step.
+        Examples per step.
     most : int
-        How many words there are.
+        The number of words in the centre.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
 
     Notes
     -----
-    A word takes 8 bytes per pixel and example, and 4 for each of its 64 weights of each filter.
+    A word takes 8 bytes per pixel and example, and 4 bytes for each of its 64 weights in each filter.
 
     Examples
     --------
@@ -77,12 +77,12 @@ def words_within(budget: float | str, centre: CentreConv2d, batch: int, most: in
     each = 4 * WORD_BITS * filters + WORD.itemsize * batch * height * width
     given = budget_bytes(budget, "channel_budget")
     if given < each:
-        raise ValueError(f"channel_budget must be at least the {each} bytes of a word of channels, got {budget}")
+        raise ValueError(f"channel_budget must be at least {each} bytes, enough for one word of channels, got {budget}")
     return min(given // each, most)
 
 
 def importance(model: Model, weight: str, batches: Iterable[tuple[Batch, np.ndarray]], loss: Loss) -> np.ndarray:
-    """Return, for each word of channels, how large the gradient summed over new examples is.
+    """Return, for each word of channels, the magnitude of the gradient summed over new examples.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Codecs: what is stored of the values at which a network is cut, and what the part above the cut gets back."""
+"""Codecs: how the values at a network's cut are stored, and what the part after the cut gets back."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bitlearn.ops.packing import pack, unpack
 from bitlearn.ops.quantize import by_channel, largest_magnitude, linear_codes, quantize
 
 Per = Literal["channel", "tensor"]
-#: The largest code of 8 bits, symmetric.
+#: The largest symmetric 8-bit code.
 _LARGEST = 127
 
 
 class LatentCodec(ABC):
-    """Convert the values at a cut to what is stored, and back; new examples pass through it like replayed ones.
+    """Encode the values at a cut for storage and decode them; new examples pass through it just like replayed ones.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class LatentCodec(ABC):
     ----------
     name : str
     dtype : str
-        The type that values are stored as, for a `ReplayBuffer`.
+        The type of stored values, as a `ReplayBuffer` takes it.
     lossless : bool
         Whether values are restored exactly.
 
@@ -118,12 +118,12 @@ class LatentCodec(ABC):
         Bits or ndarray, shape (count, ...)
         """
 
-    #: Whether values are stored as they flow: there is nothing to encode or to decode.
+    #: Whether values are stored unchanged, so that there is nothing to encode or decode.
     plain: ClassVar[bool] = False
 
     @property
     def fitted(self) -> bool:
-        """Whether it is fitted, or needs no fitting, and can encode."""
+        """Whether it can encode: it was fitted, or needs no fitting."""
         return True
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -149,11 +149,11 @@ class LatentCodec(ABC):
         return stored
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.spec}, {self.nbytes} bytes an example)"
+        return f"{type(self).__name__}({self.spec}, {self.nbytes} bytes per example)"
 
 
 class PackedBits(LatentCodec):
-    """The bits of a cut after a sign, as they are: one bit per value."""
+    """The packed bits of a cut after a sign, unchanged: one bit per value."""
 
     name, dtype, lossless, plain = "bits", "bits", True, True
 
@@ -167,7 +167,7 @@ class PackedBits(LatentCodec):
 
 
 class UnpackedBits(LatentCodec):
-    """The same ±1 values in a wider type, beside which the packed ones are measured."""
+    """The same ±1 values in a wider type, to compare the packed ones with."""
 
     lossless = True
 
@@ -181,13 +181,13 @@ class UnpackedBits(LatentCodec):
 
 
 class ByteBits(UnpackedBits):
-    """The ±1 values of a cut after a sign in a byte each."""
+    """The ±1 values of a cut after a sign, in a byte each."""
 
     name, dtype = "8-bit", "int8"
 
 
 class FloatBits(UnpackedBits):
-    """The ±1 values of a cut after a sign in float32."""
+    """The ±1 values of a cut after a sign, in float32."""
 
     name, dtype = "float", "float32"
 
@@ -221,7 +221,7 @@ class _Scaled(LatentCodec):
 
     @property
     def fitted(self) -> bool:
-        """Whether it has scales."""
+        """Whether it has scales yet."""
         return bool(self.scale.any())
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -229,34 +229,34 @@ class _Scaled(LatentCodec):
         return {"scale": self.scale}
 
     def check(self) -> None:
-        """Raise ValueError where a scale is negative or not finite."""
+        """Raise ValueError if a scale is negative or not finite."""
         if not np.isfinite(self.scale).all() or (self.scale < 0).any():
-            raise ValueError("scales of a codec must be finite and at least 0, got others")
+            raise ValueError("scales of a codec must be finite and at least 0, got a negative scale, NaN or infinity")
 
     def _need_scale(self) -> None:
         if not self.fitted:
-            raise ValueError(f"the codec {self.name!r} must be fitted to examples before it is used, got none yet")
+            raise ValueError(f"the codec {self.name!r} must be fitted before it is used, but fit was not called")
 
 
 class ScaledSign(_Scaled):
-    """The signs of real values, and one scale per channel: what comes back is ``±mean |x|``.
+    """The signs of real values, and one scale per channel: they are restored as ``±mean |x|``.
 
     Notes
     -----
-    Of all values in two levels ``±s`` with the signs of x, ``s = mean |x|`` is nearest in squares, as in arXiv
-    1603.05279. The means are of the examples that `fit` is given, and stay.
+    Among all ``±s`` with the signs of x, ``s = mean |x|`` has the least squared error (arXiv 1603.05279). The means are
+    those of the examples passed to `fit`, and do not change later.
     """
 
     name, dtype = "scaled-sign", "bits"
 
     def fit(self, x: Batch) -> LatentCodec:
-        """Take the mean magnitude of each channel."""
+        """Compute the mean magnitude of each channel."""
         super().fit(x)
         values = np.abs(check_batch(x, self.spec)).reshape(-1, self.spec.channels)
-        # Row after row, so that the sum does not depend on the processor.
+        # Row by row, so that the sum does not depend on the processor.
         scale = np.add.reduce(values, axis=0, dtype=np.float64) / len(values)
         if not scale.any():
-            raise ValueError("x must hold values other than 0 to fit scales to, got none")
+            raise ValueError("x must hold values other than 0 to fit scales to, got only zeros")
         self.scale[...] = scale
         return self
 
@@ -279,12 +279,12 @@ class EightBit(_Scaled):
     ----------
     spec : Spec
     per : {"channel", "tensor"}
-        What has a scale of its own.
+        Whether each channel has a scale, or all values share one.
 
     Notes
     -----
-    ``round(x / scale)`` in -127 to 127, where scale is 1/127 of the largest magnitude that `fit` saw, as `quantize`
-    gives it. A larger value that comes later is clipped.
+    Codes are ``round(x / scale)``, from -127 to 127, where scale is 1/127 of the largest magnitude that `fit` saw, as
+    in `quantize`. Larger values that come later are clipped.
     """
 
     name, dtype = "8-bit", "int8"
@@ -295,7 +295,7 @@ class EightBit(_Scaled):
         self.per = per
 
     def fit(self, x: Batch) -> LatentCodec:
-        """Take the scale of each channel, or of all."""
+        """Compute the scale of each channel, or the one for all values."""
         super().fit(x)
         values = check_batch(x, self.spec)
         axis = values.ndim - 1 if self.per == "channel" else None
@@ -316,7 +316,7 @@ class EightBit(_Scaled):
 
 
 class Float(LatentCodec):
-    """Real values as they are, in float32."""
+    """Real values, stored unchanged in float32."""
 
     name, dtype, lossless, plain = "float", "float32", True, True
 

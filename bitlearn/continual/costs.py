@@ -1,4 +1,4 @@
-"""What a training step costs, from its record: multiply-adds and bytes, before it runs."""
+"""The cost of a training step in multiply-adds and bytes, computed from its record before it runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class StepCost:
     Parameters
     ----------
     forward, input_gradient, weight_gradient : int
-        Multiply-adds of an example, binary and other ones together.
+        Multiply-adds per example, binary and others together.
     nbytes : int
         The bytes of the step's arena, parameters, running statistics and the optimiser's state.
     update : int
-        Multiply-adds between gradients and updates, which do not depend on the number of examples.
+        Multiply-adds per step between gradients and updates, whatever the number of examples.
     """
 
     forward: int
@@ -30,16 +30,16 @@ class StepCost:
 
     @property
     def operations(self) -> int:
-        """All multiply-adds of an example."""
+        """All multiply-adds per example."""
         return self.forward + self.input_gradient + self.weight_gradient
 
     def of_batch(self, batch: int) -> int:
-        """Return all multiply-adds of a step on this many examples."""
+        """Return the multiply-adds of a step on this many examples."""
         return self.operations * batch + self.update
 
 
 def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:
-    """Return what a step of a trainer costs.
+    """Return the cost of a trainer's step.
 
     Parameters
     ----------
@@ -47,13 +47,14 @@ def step_cost(model: Model, trainer: Trainer, batch: int) -> StepCost:
         The network that it trains.
     trainer : Trainer
     batch : int
-        Examples of a step.
+        Examples per step.
 
     Returns
     -------
     StepCost
-        For a layer with n multiply-adds forward, the gradient of its weights takes n more, divided by the square of the
-        patch if it filters gradients; so does that of its input, if layers below it are trained.
+        A layer with n multiply-adds in the forward pass takes n more for the gradient of its weights, divided by the
+        square of the patch if it filters gradients, and n more for the gradient of its input if earlier layers are
+        trained.
 
     Examples
     --------

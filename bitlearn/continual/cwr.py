@@ -1,4 +1,4 @@
-"""The CWR* head: the rows of each class are trained for a while, then averaged with those of before."""
+"""The CWR* head: each class's row is trained within a task, then averaged with its earlier value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from bitlearn.nn.gradients import code_type, largest_code
 from bitlearn.ops.check import count as whole
 
-#: Codes of more bits are none of the library's.
+#: The most bits that the library's codes have.
 _MOST = 16
 
 
 class CwrHead:
-    """Consolidated rows beside the rows in training.
+    """The consolidated rows of a head, kept beside the rows in training.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ class CwrHead:
     -----
     CWR* of arXiv 1907.03799, with ``w`` the rows in training, ``c`` the consolidated ones and ``past`` the number of
     earlier examples of each class. Before a task ``w = 0``, then ``w[k] = c[k]`` for each known class k of the task.
-    After it, with g the mean of all entries of the rows of the task's classes, and ``now`` their numbers of examples::
+    After it, with g the mean over all entries of the rows of the task's classes, and ``now`` their numbers of
+    examples::
 
         c[k] = (r * c[k] + w[k] - g) / (r + 1),  r = sqrt(past[k] / now[k])     where k is known
         c[k] = w[k] - g                                                         where k is new
@@ -59,7 +60,7 @@ class CwrHead:
         if bits is not None:
             bits = whole("bits", bits, least=2, most=_MOST)
         self.weight, self.bits = weight, bits
-        #: The consolidated rows: float32, or codes, and what a code of each row is worth.
+        #: The consolidated rows in float32, or as codes, and the scale of each row.
         self.rows = np.zeros(weight.shape, dtype=weight.dtype if bits is None else code_type(bits))
         self.scale = np.ones(0 if bits is None else len(weight), dtype=np.float32)
         self.past = np.zeros(len(weight), dtype=np.int64)
@@ -75,7 +76,7 @@ class CwrHead:
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, all that a checkpoint has to hold: filling them restores the head's past."""
+        """Return the live arrays, everything a checkpoint has to hold: filling them restores the consolidated rows."""
         return {"rows": self.rows, "scale": self.scale, "past": self.past}
 
     def grow(self, weight: np.ndarray) -> None:
@@ -86,11 +87,11 @@ class CwrHead:
         self.weight, self.rows, self.scale, self.past = weight, head.rows, head.scale, head.past
 
     def _keep(self, classes: np.ndarray, rows: np.ndarray) -> None:
-        """Keep float64 rows as those of some classes."""
+        """Store float64 rows as those of some classes."""
         if self.bits is None:
             self.rows[classes] = rows
             return
-        # The scale that is kept is the one that is divided by: a code is exact of what it stands for.
+        # Divide by the scale as stored in float32, so that codes are relative to the scale they are decoded with.
         scale = (np.abs(rows).max(axis=1, initial=0) / largest_code(self.bits)).astype(np.float32)
         scale[scale == 0] = 1
         codes = np.rint(rows / scale[:, None].astype(np.float64))
@@ -108,7 +109,7 @@ class CwrHead:
         classes = np.flatnonzero(counts)
         rows = self.weight[classes].astype(np.float64)
         rows -= math.fsum(rows.ravel().tolist()) / max(rows.size, 1)
-        # A new class has past 0, so that its consolidated row counts nothing.
+        # For a new class past is 0, so its consolidated row has no weight.
         past = np.sqrt(self.past[classes] / counts[classes])[:, None]
         self._keep(classes, (past * self.consolidated[classes] + rows) / (past + 1))
         self.past[classes] += counts[classes]

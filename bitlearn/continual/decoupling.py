@@ -8,7 +8,7 @@ from bitlearn.nn.layer import Layer
 from bitlearn.nn.model import Model
 from bitlearn.nn.spec import Spec
 
-#: What the two halves of a convolution are called.
+#: The names of the two parts of a convolution.
 TAPS, CENTRE = "taps1", "centre1"
 
 
@@ -62,7 +62,7 @@ def decouple(
         raise ValueError(f"name must be one of the network's own layers, {', '.join(layers)}, got {name!r}")
     moving = [path for path, leaf in model.items() if not leaf.settled]
     if moving:
-        raise ValueError(f"batch norms must be constant, as Model.fixed makes them, got {moving[0]!r}, which moves")
+        raise ValueError(f"batch norms must be constant, as Model.fixed makes them, got {moving[0]!r}, which is not")
     taps, centre = layers[name].decoupled(words, real=real, patch=patch)
     names = list(layers)
     at = names.index(name)
@@ -75,7 +75,7 @@ def decouple(
 
 
 def _of_reals(layers: dict[str, Layer], spec: Spec, model: Model) -> dict[str, Layer]:
-    """Return layers that take real values as far as the given ones would take sums, and then those."""
+    """Return the given layers, with those that would take integer sums replaced by ones that take real values."""
     found: dict[str, Layer] = {}
     for name, layer in layers.items():
         if spec == layer.spec:
@@ -125,21 +125,21 @@ def merge(model: Model, name: str, upper: Model, words: Sequence[int] | None = N
 
 
 def decouple_real(model: Model, name: str) -> Model:
-    """Return a network in which a convolution with real kernels is split into two that are added: ring and centre.
+    """Return a network in which a convolution with real kernels is split into the sum of two, ring and centre.
 
     Parameters
     ----------
     model : Model
     name : str
         A `Conv2d <bitlearn.nn.Conv2d>` on input codes, a direct child of the root, with a kernel of odd sides and as
-        much padding before the image as there are taps before its centre.
+        much padding before the image as there are taps before the centre.
 
     Returns
     -------
     Model
         It shares all other layers. At ``name`` it has a `Residual <bitlearn.nn.Residual>`: ``main.conv1`` has the
-        kernel with a centre of 0, and ``shortcut.conv1`` is the 1×1 centre. Together they give the same as before, up
-        to float32 rounding; under an integer policy each is quantized with its own scale.
+        kernel with a centre of 0, and ``shortcut.conv1`` is the 1×1 centre. Together they give the same result as
+        before, up to float32 rounding; under an integer policy each is quantized with its own scale.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def decouple_real(model: Model, name: str) -> Model:
 
 
 def merge_real(model: Model, name: str, split: Model) -> None:
-    """Join the kernels that `decouple_real` split, as they are now, into their convolution, in place.
+    """Merge the kernels that `decouple_real` split, with their present values, back into the convolution, in place.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Random draws whose cost is that of what is drawn, by the kernel of random words."""
+"""Random draws that cost time in proportion to what is drawn, with the kernel of random words."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from bitlearn.ops.dispatch import lookup
 from bitlearn.rng import Key
 
-#: So many are drawn sooner by plain integers than by arrays.
+#: Up to this many values, plain Python integers are faster than arrays.
 _VERY_FEW = 16
-#: Up to so many values a table of them all finds repetitions sooner than sorting does.
+#: Up to this limit, a table of all values finds repetitions faster than sorting does.
 _FEW = 2**16
 
 
 def words(key: np.ndarray, start: int, count: int) -> np.ndarray:
-    """Return words of a stream of random bits, from any place on.
+    """Return words of a stream of random bits, starting anywhere.
 
     Parameters
     ----------
     key : ndarray of uint32, shape (4,)
-        As `Key.as_words` gives it.
+        From `Key.as_words`.
     start, count : int
-        The number of the first word, and how many.
+        The index of the first word, and how many words.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def words(key: np.ndarray, start: int, count: int) -> np.ndarray:
 
 
 def distinct(count: int, limit: int, key: Key) -> np.ndarray:
-    """Return different integers below a limit: every set of so many is as likely as any other.
+    """Return distinct integers below a limit; every set of this size is equally likely.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ def distinct(count: int, limit: int, key: Key) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (count,)
-        In the order in which they were drawn; or increasing, where they are more than half of all.
+        In the order in which they were drawn, or increasing if they are more than half of all.
 
     Notes
     -----
-    These are the first `count` different values among ``floor(word * limit / 2**32)`` for the words of the key; where
-    they would be more than half of all, the others are drawn so and left out. So the time is that of `count` (bias of a
-    value: ``limit / 2**32``).
+    They are the first `count` distinct values of ``floor(word * limit / 2**32)`` over the words of the key. If they are
+    more than half of all, the values to leave out are drawn instead. So the time is proportional to the number of
+    values drawn. The bias of a value is ``limit / 2**32``.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def distinct(count: int, limit: int, key: Key) -> np.ndarray:
 
 
 def _first(count: int, limit: int, key: Key) -> np.ndarray:
-    """Return the first different values of a stream of integers below a limit, at most half of all."""
+    """Return the first distinct values of a stream of integers below a limit, at most half of all."""
     stream, drawn, found = key.as_words(), np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     if count <= _VERY_FEW:
         values: dict[int, None] = {}
@@ -82,7 +82,7 @@ def _first(count: int, limit: int, key: Key) -> np.ndarray:
             values |= dict.fromkeys(word * limit >> 32 for word in words(stream, start, _VERY_FEW).tolist())
         return np.array(list(values)[:count], dtype=np.int64)
     while len(found) < count:
-        # Of half of all, 1.39 times as many have to be drawn on average.
+        # To get half of all values, 1.39 times as many have to be drawn on average.
         missing = count - len(found)
         more = words(stream, len(drawn), missing + missing // 2 + 8).astype(np.uint64) * np.uint64(limit)
         drawn = np.concatenate([drawn, (more >> np.uint64(32)).astype(np.intp)])
@@ -91,10 +91,10 @@ def _first(count: int, limit: int, key: Key) -> np.ndarray:
 
 
 def _new(drawn: np.ndarray, limit: int) -> np.ndarray:
-    """Return the indices, or a mask, of the values that do not occur further left."""
+    """Return the indices, or a mask, of the values that have not occurred before."""
     if limit > _FEW:
         return np.sort(np.unique(drawn, return_index=True)[1])
-    # Of what was not drawn, what stands here is never read; of equal values the first one is written last.
+    # Entries of values that were not drawn are never read. Of equal values the first is written last, so it stays.
     places, order = np.empty(limit, dtype=np.intp), np.arange(len(drawn))
     places[drawn[::-1]] = order[::-1]
     return places[drawn] == order

@@ -1,4 +1,4 @@
-"""Streams whose concept changes: what an example's label is, or where examples come from, is another after a while."""
+"""Streams with concept drift: the labels of examples, or the source of examples, change after a while."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def permuted_labels(y: Any, *, seed: int = 0) -> np.ndarray:
     """
     labels, of = np.unique(np.asarray(y), return_inverse=True)
     if len(labels) < 2:
-        raise ValueError(f"labels must be of two classes at least to be permuted, got {len(labels)}")
+        raise ValueError(f"labels must be of at least 2 classes to be permuted, got {len(labels)}")
     order = Key(seed, 1, streams.DRIFT).permutation(len(labels))
-    # Round a circle of all classes, so that none stays what it is.
+    # A cycle through all classes, so that none stays the same.
     becomes = np.empty(len(labels), dtype=np.int64)
     becomes[order] = np.roll(order, 1)
     return labels[becomes[of]]
@@ -68,7 +68,7 @@ def drift(
     width : float
         The fraction of the stream over which the change is gradual; 0 for a sudden change.
     seed : int
-        The seed of the order of examples, of the concept of each, and of the permutation.
+        The seed of the order of the examples, the concept of each, and the permutation.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def drift(
     Stream('drift at 0.5', 6 examples)
     """
     if not 0 <= at <= 1 or not 0 <= width < np.inf:
-        raise ValueError(f"at must be in [0, 1] and width a finite number of at least 0, got {at} and {width}")
+        raise ValueError(f"at must be in [0, 1] and width finite and at least 0, got {at} and {width}")
     first = pair(x, y, "x", "y")
     second = (
         (first[0], permuted_labels(first[1], seed=seed))
@@ -104,7 +104,7 @@ def drift(
     alike("x", first[0], "x of the second concept", second[0])
     if first[1].dtype.kind != second[1].dtype.kind:
         raise TypeError(f"both concepts must have labels of one type, got {first[1].dtype} and {second[1].dtype}")
-    # Both in the same order: a place of the stream is one example, of the one concept or of the other.
+    # Both in the same order: each position of the stream is one example, from either concept.
     orders = [Key(seed, 0, streams.DRIFT).permutation(len(each[1])) for each in (first, second)]
     count = min(map(len, orders))
     done = np.arange(count) / count - at

@@ -1,4 +1,4 @@
-"""Features of a few bits that nothing was fitted for: where they look comes from a seed, and they know no data."""
+"""Few-bit features that need no fitting: they are drawn from a seed and do not depend on data."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from bitlearn.ops.matmul import hamming
 from bitlearn.ops.packing import pack, popcount, unpack
 from bitlearn.rng import Key
 
-#: What a learner of exact sums is given: codes, or bits from inside a network.
+#: The input of a learner of exact sums: codes, or bits from inside a network.
 Inputs = np.ndarray | Bits
 
-#: The largest combination that codes tell apart is ``sqrt(n)`` times the largest value, over this.
-#: Chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST.
+#: Combinations are clipped at ``sqrt(n)`` times the largest value, divided by this. Chosen on held-out training data of
+#: ``digits``, MNIST and Fashion-MNIST.
 _ROW_RANGE = {255: 2, 1: 1}
-#: The most codes of a row that are features themselves, before combinations of them are.
+#: The longest row whose codes are themselves features, ahead of combinations of them.
 _FEW = 32
-#: The least side of an image whose features are slopes.
+#: The shortest side of an image whose features are slopes.
 _IMAGE = 8
-#: Combinations that are formed at a time.
+#: Combinations that are computed at a time.
 _AT_A_TIME = 64
 
 
 class Features(Protocol):
-    """What makes the codes of features, and what that takes."""
+    """Computes the codes of features, and knows how many bytes it holds."""
 
     count: int
     largest: int
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it keeps."""
+        """The bytes it holds."""
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some examples, (count, rows) of uint8."""
+        """Return the codes of examples, uint8 (features, examples)."""
 
     def keep(self, count: int) -> None:
-        """Drop all features but the first ones."""
+        """Drop all features but the first `count`."""
 
 
 def inputs(x: Inputs) -> Inputs:
@@ -53,24 +53,24 @@ def inputs(x: Inputs) -> Inputs:
     TypeError
         If `x` is neither uint8, int8 nor Bits.
     ValueError
-        If it has no axis of examples before that of values.
+        If it has no axis of examples before the axis of values.
     """
     if not isinstance(x, Bits):
         x = np.asarray(x)
         if x.dtype not in (np.uint8, np.int8):
-            raise TypeError(f"x must be uint8, int8 codes or Bits, got {x.dtype}")
+            raise TypeError(f"x must be uint8 codes, int8 codes or Bits, got {x.dtype}")
     if len(x.shape) < 2 or 0 in x.shape[1:]:
         raise ValueError(f"x must have shape (count, ...) with at least one value per example, got shape {x.shape}")
     return x
 
 
 def unsigned(x: Inputs) -> Inputs:
-    """Return int8 codes as uint8, so that an image and its codes are the same, and all else as it is."""
+    """Return int8 codes as uint8, so that an image and its codes are equal, and anything else unchanged."""
     return x if isinstance(x, Bits) or x.dtype == np.uint8 else x.view(np.uint8) ^ np.uint8(0x80)
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return how many set bits each packed row of `a` has in common with each of `b`, by exclusive or and popcount.
+    """Return how many set bits each packed row of `a` shares with each row of `b`, by XOR and popcount.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class Values:
-    """The input itself: codes of 8 bits from 0 to 255, or bits as 0 and 1."""
+    """The input itself: 8-bit codes from 0 to 255, or bits as 0 and 1."""
 
     nbytes = 0
 
@@ -107,21 +107,21 @@ class Values:
 
     @staticmethod
     def work(kind: str, shape: tuple[int, ...], rows: int) -> int:
-        """Return the bytes of arrays that so many examples take."""
+        """Return the bytes of working arrays for this many examples."""
         return 2 * rows * math.prod(shape)
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some examples, (count, rows) of uint8."""
+        """Return the codes of examples, uint8 (features, examples)."""
         values = unpack(x.words, x.n) > 0 if isinstance(x, Bits) else x
         return values.reshape(len(x), self.count).astype(np.uint8).T
 
     def keep(self, count: int) -> None:
-        """Refuse: the input has the features that it has."""
-        raise ValueError(f"the input must be kept whole, got {count} of its {self.count} values")
+        """Raise ValueError: the number of features is that of the input's values."""
+        raise ValueError(f"count must be all {self.count} values of the input, got {count}")
 
 
 class Rows:
-    """Random ±1 combinations of rows of codes or of packed bits, in a few bits; of few codes, themselves first.
+    """Random ±1 combinations of rows of codes or packed bits, in a few bits; short rows of codes come first themselves.
 
     Parameters
     ----------
@@ -132,18 +132,18 @@ class Rows:
     Notes
     -----
     With weights ``s`` of ±1, ``n`` values ``x`` and ``D = 255`` for codes, 1 for bits, the feature is
-    ``z = sum s x - mean(s) sum x``, so that what all values of an example have in common does not count, and its code
+    ``z = sum s x - mean(s) sum x``, so that a constant added to all values of an example does not matter. Its code is
     ``floor((z + r) / (2 r) * 2**bits)``, clipped, with ``r = D floor(sqrt(n)) / 2`` for codes and twice that for bits.
-    All is in integers, multiplied by n, and the products are those of packed bits.
+    Everything is computed in integers, multiplied by n, and the products are those of packed bits.
 
     Combination ``i`` of the first N has the signs ``d_j (-1)**popcount(i & j)``: row ``i`` of a Hadamard matrix times
-    random signs ``d``, so that combinations are all but orthogonal, and only ``d`` is kept. The next N have other signs
-    ``d``. N is the product of the powers of 2 that hold the packed words of an example, and the values of a word: ``j``
-    numbers values word by word, that many places each.
+    random signs ``d``, so that combinations are almost orthogonal and only ``d`` has to be kept. The next N have new
+    signs ``d``. N is the number of packed words of an example times the number of values per word, each rounded up to a
+    power of 2; ``j`` counts values word by word in these rounded sizes.
 
-    A row of at most 32 codes has few combinations, and columns that may differ much in scale. There the first features
-    are the codes themselves, in their highest `bits` bits. The combinations that follow have ``r`` a quarter of the
-    above, each around another centre.
+    A row of at most 32 codes has few combinations, and its columns may differ much in scale. So the first features are
+    the codes themselves, in their highest `bits` bits. The combinations that follow have a quarter of the ``r`` above,
+    each around a different centre.
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int):
@@ -157,37 +157,37 @@ class Rows:
 
     @staticmethod
     def whole(kind: str, shape: tuple[int, ...]) -> int:
-        """Return how many features are the codes themselves."""
+        """Return how many features are codes themselves."""
         n = math.prod(shape)
         return n if kind == "codes" and n <= _FEW else 0
 
     @staticmethod
     def words(kind: str, shape: tuple[int, ...]) -> int:
-        """Return the packed words of an example."""
+        """Return the number of packed words of an example."""
         n = shape[-1] if kind == "bits" else math.prod(shape)
         return -(-n // WORD_BITS) * (math.prod(shape[:-1]) if kind == "bits" else 1)
 
     @classmethod
     def kept(cls, kind: str, shape: tuple[int, ...], count: int) -> int:
-        """Return the bytes that so many features keep."""
+        """Return the bytes that this many features hold."""
         words = cls.words(kind, shape)
         combined = max(count - cls.whole(kind, shape), 0)
         return 8 * words * (1 + -(-combined // _period(kind, shape)))
 
     @classmethod
     def work(cls, kind: str, shape: tuple[int, ...], count: int, rows: int) -> int:
-        """Return the bytes of arrays that so many examples take."""
+        """Return the bytes of working arrays for this many examples."""
         words, some = cls.words(kind, shape), min(count, _AT_A_TIME)
         planes = 8 if kind == "codes" else 1
         return rows * (8 * words * (planes + 1) + math.prod(shape) * 2 + 32 * some + count) + some * 8 * (3 * words + 4)
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it keeps."""
+        """The bytes it holds."""
         return self._used.nbytes + self._signs.nbytes
 
     def _drawn(self, count: int) -> np.ndarray:
-        """Return the random signs of as many combinations, (blocks, words)."""
+        """Return the packed random signs for this many combinations, (blocks, words)."""
         words = len(self._used)
         needed = -(-max(count - self._whole, 0) // self._period)
         found = np.empty((needed, words), dtype=WORD)
@@ -196,7 +196,7 @@ class Rows:
         return found
 
     def keep(self, count: int) -> None:
-        """Drop all features but the first ones."""
+        """Drop all features but the first `count`."""
         self.count = count
         self._signs = self._signs[: -(-max(count - self._whole, 0) // self._period)].copy()
 
@@ -215,7 +215,7 @@ class Rows:
         return words
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        """Return the codes of some rows, (count, rows) of uint8."""
+        """Return the codes of examples, uint8 (features, examples)."""
         codes = np.empty((self.count, len(x)), dtype=np.uint8)
         if isinstance(x, Bits):
             planes = x.words.reshape(1, len(x), -1)
@@ -261,30 +261,30 @@ _WALSH = [np.uint64(sum(1 << j for j in range(WORD_BITS) if j >> bit & 1)) for b
 
 
 def _inside(kind: str, shape: tuple[int, ...]) -> int:
-    """Return how many bits number the values of a packed word."""
+    """Return how many bits it takes to index the values of a packed word."""
     return (min(shape[-1] if kind == "bits" else math.prod(shape), WORD_BITS) - 1).bit_length()
 
 
 def _period(kind: str, shape: tuple[int, ...]) -> int:
-    """Return how many combinations there are that only differ in their row of the Hadamard matrix."""
+    """Return how many combinations share their random signs and differ only in their row of the Hadamard matrix."""
     return 1 << (_inside(kind, shape) + (Rows.words(kind, shape) - 1).bit_length())
 
 
 def image(kind: str, shape: tuple[int, ...]) -> bool:
-    """Whether an input is an image that is large enough for slopes."""
+    """Whether an input is an image large enough for slopes."""
     return kind == "codes" and len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE
 
 
 def drawn(kind: str, shape: tuple[int, ...], count: int, bits: int, seed: int) -> Slopes | Rows:
-    """Return the features for an input: slopes of images that are large enough, else combinations of all values."""
+    """Return the features of an input: slopes if it is a large enough image, otherwise combinations of all values."""
     return Slopes(shape, count, bits, seed) if image(kind, shape) else Rows(kind, shape, count, bits, seed)
 
 
 def kept_bytes(kind: str, shape: tuple[int, ...], count: int) -> int:
-    """Return the bytes that so many drawn features keep."""
+    """Return the bytes that this many drawn features hold."""
     return Slopes.kept(shape, count) if image(kind, shape) else Rows.kept(kind, shape, count)
 
 
 def work_bytes(kind: str, shape: tuple[int, ...], count: int, rows: int) -> int:
-    """Return the bytes of arrays that so many drawn features of so many examples take, their codes among them."""
+    """Return the bytes of working arrays for this many drawn features of `rows` examples, including their codes."""
     return Slopes.work(shape, count, rows) if image(kind, shape) else Rows.work(kind, shape, count, rows)

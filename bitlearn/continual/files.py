@@ -1,4 +1,4 @@
-"""Files of a continual learner: all that it continues from, checked whole before anything is made of it."""
+"""Files of a continual learner: all it needs to continue, checked as a whole before a learner is made."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from bitlearn.serialization import Arrays, Parts, Plan, check_keys, under, withi
 from bitlearn.training.hooks import Hook
 
 KIND = "continual learner"
-#: What the numbers of a file are below; a key of random bits has 32 bits for a step.
+#: Limits of the numbers in a file; a key of random bits has 32 bits for the step.
 _MOST, _MOST_STEPS = 2**63, 2**32
 _COUNTS = ("tasks", "batches", "examples", "epochs", "steps", "operations")
 
 
 def digest(x: Any, y: np.ndarray) -> str:
-    """Return the SHA-256 of examples and their outputs, read a part at a time where a file holds them."""
+    """Return the SHA-256 of examples and their outputs, read in parts if they are in a file."""
     total = hashlib.sha256()
     for array in (x.words if isinstance(x, Bits) else x, y):
         total.update(f"{array.dtype.str} {array.shape} ".encode())
@@ -43,22 +43,22 @@ def digest(x: Any, y: np.ndarray) -> str:
 
 
 def parts(learner: Any) -> Parts:
-    """Return the arrays of a learner, and what they are."""
+    """Return the arrays of a learner and their description."""
     method, options, optimizer = learner.method, asdict(learner.options), learner.steps.optimizer
     if method is None:
-        raise ValueError("a learner must have learned an example before it is saved, got one that has not")
+        raise ValueError("a learner must have learned an example before it is saved, got none")
     if learner.epochs and not method.resumes:
         raise ValueError(f"a learner of {learner.name} must be saved between tasks, got one within a task")
     if not method.lasts:
         raise ValueError(f"{learner.name} must be run again, not saved: {method.passes_because}")
     if METHODS.get(learner.name) is not learner.kind:
-        raise ValueError(f"method must be entered by bitlearn.continual.register to be saved, got {learner.name}")
+        raise ValueError(f"method must be registered by bitlearn.continual.register to be saved, got {learner.name}")
     if not isinstance(options["schedule"], str):
-        raise ValueError("schedule must be a name for a learner that is saved, got a function")
+        raise ValueError("schedule must be a name for the learner to be saved, got a function")
     names = [name for name, make in OPTIMIZERS.items() if type(make()) is type(optimizer)]
     if not names:
         raise ValueError(
-            f"optimizer must be one of {', '.join(OPTIMIZERS)} for a learner that is saved, got {optimizer}"
+            f"optimizer must be one of {', '.join(OPTIMIZERS)} for the learner to be saved, got {optimizer}"
         )
     preparation = learner.inputs.preparation
     arrays = {} if preparation is None else under("scaling.", preparation.scaling.arrays())
@@ -110,7 +110,7 @@ def save(learner: Any, path: str | PathLike[str]) -> None:
 
 
 def load(made: Any, path: str | PathLike[str], hooks: Hook | Iterable[Hook] | None = None) -> Any:
-    """Read what `save` wrote, as the class that is given, or raise a ValueError that names the file."""
+    """Read what `save` wrote as an instance of the given class, or raise a ValueError that names the file."""
     return serialization.read(path, {KIND: lambda config, types: plan(made, config, types, hooks)})
 
 
@@ -121,7 +121,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable[Hook] | None = None) -> Plan:
-    """Return the plan of a learner that `parts` took apart."""
+    """Return the plan for rebuilding a learner from the results of `parts`."""
     wanted_keys = ("method", "options", "optimizer", "labels", "inputs", "counts", "task", "networks", "sums")
     check_keys(config, *wanted_keys)
     check_keys(config["inputs"], "form", "shape", "image_size", "prepared")
@@ -136,8 +136,8 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
     if not isinstance(labels, list) or not all(type(label) in (int, str) for label in labels):
         raise ValueError("labels must be integers or strings, got others")
     if len({type(label) for label in labels}) > 1 or len(set(labels)) < len(labels):
-        raise ValueError("labels must be different and of one type, got others")
-    # Files of before methods had settings of their own hold those of all methods: others' said nothing.
+        raise ValueError("labels must be distinct and of one type, got repeated or mixed ones")
+    # Older files hold the settings of all methods; those of other methods had no effect.
     own = declared(kind.takes)
     settings = {name: value for name, value in config["options"].items() if name in own or not owners(name)}
     options = options_of(kind, **settings)
@@ -165,7 +165,7 @@ def plan(made: Any, config: dict[str, Any], types: Types, hooks: Hook | Iterable
         assert issubclass(kind, Summing)
         inner, makers["sums"] = storage.plan(kind.makes, config["sums"], within("sums.", types))
         wanted |= under("sums.", inner)
-    # What the rest takes is known by now: it is compared with the file before any of it is made.
+    # The size of the rest is known by now: compare it with the file before allocating anything.
     serialization.check(wanted, {name: found for name, found in types.items() if name in wanted})
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in types.values())
     if kind.remembers(options) and options.replay_size > size:

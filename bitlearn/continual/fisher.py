@@ -19,16 +19,16 @@ from bitlearn.training.gradients import Gradients
 
 
 class DrawnLabels(SoftmaxCrossEntropy):
-    """Cross-entropy with labels that are drawn from the network's own probabilities.
+    """Cross-entropy with labels drawn from the network's own probabilities.
 
     Notes
     -----
-    ``uniform``, in [0, 1), chooses the first class at which the sum of the probabilities of the classes up to it passes
-    it. The labels that come with the examples are not looked at.
+    ``uniform``, in [0, 1), selects the first class at which the cumulative probability exceeds it. The examples' own
+    labels are ignored.
     """
 
     def inputs(self, classes: int) -> Types:
-        """Return that an example has a number ``uniform``."""
+        """Return the types of further inputs: a number ``uniform`` per example."""
         return {"uniform": ((), np.dtype(np.float64))}
 
     def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
@@ -45,7 +45,7 @@ class DrawnLabels(SoftmaxCrossEntropy):
     def gradient(
         self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
     ) -> tuple[Gradient, Array]:
-        """Record the gradient as codes where a policy has such; probabilities are not rounded for it."""
+        """Record the gradient, as codes if the policy has codes; the probabilities are not rounded first."""
         return Loss.gradient(self, step, scores, labels, precision, **given)
 
 

@@ -1,4 +1,4 @@
-"""Flips of binary weights that are accepted only as far as they leave earlier results as they were."""
+"""Flips of binary weights, accepted only as far as they leave the outputs for earlier inputs unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: f
     Parameters
     ----------
     old, new : ndarray, shape (filters, n)
-        Latent weights before and after; the sign of 0 is +1.
+        Latent weights before and after an update; the sign of 0 is +1.
     gram : ndarray, shape (n, n)
         ``C = sum x x^T`` over earlier inputs x.
     budget : float
@@ -30,11 +30,11 @@ def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: f
 
     Notes
     -----
-    A projection preserves ``W x`` for real weights, but the change of signs is in no null space, whatever the latent
-    weights do. So each flip is weighed separately, starting with the largest change of a latent weight, and accepted if
-    the budget has room for it. Flipping weight j of a row adds ``2 d v_j + d**2 C_jj`` to its squares, with d = ±2 and
-    ``v = D C`` for the current row, which is kept up to date with n additions per flip. Two flips of a row may cancel
-    each other's effect; the order is greedy and does not look for such pairs.
+    A projection preserves ``W x`` for real weights, but however the latent weights move, the resulting change of signs
+    does not lie in a null space. So each flip is weighed separately, starting with the largest change of a latent
+    weight, and accepted if the budget has room for it. Flipping weight j of a row adds ``2 d v_j + d**2 C_jj`` to its
+    squares, with d = ±2 and ``v = D C`` for the current row, which is kept up to date with n additions per flip. Two
+    flips of a row may cancel each other's effect; the order is greedy and does not look for such pairs.
 
     Examples
     --------
@@ -43,14 +43,14 @@ def accepted_flips(old: np.ndarray, new: np.ndarray, gram: np.ndarray, budget: f
     array([[False,  True,  True]])
     """
     if old.shape != new.shape or old.ndim != 2 or gram.shape != (old.shape[1],) * 2:
-        raise ValueError(f"weights and sums of products must fit, got {old.shape}, {new.shape} and {gram.shape}")
+        raise ValueError(f"shapes of old, new and gram must fit, got {old.shape}, {new.shape} and {gram.shape}")
     if not budget >= 0:
         raise ValueError(f"budget must be at least 0, got {budget}")
     before, after = np.where(old >= 0, 1.0, -1.0), np.where(new >= 0, 1.0, -1.0)
     left = budget * float(np.einsum("fi,ij,fj->", before, gram, before, optimize=True))
     rows, columns = np.nonzero(before != after)
     accepted = before == after
-    change = np.zeros_like(before)  # v of each row
+    change = np.zeros_like(before)  # v for each row
     moved = np.abs(np.subtract(new, old, dtype=np.float64))[rows, columns]
     for at in np.argsort(-moved, kind="stable"):
         row, column = rows[at], columns[at]

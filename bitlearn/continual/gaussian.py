@@ -1,4 +1,4 @@
-"""Linear discriminant analysis from exact sums: a Gaussian a class, one covariance, shrunk without a test set."""
+"""Linear discriminant analysis from exact sums: a Gaussian per class, a shared covariance, untuned shrinkage."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from bitlearn.continual.incremental import IncrementalLearner
 from bitlearn.continual.packed import read
 from bitlearn.continual.statistics import Statistics, blocks, least_block
 
-#: Where conjugate gradients end: the residual, as a part of the right-hand side, both in the Euclidean norm.
+#: Tolerance of conjugate gradients: the norm of the residual relative to that of the right-hand side.
 TOLERANCE = 1e-5
-#: Vectors of float64 that a class takes while it is solved for, and that all have in common.
+#: Float64 vectors needed while solving: per class, and shared by all classes.
 _OF_A_CLASS, _IN_COMMON = 8, 6
 
 
 def shrinkage(trace: float, squares: float, features: int, count: float) -> float:
-    """Return how far to move a covariance towards the multiple of the identity with its trace, in [0, 1].
+    """Return how far, in [0, 1], to shrink a covariance towards the multiple of the identity with the same trace.
 
     Parameters
     ----------
     trace, squares : float
-        Of the covariance S: the sums of its diagonal, and of the squares of all its elements.
+        The trace of the covariance S, and the sum of the squares of all its elements.
     features : int
-        Its rows, p.
+        The number of its rows, p.
     count : float
-        The examples that it is of, n.
+        The number of examples it was computed from, n.
 
     Returns
     -------
     float
-        1 where the covariance is such a multiple already.
+        1 if the covariance is already such a multiple.
 
     Notes
     -----
     The oracle approximating shrinkage of arXiv 0907.4698, for Gaussian data: with ``t = tr(S)`` and ``q = tr(S S)``,
-    ``((1 - 2 / p) q + t**2) / ((n + 1 - 2 / p) (q - t**2 / p))``, at most 1. It asks for nothing but S, n and p, which
-    the sums give; no example has to be held out.
+    ``((1 - 2 / p) q + t**2) / ((n + 1 - 2 / p) (q - t**2 / p))``, at most 1. It needs only S, n and p, which follow
+    from the sums; no examples have to be held out.
 
     Examples
     --------
@@ -52,20 +52,20 @@ def shrinkage(trace: float, squares: float, features: int, count: float) -> floa
 
 
 class Covariance:
-    """The covariance within classes, as products with vectors: it is read from the sums block by block, never held.
+    """The within-class covariance as an operator on vectors: it is read from the sums block by block, never stored.
 
     Parameters
     ----------
     statistics : Statistics
         With sums of products.
     work : int
-        Bytes of arrays for a block.
+        Bytes of working memory for a block.
 
     Notes
     -----
-    With P the sums of products, n the number of examples, ``m`` the mean of all, ``d_c`` a class's mean less that, and
-    ``w_c = n_c / n``: ``T = P / n - m m'`` is the covariance of all examples, and ``S = T - sum w_c d_c d_c'`` that
-    within classes.
+    With P the sums of products, n the number of examples, ``m`` the overall mean, ``d_c`` a class's mean minus ``m``,
+    and ``w_c = n_c / n``: ``T = P / n - m m'`` is the total covariance, and ``S = T - sum w_c d_c d_c'`` the
+    within-class covariance.
     """
 
     def __init__(self, statistics: Statistics, work: int):
@@ -78,7 +78,7 @@ class Covariance:
         self.mean /= self.count
 
     def deviations(self, first: int, last: int) -> np.ndarray:
-        """Return the means of some classes less that of all, (features, last - first)."""
+        """Return the means of some classes minus the overall mean, (features, last - first)."""
         found = read(self.statistics.sums[first:last]).astype(np.float64).T
         found /= self.statistics.counts[first:last] / self.statistics.unit
         found -= self.mean[:, None]
@@ -101,7 +101,7 @@ class Covariance:
         return result
 
     def between(self, x: np.ndarray, result: np.ndarray) -> np.ndarray:
-        """Take the covariance between classes times x off a result."""
+        """Subtract the between-class covariance times x from a result."""
         for first, last in self._classes():
             found = self.deviations(first, last)
             inner = found.T @ x
@@ -147,7 +147,7 @@ def solved(covariance: Covariance, shift: float, keep: float, inverse: np.ndarra
     covariance : Covariance
     shift, keep : float
     inverse : ndarray of float64, shape (features,)
-        One over the diagonal of that matrix, by which the gradients are preconditioned.
+        One over the diagonal of that matrix: the preconditioner.
     right : ndarray of float64, shape (features, columns)
 
     Returns
@@ -156,8 +156,8 @@ def solved(covariance: Covariance, shift: float, keep: float, inverse: np.ndarra
 
     Notes
     -----
-    Hestenes and Stiefel's method (1952), each column by itself. A column ends at the tolerance, where rounding has left
-    no direction of positive curvature, or after ten times as many steps as there are features.
+    The method of Hestenes and Stiefel (1952), for each column separately. A column stops at the tolerance, when
+    rounding leaves no direction of positive curvature, or after ten times as many steps as there are features.
     """
     x, residual = np.zeros_like(right), right.copy()
     direction = residual * inverse[:, None]
@@ -197,7 +197,7 @@ def discriminant(statistics: Statistics, work: int) -> LinearHead:
     statistics : Statistics
         With sums of products.
     work : int
-        Bytes of arrays to work with, `solving_bytes` at least.
+        Bytes of working memory, at least `solving_bytes`.
 
     Returns
     -------
@@ -205,10 +205,10 @@ def discriminant(statistics: Statistics, work: int) -> LinearHead:
 
     Notes
     -----
-    With ``m_c`` the mean of class c less that of all and S the covariance within classes, both from exact integers, and
-    S moved towards ``tr(S) / p I`` by `shrinkage`, scores are ``m_c S^-1 x - m_c S^-1 m_c / 2 + log(n_c / n)``, x less
-    the mean of all: up to what all classes share, the logarithm of the probability of class c. Where S is 0, as after
-    one example, it is taken for the identity, which leaves the nearest mean.
+    With ``m_c`` the mean of class c minus the overall mean and S the within-class covariance, both from exact integers,
+    and S moved towards ``tr(S) / p I`` by `shrinkage`, scores are ``m_c S^-1 x - m_c S^-1 m_c / 2 + log(n_c / n)``,
+    where x is taken relative to the overall mean. Up to a term that all classes share, this is the logarithm of the
+    probability of class c. If S is 0, as after one example, the identity replaces it, so the nearest mean wins.
     """
     features, classes = statistics.features, len(statistics.labels)
     own, common = 8 * _OF_A_CLASS * features, 8 * _IN_COMMON * features
@@ -232,7 +232,7 @@ def discriminant(statistics: Statistics, work: int) -> LinearHead:
 
 
 def solving_bytes(features: int) -> int:
-    """Return the bytes of arrays that `discriminant` needs at least, beside the head."""
+    """Return the least working memory of `discriminant` in bytes, without the head."""
     return 8 * (_OF_A_CLASS + _IN_COMMON) * features + least_block(features)
 
 
@@ -258,7 +258,7 @@ class GaussianLearner(IncrementalLearner):
         Returns
         -------
         ndarray of float64, shape (count, classes)
-            In the order of `labels`; rows sum to 1. Features are not Gaussian, so it is a ranking with a sharpness
-            of its own, not a calibrated probability.
+            In the order of `labels`; rows sum to 1. Features are not Gaussian, so the values rank classes but are not
+            calibrated.
         """
         return softmax(self.scores(x))

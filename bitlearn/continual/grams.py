@@ -1,4 +1,4 @@
-"""The sums of products of what flows into a network's layers, over examples."""
+"""Sums over examples of the products of the inputs to a network's layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bitlearn.nn.watch import Watch
 
 
 def weighted(model: Model) -> dict[str, int]:
-    """Return the layers whose rows of `weight` meet what flows in, by path, each with the length of a row.
+    """Return the layers whose rows of `weight` are multiplied by their inputs, by path, with the length of a row.
 
     Parameters
     ----------
@@ -41,23 +41,23 @@ def weighted(model: Model) -> dict[str, int]:
 def input_grams(
     model: Model, source: Callable[[np.ndarray], Batch], index: np.ndarray, names: Collection[str]
 ) -> dict[str, np.ndarray]:
-    """Return ``sum r r^T`` for what the weights of some layers meet when examples are predicted.
+    """Return ``sum r r^T`` over the inputs r that the weights of some layers are multiplied by, at inference.
 
     Parameters
     ----------
     model : Model
-        With running statistics, as it predicts.
+        It uses running statistics, as at inference.
     source : callable
-        ``source(index)`` gives the model's input for some examples, by their numbers.
+        ``source(index)`` returns the model's input for the examples with these indices.
     index : ndarray of int
-        Which ones.
+        The examples to use.
     names : collection of str
-        Of `weighted`.
+        Layers, from `weighted`.
 
     Returns
     -------
     dict of str to ndarray of float64, shape (fan_in, fan_in)
-        Exact integers where bits or codes flow in: see `Layer.gram <bitlearn.nn.Layer.gram>`.
+        Exact integers if the inputs are bits or codes: see `Layer.gram <bitlearn.nn.Layer.gram>`.
     """
     watch, layers = Watch(model.freeze(), names), dict(model.items())
     found: dict[str, np.ndarray] = {}

@@ -1,17 +1,17 @@
-"""A linear head in 16 bits: what predictions are made with, once it was solved for."""
+"""A 16-bit linear head: the solved form of a learner of exact sums, which makes its predictions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: The largest weight, by which all of a class are scaled.
+#: The largest integer weight; each class is scaled to reach it.
 _LARGEST = 2**15 - 1
-#: Features that are multiplied at a time.
+#: Features multiplied at a time.
 _ROWS = 8
 
 
 class LinearHead:
-    """Scores ``weight' x * scale + bias``, with weights of 16 bits and a scale per class.
+    """Scores ``weight' x * scale + bias``, with 16-bit weights and a scale per class.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ class LinearHead:
 
     Notes
     -----
-    A class's weights are multiples of the 32,767th part of its largest. Products with codes are integers that float64
-    holds, so that scores do not depend on what is predicted beside an example.
+    A class's weights are multiples of 1/32,767 of its largest. Products with codes are integers that float64 represents
+    exactly, so an example's scores do not depend on the other examples in a call.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class LinearHead:
 
     @staticmethod
     def work(classes: int, count: int) -> int:
-        """Return the bytes of arrays that scores of so many examples take."""
+        """Return the bytes of working memory for the scores of this many examples."""
         return 8 * (_ROWS * (classes + count) + 2 * classes * count)
 
     @property
@@ -50,7 +50,7 @@ class LinearHead:
         return self.weight.nbytes + self.scale.nbytes + self.bias.nbytes
 
     def put(self, first: int, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Set some classes, from one on; `weight`, (features, classes) of float64, is used up."""
+        """Set the weights of classes from `first` on; `weight`, float64 (features, classes), is overwritten."""
         classes = slice(first, first + len(bias))
         scale = np.maximum(weight.max(axis=0), -weight.min(axis=0))
         scale[scale == 0] = 1
@@ -60,7 +60,7 @@ class LinearHead:
         self.weight[:, classes], self.scale[classes], self.bias[classes] = weight, scale, bias
 
     def scores(self, codes: np.ndarray) -> np.ndarray:
-        """Return scores (count, classes) of float64 of codes (features, count) of uint8."""
+        """Return scores, float64 (count, classes), for codes, uint8 (features, count)."""
         result = np.zeros((codes.shape[1], len(self.bias)))
         for first in range(0, len(codes), _ROWS):
             rows = slice(first, first + _ROWS)

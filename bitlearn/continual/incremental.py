@@ -1,4 +1,4 @@
-"""Learners that keep exact sums and nothing else, the same in every order; what was learned can be taken off."""
+"""Learners that keep only exact sums: the order of examples does not matter, and examples can be unlearned."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bitlearn.continual.packed import bytes_of
 from bitlearn.continual.sized import Form, SizedLearner, form_of
 from bitlearn.continual.statistics import FADING_UNIT, MOST_EXAMPLES, Label, Statistics, least_block
 
-#: Examples that are worked on at a time, at most: products of so many are exact in float32.
+#: The most examples processed at a time: sums of this many products are exact in float32.
 _AT_A_TIME = 256
-#: Labels that are looked through at a time.
+#: Labels examined at a time.
 _LABELS = 512
 
 
 class IncrementalLearner(SizedLearner):
-    """What the learners of exact sums have in common: they learn, forget and are added, and predict."""
+    """The shared part of learners of exact sums: learning, forgetting, merging and predicting."""
 
     # --- learning ---
 
@@ -39,11 +39,11 @@ class IncrementalLearner(SizedLearner):
         return 0 if self.statistics is None else self.statistics.count
 
     def _inputs(self, x: Inputs) -> Inputs:
-        """Return what features are made of, for some examples."""
+        """Return what the features of examples are computed from."""
         return inputs(x if self.backbone is None else self.backbone.apply(x))
 
     def _read(self, x: Inputs) -> tuple[Inputs, Form]:
-        """Return examples, and what features are made of, checked against what was learned before."""
+        """Return examples as the features take them, and their form, checked against what was learned before."""
         form = form_of(self._inputs(x[:1] if isinstance(x, Bits) else np.asarray(x)[:1]))
         if self.form not in (None, form):
             wanted, found = self.form, form
@@ -51,7 +51,7 @@ class IncrementalLearner(SizedLearner):
         return (x if isinstance(x, Bits) else np.asarray(x)), form
 
     def _labels(self, x: Inputs, y: ArrayLike) -> tuple[np.ndarray, set[Label]]:
-        """Return the labels of examples, and each that there is."""
+        """Return the labels of examples, and the set of distinct ones."""
         given = np.asarray(y)
         if given.dtype.kind not in "iubU" and given.size:
             raise TypeError(f"y must hold integers or strings, got {given.dtype}")
@@ -67,14 +67,14 @@ class IncrementalLearner(SizedLearner):
         return given, found
 
     def _codes(self, form: Form) -> Features:
-        """Return what makes features, as many as are held."""
+        """Return the feature extractor, with as many features as the sums have."""
         if self._extractor is None:
             assert self.statistics is not None
             self._extractor = self._features(form, self.statistics.features)
         return self._extractor
 
     def _rows(self, form: Form, bytes: int, of_row: int, fixed: int) -> int:
-        """Return how many examples at a time take so many bytes, with what each takes beside its features."""
+        """Return how many examples at a time fit in `bytes`, given what each takes besides its features."""
         assert self.statistics is not None
         features = self.statistics.features
         one, two = (self._feature_bytes(form, features, rows)[1] for rows in (1, 2))
@@ -82,7 +82,7 @@ class IncrementalLearner(SizedLearner):
         return int(np.clip((bytes - base) // each, 1, _AT_A_TIME))
 
     def _admit(self, form: Form, labels: set[Label], count: int) -> None:
-        """Make room for examples of classes, so many in all; or raise a ValueError, with nothing changed."""
+        """Make room for `count` examples in all and for their classes, or raise ValueError with nothing changed."""
         classes = len(labels | set(self.statistics.labels if self.statistics else ()))
         if self.half_life is None:
             if self.examples is not None and count > self.examples:
@@ -94,7 +94,7 @@ class IncrementalLearner(SizedLearner):
         self._make_room(form, classes, count)
 
     def _make_room(self, form: Form, classes: int, count: int, most: int | None = None) -> None:
-        """Keep as many features as fit classes and examples, `most` at most, in integers that are wide enough."""
+        """Keep as many features as fit, at most `most`, in integers wide enough for the examples."""
         examples = self._most_examples(count)
         features, largest = self._size(form)
         if features is None:
@@ -117,11 +117,11 @@ class IncrementalLearner(SizedLearner):
             self.statistics.fit(features, examples)
 
     def _change(self, x: Inputs, y: np.ndarray, form: Form, sign: int) -> bool:
-        """Add examples to the sums or take them off, some at a time; whether no sum fell below 0."""
+        """Add examples to the sums or subtract them, some at a time; return whether no sum fell below 0."""
         statistics, extract, fits = self.statistics, self._codes(form), True
         assert statistics is not None
         room = self.memory().learning
-        # int8 codes are copied; a float32 beside each code while pairs are summed, and a label and a row.
+        # int8 codes are copied; summing pairs takes a float32 per code; and each example has a label and a row.
         own = int(np.prod(form[1])) if form[0] == "codes" else 0
         some = self._rows(form, room, own + 24, 64)
         if self.pairs:
@@ -156,9 +156,9 @@ class IncrementalLearner(SizedLearner):
         Parameters
         ----------
         x : ndarray of uint8 or int8, or Bits, shape (count, ...)
-            Images or rows of codes, or packed bits; what `backbone` takes where there is one. One example is enough.
+            Images or rows of codes, or packed bits; if there is a `backbone`, its input. One example is enough.
         y : array_like of int or str, shape (count,)
-            Labels; of classes that were never seen, too.
+            Labels, which may include new classes.
 
         Returns
         -------
@@ -167,7 +167,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            If examples or labels are of another type or shape than those before, or more than are allowed or fit
+            If examples or labels differ from earlier ones in type or shape, or there are more than are allowed or fit
             the budget; nothing is changed then.
         """
         x, form = self._read(x)
@@ -178,9 +178,9 @@ class IncrementalLearner(SizedLearner):
         return self
 
     def forget(self, x: Inputs, y: ArrayLike) -> Self:
-        """Take off examples that were learned, as if they had never been seen: the sums are equal, bit for bit.
+        """Unlearn examples: the sums are then the same, bit for bit, as if they had never been learned.
 
-        Features that were dropped for the budget do not come back.
+        Features dropped to fit the budget do not come back.
 
         Parameters
         ----------
@@ -194,8 +194,8 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            As `partial_fit`; if the sums tell that the examples were not learned, which not all do; and if sums
-            are halved.
+            As `partial_fit`; also if the learner has a `half_life`, or the sums show that the examples were not
+            learned, which they cannot always.
         """
         x, form = self._read(x)
         given, labels = self._labels(x, y)
@@ -220,18 +220,19 @@ class IncrementalLearner(SizedLearner):
 
     def _refuse_fading(self, what: str) -> None:
         if self.half_life is not None:
-            raise ValueError(f"{what} must be asked of a learner without half_life, got one of {self.half_life}")
+            raise ValueError(f"{what} must be called on a learner without half_life, got half_life={self.half_life}")
 
     def merge(self, other: Self) -> Self:
-        """Learn all that another learner learned, from its sums alone: the same as learning its examples.
+        """Learn everything that another learner learned, from its sums alone: the same as learning its examples.
 
-        Where the number of features follows a budget, it becomes the smaller of both, or what fits both together.
+        If a budget determines the number of features, it becomes the smaller of the two numbers, or fewer if necessary
+        to fit both learners' examples.
 
         Parameters
         ----------
         other : learner
-            Of the same class and settings, with the same network. Learners whose features follow a budget may have
-            other limits.
+            Of the same class, with the same settings and network. Learners whose features follow a budget may have
+            different limits.
 
         Returns
         -------
@@ -240,7 +241,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         TypeError, ValueError
-            If the other differs, both together are too much, or sums are halved; nothing is changed then.
+            If the other differs, both together exceed a limit, or there is a `half_life`; nothing is changed then.
         """
         if type(other) is not type(self):
             raise TypeError(f"other must be of the class {type(self).__name__}, got {type(other).__name__}")
@@ -266,7 +267,7 @@ class IncrementalLearner(SizedLearner):
     # --- predicting ---
 
     def _scored(self, x: Inputs, form: Form) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the scores of some examples at a time, and which these are."""
+        """Yield slices of examples and their scores."""
         statistics = self.statistics
         if statistics is None:
             raise ValueError("a learner must have learned an example before it predicts, got none")
@@ -281,7 +282,7 @@ class IncrementalLearner(SizedLearner):
             yield rows, self._scores(self._made, extract(unsigned(self._inputs(x[rows]))))
 
     def scores(self, x: Inputs) -> np.ndarray:
-        """Return a score for each class, the larger the likelier.
+        """Return a score for each class; larger means likelier.
 
         Parameters
         ----------
@@ -296,7 +297,7 @@ class IncrementalLearner(SizedLearner):
         Raises
         ------
         ValueError
-            If nothing was learned yet; and as `partial_fit`.
+            If nothing has been learned yet; also as `partial_fit`.
         """
         x, form = self._read(x)
         parts = self._scored(x, form)
@@ -306,7 +307,7 @@ class IncrementalLearner(SizedLearner):
         return result
 
     def predict(self, x: Inputs) -> np.ndarray:
-        """Return the label of the class with the largest score for each example, the first of equals.
+        """Return the label of the class with the largest score for each example; the first one if scores are equal.
 
         Parameters
         ----------
@@ -316,7 +317,7 @@ class IncrementalLearner(SizedLearner):
         Returns
         -------
         ndarray, shape (count,)
-            Of int64 or of strings.
+            int64 or strings.
         """
         x, form = self._read(x)
         labels = np.array(self.labels)
@@ -326,7 +327,7 @@ class IncrementalLearner(SizedLearner):
         return result
 
     def score(self, x: Inputs, y: ArrayLike) -> float:
-        """Return the share of examples whose label is predicted.
+        """Return the share of examples whose label is predicted correctly.
 
         Parameters
         ----------
@@ -342,7 +343,7 @@ class IncrementalLearner(SizedLearner):
     # --- files ---
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Save it to one file, whole or not at all: settings, sums, and the network where there is one.
+        """Save it to one file, whole or not at all: settings, sums, and the network if there is one.
 
         Parameters
         ----------
@@ -368,6 +369,6 @@ class IncrementalLearner(SizedLearner):
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is corrupt, of another kind, or its arrays are not sums of examples.
+            If it is corrupt, holds something else, or its arrays cannot be sums of examples.
         """
         return storage.load(cls, path)

@@ -1,4 +1,4 @@
-"""What a learner is given, as a network takes it: checked against what came before."""
+"""A learner's examples, converted to what a network takes and checked against earlier ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bitlearn.datasets.preparation import Preparation
 from bitlearn.datasets.scaling import Scaling, pad_images
 from bitlearn.nn.frozen import Batch
 
-#: The names of types that need no preparation.
+#: The types that need no preparation.
 _NAMES = {np.dtype(kind): name for name, kind in (("bool", np.bool_), ("uint8", np.uint8), ("int8", np.int8))}
 #: A type, or "bits", and the shape of one example.
 Form = tuple[str, tuple[int, ...]]
@@ -23,14 +23,14 @@ class Inputs:
     Parameters
     ----------
     preparation : Preparation, optional
-        How they become codes; uint8, int8, bool and packed bits need none.
+        How they become codes; not needed for uint8, int8, bool and packed bits.
 
     Attributes
     ----------
     form : (str, tuple of int) or None
-        What came first: a type, or "bits", and the shape of an example. What comes later must be like it.
+        The form of the first examples: a type, or "bits", and the shape of one. Later ones must have the same.
     shape : tuple of int or None
-        What a network takes where that is no raw example's shape: images get a channel, and are padded.
+        The shape that a network takes, if it differs from that of raw examples: images get a channel and are padded.
     """
 
     def __init__(self, preparation: Preparation | None = None):
@@ -44,7 +44,7 @@ class Inputs:
         Raises
         ------
         TypeError, ValueError
-            If they are of another type or shape than those before, or of a type that needs a preparation.
+            If their type or shape differs from that of earlier ones, or the type needs a preparation.
         """
         if not isinstance(x, Bits):
             x = np.asarray(x)
@@ -68,7 +68,7 @@ class Inputs:
         return x, form
 
     def codes(self, x: Any) -> Batch:
-        """Return the codes of examples that were read: int8, or bits."""
+        """Return the codes of examples returned by `read`: int8, or bits."""
         if isinstance(x, Bits):
             return x
         if self.preparation is not None:
@@ -82,12 +82,12 @@ class Inputs:
         return x if x.dtype == np.int8 else Scaling().codes(x)
 
     def fits(self, form: Form, wanted: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the shape to which examples are brought for a network; None where it takes them as they are.
+        """Return the shape to which examples are padded for a network; None if it takes them unchanged.
 
         Raises
         ------
         ValueError
-            If it takes others.
+            If it takes examples of another shape.
         """
         kind, shape = form
         if shape == wanted or self.preparation is not None:

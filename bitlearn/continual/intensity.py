@@ -1,4 +1,4 @@
-"""Which taps of its kernels a network learns new things with: a measure, and an experiment tap by tap."""
+"""Which kernel taps a network uses to learn new tasks: a measure, and an experiment that trains one tap at a time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def one_tap(
     *,
     told: Callable[[int, int, float], object] = lambda row, column, found: None,
 ) -> np.ndarray:
-    """Return, tap by tap, the accuracy on new examples if only one tap of a convolution and the head are trained.
+    """Return, for each tap of a convolution, the accuracy on new examples if only it and the head are trained.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def one_tap(
         raise ValueError(f"layer must be a convolution, got {layer!r}")
     moving = [path for path, leaf in model.items() if not leaf.settled]
     if moving:
-        raise ValueError(f"batch norms must be constant, as Model.fixed makes them, got {moving[0]!r}, which moves")
+        raise ValueError(f"batch norms must be constant, as Model.fixed makes them, got {moving[0]!r}, which is not")
     begun = {key: array.copy() for key, array in model.state().items()}
     found = np.zeros(weight.shape[1:3])
     for row, column in np.ndindex(found.shape):

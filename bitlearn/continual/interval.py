@@ -1,4 +1,4 @@
-"""How sure a mean over some runs is."""
+"""Confidence intervals of a mean over runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean of some runs, and a confidence interval for the mean of all such runs.
+    """Return the mean over some runs, and a confidence interval for the expected result of a run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Labels of any kind, and the outputs that stand for them: one more whenever a class comes that was never seen."""
+"""Labels of any kind and their outputs: a class seen for the first time gets a new output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bitlearn.errors import brief
 
 
 def normalized(y: Any, name: str = "y") -> np.ndarray:
-    """Return labels as an array of integers, of bool or of strings, whatever they are given as.
+    """Return labels of any type as an array of integers, bool or strings.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def array_of(y: Any) -> np.ndarray:
     TypeError
         If they are neither integers nor strings.
     ValueError
-        If they are no row.
+        If they are not one-dimensional.
     """
     found = np.asarray(y)
     found = normalized(found.astype(np.int64) if not found.size and found.dtype.kind == "f" else found)  # an empty list
@@ -45,12 +45,12 @@ def array_of(y: Any) -> np.ndarray:
 
 
 class Labels:
-    """The labels that were seen, each at the place of its output, in the order in which they came.
+    """The labels seen so far, in the order in which they appeared: the position of each is its output.
 
     Parameters
     ----------
     known : iterable of int or str
-        Labels that are announced: they have the first outputs.
+        Labels known in advance: they get the first outputs.
 
     Examples
     --------
@@ -68,17 +68,17 @@ class Labels:
         return len(self.names)
 
     def check(self, y: np.ndarray) -> None:
-        """Raise TypeError where labels are strings and those before were none, or the other way round."""
+        """Raise TypeError if labels are strings and earlier ones were not, or the other way round."""
         if self.names and len(y) and isinstance(self.names[0], str) != (y.dtype.kind == "U"):
             raise TypeError(f"y must hold labels like {self.names[0]!r}, got {brief(y.tolist()[0])}")
 
     def outputs(self, y: np.ndarray) -> np.ndarray:
-        """Return the output of each label, with new ones for labels that were never seen.
+        """Return the output of each label, with new outputs for labels not seen before.
 
         Parameters
         ----------
         y : ndarray of int64 or str, shape (count,)
-            As `array_of` gives it.
+            From `array_of`.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class Labels:
         del self.names[count:]
 
     def known(self, y: np.ndarray) -> np.ndarray:
-        """Return the output of each label, -1 for those that were never seen."""
+        """Return the output of each label, -1 for labels not seen before."""
         return np.array([self._outputs.get(label, -1) for label in y.tolist()], dtype=np.int64)
 
     def at(self, outputs: np.ndarray) -> np.ndarray:

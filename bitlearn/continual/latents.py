@@ -1,4 +1,4 @@
-"""Where a network may be cut for latent replay, and by which codecs the values there are stored."""
+"""Where a network may be cut for latent replay, and which codecs can store the values there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bitlearn.errors import by_name
 from bitlearn.nn.model import Model
 from bitlearn.nn.spec import Spec
 
-#: The codecs by name, for a cut behind a sign and for one with real values; the fewest bytes first.
+#: The codecs by name, for a cut after a sign and for one with real values; the fewest bytes first.
 CODECS: dict[str, dict[str, type[LatentCodec]]] = {
     "bits": {each.name: each for each in (PackedBits, ByteBits, FloatBits)},
     "real": {each.name: each for each in (Sign, ScaledSign, EightBit, Float)},
@@ -45,7 +45,7 @@ def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
     Raises
     ------
     ValueError
-        If the values are of another kind, or there is no such codec for them.
+        If the values are neither, or there is no such codec for them.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def latent_codec(spec: Spec, name: str | None = None) -> LatentCodec:
     [1024, 1024, 8192, 32768]
     """
     if spec.kind not in CODECS:
-        raise ValueError(f"a cut must give bits or real values, got {spec}")
+        raise ValueError(f"values at a cut must be bits or real, got {spec}")
     default = "bits" if spec.kind == "bits" else "scaled-sign"
     return by_name("codec", default if name is None else name, CODECS[spec.kind])(spec)
 
@@ -69,7 +69,7 @@ class Cut:
     Parameters
     ----------
     name : str
-        The last layer of the lower network: what `Model.split` takes.
+        The last layer of the lower network, which `Model.split` takes.
     spec : Spec
         The type of the values there.
     nbytes : dict of str to int
@@ -82,7 +82,7 @@ class Cut:
 
 
 def cuts(model: Model) -> dict[str, Cut]:
-    """Return where a network may be cut for latent replay: where values are bits or real, with trainable layers above.
+    """Return where a network may be cut for latent replay: where values are bits or real and trainable layers follow.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def cuts(model: Model) -> dict[str, Cut]:
 
 
 def default_cut(model: Model, wanted: str | None, latents: str | None = None) -> str:
-    """Return the layer at which to cut.
+    """Return the layer to cut after.
 
     Parameters
     ----------
@@ -128,13 +128,13 @@ def default_cut(model: Model, wanted: str | None, latents: str | None = None) ->
     Raises
     ------
     ValueError
-        If there is no such place.
+        If there is no such layer.
     """
     found = cuts(model)
     if wanted is not None:
         if wanted not in found:
             raise ValueError(
-                f"cut must be a layer that gives packed bits or real values to others that learn, one of "
+                f"cut must be a layer whose output is packed bits or real values, with trainable layers after, one of "
                 f"{', '.join(found) or 'none'}, got {wanted!r}"
             )
         return wanted

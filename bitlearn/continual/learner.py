@@ -1,4 +1,4 @@
-"""The continual learner: batches of any size, classes at any time, under a number of bytes."""
+"""The continual learner: batches of any size, new classes at any time, within a memory budget."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from bitlearn.optim import Optimizer, adam
 from bitlearn.precision import Precision
 from bitlearn.training.hooks import Hook, Hooks
 
-#: Examples that are predicted at a time.
+#: Examples predicted at a time.
 _AT_A_TIME = 1000
-#: Classes that a network has outputs for at first where a budget is to be kept.
+#: The least number of outputs that a network starts with under a memory budget.
 _ROOM = 10
 
 
@@ -115,18 +115,18 @@ class ContinualLearner:
         self.steps = Steps(optimizer or adam(), self.options, Hooks(hooks))
         self.method: Method | None = None
         self.tasks, self.batches, self.examples = 0, 0, 0
-        #: Of a task that was begun and not ended: how many epochs are done, and what its examples are.
+        #: Of an unfinished task: the number of epochs done, and the digest of its examples.
         self.epochs, self.task_digest = 0, ""
         self._predictor: Any = None
-        #: What fits the budget of a method that trains a network, once the first example has come.
+        #: The plan for a memory budget, for a method that trains a network, from the first example on.
         self.plan: Plan | None = None
         if isinstance(model, Model) and len(self._labels) > (most := model.output_shape[-1]):
-            raise ValueError(f"labels must be at most the {most} outputs of model, got {len(self._labels)}")
+            raise ValueError(f"labels must be at most as many as the {most} outputs of model, got {len(self._labels)}")
 
-    # --- what it is made of ---
+    # --- construction ---
 
     def begun(self, networks: Networks | None) -> Method:
-        """Adopt a network, or None if the method has none, and release what it was made from."""
+        """Start the method with its network, or None if it has none, and release the arguments it was made from."""
         method = build(self.kind, networks, self.options)
         if networks is None:
             method.grow(len(self._labels))
@@ -145,9 +145,9 @@ class ContinualLearner:
         return Networks(backbones.named(self._model or "mlp", self.inputs, x, form, outputs, **settings))
 
     def _start(self, x: Any, form: Form, outputs: int) -> Method:
-        """Return the method, now that an example is there, and bring examples to what its network takes."""
+        """Start the method at the first example, and set the shape that its network takes."""
         bounded = self.options.memory_budget is not None and self.kind.trains
-        # Within a budget room is kept for classes to come, and layers before the cut are never trained.
+        # Under a budget, room is reserved for new classes, and layers before the cut are never trained.
         networks = self._networks(x, form, max(outputs, _ROOM) if bounded else outputs)
         shape = None if networks is None else self.inputs.fits(form, networks.input_shape)
         if bounded and networks is not None:
@@ -159,7 +159,7 @@ class ContinualLearner:
         return method
 
     def _fit_again(self, method: Any) -> None:
-        """Keep to the budget where more classes have come than room was kept for: the replay memory gives way."""
+        """Shrink the replay memory to keep to the budget if there are more classes than room was reserved for."""
         if self.options.memory_budget is None or not self.kind.trains:
             return
         self.plan = kept_to(method.networks, self.options, self.steps.optimizer, self.kind)
@@ -169,7 +169,7 @@ class ContinualLearner:
             self.steps.options = method.options = self.options
 
     def _taken(self, x: Any, y: ArrayLike) -> tuple[Any, np.ndarray, Method]:
-        """Return examples and outputs that are fit to be learned; nothing is changed where they are not."""
+        """Return checked examples and their outputs; nothing is changed if they are invalid."""
         labels = array_of(y)
         x, form = self.inputs.read(x)
         if labels.shape != (len(x),):
@@ -197,7 +197,7 @@ class ContinualLearner:
 
     @property
     def replay_bytes(self) -> int:
-        """The bytes kept of earlier examples: a replay memory at capacity, or sums; 0 before the first."""
+        """The bytes kept of earlier examples: a replay memory at capacity, or sums; 0 before the first example."""
         return 0 if self.method is None else self.method.replay_bytes
 
     # --- learning ---
@@ -262,10 +262,10 @@ class ContinualLearner:
         x, outputs, method = self._taken(x, y)
         if len(outputs) < 2 and method.trains:
             raise ValueError(f"a task must have at least 2 examples, got {len(outputs)}")
-        train = Examples(x, outputs, cast(Any, self.inputs))  # it has `codes`, which is all that is asked of it
+        train = Examples(x, outputs, cast(Any, self.inputs))  # only its `codes` is used
         digest = files.digest(x, outputs)
         if self.epochs and digest != self.task_digest:
-            raise ValueError("x and y must be the examples of the task that is continued, got others")
+            raise ValueError("x and y must be the examples of the task to continue, got others")
         self.task_digest = digest
 
         def told(epochs: int) -> None:
@@ -327,7 +327,7 @@ class ContinualLearner:
         return self._labels.at(self.scores(x).argmax(axis=1))
 
     def predict_proba(self, x: Any) -> np.ndarray:
-        """Return the softmax of the scores, which are probabilities as far as the method provides them.
+        """Return the softmax of the scores; these are probabilities only if the method's scores are meant as such.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
-"""Measures of continual learning, each a function of the accuracy matrix whose name says what it is.
+"""Metrics of continual learning: functions of the accuracy matrix whose names say what they measure.
 
-Row ``i`` of the matrix holds the accuracies after task ``i``, column ``j`` those on the test set of task ``j``; entries
-of tasks not yet seen, ``j > i``, are None; each function raises a ValueError where a matrix has another form. In the
-formulas it is ``a[i][j]``, with tasks from 0 to T - 1.
+Row ``i`` of the matrix holds the accuracies after task ``i``, column ``j`` those on the test set of task ``j``. Entries
+of tasks not yet seen, ``j > i``, are None. Each function raises ValueError for a matrix of another form. In the
+formulas the matrix is ``a[i][j]``, with tasks from 0 to T - 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Matrix = Sequence[Sequence[float | None]]
 
 
 def _seen(matrix: Matrix) -> list[list[float]]:
-    """Return the lower triangle, or raise where the matrix has another form."""
+    """Return the lower triangle, or raise ValueError if the matrix has another form."""
     rows = []
     for i, row in enumerate(matrix):
         known = [value for value in row[: i + 1] if value is not None]
@@ -132,12 +132,12 @@ def forgetting_mean_of_best_minus_last(matrix: Matrix) -> float | None:
     Returns
     -------
     float or None
-        None if there is only one task, which nothing can make forgotten.
+        None if there is only one task, which no later one can make the network forget.
 
     Notes
     -----
-    ``sum_{j<T-1} (max_{j<=i<T-1} a[i][j] - a[T-1][j]) / (T - 1)``, arXiv 1801.10112. The last row is not among those
-    whose best is taken, so a task that improved counts below 0.
+    ``sum_{j<T-1} (max_{j<=i<T-1} a[i][j] - a[T-1][j]) / (T - 1)``, arXiv 1801.10112. The best does not include the last
+    row, so a task that improved counts as negative.
 
     Examples
     --------
@@ -160,12 +160,12 @@ def forgetting_mean_of_first_minus_last(matrix: Matrix) -> float | None:
     Returns
     -------
     float or None
-        None where there is one task.
+        None if there is only one task.
 
     Notes
     -----
     ``sum_{j<T-1} (a[j][j] - a[T-1][j]) / (T - 1)``, as in the library Avalanche (arXiv 2104.00405): backward transfer
-    with the opposite sign. It is never above the mean of the best minus the last.
+    with the opposite sign. It never exceeds `forgetting_mean_of_best_minus_last`.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def backward_transfer_mean_of_last_minus_first(matrix: Matrix) -> float | None:
     Returns
     -------
     float or None
-        None where there is one task.
+        None if there is only one task.
 
     Notes
     -----
@@ -212,7 +212,7 @@ def backward_transfer_mean_of_all_minus_first(matrix: Matrix) -> float | None:
     Returns
     -------
     float or None
-        None where there is one task.
+        None if there is only one task.
 
     Notes
     -----

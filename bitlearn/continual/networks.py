@@ -1,4 +1,4 @@
-"""A network whose lower part may be frozen: its bits are computed once, and the rest is trained on them."""
+"""A network whose lower part may be frozen: the bits it outputs are computed once, and the rest is trained on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Batch, Frozen
 from bitlearn.nn.model import Model
 
-#: Examples that are run through a frozen part at a time.
+#: Examples run through a frozen part at a time.
 AT_A_TIME = 50
 
 
@@ -58,7 +58,7 @@ class Predictor:
 
     def scores(self, x: Batch) -> np.ndarray:
         """Return the scores of the outputs, (count, outputs) of float32."""
-        # A few at a time, as they are learned: the memory of a thousand at once would stay with the programs.
+        # A few at a time, as in training: the recorded programs would hold on to the memory of a thousand at once.
         bits = x if self.lower is None else self.lower.apply(x, batch_size=AT_A_TIME)
         return self.upper.scores(bits, batch_size=AT_A_TIME)
 
@@ -88,14 +88,14 @@ class Networks:
     def __init__(self, model: Model, lower: Frozen | None = None, cut: str | None = None):
         if lower is not None and lower.root.output != model.root.spec:
             raise ValueError(
-                f"a network must take what comes before it, {lower.root.output}, got one of {model.root.spec}"
+                f"model must take the frozen part's output, {lower.root.output}, got one that takes {model.root.spec}"
             )
         self.model, self.lower, self.cut = model, lower, cut
         self._predictor: Predictor | None = None
 
     @property
     def outputs(self) -> int:
-        """How many outputs there are."""
+        """The number of outputs."""
         return self.model.output_shape[-1]
 
     @property
@@ -106,7 +106,7 @@ class Networks:
     def freeze(self, cut: str | None) -> None:
         """Freeze the layers up to and including `cut`, unless some are already frozen; then train those after it.
 
-        From here on, weights of the frozen part take one bit each: the latent ones are dropped.
+        From then on, weights of the frozen part take one bit each: their latent values are dropped.
         """
         if self.lower is None and cut is not None:
             lower, self.model = self.model.split(cut)
@@ -127,13 +127,13 @@ class Networks:
         return codes if self.lower is None else self.lower.apply(codes, batch_size=AT_A_TIME)
 
     def source(self, examples: Examples, keep: bool) -> Callable[[np.ndarray], Batch]:
-        """Return a function that gives the trained part's input for some of a task's examples, by their numbers.
+        """Return a function from indices of a task's examples to the input of the trained part.
 
         Parameters
         ----------
         examples : Examples
         keep : bool
-            Whether the bits of a frozen part are computed once, and kept as long as the task lasts.
+            Whether the bits of a frozen part are computed once and kept for the duration of the task.
         """
         if self.lower is None or not keep:
             return lambda index: self.inputs(examples.codes(index))

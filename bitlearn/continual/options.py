@@ -1,4 +1,4 @@
-"""How a continual learner learns, whatever its method; a method's own settings are declared in its file."""
+"""The settings that all continual methods share; a method's own settings are declared in its file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from bitlearn.optim.schedules import Schedule, named
 
 @dataclass(frozen=True)
 class Options(Settings):
-    """How to learn each task: what all methods are given. Those that do without a setting leave it.
+    """How to learn each task: the settings of every method. A method ignores those it does not need.
 
-    A method with settings of its own has a subclass: `Method.takes <bitlearn.continual.Method>`.
+    A method with settings of its own has a subclass, its `Method.takes <bitlearn.continual.Method>`.
 
     Raises
     ------
     TypeError
-        Where there is no such setting, or a value is of another type.
+        If there is no such setting, or a value has the wrong type.
     ValueError
-        Where a number is out of its range.
+        If a number is out of its range.
 
     Notes
     -----
-    The defaults were chosen on a fifth of the training data of ``digits``, held out, for networks that were not trained
-    before. An early cut was best there, since what two classes teach the frozen part serves the others badly;
+    The defaults were chosen on a held-out fifth of the training data of ``digits``, for networks that were not
+    pretrained. An early cut was best there, since what the frozen part learns from two classes suits the others badly;
     consolidation gained nothing.
 
     Examples
@@ -54,8 +54,8 @@ class Options(Settings):
     )
     schedule: str | Schedule = setting(
         "cosine",
-        "How the learning rate falls within a task: cosine, constant, step, or a function of the share of its steps "
-        "that are done. It starts anew with each task, and so does the optimiser.",
+        "How the learning rate falls within a task: cosine, constant, step, or a function of the fraction of its steps "
+        "done so far. It restarts with each task, and so does the optimiser.",
     )
     replay_size: int = setting(300, "How many examples a replay memory holds.", at_least(1))
     replay_share: float = setting(
@@ -66,14 +66,14 @@ class Options(Settings):
     )
     cut: str | None = setting(
         None,
-        "The layer after which a network is cut: what is stored or learned from are its packed bits, and it and what "
-        "lies below are frozen after the first task. By default the first one whose bits take no more bytes than an "
-        "example's codes, or else the one with the fewest; methods that can do without a cut have none.",
+        "The layer after which a network is cut. Its packed bits are stored and learned from; it and the layers before "
+        "it are frozen after the first task. By default the first one whose bits take no more bytes than an "
+        "example's codes, or else the one with the fewest; methods that do not need a cut have none.",
     )
     memory_budget: int | float | str | None = setting(
         None,
-        'What a method may keep and work with, as 8192 or ``"8 KiB"``: features, or cut, batch and replay memory are '
-        "chosen to fit. By default nothing is, and there are 256 features.",
+        'Bytes to store and work with, such as 8192 or ``"8 KiB"``: features, or cut, batch and replay memory are '
+        "chosen to fit. By default there is no limit, and there are 256 features.",
     )
 
     def __post_init__(self) -> None:

@@ -1,15 +1,15 @@
-"""Integers in as few whole bytes as hold them, moved and widened where they lie."""
+"""Integers packed in the fewest whole bytes that hold them, resized in place."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: Integers that are moved at a time.
+#: Integers moved at a time.
 _MOVED = 64
 
 
 def bytes_of(most: int) -> int:
-    """Return how many bytes hold integers from 0 to `most`, one at least.
+    """Return how many bytes hold integers from 0 to `most`, at least one.
 
     Examples
     --------
@@ -20,20 +20,20 @@ def bytes_of(most: int) -> int:
 
 
 def narrowed(values: np.ndarray, width: int) -> np.ndarray:
-    """Return integers in so many bytes each, the lowest first, along a new last axis."""
+    """Return integers as `width` bytes each, least significant first, along a new last axis."""
     kind = "<u4" if width <= 4 and values.dtype == np.uint32 else "<i8"
     return np.ascontiguousarray(values, dtype=kind)[..., None].view(np.uint8)[..., :width]
 
 
 def widened(stored: np.ndarray) -> np.ndarray:
-    """Return the int64 of what `narrowed` gave."""
+    """Return the results of `narrowed` as int64."""
     whole = np.zeros((*stored.shape[:-1], 8), dtype=np.uint8)
     whole[..., : stored.shape[-1]] = stored
     return whole.view("<i8")[..., 0]
 
 
 def read(stored: np.ndarray) -> np.ndarray:
-    """Return the uint32 of what `narrowed` gave where 4 bytes hold them, int64 where they do not."""
+    """Return the results of `narrowed` as uint32 if 4 bytes hold them, otherwise as int64."""
     if stored.shape[-1] > 4:
         return widened(stored)
     whole = np.zeros((*stored.shape[:-1], 4), dtype=np.uint8)
@@ -42,14 +42,14 @@ def read(stored: np.ndarray) -> np.ndarray:
 
 
 def change(stored: np.ndarray, found: np.ndarray, sign: int) -> bool:
-    """Add integers to what is stored, or take them off; whether none fell below 0.
+    """Add integers to stored ones or subtract them; return whether none fell below 0.
 
     Parameters
     ----------
     stored : ndarray of uint8, shape (..., width)
-        Changed in place. What does not fit wraps round, so that the opposite change always undoes one.
+        Changed in place. Overflow wraps around, so the opposite change always undoes one.
     found : ndarray, shape (...)
-        Integers from 0 on.
+        Non-negative integers.
     sign : {1, -1}
 
     Returns
@@ -65,7 +65,7 @@ def change(stored: np.ndarray, found: np.ndarray, sign: int) -> bool:
 
 
 def halve(stored: np.ndarray) -> None:
-    """Halve what is stored, rounding down, some at a time."""
+    """Halve stored integers, rounding down, some at a time."""
     flat = stored.reshape(-1, stored.shape[-1])
     for first in range(0, len(flat), _MOVED):
         part = flat[first : first + _MOVED]
@@ -73,14 +73,14 @@ def halve(stored: np.ndarray) -> None:
 
 
 def relaid(stored: np.ndarray, rows: int, count: int, width: int) -> np.ndarray:
-    """Keep the first integers of each row, in another number of bytes each, in the same memory.
+    """Keep the first integers of each row, with a new number of bytes each, in the same memory.
 
     Parameters
     ----------
     stored : ndarray of uint8, shape (rows, n, bytes)
         It owns its memory, and no view of it is in use.
     rows : int
-        As many as there are, or more: those are 0.
+        At least as many as there are; additional ones are 0.
     count : int
         At most n.
     width : int
@@ -99,7 +99,7 @@ def relaid(stored: np.ndarray, rows: int, count: int, width: int) -> np.ndarray:
     had, n, old = stored.shape
     size, flat = (rows * count * width, stored.reshape(-1))
     low = min(old, width)
-    for row in range(had if count < n or width < old else 0):  # to lower places: from the first on
+    for row in range(had if count < n or width < old else 0):  # towards lower addresses: first to last
         for first in range(0, count, _MOVED):
             part = min(_MOVED, count - first)
             start, to = (row * n + first) * old, (row * count + first) * low
@@ -107,7 +107,7 @@ def relaid(stored: np.ndarray, rows: int, count: int, width: int) -> np.ndarray:
             flat[to : to + part * low] = moved.reshape(-1)
     del flat
     stored.resize(max(size, had * count * low), refcheck=False)
-    for last in range(had * count if width > low else 0, 0, -_MOVED):  # to higher places: from the last on
+    for last in range(had * count if width > low else 0, 0, -_MOVED):  # towards higher addresses: last to first
         first = max(0, last - _MOVED)
         moved = np.zeros((last - first, width), dtype=np.uint8)
         moved[:, :low] = stored[first * low : last * low].reshape(-1, low)

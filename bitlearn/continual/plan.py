@@ -1,4 +1,4 @@
-"""What fits a number of bytes: how deep a network is trained, in which batches, and how many examples are replayed."""
+"""What fits a memory budget: where the network is cut, the batch size, and how many examples are replayed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from bitlearn.optim import Optimizer
 from bitlearn.program import Program
 from bitlearn.training.step import Trainer
 
-#: Examples a step that are tried, after what is asked for: each about half of the one before.
+#: Batch sizes to try after the requested one, each about half of the one before.
 _BATCHES = (50, 25, 13, 7, 4)
-#: Bytes that Python needs for a recorded call, measured: its arrays' descriptions, and the call as C takes it.
+#: Bytes that Python needs per recorded call, as measured: the array objects, and the call in the form that C takes.
 _RECORDED_CALL = 1800
-#: Bytes of all other objects that a learner has, measured.
+#: Bytes of all other objects of a learner, as measured.
 _OBJECTS = 2**15
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A choice, and the bytes of everything that a learner then holds and works with.
+    """A choice of settings, and the bytes of everything that a learner then stores and works with.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class Plan:
         The layer up to which the network is frozen.
     batch_size : int
     replay_size : int
-        How many examples the replay memory holds; 0 where a method has none.
+        How many examples the replay memory holds; 0 if the method has none.
     rows : tuple of (str, int)
-        What takes how many bytes.
+        The purposes that bytes serve, and how many each takes.
     budget : int
-        What it may all take together.
+        The largest total allowed.
     """
 
     cut: str | None
@@ -53,7 +53,7 @@ class Plan:
         return sum(count for _, count in self.rows)
 
     def __str__(self) -> str:
-        lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
+        lines = [*self.rows, ("total", self.nbytes), ("budget", self.budget)]
         width = max(len(name) for name, _ in lines)
         what = f"cut after {self.cut}" if self.cut else "not cut"
         title = f"{what}, {self.batch_size} examples per step, {self.replay_size} in the replay memory"
@@ -61,7 +61,7 @@ class Plan:
 
 
 def _inferences(frozen: Frozen, sizes: list[int]) -> tuple[int, int, int]:
-    """Return the bytes of a frozen part's arrays, as they are and as kernels take them, of its work, and of records."""
+    """Return the bytes of a frozen part: arrays, stored and laid out for kernels; working memory; recorded calls."""
     programs = [Program(frozen.record(size)[0]) for size in sizes]
     return (
         frozen.nbytes + frozen.operand_bytes,
@@ -73,12 +73,12 @@ def _inferences(frozen: Frozen, sizes: list[int]) -> tuple[int, int, int]:
 def rows(
     networks: Networks, options: Options, optimizer: Optimizer, method: type[Method]
 ) -> tuple[tuple[str, int], ...]:
-    """Return what a method needs besides its replay memory, array by array as its programs are recorded.
+    """Return the memory a method needs besides its replay memory, from the arrays of its recorded programs.
 
     Parameters
     ----------
     networks : Networks
-        As they will be: cut, where they are to be.
+        As they will be used, already cut if they are to be.
     options : Options
         With the batch size.
     optimizer : Optimizer
@@ -98,19 +98,19 @@ def rows(
     records = calls + upper_calls + _RECORDED_CALL * sum(len(program.calls) for program in programs)
     found = (
         ("frozen layers", lower),
-        ("their work", lower_work),
+        ("working memory of the frozen layers", lower_work),
         ("trained layers and what the optimiser keeps", lasting),
-        ("a step's work", max(program.nbytes for program in programs)),
-        ("the trained layers as they predict", upper),
-        ("predicting", upper_work),
-        ("records of what runs", records),
+        ("working memory of a training step", max(program.nbytes for program in programs)),
+        ("inference form of the trained layers", upper),
+        ("working memory of predictions", upper_work),
+        ("recorded calls", records),
         ("other objects", _OBJECTS),
     )
     return tuple((name, count) for name, count in found if count)
 
 
 def _candidate(networks: Networks, cut: str | None) -> Networks:
-    """Return a network cut there; one whose lower part is frozen already as it is."""
+    """Return a network cut there; one whose lower part is already frozen is returned unchanged."""
     if networks.lower is not None or cut is None:
         return networks
     lower, upper = networks.model.split(cut)
@@ -120,21 +120,21 @@ def _candidate(networks: Networks, cut: str | None) -> Networks:
 def filled(
     networks: Networks, options: Options, optimizer: Optimizer, method: type[Method], classes: int, budget: int
 ) -> Plan:
-    """Return the plan of a network that is cut: its replay memory takes what is left of a budget.
+    """Return the plan of a network that is already cut: its replay memory takes the rest of the budget.
 
     Parameters
     ----------
     networks, options, optimizer, method
         As `rows` takes them.
     classes : int
-        For how many the memory has room.
+        The number of classes that the memory has room for.
     budget : int
         Bytes.
 
     Returns
     -------
     Plan
-        With one example in the memory where not even that fits.
+        It has one example in the memory if not even that fits.
     """
     fixed, count = rows(networks, options, optimizer, method), 0
     if method.replays:
@@ -148,17 +148,17 @@ def filled(
 def planned(
     networks: Networks, options: Options, optimizer: Optimizer, method: type[Method], classes: int
 ) -> tuple[Networks, Plan]:
-    """Return a network cut where most of it is trained, and the plan, under ``options.memory_budget``.
+    """Return a network, cut as early as ``options.memory_budget`` allows, and its plan.
 
     Parameters
     ----------
     networks : Networks
-        With as many outputs as room is kept for.
+        With as many outputs as room is reserved for.
     options : Options
     optimizer : Optimizer
     method : type of Method
     classes : int
-        For how many classes the replay memory has room.
+        The number of classes that the replay memory has room for.
 
     Returns
     -------
@@ -168,13 +168,13 @@ def planned(
     Raises
     ------
     ValueError
-        With a table of the smallest, if nothing fits.
+        If nothing fits; the message has a table of the smallest configuration.
 
     Notes
     -----
-    The batch that is asked for is tried first, then smaller ones; of the cuts the earliest is taken whose memory holds
-    ``options.replay_size`` examples. Where none does, the choice that holds most is taken. The memory then has what is
-    left of the budget.
+    The requested batch size is tried first, then smaller ones, each with the earliest cut whose replay memory holds
+    ``options.replay_size`` examples. If there is none, the choice whose memory holds most is taken. The memory then
+    gets the rest of the budget.
     """
     assert options.memory_budget is not None
     budget = budget_bytes(options.memory_budget)
@@ -198,11 +198,11 @@ def planned(
         return _candidate(networks, best.cut), best
     assert smallest is not None
     wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network, got {budget}"
-    raise ValueError(f"{wanted}. What takes least:\n{smallest}")
+    raise ValueError(f"{wanted}. The smallest configuration:\n{smallest}")
 
 
 def kept_to(networks: Networks, options: Options, optimizer: Optimizer, method: type[Method]) -> Plan:
-    """Return what is left for the replay memory of a network that has more outputs now.
+    """Return the plan of a network that now has more outputs: the replay memory gets the rest of the budget.
 
     Parameters
     ----------
@@ -216,12 +216,12 @@ def kept_to(networks: Networks, options: Options, optimizer: Optimizer, method: 
     Raises
     ------
     ValueError
-        With a table, if nothing is.
+        If not even one example fits; the message has a table.
     """
     assert options.memory_budget is not None
     budget = budget_bytes(options.memory_budget)
     found = filled(networks, options, optimizer, method, networks.outputs, budget)
     if found.nbytes > budget:
         wanted = f"memory_budget must be at least {found.nbytes} bytes for {networks.outputs} classes, got {budget}"
-        raise ValueError(f"{wanted}. What is needed:\n{found}")
+        raise ValueError(f"{wanted}. It would take:\n{found}")
     return found

@@ -1,4 +1,4 @@
-"""Test, then train: the accuracy over a stream of anything that predicts and learns batch by batch."""
+"""Test, then train: the accuracy over a stream of any learner that learns batch by batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Learner(Protocol):
-    """What can be evaluated: scikit-learn's incremental estimators, among others."""
+    """The interface that is evaluated, which scikit-learn's incremental estimators have, among others."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the class of each example."""
@@ -28,9 +28,9 @@ class Prequential:
     seen : ndarray of int64, shape (batches,)
         How many examples had been tested by then.
     accuracy : ndarray of float64, shape (batches,)
-        Over all of them.
+        Over all of these examples.
     windowed : ndarray of float64, shape (batches,)
-        Over the last examples, as many as the window holds.
+        Over the last examples, as many as the window covers.
     faded : ndarray of float64, shape (batches,)
         With weights that decrease with an example's age.
     """
@@ -65,7 +65,7 @@ def prequential(
     window : int
         How many examples the windowed accuracy covers.
     fading : float
-        The factor by which an example weighs less with each one after it, in (0, 1].
+        The factor by which an example's weight decreases with each later example, in (0, 1].
     untested : int
         How many batches to learn from at first without testing, if a learner cannot predict from the start.
 
@@ -76,15 +76,15 @@ def prequential(
     Raises
     ------
     ValueError
-        If a number is out of its range, or there are not as many predictions as labels.
+        If a number is out of its range, or the number of predictions differs from that of labels.
 
     Notes
     -----
     With ``c_i`` 1 if example ``i`` was predicted correctly, else 0::
 
-        accuracy(i) = (c_1 + ... + c_i) / i
-        windowed(i) = (c_(i - w + 1) + ... + c_i) / w                      w the window, or i where that is less
-        faded(i)    = S_i / N_i,  S_i = c_i + f * S_(i - 1),  N_i = 1 + f * N_(i - 1),  S_0 = N_0 = 0
+        accuracy(i) = (c_1 + ... + c_i) / i windowed(i) = (c_(i - w + 1) + ... + c_i) / w                      w the
+        window, or i if that is less faded(i)    = S_i / N_i,  S_i = c_i + f * S_(i - 1),  N_i = 1 + f * N_(i - 1),  S_0
+        = N_0 = 0
 
     Gama, Sebastião and Rodrigues, "On evaluating stream learning algorithms" (Machine Learning 90, 2013). The fading
     factor ``f`` needs no memory of past examples. It acts like a window of about

@@ -1,4 +1,4 @@
-"""Replay of class means through a head: a gradient of its own, beside that of new examples."""
+"""Replay of class means through a head: their gradient is added to that of new examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Prototypes:
     Attributes
     ----------
     sums : ndarray of float64, shape (classes, features)
-        Of ±1 features: exact integers.
+        Sums of ±1 features: exact integers.
     counts : ndarray of int64, shape (classes,)
 
     Examples
@@ -34,7 +34,7 @@ class Prototypes:
         self.sums, self.counts = np.zeros((classes, features)), np.zeros(classes, dtype=np.int64)
 
     def add(self, words: np.ndarray, y: np.ndarray) -> None:
-        """Take in packed features, (count, words), and their classes."""
+        """Add packed features, (count, words), of the given classes."""
         x = unpack(words, self.sums.shape[1], dtype=np.float64)
         for c in np.unique(y):
             self.sums[c] += x[y == c].sum(axis=0)
@@ -45,10 +45,10 @@ class Prototypes:
         return {"sums": self.sums, "counts": self.counts}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave; ValueError where no features give it."""
+        """Restore the results of `arrays`; ValueError if they cannot come from features."""
         sums, counts = arrays["sums"], arrays["counts"]
         if (counts < 0).any() or not (np.abs(sums) <= counts[:, None]).all():
-            raise ValueError("prototypes must be sums of as many features of ±1 as are counted, got others")
+            raise ValueError("sums of prototypes must be possible for their counts of ±1 features, got others")
         self.sums[...], self.counts[...] = sums, counts
 
     def grow(self, classes: int) -> None:
@@ -59,12 +59,12 @@ class Prototypes:
 
     @property
     def known(self) -> np.ndarray:
-        """The classes that have a mean."""
+        """The classes that have had examples."""
         return np.flatnonzero(self.counts)
 
     @property
     def means(self) -> np.ndarray:
-        """The means of the classes that have one, float32 (known, features)."""
+        """The means of these classes, float32 (known, features)."""
         known = self.known
         return (self.sums[known] / self.counts[known, None]).astype(np.float32)
 
@@ -79,7 +79,7 @@ class Prototypes:
         Parameters
         ----------
         weight : ndarray of float32, shape (classes, features)
-            The head's.
+            The weights of the head.
         gradient : ndarray of float32, shape (classes, features)
             Changed in place.
         temperature, times : float

@@ -1,4 +1,4 @@
-"""Which values a setting may have: ranges that say themselves what they are."""
+"""Ranges of settings, with their descriptions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bitlearn.budgets import budget_bytes
 
 @dataclass(frozen=True)
 class Range:
-    """Which values of its type a setting may have.
+    """The values of its type that a setting may have.
 
     Parameters
     ----------
     says : str
-        As an error says it behind "must be".
+        The description, as it follows "must be" in an error.
     holds : callable
-        Whether a value is one of them; of several values each is asked for.
+        Whether a value is in the range; a sequence is checked value by value.
     """
 
     says: str
@@ -27,7 +27,7 @@ class Range:
 
 
 def at_least(least: int) -> Range:
-    """Return the range of integers from one on.
+    """Return the range of integers from `least` upwards.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def at_least(least: int) -> Range:
 
 
 def finite(*, least: float = -math.inf, above: float = -math.inf) -> Range:
-    """Return the range of finite numbers, of those from one on, or of those above one.
+    """Return the range of finite numbers that are at least `least`, or above `above`.
 
     Parameters
     ----------
     least, above : float
-        One of them; all finite numbers by default.
+        Give at most one of them; by default all finite numbers are in the range.
 
     Returns
     -------
@@ -66,12 +66,12 @@ def finite(*, least: float = -math.inf, above: float = -math.inf) -> Range:
 
 
 def interval(bounds: str) -> Range:
-    """Return the range of an interval, as it is written.
+    """Return the range of an interval, written as in mathematics.
 
     Parameters
     ----------
     bounds : str
-        Two bounds in brackets: round ones where the bound itself is left out.
+        Two bounds in brackets: round ones exclude the bound, square ones include it.
 
     Returns
     -------
@@ -101,5 +101,5 @@ def _is_size(value: Any) -> bool:
     return True
 
 
-#: Bytes, as `bitlearn.budgets.budget_bytes` takes them.
+#: Sizes in bytes, as `bitlearn.budgets.budget_bytes` takes them.
 SIZE = Range("bytes, or a number of KiB or MiB", _is_size)

@@ -1,4 +1,4 @@
-"""Examples with their scores, as rows of bytes: what a replay memory stores where it is to keep both."""
+"""Examples together with their scores, as rows of bytes for a replay memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bitlearn.nn.spec import Spec
 
 
 class Records:
-    """From examples and scores to rows of bytes, and back.
+    """Pack examples and scores into rows of bytes, and unpack them.
 
     Parameters
     ----------
     spec : Spec
-        Of an example.
+        The type of an example.
     outputs : int
-        How many scores it has.
+        The number of scores per example.
 
     Examples
     --------
@@ -35,27 +35,27 @@ class Records:
 
     @property
     def example_bytes(self) -> int:
-        """The bytes of an example without its scores."""
+        """The bytes per example without its scores."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """The bytes of a row."""
+        """The bytes per row."""
         return self.example_bytes + 4 * self.outputs
 
     def pack(self, x: Batch, scores: np.ndarray) -> np.ndarray:
-        """Return the rows of examples and of their scores, (count, outputs) of float32: (count, nbytes) of uint8."""
+        """Return the rows, uint8 (count, nbytes), of examples and their scores, float32 (count, outputs)."""
         parts = check_batch(x, self.spec), scores
         return np.concatenate([np.ascontiguousarray(part).reshape(len(scores), -1).view(np.uint8) for part in parts], 1)
 
     def unpack(self, rows: np.ndarray) -> tuple[Batch, np.ndarray]:
-        """Return the examples and scores of rows."""
+        """Return the examples and scores in rows."""
         first, second = (np.ascontiguousarray(part) for part in np.split(rows, [self.example_bytes], axis=1))
         values = first.view(self.dtype).reshape(len(rows), *self.shape)
         scores = second.view(np.float32).reshape(len(rows), self.outputs)
         return (Bits(values, self.spec.channels) if self.spec.kind == "bits" else values), scores
 
     def widened(self, rows: np.ndarray, outputs: int) -> np.ndarray:
-        """Return rows with room for more scores, which are NaN."""
+        """Return rows widened to more outputs, whose scores are NaN."""
         more = np.full((len(rows), outputs - self.outputs), np.nan, dtype=np.float32)
         return np.concatenate([rows, more.view(np.uint8)], axis=1)

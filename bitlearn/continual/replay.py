@@ -1,4 +1,4 @@
-"""Replay memory: examples in an array that is allocated once, with the books of which are kept."""
+"""Replay memory: examples in an array that is allocated once, and the bookkeeping of which are kept."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class ReplayBuffer:
 
     Notes
     -----
-    Places are dealt round by round, one to each class that has examples left. So classes with enough examples differ by
-    at most one, and places that a rare class leaves free go to the others. Every class is trimmed to its share, not
-    only those that come in. If there are not enough places for a round (the last one, or the first one if there are
+    Places are dealt in rounds, one to each class that has examples left. So classes with enough examples differ by at
+    most one place, and places that a rare class leaves free go to the others. Every class is trimmed to its share, not
+    only those of new examples. If there are not enough places for a round (the last one, or the first one if there are
     more classes than places), classes get one in a random order fixed by the key: every choice of classes is equally
-    likely, whichever came first. A class without a place gets none later.
+    likely, whichever came first. A class that gets no place then gets none later.
 
     Within a class, the examples are a uniform sample of all those seen: see `Reservoir`. Which are kept depends only on
     the key and on the examples in their order: one at a time or all at once, the memory is the same bit for bit.
@@ -131,19 +131,19 @@ class ReplayBuffer:
     # --- its arrays ---
 
     def _use(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the arrays of the store, those of its classes as far as there are classes."""
+        """Use the arrays of the store; those with an entry per class are cut to the present number of classes."""
         classes = self._store.classes
         own = {name: arrays[name][:classes] for name in ("ends", "seen")}
         self.examples, self._books = arrays["examples"], Reservoir({**arrays, **own}, self.key)
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes so far."""
         return len(self._books.seen)
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each place, in the smallest unsigned integers that hold the classes, shape (capacity,)."""
+        """The class of each place, in the smallest unsigned type that holds the classes, shape (capacity,)."""
         return self._books.labels
 
     @property
@@ -158,7 +158,7 @@ class ReplayBuffer:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of examples, labels and bookkeeping, which do not depend on how many examples there are."""
+        """The bytes of examples, labels and bookkeeping at capacity, however many examples there are."""
         return self.size(self.capacity, self.shape, self.classes, self.kind)
 
     @property
@@ -175,13 +175,13 @@ class ReplayBuffer:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, all that a checkpoint has to hold; `grow` and `restore` may replace them."""
+        """Return the live arrays, everything a checkpoint has to hold; `grow` and `restore` may replace them."""
         books = self._books
         found = {name: getattr(books, name) for name in ("labels", "order", "ends", "seen", "added")}
         return {"examples": self.examples} | found
 
     def _check(self) -> None:
-        """Raise ValueError where the arrays hold what they never can."""
+        """Raise ValueError if the arrays hold impossible values."""
         self._books.check()
         n = self.shape[-1]
         if self.kind == "bits" and n % WORD_BITS and (self.examples[..., -1] & ~tail_mask(n)).any():
@@ -220,7 +220,7 @@ class ReplayBuffer:
         Parameters
         ----------
         classes : int
-            The total number; fewer than there are changes nothing.
+            The total number; nothing changes if there are already as many.
 
         Raises
         ------
@@ -233,13 +233,13 @@ class ReplayBuffer:
         self._store.check()
         old, wanted, more = self.arrays(), self._types(classes), classes - self.classes
         new = {name: array.astype(wanted[name][1], copy=False) for name, array in old.items()}
-        # A class without places ends where the one before it does.
+        # The list of a class without places ends where the one before it ends.
         new["ends"] = np.append(old["ends"], np.repeat(old["ends"][-1:], more))
         new["seen"] = np.append(old["seen"], np.zeros(more, dtype=np.int64))
         self._take(new, classes)
 
     def _take(self, arrays: dict[str, np.ndarray], classes: int) -> None:
-        """Put arrays of so many classes in place of the present ones, all or none."""
+        """Replace the arrays by ones for this many classes, all or none."""
         store = self._store
 
         def take() -> None:
@@ -267,8 +267,8 @@ class ReplayBuffer:
         Returns
         -------
         ReplayBuffer
-            A memory without a file. It still holds a uniform sample of each class: what is left out is drawn by the
-            key.
+            A memory without a file. It still holds a uniform sample of each class: the key determines which examples
+            are left out.
         """
         found = ReplayBuffer(capacity, self.shape, self.classes, dtype=self.kind, key=self.key)
         held, counts = len(self), self.counts
@@ -276,7 +276,7 @@ class ReplayBuffer:
             counts[counts.argmax()] -= 1
         drawn = Key(self.key.seed, self.key.step, streams.SHRINKING).permutation(held)
         labels = self.labels[drawn]
-        rank = np.empty(held, dtype=np.int64)  # of an example among those of its class, in the order that was drawn
+        rank = np.empty(held, dtype=np.int64)  # of an example among those of its class, in the drawn order
         for label in np.unique(labels):
             rank[labels == label] = np.arange((labels == label).sum())
         kept = np.sort(drawn[rank < counts[labels]])
@@ -292,7 +292,7 @@ class ReplayBuffer:
     # --- examples ---
 
     def add(self, x: Batch, labels: np.ndarray) -> None:
-        """Add examples, one after the other.
+        """Add examples in order.
 
         Parameters
         ----------
@@ -329,7 +329,7 @@ class ReplayBuffer:
             uninterrupted(lambda: self._add_all(labels.astype(np.int64), values))
 
     def _values(self, x: Batch) -> np.ndarray:
-        """Return the array of examples, of the type that is stored."""
+        """Return examples as an array of the stored type."""
         if self.kind == "bits":
             if not isinstance(x, Bits):
                 raise TypeError(f"x must be Bits, got {brief(x)}")
@@ -386,7 +386,7 @@ class ReplayBuffer:
     # --- its file ---
 
     def flush(self) -> None:
-        """Write a memory in a file to disk; until the next addition it then survives a crash of the machine."""
+        """Write a memory in a file to disk; from then until the next addition it survives a crash of the machine."""
         self._store.flush()
 
     def close(self) -> None:

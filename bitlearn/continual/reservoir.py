@@ -1,4 +1,4 @@
-"""Which examples a balanced memory of fixed size keeps, and where: the books of a replay memory."""
+"""Which examples a balanced memory of fixed size keeps, and where: the bookkeeping of a replay memory."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from bitlearn.continual.draws import words
 from bitlearn.rng import Key
 from bitlearn.safetensors import Types
 
-#: Of a memory, and of classes: words of 32 bits choose among them.
+#: The largest capacity and number of classes: 32-bit words choose among them.
 MOST = 2**32 - 1
-#: Of the random priority of a class, which is no array of a file: it is made from the key.
+#: Bytes of the random priority of a class, which is not stored in a file but derived from the key.
 PRIORITY_BYTES = 4
-#: Examples that are placed at a time: bounds the work memory.
+#: Examples placed at a time, to bound the working memory.
 _BLOCK = 512
-#: Assignments that are made together: an array, a place in it, and a value.
+#: Assignments that are made together: an array, an index, and a value.
 Writes = list[tuple[np.ndarray, Any, Any]]
 
 
 class Reservoir:
-    """Decides for each example of a stream where in a memory it goes, or that it does not.
+    """Decides for each example of a stream where a memory stores it, if at all.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        Of the types that `types` gives: the books, changed in place.
+        The bookkeeping, with the types from `types`; changed in place.
     key : Key
-        The stream of random bits: example number n of all draws its word n.
+        The stream of random bits: the n-th example overall uses word n.
 
     Notes
     -----
-    Examples are taken one after the other, so nothing depends on how they are divided into calls. While a place is free
-    an example takes the next one. From then on ``order`` holds the places by class, ``ends[c]`` where those of class c
-    end in it.
+    Examples are processed one by one, so nothing depends on how they are divided into calls. While places are free, an
+    example takes the next one. From then on ``order`` lists the places by class, and ``ends[c]`` is where those of
+    class c end in the list.
 
-    A class of which ``seen`` examples came is entitled to the pairs ``(r, c)``, ``1 <= r <= seen``. The memory holds as
-    many examples of a class as it has pairs among the first `capacity` of all, ordered by r, then by the class's random
-    priority, then by c. So a new example either adds the pair of its class and takes that of the largest class, whose
-    examples then lose one at random; or its class's examples are a reservoir, which it enters by Algorithm R (Vitter,
-    "Random sampling with a reservoir", ACM TOMS 1985): the m-th example replaces number ``floor(word * m / 2**32)`` of
-    the k that are held where this is below k. Both keep what is held of a class a uniform sample of what there was
-    (bias: ``m / 2**32``, with m counted up to 2**32 - 1).
+    A class with ``seen`` examples so far has the pairs ``(r, c)``, ``1 <= r <= seen``. The memory holds as many
+    examples of a class as it has pairs among the first `capacity` of all pairs, ordered by r, then by the class's
+    random priority, then by c. So a new example may bring its class a place from the largest class, which loses a
+    random example. Otherwise its class is a reservoir, which it enters by Algorithm R (Vitter, "Random sampling with a
+    reservoir", ACM TOMS 1985): the m-th example replaces number ``floor(word * m / 2**32)`` of the k held ones if this
+    is below k. Either way the held examples of a class remain a uniform sample of all it had (bias: ``m / 2**32``, with
+    m counted up to 2**32 - 1).
 
-    A step costs a few reads and writes; one that takes a place from another class costs time in the number of classes.
+    A step costs a few reads and writes; one that takes a place from another class takes time linear in the number of
+    classes.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], key: Key):
@@ -61,7 +62,7 @@ class Reservoir:
 
     @staticmethod
     def types(capacity: int, classes: int) -> Types:
-        """Return shape and dtype of the books by name, each integer as narrow as it can be."""
+        """Return the shape and dtype of each array by name, with integers as narrow as possible."""
         return {
             "labels": ((capacity,), np.min_scalar_type(classes - 1)),
             "order": ((capacity,), np.min_scalar_type(capacity - 1)),
@@ -83,7 +84,7 @@ class Reservoir:
         return counts
 
     def check(self) -> None:
-        """Raise ValueError where the arrays hold what they never can."""
+        """Raise ValueError if the arrays hold impossible values."""
         size, capacity, classes = len(self), len(self.labels), len(self.seen)
         labels, seen = self.labels[:size], self.seen
         if self.added[0] < 0 or seen.min() < 0 or seen.sum(dtype=object) != self.added[0]:
@@ -103,18 +104,18 @@ class Reservoir:
     # --- one example ---
 
     def place(self, label: int, writes: Writes) -> int | None:
-        """Take one example of a class.
+        """Decide on one example of a class.
 
         Parameters
         ----------
         label : int
         writes : list
-            The assignments that this is are put after its others, for `make`.
+            The assignments to make, for `make`, are appended to it.
 
         Returns
         -------
         int or None
-            The example's place, None where it is not kept.
+            The example's place, or None if it is not kept.
         """
         number, capacity = self.added.item(0), len(self.labels)
         if number >= capacity:
@@ -129,9 +130,9 @@ class Reservoir:
         return number
 
     def _step(self, writes: Writes, label: int, word: int, ranks: np.ndarray | None = None) -> int | None:
-        """Plan what an example does to a full memory; return its place, None where it is not kept.
+        """Plan what an example changes in a full memory; return its place, or None if it is not kept.
 
-        `ranks` are those of the classes, kept up for the next step; else they are made where they are wanted.
+        `ranks` are those of the classes, updated for the next step; without them they are computed when needed.
         """
         ends, count = self.ends, self.seen.item(label) + 1
         start = ends.item(label - 1) if label else 0
@@ -148,9 +149,9 @@ class Reservoir:
         return self.counts.astype(np.uint64) << np.uint64(32) | self.priority
 
     def _donor(self, label: int, count: int, ranks: np.ndarray | None) -> int | None:
-        """Return the class that loses a place to one of which so many examples came, None where none does."""
+        """Return the class that loses a place to one with this many examples so far, or None."""
         ranks = self._ranks() if ranks is None else ranks
-        largest = len(ranks) - 1 - int(ranks[::-1].argmax())  # of equal ones the last
+        largest = len(ranks) - 1 - int(ranks[::-1].argmax())  # the last one if several are equal
         mine = count << 32 | self.priority.item(label)
         if (mine, label) > (ranks.item(largest), largest):
             return None
@@ -159,14 +160,14 @@ class Reservoir:
         return largest
 
     def _transfer(self, writes: Writes, donor: int, label: int, word: int) -> int:
-        """Plan that a random place goes from one class to another, and return it."""
+        """Plan to move a random place from one class to another, and return it."""
         order, ends = self.order, self.ends
         start, end = ends.item(donor - 1) if donor else 0, ends.item(donor)
         chosen = start + (word * (end - start) >> 32)
         slot = order.item(chosen)
-        # The place at the near end of the donor's list takes the room of the chosen one. Each class between moves by a
-        # room: the place at its far end goes to its near end. A class without places has the room of the next one, and
-        # of several places for a room the last stays, that of the class nearer to `label`.
+        # In `order`, the place at the donor's near end fills the slot of the chosen one. Each class in between shifts
+        # by one slot: the place at its far end moves to its near end. A class without places shares a slot with the
+        # next one; of several places written to a slot the last one stays, that of the class nearer to `label`.
         if label < donor:
             span, moved = slice(label, donor), ends[label:donor] + 1
             rooms = ends[label:donor][::-1].astype(np.intp)
@@ -185,7 +186,7 @@ class Reservoir:
         return slot
 
     def _list(self, writes: Writes, last: np.ndarray) -> None:
-        """Plan that the places of a memory, which the last labels fill, are listed by class."""
+        """Plan to list by class the places of a memory that the last labels fill."""
         every = self.labels.copy()
         every[len(every) - len(last) :] = last
         ends = np.cumsum(np.bincount(every, minlength=len(self.ends)))
@@ -194,7 +195,7 @@ class Reservoir:
     # --- many examples ---
 
     def place_all(self, labels: np.ndarray) -> Iterator[tuple[np.ndarray | slice, np.ndarray | slice]]:
-        """Take examples, the same way, and yield which of them go to which places, some at a time.
+        """Decide on many examples in the same way, and yield which of them go to which places, some at a time.
 
         Parameters
         ----------
@@ -203,7 +204,7 @@ class Reservoir:
         Yields
         ------
         rows, slots : ndarray of int, or slice
-            Of several rows for one place the last one stays.
+            If several rows have the same place, the last one stays.
         """
         number = self.added.item(0)
         filling = max(min(len(self.labels) - number, len(labels)), 0)
@@ -222,15 +223,15 @@ class Reservoir:
         return self.seen, slice(None), self.seen + np.bincount(labels, minlength=len(self.seen))
 
     def _block(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take examples into a full memory; return those that are kept, and their places."""
+        """Decide on examples for a full memory; return those that are kept, and their places."""
         number, held = self.added.item(0), self.counts
         drawn = words(self._stream, number, len(labels))
-        if (held == self.seen)[labels].any():  # a class may get places
+        if (held == self.seen)[labels].any():  # some class may still gain places
             ranks, pairs = self._ranks(), zip(labels.tolist(), drawn.tolist(), strict=True)
             found = [self._at_once(label, word, ranks) for label, word in pairs]
             kept = np.array([(row, slot) for row, slot in enumerate(found) if slot is not None], dtype=np.intp)
             return kept.reshape(-1, 2)[:, 0], kept.reshape(-1, 2)[:, 1]
-        # How many of its class came up to and with each.
+        # For each example, how many of its class there have been, including itself.
         by_class = np.argsort(labels, kind="stable")
         sizes = np.bincount(labels, minlength=len(held))
         count = np.empty(len(labels), dtype=np.int64)
@@ -250,5 +251,5 @@ class Reservoir:
 
 
 def make(writes: Writes) -> None:
-    """Make assignments in order, in one call of C: no handler of a signal comes between."""
+    """Make assignments in order, in a single C call that no signal handler can interrupt."""
     deque(starmap(setitem, writes), maxlen=0)

@@ -1,4 +1,4 @@
-"""Posteriors that a task's examples tell before it is trained: of its inputs, and of how units respond."""
+"""Posteriors from a task's examples before it is trained: from its inputs, and from how units respond to them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from bitlearn.ops.packing import unpack
 
 
 def response_logits(model: Model, task: int, x: Batch) -> dict[str, np.ndarray]:
-    """Return the logarithms of the mean over examples of ``softmax_j(h)``, for each competition.
+    """Return, for each competition, the logarithm of the mean over examples of ``softmax_j(h)``.
 
     Parameters
     ----------
     model : Model
-        Its running statistics are those of inference.
+        It runs in inference form, with running statistics.
     task : int
-        Its logits say who has won in the competitions before each: their likeliest units alone feed it. Inputs that
-        compete have no response; see `input_logits`.
+        The task whose logits are added to the responses to find the winners of a competition; only winners feed the
+        next one. Competing inputs have no response: see `input_logits`.
     x : ndarray or Bits, shape (count, ...)
 
     Returns
     -------
     dict of str to ndarray of float32, shape (blocks, units)
-        `h` are what flows into a competition, of maps the mean over positions, divided by their standard deviation over
-        all examples and units, so that the scale of a layer does not decide how sure the posterior is.
+        `h` are the inputs of a competition, averaged over positions if they are maps, and divided by their standard
+        deviation over all examples and units, so that the scale of a layer does not determine how sharp the posterior
+        is.
 
     Examples
     --------
@@ -59,19 +60,19 @@ def response_logits(model: Model, task: int, x: Batch) -> dict[str, np.ndarray]:
 
 
 def input_logits(layer: Competition, x: Batch) -> np.ndarray:
-    """Return the logits of inputs that compete: each one's posterior is its share of the block's standard deviations.
+    """Return the logits of competing inputs: the posterior of each is its share of the block's standard deviations.
 
     Parameters
     ----------
     layer : Competition
-        Of the network's inputs.
+        The competition of the network's inputs.
     x : ndarray of int8, shape (count, ...)
 
     Returns
     -------
     ndarray of float32, shape (blocks, units)
-        Logarithms of the standard deviations over examples, and over positions of maps; of at least a hundredth of a
-        code, so that inputs which never change are finite.
+        Logarithms of the standard deviations over examples, and positions if there are maps. A standard deviation
+        counts as at least 0.01, so that constant inputs have finite logits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A scenario from its first task to its last: each task in turn, then the accuracy on all that was seen."""
+"""Runs a scenario: learns each task in turn, then measures the accuracy on all tasks so far."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Result:
         Multiply-adds of the forward passes of all training steps, through the layers that they train. A backward pass
         takes up to twice as many.
     class_order : tuple of int or str
-        The classes in the order in which the tasks brought them.
+        The classes in the order in which tasks introduced them.
     full_matrix : list of list of float, optional
         The accuracies on all tasks after each one, including those not yet seen, with ``evaluate_all``.
     initial_accuracy : list of float, optional
@@ -82,7 +82,7 @@ class Result:
         return f"Result({self.method!r}, {len(self.accuracy_matrix)} tasks{shown}, {self.seconds:.3g} s)"
 
     def _told(self) -> list[tuple[str, float]]:
-        """Return the figures that sum it up, by name."""
+        """Return the figures that summarize it, by name."""
         names = [name for name in self.metrics if name == "average_accuracy" or name.startswith("forgetting")]
         known = [(name, value) for name in names if (value := self.metrics[name]) is not None]
         return [*known, ("kept_bytes", self.kept_bytes)]
@@ -125,9 +125,9 @@ def run(
         Changed in place; its outputs are all classes of the scenario. Models of the same seed start with the same
         weights, so that methods can be compared.
     optimizer : Optimizer
-        It starts afresh with each task.
+        Its state is reset at the start of each task.
     options : Options, optional
-        What runs of several methods share.
+        Settings that runs of several methods share.
     hooks : Hook or iterable of Hook, optional
         Notified of each batch, step and epoch; they receive the steps of the task, and entries have the key ``task``.
     measure : context manager, optional
@@ -156,14 +156,14 @@ def run(
         If a setting belongs to other methods or to none.
     ValueError
         If there is no such method, the model does not fit the scenario or the method, or more than one epoch is
-        requested for a single-pass scenario; with a table, if nothing fits ``memory_budget``.
+        requested for a single-pass scenario. If nothing fits ``memory_budget``, the message has a table.
 
     Notes
     -----
     Under an integer policy model and memory are the same, bit for bit, from every backend and any number of threads.
 
-    Under a ``memory_budget`` a method that trains a network has it cut, and frozen up to the cut, from the start:
-    the layers before it are those of `backbone`, or as they were drawn.
+    Under a ``memory_budget``, a network that is trained is cut, and frozen up to the cut, from the start: the layers
+    before the cut are those of `backbone`, or keep their initial random weights.
 
     Examples
     --------
@@ -239,19 +239,19 @@ def run(
 def learn_task(
     method: Method, steps: Steps, index: int, train: Examples, first: int = 0, told: Callable[[int], None] | None = None
 ) -> None:
-    """Learn a task: what comes before its steps, its steps, and what comes after.
+    """Learn a task: what the method does before the training steps, the steps, and what it does after them.
 
     Parameters
     ----------
     method : Method
     steps : Steps
     index : int
-        The task's number.
+        The task's index.
     train : Examples
     first : int
-        The epoch to begin with, where a task is gone on with.
+        The epoch to begin with, if a task is continued.
     told : callable, optional
-        Called with the number of epochs that are done, after each.
+        Called after each epoch with the number of epochs done.
     """
     if first == 0:
         method.begin(index, train)
@@ -262,7 +262,7 @@ def learn_task(
 
 
 def _accuracies(model: Any, tasks: Sequence[Task]) -> list[float]:
-    """Return the accuracy on each task; on a test set that several share it is found once."""
+    """Return the accuracy on each task; a test set that several tasks share is evaluated once."""
     found = {(id(task.test), task.outputs): task for task in tasks}
     values = {key: accuracy(model, task.test, outputs=task.outputs) for key, task in found.items()}
     return [values[id(task.test), task.outputs] for task in tasks]

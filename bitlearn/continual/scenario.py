@@ -1,4 +1,4 @@
-"""What a scenario is: tasks that a learner meets one after the other."""
+"""Scenarios: tasks that a learner meets one after the other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.rng import Key
 
 Label = int | str
-#: Of a task's classes in its title.
+#: Classes that a task's title shows.
 _MOST_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a learner is given at a time.
+    """What a learner learns at a time.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Task:
     outputs : tuple of int, optional
         The outputs to predict among at test time; all by default.
     name : str
-        What distinguishes the task, if that is not its classes: an angle, a domain.
+        What distinguishes the task, if not its classes: an angle, a domain.
     """
 
     index: int
@@ -71,11 +71,11 @@ class Scenario:
     name : str
     tasks : tuple of Task
     classes : int
-        How many outputs a network needs.
+        The number of outputs that a network needs.
     labels : tuple of int or str, optional
-        The label of each output, as it was given; by default its number.
+        The label of each output, as given; by default its number.
     single_pass : bool
-        Whether every example is seen once: `run` then takes one epoch, and only a replay memory repeats some.
+        Whether every example is seen once: `run` then makes one epoch, and only a replay memory repeats examples.
     """
 
     name: str
@@ -104,11 +104,11 @@ class Scenario:
         return tuple(dict.fromkeys(label for task in self.tasks for label in task.classes))
 
     def once(self) -> Scenario:
-        """Return the same tasks for on-line learning, in a single pass."""
+        """Return the same tasks for online learning, in a single pass."""
         return replace(self, single_pass=True)
 
     def stream(self, *, seed: int = 0) -> Stream:
-        """Return the training examples as a stream: task by task, each once, in a random order within a task.
+        """Return the training examples as a stream: task by task, each example once, in a random order within a task.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class Scenario:
         Returns
         -------
         Stream
-            Of raw examples and labels as they were given.
+            Raw examples, and labels as given.
         """
         orders = [Key(seed, task.index, streams.STREAM_ORDER).permutation(len(task.train)) for task in self.tasks]
         ends = np.cumsum([len(order) for order in orders])
@@ -141,13 +141,13 @@ class Scenario:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Examples in the order in which they come.
+    """Examples in the order in which they arrive.
 
     Parameters
     ----------
     name : str
     count : int
-        How many there are.
+        The number of examples.
     read : callable
         A function from increasing positions in the stream to the examples there and their labels.
 
@@ -166,7 +166,7 @@ class Stream:
         return self.count
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield examples and labels, `size` at a time, each read when it is due; the last batch may be smaller.
+        """Yield examples and labels, `size` at a time, each batch read when needed; the last may be smaller.
 
         Parameters
         ----------

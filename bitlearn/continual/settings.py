@@ -1,4 +1,4 @@
-"""What a setting is: declared once, with its type, its default, its range and what it means; and checked by that."""
+"""Settings: each declared once, with its type, default, range and meaning, and checked accordingly."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import numpy as np
 from bitlearn.continual.ranges import Range
 from bitlearn.errors import brief, unknown
 
-#: Of a docstring.
+#: The width of a docstring's lines.
 _WIDTH = 100
-#: How types are called: one value, and several.
+#: The names of types in messages: for one value, and for several.
 _WORDS: dict[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -29,20 +29,20 @@ _WORDS: dict[Any, tuple[str, str]] = {
 
 
 def setting(default: Any, meaning: str, range: Range | None = None) -> Any:
-    """Declare a setting: what a field of a class of `Settings` is set to.
+    """Declare a setting: the value of a field in a subclass of `Settings`.
 
     Parameters
     ----------
     default : object
     meaning : str
-        What it does, in reStructuredText: help, tables and the class's docstring show it.
+        What it does, in reStructuredText; shown in help, tables and the class's docstring.
     range : Range, optional
-        Which values of the field's type it may have; all by default.
+        The values of the field's type that it may have; all by default.
 
     Returns
     -------
     object
-        What `dataclasses.dataclass` makes a field of.
+        A field for `dataclasses.dataclass`.
 
     Examples
     --------
@@ -63,13 +63,13 @@ def setting(default: Any, meaning: str, range: Range | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as it was declared.
+    """A declared setting.
 
     Parameters
     ----------
     name : str
     kind : type
-        Its type, as the field's annotation gives it.
+        Its type, from the field's annotation.
     default : object
     meaning : str
     range : Range, optional
@@ -83,18 +83,18 @@ class Setting:
 
     @property
     def type(self) -> str:
-        """Its type, as a docstring has it."""
+        """Its type, as written in docstrings."""
         kinds = _kinds(self.kind)
         return " or ".join(_shown(kind) for kind in kinds if kind is not NoneType)
 
     @property
     def words(self) -> list[str]:
-        """The words or numbers of which it is one, where it is."""
+        """The words or numbers it is chosen from, if it is."""
         return [str(word) for kind in _kinds(self.kind) if get_origin(kind) is Literal for word in get_args(kind)]
 
     @property
     def allowed(self) -> str:
-        """Which values of its type it may have; nothing where it may have all."""
+        """The values of its type that it may have, in words; empty if it may have all."""
         if self.range is not None:
             return self.range.says
         return f"one of {', '.join(self.words)}" if self.words else ""
@@ -105,7 +105,7 @@ class Setting:
         return NoneType in _kinds(self.kind)
 
     def checked(self, value: Any) -> Any:
-        """Return a value as it is kept; TypeError where it is of another type, ValueError where out of its range."""
+        """Return a value as it is stored; TypeError if its type is wrong, ValueError if it is out of range."""
         kinds = _kinds(self.kind)
         value = _plain(value, kinds)
         words = self.words
@@ -122,12 +122,12 @@ class Setting:
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:
-    """Return the types of which a value may be."""
+    """Return the types that a value may have."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _accepts(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type. A bool is no number; an integer is one wherever numbers are wanted."""
+    """Whether a value has a type. A bool does not count as a number; an integer does."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
@@ -141,7 +141,7 @@ def _accepts(value: Any, kind: Any) -> bool:
 
 
 def _plain(value: Any, kinds: tuple[Any, ...]) -> Any:
-    """Return a value as Python's own types: numbers of NumPy, lists, and one value where several may be given."""
+    """Return a value in plain Python types: NumPy numbers and lists change, and one value if several are allowed."""
     if isinstance(value, np.generic):
         value = value.item()
     if any(get_origin(kind) is tuple for kind in kinds):
@@ -154,7 +154,7 @@ def _plain(value: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _shown(kind: Any) -> str:
-    """Return a type as a docstring has it."""
+    """Return a type as written in docstrings."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "{" + ", ".join(f'"{part}"' if isinstance(part, str) else str(part) for part in parts) + "}"
@@ -164,7 +164,7 @@ def _shown(kind: Any) -> str:
 
 
 def _word(kind: Any) -> str:
-    """Return a type as an error says it; nothing of words, which are told one by one."""
+    """Return a type as written in messages; empty for words, which are listed one by one."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return ""
@@ -174,16 +174,17 @@ def _word(kind: Any) -> str:
 
 
 class Settings:
-    """Some settings together: a base of frozen dataclasses whose fields are each made by `setting`.
+    """The base of groups of settings: frozen dataclasses whose fields are each made by `setting`.
 
-    Values are checked as an object is made. The docstring of such a class has them as its parameters.
+    Values are checked when an object is created. Each class's docstring lists its settings as parameters.
     """
 
-    #: All methods by name, which `bitlearn.continual.methods` enters: an error says whose a setting is.
+    #: All methods by name, filled by `bitlearn.continual.methods`, so that an error can say which method a setting
+    #: belongs to.
     methods: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
-        """Refuse settings that are none of the class's."""
+        """Raise TypeError for settings that the class does not have."""
         if "__dataclass_fields__" not in vars(cls):
             raise TypeError(
                 f"{cls.__name__} must be a dataclass, as dataclass(frozen=True) makes it, got a plain class"
@@ -196,13 +197,13 @@ class Settings:
         cls.__doc__ = _with_parameters(cls)
 
     def __post_init__(self) -> None:
-        """Check each value; what depends on several is checked by classes of their own."""
+        """Check each value; subclasses check what depends on several."""
         for name, each in declared(type(self)).items():
             object.__setattr__(self, name, each.checked(getattr(self, name)))
 
 
 def declared(kind: type[Settings]) -> dict[str, Setting]:
-    """Return the settings of a class by name, those of its bases first.
+    """Return the settings of a class by name, those of its base classes first.
 
     Parameters
     ----------
@@ -243,12 +244,12 @@ def _read(kind: type, made: Iterable[Field[Any]]) -> dict[str, Setting]:
 
 
 def owners(name: str) -> list[str]:
-    """Return the methods that take a setting, by their names.
+    """Return the names of the methods that have a setting.
 
     Parameters
     ----------
     name : str
-        Of the setting.
+        The name of the setting.
 
     Returns
     -------
@@ -264,15 +265,15 @@ def owners(name: str) -> list[str]:
 
 
 def refuse_others(given: Iterable[str], kind: type[Settings], where: str) -> None:
-    """Raise TypeError where settings are given that a class does not have, saying whose they are, or what is meant.
+    """Raise TypeError if settings are given that a class does not have, saying where they belong or what may be meant.
 
     Parameters
     ----------
     given : iterable of str
-        Names.
+        Names of settings.
     kind : type of Settings
     where : str
-        What they were given to, as the error calls it.
+        What they were given to, for the message.
     """
     known = declared(kind)
     for name in given:
@@ -285,7 +286,7 @@ def refuse_others(given: Iterable[str], kind: type[Settings], where: str) -> Non
 
 
 def _with_parameters(kind: type) -> str:
-    """Return the docstring of a class with its settings, its own first, between its summary and its sections."""
+    """Return the docstring of a class with its settings, its own first, inserted after the summary."""
     own: list[Field[Any]] = []
     for name, value in vars(kind).items():
         if isinstance(value, Field):

@@ -1,4 +1,4 @@
-"""Which units a task had better take, where all of a block have won before: those of an earlier ticket."""
+"""Which units a task should prefer once all units of a block have won before: those of an earlier ticket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bitlearn.nn.narrow import competing_weights, competitions, input_competitio
 
 
 def shared_units(tickets: Tickets, held: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return which units of each competition a new task prefers, (blocks, units) of bool; not those of inputs.
+    """Return which units of each competition a new task prefers, bool (blocks, units); competing inputs are left out.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def shared_units(tickets: Tickets, held: Mapping[str, np.ndarray]) -> dict[str, 
     Returns
     -------
     dict of str to ndarray of bool
-        Units that have never won, where every block has one. Else those of one earlier ticket, the same in all blocks:
-        that of whose weights, from what is preferred below, the smallest share is held; of several the one whose units
-        have won least, and of these the first.
+        Units that have never won, if every block has one. Otherwise the units of one earlier ticket, the same for all
+        blocks: the ticket with the smallest share of held weights from the preferred units of the layer below. Among
+        equals it is the one whose units have won least, then the first.
 
     Notes
     -----
-    Blocks that choose apart mix the units of all earlier tickets: each input of the layer is then held by some unit
-    that was chosen, and free for others. Units of one ticket have the same inputs free.
+    If each block chose separately, they would mix units of all earlier tickets: each input of the layer would then be
+    held by some of the chosen units and free for others. The units of one ticket have the same inputs free.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def shared_units(tickets: Tickets, held: Mapping[str, np.ndarray]) -> dict[str, 
     """
     model, weights = tickets.model, {path: name for name, path in competing_weights(tickets.model).items()}
     below: np.ndarray | None = None
-    width = 0  # of the layer below: behind maps that were flattened its channels are not the columns of weights
+    width = 0  # of the layer below; after flattened maps its channels are not the columns of weights
     found: dict[str, np.ndarray] = {}
     of_inputs = input_competition(model)
     for name, layer in competitions(model).items():
@@ -67,7 +67,7 @@ def shared_units(tickets: Tickets, held: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def _of_a_ticket(tickets: Tickets, name: str, held: np.ndarray, won: np.ndarray) -> np.ndarray:
-    """Return the winners, in a competition, of the earlier ticket that leaves most free of what may be held."""
+    """Return the winners, in a competition, of the earlier ticket that leaves the most weights free."""
     layer, scores = competitions(tickets.model)[name], []
     for task in tickets.learned:
         winners = tickets.winners_of(task)[name]
@@ -77,7 +77,7 @@ def _of_a_ticket(tickets: Tickets, name: str, held: np.ndarray, won: np.ndarray)
 
 
 def held_inputs(tickets: Tickets, held: Mapping[str, np.ndarray], units: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return of each input that competes which share of its weights to preferred units is held, (blocks, units)."""
+    """Return, for each competing input, the share of its weights to preferred units that is held, (blocks, units)."""
     model = tickets.model
     cut, of_inputs = competitions(model), input_competition(model)
     assert of_inputs is not None

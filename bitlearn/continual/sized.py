@@ -1,4 +1,4 @@
-"""What a learner of exact sums takes: settings, bytes by what they are for, and how many features fit a budget."""
+"""The size of a learner of exact sums: its settings, its bytes by purpose, and how many features fit a budget."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.ops import check
 
-#: The work memory of a learner that no budget limits, and the part of a budget that is for work.
+#: The working memory of a learner without a budget, and the fraction (one over this) of a budget that is working
+#: memory.
 _FREE_WORK, _WORK_SHARE = 2**20, 8
 DEFAULT_EXAMPLES = 2**31 - 1
 
-#: What an input is: codes or bits, and the shape of one.
+#: The form of an input: codes or bits, and the shape of one example.
 Form = tuple[str, tuple[int, ...]]
 
 
 def form_of(x: Inputs) -> Form:
-    """Return what an input is: ``("codes", shape)`` or ``("bits", shape)``, the shape being that of one example."""
+    """Return the form of an input: ``("codes", shape)`` or ``("bits", shape)``, with the shape of one example."""
     return "bits" if isinstance(x, Bits) else "codes", tuple(x.shape[1:])
 
 
 class SizedLearner:
-    """What a learner is made with, and what it takes; each adds its features and how it predicts.
+    """The settings and memory of a learner; subclasses add features and prediction.
 
     Parameters
     ----------
     examples : int, optional
-        The most examples that it holds at a time.
+        The largest number of examples that it holds at a time.
     classes : int, optional
-        The most classes; any number by default.
+        The largest number of classes; unlimited by default.
     backbone : Frozen or Model, optional
-        A network that ends in packed bits, which stand for the input.
+        A network that ends in packed bits, which replace the input.
     """
 
     kind: ClassVar[str]
-    #: Whether sums of products by pair are kept.
+    #: Whether sums of products of pairs of features are kept.
     pairs: ClassVar[bool] = False
-    #: The bytes that a budget allows, and after how many examples sums are halved.
+    #: The budget in bytes, and the number of examples after which sums are halved.
     budget: int | None = None
     half_life: int | None = None
 
@@ -61,61 +62,61 @@ class SizedLearner:
         self.classes = None if classes is None else check.count("classes", classes, least=1)
         self.backbone = backbone.freeze() if isinstance(backbone, Model) else backbone
         if self.backbone is not None and self.backbone.root.output.kind != "bits":
-            raise ValueError(f"backbone must end in packed bits, got one that gives {self.backbone.root.output}")
+            raise ValueError(f"backbone must end in packed bits, got one that ends in {self.backbone.root.output}")
         self.form: Form | None = None
         self.statistics: Statistics | None = None
-        #: How many examples were learned since sums were last halved.
+        #: How many examples have been learned since sums were last halved.
         self.since = 0
         self._extractor: Features | None = None
         self._made: Any = None
-        #: How many features fitted last, and what.
+        #: The arguments and the result of the last search for how many features fit.
         self._fitted: tuple[Any, int] | None = None
 
-    # --- what each learner says of itself ---
+    # --- defined by each learner ---
 
     def settings(self) -> dict[str, Any]:
-        """Return what it was made with, as a file keeps it; the network apart."""
+        """Return the settings as they are saved to a file, without the network."""
         return {"examples": self.examples, "classes": self.classes}
 
     def _size(self, form: Form) -> tuple[int | None, int]:
-        """Return how many features there are, None for as many as fit, and the largest code of one."""
+        """Return the number of features, None for as many as fit, and the largest code of a feature."""
         raise NotImplementedError
 
     def _features(self, form: Form, count: int) -> Features:
-        """Return what makes the features' codes."""
+        """Return the feature extractor."""
         raise NotImplementedError
 
     def _feature_bytes(self, form: Form, count: int, rows: int) -> tuple[int, int]:
-        """Return the bytes that so many features keep, and work with for so many examples."""
+        """Return the bytes that `count` features hold, and their working memory for `rows` examples."""
         raise NotImplementedError
 
     def _least_solving(self, features: int) -> int:
-        """Return the least bytes of arrays in making a head."""
+        """Return the least working memory for solving for the head."""
         return 8 * 4 * features
 
     def _head_bytes(self, features: int, classes: int) -> int:
         return LinearHead.size(features, classes)
 
     def _head(self, statistics: Statistics, work: int) -> Any:
-        """Return what scores are made with, from the sums, with so many bytes of arrays beside it."""
+        """Return the head that computes scores, solved from the sums with `work` bytes of working memory."""
         raise NotImplementedError
 
     def _scores(self, head: Any, codes: np.ndarray) -> np.ndarray:
-        """Return (count, classes) of float64 for codes (features, count), the larger the likelier."""
+        """Return scores, float64 (count, classes), for codes (features, count); larger means likelier."""
         return head.scores(codes)
 
     # --- bytes ---
 
     @property
     def features(self) -> int | None:
-        """How many features it has; None where that is not known before the first example."""
+        """The number of features; None if it is not known before the first example."""
         if self.statistics is not None:
             return self.statistics.features
         return self._size(self.form or ("codes", (1,)))[0]
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the arrays that it keeps now: sums, counts, where features look, and a head once made."""
+        """The bytes of the arrays it holds now: sums, counts, positions of features, and the head once solved."""
         parts = (self.statistics, self._extractor, self._made)
         return sum(part.nbytes for part in parts if part is not None)
 
@@ -128,16 +129,16 @@ class SizedLearner:
         features: int | None = None,
         least: bool = False,
     ) -> Memory:
-        """Return where its bytes go, those it works with among them.
+        """Return what its memory is used for, including working memory.
 
         Parameters
         ----------
         form : (str, tuple of int), optional
-            ``("codes", shape)`` or ``("bits", shape)`` of an example; that of what was learned by default.
+            ``("codes", shape)`` or ``("bits", shape)`` of an example; by default that of the learned examples.
         classes, examples, features : int, optional
-            How many; by default the most that it was told of, or else what it holds.
+            How many; by default the limits it was given, or else what it holds now.
         least : bool
-            With the least work memory, in place of what it takes to be quick.
+            Count the least working memory possible, instead of what makes it fast.
 
         Returns
         -------
@@ -150,7 +151,7 @@ class SizedLearner:
         """
         form = form or self.form
         if form is None:
-            raise ValueError("form must be given before an example was learned, got none")
+            raise ValueError("form must be given before an example was learned, got None")
         held = 0 if self.statistics is None else self.statistics.examples
         classes = classes or self.classes or max(len(self.statistics.labels if self.statistics else ()), 1)
         examples = examples or self._most_examples(held or 1)
@@ -162,7 +163,7 @@ class SizedLearner:
         pairs = Statistics.pair_bytes(features, largest, examples) if self.pairs else 0
         sums, head = Statistics.class_bytes(features, largest, examples, classes), self._head_bytes(features, classes)
         share = 0 if least else _FREE_WORK if self.budget is None else self.budget // _WORK_SHARE
-        # Vectors take what they take; the larger the blocks that are read beside them, the fewer.
+        # The size of vectors is fixed; larger blocks mean fewer of them to read.
         solving = self._least_solving(features) + max(share - LEAST_BLOCK, 0)
         predicting = max(own, features + LinearHead.work(classes, 1), share)
         learning = max(own, 5 * features + (least_block(features) if self.pairs else 12 * features)) + 64
@@ -170,7 +171,7 @@ class SizedLearner:
         return Memory(pairs, sums, places, head, learning, solving, predicting)
 
     def _most_examples(self, count: int) -> int:
-        """Return for how many examples integers are wide enough when it holds so many."""
+        """Return the number of examples that integers are wide enough for when it holds `count`."""
         if self.examples is not None:
             return self.examples
         if self.half_life is not None:
@@ -178,7 +179,7 @@ class SizedLearner:
         return DEFAULT_EXAMPLES if self.budget is None else count
 
     def _fitting(self, form: Form, classes: int, examples: int) -> int:
-        """Return how many features fit the budget, or raise a ValueError that says what the smallest is."""
+        """Return how many features fit the budget, or raise a ValueError that gives the smallest budget."""
         assert self.budget is not None
 
         def total(features: int) -> int:
@@ -198,7 +199,7 @@ class SizedLearner:
         return fits
 
     def check(self, form: Form) -> Self:
-        """Raise a ValueError where not one feature of inputs of a form fits the budget; else return itself."""
+        """Raise ValueError if not even one feature of inputs of this form fits the budget; otherwise return self."""
         if self.budget is not None:
             self._fitting(form, self.classes or 1, self._most_examples(1))
         return self

@@ -1,4 +1,4 @@
-"""Slopes of an image, summed over boxes in random places: features of a few bits that see edges, not brightness."""
+"""Slopes of an image, summed over random boxes: few-bit features that respond to edges, not brightness."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from bitlearn import streams
 from bitlearn.rng import Key
 
-#: The eight directions in which an image may rise, as (down, right).
+#: The eight directions of slopes, as (down, right).
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
-#: How far apart the values are whose difference is a slope, and sides of a box, as parts of the image's side. With the
-#: range of codes, chosen on held-out training data of ``digits``, MNIST and Fashion-MNIST.
+#: The distance between the values whose difference is a slope, and the sides of a box, as fractions of the image's
+#: side. Chosen, like the range of codes, on held-out training data of ``digits``, MNIST and Fashion-MNIST.
 _STEP, _SMALLEST, _LARGEST = 14, 8, 2
-#: The mean slope that has the largest code takes 255 over this part of the image's side.
+#: The mean slope with the largest code rises by 255 over this fraction of the image's side.
 _STEEPEST = 4
-#: Random words that a feature takes, and features that are drawn at a time.
+#: Random words per feature, and features drawn at a time.
 _WORDS, _DRAWN = 4, 16
 
 
 def _sides(extent: int) -> tuple[int, int]:
-    """Return the least and the largest side of a box."""
+    """Return the smallest and the largest side of a box."""
     least = max(2, extent // _SMALLEST)
     return least, max(least, extent // _LARGEST)
 
 
 def _kind(shape: tuple[int, ...]) -> np.dtype:
-    """Return the type of sums over boxes: tables wrap round, but differences of them do not."""
+    """Return the type of sums over boxes: entries of a table may wrap around, but their differences are right."""
     return np.dtype(np.uint16 if 255 * _sides(shape[0])[1] * _sides(shape[1])[1] < 2**16 else np.uint32)
 
 
@@ -36,7 +36,7 @@ def _places(shape: tuple[int, ...]) -> np.dtype:
 
 
 class Slopes:
-    """How steeply an image rises in one direction, on average over a box, in a few bits.
+    """How steeply an image rises in one direction on average over a box, in a few bits.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class Slopes:
     Notes
     -----
     Feature ``i`` has direction ``i % 8`` and channel ``i // 8 % channels``. Its map is ``max(0, x[p + d] - x[p])`` at
-    each place p, 0 where p + d is outside, with d the fourteenth part of the image's side, 1 at least, in that
-    direction; and it sums its map over a box whose sides, from an eighth to half the image's, and place are random. It
-    is an integral channel feature (Dollár, Tu, Perona and Belongie, BMVC 2009) of rectified differences. Its code is
-    ``min(floor(sum / u), 2**bits - 1)`` with ``u = ceil(area * 255 * 4 d / (side * 2**bits))``. All is in integers, and
-    nothing is learned: there is no threshold.
+    each position p, 0 if p + d is outside, with d a fourteenth of the image's side, at least 1, in that direction. The
+    map is summed over a box at a random position, with random sides from an eighth to half of the image's. This is an
+    integral channel feature (Dollár, Tu, Perona and Belongie, BMVC 2009) of rectified differences. Its code is
+    ``min(floor(sum / u), 2**bits - 1)`` with ``u = ceil(area * 255 * 4 d / (side * 2**bits))``. All arithmetic is on
+    integers, and nothing is learned: there is no threshold.
     """
 
     def __init__(self, shape: tuple[int, ...], count: int, bits: int, seed: int):
@@ -65,12 +65,12 @@ class Slopes:
 
     @staticmethod
     def kept(shape: tuple[int, ...], count: int) -> int:
-        """Return the bytes that so many features keep."""
+        """Return the bytes that this many features hold."""
         return count * (4 * _places(shape).itemsize + _kind(shape).itemsize)
 
     @staticmethod
     def work(shape: tuple[int, ...], count: int, rows: int) -> int:
-        """Return the bytes of arrays that so many examples take."""
+        """Return the bytes of working arrays for this many examples."""
         table = (shape[0] + 1) * (shape[1] + 1) * _kind(shape).itemsize
         of_map = -(-count // 8)
         copied = int(np.prod(shape)) if rows > 1 else 0
@@ -78,7 +78,7 @@ class Slopes:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it keeps."""
+        """The bytes it holds."""
         return self._corners.nbytes + self._unit.nbytes
 
     def _draw(self, first: int, last: int) -> None:
@@ -101,14 +101,14 @@ class Slopes:
         self._unit[first:last] = -(-(h * w * (255 * _STEEPEST * self._step)) // side)
 
     def keep(self, count: int) -> None:
-        """Drop all features but the first ones."""
+        """Drop all features but the first `count`."""
         self.count = count
         self._corners, self._unit = self._corners[:, :count].copy(), self._unit[:count].copy()
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Return the codes of some images, (count, rows) of uint8."""
+        """Return the codes of images, uint8 (features, images)."""
         height, width, channels = self.shape
-        # The axis of examples comes last, so that a corner is a run of memory; one image is read where it lies.
+        # The axis of examples comes last, so that a corner is contiguous in memory; a single image is not copied.
         images = np.ascontiguousarray(x.reshape(len(x), height, width, channels).transpose(3, 1, 2, 0))
         codes = np.empty((self.count, len(x)), dtype=np.uint8)
         table = np.zeros((height + 1, width + 1, len(x)), dtype=self._unit.dtype)
@@ -134,10 +134,10 @@ class Slopes:
 
 
 def _rises(image: np.ndarray, down: int, right: int, out: np.ndarray) -> None:
-    """Write how much each value of (height, width, count) falls short of that so far down and to the right, 0 at least.
+    """Write how much higher the value at an offset is than each value of (height, width, count), at least 0.
 
-    In memory that is one run less a shifted one: no strides, of which NumPy would make copies. What that takes from
-    beyond an edge is 0 in the end.
+    In memory this is one contiguous run minus a shifted one, without strided views, which NumPy would copy. Differences
+    across an edge are set to 0 at the end.
     """
     there, here, found = (each.reshape(-1) for each in (image, image, out))
     off = (down * image.shape[1] + right) * image.shape[2]

@@ -1,4 +1,4 @@
-"""What a layer's earlier inputs fill of the space of its inputs, and what of an update stays out of it."""
+"""Subspaces that a layer's earlier inputs fill, and projections of updates out of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BasisOptions(Options):
 
     basis_bits: Literal[32, 8, 4] = setting(32, "Bits per value of a basis.")
     basis_quantizer: Quantizer = setting(
-        "asymmetric", "How columns of 8 and 4 bits are made, as `Basis <bitlearn.continual.bases.Basis>` says."
+        "asymmetric", "How columns are quantized to 8 or 4 bits: see `Basis <bitlearn.continual.bases.Basis>`."
     )
     basis_share: float = setting(
         1.0, "The fraction of a layer's directions that its basis may take.", interval("(0, 1]")
@@ -36,20 +36,20 @@ class RatioOptions(Options):
 
     eigenvalue_ratio: float = setting(
         5.0,
-        "A direction is free where its eigenvalue, of the sums of products, is at most this many times the smallest.",
+        "A direction is free if its eigenvalue, of the sums of products, is at most this many times the smallest.",
         finite(least=1),
     )
     eigenvalue_floor: float = setting(
-        1e-6, "The smallest eigenvalue counts as at least this part of the largest.", interval("[0, 1)")
+        1e-6, "The smallest eigenvalue counts as at least this fraction of the largest.", interval("[0, 1)")
     )
     scaled_projection: bool = setting(
         False,
-        "Whether an update is divided by the root of the null space's dimension, as the code of arXiv 2406.08830 does.",
+        "Divide an update by the square root of the null space's dimension, as the code of arXiv 2406.08830 does.",
     )
 
 
 class FullBasisWarning(UserWarning):
-    """A layer's basis takes no more columns: nothing is left to be learned, or what comes is not guarded."""
+    """A layer's basis is full: it can learn nothing more, or the inputs of later tasks are not protected."""
 
 
 class Space(Protocol):
@@ -57,7 +57,7 @@ class Space(Protocol):
 
     @property
     def free(self) -> int:
-        """In how many directions an update may go."""
+        """The number of directions in which an update may go."""
 
     @property
     def work(self) -> int:
@@ -65,28 +65,28 @@ class Space(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of what is kept."""
+        """The bytes stored."""
 
     def learn(self, gram: np.ndarray, energy: float, name: str) -> None:
-        """Take in a task's inputs: the sums of their products, the energy that is to be held, and the layer's name."""
+        """Add a task's inputs, given the sums of their products, the energy to preserve, and the layer's name."""
 
     def project(self, rows: np.ndarray) -> None:
-        """Take out of rows of an update, in place, what would change what earlier inputs give."""
+        """Remove from rows of an update, in place, what would change the outputs for earlier inputs."""
 
     def arrays(self) -> Arrays:
-        """Return what is kept."""
+        """Return the stored arrays."""
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave; ValueError where it is no such thing."""
+        """Restore the results of `arrays`; ValueError if they are invalid."""
 
 
 class EnergySpace:
-    """Bases of gradient projection memory: `energy_directions`, in a `Basis`.
+    """The basis of gradient projection memory: `energy_directions`, stored in a `Basis`.
 
     Parameters
     ----------
     n : int
-        Of an input.
+        The number of values of an input.
     options : BasisOptions
     """
 
@@ -96,7 +96,7 @@ class EnergySpace:
 
     @property
     def free(self) -> int:
-        """In how many directions an update may go."""
+        """The number of directions in which an update may go."""
         return self.basis.n - self.basis.rank
 
     @property
@@ -110,27 +110,27 @@ class EnergySpace:
         return self.basis.nbytes
 
     def learn(self, gram: np.ndarray, energy: float, name: str) -> None:
-        """Let directions join until the basis holds that part of the energy, or as many as it may have."""
+        """Add directions until the basis holds that fraction of the energy, or is full."""
         room = self.most - self.basis.rank
         found = energy_directions(gram, energy, self.basis.columns)
         self.basis.append(found[:, :room])
         if found.shape[1] >= room and (found.shape[1] or not room):
             left = (
-                "nothing that it could still learn leaves earlier tasks as they are, so it stays as it is"
+                "any change to its weights would affect earlier tasks, so it no longer learns"
                 if not self.free
-                else "what later tasks fill is not guarded"
+                else "further directions of later tasks are not protected"
             )
             warnings.warn(
-                f"the basis of layer {name!r} holds {self.basis.rank} of {self.basis.n} directions, all it may: {left}",
+                f"the basis of layer {name!r} is full with {self.basis.rank} of {self.basis.n} directions: {left}",
                 FullBasisWarning,
                 stacklevel=2,
             )
 
     def project(self, rows: np.ndarray) -> None:
-        """Take the part in the basis out of rows."""
+        """Remove from rows their projection onto the basis."""
         if self.free:
             self.basis.remove(rows)
-        else:  # what round-off or few bits would leave is no direction
+        else:  # what rounding or few bits would leave is not a direction
             rows[...] = 0
 
     def arrays(self) -> Arrays:
@@ -138,17 +138,17 @@ class EnergySpace:
         return self.basis.stored
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up a basis."""
+        """Restore the basis."""
         self.basis.restore(arrays)
 
 
 class RatioSpace:
-    """The null space of the sums of products of all inputs so far, by `null_space`.
+    """The null space of the sums of products of all earlier inputs, by `null_space`.
 
     Parameters
     ----------
     n : int
-        Of an input.
+        The number of values of an input.
     options : RatioOptions
     """
 
@@ -161,7 +161,7 @@ class RatioSpace:
 
     @property
     def free(self) -> int:
-        """In how many directions an update may go."""
+        """The number of directions in which an update may go."""
         return self.n if self._kept is None else self._kept.shape[1]
 
     @property
@@ -171,30 +171,30 @@ class RatioSpace:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the sums; the projection is made from them."""
+        """The bytes of the sums, from which the projection is computed."""
         return self.sums.nbytes
 
     def learn(self, gram: np.ndarray, energy: float, name: str) -> None:
-        """Add a task's sums, and find what they leave free."""
+        """Add a task's sums, and compute the directions that remain free."""
         self.sums += gram[np.tril_indices(self.n)]
         self.choose(None)
 
     def gram(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Return the sums of products of some values of the inputs, or of all, as a matrix."""
+        """Return the matrix of sums of products, of all input values or some."""
         full = np.zeros((self.n, self.n))
         full[np.tril_indices(self.n)] = self.sums
         full += np.tril(full, -1).T
         return full if values is None else full[np.ix_(values, values)]
 
     def choose(self, values: np.ndarray | None) -> None:
-        """Find what some values of the inputs leave free, all of them by default: rows to project have those alone.
+        """Compute the directions left free by some input values, all by default: rows to project then have only those.
 
-        The others' weights have to stay as they are: then what an input gives changes by those of the chosen ones only.
+        The weights of the other values must not change, so that the chosen ones alone determine how outputs change.
         """
         self._kept = null_space(self.gram(values), self.ratio, self.floor).astype(np.float32)
 
     def project(self, rows: np.ndarray) -> None:
-        """Leave of rows what lies in the null space, over the root of its dimension where that is wanted."""
+        """Project rows onto the null space, and divide by the square root of its dimension if that is set."""
         if self._kept is not None:
             rows[...] = (rows @ self._kept) @ self._kept.T
             if self.scaled:
@@ -205,10 +205,10 @@ class RatioSpace:
         return {"sums": self.sums}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up sums."""
+        """Restore the sums."""
         found = arrays.get("sums")
         if set(arrays) != {"sums"} or found is None or found.shape != self.sums.shape or found.dtype != np.float64:
-            raise ValueError(f"sums of products must be {len(self.sums)} numbers of float64, got others")
+            raise ValueError(f"sums of products must be {len(self.sums)} float64 numbers, got others")
         if not np.isfinite(found).all():
             raise ValueError("sums of products must be finite, got NaN or infinity")
         self.sums[...] = found
@@ -216,5 +216,5 @@ class RatioSpace:
             self.choose(None)
 
 
-#: The rules by which a space is found, by name.
+#: The rules that define a space, by name.
 SPACES: dict[str, type[EnergySpace] | type[RatioSpace]] = {"energy": EnergySpace, "ratio": RatioSpace}

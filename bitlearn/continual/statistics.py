@@ -1,4 +1,4 @@
-"""Exact sums of features by class and by pair, in integers no wider than they need; what is added can be taken off."""
+"""Exact sums of features by class and by pair, in integers as narrow as possible; what was added can be subtracted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bitlearn.continual.packed import bytes_of, read, widened
 
 Label = int | str
 
-#: More examples than any count; 255**2 times as many fit 7 bytes.
+#: The most examples that may be counted; 255**2 times as many fit in 7 bytes.
 MOST_EXAMPLES = 2**39
-#: Bytes of arrays that a pair of features takes while its sum is changed or read.
+#: Bytes of working memory per pair of features while its sum is changed or read.
 PAIR_WORK = 14
-#: Least bytes of such arrays.
+#: The least working memory in bytes.
 LEAST_BLOCK = 1024
-#: An example's count, so that counts can be halved with the sums: a class whose last example has faded is gone.
+#: What an example counts if counts are halved with the sums: a class with less than one example left is dropped.
 FADING_UNIT = 2**16
 
 
 def blocks(features: int, work: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows of the lower half of a matrix, each of as many pairs as so much work memory allows."""
+    """Yield ranges of rows of a matrix's lower triangle, each with as many pairs as this much working memory allows."""
     first = 0
     while first < features:
         last = first + 1
@@ -34,7 +34,7 @@ def blocks(features: int, work: int) -> Iterator[tuple[int, int]]:
 
 
 def least_block(features: int) -> int:
-    """Return the work memory of blocks of rows that a matrix of so many features needs at least."""
+    """Return the least working memory for blocks of rows of a matrix for this many features."""
     return max(LEAST_BLOCK // 2, features * PAIR_WORK)
 
 
@@ -49,16 +49,16 @@ class Statistics:
     pairs : bool
         Whether products are summed.
     examples : int
-        The most examples that are held at a time. It sets the width of an integer: no sum can overflow.
+        The largest number of examples held at a time. It determines the width of integers, so that no sum can overflow.
     unit : int
         What an example counts in `counts`.
 
     Notes
     -----
     Sums of up to ``examples * largest`` and products of up to ``examples * largest**2`` take the fewest whole bytes
-    that hold them, 3 among them. Of the symmetric matrix of products the lower half is kept, row after row: the sums of
-    the first features are the first of these bytes. Classes are kept in the order of their labels, and none without
-    examples, so equal sets of examples have equal bytes.
+    that hold them, possibly 3. The lower triangle of the symmetric matrix of products is stored row by row, so the sums
+    of the first features come first. Classes are stored in the order of their labels, and only if they have examples,
+    so equal sets of examples have equal bytes.
 
     Examples
     --------
@@ -81,17 +81,17 @@ class Statistics:
 
     @staticmethod
     def pair_bytes(features: int, largest: int, examples: int) -> int:
-        """Return the bytes of sums of products of so many features."""
+        """Return the bytes of the sums of products of this many features."""
         return features * (features + 1) // 2 * bytes_of(examples * largest**2)
 
     @staticmethod
     def class_bytes(features: int, largest: int, examples: int, classes: int) -> int:
-        """Return the bytes of counts and sums of so many features and classes."""
+        """Return the bytes of the counts and sums of this many features and classes."""
         return classes * (features * bytes_of(examples * largest) + 8)
 
     @property
     def weight(self) -> float:
-        """How many examples are held; a part of one where counts were halved."""
+        """How many examples are held; a fraction remains after halving."""
         return int(self.counts.sum()) / self.unit
 
     @property
@@ -105,7 +105,7 @@ class Statistics:
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the live arrays, which the next change may move."""
+        """Return the live arrays, which the next change may replace."""
         return {"counts": self.counts, "sums": self.sums, "pairs": self.pairs}
 
     def class_sums(self) -> np.ndarray:
@@ -121,7 +121,7 @@ class Statistics:
         return result
 
     def rows_of_products(self, first: int, last: int) -> np.ndarray:
-        """Return rows of the lower half, (last - first, last) of float64; what is above the diagonal is 0."""
+        """Return rows of the lower triangle, float64 (last - first, last), with 0 above the diagonal."""
         block, found, start = np.zeros((last - first, last)), read(self._place(first, last)), 0
         for row, end in zip(block, range(first + 1, last + 1), strict=True):
             row[:end] = found[start : start + end]
@@ -132,7 +132,7 @@ class Statistics:
         return self.pairs[first * (first + 1) // 2 : last * (last + 1) // 2]
 
     def fit(self, features: int, examples: int) -> None:
-        """Keep the first features only, in integers for so many examples; in the same memory."""
+        """Keep only the first features, in integers for this many examples, in the same memory."""
         classes = len(self.labels)
         self.sums = packed.relaid(self.sums, classes, features, bytes_of(examples * self.largest))
         if len(self.pairs):
@@ -145,7 +145,7 @@ class Statistics:
         self.features, self.examples = features, examples
 
     def admit(self, labels: list[Label]) -> None:
-        """Make room for classes, of which some may be known."""
+        """Make room for classes, some of which may already be known."""
         for label in sorted(set(labels) - set(self.labels)):
             at, classes = bisect_left(self.labels, label), len(self.labels)
             self.labels.insert(at, label)
@@ -156,7 +156,7 @@ class Statistics:
             self.sums[at] = 0
 
     def _drop(self, kept: np.ndarray) -> None:
-        """Keep some classes."""
+        """Keep only some classes."""
         for to, row in enumerate(np.flatnonzero(kept)):
             self.sums[to] = self.sums[row]
         self.labels = [label for label, keep in zip(self.labels, kept, strict=True) if keep]
@@ -164,27 +164,27 @@ class Statistics:
         self.sums.resize((len(self.labels), *self.sums.shape[1:]), refcheck=False)
 
     def change(self, codes: np.ndarray, rows: np.ndarray, sign: int, *, work: int) -> bool:
-        """Add examples of known classes, or take them off; the caller keeps to `examples`.
+        """Add examples of known classes or subtract them; the caller makes sure that `examples` is not exceeded.
 
         Parameters
         ----------
         codes : ndarray of uint8, shape (features, count)
-            Of at most 256 examples.
+            Codes of at most 256 examples.
         rows : ndarray of int, shape (count,)
-            The class of each example, by its place among `labels`.
+            The class of each example, as an index into `labels`.
         sign : {1, -1}
         work : int
-            Bytes of arrays for blocks of pairs.
+            Bytes of working memory for blocks of pairs.
 
         Returns
         -------
         bool
-            Whether no sum fell below 0; what did is taken back by the opposite change.
+            Whether no sum fell below 0; if one did, the opposite change restores everything.
 
         Notes
         -----
-        Products are summed in float32 by the machine's BLAS: all partial sums are integers below ``256 * 255**2 <
-        2**24``, which float32 holds, so that no order of summation changes them.
+        Products are summed in float32 by the machine's BLAS: all partial sums are integers below
+        ``256 * 255**2 < 2**24``, which float32 represents exactly, so the order of summation does not matter.
         """
         fits = True
         for row in np.flatnonzero(np.bincount(rows, minlength=1)):
@@ -204,7 +204,7 @@ class Statistics:
         return bool(fits)
 
     def merge(self, other: Statistics, *, work: int) -> None:
-        """Add what other statistics hold, of the same features or of more, whose first ones these are."""
+        """Add other statistics, of the same features or of more that begin with these."""
         self.admit(other.labels)
         for row, label in enumerate(other.labels):
             at = self.labels.index(label)
@@ -216,14 +216,14 @@ class Statistics:
             packed.change(self.pairs[place], read(other.pairs[place]), 1)
 
     def halve(self) -> None:
-        """Halve all sums and counts, rounding down; classes of which less than one example is left are dropped."""
+        """Halve all sums and counts, rounding down; classes with less than one example left are dropped."""
         self.counts >>= 1
         packed.halve(self.sums)
         packed.halve(self.pairs)
         self._drop(self.counts >= self.unit)
 
     def settle(self) -> bool:
-        """Drop classes that have no examples; whether what is left could be sums of examples."""
+        """Drop classes without examples; return whether the rest could be sums of examples."""
         empty = self.counts == 0
         if (self.counts < 0).any() or self.sums[empty].any() or not self._possible():
             return False
@@ -231,7 +231,7 @@ class Statistics:
         return True
 
     def valid(self) -> bool:
-        """Whether labels and sums could come from examples, as far as counts, sums and the diagonal tell."""
+        """Whether labels and sums could come from examples, as far as counts, sums and the diagonal show."""
         alike = len({type(label) for label in self.labels}) <= 1 and len(set(self.labels)) == len(self.labels)
         return (
             alike
@@ -242,8 +242,9 @@ class Statistics:
         )
 
     def _possible(self) -> bool:
-        """Whether sums lie between what counts allow, and squares between the sums and `largest` times these."""
-        # Halving rounds each down on its own: sums may then be 1 off for each class, and what was dropped is in pairs.
+        """Whether sums are in the range that counts allow, and squares between the sums and `largest` times these."""
+        # Halving rounds each sum down separately, so sums may be off by 1 per class, and pairs still contain dropped
+        # classes.
         largest, slack = self.largest, 0 if self.unit == 1 else 2 * self.largest**2
         total = np.zeros(self.features, dtype=np.int64)
         for count, stored in zip(self.counts.tolist(), self.sums, strict=True):

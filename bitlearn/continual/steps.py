@@ -1,4 +1,4 @@
-"""The steps of a learner: those of a task, epoch by epoch, and single ones as a stream's batches come."""
+"""The training steps of a learner: those of a task, epoch by epoch, and single ones for batches of a stream."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class TaskTraining:
     network : Model
         The layers that are trained.
     count : int
-        How many examples an epoch has.
+        The number of examples in an epoch.
     batch_size : int
-        How many of them a step takes.
+        The number of examples in a step.
     batch : callable
         A function from indices of examples, and the key of this step, to the step's inputs and labels, and any further
         inputs of its loss.
     prepare : callable, optional
-        Called before each step with the trainer and the number of the step in the task: it may change what is trained.
+        Called before each step with the trainer and the number of the step in the task: it may change the layers being
+        trained.
     """
 
     network: Model
@@ -50,7 +51,7 @@ class TaskTraining:
 
 
 class Steps:
-    """The trainer of a learner's network, and how many multiply-adds its steps had.
+    """Makes the training steps of a learner's network, and counts their multiply-adds.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class Steps:
     Attributes
     ----------
     made : int
-        Steps so far, of all networks: random bits depend on this number, and never repeat.
+        Steps so far, over all networks: random bits depend on this number, so they never repeat.
     operations : int
         Multiply-adds of the forward passes of these steps, through the layers that are trained.
     """
@@ -83,13 +84,13 @@ class Steps:
         self.loss, self.transforms = loss, transforms
         self.made, self.operations = 0, 0
         self._trainer: Trainer | None = None
-        #: A network, and the multiply-adds of an example.
+        #: A network and its multiply-adds per example.
         self._counted: tuple[Model | None, int] = None, 0
 
     def trainer(self, network: Model) -> Trainer:
-        """Return the trainer of a network. Its optimiser starts afresh if the last step was for another network."""
+        """Return the trainer of a network. Its optimiser's state is reset if the last step was for another network."""
         if self._trainer is None or self._trainer.model is not network:
-            self._trainer = None  # what its optimiser kept is let go before the next one's is made
+            self._trainer = None  # release the optimiser's state before the next one is allocated
             self._trainer = Trainer(network, self.optimizer, self.options.seed, self.loss, self.transforms)
         self._trainer.steps = self.made
         return self._trainer
@@ -105,7 +106,7 @@ class Steps:
             array[tuple(slice(size) for size in old.shape)] = old
 
     def rate(self, network: Model) -> float:
-        """Return the learning rate of the steps of a stream, with which tasks also start."""
+        """Return the learning rate of steps on a stream, which is also that of the first step of a task."""
         return self.options.learning_rate or self.optimizer.rate(network.precision)
 
     def _count(self, network: Model, examples: int) -> None:
@@ -114,7 +115,7 @@ class Steps:
         self.operations += examples * self._counted[1]
 
     def once(self, network: Model, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray] = NOTHING_ELSE) -> float:
-        """Make a step on a batch of a stream, at the initial rate of tasks, and return its loss."""
+        """Make a step on a batch of a stream, at the initial learning rate of tasks, and return its loss."""
         trainer = self.trainer(network)
         self.hooks.on_batch(trainer, x, y)
         loss = trainer.step(x, y, self.rate(network), given)
@@ -132,11 +133,11 @@ class Steps:
         ----------
         training : TaskTraining
         index : int
-            The task's number.
+            The task's index.
         first : int
-            The epoch to start with: earlier ones are done, and the optimiser is as they left it.
+            The epoch to start with: earlier ones are done, and the optimiser is in the state they left.
         told : callable, optional
-            Called with the number of epochs that are done, after each.
+            Called after each epoch with the number of epochs done.
         """
         options, trainer = self.options, self.trainer(training.network)
         if first == 0:
@@ -148,7 +149,8 @@ class Steps:
         schedule = named(options.schedule)
 
         def batch(index_of: np.ndarray, step: int) -> MadeBatch:
-            # Streams of tasks next to each other: a task's steps are not known before it begins.
+            # Consecutive steps of all tasks share a stream, because a task's number of steps is not known before it
+            # begins.
             if training.prepare is not None:
                 training.prepare(trainer, step)
             made = training.batch(index_of, Key(options.seed, step, streams.REPLAYED + index))

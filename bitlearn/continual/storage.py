@@ -1,4 +1,4 @@
-"""Files of learners of exact sums: settings, sums, and the network where there is one; checked whole in reading."""
+"""Files of learners of exact sums: settings, sums, and the network if there is one; checked as a whole when read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARTS = ("settings", "labels", "form", "sums", "backbone")
 
 
 def network(backbone: Frozen | None) -> Any:
-    """Return what tells a network from others."""
+    """Return a value that identifies a network."""
     if backbone is None:
         return None
     arrays, config = serialization.frozen_parts(backbone)
@@ -27,7 +27,7 @@ def network(backbone: Frozen | None) -> Any:
 
 
 def parts(learner: Any) -> serialization.Parts:
-    """Return the arrays of a learner, and what they are."""
+    """Return the arrays of a learner and their description."""
     arrays = {} if learner.statistics is None else dict(learner.statistics.arrays())
     config: dict[str, Any] = dict.fromkeys(_PARTS) | {"settings": learner.settings(), "labels": learner.labels}
     if learner.form is not None:
@@ -49,7 +49,7 @@ def save(learner: Any, path: str | PathLike[str]) -> None:
 
 
 def plan(made: Any, config: dict[str, Any], types: Types) -> serialization.Plan:
-    """Return the plan of a learner of a class that `parts` took apart."""
+    """Return the plan for rebuilding a learner of a class from the results of `parts`."""
     if set(config) != set(_PARTS):
         raise ValueError(f"it must describe its arrays and its settings, got {', '.join(config) or 'nothing'}")
     labels, network, wanted = config["labels"], None, {}
@@ -64,7 +64,7 @@ def plan(made: Any, config: dict[str, Any], types: Types) -> serialization.Plan:
         if sums is not None:
             found.form, found.statistics = (config["form"][0], tuple(config["form"][1])), sums
             found.since = config["sums"]["since"]
-            # Sums grow and shrink where they lie, so they must own their memory.
+            # Sums are resized in place, so they must own their memory.
             sums.labels, sums.counts, sums.sums, sums.pairs = labels, *(_owned(arrays[name]) for name in _SUMS)
             most = found._most_examples(sums.count) == sums.examples
             if not labels or not most or not sums.valid() or len(labels) > (found.classes or len(labels)):
@@ -75,7 +75,7 @@ def plan(made: Any, config: dict[str, Any], types: Types) -> serialization.Plan:
 
 
 def load(made: Any, path: str | PathLike[str]) -> Any:
-    """Read a learner of a class from a file, or raise a ValueError that names it."""
+    """Read a learner of a class from a file, or raise a ValueError that names the file."""
     return serialization.read(path, {made.kind: lambda config, types: plan(made, config, types)})
 
 
@@ -84,7 +84,7 @@ def _owned(array: np.ndarray) -> np.ndarray:
 
 
 def _sums(learner: Any, config: dict[str, Any], types: Types) -> Statistics:
-    """Return room for the sums that a file describes, once it is known to hold as many bytes of them."""
+    """Return memory for the sums that a file describes, after checking that it holds that many bytes."""
     (kind, shape), labels, sums = config["form"], config["labels"], config["sums"]
     whole = all(type(size) is int and size > 0 for size in shape) and len(shape) > 0
     if kind not in ("codes", "bits") or not whole or not all(type(label) in (int, str) for label in labels):
@@ -107,6 +107,6 @@ def _sums(learner: Any, config: dict[str, Any], types: Types) -> Statistics:
 
 
 def _types(sums: Statistics, classes: int) -> Types:
-    """Return the types of the arrays of sums of so many classes."""
+    """Return the types of the arrays of sums for this many classes."""
     shapes = (classes,), (classes, *sums.sums.shape[1:]), sums.pairs.shape
     return {name: (shape, getattr(sums, name).dtype) for name, shape in zip(_SUMS, shapes, strict=True)}

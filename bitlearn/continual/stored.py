@@ -1,4 +1,4 @@
-"""What the arrays of a replay memory are: types and bytes, known before there is one."""
+"""The types and bytes of a replay memory's arrays, known before one is created."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bitlearn.errors import brief
 from bitlearn.ops import check
 from bitlearn.safetensors import Types
 
-#: What one value of an example is stored as.
+#: The types in which values of examples can be stored.
 _KINDS = {"bits": WORD} | {name: np.dtype(name) for name in ("int8", "uint8", "float32")}
 
 
 def kind_of(dtype: DTypeLike) -> str:
-    """Return the name of a dtype that examples can have, ``"bits"`` among them.
+    """Return the name of a dtype that examples can have, or ``"bits"``.
 
     Raises
     ------
     ValueError
-        If they can have no such dtype.
+        If examples cannot have this dtype.
 
     Examples
     --------
@@ -39,12 +39,12 @@ def kind_of(dtype: DTypeLike) -> str:
 
 
 def types(capacity: int, shape: tuple[int, ...], classes: int, dtype: DTypeLike = "bits") -> Types:
-    """Return shape and dtype of each array of a memory, by name: what its `arrays` gives, for files to be checked with.
+    """Return the shape and dtype of each array of a memory by name, as `arrays` returns them, to check files with.
 
     Parameters
     ----------
     capacity, shape, classes, dtype
-        Of the `ReplayBuffer`.
+        As for `ReplayBuffer`.
 
     Returns
     -------
@@ -61,12 +61,12 @@ def types(capacity: int, shape: tuple[int, ...], classes: int, dtype: DTypeLike 
 
 
 def size(capacity: int, shape: tuple[int, ...], classes: int, dtype: DTypeLike = "bits") -> int:
-    """Return the bytes of a memory: the `nbytes` that it would have.
+    """Return the `nbytes` that a memory would have.
 
     Parameters
     ----------
     capacity, shape, classes, dtype
-        Of the `ReplayBuffer`.
+        As for `ReplayBuffer`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where the arrays of a replay memory lie: in memory, or in a file that is mapped into memory and checked whole."""
+"""Where the arrays of a replay memory are stored: in memory, or in a memory-mapped file that is checked when opened."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from bitlearn.files import atomic_write, exclusive, open_regular
 from bitlearn.safetensors import Types
 
 Arrays = Mapping[str, np.ndarray]
-#: From a number of classes to shape and dtype of each array, by name.
+#: A function from the number of classes to the shape and dtype of each array by name.
 TypesOf = Callable[[int], Types]
 Assignments = list[tuple[np.ndarray, Any, Any]]
 
 _MAGIC = b"bitlearn replay memory 1\n"
-#: Where in a file the numbers that change lie, the start of the machine, the digest, and the arrays, each at a multiple
-#: of 64 bytes. The header has a page of its own.
+#: Offsets in a file of the changing numbers, the boot identifier, the digest, and the arrays, each aligned to 64 bytes.
+#: The header has a page of its own.
 _STATE, _BOOT, _SUM, _ARRAYS, _ALIGNED, _DIGEST = 2048, 2112, 2176, 4096, 64, 16
-#: The numbers that change: how often a change began or ended; how many classes there are; whether the disk has it all.
+#: The changing numbers: how often a change began or ended; the number of classes; whether everything is on disk.
 _CHANGES, _CLASSES, _CLEAN = 0, 1, 2
-#: Classes that a file has room for, at least: so many have labels of a byte.
+#: The least and the largest number of classes that a file has room for; the least still has one-byte labels.
 _ROOM, _MOST_ROOM = 2**8, 2**32
 _BOOT_FILE, _BOOT_BYTES = Path("/proc/sys/kernel/random/boot_id"), 36
 _PIECE = 2**20
 _REMEDY = "remove it, or restore a checkpoint into a new one"
-_HALF_MADE = "a memory must be restored after an addition that failed half-way, got another use of it"
+_HALF_MADE = "a memory must be restored after an addition that failed half-way, but it was used again"
 
 
 class InMemory:
@@ -49,7 +49,7 @@ class InMemory:
     arrays : dict of str to ndarray
         Live.
     classes, room : int
-        How many classes there are, and how many the arrays have room for: as many.
+        The number of classes, and the number that the arrays have room for, which is the same.
     file_bytes : int
         0.
     """
@@ -58,30 +58,30 @@ class InMemory:
 
     def __init__(self, types: TypesOf, classes: int):
         self._types, self.classes, self.room = types, classes, classes
-        # `full`, not `zeros`: pages that nobody wrote to would not be there yet.
+        # `full`, not `zeros`, whose pages the system would allocate only when they are first written.
         self.arrays = {name: np.full(shape, 0, dtype=dtype) for name, (shape, dtype) in types(classes).items()}
         self._changes = np.zeros(1, dtype=np.int64)
 
     def check(self, *, whole: bool = True) -> None:
-        """Raise where a change was left half made, if that matters."""
+        """Raise RuntimeError if a change was left half-made, if `whole` is required."""
         if whole and self._changes.item(0) % 2:
             raise RuntimeError(_HALF_MADE)
 
     def begin(self) -> Assignments:
-        """Return what is written before a change; a second change without `end` is one that makes all again."""
+        """Return the assignments that begin a change; a second one without `end` must rewrite everything."""
         return [(self._changes, 0, self._changes.item(0) | 1)]
 
     def end(self) -> Assignments:
-        """Return what is written after a change that `begin` began."""
+        """Return the assignments that end a change begun with `begin`."""
         return [(self._changes, 0, (self._changes.item(0) | 1) + 1)]
 
     def resize(self, arrays: Arrays, classes: int) -> None:
-        """Put other arrays in place of these, for more classes or fewer."""
+        """Replace the arrays by others, for more or fewer classes."""
         self.arrays, self.classes, self.room = dict(arrays), classes, classes
         self._changes[0] = 0
 
     def set_classes(self, classes: int) -> Assignments:
-        """Return what says how many classes there are: nothing, since the arrays do."""
+        """Return the assignments that store the number of classes: none, since the arrays show it."""
         return []
 
     def flush(self) -> None:
@@ -97,40 +97,42 @@ class Mapped:
     Parameters
     ----------
     path : path-like
-        Made where there is none; its folder must exist. It is locked until `close`.
+        Created if there is none; its folder must exist. It is locked until `close`.
     settings : dict
-        What the arrays are, as JSON knows it: those of the file must be the same.
+        A description of the arrays that JSON can hold; that in the file must be equal.
     types : callable
     classes : int
-        Of a new file. One that exists has its own.
+        The number of classes of a new file; an existing one has its own.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
         Live: what is written to them is in the file, and on the disk after `flush`.
     classes, room : int
-        How many classes there are, and how many the arrays have room for: a power of two, 256 at least.
+        The number of classes, and the number that the arrays have room for: a power of two, at least 256.
     file_bytes : int
 
     Raises
     ------
     BlockingIOError
-        If another holds the file.
+        If another process has locked the file.
     ValueError
-        If the file is no such file, was cut or written by others, has other settings, or may be torn.
+        If the file is not a replay memory, was truncated or written by others, has other settings, or may be
+        inconsistent.
 
     Notes
     -----
-    A counter in the file goes up before a change and after it. The system keeps what a killed process wrote to a mapped
-    file, in order, so a file with an even counter is whole, and one with an odd counter was left in the middle of a
-    change. When the machine itself stops, nobody knows which pages had reached the disk. So a file says that it is not
-    clean before its first change can reach the disk, and that it is, with a digest of the arrays, when all has been
-    written (`flush`). One that is not clean is taken up only as long as the machine has not started again.
+    A counter in the file is increased before and after each change. The operating system keeps what a killed process
+    wrote to a mapped file, in order, so a file with an even counter is consistent, and one with an odd counter was left
+    in the middle of a change. If the machine itself stops, it is unknown which pages had reached the disk. So a file is
+    marked as not clean before its first change can reach the disk, and as clean, with a digest of the arrays, when
+    everything has been written (`flush`). A file that is not clean is accepted only until the machine has been
+    restarted.
 
-    The lock is advisory. That another process cut a file short, replaced it, or changed it by these functions is
-    noticed by its size, its links and the counter before each use; other writes by the digest, when a clean file is
-    opened. One that is cut between that look and the use ends the process (SIGBUS), as with any mapped file. On Windows
-    there is no lock, and a file that is mapped cannot be replaced by one with more room.
+    The lock is advisory. Before each use, the file's size, its links and the counter show whether another process
+    truncated it, replaced it, or changed it through this class; other writes are detected by the digest when a clean
+    file is opened. A file truncated between this check and the use ends the process (SIGBUS), as with any mapped file.
+    On Windows there is no lock, and a mapped file cannot be replaced by one with more room.
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: dict[str, Any], types: TypesOf, classes: int):
@@ -145,7 +147,7 @@ class Mapped:
     # --- the file ---
 
     def _write(self, arrays: Arrays, classes: int) -> None:
-        """Write a whole file: given arrays, each at the beginning of its room, and zeros."""
+        """Write a whole file: the given arrays, each at the beginning of its room, and zeros."""
         room = max(_ROOM, 1 << (classes - 1).bit_length())
         types = self._types(room)
         places, size = _places(types)
@@ -155,7 +157,7 @@ class Mapped:
         with atomic_write(self.path) as stream:
             stream.write(header.ljust(_STATE, b"\0"))
             stream.write(np.array([0, classes, 0], dtype="<i8").tobytes() + b"\0" * (_BOOT - _STATE - 24) + _boot())
-            # Zeros are written, not left out: a mapped page for which the disk has no room kills the process.
+            # Write the zeros instead of leaving a hole: a mapped page that the disk has no room for kills the process.
             for at in range(stream.tell(), size, _PIECE):
                 stream.write(bytes(min(_PIECE, size - at)))
             for name, array in arrays.items():
@@ -163,7 +165,7 @@ class Mapped:
                 stream.write(np.ascontiguousarray(array, dtype=types[name][1]).data)
 
     def _open(self) -> None:
-        """Map the file, once it is known to be whole and ours."""
+        """Map the file after checking that it is complete and the expected one."""
         open_regular(self.path).close()
         stream = open(self.path, "r+b")  # noqa: SIM115 - held until `close`
         try:
@@ -173,7 +175,7 @@ class Mapped:
             found = os.fstat(stream.fileno()).st_size
             if found != size:
                 raise ValueError(
-                    f"{self.path} must have the {size} bytes that its header says, got {found}: it was cut"
+                    f"{self.path} must have the {size} bytes that its header says, got {found}: it was truncated"
                 )
             memory = mmap.mmap(stream.fileno(), size)
             state = np.frombuffer(memory, "<i8", 3, _STATE)
@@ -189,28 +191,30 @@ class Mapped:
         }
 
     def _check_header(self, page: bytes) -> int:
-        """Return the room of a file, whose first bytes are given."""
+        """Return the number of classes that a file has room for, given its first bytes."""
         begin = len(_MAGIC) + 4
         end = begin + int.from_bytes(page[len(_MAGIC) : begin], "little")
         digest = hashlib.blake2b(page[:end], digest_size=_DIGEST).digest()
         if len(page) < _ARRAYS or not page.startswith(_MAGIC) or page[end : end + _DIGEST] != digest:
             raise ValueError(
-                f"{self.path} must hold a replay memory with a whole header, got another or a damaged file"
+                f"{self.path} must hold a replay memory with an intact header, got another or a damaged file"
             )
         match json.loads(page[begin:end]):
             case {"settings": dict(had), "room": int(room)} if _ROOM <= room <= _MOST_ROOM:
                 wanted = self.settings.items()
                 texts = [f"{key} {had.get(key)!r}, not {value!r}" for key, value in wanted if had.get(key) != value]
                 if texts:
-                    raise ValueError(f"{self.path} must hold the memory that is wanted, but it has {', '.join(texts)}")
+                    raise ValueError(
+                        f"{self.path} must hold a memory with the same settings, but has {', '.join(texts)}"
+                    )
                 return room
         raise ValueError(f"{self.path} must hold a replay memory, got another description")
 
     def _check_state(self, memory: mmap.mmap, state: list[int], room: int) -> None:
-        """Raise where the arrays may be torn, or were written by somebody else."""
+        """Raise ValueError if the arrays may be inconsistent, or were written by another process."""
         changes, classes, clean = state
         if changes < 0 or not 1 <= classes <= room or clean not in (0, 1):
-            raise ValueError(f"{self.path} must hold a replay memory, got one whose numbers others wrote to")
+            raise ValueError(f"{self.path} must hold a replay memory, got one with impossible numbers")
         if changes % 2:
             raise ValueError(
                 f"{self.path} must be whole, got one that was left in the middle of an addition: {_REMEDY}"
@@ -221,7 +225,7 @@ class Mapped:
                 f"{self.path} must have been flushed before the machine stopped, got one that was not: {_REMEDY}"
             )
         if clean and memory[_SUM : _SUM + _DIGEST] != _digest(memory):
-            raise ValueError(f"{self.path} must be as it was closed, got one that others have written to: {_REMEDY}")
+            raise ValueError(f"{self.path} must be unchanged since it was closed, got one that is not: {_REMEDY}")
 
     # --- its use ---
 
@@ -231,20 +235,20 @@ class Mapped:
         return self._state.item(_CLASSES)
 
     def check(self, *, whole: bool = True) -> None:
-        """Raise where the file is closed, or was cut, replaced or changed by another process, or as in memory."""
+        """Raise an error if the file is closed, or was truncated, replaced or changed elsewhere; also as `InMemory`."""
         if self._stream.closed:
             raise ValueError(f"{self.path} must be open, got one that was closed")
         found = os.fstat(self._stream.fileno())
         changes = self._state.item(_CHANGES) if found.st_size == self.file_bytes else None
         if changes != self._expected.item(0) or not found.st_nlink:
             raise ValueError(
-                f"{self.path} must be left alone while it is open, got one that others cut, replaced or changed"
+                f"{self.path} must not change while it is open, got one that was truncated, replaced or changed"
             )
         if whole and changes % 2:
             raise RuntimeError(_HALF_MADE)
 
     def begin(self) -> Assignments:
-        """Return what is written before a change, and first tell the disk that there are changes."""
+        """Return the assignments that begin a change, after marking the file on disk as changed."""
         if self._state.item(_CLEAN):
             self._memory[_BOOT : _BOOT + _BOOT_BYTES] = _boot()
             self._state[_CLEAN] = 0
@@ -252,24 +256,24 @@ class Mapped:
         return self._counted(self._state.item(_CHANGES) | 1)
 
     def end(self) -> Assignments:
-        """Return what is written after a change that `begin` began."""
+        """Return the assignments that end a change begun with `begin`."""
         return self._counted((self._state.item(_CHANGES) | 1) + 1)
 
     def _counted(self, changes: int) -> Assignments:
         return [(self._state, _CHANGES, changes), (self._expected, 0, changes)]
 
     def set_classes(self, classes: int) -> Assignments:
-        """Return what says how many classes there are, at most `room`; written inside a change."""
+        """Return the assignments that store the number of classes, at most `room`; made within a change."""
         return [(self._state, _CLASSES, classes)]
 
     def resize(self, arrays: Arrays, classes: int) -> None:
-        """Write the file again with room for more classes, whole or not at all, and map that."""
+        """Rewrite the file with room for more classes, whole or not at all, and map the new one."""
         self._write(arrays, classes)
         self._stream.close()
         self._open()
 
     def flush(self) -> None:
-        """Write all to the disk: from then until the next change the file outlives a stop of the machine."""
+        """Write everything to disk: from then until the next change the file survives a crash of the machine."""
         self.check()
         if not self._state.item(_CLEAN):
             self._memory[_SUM : _SUM + _DIGEST] = _digest(self._memory)
@@ -278,7 +282,7 @@ class Mapped:
             self._memory.flush(0, _ARRAYS)
 
     def close(self) -> None:
-        """Flush and release the file; arrays that somebody still has stay readable."""
+        """Flush and release the file; arrays that are still referenced stay readable."""
         if not self._stream.closed:
             try:
                 self.flush()
@@ -288,7 +292,7 @@ class Mapped:
 
 
 def _places(types: Types) -> tuple[dict[str, int], int]:
-    """Return where each array begins in a file, and the bytes of the file."""
+    """Return the offset of each array in a file, and the size of the file."""
     places, at = {}, _ARRAYS
     for name, (shape, dtype) in types.items():
         places[name] = at
@@ -297,7 +301,7 @@ def _places(types: Types) -> tuple[dict[str, int], int]:
 
 
 def _digest(memory: mmap.mmap) -> bytes:
-    """Return a digest of the arrays, and of the number of classes."""
+    """Return a digest of the arrays and the number of classes."""
     found = hashlib.blake2b(memory[_STATE + 8 : _STATE + 16], digest_size=_DIGEST)
     with memoryview(memory) as view, view[_ARRAYS:] as arrays:
         found.update(arrays)
@@ -305,7 +309,7 @@ def _digest(memory: mmap.mmap) -> bytes:
 
 
 def _boot() -> bytes:
-    """Return what tells one start of the machine from another; spaces where the system does not say."""
+    """Return an identifier of the machine's current boot; spaces if the system has none."""
     with suppress(OSError):
         return _BOOT_FILE.read_bytes()[:_BOOT_BYTES].ljust(_BOOT_BYTES)
     return b" " * _BOOT_BYTES

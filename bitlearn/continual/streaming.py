@@ -6,9 +6,9 @@ import numpy as np
 
 from bitlearn.continual.statistics import MOST_EXAMPLES
 
-#: How far the covariance is moved towards the identity: the published value.
+#: How far the covariance is shrunk towards the identity: the published value.
 SHRINKAGE = 1e-4
-#: Rows of the covariance that are updated at a time, so that they stay in the caches.
+#: Rows of the covariance updated at a time, so that they stay in cache.
 _ROWS = 64
 
 
@@ -21,7 +21,7 @@ class StreamingLDA:
     shrinkage : float
         In [0, 1].
     exact : bool
-        Whether the covariance is that within classes, as far as float32 goes; by default the published recursion.
+        Whether to compute the within-class covariance, up to float32 rounding; by default the published recursion.
 
     Attributes
     ----------
@@ -37,14 +37,14 @@ class StreamingLDA:
         covariance = (t * covariance + a * d d^T) / (t + 1)
         mean_c += d / (n_c + 1)
 
-    with ``a = t / (t + 1)`` as published. So the first example of a class counts with its distance from 0, and the
-    others as if the class had t examples; ``a = n_c / (n_c + 1)``, used with `exact`, gives the covariance within
-    classes. Scores are ``w_c x - w_c mean_c / 2`` with ``w_c = ((1 - e) covariance + e I)^-1 mean_c`` and e the
-    shrinkage, solved by eigenvalues in float64: those below 0, which rounding makes, count as 0. The classes'
-    frequencies are left out. A class without examples scores -inf.
+    with ``a = t / (t + 1)`` as published. There, the first example of a class counts with its distance from 0, and the
+    others as if the class had t examples; ``a = n_c / (n_c + 1)``, used with `exact`, gives the within-class
+    covariance. Scores are ``w_c x - w_c mean_c / 2`` with ``w_c = ((1 - e) covariance + e I)^-1 mean_c`` and e the
+    shrinkage, solved through eigenvalues in float64; negative ones, due to rounding, count as 0. Class frequencies are
+    ignored. A class without examples scores -inf.
 
-    Every sum is one of two numbers in float32: the same bits on every processor. It takes ``features**2`` operations
-    per example, and ``4 * features**2 + (4 * features + 8) * classes`` bytes.
+    Every addition is of two float32 numbers, so results are the same bits on every processor. It takes ``features**2``
+    operations per example, and ``4 * features**2 + (4 * features + 8) * classes`` bytes.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class StreamingLDA:
         self._head = None
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Learn examples, one after the other.
+        """Learn examples in order.
 
         Parameters
         ----------

@@ -1,17 +1,17 @@
-"""Which directions earlier inputs fill, and which they leave free: rules on the sums of their products."""
+"""Which directions earlier inputs fill and which they leave free: rules based on the sums of their products."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: The smallest eigenvalue counts as at least this part of the largest: what is smaller is round-off.
+#: The smallest eigenvalue counts as at least this fraction of the largest: anything smaller is rounding.
 FLOOR = 1e-6
-#: Directions with less than this part of the whole are round-off, and never part of a basis.
+#: Directions with less than this fraction of the total are rounding, and never become part of a basis.
 _NOTHING = 1e-12
 
 
 def spectrum(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues and eigenvectors of a symmetric matrix without negative eigenvalues.
+    """Return eigenvalues and eigenvectors of a positive semidefinite symmetric matrix.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def spectrum(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     eigenvalues : ndarray of float64, shape (n,)
-        From the smallest; what round-off made negative is 0.
+        In increasing order; those that rounding made negative are 0.
     vectors : ndarray of float64, shape (n, n)
         Orthonormal columns.
 
@@ -61,8 +61,8 @@ def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np
     Notes
     -----
     ``{v_i : e_i <= ratio * max(e_min, floor * e_max)}``. Without a floor, if some inputs are always 0 or depend on
-    others, the smallest eigenvalue is round-off, and so is the choice. With a floor, all such directions are kept: no
-    earlier input has a part in them. If all inputs are 0, everything is kept.
+    others, the smallest eigenvalue is just rounding, and so is the choice. With a floor, all such directions are kept:
+    earlier inputs have no component in them. If all inputs are 0, everything is kept.
 
     Examples
     --------
@@ -84,14 +84,14 @@ def null_space(gram: np.ndarray, ratio: float = 5.0, floor: float = FLOOR) -> np
 def energy_directions(
     gram: np.ndarray, energy: float, basis: np.ndarray | None = None, most: int | None = None
 ) -> np.ndarray:
-    """Return the directions to add to a basis so that it holds a given part of the energy of inputs.
+    """Return the directions to add to a basis so that it holds a given fraction of the energy of inputs.
 
     Parameters
     ----------
     gram : ndarray, shape (n, n)
         ``R R^T`` for the inputs as columns of R.
     energy : float
-        In (0, 1]: the part of ``||R||_F^2`` that the basis should hold.
+        In (0, 1]: the fraction of ``||R||_F^2`` that the basis should hold.
     basis : ndarray, shape (n, rank), optional
         Nearly orthonormal columns: the directions of earlier inputs.
     most : int, optional
@@ -131,7 +131,7 @@ def energy_directions(
         return np.empty((n, 0))
     values, vectors = spectrum(rest)
     held = np.cumsum(values[::-1])
-    # Adding up rounds: what no direction can give is not waited for.
+    # The sum has rounding errors: do not look for energy that no direction has.
     count = int(np.searchsorted(held, min(wanted, held[-1] * (1 - _NOTHING)))) + 1
     count = min(count, int((values > _NOTHING * total).sum()), n if most is None else most)
     return vectors[:, ::-1][:, :count]

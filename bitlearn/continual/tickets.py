@@ -1,4 +1,4 @@
-"""What is kept of each task whose units competed: who won, and the arrays of a task's own."""
+"""Tickets of tasks whose units competed: the winners, and the arrays that belong to one task."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bitlearn.ops import check
 from bitlearn.safetensors import Types
 from bitlearn.serialization import Parts, Plan, check_keys, under, within
 
-#: What stands in the place of winners of a task that was never learned.
+#: The winner of each block of a task that was never learned.
 _NOBODY = -1
 
 
 def winner_bits(units: int) -> int:
-    """Return how many bits say which of so many units won.
+    """Return how many bits it takes to tell which of this many units won.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def pack_winners(winners: np.ndarray, units: int) -> np.ndarray:
 
 
 def unpack_winners(packed: np.ndarray, blocks: int, units: int) -> np.ndarray:
-    """Return what `pack_winners` packed; ValueError where it can be no winners.
+    """Return what `pack_winners` packed; ValueError if it cannot be winners.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def unpack_winners(packed: np.ndarray, blocks: int, units: int) -> np.ndarray:
     width = winner_bits(units)
     bits = np.unpackbits(packed, bitorder="little")
     if len(packed) != -(-blocks * width // 8) or bits[blocks * width :].any():
-        raise ValueError(f"winners must be {blocks} numbers of {width} bits, got {len(packed)} bytes of other ones")
+        raise ValueError(f"winners must be {blocks} numbers of {width} bits, got {len(packed)} other bytes")
     found = (bits[: blocks * width].reshape(blocks, width).astype(np.int64) << np.arange(width)).sum(axis=1)
     if found.size and found.max() >= units:
         raise ValueError(f"winners must be from 0 to {units - 1}, got {found.max()}")
@@ -67,7 +67,7 @@ def unpack_winners(packed: np.ndarray, blocks: int, units: int) -> np.ndarray:
 class TaskTicket:
     """A task's ticket: the winner of each block, and the task's own arrays. The weights belong to the network.
 
-    `bitlearn.save` can save it separately; it is opened on the network that it was made for.
+    `bitlearn.save` can save it separately; it can be opened on the network it was made for.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class TaskTicket:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the winners, packed, and of its own arrays."""
+        """Bytes of the packed winners and its own arrays."""
         packed = sum(len(pack_winners(found, self.units[name])) for name, found in self.winners.items())
         return packed + sum(array.nbytes for array in self.own.values())
 
@@ -111,7 +111,7 @@ class TaskTicket:
         Parameters
         ----------
         model : Model
-            The one that it was made for.
+            The network it was made for.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class TaskTicket:
         Raises
         ------
         ValueError
-            If it is a ticket for another network, or the weights that it needs have changed.
+            If it belongs to another network, or the weights it needs have changed.
         """
         cut = competitions(model)
         if {name: layer.units for name, layer in cut.items()} != self.units:
@@ -131,7 +131,7 @@ class TaskTicket:
         shared = {name: array for name, array in frozen.arrays.items() if name not in self.own}
         shapes = {name: frozen.arrays[name].shape for name in self.own if name in frozen.arrays}
         if shapes != {name: array.shape for name, array in self.own.items()} or checksum(shared) != self.checksum:
-            raise ValueError("a ticket must be for this network as it is, got another's or of other weights")
+            raise ValueError("a ticket must be for this network with its current weights, got one for others")
         frozen.refresh(shared | self.own)
         return frozen
 
@@ -140,7 +140,7 @@ KIND = "ticket"
 
 
 def parts(ticket: TaskTicket) -> Parts:
-    """Return the arrays of a ticket, and what they are."""
+    """Return the arrays of a ticket and their description."""
     arrays = {name: pack_winners(found, ticket.units[name]) for name, found in ticket.winners.items()}
     config = {
         "task": ticket.task,
@@ -153,7 +153,7 @@ def parts(ticket: TaskTicket) -> Parts:
 
 
 def plan(config: dict[str, Any], types: Types) -> Plan:
-    """Return the plan of a ticket that `parts` took apart."""
+    """Return the plan for rebuilding a ticket from the results of `parts`."""
     check_keys(config, "task", "units", "blocks", "own", "checksum")
     units, blocks, own = config["units"], config["blocks"], config["own"]
     if not (isinstance(units, dict) and isinstance(blocks, dict) and set(units) == set(blocks) and units):
@@ -185,7 +185,7 @@ def plan(config: dict[str, Any], types: Types) -> Plan:
     return wanted, make
 
 
-#: What a ticket's own arrays are of: thresholds, and real numbers.
+#: The types of a ticket's own arrays: thresholds and real numbers.
 _OWN_TYPES = (np.dtype(np.int32), np.dtype(np.float32))
 
 
@@ -202,7 +202,7 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> int:
 
 
 class Tickets:
-    """The tickets of a network whose units compete: at most one for each task that it has posteriors for.
+    """The tickets of a network whose units compete: at most one for each task it has posteriors for.
 
     Parameters
     ----------
@@ -218,14 +218,14 @@ class Tickets:
     Raises
     ------
     ValueError
-        If nothing in the network competes, or competitions are for different numbers of tasks.
+        If the network has no competition, or competitions have different numbers of tasks.
     """
 
     def __init__(self, model: Model):
         found = competitions(model)
         counts = sorted({layer.tasks for layer in found.values()})
         if len(counts) > 1:
-            raise ValueError(f"all competitions must be for as many tasks, got {counts}")
+            raise ValueError(f"all competitions must be for the same number of tasks, got {counts}")
         first = narrow(model, {name: np.zeros(layer.blocks, np.int64) for name, layer in found.items()})
         self.model, self.tasks = model, counts[0]
         self.winners = {
@@ -278,7 +278,7 @@ class Tickets:
         """Return a task's ticket."""
         winners = self.winners_of(task)
         arrays, paths = self.network(task).inference(), {name.rpartition(".")[0] for name in self.shared}
-        paths |= set(winners)  # which inputs are selected, the winners say
+        paths |= set(winners)  # the winners show which inputs are selected
         shared = {name: array for name, array in arrays.items() if name.rpartition(".")[0] in paths}
         own = {name: array for name, array in arrays.items() if name not in shared}
         return TaskTicket(task, _units(competitions(self.model)), winners, own, checksum(shared))
@@ -316,7 +316,7 @@ class Tickets:
             ((found != _NOBODY).any(axis=1) != (found != _NOBODY).all(axis=1)).any()
             for found in within("winners.", arrays).values()
         ):
-            raise ValueError("winners must be of all blocks of a task or of none, got some")
+            raise ValueError("winners must be given for all blocks of a task or none, got some")
         for name, array in within("own.", arrays).items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinity")

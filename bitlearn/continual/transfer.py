@@ -1,7 +1,7 @@
-"""Forward transfer: what earlier tasks teach about later ones, from a matrix that is whole.
+"""Forward transfer: what earlier tasks teach about later ones, from a full accuracy matrix.
 
-It is about the entries above the diagonal, ``a[i][j]`` with ``j > i``: accuracies on tasks that are yet to come. Each
-function raises a ValueError where one is missing.
+It uses the entries above the diagonal, ``a[i][j]`` with ``j > i``: accuracies on tasks still to come. Each function
+raises ValueError if one is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bitlearn.continual.metrics import Matrix
 
 
 def _full(matrix: Matrix) -> list[list[float]]:
-    """Return a matrix without None, or raise where the matrix has another form."""
+    """Return the matrix, or raise ValueError if it is not square or has entries that are None."""
     rows = [[value for value in row if value is not None] for row in matrix]
     for i, row in enumerate(rows):
         if len(row) != len(matrix) or len(matrix[i]) != len(matrix):
@@ -29,14 +29,14 @@ def forward_transfer_mean_of_before_minus_initial(matrix: Matrix, initial: Seque
     Parameters
     ----------
     matrix : sequence of sequences of float, shape (tasks, tasks)
-        All of it, above the diagonal too.
+        The full matrix, including entries above the diagonal.
     initial : sequence of float, shape (tasks,)
-        The accuracies of the network before it has learned anything, with its random weights.
+        The accuracies of the network before it learned anything, with its initial random weights.
 
     Returns
     -------
     float or None
-        None where there is one task.
+        None if there is only one task.
 
     Raises
     ------
@@ -67,14 +67,14 @@ def forward_transfer_mean_above_diagonal(matrix: Matrix, initial: Sequence[float
     Parameters
     ----------
     matrix : sequence of sequences of float, shape (tasks, tasks)
-        All of it, above the diagonal too.
+        The full matrix, including entries above the diagonal.
     initial : sequence of float, optional
         Ignored: what the network knew before the first task is part of this measure.
 
     Returns
     -------
     float or None
-        None where there is one task.
+        None if there is only one task.
 
     Notes
     -----
@@ -89,7 +89,7 @@ def forward_transfer_mean_above_diagonal(matrix: Matrix, initial: Sequence[float
     return statistics.fmean(values) if values else None
 
 
-#: Each takes the whole matrix, and the accuracies before the first task.
+#: Each takes the full matrix and the accuracies before the first task.
 FORWARD_METRICS: dict[str, Callable[[Matrix, Sequence[float]], float | None]] = {
     function.__name__: function
     for function in (forward_transfer_mean_of_before_minus_initial, forward_transfer_mean_above_diagonal)

@@ -35,7 +35,7 @@ class _OfTheInput(IncrementalLearner):
 
 
 class NearestClassMean(_OfTheInput):
-    """Predict the class whose mean is nearest.
+    """Predict the class with the nearest mean.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class NearestClassMean(_OfTheInput):
     classes : int, optional
         The largest number of classes.
     backbone : Frozen or Model, optional
-        A network that ends in packed bits, which are then the input.
+        A network that ends in packed bits, which become the input.
 
     Notes
     -----
@@ -69,7 +69,7 @@ class NearestClassMean(_OfTheInput):
 
 
 class LDA(_OfTheInput, GaussianLearner):
-    """Linear discriminant analysis of the input: a mean per class, and one covariance.
+    """Linear discriminant analysis of the input: a mean per class and a shared covariance.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ class LDA(_OfTheInput, GaussianLearner):
 
     Notes
     -----
-    It keeps exact integer sums of codes by class, and of the products of all pairs of codes. The covariance within
-    classes is shrunk by `bitlearn.continual.gaussian.shrinkage`.
+    It keeps exact integer sums of codes by class, and of the products of all pairs of codes. The within-class
+    covariance is shrunk by `bitlearn.continual.gaussian.shrinkage`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The energy of a training step: modelled from its record, and measured where the machine has counters."""
+"""The energy of a training step: modelled from its record, and measured if the machine has counters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on its first use: a meter alone must not bring the layers with it."""
+    """Import a public name on first use, so that using a meter does not import the layers."""
     if name not in _MODULES:
         raise AttributeError(f"module 'bitlearn.energy' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"bitlearn.energy.{_MODULES[name]}"), name)

@@ -1,8 +1,8 @@
-"""What an operation and a move take in a process of 45 nm at 0.9 V, by the table of Horowitz (ISSCC 2014).
+"""The energy of operations and memory accesses in a 45 nm process at 0.9 V, from the table of Horowitz (ISSCC 2014).
 
-M. Horowitz, "Computing's energy problem (and what we can do about it)", IEEE ISSCC 2014, pp. 10-14,
-doi 10.1109/ISSCC.2014.6757323, figure 1.1.9, "rough energy costs". What it does not have is derived from what it has,
-by the rules that are named here, and by no other.
+M. Horowitz, "Computing's energy problem (and what we can do about it)", IEEE ISSCC 2014, pp. 10-14, doi
+10.1109/ISSCC.2014.6757323, figure 1.1.9, "rough energy costs". Values that are not in the table are derived from it,
+only by the rules stated here.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ PUBLISHED = {
     "multiply float16": 1.1,
     "multiply float32": 3.7,
 }
-#: The published energies of a read of 64 bits, in picojoules, by the memory's bytes, the least first; the last is DRAM,
-#: 1.3 to 2.6 nanojoules, of which the lower is taken, as the authors of arXiv 2102.04270 did.
+#: The published energies of a 64-bit read, in picojoules, by the size of the memory in bytes, smallest first. The last
+#: is DRAM: of the published 1.3 to 2.6 nanojoules the lower is used, as by the authors of arXiv 2102.04270.
 READS = ((8 * 2**10, 10.0), (32 * 2**10, 20.0), (2**20, 100.0), (None, 1300.0))
 
-#: An adder's energy grows with its width: that of 32 bits for each bit.
+#: An adder's energy is proportional to its width: this is one bit's part of a 32-bit adder.
 _BIT_OF_AN_ADDER = PUBLISHED["add int32"] / 32
 
-#: The energy of each kind of operation, in picojoules: the published ones, and those derived from them.
+#: The energy of each kind of operation in picojoules, published or derived.
 PICOJOULES = PUBLISHED | {
     "add int16": 16 * _BIT_OF_AN_ADDER,
     "add int64": 64 * _BIT_OF_AN_ADDER,
-    # A multiplier's grows with the square of its width, from 8 to 32 bits by nearly 16.
+    # A multiplier's energy grows with the square of its width: from 8 to 32 bits by a factor of nearly 16.
     "multiply int16": PUBLISHED["multiply int32"] / 4,
     "multiply int64": PUBLISHED["multiply int32"] * 4,
     # Twice the width: twice an addition, four times a multiplication.
     "add float64": PUBLISHED["add float32"] * 2,
     "multiply float64": PUBLISHED["multiply float32"] * 4,
-    # The product of two signs and its count: an exclusive or, no more than a bit of an adder; a full adder, of which a
-    # count of n bits takes no more than n; and a 64th of the addition of a word's count to a sum of 32 bits.
+    # The product of two signs and its count: an XOR, at most one bit of an adder; a full adder, since counting n bits
+    # takes at most n of them; and a 64th of adding a word's count to a 32-bit sum.
     "bit": 2 * _BIT_OF_AN_ADDER + PUBLISHED["add int32"] / 64,
 }
 
-#: Where arrays are taken to lie: all in DRAM, or each in the smallest of the four memories that holds it.
+#: Where arrays are assumed to be stored: all in DRAM, or each in the smallest of the four memories that holds it.
 MEMORIES = ("dram", "smallest")
 
 
 def of_operation(kind: str) -> float:
-    """Return the picojoules of an operation.
+    """Return the energy of an operation in picojoules.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def of_operation(kind: str) -> float:
 
 
 def of_move(nbytes: int, memory: str = "dram") -> float:
-    """Return the picojoules of reading an array once, or of writing it, which is assumed to cost the same.
+    """Return the energy in picojoules of reading an array once, or writing it, which is assumed to cost the same.
 
     Parameters
     ----------
     nbytes : int
         The size of the array.
     memory : {"dram", "smallest"}
-        Where it lies: in DRAM, or in the smallest memory that holds it.
+        Where it is stored: in DRAM, or in the smallest memory that holds it.
 
     Returns
     -------

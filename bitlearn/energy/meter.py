@@ -1,4 +1,4 @@
-"""The energy that the machine itself counts: the RAPL counters of Linux's powercap."""
+"""Measured energy, from the RAPL counters in Linux's powercap."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-#: Where Linux shows them (Documentation/power/powercap/powercap.rst).
+#: Where Linux exposes them (Documentation/power/powercap/powercap.rst).
 POWERCAP = Path("/sys/class/powercap")
-#: The interfaces to the same counters, of which one is read: the processor's registers, or those mapped into memory.
+#: Interfaces to the same counters, of which only one is read: the processor's registers, or memory-mapped ones.
 _INTERFACES = ("intel-rapl", "intel-rapl-mmio")
-#: How often a counter is looked at, so that no turn is missed: at 1 kW the usual 262 kJ take four minutes.
+#: How often a counter is read, so that no overflow is missed: at 1 kW the usual 262 kJ take four minutes.
 _SECONDS = 60.0
 
 
 class _Counter:
-    """One counter of microjoules, which begins again at 0 past its range."""
+    """One counter of microjoules, which wraps around at its range."""
 
     def __init__(self, zone: Path):
         self._energy = zone / "energy_uj"
@@ -28,14 +28,14 @@ class _Counter:
         return int(self._energy.read_text())
 
     def since(self) -> int:
-        """Return the microjoules since the last look."""
+        """Return the microjoules since the last read."""
         now, before = self._read(), self._last
         self._last = now
         return now - before if now >= before else now - before + self._range
 
 
 def _found(root: Path) -> tuple[list[_Counter], str]:
-    """Return the counters that add up to the machine's processors and memory, or none and why."""
+    """Return the counters that together cover the machine's processors and memory, or none and the reason."""
     for interface in _INTERFACES:
         zones = sorted(
             zone for zone in root.glob(f"{interface}:*") if re.fullmatch(rf"{interface}:\d+(:\d+)?", zone.name)
@@ -44,7 +44,8 @@ def _found(root: Path) -> tuple[list[_Counter], str]:
         for zone in zones:
             try:
                 name = (zone / "name").read_text().strip()
-                # Cores and graphics are parts of a package, and a platform ("psys") holds packages: neither is added.
+                # Cores and graphics are parts of a package, and a platform ("psys") contains packages: neither is
+                # added.
                 if re.fullmatch(r"package-\d+(-die-\d+)?|dram", name):
                     counters.append(_Counter(zone))
             except PermissionError as error:
@@ -57,7 +58,7 @@ def _found(root: Path) -> tuple[list[_Counter], str]:
 
 
 class EnergyMeter:
-    """The joules that processors and memory took inside one or more blocks, by their own counters.
+    """The energy that processors and memory used inside one or more blocks, from their own counters.
 
     Parameters
     ----------
@@ -67,16 +68,16 @@ class EnergyMeter:
     Attributes
     ----------
     joules : float or None
-        Of all blocks so far; None where they cannot be measured.
+        Of all blocks so far; None if they cannot be measured.
     how : str
         Which counters they are, or why there are none.
 
     Notes
     -----
-    RAPL counts all that a processor's package takes, and its memory where there is a zone "dram": other processes too,
-    and what it takes when idle. Zones that lie inside a package, and the platform's, are not added. A counter begins
-    again at 0 past ``max_energy_range_uj``; it is looked at every minute, by a thread, so that no such turn is missed.
-    Counters change about every millisecond: a block should be much longer. Most systems let only root read them.
+    RAPL counts everything a processor package uses, and its memory if there is a zone "dram". This includes other
+    processes and idle power. Zones inside a package and the platform's zone are not added. A counter wraps around at
+    ``max_energy_range_uj``; a thread reads it every minute, so that no overflow is missed. Counters are updated about
+    every millisecond, so a block should be much longer. Most systems let only root read them.
 
     Examples
     --------
@@ -97,14 +98,14 @@ class EnergyMeter:
 
     @property
     def joules(self) -> float | None:
-        """What all blocks so far took; None where it cannot be measured."""
+        """The energy used in all blocks so far; None if it cannot be measured."""
         return 1e-6 * self._microjoules if self._counters else None
 
     def __enter__(self) -> EnergyMeter:
         """Begin a block; a meter may measure many, one after another."""
         before = self._microjoules
         self._look()
-        self._microjoules = before  # what went by between two blocks is of neither
+        self._microjoules = before  # energy used between blocks does not count
         if self._counters:
             self._done.clear()
             self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -119,7 +120,7 @@ class EnergyMeter:
         try:
             self._microjoules += sum(counter.since() for counter in self._counters)
         except (OSError, ValueError) as error:
-            self._counters, self.how = [], f"not measured: a counter went away: {error}"
+            self._counters, self.how = [], f"not measured: a counter disappeared: {error}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

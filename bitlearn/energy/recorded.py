@@ -1,4 +1,4 @@
-"""The energy of a training step, modelled from its record: what its calls compute, and the arrays that they move."""
+"""The energy of a training step, modelled from its record: the operations of its calls, and the arrays they move."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bitlearn.nn import Model
 from bitlearn.optim import Optimizer
 from bitlearn.program import Program
 
-#: The row of what is moved, whose count is of bytes.
+#: The name of the row for data movement, whose count is in bytes.
 MOVES = "bytes moved"
 
 
@@ -22,9 +22,9 @@ class EnergyRow:
     Parameters
     ----------
     operation : str
-        As `bitlearn.program.Call.operations` names it; "bytes moved" of all moves together.
+        A name from `bitlearn.program.Call.operations`, or "bytes moved" for all data movement together.
     count : float
-        How many a step makes.
+        How many there are per step.
     joules : float
     """
 
@@ -40,9 +40,9 @@ class Energy:
     Parameters
     ----------
     rows : tuple of EnergyRow
-        The most energy first.
+        In order of decreasing energy.
     uncounted : tuple of str
-        The Python functions in the record whose arithmetic is not known; the arrays that they are given are counted.
+        The Python functions in the record whose arithmetic is unknown; moving their arrays is counted.
     """
 
     rows: tuple[EnergyRow, ...]
@@ -50,7 +50,7 @@ class Energy:
 
     @property
     def joules(self) -> float:
-        """All of it."""
+        """The total."""
         return self.arithmetic + self.moves
 
     @property
@@ -65,18 +65,18 @@ class Energy:
 
 
 def predict(model: Model, optimizer: Optimizer, batch_size: int, memory: str = "dram") -> Energy:
-    """Model the energy of a training step, which is recorded and does not run.
+    """Model the energy of a training step, which is recorded but not run.
 
     Parameters
     ----------
     model : Model
-        Left as it is.
+        Not changed.
     optimizer : Optimizer
     batch_size : int
         At least 2.
     memory : {"dram", "smallest"}
-        Where arrays are taken to lie: all in DRAM, as in the energy model of the authors of arXiv 2102.04270; or each
-        in the smallest of the memories of the table (8 KiB, 32 KiB, 1 MiB, DRAM) that holds it.
+        Where arrays are assumed to be stored: all in DRAM, as in the energy model of the authors of arXiv 2102.04270,
+        or each in the smallest memory of the table (8 KiB, 32 KiB, 1 MiB, DRAM) that holds it.
 
     Returns
     -------
@@ -85,13 +85,14 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int, memory: str = "
     Raises
     ------
     ValueError
-        Where `memory` has no such name.
+        If there is no such `memory`.
 
     Notes
     -----
-    ``joules = sum over calls (operations * energy each + bytes moved * energy a byte)``, with the energies of
-    `bitlearn.energy.horowitz`. A call moves each of its arrays once, and one that it changes twice. Instructions,
-    caches that miss, leakage, and what Python does are not in it: these are the joules of the work, not of a processor.
+    ``joules = sum over calls (operations * energy each + bytes moved * energy per byte)``, with the energies of
+    `bitlearn.energy.horowitz`. A call moves each of its arrays once, or twice if it changes the array in place.
+    Instruction fetching, cache misses, leakage and Python are not included: these are the joules of the computation,
+    not of a processor.
 
     Examples
     --------
@@ -111,7 +112,7 @@ def of_program(program: Program, memory: str = "dram") -> Energy:
     Parameters
     ----------
     program : Program
-        Of a training step, or of an inference.
+        A training step or an inference.
     memory : {"dram", "smallest"}
         As `predict`.
 

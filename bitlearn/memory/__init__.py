@@ -1,4 +1,4 @@
-"""The bytes of a training step: the published model, this library's own prediction, and what is measured."""
+"""The memory of a training step: the published model, this library's own prediction, and measurements."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on its first use: a meter alone must not bring the layers with it."""
+    """Import a public name on first use, so that using a meter does not import the layers."""
     if name not in _MODULES:
         raise AttributeError(f"module 'bitlearn.memory' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"bitlearn.memory.{_MODULES[name]}"), name)

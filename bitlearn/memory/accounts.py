@@ -1,4 +1,4 @@
-"""What one training step needs on two sides, float and low-memory, variable by variable."""
+"""The memory of a training step, standard and low-memory side by side, variable by variable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bitlearn.errors import by_name
 from bitlearn.memory import paper, recorded
 from bitlearn.memory.rows import Account
 
-#: What is counted, and how: the two published models of arXiv 2102.04270, and this library's own step.
+#: The ways of accounting: the two published models of arXiv 2102.04270, and this library's own step.
 ACCOUNTINGS = ("paper-v1", "paper-final", "honest")
 
 
@@ -25,8 +25,8 @@ def account(
         At least 1; at least 2 for "honest".
     optimizer : {"adam", "sgd", "bop"}
     accounting : {"paper-v1", "paper-final", "honest"}
-        The model of the first or of the final version of arXiv 2102.04270 (`bitlearn.memory.paper`); or what this
-        library's own step needs under its policies ``standard`` and ``low-memory`` (`bitlearn.memory.recorded`).
+        The model in the first or the final version of arXiv 2102.04270 (`bitlearn.memory.paper`), or what this
+        library's own step needs under the policies ``standard`` and ``low-memory`` (`bitlearn.memory.recorded`).
 
     Returns
     -------
@@ -35,7 +35,7 @@ def account(
     Raises
     ------
     ValueError
-        Where a name is unknown or `batch_size` too small.
+        If a name is unknown or `batch_size` is too small.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a training step really needs: the highest resident memory of the process."""
+"""The measured memory of a training step: the highest resident memory of the process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bitlearn.training.step import Trainer
 
 
 def random_batch(model: Model, batch_size: int) -> tuple[Batch, np.ndarray]:
-    """Return seeded random inputs, as the network takes them, and labels."""
+    """Return seeded random inputs of the network, and labels."""
     spec = model.root.spec
     shape = (batch_size, *spec.shape)
     words = Key(0, stream=streams.RANDOM_CODES).words(math.prod(shape))
@@ -38,19 +38,19 @@ def peak(
     steps: int = 3,
     savings: Savings = Savings(),  # noqa: B008 - it never changes
 ) -> PeakMeter:
-    """Make training steps on random data and measure the highest resident memory above the level before them.
+    """Measure how far the highest resident memory of training steps, on random data, exceeds the level before them.
 
     Parameters
     ----------
     model : Model
-        Left as it is. The steps are made by a copy, which counts, as the optimiser's state and the batch do.
+        Not changed. The steps are made with a copy, which is counted, as are the optimiser's state and the batch.
     optimizer : Optimizer
     batch_size : int
         At least 2.
     steps : int
         At least 1.
     savings : Savings
-        How the steps are made, as `bitlearn.training.plan` chooses it.
+        How the steps are recorded, as chosen by `bitlearn.training.plan`.
 
     Returns
     -------
@@ -60,12 +60,12 @@ def peak(
     Raises
     ------
     ValueError
-        Where `steps` is below 1.
+        If `steps` is below 1.
 
     Notes
     -----
-    A step comes first, outside the measurement, so that kernels that are loaded then do not count. What the allocator
-    and a BLAS keep for themselves does.
+    One step is made before the measurement, so that loading kernels is not counted. Memory that the allocator and a
+    BLAS keep for themselves is.
 
     Examples
     --------
@@ -75,7 +75,8 @@ def peak(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    # Drawing random words takes many times the memory of the codes, so they are drawn before and copied inside.
+    # Drawing random words takes many times the memory of the codes, so they are drawn before the block and copied in
+    # it.
     batch = random_batch(model, batch_size)
     _train(copy.deepcopy(model), optimizer, batch, 1, savings)
     meter = PeakMeter()

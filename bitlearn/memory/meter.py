@@ -1,4 +1,4 @@
-"""The resident memory of this process, from outside the arrays' own accounting."""
+"""The resident memory of this process, measured independently of the arrays' own accounting."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from types import TracebackType
 _STATUS = Path("/proc/self/status")
 _STATM = Path("/proc/self/statm")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-#: Written to `_CLEAR_REFS`, it sets the high-water mark to what is resident now (proc(5)).
+#: Written to `_CLEAR_REFS`, this resets the high-water mark to the current resident memory (proc(5)).
 _RESET_PEAK = b"5"
 _SAMPLE_SECONDS = 0.001
 
 
 class _Source(ABC):
-    """How the highest resident memory of a block is found."""
+    """A way to find the highest resident memory of a block."""
 
     how: str
 
     @abstractmethod
     def now(self) -> int:
-        """Return the bytes that are resident now."""
+        """Return the bytes currently resident."""
 
     @abstractmethod
     def start(self) -> None:
@@ -39,7 +39,7 @@ class _Source(ABC):
 
 
 class _HighWaterMark(_Source):
-    """Linux: the kernel's own mark, which no peak escapes, however short."""
+    """Linux: the kernel's own high-water mark, which catches every peak, however short."""
 
     how = "the kernel's high-water mark of resident memory (VmHWM), reset before each block"
 
@@ -61,7 +61,7 @@ class _HighWaterMark(_Source):
 
 
 class _Sampling(_Source):
-    """Linux where the mark must not be reset: a thread that looks every millisecond, and may miss a shorter peak."""
+    """Linux where the mark cannot be reset: a thread samples every millisecond, and may miss a shorter peak."""
 
     how = "resident memory sampled every millisecond (/proc/self/statm); shorter peaks may be missed"
 
@@ -91,7 +91,7 @@ class _Sampling(_Source):
 
 
 class _ProcessMaximum(_Source):
-    """macOS and other Unixes: the highest value since the process began, which nobody can reset."""
+    """macOS and other Unixes: the highest value since the process began, which cannot be reset."""
 
     how = "the highest resident memory since the process began (getrusage); an earlier, higher peak would show instead"
 
@@ -110,7 +110,7 @@ class _ProcessMaximum(_Source):
 
 
 class _WindowsPeak(_Source):
-    """Windows: the peak working set since the process began; the baseline is the working set of the moment."""
+    """Windows: the peak working set since the process began; the baseline is the current working set."""
 
     how = "the peak working set since the process began; an earlier, higher peak would show instead"
 
@@ -133,7 +133,7 @@ class _WindowsPeak(_Source):
         query = library.K32GetProcessMemoryInfo
         query.argtypes = (wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD)
         if not query(library.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
-            raise OSError("GetProcessMemoryInfo must give the memory of this process, got an error")
+            raise OSError("GetProcessMemoryInfo must return the memory of this process, got an error")
         return counters.WorkingSetSize, counters.PeakWorkingSetSize
 
     def now(self) -> int:
@@ -160,35 +160,35 @@ def _source() -> _Source:
 
 
 def _settle() -> None:
-    """Give back what is free, so that it is neither in the baseline nor reused unseen by a block."""
+    """Release free memory, so that it is neither in the baseline nor reused unnoticed by a block."""
     gc.collect()
     if sys.platform == "linux":
-        # Only glibc has it; other C libraries give back on their own.
+        # Only glibc has it; other C libraries release free memory by themselves.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
 
 
 class PeakMeter:
-    """The highest resident memory inside one or more blocks, above the level at which the meter was made.
+    """The highest resident memory inside one or more blocks, above the level when the meter was created.
 
     Attributes
     ----------
     baseline_bytes : int
-        The resident memory when the meter was made, after a garbage collection.
+        The resident memory when the meter was created, after a garbage collection.
     peak_bytes : int
         The highest of all blocks so far, above the baseline; 0 before the first one.
     how : str
-        How it was measured, and with which limit.
+        How it was measured, and the limits of that.
 
     Notes
     -----
-    On Linux the kernel's high-water mark is reset where a block is entered (``5`` to ``/proc/self/clear_refs``) and
-    read where it is left, so a peak cannot be missed; where that is not permitted a thread samples. On macOS the mark
-    cannot be reset, so the highest value since the process began is taken, for the baseline as well: what a block
-    needs below an earlier peak is not seen. It is the memory of the whole process: other threads, imports and caches
-    count too. Free memory is given back before a block (``malloc_trim``, with glibc). Blocks of one meter must not be
-    nested, and two meters must not measure at a time.
+    On Linux, the kernel's high-water mark is reset when a block is entered (``5`` to ``/proc/self/clear_refs``) and
+    read when it is left, so no peak is missed; if that is not permitted, a thread samples. On macOS the mark cannot be
+    reset, so the highest value since the process began is used, for the baseline as well: a block that stays below an
+    earlier peak shows nothing. It is the memory of the whole process, including other threads, imports and caches. Free
+    memory is released before a block (``malloc_trim``, with glibc). Blocks of one meter must not be nested, and two
+    meters must not measure at the same time.
 
     Examples
     --------

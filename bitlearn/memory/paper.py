@@ -1,7 +1,7 @@
 """The published memory model of arXiv 2102.04270, in both of its versions.
 
-With ``W`` weights, ``C`` channels of batch norm, ``X_l`` the input of weight layer ``l`` and ``m = max_l |X_l|`` over
-all of them, the network's own input included::
+With ``W`` weights, ``C`` batch-norm channels, ``X_l`` the input of weight layer ``l`` and ``m = max_l |X_l|`` over all
+of them, including the network's own input::
 
     X        B * (sum_l |X_l| + classes)   float32 -> 1 bit
     dX, Y    B * m, one shared buffer      float32 -> float16
@@ -12,13 +12,13 @@ all of them, the network's own input included::
     beta     C                             float32 -> float16
     masks    B * inputs of max pools       float32 -> 1 bit (final version only)
 
-Of residual networks (ResNetE-18, Bi-Real Net 18), whose shortcuts, stem and head are real, the inputs of binary layers
-are bits on both sides, their outputs are kept too (float32 -> 1 bit), and all other activations and the real weights'
-gradients are float32 -> float16; ``dY`` is as large as the largest output of any layer, and has 16 bits in the first
+In residual networks (ResNetE-18, Bi-Real Net 18), whose shortcuts, stem and head are real, the inputs of binary layers
+are bits on both sides, their outputs are kept too (float32 -> 1 bit), and all other activations and the gradients of
+real weights are float32 -> float16. ``dY`` is as large as the largest output of any layer, with 16 bits in the first
 version too.
 
-The totals count one vector of ``C``, not the four that there are (mu, psi, beta, dbeta), and the network's input at one
-bit. Neither the bits of the straight-through mask nor temporaries are in it: see `bitlearn.memory.recorded`.
+The totals count one vector of size ``C``, although there are four (mu, psi, beta, dbeta), and the network's input at
+one bit. They include neither the bits of the straight-through mask nor temporaries: see `bitlearn.memory.recorded`.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ def bytes_of(count: int, bits: int) -> int:
 
 def build(model_name: str, precision: str = "standard") -> nn.Model:
     """Return a network for the inputs of its published experiment."""
-    shape, classes = PUBLISHED.get(model_name, ((1,), 1))  # `models.build` says which names it knows
+    shape, classes = PUBLISHED.get(model_name, ((1,), 1))  # `models.build` raises an error that lists the known names
     return models.build(model_name, shape, classes, precision=precision)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The counts that the model is made of, the activations for one example.
+    """The counts that the memory model uses; activations are those of one example.
 
     Parameters
     ----------
     weights, real_weights : int
-        Of all layers, and those that are not binarised.
+        Weights of all layers, and those that are not binarised.
     channels : int
         The outputs of all weight layers.
     inputs : int
@@ -73,10 +73,10 @@ class Layout:
     before_pools : int
         The inputs of the last weight layer before each max pool.
     binary_inputs, binary_outputs, others : int
-        The inputs and the outputs of the binary layers, and all other activations: the network's input, what real
-        weights give, and the means of pools.
+        The inputs and outputs of the binary layers, and all other activations: the network's input, outputs of real
+        layers, and the means of pools.
     largest_binary_input, largest_output : int
-        Of binary layers, and of all weight layers.
+        The largest input of a binary layer, and the largest output of any weight layer.
     """
 
     weights: int
@@ -135,11 +135,11 @@ def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accountin
 
     Notes
     -----
-    The published 4.17 of ``cnv`` comes out only with an asymmetric bookkeeping, found by fitting: the standard side
-    pays for float32 masks of the size of the inputs of the convolutions before the pools (30x30x64 and 12x12x128),
-    the low-memory side for none. It is reproduced here under a name that says so; the pools' own inputs on both sides
-    would give 3.92. So does the 3.78 of the residual networks: with float32 masks of the stem's pool on the standard
-    side alone; those of both sides would give 3.70.
+    The published 4.17 of ``cnv`` can only be reproduced with asymmetric accounting, found by fitting: the standard side
+    counts float32 masks of the size of the inputs of the convolutions before the pools (30x30x64 and 12x12x128), the
+    low-memory side none. It is reproduced here under a name that says so; counting the pools' own inputs on both sides
+    would give 3.92. It is the same with the 3.78 of the residual networks, which needs float32 masks of the stem's pool
+    on the standard side only; counting both sides would give 3.70.
 
     Examples
     --------

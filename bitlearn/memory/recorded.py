@@ -1,8 +1,8 @@
-"""What a training step of this library keeps, read off its record: every variable, and what is alive at each call.
+"""The memory of a training step of this library, read from its record: every variable, and what is alive at each call.
 
-The arena of a recorded step is as large as its arrays need where none outlives its last call. Beside it are what
-outlives the step (weights, running statistics, the optimiser's state) and constants. Buffers of a fixed size on the
-stacks of the kernels (a few hundred KiB at most) are left out, and what Python and NumPy need for themselves.
+The arena of a recorded step is as large as its arrays need if none outlives its last call. Outside it are constants and
+what outlives the step (weights, running statistics, the optimiser's state). Fixed-size buffers on the kernels' stacks
+(a few hundred KiB at most) are left out, as is what Python and NumPy need for themselves.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _LIFETIMES = ("persistent", "forward to backward", "transient")
 
 @dataclass(frozen=True)
 class Row:
-    """One variable at the fullest call of a step.
+    """One variable at the call of a step with the most memory in use.
 
     Parameters
     ----------
     variable : str
-        Its name in the record; "gaps" for bytes of the arena that no array of that call takes.
+        Its name in the record; "gaps" for bytes of the arena that no array uses at that call.
     lifetime : {"persistent", "forward to backward", "transient"}
     dtype : str
-        "bool" for one packed bit, "various" where arrays of several types have the name.
+        "bool" for packed bits, "various" if arrays of several types have this name.
     bytes : int
-        Alive at the fullest call, in all layers together.
+        The bytes alive at that call, over all layers.
     """
 
     variable: str
@@ -45,12 +45,12 @@ class Row:
 
 
 def record(model: Model, optimizer: Optimizer, batch_size: int) -> Program:
-    """Return the recorded step of a copy of a network, which has not run and has no memory yet.
+    """Return the recorded step of a copy of a network; it has not run and has no memory yet.
 
     Parameters
     ----------
     model : Model
-        Left as it is: Bop, for one, makes weights ±1 as it begins.
+        Not changed (Bop, for example, would set weights to ±1 when it starts).
     optimizer : Optimizer
     batch_size : int
         At least 2.
@@ -59,7 +59,7 @@ def record(model: Model, optimizer: Optimizer, batch_size: int) -> Program:
 
 
 def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
-    """Return the variables that are alive at the fullest call of a training step; they add up to its bytes.
+    """Return the variables alive at the call of a training step with the most memory in use; they add up to its bytes.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
     Returns
     -------
     list of Row
-        The longest-lived first, then the largest.
+        Longest-lived first, then largest.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
 
 
 def rows_of(program: Program) -> list[Row]:
-    """Return the variables of a recorded step at its fullest call."""
+    """Return the variables of a recorded step at the call with the most memory in use."""
     backward = next((at for at, call in enumerate(program.calls) if call.phase == "backward"), len(program.calls))
     _, alive = program.fullest()
     kinds: dict[tuple[str, str], set[str]] = {}
@@ -115,7 +115,7 @@ def rows_of(program: Program) -> list[Row]:
 
 
 def _kept_by_kernels() -> int:
-    """Return the bytes that the threads keep for large products, where those run on the tile unit."""
+    """Return the bytes that threads keep for large products, if these run on the tile unit (AMX)."""
     if which("xnor_matmul", shape=(4096, 4096, 4096)) != "cext:amx":
         return 0
     each = attribute("cext", "TILES_SCRATCH")
@@ -124,7 +124,7 @@ def _kept_by_kernels() -> int:
 
 
 def by_variable(model: Model, optimizer: Optimizer, batch_size: int) -> dict[str, int]:
-    """Return the most bytes of each variable in a training step, which need not be at the same call.
+    """Return the peak bytes of each variable in a training step, which may be reached at different calls.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def by_variable(model: Model, optimizer: Optimizer, batch_size: int) -> dict[str
 
 
 def rows(model_name: str, batch_size: int, optimizer: Optimizer) -> tuple[AccountRow, ...]:
-    """Return this library's own step with a published network, under ``standard`` and ``low-memory``."""
+    """Return the rows of this library's own step with a published network, under ``standard`` and ``low-memory``."""
     sides = []
     for precision in ("standard", "low-memory"):
         model = build(model_name, precision)

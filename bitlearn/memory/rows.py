@@ -1,4 +1,4 @@
-"""The memory of a training step on two sides, float and low-memory, as rows that add up."""
+"""The memory of a training step, standard and low-memory side by side, as rows that add up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AccountRow:
-    """One variable on both sides.
+    """One variable, on both sides.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ class AccountRow:
     lifetime : str
         "persistent", "step", "forward to backward" or "transient".
     standard_dtype, low_memory_dtype : str
-        "" on a side that does not have the variable.
+        Empty on a side that does not have the variable.
     standard_bytes, low_memory_bytes : int
     """
 
@@ -51,5 +51,5 @@ class Account:
 
     @property
     def ratio(self) -> float:
-        """How many times as much the standard side needs."""
+        """The standard side's bytes divided by the low-memory side's."""
         return self.standard_bytes / self.low_memory_bytes

@@ -1,4 +1,4 @@
-"""The ablation of arXiv 2102.04270: what each change to the types of variables saves, by its memory model."""
+"""The ablation of arXiv 2102.04270: how much each change of types saves, according to its memory model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUNGS = {
 
 @dataclass(frozen=True)
 class Rung:
-    """A choice of types, its bytes by the published model, and how many times as much float32 takes.
+    """A choice of types, its bytes according to the published model, and the ratio of float32's bytes to them.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Rung:
 
 
 def ladder(model_name: str, batch_size: int = 100, optimizer: str = "adam") -> list[Rung]:
-    """Return the rungs from float32 down to the published method, and two below it that are this library's.
+    """Return the rungs from float32 down to the published method, and two further ones of this library.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ def ladder(model_name: str, batch_size: int = 100, optimizer: str = "adam") -> l
     Raises
     ------
     ValueError
-        Where a name is unknown, or of a network that has real layers.
+        If a name is unknown, or that of a network with real layers.
 
     Notes
     -----
-    By the model of the final version, with the masks of all max pools on every rung: of ``cnv`` these are not the
-    published totals, which count its masks otherwise, but the ones that agree with themselves. The two rungs in 8 bits
-    do not count the scales, 4 bytes for each 256 moments.
+    This is the model of the final version, with the masks of all max pools on every rung. So for ``cnv`` these are not
+    the published totals, which count masks differently, but consistent ones. The two 8-bit rungs do not count the
+    scales, 4 bytes per 256 moments.
 
     Examples
     --------

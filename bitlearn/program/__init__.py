@@ -1,4 +1,4 @@
-"""Recorded programs: straight-line calls of kernels on named arrays, placed in one block of memory and run at once."""
+"""Recorded programs: straight-line sequences of kernel calls on named arrays, placed in one block of memory."""
 
 from bitlearn.program.arena import Arena as Arena
 from bitlearn.program.program import Program as Program

@@ -1,6 +1,6 @@
-"""One block of memory for the arrays of a program, each at the place that its lifetime leaves it.
+"""One block of memory for the arrays of a program, placed according to their lifetimes.
 
-Two arrays share bytes only where no call falls into the lives of both. Programs that never run at the same time, such
+Two arrays may share bytes only if no call is in the lifetimes of both. Programs that never run at the same time, such
 as those of two networks that share layers, share one block.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 
 from bitlearn.program.record import Buffer
 
-#: Arrays begin at cache lines.
+#: Arrays start at cache lines.
 ALIGNMENT = 64
-#: From so many bytes on the block asks for large pages, as NumPy's own arrays do.
+#: From this many bytes on, the block requests huge pages, as NumPy's own arrays do.
 _HUGE_BYTES = 2**22
-_PRIVATE = hasattr(mmap, "MAP_PRIVATE")  # not on Windows, where no process forks
+_PRIVATE = hasattr(mmap, "MAP_PRIVATE")  # not on Windows, where processes do not fork
 
 
 def _aligned(size: int, alignment: int = ALIGNMENT) -> int:
@@ -26,13 +26,13 @@ def _aligned(size: int, alignment: int = ALIGNMENT) -> int:
 
 
 def place(buffers: Sequence[Buffer], calls: int, alignment: int = ALIGNMENT) -> tuple[dict[Buffer, int], int]:
-    """Return the offset of each buffer that has no memory of its own, and how many bytes all need.
+    """Return the offset of each buffer that has no memory of its own, and the bytes they all need.
 
     Parameters
     ----------
     buffers : sequence of Buffer
     calls : int
-        How many calls the program has.
+        The number of calls in the program.
     alignment : int
         Every offset is a multiple of it.
 
@@ -83,12 +83,12 @@ class Arena:
     def __init__(self) -> None:
         self.generation = 0
         self.nbytes = 0
-        #: Held by the thread that uses one of the programs, and its number, else 0.
+        #: Held by the thread that uses one of the programs, and that thread's identifier, otherwise 0.
         self.lock, self.user = threading.RLock(), 0
         self._block = np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple[type[Arena], tuple[()]]:
-        """A copy begins empty."""
+        """Copy as an empty arena."""
         return Arena, ()
 
     def reserve(self, nbytes: int) -> np.ndarray:
@@ -100,7 +100,7 @@ class Arena:
             If there is not enough memory for a larger one; the block then has no bytes.
         """
         if nbytes > self.nbytes or not self.generation:
-            # The old one goes first, and is nobody's from now on, whatever happens.
+            # Release the old block first; nobody may use it from here on, even if the allocation fails.
             self.nbytes, self.generation = 0, self.generation + 1
             self._block = np.empty(0, dtype=np.uint8)
             size = max(_aligned(nbytes), mmap.PAGESIZE)
@@ -109,7 +109,7 @@ class Arena:
                 private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if _PRIVATE else {}
                 pages = mmap.mmap(-1, size, **private)
             except (OSError, OverflowError):
-                raise MemoryError(f"the arrays of a program must have {nbytes} bytes, got no room for them") from None
+                raise MemoryError(f"the arrays of a program must have {nbytes} bytes, got too little memory") from None
             if nbytes >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
                 pages.madvise(mmap.MADV_HUGEPAGE)
             self._block, self.nbytes = np.frombuffer(pages, dtype=np.uint8), nbytes

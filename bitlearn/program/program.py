@@ -1,4 +1,4 @@
-"""A record with memory: it runs as often as its inputs are written, in C where every kernel is C's, else in Python."""
+"""A record with memory, which can be run repeatedly: in C if every kernel is in C, otherwise in Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Program:
     Parameters
     ----------
     recorder : Recorder
-        The record; nothing may be added to it any more.
+        The record; nothing may be added to it from now on.
     arena : Arena, optional
         Shared with programs that do not run at the same time. Without one, the program has its own memory.
 
@@ -45,7 +45,7 @@ class Program:
         self._bounds = [0, *(cut.at for cut in recorder.cuts), len(recorder.calls)]
         self.arena = Arena() if arena is None else arena
         settings = [b for b in recorder.buffers if b.memory is None and b.first == -1 and b.last is None]
-        for buffer in settings:  # what holds from run to run has memory of its own
+        for buffer in settings:  # arrays that keep their values between runs have memory of their own
             buffer.memory = np.zeros(buffer.nbytes, dtype=np.uint8)
         self._offsets, self.nbytes = place(recorder.buffers, len(recorder.calls))
         self._flags = [flag.outside() for flag in recorder.flags]
@@ -61,12 +61,12 @@ class Program:
         return array.view(self._block[self._offsets.get(array.buffer, 0) :])
 
     def _prepare(self) -> None:
-        """Have memory, and the calls with its addresses in the form that runs."""
+        """Allocate memory, and convert the calls, with its addresses, to the form that runs."""
         threads = get_num_threads()
         wanted = (chosen(), threads, self.arena.generation)
         if self._ready == wanted and self.arena.nbytes >= self.nbytes:
             return
-        self._ready = ()  # where this is interrupted, it begins anew
+        self._ready = ()  # if this is interrupted, start over
         self._block = self.arena.reserve(self.nbytes)
         self._views.clear()
         self._singles = None
@@ -78,13 +78,13 @@ class Program:
         self._ready = (chosen(), threads, self.arena.generation)
 
     def _written(self) -> Iterator[tuple[Any, tuple[Any, ...], np.ndarray | None]]:
-        """Yield the calls with arrays in place of those of the record."""
+        """Yield the calls with actual arrays in place of recorded ones."""
         for call in self.calls:
             arguments = tuple(self._view(each) if isinstance(each, Array) else each for each in call.arguments)
             yield call.kernel, arguments, None if call.check is None else self._view(call.check)
 
     def __getitem__(self, array: Array) -> np.ndarray:
-        """Return the live memory of an array: of an input to write, of an output to read."""
+        """Return the live memory of an array, to write an input or read an output."""
         self._prepare()
         found = self._views.get(array)
         if found is None:
@@ -111,7 +111,7 @@ class Program:
         arena, thread = self.arena, threading.get_ident()
         if arena.user not in (0, thread):
             raise RuntimeError("a program must be run by one thread at a time, got a second one")
-        with arena.lock:  # a thread that comes between the two waits
+        with arena.lock:  # a thread that comes in between waits
             before, arena.user = arena.user, thread
             try:
                 return work()
@@ -165,11 +165,11 @@ class Program:
         completed, whatever a signal handler raises meanwhile.
         """
         if self.cuts:
-            raise ValueError(f"a program must have no cuts to run at once, got {len(self.cuts)}")
+            raise ValueError(f"a program must have no cuts to be run as a whole, got {len(self.cuts)}")
         self.exclusively(lambda: self._run_part(0))
 
     def profile(self) -> Iterator[tuple[int, float]]:
-        """Run the calls one by one, each as a separate program; yield each one's number and seconds."""
+        """Run the calls one by one, each as a separate program; yield the index and the seconds of each."""
         self._prepare()
         for flag in self._flags:
             flag[0] = 1
@@ -189,7 +189,7 @@ class Program:
         ]
 
     def fullest(self) -> tuple[int, list[Buffer]]:
-        """Return the call at which the most bytes are alive, and the buffers alive there."""
+        """Return the call at which most bytes are alive, and the buffers alive there."""
         if not self.calls:
             return 0, []
         change = np.zeros(len(self.calls) + 2, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""The record of a program: arrays that have a name, a shape and a type but no memory yet, and the calls on them.
+"""The record of a program: arrays with a name, shape and type but no memory yet, and the calls on them.
 
-What depends on data is computed by kernels, into arrays; nothing between two calls is decided from data. So a record
-holds for every run on inputs of its shapes, and the first and the last call that name an array are all of its life.
+Everything that depends on data is computed by kernels into arrays; nothing between two calls depends on data. So a
+record is valid for every run on inputs of its shapes, and an array lives from the first to the last call that names it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Buffer:
     path : str
         The layer that it belongs to.
     dtype : dtype
-        The type of the array that it was made for.
+        The type of the array it was made for.
     nbytes : int
     memory : ndarray, optional
         Its memory outside a program: parameters, statistics, the state of an optimiser, constants.
@@ -136,7 +136,7 @@ class Array:
     def outside(self) -> np.ndarray:
         """Return the array itself if its buffer lives outside a program."""
         if self.buffer.memory is None:
-            raise ValueError(f"an array must live outside a program to be looked into, got {self.buffer.name!r}")
+            raise ValueError(f"an array must live outside a program to be read, got {self.buffer.name!r}")
         return self.view(self.buffer.memory.reshape(-1).view(np.uint8))
 
     def rows(self) -> Array:
@@ -163,7 +163,7 @@ class Call:
     check : Array, optional
         One byte that the call leaves at 1, or sets to 0 to stop the program.
     what : str
-        What was not finite if the program stops here.
+        What was not finite, if the program stops here.
     phase : str
         "forward", "loss" or "backward"; "update" for calls that change lasting state or decide whether they may.
     """
@@ -177,17 +177,17 @@ class Call:
 
     @property
     def name(self) -> str:
-        """What the kernel, or the Python function, is called."""
+        """The name of the kernel or Python function."""
         return self.kernel if isinstance(self.kernel, str) else getattr(self.kernel, "__name__", "function").lstrip("_")
 
     def operations(self) -> dict[str, float] | None:
-        """Return what the call does with numbers, by the kind of operation; None of a function that does not say.
+        """Return the call's arithmetic, by kind of operation; None for a function that does not state it.
 
         Returns
         -------
         dict of str to float
-            How many of "bit", the product of two signs and its count; and of "add" and "multiply" in a type, as in
-            "add int32", with comparisons among the first, and divisions and roots among the second.
+            The number of operations of kind "bit", the product of two signs and its count, and of "add" and "multiply"
+            with a type, as in "add int32". Comparisons count as additions, divisions and roots as multiplications.
         """
         if isinstance(self.kernel, str):
             return _row(self.kernel).operations(*self.arguments)
@@ -195,7 +195,7 @@ class Call:
         return None if operations is None else operations(*self.arguments)
 
     def moved(self) -> list[Array]:
-        """Return the arrays that the call moves, each as often as it does; of a Python function each once."""
+        """Return the arrays that the call moves, each as often as it is moved; once each for a Python function."""
         if isinstance(self.kernel, str):
             return _row(self.kernel).moved(self.arguments)
         return [each for each in self.arguments if isinstance(each, Array)]
@@ -212,7 +212,7 @@ class Cut:
     Parameters
     ----------
     at : int
-        How many calls come before it.
+        The number of calls before it.
     how : {"sum", "largest", "vote"}
         How the arrays of several programs are combined. Their first axes are also parts of one whole: sums and maxima
         have one row for all. A vote is taken on each bit.

@@ -1,7 +1,7 @@
-"""How a training step is recorded to fit a number of bytes, and what it keeps narrower if that is allowed.
+"""How to record a training step within a memory budget, using narrower types if that is allowed.
 
-The recorded step is what is planned: each candidate is recorded, which takes neither the memory of its arrays nor that
-of an optimiser's state, and its bytes are those of its arena and of what lies outside. No candidate changes the batch.
+Planning works on recorded steps: each candidate is recorded, which allocates neither its arrays nor an optimiser's
+state, and its bytes are those of its arena and of the arrays outside it. No candidate changes the batch size.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Program
 from bitlearn.training.step import Trainer
 
-#: What may be kept narrower than the policy says, in the order in which it is tried.
+#: What may be stored in narrower types than the policy says, in the order in which they are tried.
 NARROW = ("moments", "gradients")
-#: Bytes of a recorded call, measured: its description, the call as C takes it, and what making that leaves behind.
+#: Bytes per recorded call, as measured: its description, its form for C, and what creating that leaves behind.
 _RECORDED_CALL = 1300
-#: Bytes of all other objects of a training, measured.
+#: Bytes of all other objects in training, as measured.
 _OBJECTS = 2**19
-#: Exact sums that are formed at a time: the usual ones, few, and where all of a step's work is small still fewer.
+#: Exact sums computed at a time: the usual numbers, few, and a limit of working memory below which even fewer are used.
 _SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
-#: Values of what is formed anew that are looked at at a time, in a large network and in a small one.
+#: Values processed at a time when gradients are recomputed, in a large network and in a small one.
 _BLOCKS = 2**20, 2**18
-#: So many candidates in a row that need no less are the last that are tried.
+#: Stop after this many candidates in a row that need no fewer bytes.
 _PATIENCE = 6
-#: Gradients are formed anew of this share of the largest at least: smaller ones take more records than they save.
+#: Only gradients of at least this fraction (one over it) of the largest are recomputed: recording smaller ones takes
+#: more than it saves.
 _SHARE = 8
-#: Examples that are validated at a time, of which the most are taken that fit.
+#: Numbers of examples to validate at a time; the largest that fits is used.
 _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A choice, and the bytes of everything that training then holds and works with.
+    """A choice of settings, and the bytes of everything that training then stores and works with.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ class Plan:
         return sum(count for _, count in self.rows)
 
     def __str__(self) -> str:
-        lines = [*self.rows, ("together", self.nbytes), ("budget", self.budget)]
+        lines = [*self.rows, ("total", self.nbytes), ("budget", self.budget)]
         width = max(len(name) for name, _ in lines)
         title = (
             f"{self.precision.name}: {self.savings}; {self.cost:.2f} times the operations of a step that saves nothing"
@@ -87,7 +88,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Outline:
-    """Shape and type of an array that is not made: what a record needs to know of it."""
+    """The shape and type of an array that is not allocated, which is all that a record needs."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -109,7 +110,7 @@ def recorded(
     loss: Loss | None = None,
     transforms: tuple[Transform, ...] = (),
 ) -> Program:
-    """Return the recorded step of a network, without making the optimiser's state or changing anything."""
+    """Return the recorded step of a network, without allocating the optimiser's state or changing anything."""
     layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters())
     state = {name: _Outline(*kind) if kind[0] else np.zeros((), kind[1]) for name, kind in layout.items()}
     trainer = Trainer(model, optimizer, 0, loss, transforms, savings=savings, state=cast(Arrays, state))
@@ -117,7 +118,7 @@ def recorded(
 
 
 def operations(program: Program) -> int:
-    """Return how many operations a program makes, about, by the table of kernels; those of Python functions not."""
+    """Return roughly how many operations a program makes, by the table of kernels and without Python functions."""
     total = 0
     for call in program.calls:
         row = row_of(lookup(call.kernel)) if isinstance(call.kernel, str) else None
@@ -127,7 +128,7 @@ def operations(program: Program) -> int:
 
 
 def _narrowed(precision: Precision, what: Collection[str]) -> Precision:
-    """Return a policy with 8 bits where it had more."""
+    """Return a policy with 8 bits instead of more."""
     found = precision
     if "moments" in what:
         found = replace(found, name=f"{found.name}, 8-bit moments", moments=np.dtype(np.int8))
@@ -139,7 +140,7 @@ def _narrowed(precision: Precision, what: Collection[str]) -> Precision:
 
 
 def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precision]:
-    """Yield the policy itself, and then with one and with all of what may be narrower."""
+    """Yield the policy itself, then narrowed in one way, then in all allowed ways."""
     allowed = [name for name in NARROW if name in narrow]
     seen: list[Precision] = []
     for what in ((), *((name,) for name in allowed), tuple(allowed)):
@@ -150,18 +151,18 @@ def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precisi
 
 
 def _savings(plain: Program) -> Iterator[Savings]:
-    """Yield ways to record a step, those that take least time first."""
+    """Yield ways to record a step, the fastest first."""
     counts = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
     yield from (Savings(sums) for sums in counts)
     yield from (Savings(sums, None, True, True) for sums in counts)
     large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
     for size in (each for each in large if _SHARE * each >= large[0]):
-        # In large blocks, where there are many: fewer calls, whose records take memory.
+        # In large blocks if there are many: fewer calls, since their records take memory.
         yield from (Savings(sums, size - 1, True, True, max(sums, _BLOCKS[sums == _FEWEST])) for sums in counts)
 
 
 def _validation(model: Model, count: int) -> tuple[int, int]:
-    """Return the bytes of the inference form that is kept, and of one that predicts so many examples at a time."""
+    """Return the bytes of the inference form that is kept, and of one that predicts `count` examples at a time."""
     frozen = model.freeze()
     program = Program(frozen.record(count)[0])
     records = _RECORDED_CALL * len(program.calls)
@@ -210,14 +211,14 @@ def plan(
     Raises
     ------
     ValueError
-        If nothing fits, with a table of the smallest configuration; or if `narrow` names something else.
+        If nothing fits (the message has a table of the smallest configuration), or if `narrow` contains anything else.
 
     Notes
     -----
-    The policy is tried unchanged first, then with what may be narrower; for each, there are ways to record a step,
-    ordered by time (`bitlearn.nn.Savings`). The first that fits is used. A batch norm has the statistics of the whole
-    batch whatever is chosen. Under policies that quantize sums row by row, as ``low-memory`` does, gradients can be
-    formed again; under others only sums and packed weights can take less.
+    The policy is tried unchanged first, then with narrower types as allowed; for each, there are several ways to record
+    a step, ordered by time (`bitlearn.nn.Savings`). The first that fits is used. Whatever is chosen, a batch norm uses
+    the statistics of the whole batch. Under policies that quantize sums row by row, as ``low-memory`` does, gradients
+    can be recomputed; under others only sums and packed weights can take less.
 
     Examples
     --------
@@ -232,9 +233,9 @@ def plan(
     """
     budget, unknown = budget_bytes(memory_budget), sorted(set(narrow) - set(NARROW))
     if unknown:
-        raise ValueError(f"narrow must hold nothing but {' and '.join(NARROW)}, got {unknown[0]!r}")
+        raise ValueError(f"narrow must contain only {' and '.join(NARROW)}, got {unknown[0]!r}")
     kept, least = _validation(model, _VALIDATED[-1]) if validation else (_kept_bytes(model), 0)
-    # A batch as codes, and what codes are made from.
+    # A batch as codes, and the raw batch they are made from.
     batch = 2 * batch_size * int(np.prod(model.root.spec.array_shape(1))) * model.root.spec.dtype.itemsize
     usual = 0
     smallest: Plan | None = None
@@ -244,20 +245,20 @@ def plan(
         own = recorded(network, optimizer, batch_size, Savings(), loss, transforms)
         usual, worse, before = usual or max(operations(own), 1), 0, math.inf
         lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own))
-        del own  # a record takes memory too
+        del own  # a record takes memory as well
         if lasting > budget and precision != policies[-1]:
-            continue  # whatever is done
+            continue  # nothing can make it fit
         for savings in candidates:
-            if worse == _PATIENCE:  # what follows takes more
+            if worse == _PATIENCE:  # further candidates take more
                 break
             program = recorded(network, optimizer, batch_size, savings, loss, transforms)
             rows = (
                 ("weights, statistics, moments", sum(buffer.nbytes for buffer in program.outside)),
-                ("a step's work", program.nbytes),
+                ("working memory of a step", program.nbytes),
                 ("a batch", batch),
                 ("the best network", kept),
                 ("validation", least),
-                ("records of what runs", _RECORDED_CALL * len(program.calls) * (1 + partial)),
+                ("recorded calls", _RECORDED_CALL * len(program.calls) * (1 + partial)),
                 ("other objects", _OBJECTS),
             )
             cost = operations(program) / usual
@@ -273,7 +274,7 @@ def plan(
     wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network and batch, got {budget}"
     more = [name for name in NARROW if name not in narrow]
     hint = f" without narrow={more}" if more else ""
-    raise ValueError(f"{wanted}{hint}. What takes least:\n{smallest}")
+    raise ValueError(f"{wanted}{hint}. The smallest configuration:\n{smallest}")
 
 
 def _kept_bytes(model: Model) -> int:
@@ -282,7 +283,7 @@ def _kept_bytes(model: Model) -> int:
 
 
 def _with_validation(found: Plan, model: Model, least: int) -> Plan:
-    """Return a plan in which as many examples are validated at a time as fit."""
+    """Return the plan with as many examples validated at a time as fit."""
     for count in _VALIDATED:
         _, nbytes = _validation(model, count)
         if found.nbytes - least + nbytes <= found.budget:

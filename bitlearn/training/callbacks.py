@@ -19,28 +19,28 @@ from bitlearn.training.hooks import Hook
 from bitlearn.training.result import as_csv
 from bitlearn.training.step import Trainer
 
-#: What may be watched, and whether more of it is better.
+#: The metrics that can be watched, and whether larger is better.
 _WATCHED = {"validation_accuracy": True, "loss": False}
 
 
 class _Watching(Hook):
-    """A hook that knows the best epoch so far, by one of an entry's values."""
+    """A hook that tracks the best epoch so far by one metric."""
 
     def __init__(self, metric: str) -> None:
         by_name("metric", metric, _WATCHED)
         self.metric, self.best, self.best_epoch = metric, -math.inf, 0
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
-        """Take up the epochs of a checkpoint."""
+        """Take the epochs of a checkpoint into account."""
         self.best, self.best_epoch = -math.inf, 0
         for entry in history:
             self._better(entry)
 
     def _better(self, entry: dict[str, Any]) -> bool:
-        """Return whether an epoch is better than all before it, and remember it where it is."""
+        """Return whether an epoch is better than all before it, and remember it if so."""
         value = entry[self.metric]
         if value is None:
-            raise ValueError(f"validation examples must be given for {self.metric} to be watched, got none")
+            raise ValueError(f"validation examples must be given to watch {self.metric}, got none")
         value = value if _WATCHED[self.metric] else -value
         found = value > self.best
         if found:
@@ -49,7 +49,7 @@ class _Watching(Hook):
 
 
 class EarlyStopping(_Watching):
-    """End training when the best epoch has not been improved on for `patience` epochs.
+    """End training when there has been no improvement for `patience` epochs.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class EarlyStopping(_Watching):
         return found
 
     def on_epoch(self, entry: dict[str, Any]) -> bool:
-        """Ask to stop when patience has run out."""
+        """Stop when patience has run out."""
         self._better(entry)
         return entry["epoch"] - self.best_epoch >= self.patience
 
@@ -130,7 +130,7 @@ class BestCheckpoint(_Watching):
         self._model = model
 
     def on_epoch(self, entry: dict[str, Any]) -> None:
-        """Save a network that is better."""
+        """Save the network if it is better."""
         if self._better(entry) and self._model is not None:
             serialization.write("model", self.path, *serialization.model_parts(self._model))
 

@@ -1,4 +1,4 @@
-"""Checkpoints: all state of a training after an epoch, in one file that appears whole or not at all."""
+"""Checkpoints: the whole state of training after an epoch, in one file that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bitlearn.threads import uninterrupted
 from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
-#: What training tells of an epoch; a hook may add to it.
+#: The entries for an epoch; a hook may add to them.
 _TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
 
 
@@ -32,7 +32,7 @@ class Checkpoint:
     best : Frozen
         The inference form of the best epoch.
     epoch : int
-        How many epochs are done.
+        The number of epochs done.
     history : list of dict
         An entry per epoch.
     training : dict
@@ -50,7 +50,7 @@ class Checkpoint:
 
     @property
     def result(self) -> Result:
-        """The history as a result, with its table and its curves."""
+        """The history as a result, with its table and curves."""
         return Result(history=self.history, best=self.best, resumed=self.epoch)
 
 
@@ -81,7 +81,7 @@ def store(
     history: list[dict[str, Any]],
     best: Frozen,
 ) -> None:
-    """Write a checkpoint after `epoch` epochs; `training` says what the steps depend on."""
+    """Write a checkpoint after `epoch` epochs; `training` describes what the steps depend on."""
     best_arrays, best_config = serialization.frozen_parts(best)
     arrays = trainer.arrays() | {f"best.{name}": array for name, array in best_arrays.items()}
     config = {"training": training, "epoch": epoch, "history": history, "best": best_config}
@@ -91,12 +91,12 @@ def store(
 def restore(
     path: Path, model: Model, trainer: Trainer, training: dict[str, Any], steps_in_epoch: int
 ) -> tuple[int, list[dict[str, Any]], Frozen]:
-    """Take up a checkpoint: fill the model and the optimiser's state; return epochs done, history and best network.
+    """Restore a checkpoint: fill the model and the optimiser's state; return epochs done, history and best network.
 
     Raises
     ------
     ValueError
-        If the file is corrupt or of another training; nothing is changed then.
+        If the file is corrupt or belongs to another training run; nothing is changed then.
     """
     live = trainer.arrays()
 
@@ -104,7 +104,7 @@ def restore(
         if set(config) != {"training", "epoch", "history", "best"} or not isinstance(config["training"], dict):
             raise ValueError(f"it must describe its arrays and its training, got {', '.join(config) or 'nothing'}")
         found, epoch, history = config["training"], config["epoch"], config["history"]
-        # How far to go may change.
+        # The number of epochs may change.
         differing = [key for key, value in training.items() if key != "epochs" and value != found.get(key)]
         if differing:
             texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
@@ -116,7 +116,7 @@ def restore(
 
         def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen]:
             if config["best"] != describe(model.root):
-                raise ValueError("its best network must be of the layers that are trained, got others")
+                raise ValueError("its best network must have the layers that are trained, got others")
             if arrays[f"state.{STEP}"] != epoch * steps_in_epoch:
                 got = int(arrays[f"state.{STEP}"])
                 raise ValueError(f"it must be after {epoch * steps_in_epoch} steps, {epoch} epochs, got {got}")
@@ -139,16 +139,16 @@ def restore(
 
 
 def _check_history(history: Any, epoch: Any) -> None:
-    """Raise where what is told of the epochs is no history of so many."""
+    """Raise ValueError if `history` is not a history of this many epochs."""
     if type(epoch) is not int or epoch < 1 or not isinstance(history, list) or len(history) != epoch:
         raise ValueError(f"it must have a history of its epochs, one entry each, got {epoch!r} epochs")
     for number, entry in enumerate(history, 1):
         if not isinstance(entry, dict) or not set(entry) >= _TOLD:
-            raise ValueError(f"its history must tell of each epoch alike, got {entry!r} as epoch {number}")
+            raise ValueError(f"its history must have the same entries for each epoch, got {entry!r} as epoch {number}")
         value = entry["validation_accuracy"]
         if (
             entry["epoch"] != number
             or not all(isinstance(entry[key], float) for key in ("loss", "seconds"))
             or not (value is None or (isinstance(value, float) and 0 <= value <= 1))
         ):
-            raise ValueError(f"its history must hold what training tells of an epoch, got {entry!r} as epoch {number}")
+            raise ValueError(f"its history must have valid entries for each epoch, got {entry!r} as epoch {number}")

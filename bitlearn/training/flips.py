@@ -1,4 +1,4 @@
-"""How many binary weights change their sign during training."""
+"""How many binary weights change sign during training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _COUNT = ""
 
 
 def signs(model: Model) -> dict[str, np.ndarray]:
-    """Return the packed signs of a network's binary weights, by name, and under an empty name how many there are.
+    """Return the packed signs of a network's binary weights by name, and their number under an empty name.
 
     Parameters
     ----------
@@ -58,19 +58,19 @@ def signs(model: Model) -> dict[str, np.ndarray]:
 
 
 class FlipRatio(Hook):
-    """A hook that measures which share of the binary weights change their sign.
+    """A hook that measures the share of binary weights that change sign.
 
     Attributes
     ----------
     steps : list of float
-        For each step, the share whose sign it changed. A weight that flips and flips back counts twice.
+        For each step, the share of weights that changed sign. A weight that flips and flips back counts twice.
     epochs : list of float
-        For each epoch, the share whose sign after it differs from that before it.
+        For each epoch, the share of weights whose sign afterwards differs from that before.
 
     Notes
     -----
-    An epoch's entry gets both: ``flip_ratio``, the mean of its steps, and ``flip_ratio_of_epoch``. The signs are packed
-    before and after each step, which takes one bit of memory per weight, twice, and a pass over the weights.
+    An epoch's entry contains both: ``flip_ratio``, the mean of its steps, and ``flip_ratio_of_epoch``. The signs are
+    packed before and after each step, which takes two bits of memory per weight and a pass over the weights.
 
     Examples
     --------
@@ -92,13 +92,13 @@ class FlipRatio(Hook):
         self._last: tuple[Trainer, dict[str, np.ndarray]] | None = None
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
-        """Keep the signs before a step."""
+        """Store the signs before a step."""
         self._last = (trainer, signs(trainer.model))
         if self._begun is None:
             self._begun = self._last
 
     def on_step(self, step: int, steps: int, loss: float) -> None:
-        """Compare them with those after it."""
+        """Compare them with the signs after it."""
         if self._last is not None:
             trainer, before = self._last
             self.steps.append(flip_ratio(before, signs(trainer.model)))

@@ -18,7 +18,7 @@ from bitlearn.training.step import NOTHING_ELSE, Passes, checked, record_passes
 
 
 class Gradients:
-    """The passes of a training step without its update: no parameter, running statistic or optimiser is changed.
+    """The passes of a training step without its update: parameters, running statistics and optimiser do not change.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ class Gradients:
             step.run("all_finite", rows, finite, check=finite, what=f"the gradient of {name.rpartition('.')[2]}")
             step.run(lambda values: self.look(name, values), found)
 
-        # What would last is recorded with `Step.finish`, which is never called.
+        # Lasting changes are recorded by `Step.finish`, which is never called.
         step = Step(batch, on_gradient=see, early=False, guarded=self.model.precision.integer)
         passes = record_passes(self.model, self.loss, step)
         return Program(step, self.model.arena), passes
 
     def __call__(self, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray] = NOTHING_ELSE) -> float:
-        """Look at the gradients of the mean loss of a batch.
+        """Pass the gradients of a batch's mean loss to `look`.
 
         Parameters
         ----------
         x, y, given
-            As `Trainer.step <bitlearn.training.Trainer.step>`; at least two examples where there are batch norms.
+            As `Trainer.step <bitlearn.training.Trainer.step>`; at least two examples if there are batch norms.
 
         Returns
         -------

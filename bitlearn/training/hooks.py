@@ -1,4 +1,4 @@
-"""Objects that are notified during training, and may inspect or end it: progress bars, logs, early stopping."""
+"""Objects that are notified during training and may inspect or end it: progress bars, logs, early stopping."""
 
 from __future__ import annotations
 
@@ -49,30 +49,30 @@ class Hooks(Hook):
         self.hooks = [] if hooks is None else list(hooks) if isinstance(hooks, Iterable) else [hooks]
 
     def _tell(self, method: str, *arguments: Any) -> bool:
-        """Tell all that have the method; return whether one of them said True."""
+        """Notify all hooks that have the method; return whether one of them returned True."""
         said = [getattr(hook, method)(*arguments) for hook in self.hooks if hasattr(hook, method)]
         return any(each is True for each in said)
 
     def on_begin(self, model: Model, history: list[dict[str, Any]]) -> None:
-        """Tell all."""
+        """Notify all hooks."""
         self._tell("on_begin", model, history)
 
     def on_plan(self, plan: Plan) -> None:
-        """Tell all."""
+        """Notify all hooks."""
         self._tell("on_plan", plan)
 
     def on_batch(self, trainer: Trainer, x: Batch, y: np.ndarray) -> None:
-        """Tell all."""
+        """Notify all hooks."""
         self._tell("on_batch", trainer, x, y)
 
     def on_step(self, step: int, steps: int, loss: float) -> None:
-        """Tell all."""
+        """Notify all hooks."""
         self._tell("on_step", step, steps, loss)
 
     def on_epoch(self, entry: dict[str, Any]) -> bool:
-        """Tell all, and return whether one of them asks to stop."""
+        """Notify all hooks, and return whether one of them asks to stop."""
         return self._tell("on_epoch", entry)
 
     def on_end(self) -> None:
-        """Tell all."""
+        """Notify all hooks."""
         self._tell("on_end")

@@ -1,4 +1,4 @@
-"""The loop over epochs and steps: that of `fit`, and that of continual learning for each task."""
+"""The loop over epochs and steps, for `fit` and for each task of continual learning."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from bitlearn.training.options import Options
 from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
-#: A batch's input and labels, and what else its loss is given.
+#: A batch's input and labels, and further inputs of its loss.
 MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
-#: Images are shifted by up to this share of their height.
+#: Images are shifted by up to this fraction (one over it) of their height.
 _SHIFT = 0.125
-#: Bytes of examples that are looked at at a time to know them again.
+#: Bytes of examples hashed at a time.
 _DIGESTED = 2**22
-#: Examples that are validated at a time, without a budget.
+#: Examples validated at a time without a budget.
 _VALIDATED = 1000
 
 
@@ -93,7 +93,7 @@ def steps_in_epoch(count: int, batch_size: int) -> int:
     Parameters
     ----------
     count, batch_size : int
-        The examples of an epoch, and of a step.
+        The examples per epoch and per step.
 
     Returns
     -------
@@ -121,15 +121,14 @@ def epoch_steps(
     order : iterable of ndarray of int
         The examples of each batch.
     batch : callable
-        ``batch(index, step)`` gives a batch's input and labels, and what else its loss is given where that is
-        something.
+        ``batch(index, step)`` returns a batch's input and labels, and further inputs of its loss if there are any.
     rate : callable
         The learning rate of a step, counted from 0.
     hooks : Hook
     step, steps : int
-        How many steps are done, and how many there will be, as hooks are told.
+        The number of steps done and of all steps, for hooks.
     last : int, optional
-        Stop once so many steps are done.
+        Stop after this many steps.
 
     Raises
     ------
@@ -179,7 +178,7 @@ def fit(
     train : Examples
     options : Options
     validation : Examples, optional
-        Held-out examples by which the best epoch is chosen.
+        Held-out examples for choosing the best epoch.
     hooks : Hook or iterable of Hook, optional
         Notified of batches, steps and epochs.
     loss : Loss, optional
@@ -187,22 +186,22 @@ def fit(
     transforms : tuple of callables
         Applied to gradients before updates: see `bitlearn.optim.transforms`.
     checkpoint : path, optional
-        Where to write the whole state after each epoch, atomically. No other training may write there meanwhile.
+        Where to write the whole state after each epoch, atomically. No other training run may write there meanwhile.
     resume : bool
         Continue from `checkpoint` if it exists, on the same examples; ``result.resumed`` says from which epoch. The
-        result is the same, bit for bit, as without the interruption. With more epochs than before, the rates from here
-        on are those of the longer schedule.
+        result is the same, bit for bit, as without the interruption. With more epochs than before, learning rates from
+        here on follow the longer schedule.
     measure : context manager, optional
         Entered around the steps of each epoch only.
     make_trainer : callable
         Makes the object that computes the steps, called like `Trainer`: for several workers, a `functools.partial` of
         `DataParallel <bitlearn.training.DataParallel>`, whose workers are not released here.
     memory_budget : int or str, optional
-        What training may take beyond the imported libraries and the data, in bytes or as ``"64 MiB"``: see
-        `bitlearn.training.plan`, which chooses how. Hooks are notified of the choice before the first step, and the
-        result holds it.
+        The memory that training may use beyond the imported libraries and the data, in bytes or as ``"64 MiB"``:
+        `bitlearn.training.plan` chooses how. Hooks are notified of the choice before the first step, and the result
+        contains it.
     narrow : collection of {"moments", "gradients"}
-        What may be kept in fewer bits than the policy says, to fit the budget; by default nothing.
+        What may be stored in fewer bits than the policy says to fit the budget; by default nothing.
 
     Returns
     -------
@@ -213,10 +212,10 @@ def fit(
     NonFiniteError
         Naming the step and the layer; the last checkpoint is kept.
     ValueError
-        If the data do not fit the model or the options, or the checkpoint belongs to another training; or nothing fits
-        `memory_budget`, with a table of the smallest configuration.
+        If the data do not fit the model or the options, the checkpoint belongs to another training run, or nothing fits
+        `memory_budget` (the message has a table of the smallest configuration).
     BlockingIOError
-        If another training, in this process or another, writes to `checkpoint`.
+        If another training run, in this process or another, writes to `checkpoint`.
     """
     in_epoch = steps_in_epoch(len(train), options.batch_size)
     steps, told, path = in_epoch * options.epochs, Hooks(hooks), None if checkpoint is None else Path(checkpoint)
@@ -230,7 +229,7 @@ def fit(
     result, savings, validated = Result(), Savings(), _VALIDATED
     if memory_budget is not None:
         if make_trainer is not Trainer:
-            raise ValueError(f"memory_budget must be None where {make_trainer} makes the steps, got {memory_budget!r}")
+            raise ValueError(f"memory_budget must be None if {make_trainer} makes the steps, got {memory_budget!r}")
         held_out, partial = validation is not None, len(train) % options.batch_size >= 2
         chosen = result.plan = plan(
             model, optimizer, options.batch_size, memory_budget,
@@ -238,7 +237,7 @@ def fit(
         )  # fmt: skip
         told.on_plan(chosen)
         if chosen.precision != model.precision:
-            model = model.under(chosen.precision)  # of the same arrays
+            model = model.under(chosen.precision)  # with the same arrays
         savings, validated = chosen.savings, chosen.validation_batch
     saved = {} if memory_budget is None else {"savings": savings}
     trainer = make_trainer(model, optimizer, options.seed, loss, transforms, **saved)
@@ -285,7 +284,7 @@ def fit(
                 result.history.append(entry)
                 if told.on_epoch(entry):
                     entry["stopped"] = True
-                # An epoch that `max_steps` cut short is no place to go on from.
+                # Training cannot be resumed from an epoch that `max_steps` cut short.
                 if path is not None and trainer.steps == (epoch + 1) * in_epoch:
                     assert result.best is not None
                     checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
@@ -300,7 +299,7 @@ def _augmented(codes: Batch, options: Options, step: int) -> Batch:
     if isinstance(codes, Bits) or codes.ndim != 4:
         raise ValueError(f"augmentation needs images, got examples of shape {codes.shape[1:]}")
     shift = round(codes.shape[1] * _SHIFT)
-    # What moves in at the edge is black.
+    # Pixels that move in at the edge are black.
     return augment(codes, Key(options.seed, step, streams.AUGMENTATION), shift=shift, flip=options.mirror, fill=-128)
 
 
@@ -312,14 +311,14 @@ def _keep_best(model: Model, result: Result, entry: dict[str, Any]) -> None:
 
 
 def _digest(*parts: Examples | None) -> str:
-    """Return the SHA-256 of examples: of raw arrays, labels, and how they become codes."""
+    """Return the SHA-256 of examples: raw arrays, labels, and how they become codes."""
     total = hashlib.sha256()
     for part in parts:
         if part is not None:
             scaling = part.preparation.scaling.arrays()
             for array in (part.x, part.y, *scaling.values()):
                 total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
-                # Of files, never all: some MiB at a time.
+                # Files are read a few MiB at a time, never as a whole.
                 some = max(1, _DIGESTED * len(array) // max(array.nbytes, 1))
                 for start in range(0, len(array), some):
                     total.update(np.ascontiguousarray(array[start : start + some]).reshape(-1).view(np.uint8))
@@ -327,9 +326,9 @@ def _digest(*parts: Examples | None) -> str:
 
 
 def _description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
-    """Return what the steps depend on, as JSON knows it: it may not change between a checkpoint and going on from it.
+    """Return what the steps depend on, for JSON: it must not change between a checkpoint and resuming from it.
 
-    How far to go may change, and the shapes of the arrays are compared anyway.
+    The number of epochs may change, and the shapes of the arrays are compared anyway.
     """
     found = asdict(options) | {
         "schedule": options.schedule if isinstance(options.schedule, str) else "a callable",

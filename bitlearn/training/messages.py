@@ -1,7 +1,7 @@
-"""What the parts of a data-parallel training say to each other: a kind, a few values and arrays; nothing that can run.
+"""Messages of data-parallel training: a kind, a few values and arrays, and nothing executable.
 
-One byte, the kind; four, the length of a header; the header, a JSON object whose ``arrays`` are pairs of a type and a
-shape; then the arrays, little-endian, in C order, end to end.
+A message is one byte for the kind, four for the length of a header, the header (a JSON object whose ``arrays`` are
+pairs of a type and a shape), and the arrays, little-endian, in C order, end to end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def packed(kind: bytes, arrays: Sequence[np.ndarray] = (), values: Mapping[str, 
         One byte.
     arrays : sequence of ndarray
     values : mapping of str to object, optional
-        As JSON knows them.
+        Values that JSON can hold.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def unpacked(message: bytes) -> tuple[bytes, list[np.ndarray], dict[str, Any]]:
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a message.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def unpacked(message: bytes) -> tuple[bytes, list[np.ndarray], dict[str, Any]]:
             arrays.append(np.frombuffer(message, dtype, math.prod(shape), at).reshape(shape))
             at += arrays[-1].nbytes
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"a message must say what its bytes are, got one that does not: {error}") from None
+        raise ValueError(f"a message must describe its bytes, got one that does not: {error}") from None
     if at != len(message):
-        raise ValueError(f"a message must have the {at} bytes that it tells of, got {len(message)}")
+        raise ValueError(f"a message must have the {at} bytes that it describes, got {len(message)}")
     return kind, arrays, values

@@ -22,7 +22,7 @@ class Options:
     max_steps : int, optional
         Stop after this many steps; the schedule is that of the full training.
     augment : bool
-        Random shifts by up to an eighth of the height.
+        Shift images randomly by up to an eighth of their height.
     mirror : bool
         Whether augmentation also mirrors images randomly: right for objects, wrong for digits and letters.
 
@@ -56,6 +56,6 @@ class Options:
 
 
 def check_rate(learning_rate: float | None, name: str = "learning_rate") -> None:
-    """Raise ValueError where a learning rate that is given is not a finite number above 0."""
+    """Raise ValueError if a learning rate is given that is not a finite number above 0."""
     if learning_rate is not None:
         positive(name, learning_rate)

@@ -32,7 +32,7 @@ class DataParallel(Trainer):
     Parameters
     ----------
     model : Model
-        Its arrays are those of the last step that was agreed on: see `settle`.
+        Its arrays are those of the last step that the workers agreed on: see `settle`.
     optimizer, seed, loss, transforms, steps
         As `Trainer`.
     workers : Workers
@@ -68,7 +68,7 @@ class DataParallel(Trainer):
     random bits of seed and step. The batches since then are kept for this. If this process is lost, so is what came
     after the last checkpoint of `fit`, which may continue with another number of workers ("exact": to the same bits).
 
-    Workers whose arrays differ are rejected when they compare them; so a build that rounds differently is found.
+    Workers whose arrays differ are rejected when these are compared, so a build that rounds differently is detected.
 
     Under "vote" a bit is set where the gradient is >= 0, ties among an even number of workers are decided by the bits
     of the generator, and running statistics are those of each worker until the workers agree: then they are their mean.
@@ -107,7 +107,7 @@ class DataParallel(Trainer):
         check.choice("form", form, ("exact", "vote"))
         super().__init__(model, optimizer, seed, loss, transforms, steps)
         if form == "exact" and not type(self.loss).of_parts:
-            raise ValueError(f"loss must say that it is of_parts for exact sums, got {type(self.loss).__name__}")
+            raise ValueError(f"loss must have of_parts=True for exact sums, got {type(self.loss).__name__}")
         if form == "exact" and not model.precision.integer:
             raise ValueError(f"precision must have integer gradients for exact sums, got {model.precision.name!r}")
         self.workers, self.form = workers, form
@@ -115,14 +115,14 @@ class DataParallel(Trainer):
         self.retries = check.count("retries", retries, least=0)
         self.traffic = Traffic()
         self._links: list[Link | None] = [None] * workers.count
-        #: Whether a worker is to take up what was agreed on.
+        #: Whether each worker has to load the agreed state.
         self._stale = [False] * workers.count
-        #: The steps since then, and how many of them the workers have made.
+        #: The steps since the last agreement, and how many of them the workers have made.
         self._pending: list[tuple[np.ndarray, np.ndarray, float]] = []
         self._done = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        raise TypeError("a DataParallel must stay where its workers are, got a call to copy or pickle it")
+        raise TypeError("a DataParallel must not be copied or pickled, since its workers stay, got a call to do so")
 
     def step(
         self, x: Batch, y: np.ndarray, learning_rate: float, given: Mapping[str, np.ndarray] = NOTHING_ELSE
@@ -153,7 +153,7 @@ class DataParallel(Trainer):
         """
         values, given = checked(self.model, self.loss, x, y, given)
         if given:
-            raise ValueError(f"a loss must be given nothing but labels over several workers, got {', '.join(given)}")
+            raise ValueError(f"a loss must take only labels if there are several workers, got {', '.join(given)}")
         count = self.workers.count
         if len(values) < count:
             raise ValueError(f"a batch must have an example for each of {count} workers, got {len(values)}")
@@ -170,12 +170,12 @@ class DataParallel(Trainer):
         return loss
 
     def settle(self) -> None:
-        """Have the workers agree: compare their arrays, and copy them into the model and the optimiser's state.
+        """Compare the workers' arrays, and copy them into the model and the optimiser's state.
 
         Raises
         ------
         RuntimeError
-            If the arrays of a worker differ from those of the others; the model stays as it was agreed on before.
+            If the arrays of a worker differ from those of the others; the model keeps the last agreed state.
         WorkerLostError
             As `step`.
         """
@@ -188,13 +188,13 @@ class DataParallel(Trainer):
             self._surely(settled)
 
     def restart(self) -> None:
-        """Begin with a fresh state of the optimiser; `steps` goes on."""
+        """Reset the optimiser's state; `steps` continues."""
         self.settle()
         super().restart()
         self._forget()
 
     def close(self) -> None:
-        """Agree, and release the workers; the next step would request them again."""
+        """Settle, and release the workers; another step would request them again."""
         try:
             self.settle()
         finally:
@@ -210,7 +210,7 @@ class DataParallel(Trainer):
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Let all workers go."""
+        """Release all workers."""
         for link in self._links:
             if link is not None:
                 link.close()
@@ -218,11 +218,11 @@ class DataParallel(Trainer):
         self._done = 0
 
     def _forget(self) -> None:
-        """Have all workers continue from what is agreed on, whatever they hold."""
+        """Make all workers reload the agreed state."""
         self._stale, self._done = [True] * self.workers.count, 0
 
     def _surely(self, work: Callable[[], T]) -> T:
-        """Return what a function returns, called again where a worker was lost."""
+        """Return the result of a function, calling it again if a worker was lost."""
         losses = 0
         while True:
             before = self.traffic.steps
@@ -235,14 +235,14 @@ class DataParallel(Trainer):
                 if losses > self.retries:
                     self._hang_up()
                     raise WorkerLostError(
-                        f"a step must be made after at most {self.retries} losses in a row, got one more: {error}"
+                        f"workers must not be lost more than {self.retries} times in a row, got one more loss: {error}"
                     ) from None
-            except BaseException:  # workers may owe an answer: the next call begins anew, with what is agreed on
+            except BaseException:  # workers may still owe an answer: the next call starts over from the agreed state
                 self._hang_up()
                 raise
 
     def _catch_up(self) -> float:
-        """Have all steps made since the workers agreed that they have not made; return the last one's loss."""
+        """Make the steps since the last agreement that workers have not made yet; return the loss of the last one."""
         self._revive()
         loss = float("nan")
         while self._done < len(self._pending):
@@ -251,7 +251,7 @@ class DataParallel(Trainer):
         return loss
 
     def _revive(self) -> None:
-        """Have each worker at what was agreed on that is not there, or holds what is to be forgotten."""
+        """Bring missing workers, and those that must reload, to the agreed state."""
         for number, link in enumerate(self._links):
             if link is None:
                 blank = Blank(self.model.blank(), self.optimizer, self.seed, self.loss, self.transforms, self.form)
@@ -266,7 +266,7 @@ class DataParallel(Trainer):
             self._stale = [False] * len(self._stale)
 
     def _exchange(self, messages: Mapping[int, bytes], sent: str, received: str) -> dict[int, bytes]:
-        """Send messages to workers, and return the answers of all; `WorkerLostError` where one is lost."""
+        """Send messages to workers, and return all answers; `WorkerLostError` if one is lost."""
         answers, lost = dict[int, bytes](), None
         asked = []
         for number, message in messages.items():
@@ -276,7 +276,7 @@ class DataParallel(Trainer):
                 self._count(sent, len(message))
             except WorkerLostError as error:
                 lost = self._let_go(number, error)
-        for number in asked:  # all of them, so that nobody owes an answer afterwards
+        for number in asked:  # all of them, so that none owes an answer afterwards
             try:
                 answers[number] = self._link(number).receive()
                 self._count(received, len(answers[number]))
@@ -300,7 +300,7 @@ class DataParallel(Trainer):
         return error
 
     def _once(self, x: np.ndarray, y: np.ndarray, learning_rate: float) -> float:
-        """Make a step with the workers that there are; return its loss."""
+        """Make a step with the current workers; return its loss."""
         count, step = self.workers.count, self.steps - len(self._pending) + self._done
         bounds = [number * len(y) // count for number in range(count + 1)]
         messages = {}
@@ -327,14 +327,14 @@ class DataParallel(Trainer):
         return float(np.dot(losses, np.diff(bounds)) / len(y))
 
     def _agree(self) -> None:
-        """Compare the workers' arrays and take them up."""
+        """Compare the workers' arrays and copy them."""
         everyone, live = range(self.workers.count), self.arrays()
         answers = self._exchange(dict.fromkeys(everyone, packed(told.DIGEST)), "states", "states")
         digests = [_answer(number, answers[number])[2]["digest"] for number in everyone]
         other = next((number for number in everyone if digests[number] != digests[0]), None)
         if other is not None:
             raise RuntimeError(
-                f"workers must come to the same weights, got others from worker {other} than from worker 0: "
+                f"workers must get the same weights, got others from worker {other} than from worker 0: "
                 "their processors or builds of bitlearn do not round in the same way"
             )
         new = self._arrays_of(0, "")
@@ -357,23 +357,23 @@ class DataParallel(Trainer):
         uninterrupted(take_up)
 
     def _arrays_of(self, number: int, under: str) -> dict[str, np.ndarray]:
-        """Return a worker's arrays whose names begin so."""
+        """Return a worker's arrays whose names start with `under`."""
         answers = self._exchange({number: packed(told.STATE, values={"under": under})}, "states", "states")
         names = [name for name in self.arrays() if name.startswith(under)]
         return dict(zip(names, _answer(number, answers[number])[1], strict=True))
 
 
 def tie_words(key: Key, count: int) -> np.ndarray:
-    """Return random 64-bit words, whose bits decide votes that are even."""
+    """Return random 64-bit words whose bits break ties in votes."""
     return key.words(2 * count).view(np.uint64)
 
 
-#: What a worker's failure is raised as, by the name of its class; anything else is a RuntimeError.
+#: The exceptions that a worker's failure is raised as, by class name; anything else becomes a RuntimeError.
 _FAILURES = {"ValueError": ValueError, "MemoryError": MemoryError}
 
 
 def _answer(number: int, message: bytes) -> tuple[bytes, list[np.ndarray], dict[str, Any]]:
-    """Return a worker's answer, or raise what it says has failed."""
+    """Return a worker's answer, or raise the error it reports."""
     kind, arrays, values = unpacked(message)
     if kind == told.NOT_FINITE:
         raise NonFiniteError(values["what"], values["where"])

@@ -1,4 +1,4 @@
-"""One part of a data-parallel training: a copy of the network, the steps that it makes on its part of each batch."""
+"""A replica in data-parallel training: a copy of the network that makes the steps on its part of each batch."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from bitlearn.training.messages import packed, unpacked
 from bitlearn.training.step import NOTHING_ELSE, Recorded, Trainer
 
 Form = Literal["exact", "vote"]
-#: What a message to a replica asks for: a step, to go on with it, its arrays, to take arrays up, a digest of them.
+#: Requests to a replica: start a step, continue it, return arrays, load arrays, return their digest.
 STEP, WHOLE, STATE, LOAD, DIGEST = b"s", b"w", b"a", b"l", b"d"
-#: What a replica says: a part of what is to become whole, that the step is made, that it cannot be; arrays; that all is
-#: well.
+#: Answers of a replica: arrays to combine, the step is done, it failed; arrays; success.
 PART, MADE, NOT_FINITE, FAILED, ARRAYS, DONE = b"p", b"m", b"n", b"f", b"A", b"D"
 
 
 @dataclass(frozen=True)
 class Blank:
-    """What a replica is, without its arrays: small, and sent to where it is to be.
+    """A description of a replica without its arrays, small enough to be sent to a worker.
 
     Parameters
     ----------
     model : Model
-        A blank one.
+        A model without values in its arrays.
     optimizer, seed, loss, transforms, form
         As `Replica`.
     """
@@ -48,14 +47,14 @@ class Blank:
     form: Form
 
     def replica(self) -> Replica:
-        """Return a replica whose arrays are anything: it is sent those to begin with."""
+        """Return a replica with uninitialised arrays: it is sent those to start with."""
         model = copy.deepcopy(self.model)
         model.fill()
         return Replica(model, self.optimizer, self.seed, self.loss, self.transforms, form=self.form)
 
 
 class Replica(Trainer):
-    """A copy of a network with its optimiser, which makes the steps of a training together with others.
+    """A copy of a network with its optimiser, which makes training steps together with others.
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ class Replica(Trainer):
         self._part = 0, 0
 
     def record(self, batch: int, *part: int) -> Recorded:
-        """Record a step on so many examples, from the example `first` on of a batch of `whole`."""
+        """Record a step on `batch` examples, starting with example `first` of a batch of `whole`."""
         first, whole = part
         self._part = first, whole
         return self._record(batch, early=False)
@@ -94,15 +93,15 @@ class Replica(Trainer):
     def parts(
         self, x: np.ndarray, y: np.ndarray, learning_rate: float, first: int, whole: int
     ) -> Generator[tuple[str, list[np.ndarray]], list[np.ndarray], float]:
-        """Make a step on a part of a batch: yield what is to become whole, and be sent what it has become.
+        """Make a step on a part of a batch: yield arrays to combine, and be sent the combined ones.
 
         Parameters
         ----------
         x, y : ndarray
-            The examples of the part, as `checked` has seen them.
+            The examples of the part, after `checked`.
         learning_rate : float
         first, whole : int
-            The number of its first example, and how many the batch has.
+            The index of its first example, and the number of examples in the batch.
 
         Yields
         ------
@@ -112,7 +111,7 @@ class Replica(Trainer):
         Returns
         -------
         float
-            The mean loss of the part. Nothing that lasts has changed before the last array was sent.
+            The mean loss of the part. Nothing lasting changes before the last array has been sent.
         """
         part = (first, whole) if self.form == "exact" else (0, len(y))
         recorded = self.recorded(len(y), *part)
@@ -128,7 +127,7 @@ class Replica(Trainer):
         return self.loss.value(program, recorded.passes.terms)
 
     def load(self, arrays: dict[str, np.ndarray], steps: int) -> None:
-        """Take up arrays of `arrays`, and how many steps have been made."""
+        """Load results of `arrays`, and the number of steps made."""
         live = self.arrays()
 
         def take_up() -> None:
@@ -139,7 +138,7 @@ class Replica(Trainer):
         uninterrupted(take_up)
 
     def digest(self) -> str:
-        """Return the SHA-256 of all that must be the same in every replica: where votes are taken, all but statistics.
+        """Return the SHA-256 of everything that must be the same in every replica: with votes, all but statistics.
 
         Running statistics are then those of the replica's own batches.
         """
@@ -164,7 +163,7 @@ def _put(how: str, array: np.ndarray, values: np.ndarray) -> None:
 
 
 def combined(how: str, parts: list[list[np.ndarray]], ties: Callable[[int], np.ndarray]) -> list[np.ndarray]:
-    """Return what the parts of several replicas become together.
+    """Return the combination of the arrays of several replicas.
 
     Parameters
     ----------
@@ -172,7 +171,7 @@ def combined(how: str, parts: list[list[np.ndarray]], ties: Callable[[int], np.n
     parts : list of list of ndarray
         Of each replica, in order.
     ties : callable
-        ``ties(words)`` gives random words, by whose bits a vote that is even is decided.
+        ``ties(words)`` returns random words whose bits break ties in votes.
 
     Returns
     -------
@@ -193,7 +192,7 @@ def combined(how: str, parts: list[list[np.ndarray]], ties: Callable[[int], np.n
 
 
 def majority(words: Iterable[np.ndarray], ties: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Return the bits that most of several arrays of words have; an even vote is decided by the bits of `ties`."""
+    """Return the majority of each bit over several arrays of words; the bits of `ties` break ties."""
     given = list(words)
     half, rest = divmod(len(given), 2)
     counts = np.zeros(given[0].size * 64, dtype=np.uint16)
@@ -206,7 +205,7 @@ def majority(words: Iterable[np.ndarray], ties: Callable[[int], np.ndarray]) -> 
 
 
 def conversation(replica: Replica) -> Generator[bytes, bytes, None]:
-    """Answer messages, one each: the worker's side of a data-parallel training.
+    """Answer messages, one by one: the worker's side of data-parallel training.
 
     Parameters
     ----------
@@ -241,18 +240,18 @@ def conversation(replica: Replica) -> Generator[bytes, bytes, None]:
                 answer = packed(DONE, values={"digest": replica.digest()})
                 continue
             else:
-                raise ValueError(f"a replica must be asked for what it knows, got {kind!r}")
+                raise ValueError(f"a message to a replica must be of a known kind, got {kind!r}")
             answer = packed(PART, joined(how, found), {"how": how})
         except StopIteration as end:
             going, answer = None, packed(MADE, values={"loss": end.value})
         except NonFiniteError as error:
             going, answer = None, packed(NOT_FINITE, values={"what": error.what, "where": error.where})
-        except Exception as error:  # whoever leads the training is told, and decides
+        except Exception as error:  # report it to the leader, who decides
             going, answer = None, packed(FAILED, values={"what": type(error).__name__, "text": sentence(error)})
 
 
 def joined(how: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Return arrays as they are sent: votes as one row of words, whose shapes both sides know."""
+    """Return arrays in the form in which they are sent: votes as one row of words, since both sides know the shapes."""
     return [np.concatenate([each.reshape(-1) for each in arrays])] if how == "vote" else arrays
 
 

@@ -1,4 +1,4 @@
-"""The result of training: its history as a table and as curves, and the network of its best epoch."""
+"""The result of training: its history, as a table and as curves, and the network of its best epoch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from bitlearn.nn.frozen import Frozen
 from bitlearn.training.budget import Plan
 
-#: Of Okabe and Ito's colours, which people with any colour vision tell apart.
+#: From the palette of Okabe and Ito, whose colours can be told apart with any colour vision.
 _LOSS, _ACCURACY = "#0072B2", "#B04A00"
-#: What `fit` tells of an epoch, in this order; hooks may add to it.
+#: The entries of `fit` for an epoch, in this order; hooks may add to them.
 _FIRST = ("epoch", "loss", "validation_accuracy", "seconds")
-#: Epochs that a notebook shows.
+#: The number of epochs that a notebook shows.
 _MOST_ROWS = 20
 
 
 @dataclass
 class Result:
-    """What training gives.
+    """The result of training.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class Result:
         data) and ``seconds`` of its steps.
     step_seconds : list of float
     losses : list of float
-        Of every step.
+        The loss of every step.
     best : Frozen or None
         The inference form after the epoch with the highest validation accuracy, or after the last one without held-out
         data.
     resumed : int
         How many epochs came from a checkpoint; 0 if there was nothing to resume.
     plan : Plan or None
-        What was chosen under a memory budget.
+        The plan that was chosen for a memory budget.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Result:
         return f"Result({len(self.history)} epochs, {len(self.losses)} steps{': ' if shown else ''}{shown})"
 
     def table(self) -> str:
-        """Return the history as a table: a line per epoch, a column per value.
+        """Return the history as a table, with a line per epoch and a column per value.
 
         Examples
         --------
@@ -98,7 +98,7 @@ class Result:
             If nothing was trained.
         """
         if not self.history and not self.losses:
-            raise ValueError("a result must have a step to be plotted, got none")
+            raise ValueError("a result must have at least one step to be plotted, got none")
         try:
             from matplotlib import pyplot
         except ImportError as error:
@@ -134,7 +134,7 @@ class Result:
 
 
 def columns(history: list[dict[str, Any]]) -> list[str]:
-    """Return what the epochs tell, in the order of `fit`, whichever order a file has it in."""
+    """Return the names of the entries for epochs, in the order of `fit`, whatever the order in a file."""
     return list(dict.fromkeys([*_FIRST, *(key for entry in history for key in entry)]) if history else _FIRST)
 
 
@@ -143,7 +143,7 @@ def _text(value: Any) -> str:
 
 
 def as_csv(history: list[dict[str, Any]]) -> str:
-    """Return epochs as CSV: a head, and a line each; what one does not tell is empty.
+    """Return epochs as CSV: a header, and a line each; missing values are empty.
 
     Examples
     --------

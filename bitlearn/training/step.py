@@ -25,23 +25,23 @@ from bitlearn.optim.transforms import OfUpdate
 from bitlearn.program import Array, Program
 from bitlearn.threads import get_num_threads, uninterrupted
 
-#: Programs that are kept, one a batch size.
+#: The number of programs kept, one per batch size.
 _MOST_PROGRAMS = 4
-#: What most losses are given besides labels.
+#: The further inputs of most losses besides labels: none.
 NOTHING_ELSE: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Passes:
-    """A forward pass, a loss and a backward pass that are recorded: what is written before a run and read after it.
+    """The arrays of a recorded forward pass, loss and backward pass that are written before a run and read after it.
 
     Parameters
     ----------
     x, labels : Array
     given : dict of str to Array
-        What else the loss is given.
+        Further inputs of the loss.
     terms : Array
-        What the loss is read from.
+        The array that the loss is computed from.
     """
 
     x: Array
@@ -50,7 +50,7 @@ class Passes:
     terms: Array
 
     def write(self, program: Program, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray]) -> None:
-        """Write a batch that `checked` has seen into a program."""
+        """Write a batch, after `checked`, into a program."""
         program[self.x][...] = x
         program[self.labels][...] = y
         for name, array in self.given.items():
@@ -58,7 +58,7 @@ class Passes:
 
 
 def record_passes(model: Model, loss: Loss, step: Step) -> Passes:
-    """Record the passes of a network for as many examples as a step takes; gradients go where the step has them go."""
+    """Record the passes of a network for a step's examples; gradients go where the step sends them."""
     root, spec, batch = model.root, model.root.spec, step.batch
     x, labels = step.input("X", spec.array_shape(batch), spec.dtype), step.input("labels", (batch,), np.int64)
     types = loss.inputs(model.output_shape[-1])
@@ -80,7 +80,7 @@ def record_passes(model: Model, loss: Loss, step: Step) -> Passes:
 def checked(
     model: Model, loss: Loss, x: Batch, y: np.ndarray, given: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-    """Return the array of a batch and what its loss is given, or raise ValueError where they do not fit."""
+    """Return the array of a batch and the further inputs of its loss, or raise ValueError if they do not fit."""
     values = check_batch(x, model.root.spec)
     if y.shape != (len(values),) or y.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers of shape ({len(values)},), got {y.dtype} {y.shape}")
@@ -119,16 +119,16 @@ class Trainer:
     transforms : sequence of callables
         Applied to a gradient before its update: see `bitlearn.optim.transforms`. Those of updates come last.
     steps : int
-        How many steps have been made before: random bits depend on this number, and never repeat.
+        The number of steps already made: random bits depend on it, so they never repeat.
     savings : Savings
         What a step does to save memory at the cost of time (`bitlearn.training.plan`); its result is the same.
     state : dict of str to ndarray, optional
-        The optimiser's state to continue from; by default it starts afresh.
+        The optimiser's state to continue from; by default the initial state.
 
     Attributes
     ----------
     state : dict of str to ndarray
-        The optimiser's state: with parameters, statistics and `steps`, all that a checkpoint has to hold.
+        The optimiser's state: together with parameters, statistics and `steps`, everything a checkpoint has to hold.
     task : int or None
         The task that steps belong to, for layers that distinguish tasks; it may be changed between steps.
 
@@ -208,7 +208,7 @@ class Trainer:
         """Make the model's arrays those after the last step: here they always are."""
 
     def restart(self) -> None:
-        """Begin with a fresh state of the optimiser; `steps` goes on."""
+        """Reset the optimiser's state; `steps` continues."""
         fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
 
         def begin() -> None:
@@ -218,18 +218,18 @@ class Trainer:
         uninterrupted(begin)
 
     def record(self, batch: int) -> Recorded:
-        """Record a step on so many examples: forward, loss, backward, updates."""
+        """Record a step on `batch` examples: forward, loss, backward, updates."""
         if not self.model.precision.integer or self.transforms:
             return self._record(batch, early=False)
         recorded = self._record(batch, early=True)
         calls = recorded.program.calls
         first = next(at for at, call in enumerate(calls) if call.phase == "update")
-        # A Python function may fail in any way: nothing that lasts may have changed by then.
+        # A Python function may fail in any way: nothing lasting may have changed by then.
         may_fail = any(callable(call.kernel) for call in calls[first:])
         return self._record(batch, early=False) if may_fail else recorded
 
     def _record(self, batch: int, early: bool) -> Recorded:
-        """Record a step whose updates come as soon as a gradient is known, or when all have been checked."""
+        """Record a step that updates as soon as each gradient is known, or only after all have been checked."""
         kept: list[tuple[str, ParameterGradient]] = []
         on_gradient = (lambda *found: update(*found)) if early else (lambda *found: kept.append(found))
         step = self._begun(batch, on_gradient, early)
@@ -251,18 +251,18 @@ class Trainer:
         for pair in copied:
             step.run("copy", *pair)
         updates.count(self.state[STEP], self._steps)
-        step.on_gradient = None  # it refers to the step, which would wait for the garbage collector with all its arrays
+        step.on_gradient = None  # break the cycle, which would keep the step and its arrays until garbage collection
         return Recorded(Program(step, self.model.arena), passes, updates, step.keys)
 
     def _begun(self, batch: int, on_gradient: Callable[[str, ParameterGradient], None], early: bool) -> Step:
-        """Return the step into which everything is recorded."""
+        """Return the step that everything is recorded into."""
         guarded, savings = self.model.precision.integer, self.savings
         return Step(batch, on_gradient=on_gradient, early=early, guarded=guarded, savings=savings, task=self.task)
 
     def _changed(
         self, step: Step, updates: Updates, kept: list[tuple[str, ParameterGradient]]
     ) -> tuple[list[tuple[Array, Array]], list[tuple[str, ParameterGradient]]]:
-        """Record the updates that pass transforms, on copies; return what to copy back, and the others' gradients."""
+        """Record the updates with transforms, on copies; return what to copy back, and the gradients of the others."""
         pairs, others = [], []
         for name, gradient in kept:
             concerned = [each for each in self.transforms if isinstance(each, OfUpdate) and each.concerns(name)]
@@ -275,7 +275,7 @@ class Trainer:
         return pairs, others
 
     def _checked(self, step: Step, name: str, gradient: ParameterGradient) -> ParameterGradient:
-        """Record the checks and transforms of a gradient that is kept; return what the update takes."""
+        """Record the checks and transforms of a gradient that is kept; return the input of the update."""
         path, _, parameter = name.rpartition(".")
 
         def check(values: Array, what: str) -> None:
@@ -296,7 +296,7 @@ class Trainer:
         return gradient
 
     def recorded(self, batch: int, *part: int) -> Recorded:
-        """Return the recorded step for batches of a size, recording it if it is new; `part` is for `record`."""
+        """Return the recorded step for a batch size, recording it if it is new; `part` is for `record`."""
         key = (batch, *part, chosen(), get_num_threads(), self.task)
         found = self._programs.get(key)
         if found is None:
@@ -353,7 +353,7 @@ class Trainer:
     def _write(
         self, recorded: Recorded, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray], learning_rate: float
     ) -> None:
-        """Write what a run of a step needs: a batch that `checked` has seen, random keys and coefficients."""
+        """Write the inputs of a run of a step: a batch, after `checked`, random keys and coefficients."""
         recorded.passes.write(recorded.program, x, y, given)
         for key, stream in recorded.keys:
             key.outside()[...] = training_key(self.seed, self.steps, streams.ROUNDING + stream)
@@ -364,7 +364,7 @@ class Trainer:
         return error if error.where else error.located(f"in layer {self._first_not_finite()!r}")
 
     def _first_not_finite(self) -> str:
-        """Name the first layer that holds a value that is not finite; the last layer where none does."""
+        """Return the name of the first layer with a value that is not finite, or the last layer if there is none."""
         for path, layer in self.model.items():
             if any(not np.isfinite(array).all() for _, array in layer.state()):
                 return path
@@ -372,7 +372,7 @@ class Trainer:
 
 
 def _is_finite(sums: np.ndarray, scale: np.ndarray, finite: np.ndarray) -> None:
-    """Clear `finite` where integer sums with a scale that a Python function had a part in are none as float32."""
+    """Clear `finite` if integer sums and their scale, after a Python function, are not finite as float32."""
     largest = max(int(sums.max(initial=0)), -int(sums.min(initial=0)))
     with np.errstate(over="ignore", invalid="ignore"):
         finite[0] = np.isfinite((largest * scale).astype(np.float32)).all()

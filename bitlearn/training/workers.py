@@ -10,22 +10,22 @@ from bitlearn.training.replica import Blank, Replica, conversation
 
 
 class WorkerLostError(ConnectionError):
-    """A worker no longer answers, or not in time."""
+    """A worker no longer answers, or did not answer in time."""
 
 
 class Link(ABC):
-    """What stands between a training and the worker that holds one of its replicas."""
+    """The link between a training run and the worker that holds one of its replicas."""
 
     @abstractmethod
     def send(self, message: bytes) -> None:
-        """Send a message; `WorkerLostError` where the worker is gone."""
+        """Send a message; `WorkerLostError` if the worker is gone."""
 
     @abstractmethod
     def receive(self) -> bytes:
-        """Return the answer to the last message; `WorkerLostError` where none comes."""
+        """Return the answer to the last message; `WorkerLostError` if none comes."""
 
     def close(self) -> None:  # noqa: B027
-        """Let the worker go."""
+        """Release the worker."""
 
 
 class Workers(ABC):
@@ -34,7 +34,7 @@ class Workers(ABC):
     Parameters
     ----------
     count : int
-        How many parts each batch is divided into.
+        The number of parts that each batch is divided into.
     """
 
     def __init__(self, count: int):
@@ -46,7 +46,7 @@ class Workers(ABC):
 
 
 class LocalWorkers(Workers):
-    """Workers that are copies in this process: for tests, and to simulate a cluster.
+    """Workers in this process, for tests and to simulate a cluster.
 
     Parameters
     ----------
@@ -102,6 +102,6 @@ class Traffic:
     lost: int = 0
 
     def __str__(self) -> str:
-        """Return what a progress bar shows."""
+        """Return the text for a progress bar."""
         each = (self.sent + self.received) / max(self.steps, 1)
-        return f"{each / 2**20:.3g} MiB a step" + (f", workers lost {self.lost} times" if self.lost else "")
+        return f"{each / 2**20:.3g} MiB per step" + (f", workers lost {self.lost} times" if self.lost else "")

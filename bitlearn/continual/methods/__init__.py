@@ -1,4 +1,4 @@
-"""The methods by name, one file each."""
+"""The methods by name; each has its own file."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ METHODS: dict[str, type[Method]] = {
     "sparse-update": SparseUpdate,
 }
 Settings.methods = METHODS
-#: Names of the contract that a later version brings.
+#: Names reserved for methods that are not built yet.
 PLANNED = ("bimu", "mixture-replay")
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Enter a method by the name of its class, so that its learners can be saved and loaded: a class decorator.
+    """Register a method under the name of its class, so that its learners can be saved and loaded: a class decorator.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def register(method: type[Method]) -> type[Method]:
     Raises
     ------
     TypeError
-        Where it is no such class.
+        If it is not such a class.
     ValueError
-        Where another class has that name.
+        If another class has that name.
 
     Examples
     --------
@@ -96,12 +96,12 @@ def _is_method(given: Any) -> bool:
 
 
 def chosen(method: str | type[Method]) -> tuple[str, type[Method]]:
-    """Return the name and the class of a method that is given as either.
+    """Return the name and the class of a method given as either.
 
     Parameters
     ----------
     method : str or type
-        One of `METHODS`, or a subclass of `Method`, which is called as its class where it is none of them.
+        One of `METHODS`, or a subclass of `Method`, whose name is that of the class unless it is one of `METHODS`.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def chosen(method: str | type[Method]) -> tuple[str, type[Method]]:
     Raises
     ------
     ValueError
-        Where there is none of that name, or it is not built yet.
+        If there is no method of that name, or it is not built yet.
 
     Examples
     --------
@@ -128,28 +128,28 @@ def chosen(method: str | type[Method]) -> tuple[str, type[Method]]:
 
 
 def options_of(method: str | type[Method], options: Options | None = None, **settings: Any) -> Any:
-    """Return the options of a method: what several share, and settings of its own.
+    """Return the options of a method: shared settings and its own.
 
     Parameters
     ----------
     method : str or type
-        As `chosen` takes it.
+        As for `chosen`.
     options : Options, optional
-        Those of the method already, or what all methods have; by default the defaults.
+        Options of this method, or those that all methods share; defaults if left out.
     **settings
-        Of all methods or of this one, in the place of what `options` says.
+        Settings of all methods or this one; they override `options`.
 
     Returns
     -------
     Options
-        Of the class that the method takes.
+        An instance of the method's class of options.
 
     Raises
     ------
     TypeError
-        Where a setting is of other methods or of none, or a value is of another type.
+        If a setting belongs to other methods or to none, or a value has the wrong type.
     ValueError
-        Where there is no such method, or a value is out of its range.
+        If there is no such method, or a value is out of its range.
 
     Examples
     --------
@@ -181,13 +181,13 @@ def build(
     Parameters
     ----------
     method : str or type
-        As `chosen` takes it.
+        As for `chosen`.
     networks : Networks or None
-        None where a method has no network.
+        None if the method has no network.
     options : Options
-        As `options_of` takes them.
+        As for `options_of`.
     classes, examples
-        As `Method` takes them.
+        As for `Method`.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def build(
     Raises
     ------
     ValueError
-        Where there is none of that name, it is not built yet, or the network does not fit it.
+        If there is no method of that name, it is not built yet, or the network does not fit it.
     """
     name, kind = chosen(method)
     made: Any = kind

@@ -1,4 +1,4 @@
-"""Random features of a few bits, and a head that is solved for."""
+"""The analytic learner as a method: random few-bit features, and a head solved from exact sums."""
 
 from __future__ import annotations
 

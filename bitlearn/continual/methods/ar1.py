@@ -18,8 +18,8 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.optim.transforms import distance
 from bitlearn.serialization import under
 
-#: What importances are multiplied by where the options do not say, the largest importance, and what keeps the quotient
-#: finite where a weight has not moved: those of the authors' code.
+#: The default factor of importances, the largest importance, and the term that keeps the quotient finite if a weight
+#: has not moved: the values of the authors' code.
 STRENGTH, LARGEST, EPSILON = 1e6, 1e-3, 1e-7
 
 
@@ -29,25 +29,25 @@ class Ar1Options(RegularizedOptions, CwrOptions):
 
 
 class Ar1(Regularized):
-    """Train the whole network on each task, its weights but those of the head being drawn back.
+    """Train the whole network on each task, with a penalty on changes of all weights but the head's.
 
     Notes
     -----
     AR1* of arXiv 1907.03799 and 1912.01100, after arXiv 1806.08568. The head is that of ``cwr``. The other weights,
-    batch norms apart, have an importance of synaptic intelligence (arXiv 1703.04200)::
+    except batch norms, have an importance by synaptic intelligence (arXiv 1703.04200)::
 
         in each step    path -= g * (change of w)                   g: the gradient of the loss without the penalty
-        after a task    sum  += path / ((w - anchor)**2 + 1e-7)     anchor: where the task began
+        after a task    sum  += path / ((w - anchor)**2 + 1e-7)     anchor: w when the task began
                         strength = regularization * min(max(sum, 0), 0.001)
                         anchor = w, path = 0
 
-    The limit of 0.001, the 1e-7 and the default of ``regularization`` are those of the authors' code. There a negative
-    sum pushes a weight away from its anchor, and ``g`` has the penalty in it; here neither. Of a stream each batch is a
-    task.
+    The limit of 0.001, the 1e-7 and the default of ``regularization`` are those of the authors' code. There, a negative
+    sum pushes a weight away from its anchor, and ``g`` includes the penalty; here it is not so. In a stream, each batch
+    counts as a task.
 
-    Of a binary layer these are the latent weights: the loss sees their signs alone, and how it changes along the path
-    of a latent weight is what the straight-through estimator tells. Under a policy that keeps the signs of gradients,
-    ``g`` is this sign (over the root of the fan-in for a rule that counts it so).
+    In a binary layer these are the latent weights: the loss depends only on their signs, and the straight-through
+    estimator gives its change along the path of a latent weight. Under a policy that keeps only the signs of gradients,
+    ``g`` is this sign (divided by the square root of the fan-in for an optimiser that scales it so).
     """
 
     takes = Ar1Options
@@ -59,7 +59,8 @@ class Ar1(Regularized):
         shapes = {name: array.shape for name, array in self.anchors.items()}
         self.paths: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         self.sums: Arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        #: What the last step began with, and its gradient: its part of the path is known when the weights have moved.
+        #: The weights before the last step, and its gradient: its contribution to the path is known once the weights
+        #: have moved.
         self._last: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.transforms = (self._note, *self.transforms)
 
@@ -69,7 +70,7 @@ class Ar1(Regularized):
         return {name: array for name, array in found.items() if name.endswith(".weight") and name != self._head_name}
 
     def _note(self, name: str, gradient: np.ndarray, weight: np.ndarray) -> None:
-        """Take in the step before, and remember how this one begins; a step that fails moves nothing."""
+        """Add the previous step to the path, and record the start of this one; a step that fails adds nothing."""
         if name in self.paths:
             self._take_in(name, weight)
             self._last[name] = weight.copy(), gradient.copy()
@@ -87,7 +88,7 @@ class Ar1(Regularized):
         return np.bincount(y, minlength=self.networks.outputs)
 
     def begin(self, index: int, train: Examples) -> None:
-        """Take up the rows of the task's classes."""
+        """Load the consolidated rows of the task's classes."""
         self.head.begin(self._counts(train.y))
 
     def finish(self, index: int, train: Examples) -> None:
@@ -96,7 +97,7 @@ class Ar1(Regularized):
         self._consolidate(train.y)
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Take up the rows of a batch's classes, train, and consolidate."""
+        """Load the rows of a batch's classes, train, and consolidate."""
         self.head.begin(self._counts(y))
         super().learn(steps, codes, y, number)
         self._consolidate(y)
@@ -114,12 +115,12 @@ class Ar1(Regularized):
         self.anchor()
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, of which nothing is known yet."""
+        """Grow to more outputs, without importances so far."""
         super().grow(outputs)
         self.head.grow(real_head(self.networks.model, "ar1").weight)
 
     def arrays(self) -> Arrays:
-        """Return anchors, strengths, paths, their sums, and what the head keeps."""
+        """Return anchors, strengths, paths, their sums, and the arrays of the head."""
         self._take_in_all()
         kept = under("path.", self.paths) | under("sum.", self.sums)
         return super().arrays() | kept | under("head.", self.head.arrays())

@@ -1,4 +1,4 @@
-"""Centre-sensitive kernels: of a frozen network the centre of one convolution is trained, and the head."""
+"""Centre-sensitive kernels: only the centre of one convolution and the head are trained after the first task."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bitlearn.serialization import check, types_of, under, within
 from bitlearn.training.loop import steps_in_epoch
 from bitlearn.training.step import Trainer
 
-#: The weights of the centre, as the trained part of a network names them.
+#: The name of the centre's weights in the trained part of a network.
 _WEIGHT = f"{CENTRE}.weight"
 
 
@@ -44,7 +44,7 @@ def _centre_of(model: Model, layer: str) -> np.ndarray:
 
 
 def decoupled_layer(model: Model, wanted: str | None = None) -> str:
-    """Return the convolution whose centre is trained: the last one that can be decoupled, where none is named."""
+    """Return the convolution whose centre is trained: by default the last one that can be decoupled."""
     layers = getattr(model.root, "layers", {})
     for name in reversed(layers) if wanted is None else [wanted]:
         try:
@@ -54,7 +54,7 @@ def decoupled_layer(model: Model, wanted: str | None = None) -> str:
                 raise
         else:
             return name
-    raise ValueError("centre-kernel must have a model with a binary 3x3 convolution of bits, got one without")
+    raise ValueError("centre-kernel must have a model with a binary 3x3 convolution on bits, got one without")
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
     centre_branch: Literal["binary", "real"] = setting("binary", "The type of the centre's weights.")
     flip_budget: float | None = setting(
         None,
-        "The fraction of the squared outputs for earlier inputs that a task's flips of binary weights may change. By "
-        "default all are taken up.",
+        "The largest change, relative to the squared outputs for earlier inputs, that a task's sign flips may make. By "
+        "default all flips are accepted.",
         finite(least=0),
     )
-    patch: int = setting(1, "The side of the patches of gradient filtering in the centre; 1 is none.", at_least(1))
-    temperature: float = setting(1.0, "The temperature by which scores are divided in the loss.", finite(above=0))
+    patch: int = setting(1, "The side of the patches of gradient filtering in the centre; 1 turns it off.", at_least(1))
+    temperature: float = setting(1.0, "The temperature that scores are divided by in the loss.", finite(above=0))
     prototype_weight: float = setting(
         10.0, "The weight of the old classes' mean features in the loss.", finite(least=0)
     )
@@ -78,48 +78,48 @@ class CentreKernelOptions(ChannelOptions, RatioOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.flip_budget is not None and self.channel_choice == "random":
-            raise ValueError("flip_budget must be left out where channels are drawn anew in each epoch, got both")
+            raise ValueError("flip_budget must be left out if channels are drawn at random in each epoch, got both")
 
 
 class CentreKernel(Method):
-    """Learn the first task with the whole network, and the others by the centre of a convolution and the head.
+    """Learn the first task with the whole network, and the others with the centre of a convolution and the head.
 
     Attributes
     ----------
     whole : Model or None
         The network, with constant batch norms, once the first task is over.
     words : list of int
-        Which words of the centre's channels the present task trains.
+        The words of the centre's channels that the current task trains.
     space : RatioSpace
-        The sums of products of what the centre has seen.
+        The sums of products of the centre's inputs so far.
     prototypes : Prototypes
         The mean of each class's features.
 
     Notes
     -----
-    arXiv 2406.08830, from its authors' code. After the first task batch norms are constant, and the convolution
-    ``centre`` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): its frozen taps, with all
-    below, give for each image sums in int16 and the bits of the pixels, which are computed once a task and kept while
-    it is learned. Then for each task:
+    arXiv 2406.08830, following its authors' code. After the first task batch norms are constant, and the convolution
+    ``centre`` is cut in two (`decouple <bitlearn.continual.decoupling.decouple>`): for each image, its frozen taps and
+    all layers before them yield sums in int16 and the bits of the pixels. These are computed once per task and kept
+    while it is learned. Then for each task:
 
-    - *Channels*: the gradient of the centre is added up over a pass through the new examples; of the words of 64 input
-      channels the share ``channel_share`` with the largest ``mean over filters of |sum|``, summed over a word, is
-      trained, and the rest of the centre joins the frozen taps: its part of the step is saved, forward and backward.
-      With ``channel_choice="random"`` words are drawn, anew in each epoch (TraDy, ICLR 2026, whose unit is a channel):
-      a control. ``channel_budget`` says in bytes how many.
-    - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, V being what `null_space
-      <bitlearn.continual.subspaces.null_space>` leaves of the chosen channels' part of the sums of products of all that
-      the centre has seen: exact counts of bits, of every pixel. (The code takes the mean of a batch first.)
-    - *Flips*: with ``flip_budget`` the signs that a task has changed are taken up only as far as they leave what
-      earlier pixels gave as it was (`accepted_flips <bitlearn.continual.flips.accepted_flips>`); of a binary centre
-      alone.
-    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` joins
-      the loss. The code draws a batch of them; here is its expectation.
+    - *Channels*: the gradient of the centre is summed over a pass through the new examples. Of the words of 64 input
+      channels, the fraction ``channel_share`` with the largest ``mean over filters of |sum|``, summed over a word, is
+      trained. The rest of the centre joins the frozen taps, which saves its part of the step, forward and backward.
+      With ``channel_choice="random"`` words are drawn at random in each epoch instead (TraDy, ICLR 2026, whose unit is
+      a channel), as a control. ``channel_budget`` gives the number of words in bytes.
+    - *Projection*: the optimiser's update d of the centre's weights becomes ``d V V^T``, where V is the
+      `null_space <bitlearn.continual.subspaces.null_space>` of the chosen channels' part of the sums of products of all
+      inputs of the centre so far: exact counts of bits, over every pixel. (The code takes the mean of a batch first.)
+    - *Flips*: with ``flip_budget`` the signs that a task has changed are accepted only as far as they leave the outputs
+      for earlier pixels unchanged (`accepted_flips <bitlearn.continual.flips.accepted_flips>`), with a binary centre
+      only.
+    - *Prototypes*: ``prototype_weight`` times the mean over old classes of ``CE(head(mean feature) / T, class)`` is
+      added to the loss. The code draws a batch of them; here it is the expectation.
 
-    What the head gives new classes begins at 0, the code's at random. Biases stay as they are. With
-    ``centre_branch="binary"`` latent weights are projected, and their signs alone are seen: a heuristic. The centre is
-    merged into the kernel after each task, bit for bit. With ``"real"`` the projection is exact, the centre stays
-    apart, and all of it takes part in a step: of the channels that are not chosen the update is stopped, and no work
+    The head's weights for new classes start at 0, in the code at random. Biases do not change. With
+    ``centre_branch="binary"`` latent weights are projected, although only their signs matter: this is a heuristic. The
+    centre is merged into the kernel after each task, bit for bit. With ``"real"`` the projection is exact, the centre
+    stays separate, and all of it takes part in a step: updates of channels that are not chosen are stopped, and no work
     is saved.
     """
 
@@ -131,7 +131,7 @@ class CentreKernel(Method):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(
-                "memory_budget must be left out with centre-kernel, since what it keeps is in no plan, "
+                "memory_budget must be left out with centre-kernel, since plans do not count what it keeps, "
                 f"got {options.memory_budget!r}"
             )
         real_head(networks.model, "centre-kernel")
@@ -147,7 +147,7 @@ class CentreKernel(Method):
             self._replay,
             of_update(self._keep, [name for name in trained if name != f"{self.head}.weight"]),
         )
-        #: Which of the centre's columns an update may change, where it has others too.
+        #: The columns of the centre that an update may change, if it has others too.
         self._open: np.ndarray | None = None
 
     def _begun_with(self, networks: Networks) -> Arrays:
@@ -156,13 +156,13 @@ class CentreKernel(Method):
             self.layer = decoupled_layer(networks.model, self.options.centre)
             self.channels = networks.model[self.layer].spec.channels
             return decouple(networks.model.fixed(), self.layer, real=self.real)[1].parameters()
-        # A real centre stays apart, in a file too.
+        # A real centre stays separate, in a file too.
         if not self.real or networks.model.names[0] != CENTRE:
-            raise ValueError("centre-kernel must have a whole network, got one whose lower part is frozen already")
+            raise ValueError("centre-kernel must have a whole network, got one whose lower part is already frozen")
         self.layer, self.whole, self.channels = CENTRE, networks.model, networks.model[CENTRE].channels
         return networks.model.parameters()
 
-    # --- what stands between gradients and updates ---
+    # --- transforms of gradients and updates ---
 
     def _replay(self, name: str, gradient: np.ndarray, weight: np.ndarray) -> None:
         """Add the gradient of the prototypes' loss to that of the head."""
@@ -170,7 +170,7 @@ class CentreKernel(Method):
             self.prototypes.add_gradient(weight, gradient, self.options.temperature, self.options.prototype_weight)
 
     def _keep(self, name: str, change: np.ndarray, parameter: np.ndarray) -> None:
-        """Keep what the centre gave earlier tasks, and biases, out of an update."""
+        """Project an update so that it changes neither the centre's outputs for earlier tasks nor biases."""
         if self.whole is None:
             return
         if name != _WEIGHT:
@@ -202,30 +202,30 @@ class CentreKernel(Method):
             self._cut(self.words)
 
     def _wanted(self) -> int:
-        """Return how many words of channels are trained: a share of all, or what a step has room for."""
+        """Return how many words of channels are trained: a share of all, or as many as the budget of a step allows."""
         options, count = self.options, words_for(self.channels)
         if options.channel_budget is None:
             return max(1, int(options.channel_share * count))
         return words_within(options.channel_budget, self.networks.model[CENTRE], options.batch_size, count)
 
     def _choose(self) -> None:
-        """Have updates keep to the words that are trained."""
+        """Restrict updates to the words that are trained."""
         channels = channels_of(self.words, self.channels)
         self.space.choose(channels)
         self._open = channels if self.real else None
 
     @property
     def _draws(self) -> bool:
-        """Whether words are drawn in each epoch of a task."""
+        """Whether words are drawn at random in each epoch of a task."""
         return self.options.channel_choice == "random" and self._wanted() < words_for(self.channels)
 
     def _drawn(self, index: int, epoch: int) -> list[int]:
-        """Return the words of an epoch, full ones alone: the centre keeps its size."""
+        """Return the words of an epoch, only full ones so that the size of the centre does not change."""
         key = Key(self.options.seed, index * self.options.epochs + epoch, streams.CHANNELS)
         return sorted(key.permutation(self.channels // WORD_BITS)[: self._wanted()].tolist())
 
     def training(self, index: int, train: Examples) -> TaskTraining:
-        """Return the training of a task; where words are drawn, other ones in each epoch."""
+        """Return the training of a task; if words are drawn at random, they change in each epoch."""
         plain = self.plain_training(train)
         if self.whole is None or not self._draws:
             return plain
@@ -242,7 +242,7 @@ class CentreKernel(Method):
         return replace(plain, batch=batch, prepare=prepare)
 
     def _redraw(self, trainer: Trainer, train: Examples, words: list[int]) -> None:
-        """Train other words from now on: what is frozen is computed anew, and moments begin anew."""
+        """Train other words from now on: recompute the frozen part's output and reset the moments."""
         if words == self.words:
             return
         if not self.real:
@@ -259,14 +259,14 @@ class CentreKernel(Method):
         self._choose()
 
     def _cut(self, words: list[int]) -> None:
-        """Have the frozen part end in the taps of the network as it is, and train the rest."""
+        """Cut the current network after the frozen taps, and train the rest."""
         assert self.whole is not None
         found = decouple(self.whole, self.layer, words, real=self.real, patch=self.options.patch)
         lower, self.networks.model = found
         self.networks.lower, self.networks.cut = lower.freeze(), self.layer
 
     def _importance(self, train: Examples) -> np.ndarray:
-        """Return for each word of channels the magnitude of the gradient that a pass over new examples adds up."""
+        """Return, for each word of channels, the magnitude of the gradient summed over a pass through new examples."""
         if not self.real:
             self._cut(list(range(words_for(self.channels))))
         source, loss = self.networks.source(train, keep=False), Tempered(self.options.temperature)
@@ -274,7 +274,7 @@ class CentreKernel(Method):
         return importance(self.networks.model, _WEIGHT, ((source(rows), train.y[rows]) for rows in parts), loss)
 
     def finish(self, index: int, train: Examples) -> None:
-        """Merge the centre, and take in what the task's examples are like where it is."""
+        """Merge the centre, and add the task's examples to the sums and prototypes."""
         if self.whole is None:
             self.whole = self.networks.model.fixed()
         elif not self.real:
@@ -287,7 +287,7 @@ class CentreKernel(Method):
         self._take_in(train)
 
     def _refuse_flips(self) -> None:
-        """Give weights their old sign back where the flips of the task would change too much of what was."""
+        """Restore the old signs of weights whose flips would change earlier outputs too much."""
         budget = self.options.flip_budget
         if budget is None:
             return
@@ -313,7 +313,7 @@ class CentreKernel(Method):
 
     @property
     def lasting(self) -> Networks:
-        """The whole network, with a binary centre as it is now; a real one stays apart."""
+        """The whole network, with the current binary centre merged; a real one stays separate."""
         if self.whole is None or self.real:
             return self.networks
         merged = copy.deepcopy(self.whole)
@@ -321,7 +321,7 @@ class CentreKernel(Method):
         return Networks(merged)
 
     def arrays(self) -> Arrays:
-        """Return sums of products, prototypes, the words that are trained, and a binary centre before the task."""
+        """Return sums of products, prototypes, the trained words, and a binary centre as it was before the task."""
         words = np.zeros(words_for(self.channels), dtype=bool)
         words[self.words] = True
         found: Arrays = {"settled": np.array([self.whole is not None]), "words": words}
@@ -331,13 +331,13 @@ class CentreKernel(Method):
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave, and cut the network where it was cut."""
+        """Restore the results of `arrays`, and cut the network where it was cut."""
         check(types_of(self.arrays()), types_of(arrays))
         settled, model = bool(arrays["settled"][0]), self.networks.model
         if settled and any(not leaf.settled for _, leaf in model.items()):
-            raise ValueError("a network after its first task must have constant batch norms, got one whose norms move")
+            raise ValueError("a network after its first task must have constant batch norms, got others")
         if not arrays["words"].any() or (self.whole is not None and not settled):
-            raise ValueError("a centre must have words that are trained, after the first task, got others")
+            raise ValueError("a centre must have trained words and a completed first task, got others")
         self.space.restore({"sums": arrays["sums"]})
         self.prototypes.restore(within("prototypes.", arrays))
         self.words = np.flatnonzero(arrays["words"]).tolist()
@@ -354,19 +354,19 @@ class CentreKernel(Method):
         _centre_of(model, self.layer)[...] = before
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Raise: it is for tasks."""
-        raise ValueError("centre-kernel must have whole tasks, as fit_task takes them, got a batch of a stream")
+        """Raise ValueError: the method needs whole tasks."""
+        raise ValueError("centre-kernel must be given whole tasks, by fit_task, got a batch of a stream")
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs."""
+        """Grow to more outputs."""
         super().grow(outputs)
         self.prototypes.grow(outputs)
-        if self.whole is not None:  # its head is the same layer
+        if self.whole is not None:  # its head is the same layer object
             self.whole.root.bind(self.whole.root.spec, self.whole.precision, self.whole.root.index)
 
     @property
     def update_operations(self) -> int:
-        """The multiply-adds of projecting the centre, and of the prototypes' scores and gradient."""
+        """The multiply-adds for projecting the centre's update, and for the prototypes' scores and gradient."""
         if self.whole is None:
             return 0
         filters, rehearsed = len(self.networks.model[CENTRE].weight), self.options.prototype_weight > 0
@@ -374,5 +374,5 @@ class CentreKernel(Method):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of sums of products and of prototypes."""
+        """The bytes of sums of products and prototypes."""
         return self.space.nbytes + self.prototypes.nbytes

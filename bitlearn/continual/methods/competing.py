@@ -1,4 +1,4 @@
-"""The steps of a task whose units compete: of the winners alone, or of all units times a soft sample."""
+"""Training steps of a task whose units compete: with sampled winners only, or with all units times a soft sample."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ from bitlearn.training.step import Trainer
 
 @dataclass(frozen=True)
 class CompetingOptions(Options):
-    """Options of the steps of a task whose units compete."""
+    """Options of methods whose units compete for each task."""
 
     competing: float = setting(
         0.2,
-        "The share of a task's steps in which units compete: the winners are chosen then, and trained alone in the "
-        "others.",
+        "The fraction of a task's steps in which units compete. In the others only the winners are trained.",
         interval("[0, 1)"),
     )
     posterior: Literal["free", "response"] = setting(
         "free",
-        "Where a task's posterior comes from: logits that are learned, or how units respond to the task's examples as "
-        "it begins.",
+        "Where a task's posterior comes from: learned logits, or how units respond to the task's examples when "
+        "it starts.",
     )
     losers: Literal["masked", "scaled"] = setting(
         "masked",
-        "What becomes of the gradients of losing units' weights where samples are soft: they are stopped, or all are "
-        "multiplied by the units' probabilities of winning.",
+        "With soft samples, what happens to gradients of losing units' weights: they are stopped, or all gradients are "
+        "multiplied by the probability that their unit wins.",
     )
     cooling: float = setting(
         1.0,
-        "The share of their temperature to which soft samples have cooled down at the end of a task, by the same "
-        "factor in each step. 1 keeps it.",
+        "The fraction of the temperature of soft samples that is left at the end of a task; it falls by the same "
+        "factor in each step. 1 keeps it constant.",
         interval("(0, 1]"),
     )
 
@@ -55,17 +54,17 @@ class Competing:
     model : Model
         The whole network.
     held : dict of str to ndarray of bool
-        Which of the weights whose units compete may not change.
+        Which weights of competing units must not change.
     options : CompetingOptions
     index : int
-        The task's number.
+        The task's index.
     steps : int
-        How many it has.
+        The number of its training steps.
 
     Attributes
     ----------
     network : Model
-        What is trained.
+        The network that is trained.
     """
 
     network: Model
@@ -76,7 +75,7 @@ class Competing:
         self.steps, self.until = steps, round(options.competing * steps)
 
     def likeliest(self) -> dict[str, np.ndarray]:
-        """Return the units that the posterior has for winners."""
+        """Return the most probable units under the posterior."""
         return {name: layer.winners(self.index) for name, layer in self.competitions.items()}
 
     def draw(self, trainer: Trainer) -> None:
@@ -86,30 +85,30 @@ class Competing:
             layer.draw(key)
 
     def prepare(self, trainer: Trainer, step: int) -> None:
-        """Do what comes before a step."""
+        """Prepare a step."""
         raise NotImplementedError
 
     def stop(self, name: str, gradient: np.ndarray) -> None:
-        """Take out of a weight's gradient, in place, what is not to be learned."""
+        """Remove, in place, the part of a weight's gradient that must not be learned."""
         raise NotImplementedError
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Have all that was learned in the whole network, and return the winners."""
+        """Write everything learned to the whole network, and return the winners."""
         raise NotImplementedError
 
 
 class Soft(Competing):
-    """All units take part, each times its share of a soft sample, and the likeliest are the winners in the end.
+    """All units take part, each multiplied by its share of a soft sample; the most probable are the winners in the end.
 
-    Gradients of weights are multiplied by the posterior of their unit (``losers="scaled"``), or stopped but for
-    the k likeliest of each block, where k falls from all to 1 while units compete ("masked").
+    Gradients of weights are multiplied by the posterior of their unit (``losers="scaled"``), or stopped except for the
+    k most probable units of each block, where k falls from all to 1 while units compete (``"masked"``).
     """
 
     def __init__(self, model: Model, held: Arrays, options: CompetingOptions, index: int, steps: int):
         super().__init__(model, held, options, index, steps)
         self.network, self.weights = model, competing_weights(model)
         self.temperatures = {name: layer.temperature for name, layer in self.competitions.items()}
-        #: What gradients of a weight are multiplied by, a unit each.
+        #: The factors, one per unit, that gradients of a weight are multiplied by.
         self.factors: dict[str, np.ndarray] = {}
 
     def kept(self, step: int, units: int) -> int:
@@ -117,7 +116,7 @@ class Soft(Competing):
         return max(units - (units * step) // max(self.until, 1), 1)
 
     def prepare(self, trainer: Trainer, step: int) -> None:
-        """Draw a sample, and find which units are trained; what the optimiser knows of others is nothing."""
+        """Draw a sample, and find which units are trained; the optimiser's state of the others is set to 0."""
         trainer.task = self.index
         self.draw(trainer)
         for name, layer in self.competitions.items():
@@ -128,7 +127,7 @@ class Soft(Competing):
             if self.options.losers == "scaled":
                 self.factors[name] = posterior(logits).reshape(-1).astype(np.float32)
                 continue
-            # The likeliest first, the first ones of those that are as likely.
+            # The most probable first; ties go to the first unit.
             rank = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1, kind="stable")
             trained = (rank < self.kept(step, layer.units)).reshape(-1)
             self.factors[name] = trained.astype(np.float32)
@@ -137,7 +136,7 @@ class Soft(Competing):
                     array[~trained] = 0
 
     def stop(self, name: str, gradient: np.ndarray) -> None:
-        """Multiply by a unit's factor, and stop what is held."""
+        """Multiply by the units' factors, and stop gradients of weights that are held."""
         if name.endswith(".logits") and self.options.posterior == "response":
             gradient[...] = 0
         if name in self.factors:
@@ -145,14 +144,14 @@ class Soft(Competing):
             gradient[self.all_held[name]] = 0
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Return the likeliest units; samples are as warm again as they were."""
+        """Return the most probable units, and restore the temperature."""
         for name, layer in self.competitions.items():
             layer.temperature = self.temperatures[name]
         return self.likeliest()
 
 
 class Sampled(Competing):
-    """The small network of the units that are drawn, then of the likeliest: what they bring with them and take away."""
+    """Trains the small network of sampled units, later of the most probable ones, copying their weights in and out."""
 
     def __init__(self, model: Model, held: Arrays, options: CompetingOptions, index: int, steps: int):
         super().__init__(model, held, options, index, steps)
@@ -162,7 +161,7 @@ class Sampled(Competing):
         self.network = self.ticket.model
         places, state = self.ticket.places, self.ticket.model.state()
         self.small = {name: array for name, array in state.items() if name in places and name in self.whole}
-        #: Where the network's inputs compete: which of them, an array that is read by each step.
+        #: The competition of the network's inputs, if there is one.
         self.inputs = input_competition(model)
         self.held = {name: np.zeros(array.shape, bool) for name, array in self.small.items() if name in held}
         self.moments: Arrays = {}
@@ -171,25 +170,25 @@ class Sampled(Competing):
         self._enter(self.winners, self.ticket.places)
 
     def prepare(self, trainer: Trainer, step: int) -> None:
-        """Bring the units of a step into the network that is trained."""
+        """Copy the units of a step into the network that is trained."""
         trainer.task = self.index
         if step < self.until:
             self.draw(trainer)
             drawn = {name: layer.sampled(self.index) for name, layer in self.competitions.items()}
-            if self.inputs is not None:  # nothing is learned of them, so the likeliest are in
+            if self.inputs is not None:  # nothing is learned about inputs, so the most probable take part
                 drawn[self.inputs] = self.winners[self.inputs]
             self._change(trainer, drawn)
         elif not self.settled:
             self._settle(trainer)
 
     def _learn(self, learns: bool) -> None:
-        """Have the logits learn, or stay as they are."""
+        """Set whether the logits learn."""
         for name, layer in self.ticket.model.items():
             if name in self.winners and name != self.inputs:
                 layer.learns[0] = learns  # type: ignore[attr-defined]
 
     def _settle(self, trainer: Trainer) -> None:
-        """Have the likeliest units in the network to the end of the task; posteriors stay as they are."""
+        """Use the most probable units until the end of the task; posteriors no longer change."""
         self._change(trainer, self.likeliest())
         self._learn(False)
         for name, array in trainer.state.items():
@@ -202,7 +201,7 @@ class Sampled(Competing):
         self._enter(winners, places_of(self.model, winners), trainer.state)
 
     def _moments_of(self, state: Arrays) -> dict[str, str]:
-        """Return what an optimiser keeps, by its name there, each with the array that it is of."""
+        """Return the names of arrays in the optimiser's state, each with the parameter it belongs to."""
         found: dict[str, str] = {}
         for name in self.small:
             for key, array in state.items():
@@ -213,7 +212,7 @@ class Sampled(Competing):
         return found
 
     def _leave(self, state: Arrays | None = None) -> None:
-        """Write what was trained back; a weight that is held has not changed, and is not written."""
+        """Write back what was trained; weights that are held have not changed and are not written."""
         for name, array in self.small.items():
             place = self.places[name]
             kept = self.held.get(name)
@@ -223,7 +222,7 @@ class Sampled(Competing):
                 self.moments[key][self.places[name]] = state[key]
 
     def _enter(self, winners: dict[str, np.ndarray], places: Places, state: Arrays | None = None) -> None:
-        """Take up the weights of some units, and what the optimiser knows of them."""
+        """Copy in the weights of some units, and their optimiser state."""
         self.winners, self.places = winners, places
         self.stopped: set[str] = set()
         for name, array in self.small.items():

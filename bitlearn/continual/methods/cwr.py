@@ -1,4 +1,4 @@
-"""CWR*: a backbone that is frozen after the first task, and a head whose rows are consolidated after each."""
+"""CWR*: a backbone frozen after the first task, and a head whose rows are consolidated after each task."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class CwrOptions(Options):
 
     head_bits: int | None = setting(
         None,
-        "The consolidated rows of a CWR* head are kept as integers of so many bits, with a scale a row; as float32 by "
+        "Store the consolidated rows of a CWR* head as integers of this many bits, with a scale per row; as float32 by "
         "default.",
         interval("[2, 16]"),
     )
 
 
 class Cwr(Method):
-    """Learn the backbone from the first task, and of the others the head alone (arXiv 2308.15308).
+    """Learn the backbone from the first task, and only the head from the others (arXiv 2308.15308).
 
-    The bits of a task's examples behind the backbone are computed once a task and kept while it is learned: one bit a
-    value, less than the examples themselves wherever a layer is narrower than 8 times the input. Of a stream the head
-    alone is learned, and consolidated after each batch.
+    The backbone's output bits for a task's examples are computed once per task and kept while it is learned: one bit
+    per value, which is less than the examples themselves if the layer is narrower than 8 times the input. From a
+    stream, only the head is learned, and consolidated after each batch.
     """
 
     takes = CwrOptions
@@ -45,19 +45,19 @@ class Cwr(Method):
     def __init__(self, networks: Networks, options: CwrOptions, **limits: Any):
         super().__init__(networks, options, **limits)
         self.head = CwrHead(real_head(networks.model, "cwr").weight, options.head_bits)
-        # A real head takes bits, so they come from the layer before it, or from what is frozen already.
+        # A real head takes bits, so they come from the layer before it, or from a part that is already frozen.
         self.cut = None if networks.lower is not None else self.cuts(networks.model, options)[-1]
 
     @classmethod
     def cuts(cls, model: Model, options: Options) -> list[str]:
-        """Return the last layer that gives packed bits: the head alone is trained."""
+        """Return the last layer whose output is packed bits: only the head is trained."""
         return list(packed_layers(model))[-1:]
 
     def _counts(self, y: np.ndarray) -> np.ndarray:
         return np.bincount(y, minlength=self.networks.outputs)
 
     def begin(self, index: int, train: Examples) -> None:
-        """Take up the rows of the task's classes."""
+        """Load the consolidated rows of the task's classes."""
         self.head.begin(self._counts(train.y))
 
     def finish(self, index: int, train: Examples) -> None:
@@ -66,13 +66,13 @@ class Cwr(Method):
         self.head.consolidate(self._counts(train.y))
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Take up the rows of a batch's classes, train the head, consolidate."""
+        """Load the rows of a batch's classes, train the head, and consolidate."""
         self.head.begin(self._counts(y))
         super().learn(steps, codes, y, number)
         self.head.consolidate(self._counts(y))
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, of which nothing is known yet."""
+        """Grow to more outputs, without examples so far."""
         super().grow(outputs)
         self.head.grow(real_head(self.networks.model, "cwr").weight)
 

@@ -1,4 +1,4 @@
-"""Dark experience replay: examples are stored with the scores that the network gave them, which it is held to."""
+"""Dark experience replay: examples are stored with the network's scores, which replay keeps it close to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bitlearn.training.loop import MadeBatch
 
 
 class TargetLoss(SoftmaxCrossEntropy):
-    """Cross-entropy and the distance of scores to targets, each example with a weight for either.
+    """Cross-entropy plus the squared distance of scores from targets, each example with a weight for both terms.
 
     Notes
     -----
@@ -38,12 +38,12 @@ class TargetLoss(SoftmaxCrossEntropy):
     """
 
     def inputs(self, classes: int) -> Types:
-        """Return that an example has ``label_weight`` u, ``target_weight`` v and ``targets`` t."""
+        """Return the types of further inputs per example: ``label_weight`` u, ``target_weight`` v and ``targets`` t."""
         real = np.dtype(np.float32)
         return {"label_weight": ((), real), "target_weight": ((), real), "targets": ((classes,), real)}
 
     def record(self, step: Step, scores: Value, labels: Array, **given: Array) -> tuple[Array, Array]:
-        """Record the gradient of the cross-entropy, then that of both."""
+        """Record the gradient of the cross-entropy, then that of both terms."""
         shape = scores.array.shape
         powers, grad = step.empty("powers", shape, np.float64), step.empty("dX", shape, np.float32)
         terms, finite = step.output("loss", (4, step.batch), np.float64), step.finite()
@@ -56,7 +56,7 @@ class TargetLoss(SoftmaxCrossEntropy):
     def gradient(
         self, step: Step, scores: Value, labels: Array, precision: Precision, **given: Array
     ) -> tuple[Gradient, Array]:
-        """Record the gradient as codes where a policy has such; it is none of probabilities alone."""
+        """Record the gradient, as codes if the policy has codes; it does not come from probabilities alone."""
         return Loss.gradient(self, step, scores, labels, precision, **given)
 
     def value(self, program: Program, terms: Array) -> float:
@@ -73,7 +73,7 @@ class TargetLoss(SoftmaxCrossEntropy):
         grad: np.ndarray,
         terms: np.ndarray,
     ) -> None:
-        """Change the gradient of a mean cross-entropy to that of the whole loss; write label weights and distances."""
+        """Turn the gradient of a mean cross-entropy into that of the whole loss; write label weights and distances."""
         away, distances = self.distances(scores, weight, targets, ~np.isnan(targets))
         grad[...] = grad * (label_weight.astype(np.float64) * len(grad))[:, None] + away
         terms[0], terms[1] = label_weight, distances
@@ -85,7 +85,7 @@ class TargetLoss(SoftmaxCrossEntropy):
         away = np.where(known, scores.astype(np.float64) - targets, 0.0)
         part = weight / np.maximum(known.sum(axis=1), 1)
         found = np.zeros(len(part))
-        for column in (away * away).T:  # one after the other, on every processor
+        for column in (away * away).T:  # in the same order on every processor
             found += part * column
         return 2 * part[:, None] * away, found
 
@@ -97,13 +97,13 @@ class DerOptions(Options):
     der_alpha: float = setting(0.5, "The weight of the distance to stored scores in the loss.", finite(least=0))
     der_beta: float = setting(
         1.0,
-        "The weight of the cross-entropy of replayed examples in the loss. With 0 it is DER, else DER++.",
+        "The weight of the cross-entropy of replayed examples in the loss. 0 gives DER, otherwise it is DER++.",
         finite(least=0),
     )
 
 
 class Der(Rehearsal):
-    """Train on new examples, and on stored ones with their labels and with the scores that they had.
+    """Train on new examples, and on stored ones with their labels and their scores when they were stored.
 
     Notes
     -----
@@ -112,15 +112,15 @@ class Der(Rehearsal):
 
         sum over new of CE(s, y) / n  +  sum over replayed of (beta * CE(s, y) + alpha * mean((s - t)**2)) / m
 
-    One draw serves both terms, where the paper takes two, and new and replayed examples share the statistics of a batch
-    norm. Stored scores are those of the inference form when the example enters the memory: when its task is over, or
-    of a stream when it was learned. The paper stores those of the training step in which the example was met.
+    Both terms use the same draw, while the paper makes two, and new and replayed examples share batch-norm statistics.
+    Stored scores are those of the inference form when the example enters the memory: at the end of its task, or in a
+    stream right after it was learned. The paper stores those of the training step that saw the example.
 
     Outputs that did not exist when an example was stored have no target: they are left out of its mean, and the stored
     score is NaN.
 
-    Raw examples are stored, and the whole network is trained. Where `Options.cut` names a layer, or a lower part is
-    frozen from the start, it is latent replay: bits are stored beside the scores.
+    Raw examples are stored, and the whole network is trained. If `Options.cut` names a layer, or a lower part is frozen
+    from the start, it is latent replay: bits are stored with the scores.
     """
 
     name = "der"
@@ -137,7 +137,7 @@ class Der(Rehearsal):
         return (Records(networks.model.root.spec, networks.outputs).nbytes,), "uint8"
 
     def chosen_cut(self) -> str | None:
-        """Return the layer that is asked for."""
+        """Return the layer given as `cut`."""
         wanted = self.options.cut if self.networks.lower is None else None
         return None if wanted is None else default_cut(self.networks.model, wanted)
 
@@ -147,12 +147,12 @@ class Der(Rehearsal):
         return self.memory_of(self.records.nbytes, "uint8")
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
-        """Offer examples to the memory, with the scores of the network as it is now."""
+        """Offer examples to the memory, with the current network's scores."""
         network = self.networks.predictor().upper
         super().store((self.records.pack(x, network.scores(x)), y) for x, y in examples)
 
     def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:
-        """Return new and replayed examples, and weights and targets."""
+        """Return new and replayed examples with weights and targets."""
         rows, labels = self.memory.sample(replayed, key)
         old, targets = self.records.unpack(np.asarray(rows))
         new, count, options = len(y), len(labels), self.options
@@ -164,15 +164,15 @@ class Der(Rehearsal):
         return joined(x, old), np.concatenate([y, labels]), given
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, for which the stored examples have no target."""
+        """Grow to more outputs, for which the stored examples have no target."""
         super().grow(outputs)
         arrays, before = self.memory.arrays(), self.records
         self.memory = self.empty_memory()
         self.memory.restore({**arrays, "examples": before.widened(arrays["examples"], outputs)})
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave; of bits, none past the last value is set."""
+        """Restore the results of `arrays`; no bit past the last value may be set."""
         examples = arrays.get("memory.examples", self.memory.examples)
         if examples.shape == self.memory.examples.shape:
-            self.records.unpack(examples)  # which raises where bits are set past the last value
+            self.records.unpack(examples)  # which raises if bits are set past the last value
         super().restore(arrays)

@@ -1,4 +1,4 @@
-"""Distillation: the softened probabilities of an earlier network, to which a new one is held on replayed examples."""
+"""Distillation: on replayed examples, the network is kept close to softened probabilities of an earlier one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from bitlearn.continual.methods.der import TargetLoss
 
-#: By which scores are divided, as Hinton's (arXiv 1503.02531) and LLT's (ICLR 2021).
+#: The temperature that scores are divided by, as in Hinton et al. (arXiv 1503.02531) and LLT (ICLR 2021).
 TEMPERATURE = 2.0
 
 
 class DistilledLoss(TargetLoss):
-    """Cross-entropy, and the divergence of softened probabilities from those of targets, with a weight for either.
+    """Cross-entropy plus the divergence of softened probabilities from those of targets, with a weight for each.
 
     Notes
     -----
@@ -27,13 +27,13 @@ class DistilledLoss(TargetLoss):
         q, p = _softened(targets, known), _softened(scores, known)
         part = weight.astype(np.float64)
         found, least = np.zeros(len(part)), np.finfo(np.float64).tiny
-        for one, other in zip(q.T, p.T, strict=True):  # one after the other, on every processor
+        for one, other in zip(q.T, p.T, strict=True):  # in the same order on every processor
             found += part * TEMPERATURE**2 * one * (np.log(one + least) - np.log(other + least))
         return part[:, None] * TEMPERATURE * (p - q), found
 
 
 def _softened(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return ``softmax(scores / T)`` over the outputs that are known, 0 of others.
+    """Return ``softmax(scores / T)`` over the known outputs, 0 for others.
 
     Examples
     --------

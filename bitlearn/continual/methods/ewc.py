@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: parameters that an earlier task depends on are held where they were."""
+"""Elastic weight consolidation: a penalty keeps parameters that earlier tasks depend on near their old values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.layer import Arrays
 from bitlearn.rng import Key
 
-#: What importances are multiplied by, where the options do not say.
+#: The default factor of importances.
 STRENGTH = 100.0
 
 
@@ -42,13 +42,13 @@ class Ewc(Regularized):
 
     Notes
     -----
-    arXiv 1612.00796 in the on-line form of arXiv 1805.06370: the anchor is where the last task left a parameter, and
-    after each task ``strength = decay * strength + regularization * F``, with F the diagonal Fisher information on the
-    task's examples, a mean: see `fisher_diagonal <bitlearn.continual.fisher.fisher_diagonal>`. It takes one more pass
-    over them. Of a stream each batch is a task.
+    arXiv 1612.00796 in the online form of arXiv 1805.06370: the anchor is the value of a parameter after the last task,
+    and after each task ``strength = decay * strength + regularization * F``, with F the diagonal Fisher information,
+    averaged over the task's examples: see `fisher_diagonal <bitlearn.continual.fisher.fisher_diagonal>`. This takes one
+    more pass over them. In a stream, each batch counts as a task.
 
-    Of a binary layer the parameters are the latent weights, whose signs are all that a forward pass sees: a penalty
-    holds a sign as long as it keeps the latent weight on its side of 0.
+    In a binary layer the parameters are the latent weights, of which a forward pass sees only the signs: the penalty
+    preserves a sign as long as it keeps the latent weight on its side of 0.
     """
 
     takes = EwcOptions
@@ -56,11 +56,11 @@ class Ewc(Regularized):
 
     def __init__(self, networks: Networks, options: EwcOptions, **limits: Any):
         super().__init__(networks, options, **limits)
-        #: How many times the Fisher information was measured: its random numbers never repeat.
+        #: How often the Fisher information was measured, so that its random numbers never repeat.
         self.measured = np.zeros(1, dtype=np.int64)
 
     def finish(self, index: int, train: Examples) -> None:
-        """Measure what the task depends on."""
+        """Measure how much the task depends on each parameter."""
         super().finish(index, train)
         key = Key(self.options.seed, int(self.measured[0]), streams.FISHER_ORDER)
         x = None if self.networks.lower is None else self.networks.latents(train)
@@ -68,7 +68,7 @@ class Ewc(Regularized):
         self._consolidate(len(train), order, lambda rows: train.codes(rows) if x is None else x[rows])
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Learn a batch, then measure what it depends on."""
+        """Learn a batch, then measure how much it depends on each parameter."""
         super().learn(steps, codes, y, number)
         x: Any = self.networks.inputs(codes)
         order = (np.arange(rows.start, rows.stop) for rows in pieces(len(y), self.options.batch_size))
@@ -80,7 +80,7 @@ class Ewc(Regularized):
         def drawn() -> Iterator[tuple[Batch, np.ndarray]]:
             for rows in order:
                 numbers = rows
-                if len(rows) == 1:  # taken twice, since a batch norm needs two: the other has a number of its own
+                if len(rows) == 1:  # used twice, since a batch norm needs two; the copy has a random number of its own
                     rows, numbers = np.repeat(rows, 2), np.array([rows[0], count + rows[0]])
                 yield inputs(rows), uniform[numbers].astype(np.float64)
 
@@ -97,7 +97,7 @@ class Ewc(Regularized):
         return super().arrays() | {"measured": self.measured}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave."""
+        """Restore the results of `arrays`."""
         super().restore(arrays)
         if not 0 <= self.measured[0] < 2**32:
             raise ValueError(f"measured must be in [0, 2**32), got {self.measured[0]}")

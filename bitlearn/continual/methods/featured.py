@@ -1,4 +1,4 @@
-"""Methods whose network, where they have one, only gives the features that they learn from."""
+"""Methods that learn from features; if they have a network, it only provides these."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bitlearn.nn.frozen import Batch
 
 
 class Featured(Method):
-    """Learn from features, without steps.
+    """Learn from features, without training steps.
 
-    Without ``cut`` these are the input's codes, and there need be no network. With one the network learns the
-    first task, is frozen, and they are the bits of the layer that is named. Where a lower part is frozen from the
-    start, they are its bits.
+    Without ``cut`` the features are the input's codes, and no network is needed. With it, the network learns the first
+    task and is frozen, and the features are the bits of the layer ``cut``. If a lower part is frozen from the start,
+    they are its output bits.
     """
 
     trains = False
@@ -33,18 +33,18 @@ class Featured(Method):
         self.cut = options.cut
         whole = None if networks is None or networks.lower is not None else networks.model
         if whole is not None and self.cut is not None and whole.split(self.cut)[0].root.output.kind != "bits":
-            raise ValueError(f"cut must be a layer that gives packed bits, got {self.cut!r}")
+            raise ValueError(f"cut must be a layer whose output is packed bits, got {self.cut!r}")
 
     @property
     def outputs(self) -> int:
-        """How many labels there may be."""
+        """The number of labels."""
         return self._outputs
 
     def begin(self, index: int, train: Examples) -> None:
         """Do nothing."""
 
     def training(self, index: int, train: Examples) -> TaskTraining | None:
-        """Train the network on the first task where its bits are the features."""
+        """Train the network on the first task if its bits are the features."""
         waits = self.networks is not None and self.networks.lower is None and self.cut is not None
         return self.plain_training(train) if waits and index == 0 else None
 
@@ -65,11 +65,11 @@ class Featured(Method):
             self.networks.freeze(self.cut)
 
     def needed(self, codes: Batch) -> int | None:
-        """Return the bytes that it keeps and works with for such inputs; None where it fits itself to a budget."""
+        """Return the bytes it stores and works with for such inputs; None if it fits itself to a budget."""
         return None
 
     def _check(self, codes: Batch) -> None:
-        """Raise where a budget is too small for what cannot be made smaller."""
+        """Raise ValueError if the budget is too small for what cannot be made smaller."""
         if self.options.memory_budget is None or (needed := self.needed(codes)) is None:
             return
         if needed > (budget := budget_bytes(self.options.memory_budget)):
@@ -79,8 +79,8 @@ class Featured(Method):
 
     @abstractmethod
     def add(self, codes: Batch, y: np.ndarray) -> None:
-        """Learn examples, given as what the whole network takes."""
+        """Learn examples, given as inputs of the whole network."""
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs."""
+        """Grow to more outputs."""
         self._outputs = outputs

@@ -1,4 +1,4 @@
-"""Gradient projection memory: what a layer's earlier inputs fill is kept free of updates."""
+"""Gradient projection memory: updates stay out of the subspace that a layer's earlier inputs fill."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class GpmOptions(BasisOptions, RatioOptions):
 
     projection: Literal["energy", "ratio"] = setting(
         "energy",
-        "How to find the part of an update that would change earlier tasks: by bases that hold a part of the energy of "
+        "How to find the part of an update that would change earlier tasks: by bases with a fraction of the energy of "
         "their inputs, or by the null space of the inputs' sums of products.",
     )
     energy: float | tuple[float, ...] = setting(
         0.97,
-        "The fraction of the energy of a layer's inputs that its basis must hold after the first task: one for all "
-        "layers, or one per layer, of which the last serves all that follow.",
+        "The fraction of the energy of a layer's inputs that its basis holds after the first task: one value for all "
+        "layers, or one per layer, the last of which applies to all further ones.",
         interval("(0, 1]"),
     )
     energy_growth: float = setting(0.003, "How much this fraction grows with each task.", interval("[0, 1]"))
@@ -43,30 +43,29 @@ class GpmOptions(BasisOptions, RatioOptions):
 
 
 class Gpm(Method):
-    """Learn the first task freely, and the others in directions that leave what earlier inputs give as it was.
+    """Learn the first task freely, and the others in directions that leave the outputs for earlier inputs unchanged.
 
     Attributes
     ----------
     spaces : dict of str to Space
-        By the name of a parameter: what earlier inputs of its layer fill.
+        By the name of a parameter: the space that earlier inputs of its layer fill.
     learned : ndarray of int64, shape (1,)
-        How many tasks are behind.
+        How many tasks have been learned.
 
     Notes
     -----
-    arXiv 2103.09762. After each task ``representations`` of its examples run through the network, and the
-    directions of each layer's inputs that hold ``energy`` of them join its basis M. The update of a weight,
-    whatever the optimiser, then is ``d - d M M^T``, with the columns in 32, 8 or 4 bits (QGPM). With
-    ``projection="ratio"`` it is ``d V V^T``, V being what `null_space <bitlearn.continual.subspaces.null_space>`
-    leaves of all inputs so far (Adam-NSCL, CVPR 2021).
+    arXiv 2103.09762. After each task, ``representations`` of its examples run through the network, and the directions
+    that hold the fraction ``energy`` of each layer's inputs are added to its basis M. The update of a weight, whatever
+    the optimiser, then becomes ``d - d M M^T``, with the columns in 32, 8 or 4 bits (QGPM). With ``projection="ratio"``
+    it is ``d V V^T``, where V is the `null_space <bitlearn.continual.subspaces.null_space>` of all inputs so far
+    (Adam-NSCL, CVPR 2021).
 
-    After the first task all that is not such a weight stays as it is: biases, and the running statistics of batch
-    norms, which are constants from then on. The head's rows are projected as all others are, so outputs that earlier
-    inputs get do not move, those of new classes among them.
+    After the first task everything else is constant: biases, and the running statistics of batch norms. The head's rows
+    are projected like all others, so the outputs for earlier inputs do not change, including those of new classes.
 
-    Of a binary layer the latent weights are projected, and ``sign(W + d) - sign(W)`` is in no null space: there it is a
-    heuristic. What a type of few bits rounds is not projected either: float16 or integer latent weights leave it by
-    their last place.
+    In a binary layer the latent weights are projected, but ``sign(W + d) - sign(W)`` does not lie in the null space, so
+    there it is a heuristic. Rounding to a narrow type is not projected either: float16 or integer latent weights leave
+    the null space by up to their last place.
     """
 
     streams = False
@@ -77,7 +76,7 @@ class Gpm(Method):
         super().__init__(networks, options, **limits)
         if options.memory_budget is not None:
             raise ValueError(
-                "memory_budget must be left out with gpm, since what holds the parameters is in no plan, "
+                "memory_budget must be left out with gpm, since plans do not count its bases, "
                 f"got {options.memory_budget!r}"
             )
         layers, kind = weighted(networks.model), SPACES[options.projection]
@@ -86,7 +85,7 @@ class Gpm(Method):
         self.transforms = (of_update(self._keep),)
 
     def _keep(self, name: str, change: np.ndarray, parameter: np.ndarray) -> None:
-        """Keep earlier tasks out of an update."""
+        """Project an update so that it does not affect earlier tasks."""
         if not self.learned[0]:
             return
         space = self.spaces.get(name)
@@ -102,23 +101,23 @@ class Gpm(Method):
 
     @property
     def update_operations(self) -> int:
-        """The multiply-adds of projecting all weights."""
+        """The multiply-adds for projecting the updates of all weights."""
         parameters = self.networks.model.parameters()
         return sum(len(parameters[name]) * space.work for name, space in self.spaces.items()) if self.learned[0] else 0
 
     @property
     def free(self) -> dict[str, int]:
-        """In how many directions each weight's rows may still go."""
+        """The number of directions in which each weight's rows may still change."""
         return {name: space.free for name, space in self.spaces.items()}
 
     def energy(self, layer: int, task: int) -> float:
-        """Return the part of the energy that a basis is to hold, of a layer and after a task, by their numbers."""
+        """Return the fraction of the energy that a layer's basis must hold after a task, by their indices."""
         given = self.options.energy
         first = given[min(layer, len(given) - 1)] if isinstance(given, tuple) else given
         return min(first + self.options.energy_growth * task, 1.0)
 
     def finish(self, index: int, train: Examples) -> None:
-        """Let a task's inputs join the bases; after the first one, make batch norms constant."""
+        """Add a task's inputs to the bases; after the first task, make batch norms constant."""
         source = self.source or self.networks.source(train, keep=False)
         key = Key(self.options.seed, int(self.learned[0]), streams.REPRESENTATIONS)
         chosen = np.sort(key.permutation(len(train))[: self.options.representations])
@@ -133,16 +132,16 @@ class Gpm(Method):
         self.learned += 1
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Raise: it is for tasks."""
-        raise ValueError("gpm must have whole tasks, as fit_task takes them, got a batch of a stream")
+        """Raise ValueError: the method needs whole tasks."""
+        raise ValueError("gpm must be given whole tasks, by fit_task, got a batch of a stream")
 
     def arrays(self) -> Arrays:
-        """Return the bases, or sums, and how many tasks are behind."""
+        """Return the bases, or sums, and how many tasks have been learned."""
         kept = [under(f"space.{name}.", space.arrays()) for name, space in self.spaces.items()]
         return {"learned": self.learned} | {name: array for each in kept for name, array in each.items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave."""
+        """Restore the results of `arrays`."""
         learned = arrays.get("learned")
         if learned is None or learned.shape != (1,) or learned.dtype != np.int64 or learned[0] < 0:
             raise ValueError(f"learned must be one number of at least 0, got {learned}")

@@ -1,4 +1,4 @@
-"""Joint training: all tasks seen so far at once, which no device with little memory could. The upper bound."""
+"""Joint training on all tasks so far at once, impossible on a device with little memory: the upper bound."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bitlearn.rng import Key
 
 
 class Joint(Method):
-    """Train on all tasks seen so far, from the same fresh weights each time, for as many epochs.
+    """Train on all tasks seen so far, from the same initial weights and for the same number of epochs each time.
 
-    What it keeps of earlier tasks is their raw examples, all of them; whoever gave them holds these, so none are
-    counted as replay memory. They are read from there batch by batch.
+    It keeps references to the raw examples of all earlier tasks. They stay where the caller has them, so they do not
+    count as replay memory, and are read from there batch by batch.
     """
 
     lasts, streams = False, False
@@ -35,7 +35,7 @@ class Joint(Method):
         return sum(examples.x.nbytes for examples in self._seen[:-1])
 
     def begin(self, index: int, train: Examples) -> None:
-        """Return to the fresh weights, those of outputs that came later being 0."""
+        """Return to the initial weights; those of outputs added later are 0."""
         for name, array in self.networks.model.state().items():
             old = self._fresh[name]
             array[...] = 0
@@ -49,7 +49,7 @@ class Joint(Method):
 
         def batch(index: np.ndarray, key: Key) -> tuple[Batch, np.ndarray]:
             codes = np.empty((len(index), *self.networks.input_shape), dtype=np.int8)
-            # Each task's examples become codes in its own way, as those of permuted inputs.
+            # Each task may encode its examples in its own way, such as permuted inputs.
             for number in np.unique(of := np.searchsorted(ends, index, side="right")):
                 part, here = seen[number], of == number
                 codes[here] = part.codes(index[here] - (ends[number] - len(part)))
@@ -58,5 +58,5 @@ class Joint(Method):
         return TaskTraining(self.networks.model, len(y), self.options.batch_size, batch)
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Raise: it is for tasks."""
-        raise ValueError("joint must have whole tasks, as fit_task takes them, got a batch of a stream")
+        """Raise ValueError: the method needs whole tasks."""
+        raise ValueError("joint must be given whole tasks, by fit_task, got a batch of a stream")

@@ -1,4 +1,4 @@
-"""Latent replay with 1-bit latents: what is replayed are the packed bits at which the network is cut."""
+"""Latent replay with 1-bit latents: the packed bits at the network's cut are stored and replayed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LatentReplayOptions(ConsolidatingOptions):
 
     latents: str | None = setting(
         None,
-        "How latents are stored, as `bitlearn.continual.latent_codec` takes it: by default as bits, which loses "
-        "nothing where they are bits, and as signs with a scale a channel behind a layer that gives real values.",
+        "The codec of latents, as for `bitlearn.continual.latent_codec`: by default bits, which loses "
+        "nothing if they are bits, and signs with a scale per channel after a layer that outputs real values.",
     )
 
 
@@ -32,12 +32,13 @@ class LatentReplay(Rehearsal):
 
     Notes
     -----
-    arXiv 2401.09916, after arXiv 1912.01100. Values at a sign are ±1 already, so storing one bit a value loses nothing.
-    The part up to the cut keeps its weights and running statistics after the first task; the part after it takes the
-    batch statistics of the mixed batch. The new examples' bits are computed once a task and kept while it is learned.
+    arXiv 2401.09916, after arXiv 1912.01100. Values after a sign are already ±1, so storing one bit per value loses
+    nothing. The part up to the cut keeps its weights and running statistics after the first task; the part after it
+    uses the batch statistics of the mixed batch. The new examples' bits are computed once per task and kept while it is
+    learned.
 
-    Where real values are cut, or more bits a value are wanted, ``latents`` names the codec. New examples pass it
-    as replayed ones do.
+    For a cut at real values, or more bits per value, ``latents`` names the codec. New examples pass through it just
+    like replayed ones.
     """
 
     name = "latent-replay"
@@ -46,29 +47,29 @@ class LatentReplay(Rehearsal):
 
     @classmethod
     def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
-        """Return the shape at the cut, and what the codec stores."""
+        """Return the shape and dtype that the codec stores at the cut."""
         assert isinstance(options, LatentReplayOptions)
         codec = latent_codec(networks.model.root.spec, options.latents)
         return codec.spec.shape, codec.dtype
 
     def chosen_cut(self) -> str | None:
-        """Return the layer whose bits are stored; None where a lower part is frozen from the start."""
+        """Return the layer whose bits are stored; None if a lower part is frozen from the start."""
         if self.networks.lower is not None:
             return None
         return default_cut(self.networks.model, self.options.cut, self.options.latents)
 
     def stored_spec(self) -> Spec:
-        """Return what flows at the cut."""
+        """Return the type of the values at the cut."""
         model = self.networks.model
         return model.root.spec if self.cut is None else cuts(model)[self.cut].spec
 
     def empty_memory(self) -> ReplayBuffer:
-        """Return a memory of what the codec stores."""
+        """Return an empty memory for what the codec stores."""
         self.codec = latent_codec(self.stored_spec(), self.options.latents)
         return self.memory_of(self.codec.spec.shape, self.codec.dtype)
 
     def encoded(self, x: Batch) -> Batch:
-        """Return what is stored of values at the cut, from the first of which the codec learns what it has to know."""
+        """Return values at the cut as they are stored; the codec is fitted to the first ones."""
         if self.codec.plain or self.networks.lower is None:  # the first task is learned by the whole network
             return x
         if not self.codec.fitted:
@@ -76,14 +77,14 @@ class LatentReplay(Rehearsal):
         return self.codec.encode(x)
 
     def decoded(self, stored: Batch) -> Batch:
-        """Return what the upper part takes."""
+        """Return stored values as the upper part takes them."""
         return stored if self.codec.plain or self.networks.lower is None else self.codec.decode(stored)
 
     def arrays(self) -> Arrays:
-        """Return the arrays of the memory and of a CWR* head, and what the codec knows."""
+        """Return the arrays of the memory, of a CWR* head, and of the codec."""
         return super().arrays() | under("codec.", self.codec.arrays())
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave."""
+        """Restore the results of `arrays`."""
         super().restore(arrays)
         self.codec.check()

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis: a yardstick."""
+"""Linear discriminant analysis: a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method of continual learning adds to the loop, and what several of them need for it."""
+"""The base of continual-learning methods: what each adds to the loop, and shared helpers."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from bitlearn.serialization import check, types_of
 
 
 class Method:
-    """A method; this one adds nothing to the loop.
+    """The base of all methods; it adds nothing to the loop.
 
     Parameters
     ----------
     networks : Networks
-        What is trained, changed in place.
+        The networks to train, changed in place.
     options : Options
-        Of the class that `takes` says: `bitlearn.continual.methods.options_of` makes them.
+        An instance of the class `takes`, made by `bitlearn.continual.methods.options_of`.
     classes, examples : int, optional
-        The most classes and examples that there will be, where that is known.
+        The largest numbers of classes and examples, if known in advance.
 
     Attributes
     ----------
     cut : str or None
         The layer after which the network is cut, and up to which it is frozen, after the first task or before the first
-        batch of a stream; None where everything is trained.
+        batch of a stream; None if everything is trained.
     """
 
-    #: The class of its options: those of all methods, and settings of its own.
+    #: The class of its options: the shared ones and its own.
     takes: ClassVar[type[Options]] = Options
-    #: Whether it learns by steps of a network.
+    #: Whether it trains a network step by step.
     trains = True
-    #: Whether it predicts otherwise where it knows which task an example is of.
+    #: Whether predictions differ if the task of an example is known.
     tells_apart = False
-    #: Whether it may be saved: all it keeps is its own.
+    #: Whether it can be saved, because it owns everything it keeps.
     lasts = True
-    #: Whether it may be saved within a task, too: what is trained is its network as it stands.
+    #: Whether it can also be saved within a task, because its state is that of its network.
     resumes = True
-    #: Whether it learns batches of a stream, too: see `learn`.
+    #: Whether it also learns batches of a stream: see `learn`.
     streams = True
-    #: Why it may not, where that is so.
+    #: The reason why it cannot be saved.
     passes_because = "it keeps the examples that it was given"
     #: Whether it has a memory of `Options.replay_size` examples.
     replays = False
-    #: What is trained for; softmax cross-entropy by default.
+    #: The loss; softmax cross-entropy by default.
     loss: Loss | None = None
-    #: What stands between gradients and updates.
+    #: Applied to gradients before updates.
     transforms: tuple[Transform, ...] = ()
 
     def __init__(
@@ -65,27 +65,27 @@ class Method:
     ):
         self.networks, self.options = networks, options
         self.cut: str | None = None
-        #: What gives a task's inputs, as long as it lasts.
+        #: The function that returns a task's inputs while the task lasts.
         self.source: Callable[[np.ndarray], Batch] | None = None
 
     @classmethod
     def cuts(cls, model: Model, options: Options) -> list[str]:
-        """Return where a network may be cut for this method, what trains most first."""
+        """Return the layers where a network may be cut for this method, those that leave most to train first."""
         return [name for name in cuts(model) if options.cut in (None, name)]
 
     @classmethod
     def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
-        """Return shape and dtype of an example in the replay memory of a network that is cut."""
+        """Return the shape and dtype of an example in the replay memory for a network that is cut."""
         raise NotImplementedError
 
     @classmethod
     def at_once(cls, options: Options) -> int:
-        """Return how many new examples per step of a stream takes at most."""
+        """Return the largest number of new examples in a step on a stream."""
         return options.batch_size
 
     @classmethod
     def step_size(cls, new: int, options: Options) -> int:
-        """Return how many examples per step has that takes so many new ones."""
+        """Return the total number of examples in a step with this many new ones."""
         return max(new, 2)
 
     @classmethod
@@ -95,62 +95,62 @@ class Method:
 
     @property
     def identity(self) -> str | None:
-        """How it is known which task an example is of: ``"given"`` is by the scenario; None, by it where it tells."""
+        """How the task of an example is known: ``"given"`` by the scenario; None by the scenario, if it tells tasks."""
         return None
 
     @property
     def outputs(self) -> int:
-        """How many outputs there are."""
+        """The number of outputs."""
         return self.networks.outputs
 
     @property
     def replay_bytes(self) -> int:
-        """The bytes of what is kept of earlier tasks' examples: themselves, their bits or sums of them."""
+        """The bytes kept of earlier tasks' examples: the examples, their bits, or sums of them."""
         return 0
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of all that has to be at hand of earlier tasks' examples, at most."""
+        """The most bytes of earlier tasks' data that it needs, wherever they are stored."""
         return self.replay_bytes
 
     @property
     def update_operations(self) -> int:
-        """The multiply-adds of what stands between gradients and updates in a step, as things are now."""
+        """The multiply-adds that the transforms of gradients currently take in a step."""
         return 0
 
     @property
     def predictor(self) -> Any:
-        """What predicts as things are now: its ``scores`` and ``predict`` take codes."""
+        """The current predictor: its ``scores`` and ``predict`` take codes."""
         return self.networks.predictor()
 
     def predictor_of(self, task: int) -> Any:
-        """Return what predicts where it is known that an example is of a task: what always does, by default."""
+        """Return the predictor for examples known to be of a task; by default the same as for all others."""
         return self.predictor
 
     @property
     def report(self) -> dict[str, Any]:
-        """What else there is to say of what was learned, as JSON knows it: see the method."""
+        """What else the method reports, as values that JSON can hold: see the method."""
         return {}
 
     # --- tasks ---
 
     def begin(self, index: int, train: Examples) -> None:
-        """Do what is to be done before the first step of a task."""
+        """Called before the first step of a task."""
 
     def training(self, index: int, train: Examples) -> TaskTraining | None:
-        """Return what the steps of a task do, None where it has none.
+        """Return how to train on a task; None if there are no steps.
 
-        It changes nothing that lasts: it is asked again where a task is gone on with after an interruption.
+        It must not change state that is saved: it is called again when a task is continued after an interruption.
         """
         return self.plain_training(train)
 
     def finish(self, index: int, train: Examples) -> None:
-        """Do what is to be done after the last step of a task."""
+        """Called after the last step of a task."""
         self.networks.freeze(self.cut)
         self.source = None
 
     def plain_training(self, train: Examples) -> TaskTraining:
-        """Return the training of the network on some examples alone."""
+        """Return training of the network on these examples only."""
         source = self.source = self.networks.source(train, keep=self.options.memory_budget is None)
 
         def batch(index: np.ndarray, key: Any) -> tuple[Batch, np.ndarray]:
@@ -161,17 +161,17 @@ class Method:
     # --- streams ---
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Learn a batch of a stream, of any size, as it comes by.
+        """Learn a batch of a stream, of any size.
 
         Parameters
         ----------
         steps : Steps
         codes : ndarray or Bits, shape (count, ...)
-            What the whole network takes.
+            Inputs of the whole network.
         y : ndarray of int64, shape (count,)
             Outputs.
         number : int
-            How many batches came before.
+            The number of earlier batches.
         """
         self.networks.freeze(self.cut)
         for rows in pieces(len(y), self.at_once(self.options)):
@@ -179,22 +179,22 @@ class Method:
             steps.once(self.networks.model, part, labels)
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs."""
+        """Grow to more outputs."""
         self.networks.model.grow(outputs)
 
     # --- files ---
 
     @property
     def lasting(self) -> Networks:
-        """The networks that a file holds: from them, and what `arrays` gives, `restore` makes those that it has."""
+        """The networks that a file holds; from them and the results of `arrays`, `restore` rebuilds the others."""
         return self.networks
 
     def arrays(self) -> Arrays:
-        """Return the live arrays of what it keeps besides its networks: `restore` takes them up."""
+        """Return the live arrays it keeps besides its networks, for `restore`."""
         return {}
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave, in a method that is made alike.
+        """Restore the results of `arrays` from a method made in the same way.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class Method:
         Raises
         ------
         ValueError
-            Where they are those of another method, or hold what they never can.
+            If they belong to another method, or hold impossible values.
         """
         live = self.arrays()
         check(types_of(live), types_of(arrays))
@@ -212,9 +212,9 @@ class Method:
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:
-    """Yield the rows of steps: of `size` each as long as there are so many, then of powers of four.
+    """Yield the rows of steps: `size` each while that many are left, then powers of four.
 
-    A program is recorded for each size that occurs, so there must be few.
+    A program is recorded for each size, so there must be few sizes.
 
     Examples
     --------
@@ -230,5 +230,5 @@ def pieces(count: int, size: int) -> Iterator[slice]:
 
 
 def at_least_two(x: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
-    """Return a batch as it is; one of a lone example with that twice, since a batch norm needs two."""
+    """Return a batch unchanged, except that a single example is repeated, since a batch norm needs two."""
     return (x, y) if len(y) > 1 else (x[[0, 0]], y[[0, 0]])

@@ -1,4 +1,4 @@
-"""Fine-tuning: each task is learned as if it were the only one. The lower bound."""
+"""Fine-tuning: each task is learned as if it were the only one. This is the lower bound."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from bitlearn.continual.methods.method import Method
 
 
 class Naive(Method):
-    """Train on each task alone, from the weights that the one before left."""
+    """Train on each task alone, starting from the weights after the previous one."""

@@ -1,4 +1,4 @@
-"""The nearest class mean: a yardstick."""
+"""The nearest class mean: a baseline."""
 
 from __future__ import annotations
 

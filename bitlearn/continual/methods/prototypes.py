@@ -1,4 +1,4 @@
-"""Prototypes of bits: a yardstick."""
+"""Prototypes of bits: a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that draw parameters back to where earlier tasks left them, the more the more these depend on them."""
+"""Methods that pull parameters back to their earlier values, more strongly the more earlier tasks depend on them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from bitlearn.serialization import under
 
 @dataclass(frozen=True)
 class RegularizedOptions(Options):
-    """Options of methods that draw parameters back."""
+    """Options of methods that pull parameters back."""
 
     regularization: float | None = setting(
         None,
-        "How strongly parameters are drawn back to where earlier tasks left them: what importances are multiplied by. "
+        "How strongly parameters are pulled back to their values after earlier tasks: a factor of importances. "
         "By default 100 for ``ewc``, and 1e6 for ``ar1``, whose importances are at most 0.001.",
         finite(least=0),
     )
 
 
 class Regularized(Method):
-    """Add ``strength / 2 * (w - anchor)**2`` to the loss; what strengths are is what differs.
+    """Add ``strength / 2 * (w - anchor)**2`` to the loss; subclasses define the strengths.
 
     Attributes
     ----------
     anchors : dict of str to ndarray
-        Parameters as the last task left them, in their own types.
+        The parameters after the last task, in their own types.
     strengths : dict of str to ndarray of float32
-        0 before the first task is over.
+        0 until the end of the first task.
     """
 
     takes: ClassVar[type[RegularizedOptions]] = RegularizedOptions
@@ -48,7 +48,7 @@ class Regularized(Method):
         if options.memory_budget is not None:
             name = type(self).__name__.lower()
             raise ValueError(
-                f"memory_budget must be left out with {name}, since what holds the parameters is in no plan, "
+                f"memory_budget must be left out with {name}, since plans do not count anchors and strengths, "
                 f"got {options.memory_budget!r}"
             )
         self.anchors: Arrays = {name: array.copy() for name, array in self.regularized().items()}
@@ -56,21 +56,21 @@ class Regularized(Method):
         self.transforms = (penalise(self.anchors, self.strengths),)
 
     def regularized(self) -> Arrays:
-        """Return the parameters that are drawn back, by name: the live arrays."""
+        """Return the parameters that are pulled back, by name: the live arrays."""
         return self.networks.model.parameters()
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of anchors, strengths and what these are found from; a head's are not among them."""
+        """The bytes of anchors, strengths and what they are computed from, not counting those of a CWR* head."""
         return sum(array.nbytes for name, array in self.arrays().items() if not name.startswith("head."))
 
     def anchor(self) -> None:
-        """Draw parameters to where they are now."""
+        """Make the current values of parameters the anchors."""
         for name, parameter in self.regularized().items():
             self.anchors[name][...] = parameter
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, whose weights nothing depends on yet."""
+        """Grow to more outputs, on whose weights nothing depends yet."""
         super().grow(outputs)
         for name, parameter in self.regularized().items():
             for kept in (self.anchors, self.strengths):
@@ -83,8 +83,8 @@ class Regularized(Method):
         return under("anchor.", self.anchors) | under("strength.", self.strengths)
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave, all of it finite, and no strength below 0."""
+        """Restore the results of `arrays`; values must be finite, and strengths not negative."""
         for name, array in arrays.items():
             if not np.isfinite(array).all() or (name.startswith("strength.") and (array < 0).any()):
-                raise ValueError(f"{name} must be finite, and no strength below 0, got other numbers")
+                raise ValueError(f"{name} must be finite, and strengths at least 0, got other numbers")
         super().restore(arrays)

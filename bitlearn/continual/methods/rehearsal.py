@@ -1,4 +1,4 @@
-"""Methods that replay examples: a memory, and steps on new and replayed ones together."""
+"""Methods that replay examples: a memory, and steps on new and replayed examples together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bitlearn.rng import Key
 from bitlearn.serialization import under, within
 from bitlearn.training.loop import MadeBatch
 
-#: What is stored of a value, by what flows into a network.
+#: The type in which a value is stored, by the kind of a network's input.
 STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
 
 
@@ -34,11 +34,11 @@ STORED = {"bits": "bits", "codes": "int8", "real": "float32"}
 class ConsolidatingOptions(CwrOptions):
     """Options of methods that replay examples and may consolidate their head."""
 
-    consolidate: bool = setting(False, "Whether to keep a CWR* head.")
+    consolidate: bool = setting(False, "Consolidate the rows of the head after each task, as in CWR*.")
 
 
 def joined(x: Any, old: Any) -> Any:
-    """Return one batch of two, of the same kind where neither is empty."""
+    """Join two batches, which are of the same kind if neither is empty."""
     if not len(old):
         return x
     if isinstance(x, Bits):
@@ -49,9 +49,9 @@ def joined(x: Any, old: Any) -> Any:
 class Rehearsal(Method):
     """Train on new and replayed examples, and keep some of the new ones.
 
-    A task's examples enter the memory when it is over, so it holds earlier tasks alone while one is learned. Of a
-    stream a step takes a batch's new examples, and replayed ones in the same proportion; they enter the memory when
-    they were learned.
+    A task's examples enter the memory at its end, so while a task is learned the memory holds earlier tasks only. In a
+    stream, a step takes new examples of a batch, and replayed ones in the same proportion; new examples enter the
+    memory after they were learned.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class Rehearsal(Method):
     """
 
     replays = True
-    #: Whether raw inputs are stored where a part of the network is frozen, not what comes out of that.
+    #: Whether raw inputs are stored even if a part of the network is frozen, instead of that part's output.
     raw: ClassVar[bool] = False
-    #: How errors call it.
+    #: Its name in messages.
     name: ClassVar[str]
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
@@ -71,44 +71,44 @@ class Rehearsal(Method):
             self.head = CwrHead(real_head(networks.model, self.name).weight, options.head_bits)
         if options.batch_size < 3:
             raise ValueError(
-                f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
+                f"batch_size must be at least 3, for two new examples and a replayed one, got {options.batch_size}"
             )
         self.cut = self.chosen_cut()
         self.memory = self.empty_memory()
 
     @classmethod
     def stored(cls, networks: Networks, options: Options) -> tuple[tuple[int, ...], str]:
-        """Return shape and dtype of what is stored: raw inputs, or those of the part that is trained."""
+        """Return the shape and dtype of stored examples: raw inputs, or inputs of the part that is trained."""
         spec = networks.lower.root.spec if cls.raw and networks.lower is not None else networks.model.root.spec
         return spec.shape, STORED[spec.kind]
 
     @classmethod
     def at_once(cls, options: Options) -> int:
-        """Return how many examples of a step are new where the others are replayed."""
+        """Return how many examples of a mixed step are new."""
         replayed = min(max(round(options.batch_size * options.replay_share), 1), options.batch_size - 2)
         return options.batch_size - replayed
 
     @classmethod
     def step_size(cls, new: int, options: Options) -> int:
-        """Return how many examples per step has that takes so many new ones: the others are replayed, in proportion."""
+        """Return the number of examples in a step with this many new ones: the others are replayed, in proportion."""
         most = cls.at_once(options)
         return new + max(round(new * (options.batch_size - most) / most), 1)
 
     # --- what is stored ---
 
     def chosen_cut(self) -> str | None:
-        """Return the layer after which the network is to be cut; None where it is not."""
+        """Return the layer after which to cut the network; None to leave it whole."""
         return None
 
     def stored_spec(self) -> Spec:
-        """Return what is stored of an example: the input of what is trained once the network is cut, or a raw one."""
+        """Return the type of stored examples: inputs of the trained part of a network that is cut, or raw ones."""
         networks = self.networks
         if networks.lower is not None:
             return networks.lower.root.spec if self.raw else networks.model.root.spec
         return networks.model.root.spec if self.cut is None else networks.model.split(self.cut)[0].root.output
 
     def empty_memory(self) -> ReplayBuffer:
-        """Return the memory to begin with."""
+        """Return the initial memory."""
         spec = self.stored_spec()
         return self.memory_of(spec.shape, STORED[spec.kind])
 
@@ -118,11 +118,11 @@ class Rehearsal(Method):
         return ReplayBuffer(size, shape, self.networks.outputs, dtype=dtype, key=key)
 
     def encoded(self, x: Batch) -> Batch:
-        """Return what is stored of inputs of the trained part."""
+        """Return inputs of the trained part as they are stored."""
         return x
 
     def decoded(self, stored: Batch) -> Batch:
-        """Return inputs of the trained part from what is stored; new ones pass this way too."""
+        """Return stored examples as inputs of the trained part; new ones pass through this too."""
         return stored
 
     def store(self, examples: Iterable[tuple[Batch, np.ndarray]]) -> None:
@@ -131,7 +131,7 @@ class Rehearsal(Method):
             self.memory.add(x if self.raw else self.encoded(x), y)
 
     def mixed(self, x: Batch, y: np.ndarray, replayed: int, key: Key) -> MadeBatch:
-        """Return a step's new and replayed examples, as what is trained takes them, and what else the loss is given."""
+        """Return a step's new and replayed examples, as inputs of the trained part, and further inputs of the loss."""
         stored = self.encoded(x)
         if not replayed:
             return self.decoded(stored), y
@@ -150,7 +150,7 @@ class Rehearsal(Method):
         return np.bincount(np.concatenate([y, stored]), minlength=self.networks.outputs)
 
     def begin(self, index: int, train: Examples) -> None:
-        """Take up the rows of a CWR* head."""
+        """Load the rows of a CWR* head."""
         if self.head is not None:
             self.head.begin(self._counts(train.y))
 
@@ -166,7 +166,7 @@ class Rehearsal(Method):
         return TaskTraining(self.networks.model, len(train), new, batch)
 
     def finish(self, index: int, train: Examples) -> None:
-        """Consolidate the head where there is one to, and store some of the task's examples."""
+        """Consolidate a CWR* head, and store some of the task's examples."""
         if self.head is not None:
             self.head.consolidate(self._counts(train.y))
         before, source = self.networks.lower, self.source
@@ -181,7 +181,7 @@ class Rehearsal(Method):
     # --- streams ---
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Train on new and replayed examples, and store the new ones, a step's at a time."""
+        """Train on new and replayed examples, and store the new ones after each step."""
         self.networks.freeze(self.cut)
         counts = None
         if self.head is not None:
@@ -199,11 +199,11 @@ class Rehearsal(Method):
             self.head.consolidate(counts)
 
     def shrink(self, capacity: int) -> None:
-        """Hold fewer examples in the memory."""
+        """Reduce the memory to fewer examples."""
         self.memory = self.memory.shrunk(capacity)
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs."""
+        """Grow to more outputs."""
         super().grow(outputs)
         self.memory.grow(outputs)
         if self.head is not None:
@@ -217,6 +217,6 @@ class Rehearsal(Method):
         return found if self.head is None else found | under("head.", self.head.arrays())
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave; the memory makes its books from it."""
+        """Restore the results of `arrays`, from which the memory rebuilds its bookkeeping."""
         self.memory.restore(within("memory.", arrays))
         super().restore(arrays)

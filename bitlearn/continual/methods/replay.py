@@ -10,12 +10,12 @@ class Replay(Rehearsal):
 
     Notes
     -----
-    The experience replay of arXiv 1902.10486. Examples are stored as the network takes them: int8 codes, a byte a
-    value, as many as a raw image has where it is not padded or scaled to another size; packed bits where it takes
-    these. The memory is balanced over the classes, a reservoir inside each.
+    The experience replay of arXiv 1902.10486. Examples are stored as the network takes them: int8 codes, one byte per
+    value, which is as much as a raw image unless it is padded or resized; or packed bits if the network takes these.
+    The memory is balanced over the classes, with a reservoir within each.
 
-    Where a lower part is frozen from the start, raw examples are stored all the same, and pass that part again whenever
-    they are replayed.
+    Even if a lower part is frozen from the start, raw examples are stored, and run through that part each time they are
+    replayed.
     """
 
     name, raw = "replay", True

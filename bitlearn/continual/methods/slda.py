@@ -18,13 +18,13 @@ from bitlearn.ops.packing import unpack
 
 
 def features(x: Batch) -> np.ndarray:
-    """Return bits as ±1, and codes as the real values that they stand for, in 1/128: (count, values) of float32."""
+    """Return bits as ±1, and codes as real values (code / 128): float32 (count, values)."""
     real = unpack(x.words, x.n, dtype=np.float32) if isinstance(x, Bits) else x * np.float32(1 / 128)
     return real.reshape(len(x), -1)
 
 
 class Predictor:
-    """What predicts from what the whole network takes.
+    """Predicts from inputs of the whole network.
 
     Parameters
     ----------
@@ -58,17 +58,17 @@ class Slda(Featured):
 
     @property
     def predictor(self) -> Any:
-        """What predicts with means and covariance as they are now."""
+        """The predictor with the current means and covariance."""
         return None if self.learner is None else Predictor(self.networks, self.learner)
 
     def needed(self, codes: Batch) -> int | None:
-        """Return the bytes of means and covariance, and of the three matrices of float64 that make the head."""
+        """Return the bytes of means and covariance, and of the three float64 matrices needed to compute the head."""
         shape = codes.shape if self.networks is None else self.networks.model.root.spec.shape
         n = math.prod(shape[1:] if self.networks is None else shape)
         return 4 * n * (n + self.outputs) + 3 * 8 * n * (n + self.outputs)
 
     def add(self, codes: Batch, y: np.ndarray) -> None:
-        """Learn examples one after the other."""
+        """Learn examples in order."""
         for start in range(0, len(y), AT_A_TIME):
             part: Any = codes[start : start + AT_A_TIME]
             x = features(part if self.networks is None else self.networks.inputs(part))
@@ -77,17 +77,17 @@ class Slda(Featured):
             self.learner.add(x, y[start : start + AT_A_TIME])
 
     def grow(self, outputs: int) -> None:
-        """Take more outputs, of which there were no examples yet."""
+        """Grow to more outputs, without examples so far."""
         super().grow(outputs)
         if self.learner is not None:
             self.learner.grow(outputs)
 
     def arrays(self) -> Arrays:
-        """Return means, counts and covariance, once an example was learned."""
+        """Return means, counts and covariance, once an example has been learned."""
         return {} if self.learner is None else self.learner.arrays()
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up means, counts and covariance."""
+        """Restore means, counts and covariance."""
         if not arrays:
             return
         means, covariance = arrays.get("means"), arrays.get("covariance")

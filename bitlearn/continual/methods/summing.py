@@ -1,4 +1,4 @@
-"""Methods that learn by exact sums: no step, no order, nothing forgotten."""
+"""Methods that learn by exact sums: no training steps, no dependence on order, no forgetting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bitlearn.nn.frozen import Batch, Frozen
 
 
 class Outputs:
-    """A learner whose labels are outputs: those that it has not met score lowest.
+    """A learner whose labels are outputs; outputs without examples get the lowest score.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Outputs:
 
 
 class Summing(Featured):
-    """Add each task's examples to a learner's sums; what differs is the learner."""
+    """Add each task's examples to a learner's sums; subclasses choose the learner."""
 
     #: The class of the learner, and whether its features are drawn from a seed.
     makes: ClassVar[type[IncrementalLearner]]
@@ -46,11 +46,11 @@ class Summing(Featured):
         super().__init__(networks, options, **limits)
         self.learner: IncrementalLearner | None = None
         fresh = self._fresh(None)
-        if networks is not None:  # what cannot be made is refused before a task is learned
+        if networks is not None:  # fail before a task is learned if the learner cannot be created
             fresh.check(self._form(networks))
 
     def _form(self, networks: Networks) -> Form:
-        """Return what features are made of."""
+        """Return the form of the features' input."""
         if networks.lower is not None:
             return "bits", networks.lower.root.output.shape
         if self.cut is not None:
@@ -58,7 +58,7 @@ class Summing(Featured):
         return "codes", networks.input_shape
 
     def _fresh(self, backbone: Frozen | None) -> IncrementalLearner:
-        """Return the learner before it has learned anything; limits that are known decide how wide integers are."""
+        """Return a new learner; known limits determine the width of its integers."""
         drawn: dict[str, Any] = {}
         if self.draws:
             drawn = {"memory_budget": self.options.memory_budget, "seed": self.options.seed}
@@ -75,7 +75,7 @@ class Summing(Featured):
         return None if self.learner is None else Outputs(self.learner, self.outputs)
 
     def needed(self, codes: Batch) -> int | None:
-        """Return the bytes of sums, a head and the least work; None where features are drawn to fit."""
+        """Return the bytes of sums, a head and the least working memory; None if features are drawn to fit."""
         if self.draws:
             return None
         lower = None if self.networks is None else self.networks.lower

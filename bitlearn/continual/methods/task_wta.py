@@ -1,4 +1,4 @@
-"""Task winner-takes-all: units compete for each task, and the winners are a small network that is trained alone."""
+"""Task winner-takes-all: units compete for each task, and only the small network of the winners is trained."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bitlearn.rng import Key
 from bitlearn.serialization import check, types_of, under, within
 from bitlearn.training.loop import MadeBatch, steps_in_epoch
 
-#: The examples of a task whose responses are looked at, evenly spaced.
+#: How many examples of a task, evenly spaced, are used to measure responses.
 _RESPONSES = 1000
 
 
@@ -38,28 +38,28 @@ _RESPONSES = 1000
 class TaskWtaOptions(CompetingOptions, TicketedOptions):
     """Options of ``task-wta``."""
 
-    protect: bool = setting(True, "Whether no later task may change a weight that an earlier task's ticket holds.")
+    protect: bool = setting(True, "Keep later tasks from changing weights that an earlier task's ticket holds.")
     rehearse: bool = setting(
         False,
-        "Whether examples of earlier tasks are replayed, ``replay_share`` of a step, from a memory of ``replay_size``: "
-        "the last ticket then knows the classes of all tasks. Behind a frozen part of a network they are packed bits.",
+        "Replay examples of earlier tasks, ``replay_share`` of each step, from a memory of ``replay_size`` examples, "
+        "so that the last ticket knows the classes of all tasks. After a frozen part of a network, bits are stored.",
     )
     distillation: float = setting(
         0.0,
-        "The weight, in the loss, of the divergence from the last ticket's probabilities on replayed examples. It "
-        "needs ``rehearse``.",
+        "The weight in the loss of the divergence from the last ticket's probabilities on replayed examples. It "
+        "requires ``rehearse``.",
         finite(least=0),
     )
     reuse: float = setting(
         -4.0,
-        "Where the logits of units that have won before begin with a new task; those of others begin at 0. Below 0 a "
-        "task takes units that are free first.",
+        "The initial logits, in a new task, of units that have won before; those of others start at 0. Below 0, a "
+        "task prefers free units.",
         finite(),
     )
     sharing: Literal["units", "tickets"] = setting(
         "units",
-        "What a task takes where all units of a block have won before: whichever win, block by block, or those of one "
-        "earlier ticket, that of whose weights the fewest are held.",
+        "Which units a task takes once all units of a block have won: any that win, block by block, or those of one "
+        "earlier ticket, the one with the fewest held weights.",
     )
 
 
@@ -68,19 +68,20 @@ class TaskWta(Ticketed):
 
     Notes
     -----
-    arXiv 2407.10758, whose code is not public. A step of the first ``competing`` of a task's steps draws one unit
-    of each block by the task's posterior, and trains the small dense network of these; the posterior learns from it.
-    Then the likeliest unit of each block is the winner, and the others have no part any more. What a losing unit would
-    have given is never computed: all products are those of the small network, forward and backward.
+    arXiv 2407.10758, whose code is not public. Each step in the first fraction ``competing`` of a task's steps draws
+    one unit of each block from the task's posterior, and trains the small dense network of these units, from which the
+    posterior learns. After that, the most probable unit of each block is the winner, and the others no longer take
+    part. Outputs of losing units are never computed: all products, forward and backward, are those of the small
+    network.
 
-    Where the competitions' samples are soft, all units take part in every step instead, and gradients of weights are
-    scaled or masked, as ``losers`` says: the other reading of the paper. It saves no work in training.
+    If the competitions draw soft samples, all units take part in every step instead, and gradients of weights are
+    scaled or masked, depending on ``losers``: the other reading of the paper. It saves no work in training.
 
-    Weights of units that compete are shared by the tickets. Batch norms and the head are each ticket's own. With
-    ``protect`` a weight that an earlier ticket holds keeps its value, to the bit, and so do that ticket's
-    predictions. With ``rehearse`` steps have examples of earlier tasks too. Where all units of a block have won
-    before, a new task still chooses among them, and trains its own arrays and the weights between units that no ticket
-    holds together. `free` tells how many units are left.
+    Tickets share the weights of competing units. Each ticket has its own batch norms and head. With ``protect``,
+    weights that an earlier ticket holds keep their exact values, and so do that ticket's predictions. With
+    ``rehearse``, steps also have examples of earlier tasks. If all units of a block have won before, a new task still
+    chooses among them, and trains its own arrays and the weights between units that are not in one ticket together.
+    `free` tells how many units are left.
     """
 
     name = "task-wta"
@@ -95,14 +96,14 @@ class TaskWta(Ticketed):
             raise ValueError(f"{self.name} must have a model whose units compete, got {', '.join(model.names)}")
         samplings = {layer.sampling for layer in self.competitions.values()}
         if len(samplings) > 1:
-            raise ValueError("all competitions must have one sampling, got hard and soft")
-        #: Whether all units take part in a step, each times its share of a soft sample.
+            raise ValueError("all competitions must have the same sampling, got hard and soft")
+        #: Whether all units take part in a step, each multiplied by its share of a soft sample.
         self.soft = samplings == {"soft"}
         if options.losers == "scaled" and not self.soft:
-            raise ValueError("losers must be 'masked' where samples are hard, whose losers have no part, got 'scaled'")
+            raise ValueError("losers must be 'masked' if samples are hard and losers take no part, got 'scaled'")
         self.tickets = Tickets(model)
         state = model.state()
-        #: Weights that a ticket holds.
+        #: The weights that a ticket holds.
         self.held = {name: np.zeros(state[name].shape, dtype=bool) for name in sorted(self.tickets.shared)}
         self._fresh = {name: state[name].copy() for name in self.tickets.own}
         self.transforms = (self._spare,)
@@ -111,7 +112,7 @@ class TaskWta(Ticketed):
             if not options.rehearse:
                 raise ValueError(f"distillation must be 0 without rehearse, got {options.distillation}")
             self.loss = DistilledLoss()
-        #: Examples of earlier tasks, where some are replayed.
+        #: Examples of earlier tasks, if they are replayed.
         self.memory = self._empty_memory() if options.rehearse else None
 
     @classmethod
@@ -123,7 +124,7 @@ class TaskWta(Ticketed):
         spec, options = self.networks.model.root.spec, self.options
         if options.batch_size < 3:
             raise ValueError(
-                f"batch_size must be at least 3, two new examples and a replayed one, got {options.batch_size}"
+                f"batch_size must be at least 3, for two new examples and a replayed one, got {options.batch_size}"
             )
         key = Key(options.seed, stream=streams.RESERVOIR)
         return ReplayBuffer(options.replay_size, spec.shape, self.outputs, dtype=STORED[spec.kind], key=key)
@@ -131,7 +132,7 @@ class TaskWta(Ticketed):
     # --- a task ---
 
     def begin(self, index: int, train: Examples) -> None:
-        """Begin with a posterior for the task, and with arrays of its own as they were drawn."""
+        """Start with a posterior for the task, and with its own arrays at their initial values."""
         self.tickets.check(index)
         state = self.networks.model.state()
         for name, array in self._fresh.items():
@@ -160,7 +161,7 @@ class TaskWta(Ticketed):
         return {name: self.tickets.won(name) == 0 for name in self.competitions if name != of_inputs}
 
     def training(self, index: int, train: Examples) -> TaskTraining:
-        """Train the network of the units that are drawn, then that of the winners."""
+        """Train the network of the sampled units, then that of the winners."""
         plain, batch = self.plain_training(train), self.options.batch_size
         new = plain.batch
         if self.memory is not None and len(self.memory):
@@ -174,7 +175,7 @@ class TaskWta(Ticketed):
         return TaskTraining(made.network, len(train), batch, new, made.prepare)
 
     def _mixed(self, train: Examples, memory: ReplayBuffer, count: int) -> Callable[[np.ndarray, Key], MadeBatch]:
-        """Return what makes a step of new examples and of so many earlier ones."""
+        """Return a function that makes a step's batch of new examples and `count` earlier ones."""
         source = self.source
         assert source is not None
         last = max(self.classes)
@@ -190,14 +191,14 @@ class TaskWta(Ticketed):
         return batch
 
     def _plain(self, train: Examples) -> Callable[[np.ndarray, Key], MadeBatch]:
-        """Return what makes a step of a task before which there was none, of a loss that may have targets."""
+        """Return a function that makes a step's batch for the first task, with a loss that may have targets."""
         source = self.source
         assert source is not None
         scores, taught = np.zeros((0, self.outputs), np.float32), np.zeros(0, np.int64)
         return lambda rows, key: (source(rows), train.y[rows], self._weights(len(rows), scores, taught))
 
     def _weights(self, new: int, scores: np.ndarray, taught: np.ndarray) -> dict[str, np.ndarray]:
-        """Return targets and weights of new examples, and of replayed ones with the scores of the earlier ticket."""
+        """Return the targets and weights of new examples, and of replayed ones with the earlier ticket's scores."""
         count = len(scores)
         targets = np.full((new + count, self.outputs), np.nan, dtype=np.float32)
         if count:
@@ -207,12 +208,12 @@ class TaskWta(Ticketed):
         return {"targets": targets, "label_weight": label, "target_weight": weight}
 
     def known(self, train: Examples) -> np.ndarray:
-        """Return the outputs of the task's classes, and of those that were replayed."""
+        """Return the outputs of the task's classes and of replayed ones."""
         found = super().known(train)
         return found if self.memory is None else np.union1d(found, np.flatnonzero(self.memory.seen))
 
     def finish(self, index: int, train: Examples) -> None:
-        """Keep the ticket, and hold its weights where they are protected."""
+        """Store the ticket, and hold its weights if they are protected."""
         assert self._training is not None
         winners = self._training.finish()
         cut = self.tickets.put(index, winners, self.networks.model.state())
@@ -232,7 +233,7 @@ class TaskWta(Ticketed):
         if self._training is not None:
             self._training.stop(name, gradient)
 
-    # --- what is kept ---
+    # --- storage ---
 
     def frozen(self, task: int) -> Frozen:
         """Return the inference form of a ticket."""
@@ -240,7 +241,7 @@ class TaskWta(Ticketed):
 
     @property
     def replay_bytes(self) -> int:
-        """The bytes of the replay memory, where there is one."""
+        """The bytes of the replay memory, if there is one."""
         return 0 if self.memory is None else self.memory.nbytes
 
     @property
@@ -250,16 +251,17 @@ class TaskWta(Ticketed):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of all tickets, and of a bit for each weight that may be held."""
+        """The bytes of all tickets, and one bit for each weight that may be held."""
         tickets = sum(self.tickets.ticket(task).nbytes for task in self.tickets.learned)
         tickets += self.replay_bytes
         return tickets + (sum(-(-held.size // 8) for held in self.held.values()) if self.options.protect else 0)
 
     @property
     def report(self) -> dict[str, Any]:
-        """Which unit of each block won each task, bytes, and how many units are left.
+        """The winning units of each task, bytes, and how many units are left.
 
-        ``ticket_bytes`` of each ticket beside the weights, ``shared_bytes`` of all weights that any ticket holds.
+        ``ticket_bytes`` are those of each ticket without the weights, ``shared_bytes`` those of all weights that any
+        ticket holds.
         """
         learned = self.tickets.learned
         return {
@@ -272,13 +274,13 @@ class TaskWta(Ticketed):
         }
 
     def arrays(self) -> Arrays:
-        """Return tickets and the classes of each, which weights are held, what tasks begin with, and the memory."""
+        """Return the tickets, their classes, which weights are held, the initial values for tasks, and the memory."""
         found = self.tickets.arrays() | {"classes": self.class_rows(self.tickets.tasks)}
         found |= under("held.", self.held) | under("fresh.", self._fresh)
         return found if self.memory is None else found | under("memory.", self.memory.arrays())
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave."""
+        """Restore the results of `arrays`."""
         live = self.arrays()
         check(types_of(live), types_of(arrays))
         self.tickets.restored({name: each for name, each in arrays.items() if name.startswith(("winners.", "own."))})

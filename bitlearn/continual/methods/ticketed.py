@@ -1,4 +1,4 @@
-"""What methods share that keep a subnetwork for each task, and predict with the one of an example's task."""
+"""The base of methods that keep a subnetwork per task, and predict with that of an example's task."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TicketedOptions(Options):
 
     identity: Literal["given", "last", "confidence"] | None = setting(
         None,
-        "Which ticket predicts at test time: that of the example's task, that of the last task, or the one that is the "
-        "surest. By default the first where the scenario tells the task, or has the same classes in each, else the "
+        "Which ticket predicts at test time: that of the example's task, that of the last task, or the most confident "
+        "one. By default the first if the scenario tells the task or all tasks have the same classes, otherwise the "
         "second.",
     )
 
@@ -32,15 +32,15 @@ class TicketedOptions(Options):
 class Ticketed(Method):
     """Learn a subnetwork of one network for each task.
 
-    Which of them predicts an example is told by the scenario, or by ``identity``: the last one, or the one that
-    is the surest. A ticket knows the classes of its task alone.
+    The subnetwork that predicts for an example is given by the scenario, or chosen by ``identity``: the last one, or
+    the most confident one. A ticket knows only the classes of its task.
     """
 
     takes = TicketedOptions
     options: TicketedOptions
     tells_apart = True
     resumes = False
-    #: How errors call it.
+    #: Its name in messages.
     name: str
 
     def __init__(self, networks: Networks, options: TicketedOptions, **limits: Any):
@@ -53,15 +53,15 @@ class Ticketed(Method):
 
     @property
     def identity(self) -> str | None:
-        """As the option of that name."""
+        """The option of that name."""
         return self.options.identity
 
     def frozen(self, task: int) -> Frozen:
-        """Return the inference form of a task's subnetwork, with the weights that the network has now."""
+        """Return the inference form of a task's subnetwork, with the network's current weights."""
         raise NotImplementedError
 
     def predictor_of(self, task: int) -> Predictor:
-        """Return what predicts with a task's subnetwork; ValueError of a task that was never learned."""
+        """Return the predictor with a task's subnetwork; ValueError if the task was never learned."""
         if task not in self._predictors:
             self._predictors[task] = Predictor(self.networks.lower, self.frozen(task))
         return self._predictors[task]
@@ -72,7 +72,7 @@ class Ticketed(Method):
 
     @property
     def predictor(self) -> Any:
-        """What predicts where tasks are not told: the last ticket, or the surest one."""
+        """The predictor if tasks are not given: the last ticket, or the most confident one."""
         if not self.classes:
             raise ValueError(f"{self.name} must have learned a task before it predicts, got none")
         if self.identity == "confidence":
@@ -81,51 +81,51 @@ class Ticketed(Method):
         return self.predictor_of(max(self.classes))
 
     def finish(self, index: int, train: Examples) -> None:
-        """Keep which classes the task had; subnetworks may have changed."""
+        """Store which classes the task had; subnetworks may have changed."""
         super().finish(index, train)
         self.classes[index] = self.known(train)
         self._predictors.clear()
 
     def class_rows(self, tasks: int) -> np.ndarray:
-        """Return which outputs each of so many tasks knows, (tasks, outputs) of 0 and 1; none of one not learned."""
+        """Return which outputs each task knows, 0 and 1 (tasks, outputs); all 0 for a task that was not learned."""
         found = np.zeros((tasks, self.outputs), dtype=np.uint8)
         for task, outputs in self.classes.items():
             found[task, outputs] = 1
         return found
 
     def take_classes(self, rows: np.ndarray, learned: Iterable[int]) -> None:
-        """Take up what `class_rows` gave; ValueError where it is not of the tasks that were learned."""
+        """Restore the results of `class_rows`; ValueError if they do not match the learned tasks."""
         known = [int(task) for task in np.flatnonzero(rows.any(axis=1))]
         if (rows > 1).any() or known != sorted(learned):
-            raise ValueError("classes must be 0 or 1, and some of each task that was learned, got others")
+            raise ValueError("classes must be 0 or 1, with at least one for each learned task, got others")
         self.classes = {task: np.flatnonzero(rows[task]) for task in known}
         self._predictors.clear()
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Refuse a stream, which has no tasks."""
+        """Raise ValueError: a stream has no tasks."""
         raise ValueError(f"{self.name} must be given tasks, got a batch of a stream")
 
     def grow(self, outputs: int) -> None:
-        """Refuse more outputs: they have to be there from the start."""
+        """Raise ValueError for more outputs: they all have to be there from the start."""
         raise ValueError(f"{self.name} must have all {self.networks.outputs} outputs from the start, got {outputs}")
 
 
 class Surest:
-    """Tickets of which the one that is the surest of a class of its task predicts.
+    """Predicts with the ticket that is most confident in one of its task's classes.
 
     Parameters
     ----------
     tickets : list of (Predictor, ndarray)
-        Each with the outputs of its task's classes.
+        Each ticket's predictor, with the outputs of its task's classes.
     outputs : int
-        How many there are.
+        The number of outputs.
     """
 
     def __init__(self, tickets: list[tuple[Predictor, np.ndarray]], outputs: int):
         self.tickets, self.outputs = tickets, outputs
 
     def scores(self, x: Batch) -> np.ndarray:
-        """Return log-probabilities of outputs among their own task's, of the surest ticket, (count, outputs)."""
+        """Return log-probabilities of outputs among their task's, from the most confident ticket, (count, outputs)."""
         found = np.full((len(x), self.outputs), -np.inf, dtype=np.float32)
         for ticket, outputs in self.tickets:
             scores = ticket.scores(x)[:, outputs].astype(np.float64)

@@ -1,4 +1,4 @@
-"""On-device baselines: after the first task a part of the network is trained, and nothing guards what was learned."""
+"""On-device baselines: after the first task only part of the network is trained, without protecting earlier tasks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bitlearn.nn.model import Model
 
 
 class Tuned(Method):
-    """Train the whole network on the first task, and of the others the head and what `trains_later` names.
+    """Train the whole network on the first task, then only the head and what `trains_later` selects.
 
-    Batch norms are constant after the first task. A gradient that is stopped leaves nothing in the moments of an
-    optimiser that begins anew with each task, so what is stopped does not move.
+    Batch norms are constant after the first task. A parameter whose gradient is stopped does not move, because the
+    optimiser's moments are reset with each task.
     """
 
     streams = False
-    #: How errors call it.
+    #: Its name in messages.
     name: ClassVar[str]
 
     def __init__(self, networks: Networks, options: Options, **limits: Any):
@@ -50,21 +50,21 @@ class Tuned(Method):
             self.networks.model, self.settled = self.networks.model.fixed(), True
 
     def learn(self, steps: Steps, codes: Batch, y: np.ndarray, number: int) -> None:
-        """Raise: it is for tasks."""
-        raise ValueError(f"{self.name} must have whole tasks, as fit_task takes them, got a batch of a stream")
+        """Raise ValueError: the method needs whole tasks."""
+        raise ValueError(f"{self.name} must be given whole tasks, by fit_task, got a batch of a stream")
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return whether the first task is over."""
         return {"settled": np.array([self.settled])}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `arrays` gave."""
+        """Restore the results of `arrays`."""
         super().restore(arrays)
         self.settled = bool(arrays["settled"][0])
 
 
 class LastLayer(Tuned):
-    """Train the head alone after the first task: all before it is frozen, and its bits are computed once a task."""
+    """Train only the head after the first task: the rest is frozen, and its output bits are computed once per task."""
 
     name = "last-layer"
 
@@ -75,7 +75,7 @@ class LastLayer(Tuned):
 
     @classmethod
     def cuts(cls, model: Model, options: Options) -> list[str]:
-        """Return the last layer that gives packed bits."""
+        """Return the last layer whose output is packed bits."""
         found = list(packed_layers(model))[-1:]
         if not found:
             raise ValueError(f"last-layer must have a model that can be cut at bits, got {', '.join(model.names)}")
@@ -97,15 +97,15 @@ class SparseUpdateOptions(Options):
     """Options of ``sparse-update``."""
 
     layers: tuple[str, ...] = setting(
-        (), "Which layers are trained beside the head; by default the last one before it that has weights."
+        (), "The layers that are trained besides the head; by default the last one before it that has weights."
     )
 
 
 class SparseUpdate(Tuned):
-    """Train the layers ``layers`` and the head after the first task: sparse update (arXiv 2206.15472).
+    """Train only the layers ``layers`` and the head after the first task: sparse update (arXiv 2206.15472).
 
-    Without any, the last layer before the head that has weights. The network is frozen up to the last layer before them
-    that gives bits, which are computed once a task.
+    By default it is the last layer with weights before the head. The network is frozen up to the last layer before them
+    whose output is bits, which are computed once per task.
     """
 
     name = "sparse-update"
@@ -122,5 +122,5 @@ class SparseUpdate(Tuned):
         self.cut = before[-1] if before and networks.lower is None else None
 
     def trains_later(self, name: str) -> bool:
-        """Whether it is of one of the layers."""
+        """Whether it belongs to one of the layers."""
         return name.rpartition(".")[0] in self.layers

@@ -1,4 +1,4 @@
-"""Winning subnetworks: each task has the weights with the highest scores; those of earlier tasks do not change."""
+"""Winning subnetworks: each task uses the weights with the highest scores; those of earlier tasks do not change."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from bitlearn.serialization import check, types_of, under, within
 
 
 class Wsn(Ticketed):
-    """Learn weights and scores of all weights; a task's subnetwork is the share of each layer with the largest scores.
+    """Learn weights and a score for each; a task's subnetwork is the fraction of each layer with the largest scores.
 
     Notes
     -----
-    WSN (Kang et al., "Forget-free continual learning with winning subnetworks", ICML 2022). A weight that an earlier
-    task's subnetwork holds is used by later ones, and never changes. What is stored are the weights that any task uses,
-    and a mask of one bit a weight for each task. Scores go on from one task to the next. Layers with subnetworks are
-    `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`; the arrays of others, such as the head, are each task's own.
+    WSN (Kang et al., "Forget-free continual learning with winning subnetworks", ICML 2022). Later tasks may use a
+    weight that an earlier subnetwork holds, but it never changes. The weights that any task uses are stored, and for
+    each task a mask of one bit per weight. Scores carry over from one task to the next. Layers with subnetworks are
+    `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`; each task has its own arrays of other layers, such as the
+    head.
     """
 
     name = "wsn"
@@ -32,13 +33,13 @@ class Wsn(Ticketed):
         model = networks.model
         self.layers = {path: layer for path, layer in model.items() if layer.selects}
         if not self.layers:
-            raise ValueError(f"wsn must have a model with layers of subnetworks, got {', '.join(model.names)}")
-        #: Weights that a task uses, one packed mask a task, by ``path.weight``.
+            raise ValueError(f"wsn must have a model with subnetwork layers, got {', '.join(model.names)}")
+        #: The weights each task uses, as one packed mask per task, by ``path.weight``.
         self.masks: dict[str, list[np.ndarray]] = {f"{path}.weight": [] for path in self.layers}
         self.used = {f"{path}.weight": np.zeros(layer.weight_shape, dtype=bool) for path, layer in self._named()}
         shared = {f"{path}.{name}" for path, layer in self._named() for name in layer.parameters()}
         self._fresh = {name: array.copy() for name, array in model.state().items() if name not in shared}
-        #: What is each task's own, and what predicts with it.
+        #: Each task's own arrays, and its predictor.
         self.own: list[dict[str, np.ndarray]] = []
         self.transforms = (self._spare,)
 
@@ -51,15 +52,15 @@ class Wsn(Ticketed):
             gradient[self.used[name]] = 0
 
     def begin(self, index: int, train: Examples) -> None:
-        """Refuse a task that is not the next one."""
+        """Raise ValueError unless it is the next task."""
         if index != len(self.classes):
-            raise ValueError(f"tasks must come in their order with wsn, got task {index + 1} after {len(self.classes)}")
+            raise ValueError(f"tasks must come in order with wsn, got task {index + 1} after {len(self.classes)}")
         state = self.networks.model.state()
         for name, array in self._fresh.items():
             state[name][...] = array
 
     def finish(self, index: int, train: Examples) -> None:
-        """Keep the task's masks; what they hold does not change any more."""
+        """Store the task's masks; the weights they hold no longer change."""
         for path, layer in self._named():
             mask = layer.mask
             self.masks[f"{path}.weight"].append(np.packbits(mask))
@@ -69,7 +70,7 @@ class Wsn(Ticketed):
         super().finish(index, train)
 
     def mask(self, name: str, task: int) -> np.ndarray:
-        """Return which of a layer's weights a task uses, bool; ValueError of a task that was never learned."""
+        """Return which of a layer's weights a task uses, bool; ValueError if it was never learned."""
         if not 0 <= task < len(self.masks[name]):
             raise ValueError(
                 f"task must be one that was learned, got task {task + 1} of {len(self.masks[name])} learned"
@@ -78,14 +79,14 @@ class Wsn(Ticketed):
         return np.unpackbits(self.masks[name][task], count=used.size).reshape(used.shape).astype(bool)
 
     def frozen(self, task: int) -> Frozen:
-        """Return the inference form of a task's subnetwork, 0 in the place of weights that it does not use."""
+        """Return the inference form of a task's subnetwork, with 0 for weights that it does not use."""
         model = self.networks.model
         parameters, arrays = model.parameters(), dict(model.inference())
         arrays |= {name: parameters[name] * self.mask(name, task) for name in self.masks} | self.own[task]
         return Frozen(model.root.without_arrays(), arrays)
 
     def arrays(self) -> Arrays:
-        """Return each task's mask, classes and own arrays, and what tasks begin with."""
+        """Return each task's masks, classes and own arrays, and the initial values for tasks."""
         tasks = len(self.classes)
         found = {"classes": self.class_rows(tasks)} | under("fresh.", self._fresh)
         if tasks:
@@ -94,7 +95,7 @@ class Wsn(Ticketed):
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up what `arrays` gave, of however many tasks."""
+        """Restore the results of `arrays`, for any number of tasks."""
         rows = arrays.get("classes", np.zeros(0, np.uint8))
         tasks, inference = len(rows), self.networks.model.inference()
         wanted = {"classes": ((tasks, self.outputs), np.dtype(np.uint8))} | types_of(under("fresh.", self._fresh))
@@ -115,7 +116,7 @@ class Wsn(Ticketed):
             bits = np.unpackbits(masks[f"{path}.weight"], axis=1)
             size = self.used[f"{path}.weight"].size
             if bits[:, size:].any() or (bits.sum(axis=1) != layer.count).any():
-                raise ValueError(f"masks of {path!r} must be of {layer.count} of {size} weights each, got others")
+                raise ValueError(f"masks of {path!r} must select {layer.count} of {size} weights each, got others")
         self.take_classes(rows, range(tasks))
         for name, target in self._fresh.items():
             target[...] = arrays[f"fresh.{name}"]
@@ -128,7 +129,7 @@ class Wsn(Ticketed):
 
     @property
     def kept_bytes(self) -> int:
-        """The bytes of weights that are used, of the masks, and of what is each task's own."""
+        """The bytes of used weights, masks, and each task's own arrays."""
         return self._weight_bytes + self._mask_bytes + self._own_bytes
 
     @property
@@ -145,10 +146,10 @@ class Wsn(Ticketed):
 
     @property
     def report(self) -> dict[str, Any]:
-        """How much is used and stored.
+        """How many weights are used, and the bytes stored.
 
-        ``used`` is a share of the weights. ``mask_bytes`` counts a bit a weight and task, ``coded_mask_bytes`` the
-        entropy of the masks, below which no code of theirs is.
+        ``used`` is the fraction of weights that any task uses. ``mask_bytes`` counts one bit per weight and task,
+        ``coded_mask_bytes`` the entropy of the masks, a lower bound for any encoding.
         """
         size, tasks = sum(used.size for used in self.used.values()), len(self.classes)
         bits = sum(
@@ -165,7 +166,7 @@ class Wsn(Ticketed):
 
 
 def _entropy(share: float) -> float:
-    """Return the entropy of a bit that is 1 with this probability, in bits.
+    """Return the entropy, in bits, of a bit that is 1 with this probability.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def build(
     Raises
     ------
     ValueError
-        If there is none of that name, or it has no such setting; also as the scenario's own function.
+        If there is no such scenario or setting; also as the scenario's own function.
 
     Examples
     --------
@@ -68,5 +68,5 @@ def build(
     divide = by_name("scenario", name, SCENARIOS)
     unknown = sorted(set(settings) - set(inspect.signature(divide).parameters))
     if unknown:
-        raise ValueError(f"scenario {name!r} must be given settings of its own only, got {', '.join(unknown)}")
+        raise ValueError(f"scenario {name!r} must be given only its own settings, got {', '.join(unknown)}")
     return divide(x_train, y_train, x_test, y_test, tasks, seed=seed, preparation=preparation, **settings)

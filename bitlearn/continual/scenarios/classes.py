@@ -164,7 +164,7 @@ def domain_incremental(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of equally many classes, and ask only which of its task's classes an example has.
+    """Divide a data set into tasks with equal numbers of classes; predict an example's class within its task.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def domain_incremental(
     Returns
     -------
     Scenario
-        Output ``k`` stands for the class at position ``k`` of every task: for digits in five tasks, output 0 for the
-        even ones and output 1 for the odd ones.
+        Output ``k`` stands for the class at position ``k`` of every task: for digits in five tasks, output 0 for even
+        digits and output 1 for odd ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What every scenario is made from: arrays that are checked, and labels that are mapped to outputs, at the door."""
+"""The data of every scenario: arrays are checked and labels mapped to outputs on entry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Data:
     ----------
     x_train, x_test : ndarray, shape (count, ...)
     y_train, y_test : ndarray of int64, shape (count,)
-        Places in `labels`.
+        Positions in `labels`.
     labels : tuple of int or str
         The labels as given, sorted.
     preparation : Preparation
@@ -37,7 +37,7 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.labels)
 
     def task(
@@ -59,9 +59,9 @@ class Data:
         classes : ndarray of int
             Its classes, as outputs.
         train, test : ndarray of int or of bool
-            Which examples.
+            Indices or a mask of its examples.
         outputs : ndarray of int, optional
-            The outputs among which is predicted at test time.
+            The outputs to predict among at test time.
         targets : ndarray of int, optional
             The output that stands for each class, by default the class itself.
         name : str
@@ -86,17 +86,17 @@ class Data:
         return Task(index, shown, *parts, outputs=among, name=name)
 
     def scenario(self, name: str, tasks: Sequence[Task]) -> Scenario:
-        """Return the scenario of some tasks, with an output for each label."""
+        """Return the scenario of these tasks, with an output for each label."""
         return Scenario(name, tuple(tasks), self.classes, self.labels)
 
 
 def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: Preparation | None = None) -> Data:
-    """Return arrays as a scenario takes them.
+    """Check arrays and return them as a scenario takes them.
 
     Parameters
     ----------
     x_train, x_test : array_like, shape (count, ...)
-        Raw images or features; arrays that a file holds are not read.
+        Raw images or features; memory-mapped arrays are not read.
     y_train, y_test : array_like of int or str, shape (count,)
         Any labels. Those of the test set must occur in the training set.
     preparation : Preparation, optional
@@ -109,7 +109,7 @@ def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: P
     Raises
     ------
     TypeError, ValueError
-        If labels are none, or the parts do not fit.
+        If labels are invalid, or the arrays do not fit together.
     """
     x_train, y_train = pair(x_train, y_train, "x_train", "y_train")
     x_test, y_test = pair(x_test, y_test, "x_test", "y_test")
@@ -120,15 +120,15 @@ def checked(x_train: Any, y_train: Any, x_test: Any, y_test: Any, preparation: P
 
 
 def pair(x: Any, y: Any, x_name: str, y_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return examples and labels as arrays, or raise where they are none."""
+    """Return examples and labels as arrays, or raise an error if they are invalid."""
     x, y = np.asarray(x), normalized(y, y_name)
     if y.ndim != 1 or len(y) == 0 or x.shape[:1] != y.shape:
-        raise ValueError(f"{x_name} and {y_name} must hold as many examples, at least one, got {x.shape} and {y.shape}")
+        raise ValueError(f"{x_name} and {y_name} must be equally long, at least 1, got shapes {x.shape} and {y.shape}")
     return x, y
 
 
 def alike(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
-    """Raise where the examples of two parts have not the same shape, or one part alone is uint8."""
+    """Raise ValueError if the examples of two arrays differ in shape, or only one array is uint8."""
     if x.shape[1:] != other.shape[1:] or (x.dtype == np.uint8) != (other.dtype == np.uint8):
         raise ValueError(
             f"{name} and {other_name} must have the same type and shape, got {x.dtype} {x.shape[1:]} and "
@@ -137,9 +137,9 @@ def alike(name: str, x: np.ndarray, other_name: str, other: np.ndarray) -> None:
 
 
 def places(labels: np.ndarray, y: np.ndarray, part: str, what: str = "class") -> np.ndarray:
-    """Return the places of labels among the sorted ones, or raise where one is not there."""
+    """Return the positions of labels among the sorted ones, or raise an error if one is not there."""
     if (labels.dtype.kind == "U") != (y.dtype.kind == "U"):
-        raise TypeError(f"{part} must be of the type of what is trained on, {labels.dtype}, got {y.dtype}")
+        raise TypeError(f"{part} must have the type of the training set's, {labels.dtype}, got {y.dtype}")
     found = np.minimum(np.searchsorted(labels, y), len(labels) - 1)
     strange = y[labels[found] != y]
     if len(strange):
@@ -148,13 +148,14 @@ def places(labels: np.ndarray, y: np.ndarray, part: str, what: str = "class") ->
 
 
 def cut(count: int, tasks: int | Sequence[int]) -> np.ndarray:
-    """Return where tasks end among `count` classes, of which an int of tasks get as equal a share as can be.
+    """Return where each task ends among `count` classes, divided as equally as possible if `tasks` is an int.
 
     Parameters
     ----------
     count : int
     tasks : int or sequence of int
-        How many tasks, of which the first have one more where it does not come out even; or how many classes each has.
+        The number of tasks, the first of which have one class more if the division leaves a remainder; or the number of
+        classes of each.
 
     Returns
     -------

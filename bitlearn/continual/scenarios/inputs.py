@@ -1,4 +1,4 @@
-"""Scenarios whose tasks change the inputs of one data set: pixels in another order, images at another angle."""
+"""Scenarios whose tasks transform the inputs of one data set: permuted pixels, rotated images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bitlearn.datasets.preparation import Examples, Preparation
 from bitlearn.datasets.rows import Rows, Transform
 from bitlearn.rng import Key
 
-#: Of a pixel's place, so that what a rotation gives is a sum of integers.
+#: Fractions of a pixel's position, so that a rotation is computed in integers.
 _PARTS = 256
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Permuted:
-    """Puts the values of each example into another order.
+    """Permutes the values of each example.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Permuted:
 
 @dataclass(frozen=True)
 class Rotated:
-    """Turns uint8 images around their middle, counterclockwise; what comes in at the edge is 0.
+    """Rotates uint8 images counterclockwise around their centre; pixels from outside the image are 0.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Rotated:
 
     Notes
     -----
-    Bilinear, with places rounded to 1/256 of a pixel and sums of integers rounded once, half up.
+    Interpolation is bilinear, with positions rounded to 1/256 of a pixel, and integer sums rounded once, half up.
 
     Examples
     --------
@@ -71,11 +71,11 @@ class Rotated:
 
     @cached_property
     def _corners(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each pixel the four pixels that it lies between, and their weights, which sum to 2**16 inside."""
+        """For each pixel, the four source pixels around it and their weights, which sum to 2**16 inside the image."""
         angle = np.deg2rad(self.degrees)
         middle = np.array([self.height - 1, self.width - 1])[:, None, None] / 2
         rows, columns = np.mgrid[: self.height, : self.width] - middle
-        # Where in the old image each pixel of the new one comes from.
+        # The position in the old image that each pixel of the new one comes from.
         turned = np.stack([rows, columns]) * np.cos(angle) + np.stack([columns, -rows]) * np.sin(angle) + middle
         row, column = np.rint(turned * _PARTS).astype(np.int64)
         found = []
@@ -89,7 +89,7 @@ class Rotated:
         return found
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return images (count, height, width, channels), turned."""
+        """Return images, (count, height, width, channels), rotated."""
         flat = x.reshape(len(x), self.height * self.width, -1)
         total = sum(flat[:, place] * weight for place, weight in self._corners)
         return ((total + _PARTS * _PARTS // 2) // (_PARTS * _PARTS)).astype(np.uint8).reshape(x.shape)
@@ -97,18 +97,18 @@ class Rotated:
 
 def _checked_tasks(tasks: Any) -> int:
     if not isinstance(tasks, (int, np.integer)) or tasks < 1:
-        raise ValueError(f"tasks must be a number of at least 1, got {tasks}")
+        raise ValueError(f"tasks must be an integer of at least 1, got {tasks}")
     return int(tasks)
 
 
 def _whole(data: Data, name: str) -> Task:
-    """Return the task that has all examples as they are."""
+    """Return the task with all examples unchanged."""
     everything = (np.arange(len(y)) for y in (data.y_train, data.y_test))
     return data.task(0, np.arange(data.classes), *everything, name=name)
 
 
 def _changed(whole: Task, index: int, transform: Transform | None, preparation: Preparation, name: str) -> Task:
-    """Return a task that reads the same examples, and changes them; it shares their numbers and their labels."""
+    """Return a task that reads the same examples and transforms them; it shares their indices and labels."""
 
     def changed(each: Examples) -> Examples:
         assert isinstance(each.x, Rows)
@@ -144,8 +144,8 @@ def permuted(
 
     Notes
     -----
-    As in arXiv 1312.6211; domain-incremental in the terms of arXiv 1904.07734. A value keeps its own scale, wherever it
-    goes.
+    As in arXiv 1312.6211; domain-incremental in the terms of arXiv 1904.07734. A value keeps its own scale in its new
+    position.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def rotated(
     data, count = checked(x_train, y_train, x_test, y_test, preparation), _checked_tasks(tasks)
     if data.x_train.dtype != np.uint8 or data.x_train.ndim != 4:
         raise ValueError(
-            "examples to turn must be uint8 images (count, height, width, channels), "
+            "examples to rotate must be uint8 images (count, height, width, channels), "
             f"got {data.x_train.dtype} of shape {data.x_train.shape}"
         )
     shift = np.zeros(count) if seed is None else Key(seed, stream=streams.ANGLES).uniform(count).astype(np.float64)

@@ -48,8 +48,8 @@ def new_instances(
 
     Notes
     -----
-    "New instances" (NI) of arXiv 1705.03550. Of a class with ``c`` examples, the first ``t`` tasks together get ``c * s
-    // S``, where ``s`` is the sum of their sizes and ``S`` that of all.
+    "New instances" (NI) of arXiv 1705.03550. Of a class with ``c`` examples, the first ``t`` tasks together get
+    ``c * s // S``, where ``s`` is the sum of their sizes and ``S`` the sum of all.
 
     Examples
     --------
@@ -61,20 +61,20 @@ def new_instances(
     count = int(np.bincount(data.y_train).min())
     sizes = [1] * tasks if isinstance(tasks, (int, np.integer)) else [int(size) for size in tasks]
     if min(sizes, default=0) < 1:
-        raise ValueError(f"tasks must be a number of at least 1, or several, got {tasks}")
+        raise ValueError(f"tasks must be an integer of at least 1, or a sequence of sizes, got {tasks}")
     ends = np.cumsum(sizes)
     if (np.diff(count * ends // ends[-1], prepend=0) < 1).any():
         few = data.labels[int(np.bincount(data.y_train).argmin())]
-        raise ValueError(f"tasks {tasks} must leave each an example of each class, got {count} of class {few}")
+        raise ValueError(f"tasks {tasks} must each get an example of every class, got {count} of class {few}")
     order = Key(seed or 0, stream=streams.INSTANCES).permutation(len(data.y_train))
-    # The place of each example among those of its class, and with it the task that it is of.
+    # The position of each example among those of its class, and from it its task.
     of = np.empty(len(order), dtype=np.int64)
     for label in range(data.classes):
         own = order[data.y_train[order] == label]
         of[own] = np.searchsorted(len(own) * ends // ends[-1], np.arange(len(own)), side="right")
     everything, classes = np.ones(len(data.y_test), dtype=bool), np.arange(data.classes)
     made = [data.task(i, classes, of == i, everything, name=f"part {i + 1}") for i in range(len(sizes))]
-    # One test set, so that it is looked at once after a task, and not once for each.
+    # One shared test set, so that it is evaluated once after each task instead of once per task.
     made = [Task(each.index, each.classes, each.train, made[0].test, name=each.name) for each in made]
     return data.scenario("instances", made)
 
@@ -135,7 +135,7 @@ def blurry(
     seed: int | None = None,
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Divide a data set into tasks of different classes, and spread a share of each class over the other tasks.
+    """Divide a data set into tasks of different classes, and spread a fraction of each class over the other tasks.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ def blurry(
     Raises
     ------
     ValueError
-        If the share is out of its range; also as `class_incremental`.
+        If `share` is out of its range; also as `class_incremental`.
 
     Notes
     -----
     The blurry tasks of arXiv 2103.17230, class by class. ``round(share * c)`` of the ``c`` examples of a class go to
-    the other tasks, to each the same number, give or take one.
+    the other tasks, in numbers that differ by at most one.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def blurry(
             own = order[data.y_train[order] == label]
             of[own] = home
             spread = own[: round(share * len(own))] if len(others) else own[:0]
-            # Classes begin with another task each, so that no task gets all that is left over.
+            # Each class starts with a different task, so that no task gets all the remainders.
             of[spread] = others[(label + np.arange(len(spread))) % max(len(others), 1)]
     made = [data.task(i, part, of == i, np.isin(data.y_test, part)) for i, part in enumerate(parts)]
     return data.scenario("blurry", made)
@@ -192,13 +192,13 @@ def custom(
     name: str = "custom",
     preparation: Preparation | None = None,
 ) -> Scenario:
-    """Return a scenario from tasks that are given one by one.
+    """Return a scenario made of the given tasks.
 
     Parameters
     ----------
     tasks : sequence of ((x, y), (x, y))
-        The training and the test set of each task. Labels are as for `class_incremental`, and those of all training
-        sets together are the classes.
+        The training and the test set of each task. Labels are as for `class_incremental`; the classes are those of all
+        training sets together.
     name : str
     preparation : Preparation, optional
         Fitted on the training sets of all tasks by default.
@@ -231,7 +231,7 @@ def custom(
         for part, (x, _) in zip(("x_train", "x_test"), each, strict=True):
             alike("x_train of task 1", first, f"{part} of task {number + 1}", x)
     labels = np.unique(np.concatenate([y for (_, y), _ in sets]))
-    # The range of all is that of the ranges.
+    # The range of all values is that of the tasks' ranges.
     preparation = preparation or prepare(np.concatenate([[x.min(axis=0), x.max(axis=0)] for (x, _), _ in sets]))
     made = []
     for number, ((x, y), (x_test, y_test)) in enumerate(sets):
