@@ -9,7 +9,7 @@ from published import check_requantized, sgn
 from recorded import bits, bound, gradient, inferred, passes, real
 
 from bitlearn import nn
-from bitlearn.nn import BinaryConv2d, Spec, conv, weights
+from bitlearn.nn import BinaryConv2d, Spec, conv, products, weights
 from bitlearn.optim import adam
 from bitlearn.training import Trainer
 
@@ -46,7 +46,7 @@ def images(rng, of_codes: bool):
 @pytest.mark.parametrize("policy", ["standard", "int8", "low-memory"])
 @pytest.mark.parametrize("of_codes", [True, False])
 def test_forward_and_backward(windows, policy, of_codes, rng, monkeypatch):
-    monkeypatch.setattr(conv, "WINDOW_VALUES", 1500)  # a few images at a time
+    monkeypatch.setattr(products, "WINDOW_VALUES", 1500)  # a few images at a time
     monkeypatch.setattr(weights, "SIGN_SUMS", 100)  # and a few filters
     kernel, stride, padding = windows
     layer = made(windows, of_codes, policy)

@@ -19,6 +19,7 @@ from bitlearn.nn import (
     BinaryConv2d,
     BinaryLinear,
     Conv2d,
+    Flatten,
     Linear,
     MaxPool2d,
     Model,
@@ -81,7 +82,7 @@ def test_a_stem_of_many_images_is_unfolded_a_few_at_a_time(rng, monkeypatch):
     x = rng.integers(-128, 128, size=(5, 5, 6, 2)).astype(np.int8)
     g = gradient(rng, "int8", 5, 5, 6, 4)
     whole = passes(layer, x, g, wanted=False)
-    monkeypatch.setattr(bl.nn.real_conv, "WINDOW_VALUES", 2 * 5 * 6 * 9 * 2)
+    monkeypatch.setattr(bl.nn.products, "WINDOW_VALUES", 2 * 5 * 6 * 9 * 2)
     monkeypatch.setattr(bl.nn.reals, "_SUMS_AT_A_TIME", 4 * 7)
     parts = passes(layer, x, g, wanted=False)
     assert len(parts.program.calls) > len(whole.program.calls)
@@ -290,9 +291,16 @@ MAPS, CODES = Spec.real((4, 4, 3)), Spec.codes((4, 4, 3))
             Spec.codes((16,)),
             r"maps \(height, width, channels\) of codes or real values, got codes of shape",
         ),
-        ([Conv2d(4), Conv2d(4)], CODES, "layer 'conv2' cannot follow 'conv1': a real convolution of real values"),
-        ([Conv2d(4)], MAPS, "must have a kernel of 1x1 and keep the maps' size, got a kernel of 3x3 and a stride of 1"),
-        ([Conv2d(4, kernel=(1, 1), stride=2)], MAPS, "got a kernel of 1x1 and a stride of 2"),
+        (
+            [Conv2d(4, kernel=(5, 3), padding=0)],
+            MAPS,
+            r"kernels must fit images of size \(4, 4\) with padding \(0, 0\)",
+        ),
+        (
+            [Conv2d(4), Flatten(), Conv2d(4)],
+            CODES,
+            "layer 'conv2' cannot follow 'flatten1': a real convolution must get",
+        ),
         ([ReLU()], Spec.bits((3,)), r"a ReLU must get real values, got bits of shape \(3,\)"),
         ([AveragePool2d(2)], Spec.bits((4, 4, 3)), "an average pool must get maps of at least 2x2 of real values, got"),
         ([AveragePool2d(2)], Spec.real((1, 4, 3)), "an average pool must get maps of at least 2x2 of real values, got"),

@@ -25,6 +25,7 @@ _TINY: dict[str, dict[str, Any]] = {
     "competing-cnv": {"filters": (8, 8), "dense": (8,), "units": 0},
     "real-mlp": {"hidden": (8, 8)},
     "subnetwork-mlp": {"hidden": (8, 8)},
+    "subnetwork-cnv": {"filters": (8, 8), "dense": (8,)},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bitlearn import nn
 from bitlearn.precision import Precision
 
@@ -15,6 +17,12 @@ def _check(hidden: tuple[int, ...], head: str) -> None:
         raise ValueError("hidden must name at least one width, got none")
     if head != "real":
         raise ValueError(f"head must be 'real', got {head!r}")
+
+
+def _is_binary(weights: str) -> bool:
+    if weights not in ("binary", "real"):
+        raise ValueError(f"weights must be 'binary' or 'real', got {weights!r}")
+    return weights == "binary"
 
 
 def _competition(units: int, tasks: int, sampling: str = "hard") -> list[nn.Layer]:
@@ -79,14 +87,13 @@ def competing_mlp(
     ['linear1', 'norm1', 'relu1', 'competition1', 'head1']
     """
     _check(hidden, head)
-    if weights not in ("binary", "real"):
-        raise ValueError(f"weights must be 'binary' or 'real', got {weights!r}")
+    binary = _is_binary(weights)
     each = tuple(units) if isinstance(units, tuple | list) else (units,) * len(hidden)
     if len(each) != len(hidden):
         raise ValueError(f"units must be one number, or one for each of {len(hidden)} hidden layers, got {len(each)}")
     layers = [*_flatten(input_shape), *_competition(inputs, tasks)]
     for width, count in zip(hidden, each, strict=True):
-        if weights == "binary":
+        if binary:
             layers += [nn.BinaryLinear(width), nn.BatchNormSign()]
         else:
             layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
@@ -102,11 +109,12 @@ def competing_cnv(
     dense: tuple[int, ...] = (512,),
     units: int = 2,
     tasks: int = 5,
+    weights: str = "binary",
     head: str = "real",
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return a binary convolutional network whose feature maps compete: 3×3 convolutions, each pooled; dense layers.
+    """Return a convolutional network whose feature maps compete: 3×3 convolutions, each pooled; dense layers.
 
     Parameters
     ----------
@@ -116,8 +124,8 @@ def competing_cnv(
     filters, dense : tuple of int
         The channels of the convolutions, each followed by a 2×2 max pool, and the widths of the linear layers; each
         must be a multiple of `units`.
-    units, tasks, head, precision, seed
-        As `competing_mlp`.
+    units, tasks, weights, head, precision, seed
+        As `competing_mlp`. Real maps are pooled before their batch norms too.
 
     Returns
     -------
@@ -133,14 +141,74 @@ def competing_cnv(
     >>> import bitlearn as bl
     >>> bl.models.competing_cnv((8, 8, 1), 2, filters=(8,), dense=()).names
     ['conv1', 'pool1', 'sign1', 'competition1', 'flatten1', 'head1']
+    >>> bl.models.competing_cnv((8, 8, 1), 2, filters=(8,), dense=(), weights="real").names
+    ['conv1', 'pool1', 'norm1', 'relu1', 'competition1', 'flatten1', 'head1']
     """
     _check(filters, head)
+    if _is_binary(weights):
+        layers: list[nn.Layer] = []
+        for width in filters:
+            layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), *_competition(units, tasks)]
+        layers.append(nn.Flatten())
+        for width in dense:
+            layers += [nn.BinaryLinear(width), nn.BatchNormSign(), *_competition(units, tasks)]
+    else:
+        given = [nn.Conv2d(width) for width in filters], [nn.RealLinear(width) for width in dense]
+        layers = _real_cnv(*given, units, tasks)
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
+
+
+def _real_cnv(
+    convolutions: Sequence[nn.Layer], dense: Sequence[nn.Layer], units: int = 0, tasks: int = 1
+) -> list[nn.Layer]:
+    """Return real convolutions, each pooled, and dense layers, all with batch norms and rectifiers."""
     layers: list[nn.Layer] = []
-    for width in filters:
-        layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), *_competition(units, tasks)]
+    for layer in convolutions:
+        layers += [layer, nn.MaxPool2d(2), nn.BatchNorm(), nn.ReLU(), *_competition(units, tasks)]
     layers.append(nn.Flatten())
-    for width in dense:
-        layers += [nn.BinaryLinear(width), nn.BatchNormSign(), *_competition(units, tasks)]
+    for layer in dense:
+        layers += [layer, nn.BatchNorm(), nn.ReLU(), *_competition(units, tasks)]
+    return layers
+
+
+def subnetwork_cnv(
+    input_shape: tuple[int, ...] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    filters: tuple[int, ...] = (64, 128, 256),
+    dense: tuple[int, ...] = (512,),
+    share: float = 0.1,
+    head: str = "real",
+    precision: str | Precision = "standard",
+    seed: int = 0,
+) -> nn.Model:
+    """Return `competing_cnv` of real weights with a subnetwork of each layer per task in place of winners, for ``wsn``.
+
+    Parameters
+    ----------
+    input_shape, classes, filters, dense, head, precision, seed
+        As `competing_cnv`.
+    share : float
+        In (0, 1]: the fraction of the weights of a convolution, or of a hidden layer, that a task uses.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If `share` is out of its range, or as `competing_cnv`.
+
+    Examples
+    --------
+    >>> import bitlearn as bl
+    >>> bl.models.subnetwork_cnv((8, 8, 1), 2, filters=(8,), dense=(16,)).names
+    ['conv1', 'pool1', 'norm1', 'relu1', 'flatten1', 'linear1', 'norm2', 'relu2', 'head1']
+    """
+    _check(filters, head)
+    convolutions = [nn.SubnetworkConv2d(width, share=share) for width in filters]
+    layers = _real_cnv(convolutions, [nn.SubnetworkLinear(width, share=share) for width in dense])
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 

@@ -30,6 +30,7 @@ from bitlearn.nn.spec import Spec as Spec
 from bitlearn.nn.step import Inference as Inference
 from bitlearn.nn.step import ParameterGradient as ParameterGradient
 from bitlearn.nn.step import Step as Step
+from bitlearn.nn.subnetwork import SubnetworkConv2d as SubnetworkConv2d
 from bitlearn.nn.subnetwork import SubnetworkLinear as SubnetworkLinear
 from bitlearn.nn.taps import FrozenTaps as FrozenTaps
 from bitlearn.nn.value import Gradient as Gradient

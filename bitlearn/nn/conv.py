@@ -15,7 +15,7 @@ from bitlearn.nn.gradients import input_gradient, input_operand, sums_type, weig
 from bitlearn.nn.gram import gram_of_values, gram_of_windows, windows_of
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, register, sizes, uniform_weights, whole
 from bitlearn.nn.linear import code_product
-from bitlearn.nn.products import WINDOW_VALUES, Operand, kept_words, packed
+from bitlearn.nn.products import Operand, kept_words, packed, unfolded
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.taps import FrozenTaps, channels_of
@@ -178,13 +178,7 @@ class BinaryConv2d(Layer):
 
     def _unfolded(self, step: Step, x: Array) -> Iterator[tuple[slice, Array]]:
         """Yield the windows of a few images of codes at a time, as rows, in the same memory."""
-        size = (*self.windows.out_size, *self.kernel, self.spec.channels)
-        count = min(len(x), max(1, WINDOW_VALUES // max(math.prod(size), 1)))
-        room = step.empty("scratch", (count, *size), np.int8)
-        for start in range(0, len(x), count):
-            images = slice(start, min(start + count, len(x)))
-            part = room[: images.stop - start]
-            step.run("unfold_codes", x[images], self.windows.stride, self.windows.padding, part)
+        for images, part in unfolded(step, x, self.kernel, self.windows):
             yield images, part.reshape(-1, self.fan_in)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:

@@ -1,21 +1,22 @@
-"""Products with binary weights in a recorded step: which form the weights take, and the calls."""
+"""Products in a recorded step: which form binary weights take, the calls, and the windows of maps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
 from bitlearn.nn.step import Step
+from bitlearn.ops.conv import Geometry
 from bitlearn.ops.dispatch import product_form, recoded_bytes, recoded_scratch
 from bitlearn.panels import panel_words
 from bitlearn.program import Array
 from bitlearn.threads import get_num_threads
 
-#: Windows of first-layer images are formed for so many values at a time, which bounds the scratch of a step.
+#: Windows of maps of numbers are formed for so many values at a time, which bounds the scratch of a step.
 WINDOW_VALUES = 2**18
 
 
@@ -36,6 +37,41 @@ def kept_words(step: Step, words: Array) -> Array | None:
     The weights are the same then: only their own update changes them.
     """
     return None if step.savings.repack else words
+
+
+def unfolded(
+    step: Step,
+    x: Array,
+    kernel: tuple[int, int],
+    windows: Geometry,
+    seen: Callable[[Array], Array] = lambda images: images,
+) -> Iterator[tuple[slice, Array]]:
+    """Yield the windows that a convolution sees of a few images at a time, in the same memory; 0 past the edges.
+
+    Parameters
+    ----------
+    step : Step
+    x : Array, shape (images, ...)
+        Numbers of any type.
+    kernel : (int, int)
+    windows : Geometry
+    seen : callable
+        Records what makes of some images the maps (images, height, width, channels) that the windows are of.
+
+    Yields
+    ------
+    images : slice
+    part : Array, shape (images, out_height, out_width, kh, kw, channels)
+    """
+    size = (*windows.out_size, *kernel, x.shape[-1])
+    count = min(len(x), max(1, WINDOW_VALUES // max(math.prod(size), 1)))
+    room = step.empty("scratch", (count, *size), x.dtype)
+    for start in range(0, len(x), max(count, 1)):
+        images = slice(start, min(start + count, len(x)))
+        part = room[: images.stop - start]
+        # Nothing is computed, so that numbers of any type are as good as the bytes that they consist of.
+        step.run("unfold_codes", seen(x[images]).as_bytes(), windows.stride, windows.padding, part.as_bytes())
+        yield images, part
 
 
 _ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32, np.int8, np.int16)}

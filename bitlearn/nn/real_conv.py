@@ -1,47 +1,45 @@
-"""Convolutions with real weights: the stem of a residual network, and the 1x1 convolutions of its shortcuts."""
+"""Convolutions with real weights, of a network's input codes or of real values."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from bitlearn.nn import reals
-from bitlearn.nn.gradients import input_operand, weight_operand
 from bitlearn.nn.gram import gram_of_values, windows_of
-from bitlearn.nn.layer import Arrays, Layer, Narrowed, chosen, register, sizes, uniform_weights, whole
-from bitlearn.nn.products import WINDOW_VALUES
+from bitlearn.nn.layer import Narrowed, chosen, register, sizes, whole
+from bitlearn.nn.products import unfolded
+from bitlearn.nn.real_weights import RealWeights
 from bitlearn.nn.sequential import Residual
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
-from bitlearn.ops.conv import Padding, Pair, geometry
-from bitlearn.program import Array
-from bitlearn.rng import Key
-from bitlearn.safetensors import Types
+from bitlearn.ops.conv import Geometry, Padding, Pair, geometry
+from bitlearn.program import Array, counted
 
 
 @register
-class Conv2d(Layer):
-    """A network's int8 input codes, NHWC, convolved with real kernels; or real values, pixel by pixel.
+class Conv2d(RealWeights):
+    """A network's int8 input codes, or real values, NHWC, convolved with real kernels.
 
     Parameters
     ----------
     filters : int
         Output channels.
     kernel : (int, int)
-        ``(1, 1)`` for real values.
     stride, padding
-        As for `bitlearn.xnor_conv2d`; by default maps keep their size, and real values are not padded. Padding is 0.
+        As for `bitlearn.xnor_conv2d`; by default maps keep their size. Padding is 0.
 
     Notes
     -----
     Without bias: a batch norm follows. The weights are float32 under every policy. Under an integer policy they are
     quantized for the products to the width of the gradient between the layers, and real values to 8 bits with one scale
     per image: these codes are kept for the backward pass, and the sums are exact integers. Windows are unfolded for a
-    few images at a time.
+    few images at a time, forward and backward. The gradient of the input is the gradient of the result convolved with
+    the kernels turned round; if windows are ``stride`` apart, there are zeros between its pixels, which are multiplied
+    as well.
 
     Examples
     --------
@@ -49,10 +47,15 @@ class Conv2d(Layer):
     >>> model = bl.nn.Model([bl.nn.Conv2d(8, kernel=(7, 7), stride=2)], (32, 32, 3))
     >>> model.output_shape, model["conv1"].weight.shape
     ((16, 16, 8), (8, 7, 7, 3))
+    >>> model = bl.nn.Model([bl.nn.Conv2d(1)], bl.nn.Spec.real((3, 3, 1)))
+    >>> model["conv1"].weight[...] = 0.5
+    >>> model.apply(np.ones((1, 3, 3, 1), dtype=np.float32))[0, :, :, 0]
+    array([[2. , 3. , 2. ],
+           [3. , 4.5, 3. ],
+           [2. , 3. , 2. ]], dtype=float32)
     """
 
     kind = "conv"
-    mixes = True
 
     def __init__(self, filters: int, *, kernel: tuple[int, int] = (3, 3), stride: Pair = 1, padding: Padding = "same"):
         rows, columns = kernel
@@ -75,11 +78,6 @@ class Conv2d(Layer):
             "padding": self.padding,
         }
 
-    @property
-    def fan_in(self) -> int:
-        """How many weights feed one result."""
-        return self.spec.channels * math.prod(self.kernel)
-
     def infer(self, spec: Spec) -> Spec:
         """Return real values of shape ``(out_h, out_w, filters)``."""
         if spec.kind not in ("codes", "real") or len(spec.shape) != 3:
@@ -87,11 +85,6 @@ class Conv2d(Layer):
                 f"a real convolution must get maps (height, width, channels) of codes or real values, got {spec}"
             )
         self.windows = geometry(spec.shape[:2], self.kernel, self.stride, self.padding, 0)
-        if spec.kind == "real" and (self.kernel != (1, 1) or self.windows.out_size != spec.shape[:2]):
-            raise ValueError(
-                "a real convolution of real values must have a kernel of 1x1 and keep the maps' size, got a kernel of "
-                f"{self.kernel[0]}x{self.kernel[1]} and a stride of {self.stride}"
-            )
         return Spec.real((*self.windows.out_size, self.filters))
 
     @property
@@ -99,74 +92,70 @@ class Conv2d(Layer):
         """``(filters, kh, kw, channels)``."""
         return self.filters, *self.kernel, self.spec.channels
 
-    def state_types(self) -> Types:
-        """Return the type of the kernels."""
-        return {"weight": (self.weight_shape, np.dtype(np.float32))}
+    @property
+    def _by_pixel(self) -> bool:
+        """Whether windows are the pixels of real values as they are."""
+        windows = self.windows
+        plain = self.kernel == windows.stride == (1, 1) and windows.padding == (0, 0)
+        return self.spec.kind == "real" and plain
 
-    def build(self, seed: int) -> None:
-        """Draw the kernels, float32 under every policy."""
-        self.weight = uniform_weights(self.weight_shape, np.dtype(np.float32), Key(seed, stream=self.index))
-
-    def parameters(self) -> Arrays:
-        """Return the kernels, shape (filters, kh, kw, channels)."""
-        return {"weight": self.weight}
-
-    def _unfolded(self, step: Step, x: Gradient) -> Iterator[tuple[slice, Gradient]]:
+    def _windows(self, step: Step, x: Gradient) -> Iterator[tuple[slice, Gradient]]:
         """Yield the windows of a few images at a time, (images, windows, fan_in)."""
-        if self.spec.kind == "real":
+        if self._by_pixel:
             yield slice(0, step.batch), x
             return
-        size = (*self.windows.out_size, *self.kernel, self.spec.channels)
-        count = min(step.batch, max(1, WINDOW_VALUES // max(math.prod(size), 1)))
-        room = step.empty("scratch", (count, *size), np.int8)
-        for start in range(0, step.batch, count):
-            images = slice(start, min(start + count, step.batch))
-            part = room[: images.stop - start]
-            step.run("unfold_codes", x.values[images], self.windows.stride, self.windows.padding, part)
-            yield images, x.with_values(part.reshape(len(part), -1, self.fan_in))
+        for images, part in unfolded(step, x.values, self.kernel, self.windows):
+            own = None if x.is_real or len(x.scale) == 1 else x.scale[images]
+            yield images, x.with_values(part.reshape(len(part), -1, self.fan_in), own)
 
-    def _convolved(self, step: Step, x: Array, weight: Array) -> tuple[Value, Gradient]:
+    def _result(self, step: Step, x: Array, weight: Array) -> tuple[Value, Gradient]:
+        """Record the convolution with kernels (filters, kh, kw, channels); return it, and what went in."""
         values = reals.activations(step, x, self.spec, self.precision)
         turned = reals.real_weights(step, reals.transposed(step, weight.rows()), self.precision, forward=True)
         y = step.empty("Y", self.output.array_shape(step.batch), np.float32)
-        for images, windows in self._unfolded(step, values):
+        for images, windows in self._windows(step, values):
             part = y[images]
             reals.product(step, windows, turned, part.reshape(len(part), -1, self.filters))
         return Value(step, self.output, y), values
 
-    def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
-        """Record the convolution."""
-        y, values = self._convolved(step, x.array, step.constant(self.weight, "W"))
-        return y, reals.kept(step, values, self.precision)
-
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record dW, and dX of real values."""
-        stream, x, grad = 2 * self.index, cache, grad.kept()
-        operand = weight_operand(grad, self.precision, stream)
-        g, kind = operand.values, np.float32 if operand.is_real else np.int64
-        sums = step.empty("dW", self.weight.shape, kind)
-        for images, windows in self._unfolded(step, x):
+        return super().backward(step, cache, grad.kept(), wanted=wanted)
+
+    def _weight_sums(self, step: Step, grad: Gradient, x: Gradient) -> Array:
+        """Record what a gradient and the inputs give for the weights: sums over windows and images."""
+        g, kind = grad.values, np.float32 if grad.is_real else np.int64
+        sums = step.empty("dW", self.weight_shape, kind)
+        for images, windows in self._windows(step, x):
             reals.weight_product(step, g[images], windows, images.start > 0, sums.rows())
-        found, result = reals.weight_gradient(step, sums, operand, x, self.fan_in), None
-        # The update changes the weights, so the gradient of the input comes first.
-        if wanted and self.spec.kind == "real":
-            weight = reals.real_weights(step, step.constant(self.weight, "W").rows(), self.precision)
-            grad = input_operand(grad, self.precision, stream)
-            result = reals.input_gradient(step, grad, weight, (step.batch, *self.spec.shape), self.precision)
-        step.gradient("weight", found)
-        return result
+        return sums
 
-    def inference(self) -> Arrays:
-        """Return the kernels."""
-        return {"weight": self.weight.copy()}
+    def _input_gradient(self, step: Step, grad: Gradient, weight: Array) -> Gradient:
+        """Record the gradient of real values, from kernels (filters, kh, kw, channels)."""
+        codes, shape = reals.real_weights(step, weight.rows(), self.precision), (step.batch, *self.spec.shape)
+        if self._by_pixel:
+            return reals.input_gradient(step, grad, codes, shape, self.precision)
+        (rows, columns), (down, right), channels = self.kernel, self.windows.stride, self.spec.channels
+        turned = step.empty("scratch", (rows * columns * self.filters, channels), codes.dtype)
+        step.run(_turned, codes.values.reshape(*self.weight_shape), turned.reshape(rows, columns, -1, channels))
+        weights = codes.with_values(turned)
+        before = (rows - 1 - self.windows.padding[0], columns - 1 - self.windows.padding[1])
+        back = Geometry((1, 1), before, 0, self.spec.shape[:2])
+        apart = [(size - 1) * by + 1 for size, by in zip(self.windows.out_size, (down, right), strict=True)]
 
-    def inference_types(self) -> Types:
-        """Return the type of the kernels."""
-        return self.state_types()
+        def seen(g: Array) -> Array:
+            """Record zeros between the pixels of windows that are apart."""
+            if (down, right) == (1, 1):
+                return g
+            out = step.empty("scratch", (len(g), *apart, self.filters), g.dtype)
+            step.run(_spread, g, down, right, out)
+            return out
 
-    def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
-        """Record the convolution."""
-        return self._convolved(step, x.array, step.constant(arrays["weight"], "W"))[0]
+        def write(some: slice, out: Array) -> None:
+            for images, windows in unfolded(step, grad.values[some], self.kernel, back, seen):
+                reals.sums(step, windows.reshape(-1, len(turned)), weights, out[images])
+
+        return reals.input_gradient(step, grad, weights, shape, self.precision, write)
 
     def ring_and_centre(self) -> Residual:
         """Return the kernel without its centre, and the centre as a 1×1 convolution, whose results are added.
@@ -213,3 +202,15 @@ class Conv2d(Layer):
     def operations(self) -> tuple[int, int]:
         """Return the multiply-adds of an example."""
         return 0, self.output.size * self.fan_in
+
+
+@counted(lambda weight, out: {})
+def _turned(weight: np.ndarray, out: np.ndarray) -> None:
+    """Write ``out[i, j, o] = weight[o, -1 - i, -1 - j]``: a kernel turned round, filters in place of channels."""
+    np.copyto(out, weight[:, ::-1, ::-1].transpose(1, 2, 0, 3))
+
+
+@counted(lambda g, down, right, out: {})
+def _spread(g: np.ndarray, down: int, right: int, out: np.ndarray) -> None:
+    out[...] = 0
+    out[:, ::down, ::right] = g

@@ -8,6 +8,8 @@ which sums over the examples, their codes then get one scale.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bitlearn.nn.gradients import largest_code, quantized, requantized, requantized_in_parts
@@ -86,9 +88,9 @@ def product(step: Step, x: Gradient, turned: Gradient, out: Array) -> None:
     step.run("multiply_scales", x.scale, turned.scale, scale)
     for start in range(0, examples, count):
         some = slice(start, min(start + count, examples))
-        sums = room[: some.stop - start]
-        step.run("integer_product", x.values[some].pixels(), turned.values, sums.pixels())
-        step.run("scale_sums", sums.rows(), scale[some] if len(scale) > 1 else scale, out[some].rows())
+        part = room[: some.stop - start]
+        sums(step, x.values[some], turned, part)
+        step.run("scale_sums", part.rows(), scale[some] if len(scale) > 1 else scale, out[some].rows())
 
 
 def weight_product(step: Step, grad: Array, x: Gradient, accumulate: bool, out: Array) -> None:
@@ -101,22 +103,40 @@ def weight_product(step: Step, grad: Array, x: Gradient, accumulate: bool, out: 
         step.run("codes_grad_weight", rows, values, 0, accumulate, out)
 
 
-def weight_gradient(step: Step, sums: Array, operand: Gradient, x: Gradient, fan_in: int) -> ParameterGradient:
+def weight_gradient(step: Step, found: Array, operand: Gradient, x: Gradient, fan_in: int) -> ParameterGradient:
     """Return the gradient of real weights from what `weight_product` of `operand` and `x` gave."""
     if operand.is_real:
-        return ParameterGradient(sums, None, fan_in=fan_in)
+        return ParameterGradient(found, None, fan_in=fan_in)
     scale = step.empty("scales", operand.scale.shape, np.float64)
     step.run("multiply_scales", operand.scale, x.scale, scale)
-    return ParameterGradient(sums, scale, fan_in=fan_in)
+    return ParameterGradient(found, scale, fan_in=fan_in)
+
+
+def sums(step: Step, x: Array, weight: Gradient, out: Array) -> None:
+    """Record ``out = x @ weight`` in the units of both, for x (..., k), weight (k, n) and out (..., n)."""
+    step.run(matmul if weight.is_real else "integer_product", x.pixels(), weight.values, out.pixels())
 
 
 def input_gradient(
-    step: Step, grad: Gradient, weight: Gradient, shape: tuple[int, ...], precision: Precision
+    step: Step,
+    grad: Gradient,
+    weight: Gradient,
+    shape: tuple[int, ...],
+    precision: Precision,
+    write: Callable[[slice, Array], None] | None = None,
 ) -> Gradient:
-    """Return the gradient ``grad @ weight`` of what flowed in, of a shape (batch, ..., n), for weight (k, n)."""
+    """Return the gradient ``grad @ weight`` of what flowed in, of a shape (batch, ..., n), for weight (k, n).
+
+    ``write(examples, out)``, where there is one, records other products of some examples with the weight.
+    """
+
+    def plain(some: slice, out: Array) -> None:
+        sums(step, grad.values[some], weight, out)
+
+    write = write or plain
     if grad.is_real:
         dx = step.empty("dX", shape, np.float32)
-        step.run(matmul, grad.values.pixels(), weight.values, dx.pixels())
+        write(slice(0, shape[0]), dx)
         return Gradient(step, dx, None)
     scale, rows = step.empty("scales", grad.scale.shape, np.float64), shape[0]
     most = step.savings.sums if len(weight.values) > _FEW_TERMS else min(_FORMED_TWICE, step.savings.sums)
@@ -124,14 +144,14 @@ def input_gradient(
     room = step.empty("dX sums", (min(count, rows), *shape[1:]), np.int64)
 
     def form(some: slice) -> Array:
-        sums = room[: some.stop - some.start]
-        step.run("integer_product", grad.values[some].pixels(), weight.values, sums.pixels())
-        return sums
+        part = room[: some.stop - some.start]
+        write(some, part)
+        return part
 
     if count >= rows:
-        sums = form(slice(0, rows))
+        whole = form(slice(0, rows))
         step.run("multiply_scales", grad.scale, weight.scale, scale)
-        return requantized(step, sums, scale, precision.code_bits)
+        return requantized(step, whole, scale, precision.code_bits)
     step.run("multiply_scales", grad.scale, weight.scale, scale)
     parts = [slice(start, min(start + count, rows)) for start in range(0, rows, count)]
     return requantized_in_parts(step, form, parts, shape, scale, precision.code_bits)

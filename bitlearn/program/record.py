@@ -139,6 +139,11 @@ class Array:
             raise ValueError(f"an array must live outside a program to be read, got {self.buffer.name!r}")
         return self.view(self.buffer.memory.reshape(-1).view(np.uint8))
 
+    def as_bytes(self) -> Array:
+        """Return its memory as int8: those of a value beside each other, along the last axis."""
+        *others, last = self.shape
+        return Array(self.buffer, (*others, last * self.dtype.itemsize), np.dtype(np.int8), self.offset)
+
     def rows(self) -> Array:
         """Return it as a matrix: the first axis, and all others merged."""
         return self.reshape(self.shape[0], math.prod(self.shape[1:]))
