@@ -108,6 +108,20 @@ def _dense(weights: str, width: int) -> Way:
     return Way(f"dense {weights} {width}-{width}", "naive", model, {"hidden": (width, width)})
 
 
+def _maps(weights: str, filters: tuple[int, ...], units: int, **options: Any) -> Way:
+    """Return a way of convolutions and a head, dense with 0 units. Binary ones learn by integers, which is faster."""
+    name = f"{weights} maps {'-'.join(map(str, filters))}"
+    name = f"{name}, {units} units a block" if units else f"dense {name}"
+    network = {"filters": filters, "dense": (), "units": units, "tasks": 5, "weights": weights}
+    network["precision"] = "int8" if weights == "binary" else "standard"
+    return Way(name, "task-wta" if units else "naive", "competing-cnv", network, options)
+
+
+def _subnetworks_of_maps(filters: tuple[int, ...], share: float) -> Way:
+    network = {"filters": filters, "dense": (), "share": share}
+    return Way(f"wsn maps {'-'.join(map(str, filters))}, {share:.0%} a task", "wsn", "subnetwork-cnv", network)
+
+
 PROTOCOLS = (
     Protocol(
         "fashion-mnist",
@@ -151,8 +165,11 @@ PROTOCOLS = (
         5,
         5,
         (
-            Way("binary maps, 4 units a block", "task-wta", "competing-cnv", {"units": 4, "tasks": 5}),
-            Way("dense binary maps", "naive", "competing-cnv", {"units": 0}),
+            _maps("real", (40, 80, 160, 160), 5, competing=0.0),
+            _subnetworks_of_maps((16, 32, 64, 64), 0.5),
+            _maps("real", (16, 32, 64, 64), 0),
+            _maps("binary", (160, 320, 640, 640), 5, competing=0.0),
+            _maps("binary", (32, 64, 128, 128), 0),
         ),
     ),
     Protocol(
@@ -234,7 +251,7 @@ def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.M
         competition = bl.nn.Competition(way.network["units"], tasks=way.network["tasks"])
         layers = [bl.nn.BinaryLinear(hidden[1]), bl.nn.BatchNormSign(), competition, bl.nn.Linear(classes)]
         return bl.nn.Model(layers, lower.root.output, seed=seed), lower
-    settings = dict(way.network) | {"head": "real", "precision": "standard", "seed": seed}
+    settings = {"head": "real", "precision": "standard", "seed": seed} | way.network
     return bl.models.build(way.model, scenario.input_shape, scenario.classes, **settings), None
 
 

@@ -71,7 +71,7 @@ def test_every_way_has_a_network_and_a_method():
             assert way.method in bl.continual.METHODS
             if way.model == "behind":
                 continue
-            settings = dict(way.network) | {"head": "real", "seed": 0, "precision": "standard"}
+            settings = {"head": "real", "seed": 0, "precision": "standard"} | way.network
             model = bl.models.build(way.model, shape, 10, **settings)
             assert bool(competitions(model)) == (way.method == "task-wta")
             bl.continual.methods.options_of(way.method, **way.options)

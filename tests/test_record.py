@@ -21,6 +21,8 @@ def test_views_of_an_array():
     assert (part.shape, part.offset, x[5:].shape, x[:9].shape) == ((2, 2, 3), 12, (0, 2, 3), (4, 2, 3))
     assert (part.reshape(12).offset, part[1:].offset, part.buffer) == (12, 24, x.buffer)
     assert recorder.empty("none", (0, 3), np.int16).reshape(-1, 3).shape == (0, 3)
+    raw = part.as_bytes()
+    assert (raw.shape, raw.dtype, raw.offset, raw.buffer) == ((2, 2, 6), np.int8, 12, x.buffer)
     for shape in ((5, 5), (-1, 7)):
         with pytest.raises(ValueError, match="shape must hold 24 values, got"):
             x.reshape(*shape)
@@ -30,6 +32,7 @@ def test_views_of_an_array():
     np.testing.assert_array_equal(program[x][:, 0, 0], [1, 2, 2, 1])
     np.testing.assert_array_equal(program[part], 2)
     np.testing.assert_array_equal(program[x.rows()][1:3], 2)
+    np.testing.assert_array_equal(program[raw], program[part].view(np.int8))
 
 
 def test_lives_span_the_calls_that_name_an_array():
