@@ -31,6 +31,9 @@ SIZES = (300, 1500)
 #: 50 new examples per step, and 128 replayed ones (arXiv 2401.09916).
 _BATCH, _SHARE = 178, 128 / 178
 _HELD_OUT = 1 / 6
+#: Units that compete are new to a task, so that they learn it for longer, and faster, than a network that knows others.
+_UNITS = 2
+_COMPETING = {"rehearse": True, "distillation": 1.0, "epochs": 5, "learning_rate": 0.001}
 _CLASSES = 10
 
 Entry = dict[str, Any]
@@ -95,6 +98,18 @@ def ways(protocol: Protocol, model: bl.nn.Model) -> Iterator[tuple[str, str, dic
             {"cut": protocol.cut, "replay_size": eight, "latents": "8-bit"},
         )
         yield f"pixels in the bytes of {count}", "replay", {"replay_size": _fitting(kept, pixels, "int8")}
+        if protocol.scenario == "class":
+            yield f"{count} latents of 1 bit, {_UNITS} units a block", "task-wta", _COMPETING | {"replay_size": count}
+
+
+def competing(upper: bl.nn.Model, tasks: int, seed: int) -> bl.nn.Model:
+    """Return a new network of the same layers, behind whose signs units compete."""
+    layers = []
+    for layer in upper.root.layers.values():  # type: ignore[attr-defined]
+        layers.append(type(layer)(**layer.settings()))
+        if layer.kind == "sign":
+            layers.append(bl.nn.Competition(_UNITS, tasks=tasks))
+    return bl.nn.Model(layers, upper.root.spec, precision=upper.precision, seed=seed)
 
 
 def _fitting(kept: int, shape: tuple[int, ...], dtype: str) -> int:
@@ -136,7 +151,11 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool)
         options = Options(
             epochs=protocol.epochs, batch_size=_BATCH, replay_share=_SHARE, seed=seed, learning_rate=protocol.rate
         )
-        found = run(method, scenario, model, bl.optim.adam(), options, pretrained=True, **given)
+        network: dict[str, Any] = {"model": model, "pretrained": True}
+        if method == "task-wta":  # learns the first task too, behind what the network has learned of it
+            lower, upper = model.split(protocol.cut)
+            network = {"model": competing(upper, protocol.tasks, seed), "backbone": lower.freeze()}
+        found = run(method, scenario, optimizer=bl.optim.adam(), options=options, **network, **given)
         entry: Entry = {"way": way, "method": method, "seed": seed, "settings": given, **found.metrics}
         entry |= {"kept_bytes": found.kept_bytes, "seconds": found.seconds, "matrix": found.accuracy_matrix}
         entries.append(entry)

@@ -51,10 +51,21 @@ def test_runs_are_kept_one_by_one_and_not_made_again(scenario, tmp_path, monkeyp
     monkeypatch.setattr(continual, "run", run)
     continual.measure(PROTOCOL, tmp_path, 0, path, choose=False)
     entries = json.loads(path.read_text())
-    assert [entry["method"] for entry in entries[3:]] == ["analytic", "latent-replay", "latent-replay", "replay"]
-    assert len({entry["way"] for entry in entries}) == len(entries) == 7
+    methods = ["analytic", "latent-replay", "latent-replay", "replay", "task-wta"]
+    assert [entry["method"] for entry in entries[3:]] == methods
+    assert len({entry["way"] for entry in entries}) == len(entries) == 8
     monkeypatch.setattr(continual, "run", None)
     continual.measure(PROTOCOL, tmp_path, 0, path, choose=False)  # nothing is left to run
     head, *lines = continual.rows(entries)
-    assert head[0] == "learner" and len(lines) == 7
+    assert head[0] == "learner" and len(lines) == 8
     assert lines[0][2] == f"{entries[0]['average_accuracy']:.3f}" and lines[0][-1] == "1"
+
+
+def test_units_compete_behind_a_frozen_part(scenario):
+    model = bl.models.cnv((32, 32, 3), 10, filters=(8, 8, 8, 8), dense=(8,), head="real", precision="int8")
+    lower, upper = model.split("pool1")
+    found = continual.competing(upper, 5, 0)
+    assert found.root.spec == lower.root.output and found.precision == model.precision
+    kinds = ["conv", "sign", "competition", "conv", "sign", "competition", "flatten", "linear", "sign", "competition"]
+    assert [name.rstrip("0123456789") for name in found.names] == [*kinds, "head"]
+    assert {layer.units for _, layer in found.items() if layer.competes} == {continual._UNITS}

