@@ -117,9 +117,9 @@ def _maps(weights: str, filters: tuple[int, ...], units: int, **options: Any) ->
     return Way(name, "task-wta" if units else "naive", "competing-cnv", network, options)
 
 
-def _subnetworks_of_maps(filters: tuple[int, ...], share: float) -> Way:
+def _subnetworks_of_maps(filters: tuple[int, ...], share: float, **options: Any) -> Way:
     network = {"filters": filters, "dense": (), "share": share}
-    return Way(f"wsn maps {'-'.join(map(str, filters))}, {share:.0%} a task", "wsn", "subnetwork-cnv", network)
+    return Way(f"wsn maps {'-'.join(map(str, filters))}, {share:.0%} a task", "wsn", "subnetwork-cnv", network, options)
 
 
 PROTOCOLS = (
@@ -165,11 +165,11 @@ PROTOCOLS = (
         5,
         5,
         (
-            _maps("real", (40, 80, 160, 160), 5, competing=0.0),
-            _subnetworks_of_maps((16, 32, 64, 64), 0.5),
-            _maps("real", (16, 32, 64, 64), 0),
-            _maps("binary", (160, 320, 640, 640), 5, competing=0.0),
-            _maps("binary", (32, 64, 128, 128), 0),
+            _maps("real", (40, 80, 160, 160), 5, learning_rate=0.003),
+            _subnetworks_of_maps((16, 32, 64, 64), 0.5, learning_rate=0.003),
+            _maps("real", (16, 32, 64, 64), 0, learning_rate=0.003),
+            _maps("binary", (160, 320, 640, 640), 5, learning_rate=0.003),
+            _maps("binary", (32, 64, 128, 128), 0, learning_rate=0.003),
         ),
     ),
     Protocol(
