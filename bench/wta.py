@@ -167,8 +167,8 @@ PROTOCOLS = (
         (
             _maps("real", (40, 80, 160, 160), 5, learning_rate=0.003),
             _subnetworks_of_maps((16, 32, 64, 64), 0.5, learning_rate=0.003),
-            _maps("real", (16, 32, 64, 64), 0, learning_rate=0.003),
             _maps("binary", (160, 320, 640, 640), 5, learning_rate=0.003),
+            _maps("real", (16, 32, 64, 64), 0, learning_rate=0.003),
             _maps("binary", (64, 128, 256, 256), 0, learning_rate=0.003),
         ),
     ),
