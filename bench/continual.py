@@ -2,7 +2,8 @@
 
 A network learns the first task, once per seed; each method continues from there, with the same task order, batches and
 test sets. Replay memories are compared at equal numbers of one-bit latents, or at equal bytes. Every run is stored as
-soon as it ends, and is not repeated. Rates and epochs were chosen on held-out training data: ``--choose``.
+soon as it ends, and is not repeated. Rates and epochs were chosen on held-out training data (``--choose``), but for
+units that compete, which have Adam's own rate.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SIZES = (300, 1500)
 _BATCH, _SHARE = 178, 128 / 178
 _HELD_OUT = 1 / 6
 #: Units that compete are new to a task, so that they learn it for longer, and faster, than a network that knows others.
-_UNITS = 2
+_UNITS = 4
 _COMPETING = {"rehearse": True, "distillation": 1.0, "epochs": 5, "learning_rate": 0.001}
 _CLASSES = 10
 
