@@ -13,7 +13,7 @@ from test_nn_reals import codes_of, operands, reals
 import bitlearn as bl
 from bitlearn.backends import variants
 from bitlearn.errors import NonFiniteError
-from bitlearn.nn import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Model, ReLU, Residual, Spec, products
+from bitlearn.nn import BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Model, ReLU, Residual, Savings, Spec, products
 from bitlearn.training import Trainer
 
 INTEGER = ["int8", "int4", "low-memory"]
@@ -151,8 +151,8 @@ def network(precision: str) -> Model:
     return Model([*layers, Flatten(), Linear(small.CLASSES)], (7, 5, 1), precision=precision, seed=4)
 
 
-def trained(precision: str) -> tuple[dict[str, bytes], list[float]]:
-    trainer, data = Trainer(network(precision), bl.optim.adam()), small.examples("mlp", 36)
+def trained(precision: str, savings: Savings = Savings()) -> tuple[dict[str, bytes], list[float]]:  # noqa: B008
+    trainer, data = Trainer(network(precision), bl.optim.adam(), savings=savings), small.examples("mlp", 36)
     losses = [trainer.step(data.codes(rows), data.y[rows], 0.01) for rows in np.arange(36).reshape(3, 12)]
     return small.everything(trainer.model, trainer.state), losses
 
@@ -171,6 +171,11 @@ def test_the_same_bits_from_every_variant(precision, threads):
                 assert trained(precision) == wanted, each
     finally:
         bl.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", INTEGER)
+def test_a_step_that_saves_memory_computes_the_same(precision):
+    assert trained(precision, Savings(sums=64, keep=0, block=300, summed=True, repack=True)) == trained(precision)
 
 
 @pytest.mark.parametrize("precision", ["standard", *INTEGER])
