@@ -8,7 +8,7 @@ import numpy as np
 
 import bitlearn as bl
 from bitlearn import streams
-from bitlearn.nn import Gradient, Layer, Spec, Step, Value
+from bitlearn.nn import Gradient, Layer, Savings, Spec, Step, Value
 from bitlearn.nn.step import training_key
 from bitlearn.ops.quantized import Quantized
 from bitlearn.precision import Precision, policy
@@ -58,9 +58,18 @@ def sums(shape: tuple[int, ...], dtype=np.int16, unit: float = 1.0) -> Spec:
     return Spec(shape, "sums", np.dtype(dtype), unit)
 
 
-def passes(layer: Layer, x, grad=None, *, wanted: bool = True, seed: int = 0, number: int = 0) -> Passes:
+def passes(
+    layer: Layer,
+    x,
+    grad=None,
+    *,
+    wanted: bool = True,
+    seed: int = 0,
+    number: int = 0,
+    savings: Savings = Savings(),  # noqa: B008 - it never changes
+) -> Passes:
     """Record a forward pass of a bound layer, and a backward pass where there is a gradient; run both once."""
-    step, spec = Step(len(x)), layer.spec
+    step, spec = Step(len(x), savings=savings), layer.spec
     into = step.input("X", spec.array_shape(len(x)), spec.dtype)
     y, cache = layer.forward(step, Value(step, spec, into))
     out, dx = step.keep(y.array), None

@@ -238,7 +238,7 @@ BAD = {
     "unknown precision": (["train", "--precision", "nothing"], "precision must be one of"),
     "no such thing to narrow": (
         ["train", "--memory-budget", "9 MiB", "--narrow", "weights"],
-        "narrow must contain only moments and gradients, got 'weights'",
+        "narrow must contain only moments, gradients and statistics, got 'weights'",
     ),
     "unknown optimizer": (["train", "--optimizer", "nothing"], "optimizer must be one of"),
     "unknown schedule": (["train", "--schedule", "nothing"], "schedule must be one of"),

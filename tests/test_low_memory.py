@@ -35,13 +35,35 @@ def same(a, b) -> None:
         np.testing.assert_array_equal(array, b[key], err_msg=key)
 
 
-@pytest.mark.parametrize("savings", [ALL, Savings(keep=2000, summed=True), Savings(repack=True), Savings(keep=0)])
+@pytest.mark.parametrize(
+    "savings",
+    [
+        *(ALL, Savings(keep=2000, summed=True), Savings(repack=True), Savings(keep=0)),
+        *(Savings(keep=20000, summed=True, partly=True), Savings(sums=64, keep=1500, partly=True)),
+    ],
+)
 @pytest.mark.parametrize(
     "precision", ["low-memory", "lowest-memory", "low-memory-5bit", *small.APART, "int8", "standard"]
 )
 @pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
 def test_savings_change_no_bit(name, precision, savings):
     same(trained(name, precision, "adam", savings), trained(name, precision, "adam"))
+
+
+def test_a_part_of_a_gradient_is_kept():
+    """Bytes and work of a step lie between those that keep gradients and those that form them anew."""
+    model = bl.models.binarynet(filters=(64, 64, 64, 64), dense=(64,), precision="low-memory")
+    whole = 16 * 32 * 32 * 64 * 2
+    sizes, work = [], []
+    for keep, partly in ((whole, False), (3 * whole // 4, True), (whole // 4, True), (whole // 4, False)):
+        savings = Savings(2**14, keep, True, True, partly=partly)
+        program = bl.training.Trainer(model, bl.optim.adam(), savings=savings).record(16).program
+        sizes.append(program.nbytes)
+        work.append(sum(call.kernel == "conv2d_grad_input" for call in program.calls))
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
+    assert work == sorted(work) and len(set(work)) == 4
+    assert [Savings(keep=100, partly=True).held(8, nbytes) for nbytes in (100, 101, 160, 801)] == [8, 6, 4, 0]
+    assert Savings(keep=100).held(8, 101) == 0 and Savings().held(8, 10**9) == 8
 
 
 @pytest.mark.parametrize("precision", ["lowest-memory", "int8", "dual-8", "dual-16"])

@@ -211,8 +211,7 @@ def test_persistent_rows_are_the_arrays(optimizer, precision):
     for row in memory.predict(model, rule, 4):
         if row.lifetime == "persistent":
             rows[row.variable] += row.bytes
-    state = rule.init(model.parameters(), model.precision, model.binary_parameters())
-    parameters = model.parameters()
+    state, parameters = Trainer(model, rule).state, model.parameters()
     wanted = {
         "W": sum(array.nbytes for name, array in parameters.items() if name.endswith("weight")),
         "beta": sum(array.nbytes for name, array in parameters.items() if name.endswith("bias")),

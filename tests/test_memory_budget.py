@@ -42,14 +42,14 @@ def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
     with pytest.raises(ValueError, match=r"memory_budget must be at least (\d+) bytes") as refused:
         planned(2**20)
     text = str(refused.value)
-    assert "working memory of a step" in text and "without narrow=['moments', 'gradients']" in text
+    assert "working memory of a step" in text and "without narrow=['moments', 'gradients', 'statistics']" in text
     least = int(str(refused.value).split("at least ")[1].split()[0])
     assert planned(least).nbytes == least
     with pytest.raises(ValueError, match="memory_budget must be at least"):
         planned(least - 1)
     narrower = planned(least - 1, ["moments", "gradients"])
     assert narrower.nbytes < least and narrower.precision.moments == np.int8
-    with pytest.raises(ValueError, match="narrow must contain only moments and gradients, got 'weights'"):
+    with pytest.raises(ValueError, match="must contain only moments, gradients and statistics, got 'weights'"):
         planned(least, ["weights"])
     with pytest.raises(ValueError, match="memory_budget must be bytes, or a number of KiB or MiB, got 'much'"):
         planned("much")

@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--narrow",
         default="",
         metavar="LIST",
-        help="what may be kept in 8 bits to fit the budget: moments, gradients, or both separated by a comma",
+        help="what may change the result to fit the budget, separated by commas: moments and gradients in 8 bits, "
+        "statistics of micro-batches",
     )
     add_seed(parser)
     add_threads(parser)

@@ -74,6 +74,7 @@ class BinaryConv2d(Layer):
         scaled: bool = False,
     ):
         self.scaled = bool(scaled)
+        self.of_signs = () if scaled else ("weight",)  # type: ignore[misc]
         rows, columns = kernel
         self.filters, self.kernel = whole("filters", filters), (whole("kernel", rows), whole("kernel", columns))
         self.stride: Pair = sizes("stride", stride, least=1)

@@ -10,6 +10,7 @@ from bitlearn.nn.step import Step
 from bitlearn.nn.value import FormedGradient, Gradient
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Array
+from bitlearn.threads import get_num_threads
 
 #: Into how many parts of a batch at least sums are formed that are quantized row by row.
 _PARTS = 4
@@ -188,7 +189,9 @@ def input_gradient(
         return requantized(step, sums, operand.scale, precision.code_bits)
     bits, dtype = precision.code_bits, code_type(precision.code_bits)
     limit, single = largest_code(bits), operand.scale.shape[0] == 1
-    count = max(1, min(-(-rows // _PARTS), step.savings.sums // max(int(np.prod(shape[1:])), 1)))
+    # Each thread has a row at least.
+    least, some_rows = min(get_num_threads(), rows), step.savings.sums // max(int(np.prod(shape[1:])), 1)
+    count = max(1, least, min(-(-rows // _PARTS), some_rows))
     row_scale, scale = scale_of(step, rows), scale_of(step)
 
     def form(some: slice, out: Array) -> None:
@@ -201,15 +204,12 @@ def input_gradient(
             scales = operand.scale if single else operand.scale[few]
             step.run("requantize_rows", part.rows(), scales, limit, row_scale[few], here.rows())
 
-    if step.savings.keeps(int(np.prod(shape)) * dtype.itemsize):
-        codes = step.empty("dX", shape, dtype)
-        form(slice(0, rows), codes)
-        step.run("largest_scale", row_scale, scale)
-        step.over_batch("largest", scale)
-        step.run("equalize_rows", row_scale, scale, limit, codes.rows())
-        return Gradient(step, codes, scale)
-    room = step.empty("dX", (count, *shape[1:]), dtype)
-    for start in range(0, rows, count):
+    held = step.savings.held(rows, int(np.prod(shape)) * dtype.itemsize)
+    codes = step.empty("dX", (held, *shape[1:]), dtype)
+    if held:
+        form(slice(0, held), codes)
+    room = step.empty("dX", (min(count, rows - held), *shape[1:]), dtype)
+    for start in range(held, rows, count):
         few = slice(start, min(start + count, rows))
         form(few, room[: few.stop - start])
     step.run("largest_scale", row_scale, scale)
@@ -219,57 +219,72 @@ def input_gradient(
         form(some, out)
         step.run("equalize_rows", row_scale[some], scale, limit, out.rows())
 
-    return FormedGradient(step, shape, dtype, scale, write)
+    if held:
+        step.run("equalize_rows", row_scale[:held], scale, limit, codes.rows())
+    if held == rows:
+        return Gradient(step, codes, scale)
+    return FormedGradient(step, shape, dtype, scale, write, codes if held else None)
 
 
-def norm_gradient(step: Step, grad: Gradient, mask: Array, x: Array, factors: Array, bits: int | None) -> Gradient:
+#: Examples that have statistics of their own, the values of them that a batch norm's gradient needs, and its factors.
+Normalized = tuple[slice, Array, Array]
+
+
+def norm_gradient(step: Step, grad: Gradient, mask: Array, shares: Sequence[Normalized], bits: int | None) -> Gradient:
     """Record a batch norm's gradient of its sums: in place of grad, or wherever that is formed.
 
-    mask and x have a row for each row of channels of grad, or mask none.
+    mask has a row for each row of channels of grad, or none; the values of a share one for each of its own.
     """
     limit, channels = largest_code(bits or 8), grad.shape[-1]
     size, scale = step.empty("scales", (1,), np.float32), None
     if not grad.is_real:
-        pieces = norm_pieces(grad)
-        peaks, scale = step.empty("scales", (pieces[-1][1].stop,), np.float32), scale_of(step)
-        for (some, groups), (_, part) in zip(
-            pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True
-        ):
-            step.run(
-                "norm_gradient_peak",
-                *in_groups(part, mask, x, some, groups.stop - groups.start),
-                factors,
-                peaks[groups],
-            )
+        pieces, total = norm_pieces(grad, [examples for examples, _, _ in shares])
+        peaks, scale = step.empty("scales", (total,), np.float32), scale_of(step)
+        for (examples, x, factors), found in zip(shares, pieces, strict=True):
+            blocks = grad.blocks(examples, step.savings.block)
+            for (some, groups), (_, part) in zip(found, blocks, strict=True):
+                given = in_groups(part, mask, x, some, groups.stop - groups.start, examples.start)
+                step.run("norm_gradient_peak", *given, factors, peaks[groups])
         step.over_batch("largest", peaks)
         step.run("norm_step", peaks, limit, grad.scale, size, scale)
     each = int(np.prod(grad.shape[1:-1]))
 
     def change(examples: slice, values: Array) -> None:
-        rows = slice(examples.start * each, examples.stop * each)
-        d = values.reshape(-1, channels)
-        step.run("norm_gradient", d, mask[rows] if len(mask) else mask, x[rows], factors, size, limit, d)
+        for share, x, factors in shares:
+            some = slice(max(examples.start, share.start), min(examples.stop, share.stop))
+            if some.start >= some.stop:
+                continue
+            rows = slice(some.start * each, some.stop * each)
+            own = slice(rows.start - share.start * each, rows.stop - share.start * each)
+            d = values[some.start - examples.start : some.stop - examples.start].reshape(-1, channels)
+            step.run("norm_gradient", d, mask[rows] if len(mask) else mask, x[own], factors, size, limit, d)
 
     return grad.changed(change, scale)
 
 
-def norm_pieces(grad: Gradient) -> list[tuple[slice, slice]]:
-    """Return the ranges of examples in which a gradient is looked at, and into which groups their rows are cut."""
-    found, at, each = [], 0, int(np.prod(grad.shape[1:-1]))
-    for some in grad.spans(slice(0, grad.shape[0]), grad.step.savings.block):
-        groups = groups_of((some.stop - some.start) * each)
-        found.append((some, slice(at, at + groups)))
-        at += groups
-    return found
+def norm_pieces(grad: Gradient, shares: Sequence[slice]) -> tuple[list[list[tuple[slice, slice]]], int]:
+    """Return ranges of each share's examples in which a gradient is looked at, groups of their rows, and how many."""
+    pieces, at, each = [], 0, int(np.prod(grad.shape[1:-1]))
+    for share in shares:
+        found = []
+        for some in grad.spans(share, grad.step.savings.block):
+            groups = groups_of((some.stop - some.start) * each)
+            found.append((some, slice(at, at + groups)))
+            at += groups
+        pieces.append(found)
+    return pieces, at
 
 
-def in_groups(part: Array, mask: Array, x: Array, examples: slice, groups: int) -> tuple[Array, Array, Array]:
-    """Return some examples of a gradient, and their rows of mask and x, as (groups, rows, ...)."""
+def in_groups(
+    part: Array, mask: Array, x: Array, examples: slice, groups: int, first: int = 0
+) -> tuple[Array, Array, Array]:
+    """Return some examples of a gradient, and their rows of mask and x, as (groups, rows, ...); x begins at `first`."""
     d = part.reshape(-1, part.shape[-1])
     each = len(d) // max(examples.stop - examples.start, 1)
     rows, size = slice(examples.start * each, examples.stop * each), len(d) // groups
+    own = slice(rows.start - first * each, rows.stop - first * each)
     return (
         d.reshape(groups, size, d.shape[1]),
         mask[rows].reshape(groups, size, -1) if len(mask) else mask.reshape(0, 1, 1),
-        x[rows].reshape(groups, size, x.shape[1]),
+        x[own].reshape(groups, size, x.shape[1]),
     )

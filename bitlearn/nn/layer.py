@@ -59,6 +59,9 @@ class Layer(ABC):
     kind: ClassVar[str]
     #: Which parameters are binarised before use.
     binary: ClassVar[tuple[str, ...]] = ()
+    #: Binary parameters of which nothing but the signs matters, so that a large one needs one mean of squares for all
+    #: its weights, where its gradients are signs: see `bitlearn.optim.Adam`.
+    of_signs: ClassVar[tuple[str, ...]] = ()
     #: Whether a result depends on all channels that flow in: its own channels are then another's choice.
     mixes: ClassVar[bool] = False
     #: Whether only some of its channels are of use for a task.

@@ -96,6 +96,7 @@ class BinaryLinear(FullyConnected):
     def __init__(self, outputs: int, *, scaled: bool = False):
         super().__init__(outputs)
         self.scaled = bool(scaled)
+        self.of_signs = () if scaled else ("weight",)  # type: ignore[misc]
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -61,4 +61,5 @@ def gradient_of_sums(step: Step, grad: Gradient, factors: Array, precision: Prec
     *pixels, channels = grad.shape
     # In the place of a batch norm's sums: its factors of them are 0.
     anything, mask = step.ones(math.prod(pixels), channels), step.constant(np.empty((0, 1), dtype=np.uint64))
-    return norm_gradient(step, grad.kept(), mask, anything, factors, precision.gradient_bits)
+    whole = (slice(0, pixels[0]), anything, factors)
+    return norm_gradient(step, grad.kept(), mask, [whole], precision.gradient_bits)

@@ -129,6 +129,12 @@ class Model:
         """Return the names of the parameters that are binarised before use."""
         return {f"{path}.{key}" for path, leaf in self.items() for key in leaf.binary}
 
+    def sign_parameters(self) -> set[str]:
+        """Return the names of those whose gradients are signs, and of which nothing but the signs matters."""
+        if not self.precision.sign_weight_gradient:
+            return set()
+        return {f"{path}.{key}" for path, leaf in self.items() for key in leaf.of_signs}
+
     def split(self, name: str) -> tuple[Model, Model]:
         """Return the layers up to and including `name`, and those after it, as two networks that share the layers.
 

@@ -15,7 +15,7 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Arrays, Layer, register
-from bitlearn.nn.normalization import MOMENTUM, Normalization
+from bitlearn.nn.normalization import MOMENTUM, Normalization, Sums, after
 from bitlearn.nn.real_norm import absolute_mean, real_statistics, signs_of
 from bitlearn.nn.sign import Sign
 from bitlearn.nn.spec import Spec
@@ -65,13 +65,17 @@ class BatchNormSign(Normalization):
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the signs."""
-        y = self._rows(step, x, kept=not self._keeps_bits)
-        found, moved, sums, bounds = self._statistics(step, y)
         out = step.empty("X", self.output.array_shape(step.batch), WORD)
         mask = step.empty("STE mask", out.pixels().shape, WORD)
-        for rows, _, part in y.parts():
-            step.run("norm_signs", part.pixels(), bounds, out.pixels()[rows], mask[rows])
-        return Value(step, self.output, out), (self._kept(step, y, out.pixels(), found, moved, sums, bounds), mask)
+        kept, running = [], self._running(step)
+        for examples in self._shares(step):
+            y = self._rows(step, x, examples, kept=not self._keeps_bits)
+            found, moved, sums, bounds = self._statistics(step, y, running)
+            for rows, _, part in y.parts():
+                step.run("norm_signs", part.pixels(), bounds, out.pixels()[rows], mask[rows])
+            kept.append(self._kept(step, y, out.pixels()[y.span], found, moved, sums, bounds))
+            running = after(moved)
+        return Value(step, self.output, out), (kept, mask)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the gradients of the sums and of the bias."""
@@ -127,40 +131,47 @@ class BatchNorm(Normalization):
             raise ValueError(f"a batch norm must get sums or real values, got {spec}")
         return Spec.real(spec.shape)
 
-    def _values(self, step: Step, y: Array, unit: float, centre: Array, bias: Array) -> Value:
-        out = step.empty("Y", self.output.array_shape(step.batch), np.float32)
-        step.run("norm_values", y, unit, centre, bias, out.pixels())
-        return Value(step, self.output, out)
-
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the statistics of the batch, and the normalised values."""
-        given = self._rows(step, x)
+        out = step.empty("Y", self.output.array_shape(step.batch), np.float32)
+        kept, running = [], self._running(step)
+        for examples in self._shares(step):
+            y = self._rows(step, x, examples)
+            way = self._of_reals if self.spec.kind == "real" else self._of_sums
+            kept.append(way(step, y, running, out.pixels()[y.span]))
+            running = after(kept[-1][3])
+        return Value(step, self.output, out), kept
+
+    def _of_sums(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> tuple:
+        """Record normalised sums; return what the backward pass needs."""
         y = given.whole
-        if self.spec.kind == "real":
-            return self._forward_of_reals(step, y)
-        found, moved, sums, bounds = self._statistics(step, given)
-        result, signs = self._normalized(step, y, found), y
+        found, moved, sums, bounds = self._statistics(step, given, running)
+        self._normalize(step, y, found, out)
+        signs = y
         if self._keeps_bits:
             signs, unused = (step.empty("X", (len(y), words_for(y.shape[1])), WORD) for _ in range(2))
             step.run("norm_signs", y, bounds, signs, unused)
-        return result, self._kept(step, given, signs, found, moved, sums, bounds)
+        return self._kept(step, given, signs, found, moved, sums, bounds)
 
-    def _normalized(self, step: Step, y: Array, found: Array) -> Value:
+    def _normalize(self, step: Step, y: Array, found: Array, out: Array) -> None:
         centre = step.empty("factors", found.shape, np.float32)
         step.run("mean_inverse", found, centre)
-        return self._values(step, y, 1.0, centre, step.constant(self.bias, "beta"))
+        step.run("norm_values", y, 1.0, centre, step.constant(self.bias, "beta"), out)
 
-    def _forward_of_reals(self, step: Step, y: Array) -> tuple[Value, Any]:
+    def _of_reals(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> tuple:
+        """Record normalised real values; return what the backward pass needs."""
+        y = given.whole
         if self.fixed:
             found = self._fixed_statistics(step)
-            return self._normalized(step, y, found), (y, None, found, found)
-        found, moved = real_statistics(step, y, self._running(step), MOMENTUM, self._half, self._l1)
-        result = self._normalized(step, y, found)
+            self._normalize(step, y, found, out)
+            return y, None, found, found
+        found, moved = real_statistics(step, y, running, MOMENTUM, self._half, self._l1)
+        self._normalize(step, y, found, out)
         if not (self._l1 and self.precision.integer):
-            return result, (y, None, found, moved)
-        x, magnitude = result.array.pixels(), step.empty("mu, psi", (y.shape[1],), np.float64)
-        absolute_mean(step, x, step.constant(np.zeros(y.shape[1])), self._half, magnitude)
-        return result, (signs_of(step, x), magnitude, found, moved)
+            return y, None, found, moved
+        magnitude = step.empty("mu, psi", (y.shape[1],), np.float64)
+        absolute_mean(step, out, step.constant(np.zeros(y.shape[1])), self._half, magnitude)
+        return signs_of(step, out), magnitude, found, moved
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the gradients of the sums and of the bias."""
@@ -181,4 +192,6 @@ class BatchNorm(Normalization):
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the normalised values."""
         centre, bias = step.constant(arrays["centre"], "factors"), step.constant(arrays["bias"], "beta")
-        return self._values(step, x.array.pixels(), self.spec.unit, centre, bias)
+        out = step.empty("Y", self.output.array_shape(step.batch), np.float32)
+        step.run("norm_values", x.array.pixels(), self.spec.unit, centre, bias, out.pixels())
+        return Value(step, self.output, out)

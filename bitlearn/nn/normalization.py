@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn.gradients import groups_of, in_groups, norm_gradient, norm_pieces
+from bitlearn.nn.gradients import Normalized, groups_of, in_groups, norm_gradient, norm_pieces
 from bitlearn.nn.layer import Arrays, Layer, Narrowed
 from bitlearn.nn.real_norm import centred_signs
 from bitlearn.nn.step import ParameterGradient, Step
@@ -28,15 +28,19 @@ class Sums:
     Parameters
     ----------
     x : Value
+    examples : slice
+        Those of which the batch norm has statistics. If they are not the whole batch, they are formed once, together.
     kept : bool
-        Whether it is whole in any case.
+        Whether the batch is whole in any case.
     """
 
-    def __init__(self, x: Value, kept: bool):
-        self.x, self.channels = x, x.spec.channels
-        size = math.prod(x.spec.shape)
-        self.whole_wanted = kept or x.step.savings.keeps(x.step.batch * size * x.spec.dtype.itemsize)
-        spans = [slice(0, x.step.batch)] if self.whole_wanted else x.spans(x.step.savings.block)
+    def __init__(self, x: Value, examples: slice, kept: bool):
+        step, size = x.step, math.prod(x.spec.shape)
+        self.x, self.channels, self._examples = x, x.spec.channels, examples
+        alone = examples.stop - examples.start < step.batch and not kept
+        self._own = x.part(examples) if alone else None
+        self.whole_wanted = alone or kept or step.savings.keeps(step.batch * size * x.spec.dtype.itemsize)
+        spans = [examples] if self.whole_wanted else x.spans(step.savings.block)
         each, at = size // max(self.channels, 1), 0
         self._pieces: list[tuple[slice, slice]] = []
         for some in spans:
@@ -44,16 +48,21 @@ class Sums:
             groups = groups_of(rows.stop - rows.start)
             self._pieces.append((rows, slice(at, at + groups)))
             at += groups
-        self.rows, self.groups = x.step.batch * each, at
+        self.span, self.groups = slice(examples.start * each, examples.stop * each), at
+        self.rows = self.span.stop - self.span.start
+
+    @property
+    def _array(self) -> Array:
+        return self.x.array[self._examples] if self._own is None else self._own
 
     @property
     def whole(self) -> Array:
         """All of it, (rows, channels)."""
-        return self.x.array.pixels()
+        return self._array.pixels()
 
     def parts(self) -> Iterator[tuple[slice, slice, Array]]:
         """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
-        found = [self.x.array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
+        found = [self._array] if self.whole_wanted else (part for _, part in self.x.blocks(self.x.step.savings.block))
         for (rows, groups), part in zip(self._pieces, found, strict=True):
             count = groups.stop - groups.start
             yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
@@ -124,7 +133,11 @@ class Normalization(Layer):
         name = "running statistics"
         return step.constant(self.running_mean, name), step.constant(self.running_std, name)
 
-    def _statistics(self, step: Step, y: Sums) -> tuple[Array, Array, Array, Array]:
+    def _shares(self, step: Step) -> list[slice]:
+        """Return the ranges of examples that have statistics of their own."""
+        return [slice(0, step.batch)] if self.fixed else step.micro_batches
+
+    def _statistics(self, step: Step, y: Sums, running: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
         """Record the statistics of sums: the batch's, the running ones after it, the sums of each channel, bounds.
 
         Of fixed ones these are the running ones, in units of the sums; nothing moves, and no sums are made.
@@ -152,7 +165,7 @@ class Normalization(Layer):
             sums,
             above,
             *options,
-            *self._running(step),
+            *running,
             *outputs,
             check=finite,
             what="the running statistics",
@@ -210,37 +223,48 @@ class Normalization(Layer):
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
         return y.whole, None, found, moved
 
-    def _backward(self, step: Step, kept: tuple, grad: Gradient, mask: Array) -> Gradient:
+    def _backward(self, step: Step, kept: list[tuple], grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
-        x, magnitude, found, moved = kept
         if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
             grad = grad.kept()
-        channels, unit, pieces = grad.shape[-1], self.spec.unit, norm_pieces(grad)
-        rows, groups, of_reals = len(x), pieces[-1][1].stop, x.dtype == np.float32
+        channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0][0].dtype == np.float32
+        pieces, groups = norm_pieces(grad, shares)
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
-        factors, bias = step.empty("factors", (3, channels), np.float32), step.empty("dbeta", (channels,), np.float32)
-        for (some, at), (_, part) in zip(pieces, grad.blocks(slice(0, step.batch), step.savings.block), strict=True):
-            d, passed, values = in_groups(part, mask, x, some, at.stop - at.start)
-            if of_reals:
-                step.run("real_sums", d, values, sums[at])
-            else:
-                step.run("gradient_sums", d, passed, values, sums[at])
-        step.over_batch("sum", sums)
-        rows = step.of_all(rows)
+        normalized: list[Normalized] = []
+        for examples, given, found in zip(shares, kept, pieces, strict=True):
+            blocks = grad.blocks(examples, step.savings.block)
+            for (some, at), (_, part) in zip(found, blocks, strict=True):
+                d, passed, values = in_groups(part, mask, given[0], some, at.stop - at.start, examples.start)
+                if of_reals:
+                    step.run("real_sums", d, values, sums[at])
+                else:
+                    step.run("gradient_sums", d, passed, values, sums[at])
+            if examples is shares[-1]:
+                step.over_batch("sum", sums)
+            own = sums[found[0][1].start : found[-1][1].stop]
+            normalized.append((examples, *self._factors(step, given, own)))
+        bias = step.empty("dbeta", (channels,), np.float32)
         step.run("bias_gradient", sums, grad.scale, bias)
-        if self.fixed:
-            step.run(_scale_alone, found, unit, factors)
-        elif magnitude is not None:
-            step.run("l1_factors", sums, magnitude, found, rows, unit, factors)
-        elif self._l1:
-            x = self._exact_signs(step, x, found, sums, factors, rows)
-        else:
-            step.run("l2_factors", sums, found, rows, unit, factors)
-        result = norm_gradient(step, grad, mask, x, factors, self.precision.gradient_bits)
+        result = norm_gradient(step, grad, mask, normalized, self.precision.gradient_bits)
+        moved = kept[-1][3]
         for row, running in enumerate(() if self.fixed else (self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return result
+
+    def _factors(self, step: Step, kept: tuple, sums: Array) -> tuple[Array, Array]:
+        """Record the factors of a batch norm's gradient, from sums of it; return the values they go with, and them."""
+        x, magnitude, found, _ = kept
+        factors, rows = step.empty("factors", (3, sums.shape[2]), np.float32), step.of_all(len(x))
+        if self.fixed:
+            step.run(_scale_alone, found, self.spec.unit, factors)
+        elif magnitude is not None:
+            step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
+        elif self._l1:
+            x = self._exact_signs(step, x, found, sums, factors, rows)
+        else:
+            step.run("l2_factors", sums, found, rows, self.spec.unit, factors)
+        return x, factors
 
     def _exact_signs(self, step: Step, y: Array, found: Array, sums: Array, factors: Array, rows: int) -> Array:
         """Record the exact factors after a mean deviation; return the signs of the sums less their mean."""
@@ -259,9 +283,9 @@ class Normalization(Layer):
         step.run("l1_exact_factors", sums, above, found, rows, self.spec.unit, factors)
         return signs
 
-    def _rows(self, step: Step, x: Value, *, kept: bool = True) -> Sums:
-        """Return what flows in, as rows of channels; a single row has no deviation."""
-        y = Sums(x, kept)
+    def _rows(self, step: Step, x: Value, examples: slice, *, kept: bool = True) -> Sums:
+        """Return what flows in of some examples, as rows of channels; a single row has no deviation."""
+        y = Sums(x, examples, kept)
         if step.of_all(y.rows) < 2 and not self.fixed:
             raise ValueError(f"a batch norm must get at least 2 values per channel in training, got {y.rows}")
         return y
@@ -276,6 +300,11 @@ def _scale_alone(found: np.ndarray, unit: float, factors: np.ndarray) -> None:
     std = found[1] * unit
     factors[:2] = 0
     factors[2] = np.divide(1.0, std, out=np.zeros_like(std), where=std >= np.finfo(np.float32).tiny)
+
+
+def after(moved: Array) -> tuple[Array, Array]:
+    """Return the running mean and deviation that the next micro-batch moves on."""
+    return moved[:1].reshape(-1), moved[1:].reshape(-1)
 
 
 def _nothing(channels: int) -> np.ndarray:

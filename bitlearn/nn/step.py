@@ -145,6 +145,21 @@ class Step(Recorder):
             arguments = (*arguments, check)
         super().run(kernel, *arguments, check=check, what=what)
 
+    @property
+    def micro_batches(self) -> list[slice]:
+        """The ranges of examples of which a batch norm has statistics: all, or of ghost statistics one a micro-batch.
+
+        Raises
+        ------
+        ValueError
+            If ghost statistics are wanted of a part of a batch.
+        """
+        ghost, batch = self.savings.ghost, self.batch
+        if ghost is not None and self.partial:
+            raise ValueError(f"ghost statistics must be of a step with the whole batch, got {batch} of its examples")
+        count = 1 if ghost is None else max(1, batch // ghost)
+        return [slice(batch * i // count, batch * (i + 1) // count) for i in range(count)]
+
     def of_all(self, rows: int) -> int:
         """Return how many rows the whole batch has if the examples of this step have `rows`."""
         return rows

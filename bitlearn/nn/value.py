@@ -44,6 +44,10 @@ class Value:
         """The whole array."""
         return self._array
 
+    def part(self, examples: slice) -> Array:
+        """Return some examples, formed now if they are formed where they are wanted."""
+        return self.array[examples]
+
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of examples, each with its part of the array.
 
@@ -114,6 +118,12 @@ class Product(Value):
             self._whole = self.step.empty("Y", self.spec.array_shape(self.step.batch), self.spec.dtype)
             self._write(slice(0, self.step.batch), self._whole)
         return self._whole
+
+    def part(self, examples: slice) -> Array:
+        """Return some examples, formed now."""
+        out = self.step.empty("Y", self.spec.array_shape(examples.stop - examples.start), self.spec.dtype)
+        self._write(examples, out)
+        return out
 
     def blocks(self, most: int, *, wide: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of examples, formed one after the other in the same memory."""
@@ -217,11 +227,36 @@ class FormedGradient(Gradient):
         What one of the values is worth; None for float32.
     write : callable
         ``write(examples, out)`` records what writes some examples, each time the same.
+    held : Array, optional
+        The first examples, where these are kept: `write` is for the others.
     """
 
-    def __init__(self, step: Step, shape: tuple[int, ...], dtype: np.dtype, scale: Array | None, write: Write):
-        self.step, self.shape, self.dtype, self._scale = step, shape, dtype, scale
-        self.write = _here(step, write)
+    def __init__(
+        self,
+        step: Step,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        scale: Array | None,
+        write: Write,
+        held: Array | None = None,
+    ):
+        self.step, self.shape, self.dtype, self._scale, self._held = step, shape, dtype, scale, held
+        self._form = _here(step, write)
+
+    def _cut(self, examples: slice) -> tuple[slice, slice]:
+        """Return which of some examples are kept, and which are not."""
+        count = 0 if self._held is None else len(self._held)
+        at = min(max(count, examples.start), examples.stop)
+        return slice(examples.start, at), slice(at, examples.stop)
+
+    def write(self, examples: slice, out: Array) -> None:
+        """Record what writes some examples."""
+        kept, rest = self._cut(examples)
+        at = kept.stop - kept.start
+        if self._held is not None and at:
+            self.step.run("copy", self._held[kept].rows(), out[:at].rows())
+        if rest.stop > rest.start:
+            self._form(rest, out[at:])
 
     @property
     def values(self) -> Array:
@@ -238,30 +273,39 @@ class FormedGradient(Gradient):
     def _count(self, examples: slice, most: int) -> int:
         return max(1, min(examples.stop - examples.start, most // max(int(np.prod(self.shape[1:])), 1)))
 
-    def spans(self, examples: slice, most: int) -> list[slice]:
-        """Return the ranges of examples that `blocks` yields."""
+    def _formed(self, examples: slice, most: int) -> list[slice]:
         count = self._count(examples, most)
         return [
             slice(start, min(start + count, examples.stop)) for start in range(examples.start, examples.stop, count)
         ]
 
+    def spans(self, examples: slice, most: int) -> list[slice]:
+        """Return the ranges of examples that `blocks` yields."""
+        kept, rest = self._cut(examples)
+        return [kept] * (kept.stop > kept.start) + self._formed(rest, most)
+
     def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
-        """Yield ranges of some examples, formed one after the other in the same memory."""
-        room = self.step.empty("dX", (self._count(examples, most), *self.shape[1:]), self.dtype)
-        for some in self.spans(examples, most):
+        """Yield ranges of some examples: those that are kept, and others formed one after the other in one memory."""
+        kept, rest = self._cut(examples)
+        if self._held is not None and kept.stop > kept.start:
+            yield kept, self._held[kept]
+        room = self.step.empty("dX", (self._count(rest, most), *self.shape[1:]), self.dtype)
+        for some in self._formed(rest, most):
             part = room[: some.stop - some.start]
-            self.write(some, part)
+            self._form(some, part)
             yield some, part
 
     def changed(self, change: Write, scale: Array | None = None) -> Gradient:
-        """Return it with its values changed wherever they are formed."""
+        """Return it with its values changed: in place what is kept, and the others wherever they are formed."""
         change = _here(self.step, change)
+        if self._held is not None:
+            change(slice(0, len(self._held)), self._held)
 
         def write(some: slice, out: Array) -> None:
-            self.write(some, out)
+            self._form(some, out)
             change(some, out)
 
-        return FormedGradient(self.step, self.shape, self.dtype, scale or self._scale, write)
+        return FormedGradient(self.step, self.shape, self.dtype, scale or self._scale, write, self._held)
 
     def kept(self) -> Gradient:
         """Return it whole, in memory."""

@@ -17,7 +17,9 @@ class Adam(Optimizer):
     """Adam (arXiv 1412.6980): moments of the gradient and of its square, bias corrected.
 
     A binary gradient counts as -1, 0 or +1: Adam is insensitive to a constant factor, and the square of an attenuated
-    gradient would vanish in few bits.
+    gradient would vanish in few bits. Where all gradients of a large parameter are signs, the mean of their squares is
+    the same for all its weights, and kept once (`Optimizer.init`); weights beyond the clip, which have no gradient, are
+    divided by that of the others.
 
     Parameters
     ----------

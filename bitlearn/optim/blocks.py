@@ -1,4 +1,4 @@
-"""Moments in 8 bits: a scale for each block of a weight's, rounded at random; updates run on some rows at a time.
+"""Moments in 8 bits: a scale for each block of a weight's, rounded at random; updates widen some rows at a time.
 
 A block is a part of what feeds one output. Its largest moment has the largest code, so one large moment costs only its
 block precision. What an update changes by less than a code is kept on average, since rounding is at random: to nearest
@@ -9,17 +9,15 @@ is above 0 becomes 0: an update divides by it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from bitlearn.nn.step import Step
+from bitlearn.optim.parts import Moment
 from bitlearn.program import Array
 
 #: The most moments of a block, and the fewest for which an even part of an output's weights is taken.
 _MOST, _LEAST = 256, 16
-#: Weights whose moments are widened at a time, and into how many parts a layer's are cut at least.
-_AT_A_TIME, _PARTS = 2**17, 4
 #: The suffix under which a state holds the scales of an array of codes.
 SCALE = "scale"
 
@@ -53,32 +51,42 @@ def layout(shape: tuple[int, ...], root: bool) -> tuple[tuple[tuple[int, ...], n
     return (shape, codes), ((math.prod(shape) // max(block_size(shape), 1),), np.dtype(np.float32))
 
 
-def update(
-    step: Step,
-    shape: tuple[int, ...],
-    moments: list[tuple[Array, Array, Array]],
-    run: Callable[[slice, list[Array]], None],
-) -> None:
-    """Record an update of a weight, some outputs at a time, whose moments are widened and rounded again.
+class Coded(Moment):
+    """A moment in 8 bits.
 
     Parameters
     ----------
     step : Step
-    shape : tuple of int
-        Of the weight.
-    moments : list of (codes, scales, key)
-    run : callable
-        ``run(outputs, moments)`` records the update of some outputs, whose moments are float32.
+    codes : Array of int8 or uint8
+        Of the weight's shape.
+    scale : Array of float32
+        Of a block each.
+    key : Array
+        Of the random bits with which codes are rounded.
     """
-    outputs, fan_in, block = shape[0], math.prod(shape[1:]), block_size(shape)
-    count, each = max(1, min(-(-outputs // _PARTS), _AT_A_TIME // max(fan_in, 1))), fan_in // max(block, 1)
-    rooms = [step.empty("scratch", (count * each, block), np.float32) for _ in moments]
-    for start in range(0, outputs, count):
-        some = slice(start, min(start + count, outputs))
-        rows = slice(some.start * each, some.stop * each)
-        wide = [room[: rows.stop - rows.start] for room in rooms]
-        for (codes, scale, _), values in zip(moments, wide, strict=True):
-            step.run("load_moments", codes.reshape(-1, block)[rows], scale[rows], values)
-        run(some, [values.reshape(some.stop - some.start, *shape[1:]) for values in wide])
-        for (codes, scale, key), values in zip(moments, wide, strict=True):
-            step.run("store_moments", values, key, rows.start, codes.reshape(-1, block)[rows], scale[rows])
+
+    def __init__(self, step: Step, codes: Array, scale: Array, key: Array):
+        self.step, self.codes, self.scale, self.key = step, codes, scale, key
+
+    def prepare(self, shape: tuple[int, ...], count: int) -> None:
+        """Have room for wide moments."""
+        self.block = block_size(shape)
+        self.each = math.prod(shape[1:]) // max(self.block, 1)
+        self.room = self.step.empty("scratch", (count, *shape[1:]), np.float32)
+
+    def _rows(self, outputs: slice) -> tuple[slice, Array, Array]:
+        """Return which blocks some outputs have, and their codes and scales."""
+        rows = slice(outputs.start * self.each, outputs.stop * self.each)
+        return rows, self.codes.reshape(-1, self.block)[rows], self.scale[rows]
+
+    def opened(self, outputs: slice) -> Array:
+        """Record the moments of some outputs as float32."""
+        _, codes, scale = self._rows(outputs)
+        found = self.room[: outputs.stop - outputs.start]
+        self.step.run("load_moments", codes, scale, found.reshape(-1, self.block))
+        return found
+
+    def closed(self, outputs: slice, values: Array) -> None:
+        """Record their codes."""
+        rows, codes, scale = self._rows(outputs)
+        self.step.run("store_moments", values.reshape(-1, self.block), self.key, rows.start, codes, scale)

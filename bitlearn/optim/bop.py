@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,20 +46,20 @@ class Bop(Optimizer):
         """Return the learning rate of the parameters that are not binary."""
         return self.other.rate(precision)
 
-    def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
+    def init(self, parameters: Arrays, precision: Precision, binary: set[str], signs: Collection[str] = ()) -> Arrays:
         """Binarise the weights; return moments of zero and the other optimiser's state."""
         self.check(parameters)
-        state = super().init(parameters, precision, binary)
+        state = super().init(parameters, precision, binary, signs)
         for name in binary & parameters.keys():
             for row in parameters[name]:  # one at a time: no temporary array of the weights' size
                 row[...] = np.where(row >= 0, 1, -1)
         return state
 
-    def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
+    def layout(self, parameters: Arrays, precision: Precision, binary: set[str], signs: Collection[str] = ()) -> Types:
         """Return the types of the moments, and of the other optimiser's state."""
         flipped = {name: parameter for name, parameter in parameters.items() if name in binary}
         rest = {name: parameter for name, parameter in parameters.items() if name not in binary}
-        return self.other.layout(rest, precision, binary) | super().layout(flipped, precision, binary)
+        return self.other.layout(rest, precision, binary, signs) | super().layout(flipped, precision, binary, signs)
 
     def numbers(self, step: int, learning_rate: float, factor: np.float32) -> tuple[float | np.float32, ...]:
         """Return what the moment keeps, the factor of the gradient and the threshold."""

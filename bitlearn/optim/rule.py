@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bitlearn import streams
 from bitlearn.nn.step import ParameterGradient, Step, training_key
-from bitlearn.optim import blocks
+from bitlearn.optim import blocks, parts
 from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 from bitlearn.safetensors import Types
@@ -55,7 +55,7 @@ class Optimizer(ABC):
         assert self.learning_rate is not None
         return self.learning_rate
 
-    def init(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Arrays:
+    def init(self, parameters: Arrays, precision: Precision, binary: set[str], signs: Collection[str] = ()) -> Arrays:
         """Return the initial state.
 
         Parameters
@@ -66,21 +66,24 @@ class Optimizer(ABC):
             The policy, which sets the type of the moments.
         binary : set of str
             The parameters that are binarised before use.
+        signs : collection of str
+            The parameters whose gradients are nothing but packed signs: a mean of the squares of these is one number
+            for all weights of a large parameter, and kept once.
 
         Returns
         -------
         dict of str to ndarray
         """
         self.check(parameters)
-        layout = self.layout(parameters, precision, binary)
+        layout = self.layout(parameters, precision, binary, signs)
         return {name: np.zeros(shape, dtype=kind) for name, (shape, kind) in layout.items()}
 
-    def layout(self, parameters: Arrays, precision: Precision, binary: set[str]) -> Types:
+    def layout(self, parameters: Arrays, precision: Precision, binary: set[str], signs: Collection[str] = ()) -> Types:
         """Return the shapes and dtypes of the state's arrays by name, without making them.
 
         Parameters
         ----------
-        parameters, precision, binary
+        parameters, precision, binary, signs
             As `init` takes them.
 
         Returns
@@ -92,7 +95,9 @@ class Optimizer(ABC):
             kind = self.moment_type(precision, name in binary)
             for suffix in self.moments:
                 own = f"{name}.{suffix}"
-                if kind == np.int8:
+                if suffix in self.squares and name in signs and math.prod(parameter.shape) >= parts.SHARED_FROM:
+                    found[own] = (1,), kind if kind.kind == "f" else np.dtype(np.float32)
+                elif kind == np.int8:
                     codes, scales = blocks.layout(parameter.shape, suffix in self.squares)
                     found[own], found[f"{own}.{blocks.SCALE}"] = codes, scales
                 else:
@@ -202,6 +207,9 @@ class Optimizer(ABC):
         each = scale.shape[0] > 1
         weight = live(step, parameter, "W")
         moments = [live(step, state[f"{name}.{suffix}"], "momenta") for suffix in self.moments]
+        shared = [moment.shape == (1,) != weight.shape for moment in moments]
+        if any(shared) and not gradient.is_signs:
+            raise ValueError(f"the gradient of {name!r} must be signs, of which one square is kept, got numbers")
 
         def run(some: slice, moments: list[Array]) -> None:
             values, factor, changed = gradient.values, scale, weight
@@ -212,18 +220,26 @@ class Optimizer(ABC):
             step.run(self.kernel, as_matrix(values, rows), factor, gradient.clip, numbers, *arrays)
 
         scales = [state.get(f"{name}.{suffix}.{blocks.SCALE}") for suffix in self.moments]
-        if not moments or any(found is None for found in scales):
+        if not any(shared) and (not moments or any(found is None for found in scales)):
             run(slice(None), moments)
             return
-        kept = [
-            (codes, live(step, found, "momenta"), updates.key())
-            for codes, found in zip(moments, scales, strict=True)
-            if found is not None
-        ]
-        blocks.update(step, parameter.shape, kept, run)
+        kept: list[parts.Moment] = []
+        for moment, alone, found in zip(moments, shared, scales, strict=True):
+            if alone:
+                kept.append(parts.Shared(step, moment))
+            elif found is None:
+                kept.append(parts.Whole(moment))
+            else:
+                kept.append(blocks.Coded(step, moment, live(step, found, "momenta"), updates.key()))
+        parts.update(weight.shape, kept, run)
+        if any(shared):  # which a weight that is within the clip takes on
+            one = step.constant(_PLUS), step.constant(_ONE), gradient.clip, numbers
+            step.run(self.kernel, *one, *(as_matrix(array, None) for array in parts.single(step, moments)))
 
 
 _ONE = np.ones(1)
+#: The sign of one gradient.
+_PLUS = np.ones((1, 1), dtype=np.uint64)
 
 
 def live(step: Step, array: np.ndarray | Array, name: str) -> Array:

@@ -22,23 +22,26 @@ from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.rule import Arrays
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Program
-from bitlearn.training.step import Trainer
+from bitlearn.training.step import Trainer, signs_alone
 
-#: What may be stored in narrower types than the policy says, in the order in which they are tried.
-NARROW = ("moments", "gradients")
+#: What may change the result, in the order in which it is tried: types narrower than the policy says, and statistics of
+#: micro-batches.
+NARROW = ("moments", "gradients", "statistics")
+#: The least number of examples in a micro-batch.
+_GHOST = 16
 #: Bytes per recorded call, as measured: its description, its form for C, and what creating that leaves behind.
 _RECORDED_CALL = 1300
 #: Bytes of all other objects in training, as measured.
 _OBJECTS = 2**19
 #: Exact sums computed at a time: the usual numbers, few, and a limit of working memory below which even fewer are used.
 _SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
-#: Values processed at a time when gradients are recomputed, in a large network and in a small one.
-_BLOCKS = 2**20, 2**18
 #: Stop after this many candidates in a row that need no fewer bytes.
 _PATIENCE = 6
 #: Only gradients of at least this fraction (one over it) of the largest are recomputed: recording smaller ones takes
 #: more than it saves.
 _SHARE = 8
+#: Gradients larger than these fractions of the largest may be recomputed in part only.
+_KEPT = 0.75, 0.5, 0.25
 #: Numbers of examples to validate at a time; the largest that fits is used.
 _VALIDATED = (1000, 500, 200, 100, 50, 20, 10)
 
@@ -111,7 +114,8 @@ def recorded(
     transforms: tuple[Transform, ...] = (),
 ) -> Program:
     """Return the recorded step of a network, without allocating the optimiser's state or changing anything."""
-    layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters())
+    signs = signs_alone(model, transforms)
+    layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters(), signs)
     state = {name: _Outline(*kind) if kind[0] else np.zeros((), kind[1]) for name, kind in layout.items()}
     trainer = Trainer(model, optimizer, 0, loss, transforms, savings=savings, state=cast(Arrays, state))
     return trainer.record(batch).program
@@ -150,15 +154,25 @@ def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precisi
             yield found
 
 
-def _savings(plain: Program) -> Iterator[Savings]:
+def _savings(plain: Program, ghost: int | None) -> Iterator[Savings]:
     """Yield ways to record a step, the fastest first."""
-    counts = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
+    yield from (replace(each, ghost=ghost) for each in _exact_savings(plain))
+
+
+def _exact_savings(plain: Program) -> Iterator[Savings]:
+    counts: tuple[int, ...] = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
     yield from (Savings(sums) for sums in counts)
+    counts = counts[1:]  # what the first is faster by is nothing beside what now follows
     yield from (Savings(sums, None, True, True) for sums in counts)
-    large = sorted({b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")}, reverse=True)
-    for size in (each for each in large if _SHARE * each >= large[0]):
-        # In large blocks if there are many: fewer calls, since their records take memory.
-        yield from (Savings(sums, size - 1, True, True, max(sums, _BLOCKS[sums == _FEWEST])) for sums in counts)
+    large = sorted((b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")), reverse=True)
+    sizes = [(size - 1, False) for size in dict.fromkeys(large) if _SHARE * size >= large[0]]
+    sizes += [(int(large[0] * share), True) for share in _KEPT if sizes]
+
+    def formed(savings: Savings) -> int:
+        """Return the bytes that are recomputed."""
+        return sum(size - savings.part for size in large if not savings.keeps(size))
+
+    yield from sorted((Savings(sums, keep, True, True, partly=p) for keep, p in sizes for sums in counts), key=formed)
 
 
 def _validation(model: Model, count: int) -> tuple[int, int]:
@@ -194,9 +208,12 @@ def plan(
         Bytes, or text such as ``"64 MiB"``, for everything that training needs beyond the imported libraries and the
         data set: weights, the optimiser's state, a step's working memory, batches, the best network, and the recorded
         calls.
-    narrow : collection of {"moments", "gradients"}
-        What may be kept in 8 bits if the policy has more: the optimiser's moments of binary weights, in blocks, and the
-        gradients between layers and in products. Only these change the result, so they come last.
+    narrow : collection of {"moments", "gradients", "statistics"}
+        What may change the result. Tried last, in 8 bits if the policy has more: the optimiser's moments of binary
+        weights, in blocks, and the gradients between layers and in products. Statistics of micro-batches (ghost batch
+        norm, arXiv 1705.08741) are used if they take less time than what fits without them, or if nothing else fits:
+        a batch norm then normalises each 16 examples or more by their own mean and deviation, and its running
+        statistics move once a micro-batch. The batch stays one step.
     validation : bool
         Whether there is held-out data.
     partial : bool
@@ -216,61 +233,75 @@ def plan(
     Notes
     -----
     The policy is tried unchanged first, then with narrower types as allowed; for each, there are several ways to record
-    a step, ordered by time (`bitlearn.nn.Savings`). The first that fits is used. Whatever is chosen, a batch norm uses
-    the statistics of the whole batch. Under policies that quantize sums row by row, as ``low-memory`` does, gradients
-    can be recomputed; under others only sums and packed weights can take less.
+    a step, ordered by time (`bitlearn.nn.Savings`). The first that fits is used. A batch norm uses the statistics of
+    the whole batch, unless those of micro-batches are allowed and chosen: the plan then says so. Under policies that
+    quantize sums row by row, as ``low-memory`` does, gradients can be recomputed; under others only sums and packed
+    weights can take less.
 
     Examples
     --------
     >>> import bitlearn as bl
-    >>> model = bl.models.mlp((28, 28, 1), precision="low-memory")
-    >>> found = plan(model, bl.optim.adam(), 100, "4 MiB")
-    >>> found.precision.name, found.nbytes <= 2**22
+    >>> model = bl.models.mlp((28, 28, 1), hidden=(1024, 1024), precision="low-memory")
+    >>> found = plan(model, bl.optim.adam(), 100, "10 MiB")
+    >>> found.precision.name, found.nbytes <= 10 * 2**20
     ('low-memory', True)
-    >>> found = plan(model, bl.optim.adam(), 100, "3.5 MiB", narrow=["moments"])
-    >>> found.precision.name, found.nbytes <= 3.5 * 2**20
+    >>> found = plan(model, bl.optim.adam(), 100, "9 MiB", narrow=["moments"])
+    >>> found.precision.name, found.nbytes <= 9 * 2**20
     ('low-memory, 8-bit moments', True)
     """
     budget, unknown = budget_bytes(memory_budget), sorted(set(narrow) - set(NARROW))
     if unknown:
-        raise ValueError(f"narrow must contain only {' and '.join(NARROW)}, got {unknown[0]!r}")
+        raise ValueError(f"narrow must contain only {', '.join(NARROW[:-1])} and {NARROW[-1]}, got {unknown[0]!r}")
     kept, least = _validation(model, _VALIDATED[-1]) if validation else (_kept_bytes(model), 0)
     # A batch as codes, and the raw batch they are made from.
     batch = 2 * batch_size * int(np.prod(model.root.spec.array_shape(1))) * model.root.spec.dtype.itemsize
-    usual = 0
-    smallest: Plan | None = None
-    policies = list(_policies(model.precision, narrow))
-    for precision in policies:
-        network = model if precision == model.precision else model.under(precision)
-        own = recorded(network, optimizer, batch_size, Savings(), loss, transforms)
-        usual, worse, before = usual or max(operations(own), 1), 0, math.inf
-        lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own))
-        del own  # a record takes memory as well
-        if lasting > budget and precision != policies[-1]:
-            continue  # nothing can make it fit
-        for savings in candidates:
-            if worse == _PATIENCE:  # further candidates take more
-                break
-            program = recorded(network, optimizer, batch_size, savings, loss, transforms)
-            rows = (
-                ("weights, statistics, moments", sum(buffer.nbytes for buffer in program.outside)),
-                ("working memory of a step", program.nbytes),
-                ("a batch", batch),
-                ("the best network", kept),
-                ("validation", least),
-                ("recorded calls", _RECORDED_CALL * len(program.calls) * (1 + partial)),
-                ("other objects", _OBJECTS),
-            )
-            cost = operations(program) / usual
-            del program
-            found = Plan(precision, savings, batch_size, _VALIDATED[-1], cost, rows, budget)
-            if found.nbytes <= budget:
-                return _with_validation(found, network, least) if validation else found
-            worse = 0 if found.nbytes < before else worse + 1
-            before = min(before, float(found.nbytes))
-            if smallest is None or found.nbytes < smallest.nbytes:
-                smallest = found
-    assert smallest is not None
+    rest = (("a batch", batch), ("the best network", kept), ("validation", least))
+
+    def record(network: Model, savings: Savings) -> Program:
+        return recorded(network, optimizer, batch_size, savings, loss, transforms)
+
+    policies, usual = list(_policies(model.precision, narrow)), max(operations(record(model, Savings())), 1)
+
+    def plan_of(precision: Precision, savings: Savings, program: Program) -> Plan:
+        rows = (
+            ("weights, statistics, moments", sum(buffer.nbytes for buffer in program.outside)),
+            ("working memory of a step", program.nbytes),
+            *rest,
+            ("recorded calls", _RECORDED_CALL * len(program.calls) * (1 + partial)),
+            ("other objects", _OBJECTS),
+        )
+        return Plan(precision, savings, batch_size, _VALIDATED[-1], operations(program) / usual, rows, budget)
+
+    def search(ghost: int | None) -> Plan:
+        """Return the first plan that fits, or else the smallest."""
+        smallest: Plan | None = None
+        for precision in policies:
+            network = model if precision == model.precision else model.under(precision)
+            own, worse, before = record(network, Savings(ghost=ghost)), 0, math.inf
+            lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own, ghost))
+            del own  # a record takes memory as well
+            if lasting > budget and precision != policies[-1]:
+                continue  # nothing can make it fit
+            for savings in candidates:
+                if worse == _PATIENCE:  # further candidates take more
+                    break
+                found = plan_of(precision, savings, record(network, savings))
+                if found.nbytes <= budget:
+                    return found
+                worse = 0 if found.nbytes < before else worse + 1
+                before = min(before, float(found.nbytes))
+                if smallest is None or found.nbytes < smallest.nbytes:
+                    smallest = found
+        assert smallest is not None
+        return smallest
+
+    searched = [search(ghost) for ghost in ((None, _GHOST) if "statistics" in narrow else (None,))]
+    fitting = [each for each in searched if each.nbytes <= budget]
+    if fitting:
+        found = min(fitting, key=lambda each: each.cost)  # the first of equal ones
+        network = model if found.precision == model.precision else model.under(found.precision)
+        return _with_validation(found, network, least) if validation else found
+    smallest = min(searched, key=lambda each: each.nbytes)
     wanted = f"memory_budget must be at least {smallest.nbytes} bytes for this network and batch, got {budget}"
     more = [name for name in NARROW if name not in narrow]
     hint = f" without narrow={more}" if more else ""

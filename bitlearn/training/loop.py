@@ -200,8 +200,9 @@ def fit(
         The memory that training may use beyond the imported libraries and the data, in bytes or as ``"64 MiB"``:
         `bitlearn.training.plan` chooses how. Hooks are notified of the choice before the first step, and the result
         contains it.
-    narrow : collection of {"moments", "gradients"}
-        What may be stored in fewer bits than the policy says to fit the budget; by default nothing.
+    narrow : collection of {"moments", "gradients", "statistics"}
+        What may change the result to fit the budget: fewer bits than the policy says, or statistics of micro-batches
+        (see `bitlearn.training.plan`); by default nothing.
 
     Returns
     -------
@@ -252,7 +253,7 @@ def fit(
     with nullcontext() if path is None else exclusive(path):
         start, training = 0, dict[str, Any]()
         if path is not None:
-            training = _description(trainer, train, validation, options)
+            training = _description(trainer, train, validation, options) | {"ghost": savings.ghost}
             if resume and path.exists():
                 start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
                 result.resumed = start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -94,6 +94,11 @@ def checked(
     return values, given
 
 
+def signs_alone(model: Model, transforms: Sequence[Transform]) -> set[str]:
+    """Return the names of parameters whose updates take signs and nothing else: those that no transform looks at."""
+    return set() if transforms else model.sign_parameters()
+
+
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """A recorded step: the program, and the arrays that are written before a run and read after it."""
@@ -166,9 +171,7 @@ class Trainer:
         self.model, self.optimizer, self.seed, self.transforms = model, optimizer, seed, transforms
         self.loss, self.savings = SoftmaxCrossEntropy() if loss is None else loss, savings
         self.parameters = model.parameters()
-        if state is None:
-            state = optimizer.init(self.parameters, model.precision, model.binary_parameters())
-        self.state: Arrays = state
+        self.state: Arrays = self._fresh() if state is None else state
         self._steps = np.array([steps], dtype=np.int64)
         self.task: int | None = None
         self._programs: dict[tuple[Any, ...], Recorded] = {}
@@ -207,9 +210,15 @@ class Trainer:
     def settle(self) -> None:
         """Make the model's arrays those after the last step: here they always are."""
 
+    def _fresh(self) -> Arrays:
+        """Return an initial state of the optimiser."""
+        model = self.model
+        signs = signs_alone(model, self.transforms)
+        return self.optimizer.init(self.parameters, model.precision, model.binary_parameters(), signs)
+
     def restart(self) -> None:
         """Reset the optimiser's state; `steps` continues."""
-        fresh = self.optimizer.init(self.parameters, self.model.precision, self.model.binary_parameters())
+        fresh = self._fresh()
 
         def begin() -> None:
             for name, array in self.state.items():
