@@ -323,6 +323,7 @@ def test_types_are_those_of_the_layers_that_are_built(rng):
     networks += [bl.models.competing_mlp((4,), 2), *(bl.models.real_mlp((4,), 2, share=each) for each in (0.5, None))]
     networks += decouple(bl.models.binarynet(filters=(64, 64), dense=(), head="real").fixed(), "conv2")
     networks.append(nn.Model([nn.Selection(2), nn.RealLinear(1)], (3,)))
+    networks.append(bl.models.subnetwork_cnv((8, 8, 1), 2, filters=(4,), dense=(5,)))
     for each in (model, *networks, small.model("mlp", "standard")):
         rebuilt = rebuild(serialization.describe(each.root))
         assert array_types(rebuilt, frozen=False) == serialization.types_of(each.state())
