@@ -39,6 +39,7 @@ class Training:
     precision: Precision
     augment: bool = False
     optimizer: str = "adam"
+    rate: float | None = None
 
     @property
     def command(self) -> str | None:
@@ -51,6 +52,7 @@ class Training:
         found = ["--dataset", self.dataset, "--model", self.model, "--precision", self.precision.name]
         found += ["--optimizer", self.optimizer, "--schedule", "cosine", "--batch-size", "100"]
         found += ["--epochs", str(self.epochs), "--seed", str(self.seed)]
+        found += [] if self.rate is None else ["--learning-rate", f"{self.rate:g}"]
         return [*found, "--augment"] if self.augment else found
 
 
