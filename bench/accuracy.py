@@ -36,11 +36,10 @@ LONG, _LONG_EPOCHS, _LONG_RATE = "mnist-mlp-long", 100, 0.01
 
 def training(case: str, policy: str, seed: int) -> Training:
     """Return a training of a case under a policy."""
-    if case == LONG:
-        name = f"{case}-{policy}-{seed}"
-        return Training(name, "mnist", "mlp", _LONG_EPOCHS, seed, POLICIES[policy], rate=_LONG_RATE)
-    dataset, model, epochs, augment = CASES[case]
-    return Training(f"{case}-{policy}-{seed}", dataset, model, epochs, seed, POLICIES[policy], augment)
+    long = case == LONG
+    dataset, model, epochs, augment = ("mnist", "mlp", _LONG_EPOCHS, False) if long else CASES[case]
+    rate = _LONG_RATE if long else None
+    return Training(f"{case}-{policy}-{seed}", dataset, model, epochs, seed, POLICIES[policy], augment, rate=rate)
 
 
 def every() -> list[Training]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bitlearn import nn
 from bitlearn.precision import Precision
@@ -146,28 +146,24 @@ def competing_cnv(
     """
     _check(filters, head)
     if _is_binary(weights):
-        layers: list[nn.Layer] = []
-        for width in filters:
-            layers += [nn.BinaryConv2d(width), nn.MaxPool2d(2), nn.BatchNormSign(), *_competition(units, tasks)]
-        layers.append(nn.Flatten())
-        for width in dense:
-            layers += [nn.BinaryLinear(width), nn.BatchNormSign(), *_competition(units, tasks)]
+        maps, wide = [nn.BinaryConv2d(width) for width in filters], [nn.BinaryLinear(width) for width in dense]
+        layers = _convolutional(maps, wide, lambda: [nn.BatchNormSign(), *_competition(units, tasks)])
     else:
-        given = [nn.Conv2d(width) for width in filters], [nn.RealLinear(width) for width in dense]
-        layers = _real_cnv(*given, units, tasks)
+        real, full = [nn.Conv2d(width) for width in filters], [nn.RealLinear(width) for width in dense]
+        layers = _convolutional(real, full, lambda: [nn.BatchNorm(), nn.ReLU(), *_competition(units, tasks)])
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 
-def _real_cnv(
-    convolutions: Sequence[nn.Layer], dense: Sequence[nn.Layer], units: int = 0, tasks: int = 1
+def _convolutional(
+    convolutions: Sequence[nn.Layer], dense: Sequence[nn.Layer], after: Callable[[], list[nn.Layer]]
 ) -> list[nn.Layer]:
-    """Return real convolutions, each pooled, and dense layers, all with batch norms and rectifiers."""
+    """Return convolutions, each pooled, and dense layers; `after` makes what follows each of them."""
     layers: list[nn.Layer] = []
     for layer in convolutions:
-        layers += [layer, nn.MaxPool2d(2), nn.BatchNorm(), nn.ReLU(), *_competition(units, tasks)]
+        layers += [layer, nn.MaxPool2d(2), *after()]
     layers.append(nn.Flatten())
     for layer in dense:
-        layers += [layer, nn.BatchNorm(), nn.ReLU(), *_competition(units, tasks)]
+        layers += [layer, *after()]
     return layers
 
 
@@ -208,7 +204,8 @@ def subnetwork_cnv(
     """
     _check(filters, head)
     convolutions = [nn.SubnetworkConv2d(width, share=share) for width in filters]
-    layers = _real_cnv(convolutions, [nn.SubnetworkLinear(width, share=share) for width in dense])
+    linear = [nn.SubnetworkLinear(width, share=share) for width in dense]
+    layers = _convolutional(convolutions, linear, lambda: [nn.BatchNorm(), nn.ReLU()])
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 
