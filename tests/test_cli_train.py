@@ -114,6 +114,15 @@ def test_optimizers_and_schedules(capsys, data, optimizer, schedule):
     assert result["learning_rate"] == (0.1 if optimizer == "sgd" else 0.001)
 
 
+def test_a_real_head(capsys, data):
+    default = train(capsys, data, "--max-steps", "2")
+    for head in ("binary", "real"):
+        found = train(capsys, data, "--head", head, "--max-steps", "2")
+        assert found["head"] == head
+        assert (found["weights_sha256"] == default["weights_sha256"]) == (head == "binary")
+        assert (found["peak_bytes_predicted"] == default["peak_bytes_predicted"]) == (head == "binary")
+
+
 @pytest.mark.parametrize("precision", ["standard", "int8"])
 def test_precisions(capsys, data, precision):
     assert train(capsys, data, "--precision", precision, "--max-steps", "2")["precision"] == precision

@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-broken", action="store_true", help="for a folder of images: leave out files that cannot be read"
     )
     parser.add_argument("--model", default="mlp", metavar="NAME", help="mlp, cnv, binarynet, resnete18 or birealnet18")
+    parser.add_argument(
+        "--head",
+        choices=("binary", "real"),
+        default=None,
+        help="the weights of the last layer, the network's own by default; real ones where classes are many",
+    )
     parser.add_argument("--precision", default="standard", metavar="NAME", help="standard, int8, low-memory...")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")
     parser.add_argument("--learning-rate", type=float, default=None, metavar="X", help="the optimiser's own by default")
@@ -134,10 +140,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     test = Examples(data.x_test, data.y_test, preparation)
     input_shape = preparation.codes(data.x_test[:1]).shape[1:]
 
-    experiment.warm_up(arguments.model, input_shape, rule, precision=precision, seed=arguments.seed)
+    head = {} if arguments.head is None else {"head": arguments.head}
+    experiment.warm_up(arguments.model, input_shape, rule, precision=precision, seed=arguments.seed, **head)
     with progress(f"train {arguments.model} on {arguments.dataset}") as hook:
         meter, joules = memory.PeakMeter(), energy.EnergyMeter()
-        model = models.build(arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed)
+        model = models.build(
+            arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed, **head
+        )
         with joules:
             result = training.fit(
                 model,
@@ -164,6 +173,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "dataset": arguments.dataset,
         "model": arguments.model,
+        "head": arguments.head,
         "precision": precision.name,
         "optimizer": arguments.optimizer,
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),

@@ -43,7 +43,8 @@ def mlp(
     hidden : tuple of int
         The widths of the hidden layers, at least one.
     head : {"binary", "real"}
-        The classifier: binary weights and a batch norm, as published; or real weights, as continual learning needs.
+        The classifier: binary weights and a batch norm, as published; or real weights, as continual learning needs, and
+        policies whose weight gradients are signs where a batch holds few of the classes (:ref:`many-classes`).
     precision : str or Precision
     seed : int
 
