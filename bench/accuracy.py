@@ -1,7 +1,8 @@
 """What few bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policies ``int8``, ``int4`` and ``low-memory`` compared with ``standard``: three data sets, three seeds. Files written
-by ``bitlearn train --json`` can be added under the names of their trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8``, ``int4`` and ``low-memory`` compared with ``standard``: three data sets, three seeds. Files that
+``bitlearn train --json`` wrote can be added under the names of their trainings, as in
+``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def training(name: str, policy: str, seed: int) -> Training:
     """Return a training of a case under a policy."""
     of = CASES[name]
     precision = POLICIES[policy]
-    return Training(f"{name}-{policy}-{seed}", of.dataset, of.model, of.epochs, seed, precision, of.augment, rate=of.rate)
+    return Training(
+        f"{name}-{policy}-{seed}", of.dataset, of.model, of.epochs, seed, precision, of.augment, rate=of.rate
+    )
 
 
 def every() -> list[Training]:
@@ -157,7 +160,9 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in files, or make the trainings that are missing, and print the table."""
-    parser = trainings.parser("accuracy", "The accuracy of int8, int4 and low-memory compared with standard.", "accuracy")
+    parser = trainings.parser(
+        "accuracy", "The accuracy of int8, int4 and low-memory compared with standard.", "accuracy"
+    )
     parser.add_argument(
         "--take", type=Path, nargs="+", default=[], metavar="FILE", help="a file written by train --json"
     )

@@ -3,13 +3,14 @@
 Fashion-MNIST, ``mlp``, 8 epochs. One product at a time gets 8 to 2 bits, with either rounding and each possible kind of
 scale, while the other keeps 16. At 16 bits there is nothing to choose: the gradient between the layers already has 16,
 and both products take it unchanged. The smallest widths that keep the accuracy are then trained with two more seeds;
-they are chosen only by validation accuracy.
+they are chosen only by validation accuracy. At last ``cnv`` gets 4 to 2 bits in each product and in both, for 2 epochs,
+rounded and scaled as did best in ``mlp``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ SEEDS = (0, 1, 2)
 #: The accuracy holds if it is within this of that with 16 bits.
 WITHIN = 0.01
 _EPOCHS = 8
+#: What convolutions are trained with, whose steps take a hundred times as long.
+_CONVOLVED, _CONVOLVED_EPOCHS = (4, 3, 2), 2
 _WIDE = Quantization(16)
 FOLDER = results.FOLDER / "sweep"
 _SCALES = {"input": ("tensor", "row"), "weight": ("tensor", "channel")}
@@ -110,6 +113,20 @@ def second(found: Records) -> list[Training]:
     ]
 
 
+def convolutions(found: Records) -> dict[tuple[str, int], Training]:
+    """Return the trainings of `cnv` by product ("input", "weight" or "both") and width; 16 bits are those of both."""
+    made = {("both", 16): ("both-16", _WIDE, _WIDE)}
+    for bits in _CONVOLVED:
+        of_input, of_weight = best("input", bits, found), best("weight", bits, found)
+        made["input", bits] = (f"input-{bits}-{of_input.scale}-{of_input.rounding}", of_input, _WIDE)
+        made["weight", bits] = (f"weight-{bits}-{of_weight.scale}-{of_weight.rounding}", _WIDE, of_weight)
+        made["both", bits] = (f"both-{bits}", of_input, of_weight)
+    return {
+        key: Training(f"cnv-{name}-0", "fashion-mnist", "cnv", _CONVOLVED_EPOCHS, 0, _policy(name, *pair))
+        for key, (name, *pair) in made.items()
+    }
+
+
 def tables(found: Records) -> list[tuple[str, list[Row]]]:
     """Return titles and tables, header first, of stored results: every width with one seed, and those with three."""
     rows: list[Row] = []
@@ -133,6 +150,12 @@ def tables(found: Records) -> list[tuple[str, list[Row]]]:
                 groups.setdefault(training.name.rpartition("-")[0], []).append(found[training.name])
         lines = [(name, str(len(each)), f"{trainings.mean(each):.4f}") for name, each in groups.items()]
         parts.append(("Mean test accuracy", [("training", "seeds", "accuracy"), *lines]))
+        convolved = {key: _cell(found.get(each.name)) for key, each in convolutions(found).items()}
+        if any(convolved.values()):
+            widths = (16, *_CONVOLVED)
+            rows = [(of, *(convolved.get((of, bits), "") for bits in widths)) for of in ("input", "weight", "both")]
+            top = ("product", *(f"{bits} bits" for bits in widths))
+            parts.append((f"Convolutions: cnv, {_CONVOLVED_EPOCHS} epochs, one seed", [top, *rows]))
     return parts
 
 
@@ -141,12 +164,14 @@ def _cell(kept: dict[str, Any] | None) -> str:
 
 
 def present(folder: Path) -> Records:
-    """Return the records that are there, by name: of the first stage, and of the second where the first is whole."""
+    """Return the records that are there, by name: of the first stage, and of the others where the first is whole."""
     found = _among(first(), folder)
-    return found | _among(second(found), folder) if len(found) == len(first()) else found
+    if len(found) < len(first()):
+        return found
+    return found | _among([*second(found), *convolutions(found).values()], folder)
 
 
-def _among(chosen: Sequence[Training], folder: Path) -> Records:
+def _among(chosen: Iterable[Training], folder: Path) -> Records:
     kept = {training.name: trainings.stored(training, folder) for training in chosen}
     return {name: each for name, each in kept.items() if each is not None}
 
@@ -157,7 +182,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.report:
         data = trainings.data_folder(arguments.data)
         found: Records = {}
-        for stage in (first, lambda: second(found)):
+        stages: tuple[Callable[[], Iterable[Training]], ...] = (
+            first,
+            lambda: second(found),
+            lambda: convolutions(found).values(),
+        )
+        for stage in stages:
             for training in stage():
                 print(training.name, file=sys.stderr, flush=True)
                 found[training.name] = trainings.make(training, data, arguments.into, arguments.checkpoints)

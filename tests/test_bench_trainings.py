@@ -116,8 +116,11 @@ def test_the_sweep(made, tmp_path, capsys):
     names = {training.name for training in sweep.second(found)}
     assert {"both-4-2", "both-8-1", "input-3-tensor-stochastic-0", "weight-4-tensor-stochastic-2"} <= names
     assert len(names) == 3 * 10
+    convolved = sweep.convolutions(found)
+    assert len(convolved) == 1 + 3 * 3 and {each.model for each in convolved.values()} == {"cnv"}
+    assert convolved["both", 3].precision.input_gradient == sweep.best("input", 3, found)
     printed = capsys.readouterr().out
-    assert "input" in printed and "0.8630 (0.8630)" in printed and "both-4" in printed
+    assert "input" in printed and "0.8630 (0.8630)" in printed and "both-4" in printed and "Convolutions" in printed
     count = len(made)
     assert sweep.main(arguments) == 0 and len(made) == count
     assert sweep.main(["--report", "--into", str(tmp_path / "none")]) == 0
@@ -159,7 +162,9 @@ def test_the_table_of_accuracies(kept, capsys):
 def test_the_curves(kept, tmp_path):
     pytest.importorskip("matplotlib")
     text = accuracy.draw(kept).decode()
-    assert all(label in text for label in (*accuracy.COMPARED, "int8", "int4", "low-memory", "standard", "validation accuracy"))
+    assert all(
+        label in text for label in (*accuracy.COMPARED, "int8", "int4", "low-memory", "standard", "validation accuracy")
+    )
     assert accuracy.draw(tmp_path / "none") is None and accuracy.draw(kept).decode() == text
 
 
