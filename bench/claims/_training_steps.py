@@ -1,4 +1,7 @@
-"""What is measured once per network for several claims: a training step under each policy and each PyTorch variant."""
+"""What is measured once per network for several claims: a training step under each policy and each PyTorch variant.
+
+Two policies of ours are compared in a race of their own, in which nothing of PyTorch takes the machine's memory.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,31 @@ def _measure(
         fastest = min(found, key=lambda way: entries[way]["seconds"])
         found = {fastest: found[fastest]}
     return Measured(min(found.values()) / entries[policy][figure], {figure: found | {policy: entries[policy][figure]}})
+
+
+@cache
+def _two(network: str, policy: str, other: str) -> dict[str, float]:
+    tasks = [steps.Task(network, way, BATCH, THREADS) for way in (policy, other)]
+    return {entry["way"]: entry["seconds"] for entry in race(tasks)}
+
+
+def _share(needs: Callable[[], None], network: str, policy: str, other: str) -> Measured:
+    needs()
+    seconds = _two(network, policy, other)
+    return Measured(seconds[policy] / seconds[other], {"seconds": seconds})
+
+
+def share(network: str, policy: str, other: str, bar: float, *, needs: Callable[[], None]) -> Claim:
+    """Return the claim of a step that takes so much of the time of one under another policy, raced with it."""
+    return Claim(
+        id=f"step-{network}-{policy}-of-{other}",
+        statement=f"a training step of {network} under {policy} takes {bar:g} of the time of one under {other}"
+        f" (batch {BATCH}, {THREADS} threads, Adam)",
+        source=SOURCE,
+        bar=("<=", bar),
+        unit="of the time",
+        measure=partial(_share, needs, network, policy, other),
+    )
 
 
 def claim(

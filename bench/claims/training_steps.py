@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import steps
 from . import _tiles
-from ._training_steps import ANY, COMPILED, EAGER, FLOAT32, claim
+from ._training_steps import ANY, COMPILED, EAGER, FLOAT32, claim, share
 
 #: PyTorch's float32 ways leave tiles out, and so do ours here.
 _NEEDS = _tiles.needs_none
@@ -14,6 +14,11 @@ CLAIMS = (
     claim("over-eager", "binarynet", "int8", 7.0, "eager float32 PyTorch", EAGER, needs=_NEEDS),
     claim("over-float32", "binarynet", "int8", 4.5, "the fastest float32 PyTorch", FLOAT32, needs=_NEEDS),
     claim("over-fastest", "binarynet", "int8", 2.8, _FASTEST, ANY, needs=_NEEDS),
+    # The fastest policy that keeps the accuracy (`accuracy_of_policies`), and signs of gradients by products of 8 bits.
+    claim("over-eager", "binarynet", "int4", 8.0, "eager float32 PyTorch", EAGER, needs=_NEEDS),
+    claim("over-fastest", "binarynet", "int4", 3.5, _FASTEST, ANY, needs=_NEEDS),
+    *(share(network, "int4", "int8", 0.8, needs=_NEEDS) for network in ("binarynet", "cnv")),
+    share("binarynet", "low-memory-8bit", "int8", 1.15, needs=_NEEDS),
     claim("over-eager", "binarynet", "low-memory", 2.5, "eager float32 PyTorch", EAGER, needs=_NEEDS),
     claim("memory-of-eager", "binarynet", "low-memory", 5.0, "eager float32 PyTorch", EAGER, needs=_NEEDS, memory=True),
     claim("memory-of-smallest", "binarynet", "low-memory", 5.0, "the smallest PyTorch", ANY, needs=_NEEDS, memory=True),
