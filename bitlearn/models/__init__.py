@@ -27,7 +27,7 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "binarynet": binarynet,
     "resnete18": resnete18,
     "birealnet18": birealnet18,
-    "relu_mlp": relu_mlp,
+    "relu-mlp": relu_mlp,
     "competing-mlp": competing_mlp,
     "competing-cnv": competing_cnv,
     "real-mlp": real_mlp,
@@ -68,7 +68,7 @@ def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **opt
     Parameters
     ----------
     name : str
-        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu_mlp", "competing-mlp",
+        One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu-mlp", "competing-mlp",
         "competing-cnv", "real-mlp", "subnetwork-mlp" or "subnetwork-cnv".
     input_shape : tuple of int or Spec
         The shape of one example of int8 codes; for ``mlp`` also the type of the input.

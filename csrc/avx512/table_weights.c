@@ -15,22 +15,38 @@ typedef struct {
     intptr_t taps, word, words, from, terms, groups;
     /* Groups and terms summed so far, and the rows of the block. */
     intptr_t summed_groups, summed_terms, rows;
-    int32_t totals[MOST_TAPS][BLOCK_ROWS];
-    _Alignas(64) int8_t g[BLOCK_ROWS * TERMS_STRIDE];
+    /* Bytes of a value: its planes. */
+    int bytes;
+    int32_t totals[MOST_TAPS][BLOCK_ROWS][2];
+    _Alignas(64) int8_t g[2][BLOCK_ROWS * TERMS_STRIDE];
     _Alignas(64) char index[INDEX_BYTES];
     _Alignas(64) char tables[4 * (CHUNK_TERMS / 6 + 8) * 64];
-    _Alignas(64) char sums[SUMS_BYTES];
+    _Alignas(64) char sums[2][SUMS_BYTES];
     _Alignas(64) char spare[256];
     uint64_t bits[CHUNK_TERMS + 32];
 } weight_product;
 
-/* The terms of 64 channels, `stride` bytes from one term to the next, as rows; 16 at a time. `in` masks the channels. */
-BL_TARGET_TABLES static void transpose_terms(const int8_t *g, intptr_t terms, intptr_t stride, __mmask64 in, int8_t *out)
+/* The bytes of a plane of up to 64 values. */
+BL_TARGET_TABLES BL_INLINE __m512i load_plane(int bytes, int plane, const char *g, __mmask64 in)
+{
+    if (bytes == 1)
+        return _mm512_maskz_loadu_epi8(in, g);
+    const int shift = plane ? 0 : 8;
+    const __m512i first = _mm512_maskz_loadu_epi16((__mmask32)in, g);
+    const __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(in >> 32), g + 64);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(_mm512_srli_epi16(first, shift))),
+                              _mm512_cvtepi16_epi8(_mm512_srli_epi16(second, shift)), 1);
+}
+
+/* The terms of 64 channels, `stride` bytes from one term to the next, as rows of a plane; 16 at a time. `in` masks the
+   channels. */
+BL_TARGET_TABLES static void transpose_terms(int bytes, int plane, const char *g, intptr_t terms, intptr_t stride,
+                                             __mmask64 in, int8_t *out)
 {
     for (intptr_t t = 0; t < terms; t += 16) {
         __m512i a[16], b[16];
         for (int i = 0; i < 16; i++)
-            a[i] = t + i < terms ? _mm512_maskz_loadu_epi8(in, g + (t + i) * stride) : _mm512_setzero_si512();
+            a[i] = t + i < terms ? load_plane(bytes, plane, g + (t + i) * stride, in) : _mm512_setzero_si512();
         /* Four times the halves are interleaved: then a vector has the 16 terms of a channel in each of its four parts. */
         for (int i = 0; i < 8; i++) {
             b[2 * i] = _mm512_unpacklo_epi8(a[i], a[i + 8]);
@@ -58,9 +74,22 @@ BL_TARGET_TABLES static void transpose_terms(const int8_t *g, intptr_t terms, in
     }
 }
 
+/* Less the gradients at g in the totals of a tap. */
+BL_TARGET_TABLES static void leave_out(weight_product *p, const char *g, intptr_t tap)
+{
+    for (intptr_t r = 0; r < p->rows; r++)
+        if (p->bytes == 1) {
+            p->totals[tap][r][0] -= ((const int8_t *)g)[r];
+        } else {
+            const int16_t value = ((const int16_t *)(const void *)g)[r];
+            p->totals[tap][r][0] -= value >> 8;
+            p->totals[tap][r][1] -= value & 255;
+        }
+}
+
 /* What the positions of a chunk see through a tap: words of x, NULL outside; and less their gradients there in the totals,
    where padding counts nothing. */
-BL_TARGET_TABLES static void look_through(weight_product *p, const int8_t *g, const uint64_t *x, intptr_t tap,
+BL_TARGET_TABLES static void look_through(weight_product *p, const char *g, const uint64_t *x, intptr_t tap,
                                           const uint64_t *seen[CHUNK_TERMS])
 {
     const bl_conv2d *shape = p->shape;
@@ -83,13 +112,12 @@ BL_TARGET_TABLES static void look_through(weight_product *p, const int8_t *g, co
             }
             seen[t] = NULL;
             if (!shape->pad_value)
-                for (intptr_t r = 0; r < p->rows; r++)
-                    p->totals[tap][r] -= g[t * shape->out_channels + r];
+                leave_out(p, g + t * shape->out_channels * p->bytes, tap);
         }
     }
 }
 
-BL_TARGET_TABLES static void index_positions(weight_product *p, const int8_t *g, const uint64_t *x)
+BL_TARGET_TABLES static void index_positions(weight_product *p, const char *g, const uint64_t *x)
 {
     const uint64_t pad = p->shape->pad_value > 0 ? ~UINT64_C(0) : 0;
     const uint64_t *seen[CHUNK_TERMS];
@@ -103,34 +131,43 @@ BL_TARGET_TABLES static void index_positions(weight_product *p, const int8_t *g,
     }
 }
 
-/* Add the products of a chunk to the sums. */
-static void add_chunk(weight_product *p, const int8_t *g, const uint64_t *x)
+/* Add the products of a plane of a chunk to its sums. */
+static void add_plane(weight_product *p, int plane)
 {
-    const bl_table_type *type = p->type;
+    const bl_table_type *type = tables_of_plane(p->type, plane);
     const intptr_t all = p->taps * p->words, bytes = type->sum_bytes;
-    g += p->from * p->shape->out_channels;
-    index_positions(p, g, x);
-    for (intptr_t row = 0; row < p->rows; row += 64)
-        transpose_terms(g + row, p->terms, p->shape->out_channels, ~UINT64_C(0) >> (64 - bl_min(64, p->rows - row)),
-                        p->g + row * TERMS_STRIDE);
     for (intptr_t row = 0; row < p->rows; row += type->rows) {
         const int8_t *rows[BL_TABLE_ROWS];
         int32_t totals[BL_TABLE_ROWS];
         for (intptr_t r = 0; r < type->rows; r++)
-            rows[r] = row + r < p->rows ? p->g + (row + r) * TERMS_STRIDE : zeros;
+            rows[r] = row + r < p->rows ? p->g[plane] + (row + r) * TERMS_STRIDE : zeros;
         type->tables(rows, p->terms, p->tables, totals);
         for (intptr_t tap = 0; tap < p->taps; tap++)
             for (intptr_t r = 0; r < type->rows && row + r < p->rows; r++)
-                p->totals[tap][row + r] += totals[r] + 2 * type->offset * (int32_t)p->groups;
+                p->totals[tap][row + r][plane] += totals[r] + 2 * type->offset * (int32_t)p->groups;
         for (intptr_t v = 0; v < all; v += BL_TABLE_WORDS) {
             char *sums[BL_TABLE_WORDS * BL_TABLE_ROWS];
             for (intptr_t r = 0; r < type->rows; r++)
                 for (intptr_t h = 0; h < BL_TABLE_WORDS; h++)
                     sums[BL_TABLE_WORDS * r + h] = row + r < p->rows && v + h < all
-                                                       ? p->sums + ((row + r) * all + v + h) * bytes
+                                                       ? p->sums[plane] + ((row + r) * all + v + h) * bytes
                                                        : p->spare;
             type->tile(p->tables, p->groups, p->index + v * p->groups * type->index_bytes, sums, p->summed_terms > 0);
         }
+    }
+}
+
+/* Add the products of a chunk to the sums. */
+static void add_chunk(weight_product *p, const char *g, const uint64_t *x)
+{
+    const intptr_t stride = p->shape->out_channels * p->bytes;
+    g += p->from * stride;
+    index_positions(p, g, x);
+    for (int plane = 0; plane < p->bytes; plane++) {
+        for (intptr_t row = 0; row < p->rows; row += 64)
+            transpose_terms(p->bytes, plane, g + row * p->bytes, p->terms, stride,
+                            ~UINT64_C(0) >> (64 - bl_min(64, p->rows - row)), p->g[plane] + row * TERMS_STRIDE);
+        add_plane(p, plane);
     }
     p->summed_terms += p->terms;
     p->summed_groups += p->groups;
@@ -140,37 +177,51 @@ static void add_chunk(weight_product *p, const int8_t *g, const uint64_t *x)
 static void finish_block(weight_product *p, bl_gradient_result *result, intptr_t first)
 {
     for (intptr_t r = 0; r < p->rows; r++)
-        for (intptr_t tap = 0; tap < p->taps; tap++)
-            finish_row(p->type, result, (first + r) * p->taps + tap, p->word, p->words,
-                       p->sums + (r * p->taps + tap) * p->words * p->type->sum_bytes, p->totals[tap][r]);
+        for (intptr_t tap = 0; tap < p->taps; tap++) {
+            const intptr_t at = (r * p->taps + tap) * p->words * p->type->sum_bytes, row = (first + r) * p->taps + tap;
+            const int32_t *totals = p->totals[tap][r];
+            if (p->bytes == 2)
+                finish_planes(result, row, p->word, p->words, p->sums[0] + at, p->sums[1] + at, totals);
+            else
+                finish_row(p->type, result, row, p->word, p->words, p->sums[0] + at, totals[0]);
+        }
     if (result->kind == BL_STORE)
         result->kind = BL_ADD;
     p->summed_terms = p->summed_groups = 0;
     memset(p->totals, 0, sizeof p->totals);
 }
 
-static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first,
+static int multiply_weight(const char *g, int g_type, const uint64_t *x, const bl_conv2d *shape, intptr_t first,
                            intptr_t k, const bl_gradient_result *result)
 {
     const intptr_t taps = shape->kernel_height * shape->kernel_width;
     const intptr_t positions = shape->batch * shape->out_height * shape->out_width, channels = shape->out_channels;
-    if (g_type != BL_INT8 || !is_large(taps, k, positions, shape->n))
+    const int bytes = bytes_of(g_type);
+    if (!bytes || !is_large(bytes, taps, k, positions, shape->n))
+        return 0;
+    /* Only bits are made of sums past int32. */
+    if (bytes == 2 && result->kind != BL_COMPARE && !fits_int32(positions))
         return 0;
     weight_product *p = bl_scratch(sizeof *p);
     if (!p)
         return 0;
-    p->type = tables_for(g + first, positions, k, channels);
+    p->bytes = bytes;
+    p->type = tables_for(g + first * bytes, bytes, positions, k, channels);
     /* Sums that are only compared are not handed on before they are whole. */
-    if (result->kind == BL_COMPARE &&
-        largest_sum(p->type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p->type->largest)
-        p->type = &bl_tables_of_8;
-    const bl_table_type *type = p->type;
+    if (result->kind == BL_COMPARE) {
+        if (largest_sum(p->type, positions / 6 + positions / CHUNK_TERMS + 3, positions) > p->type->largest)
+            p->type = &bl_tables_of_8;
+        if (largest_sum(tables_of_plane(p->type, bytes - 1), 0, positions) > INT32_MAX)
+            return 0;
+    }
+    const bl_table_type *type = p->type, *last = tables_of_plane(type, bytes - 1);
     const intptr_t most = bl_min(CHUNK_TERMS, type->most), groups = bl_table_groups(type, most);
     intptr_t words = (INDEX_BYTES / (groups * type->index_bytes) - 1) / taps;
     if (taps > MOST_TAPS || words < 1)
         return 0;
     words = bl_min(words > 1 ? words / BL_TABLE_WORDS * BL_TABLE_WORDS : 1, shape->words);
-    const intptr_t rows = bl_min(BLOCK_ROWS, SUMS_BYTES / (taps * words * type->sum_bytes) / 4 * 4);
+    const intptr_t fit = bl_min(BLOCK_ROWS, SUMS_BYTES / (taps * words * type->sum_bytes));
+    const intptr_t rows = fit / type->rows * type->rows;
     p->shape = shape;
     p->taps = taps;
     for (intptr_t o = 0; o < k; o += rows)
@@ -183,9 +234,9 @@ static int multiply_weight(const int8_t *g, int g_type, const uint64_t *x, const
             for (p->from = 0; p->from < positions; p->from += p->terms) {
                 p->terms = bl_min(most, positions - p->from);
                 p->groups = bl_table_groups(type, p->terms);
-                if (largest_sum(type, p->summed_groups + p->groups, p->summed_terms + p->terms) > type->largest)
+                if (largest_sum(last, p->summed_groups + p->groups, p->summed_terms + p->terms) > type->largest)
                     finish_block(p, &here, o);
-                add_chunk(p, g + first + o, x);
+                add_chunk(p, g + (first + o) * bytes, x);
             }
             finish_block(p, &here, o);
         }
@@ -196,7 +247,7 @@ int bl_conv2d_grad_weight_tables(const void *g, int g_type, const uint64_t *x, c
                                  intptr_t k, int accumulate, void *out)
 {
     const int kind = accumulate ? BL_ADD : BL_STORE;
-    const bl_gradient_result result = {.kind = kind, .g_type = BL_INT8, .out = out, .n = shape->n};
+    const bl_gradient_result result = {.kind = kind, .g_type = g_type, .out = out, .n = shape->n};
     return multiply_weight(g, g_type, x, shape, first, k, &result);
 }
 
@@ -205,7 +256,7 @@ int bl_conv2d_grad_weight_sign_tables(const void *g, int g_type, const uint64_t 
                                       uint64_t *out)
 {
     const bl_gradient_result result = {.kind = BL_COMPARE,
-                                       .g_type = BL_INT8,
+                                       .g_type = g_type,
                                        .threshold = threshold,
                                        .rows_per_threshold = shape->kernel_height * shape->kernel_width,
                                        .mask = mask,

@@ -13,11 +13,15 @@ BL_TARGET_TABLES BL_INLINE __mmask64 first_bytes(intptr_t count)
     return count >= 64 ? ~UINT64_C(0) : count > 0 ? ~UINT64_C(0) >> (64 - count) : 0;
 }
 
-BL_TARGET_TABLES BL_INLINE int32_t total_of(const int8_t *row, intptr_t count)
+/* Bytes have a sign or none: a constant where a function is inlined. The instruction's first factor has none. */
+BL_TARGET_TABLES BL_INLINE int32_t total_of(int has_sign, const int8_t *row, intptr_t count)
 {
+    const __m512i ones = _mm512_set1_epi8(1);
     __m512i sum = _mm512_setzero_si512();
-    for (intptr_t t = 0; t < count; t += 64)
-        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), _mm512_maskz_loadu_epi8(first_bytes(count - t), row + t));
+    for (intptr_t t = 0; t < count; t += 64) {
+        const __m512i bytes = _mm512_maskz_loadu_epi8(first_bytes(count - t), row + t);
+        sum = has_sign ? _mm512_dpbusd_epi32(sum, ones, bytes) : _mm512_dpbusd_epi32(sum, bytes, ones);
+    }
     return _mm512_reduce_add_epi32(sum);
 }
 
@@ -65,7 +69,7 @@ BL_TARGET_TABLES static void tables_of_4(const int8_t *const *rows, intptr_t cou
     const intptr_t groups = bl_table_groups(&bl_tables_of_4, count);
     for (int r = 0; r < 4; r++) {
         __m512i *to = (__m512i *)out + r;
-        totals[r] = total_of(rows[r], count);
+        totals[r] = total_of(1, rows[r], count);
         for (intptr_t q = 0; q < groups; q += 8) {
             const __m512i u = _mm512_maskz_loadu_epi8(first_bytes(bl_min(48, count - 6 * q)), rows[r] + 6 * q);
             __m512i a = _mm512_add_epi8(half, _mm512_maskz_permutexvar_epi8(odd, term[0], u));
@@ -84,7 +88,8 @@ BL_TARGET_TABLES static void tables_of_4(const int8_t *const *rows, intptr_t cou
 }
 
 /* Four groups of five terms at a time: the sums of three terms, of the other two, and both. */
-BL_TARGET_TABLES static void tables_of_8(const int8_t *const *rows, intptr_t count, void *out, int32_t *totals)
+BL_TARGET_TABLES BL_INLINE void tables_of_bytes(int has_sign, const int8_t *const *rows, intptr_t count, void *out,
+                                                int32_t *totals)
 {
     const __mmask32 odd = 0xaaaaaaaa, pair = 0xcccccccc, four = 0xf0f0f0f0;
     const __m512i at = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)counting));
@@ -96,11 +101,11 @@ BL_TARGET_TABLES static void tables_of_8(const int8_t *const *rows, intptr_t cou
     const intptr_t groups = bl_table_groups(&bl_tables_of_8, count);
     for (int r = 0; r < BL_TABLE_ROWS; r++) {
         __m512i *to = (__m512i *)out + r;
-        totals[r] = total_of(rows[r], count);
+        totals[r] = total_of(has_sign, rows[r], count);
         for (intptr_t q = 0; q < groups; q += 4) {
-            const __mmask64 in = first_bytes(bl_min(20, count - 5 * q));
-            const __m512i u = _mm512_cvtepi8_epi16(
-                _mm512_castsi512_si256(_mm512_maskz_loadu_epi8(in, rows[r] + 5 * q)));
+            const __m256i bytes = _mm512_castsi512_si256(
+                _mm512_maskz_loadu_epi8(first_bytes(bl_min(20, count - 5 * q)), rows[r] + 5 * q));
+            const __m512i u = has_sign ? _mm512_cvtepi8_epi16(bytes) : _mm512_cvtepu8_epi16(bytes);
             __m512i a = _mm512_maskz_permutexvar_epi16(odd, term[0], u);
             a = _mm512_add_epi16(a, _mm512_add_epi16(_mm512_maskz_permutexvar_epi16(pair, term[1], u),
                                                      _mm512_maskz_permutexvar_epi16(four, term[2], u)));
@@ -113,6 +118,16 @@ BL_TARGET_TABLES static void tables_of_8(const int8_t *const *rows, intptr_t cou
             }
         }
     }
+}
+
+BL_TARGET_TABLES static void tables_of_8(const int8_t *const *rows, intptr_t count, void *out, int32_t *totals)
+{
+    tables_of_bytes(1, rows, count, out, totals);
+}
+
+BL_TARGET_TABLES static void tables_of_low(const int8_t *const *rows, intptr_t count, void *out, int32_t *totals)
+{
+    tables_of_bytes(0, rows, count, out, totals);
 }
 
 /* --- Tiles -------------------------------------------------------------------------------------------------------- */
@@ -183,8 +198,9 @@ BL_TARGET_TABLES static void widen_of_4(const char *sums, int32_t *out)
     }
 }
 
-/* 256 terms fit 16 bits, then they are widened. */
-BL_TARGET_TABLES static void tile_of_8(const void *tables, intptr_t groups, const void *index, char *const *sums, int add)
+/* 256 terms fit 16 bits, with a sign or without, then they are widened. */
+BL_TARGET_TABLES BL_INLINE void tile_of_bytes(int has_sign, const void *tables, intptr_t groups, const void *index,
+                                              char *const *sums, int add)
 {
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #define START(r) __m512i s##r##0 = _mm512_setzero_si512(), s##r##1 = s##r##0, s##r##2 = s##r##0, s##r##3 = s##r##0;
@@ -211,12 +227,22 @@ BL_TARGET_TABLES static void tile_of_8(const void *tables, intptr_t groups, cons
 #define HALF(r, v, h)                                                                                                  \
     {                                                                                                                  \
         char *to = sums[2 * r + v / 2] + 128 * (v % 2) + 64 * h;                                                         \
-        __m512i wide = _mm512_cvtepi16_epi32(h ? _mm512_extracti64x4_epi64(s##r##v, 1)                                 \
-                                               : _mm512_castsi512_si256(s##r##v));                                     \
+        const __m256i half = h ? _mm512_extracti64x4_epi64(s##r##v, 1) : _mm512_castsi512_si256(s##r##v);              \
+        const __m512i wide = has_sign ? _mm512_cvtepi16_epi32(half) : _mm512_cvtepu16_epi32(half);                     \
         _mm512_store_si512(to, add ? _mm512_add_epi32(wide, _mm512_load_si512(to)) : wide);                            \
     }
 #define PUT(r) HALF(r, 0, 0) HALF(r, 0, 1) HALF(r, 1, 0) HALF(r, 1, 1) HALF(r, 2, 0) HALF(r, 2, 1) HALF(r, 3, 0) HALF(r, 3, 1)
     EACH(PUT)
+}
+
+BL_TARGET_TABLES static void tile_of_8(const void *tables, intptr_t groups, const void *index, char *const *sums, int add)
+{
+    tile_of_bytes(1, tables, groups, index, sums, add);
+}
+
+BL_TARGET_TABLES static void tile_of_low(const void *tables, intptr_t groups, const void *index, char *const *sums, int add)
+{
+    tile_of_bytes(0, tables, groups, index, sums, add);
 }
 
 const bl_table_type bl_tables_of_4 = {.terms = 6,
@@ -244,5 +270,17 @@ const bl_table_type bl_tables_of_8 = {.terms = 5,
                                       .tables = tables_of_8,
                                       .index = index_of_8,
                                       .tile = tile_of_8};
+const bl_table_type bl_tables_of_low = {.terms = 5,
+                                        .step = 1,
+                                        .rows = BL_TABLE_ROWS,
+                                        .most = 256,
+                                        .index_bytes = 128,
+                                        .sum_bytes = 256,
+                                        .offset = 0,
+                                        .largest_term = 255,
+                                        .largest = INT32_MAX,
+                                        .tables = tables_of_low,
+                                        .index = index_of_8,
+                                        .tile = tile_of_low};
 
 #endif

@@ -2,7 +2,8 @@
        sum of +-g = 2 * (sum of the g whose bit is set) - sum of all g.
    A register holds the subset sums of a few terms of a row, and a permutation looks up as many columns as it has lanes, each
    by its bits of these terms: vpermw five terms of int8 in 32 columns, vpermb six terms of -7 to 7 in 64. A look-up and an
-   addition are 160 or 384 multiply-adds, where two dot instructions are 128.
+   addition are 160 or 384 multiply-adds, where two dot instructions are 128. Values of 16 bits are two planes of bytes,
+   256 * high + low, of which the second has no sign; both are looked up by one index.
 
    A type says how wide its tables are; two drivers (table_products.h) walk over the shapes. A tile is `rows` rows by 128
    columns. Tables lie as [group of terms][row of the tile], indices as [group][columns]. */
@@ -19,7 +20,7 @@
 typedef struct {
     /* Terms of a table; tables that are taken at a time; rows of a tile; terms that a tile may have. */
     int terms, step, rows, most;
-    /* Bytes of the index of a group, and of the sums of a row, for 64 columns. */
+    /* Bytes of the index of a group, and of the sums of a row of a plane, for 64 columns. */
     int index_bytes, sum_bytes;
     /* What a look-up has too much, and the largest that may be among a tile's sums and all that are added to them: of `terms`
        terms and `groups` groups it is largest_term * terms + offset * groups. */
@@ -41,7 +42,8 @@ typedef struct {
     void (*widen)(const char *sums, int32_t *out);
 } bl_table_type;
 
-extern const bl_table_type bl_tables_of_4, bl_tables_of_8;
+/* Of -7 to 7, of int8, and of bytes without a sign, whose tables are as large as those of int8. */
+extern const bl_table_type bl_tables_of_4, bl_tables_of_8, bl_tables_of_low;
 
 static inline intptr_t bl_table_groups(const bl_table_type *type, intptr_t terms)
 {
