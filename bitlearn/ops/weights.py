@@ -42,7 +42,7 @@ class PackedWeights:
         If they do not fit each other.
     """
 
-    __slots__ = ("_kinds", "_products", "chosen", "n", "panels", "shape")
+    __slots__ = ("_kinds", "_products", "_rows", "_words", "chosen", "n", "panels", "shape")
 
     def __init__(self, panels: np.ndarray, shape: tuple[int, ...], n: int) -> None:
         n = check.count("n", n)
@@ -60,6 +60,8 @@ class PackedWeights:
         self._products: dict[Callable, Callable] = {}
         #: The products that small calls run, by the choice in force: two look-ups fewer.
         self.chosen: dict[str | None, Callable] = {}
+        #: Of a matrix; no operand has those of convolutions.
+        self._rows, self._words = shape if len(shape) == 2 else (-1, -1)
         self._kinds = {each: kind for each, kind in check.DTYPES.items() if n <= check.longest(kind)}
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -76,11 +78,11 @@ class PackedWeights:
         """
         if not (type(a) is _ARRAY is type(out) and type(n) is int and n == self.n and type(dtype) is type):
             return False
-        shape, mine = a.shape, self.shape
+        shape = a.shape
         return (
-            len(shape) == 2 == len(mine)
-            and shape[1] == mine[1]
-            and out.shape == (shape[0], mine[0])
+            len(shape) == 2
+            and shape[1] == self._words
+            and out.shape == (shape[0], self._rows)
             and a.dtype is WORD
             and out.dtype is self._kinds.get(dtype)
             and a.flags.num & _READABLE == _READABLE
