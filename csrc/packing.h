@@ -109,4 +109,19 @@ BL_INLINE int bl_half_is_nan(int16_t half) { return (half & BL_HALF_MAGNITUDE) >
             rows_##name(x, row_stride, threshold, 0, rows, n, out, out_stride);                                        \
         break;
 
+/* The kernel of a variant, from its unpack8 to unpack64, by the bytes of a value. */
+#define BL_DEFINE_UNPACK(variant)                                                                                      \
+    void bl_unpack_##variant(const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type)                 \
+    {                                                                                                                  \
+        const bl_signs signs = bl_signs_of(out_type);                                                                  \
+        if (signs.bytes == 1)                                                                                          \
+            unpack8(words, rows, (intptr_t)n, signs, out);                                                             \
+        else if (signs.bytes == 2)                                                                                     \
+            unpack16(words, rows, (intptr_t)n, signs, out);                                                            \
+        else if (signs.bytes == 4)                                                                                     \
+            unpack32(words, rows, (intptr_t)n, signs, out);                                                            \
+        else                                                                                                           \
+            unpack64(words, rows, (intptr_t)n, signs, out);                                                            \
+    }
+
 #endif

@@ -146,19 +146,7 @@ UNPACK_ROWS(8, 16)
 UNPACK_ROWS(16, 8)
 UNPACK_ROWS(32, 4)
 UNPACK_ROWS(64, 2)
-
-void bl_unpack_neon(const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type)
-{
-    bl_signs signs = bl_signs_of(out_type);
-    if (signs.bytes == 1)
-        unpack8(words, rows, (intptr_t)n, signs, out);
-    else if (signs.bytes == 2)
-        unpack16(words, rows, (intptr_t)n, signs, out);
-    else if (signs.bytes == 4)
-        unpack32(words, rows, (intptr_t)n, signs, out);
-    else
-        unpack64(words, rows, (intptr_t)n, signs, out);
-}
+BL_DEFINE_UNPACK(neon)
 
 /* The counts of two words. */
 BL_INLINE uint64x2_t sums(uint8x16_t bytes) { return vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(bytes))); }

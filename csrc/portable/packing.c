@@ -158,16 +158,4 @@ UNPACK(8)
 UNPACK(16)
 UNPACK(32)
 UNPACK(64)
-
-void bl_unpack_portable(const uint64_t *words, intptr_t rows, int64_t n, void *out, int out_type)
-{
-    bl_signs signs = bl_signs_of(out_type);
-    if (signs.bytes == 1)
-        unpack8(words, rows, (intptr_t)n, signs, out);
-    else if (signs.bytes == 2)
-        unpack16(words, rows, (intptr_t)n, signs, out);
-    else if (signs.bytes == 4)
-        unpack32(words, rows, (intptr_t)n, signs, out);
-    else
-        unpack64(words, rows, (intptr_t)n, signs, out);
-}
+BL_DEFINE_UNPACK(portable)
