@@ -227,7 +227,7 @@ def kernel(
         The size whose ranges threads may share: the arrays that have it as their first axis are split. An argument
         called `first` is the number of their first row.
     work : callable, optional
-        By default four operations for each value in a row of the first array that is split.
+        By default four operations for each value in a row of the widest array that is split.
     function : str, optional
         The C function that it is one use of; by default the one of the same name.
     fixed : dict, optional
@@ -255,8 +255,10 @@ def kernel(
             position for position, each in enumerate(parameters) if each in arrays and split in arrays[each].axes[0]
         )
 
+        certain = [position for position in rows if not arrays[parameters[position]].optional]
+
         def passes_over_a_row(*given: Any) -> int:
-            return WORK_OF_A_VALUE * given[rows[0]][:1].size
+            return WORK_OF_A_VALUE * max(given[position][:1].size for position in certain)
 
         TABLE[name] = Kernel(
             name,
