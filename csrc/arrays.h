@@ -25,6 +25,22 @@ BL_VARIANT_TARGET void BL_VARIANT(all_finite)(const void *x, int x_type, intptr_
         *finite = 0;
 }
 
+/* Rows that are looked at before they are packed: what the first-level cache holds. */
+#define PACKED_BYTES 8192
+
+BL_VARIANT_TARGET void BL_VARIANT(pack_finite)(const void *x, int x_type, intptr_t rows, intptr_t n, uint64_t *out,
+                                               uint8_t *finite)
+{
+    static const float zero = 0; /* a float16 too */
+    const intptr_t bytes = x_type == BL_FLOAT32 ? 4 : 2, some = bl_max(1, PACKED_BYTES / bl_max(1, n * bytes));
+    for (intptr_t i = 0; i < rows; i += some) {
+        const intptr_t count = bl_min(some, rows - i);
+        const char *from = (const char *)x + i * n * bytes;
+        BL_VARIANT(all_finite)(from, x_type, count, n, finite);
+        BL_VARIANT(pack)(from, x_type, 1, count, n, 0, n * bytes, bytes, &zero, 0, out + i * bl_words(n));
+    }
+}
+
 /* Values [at, at + width) as floats, times a scale. */
 BL_VARIANT_TARGET BL_INLINE void scaled(const void *from, int type, float scale, intptr_t at, intptr_t width,
                                         float v[LANES])

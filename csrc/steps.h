@@ -224,6 +224,10 @@ void bl_multiply_scales(int variant, const double *a, const double *b, intptr_t 
 /* *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16. */
 void bl_all_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite);
 
+/* Bits x >= 0, clear for NaN, and *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16,
+   out (rows, words). */
+void bl_pack_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint64_t *out, uint8_t *finite);
+
 /* With step = max |x[i]| / (float)limit, at least the smallest normal float, 1 where that is 0: out[i] = clip(round(x[i] /
    step), -limit, limit), ties to even, row_scale[i] = step. x, which is finite, and out (rows, n), row_scale (rows),
    out_type BL_INT8 or BL_INT16, which limit > 0 fits. */

@@ -275,6 +275,8 @@
 #define BL_ARRAY_KERNELS(X)                                                                                            \
     X(all_finite, (const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite),                             \
       (x, x_type, rows, n, finite))                                                                                    \
+    X(pack_finite, (const void *x, int x_type, intptr_t rows, intptr_t n, uint64_t *out, uint8_t *finite),             \
+      (x, x_type, rows, n, out, finite))                                                                               \
     X(add_scaled,                                                                                                      \
       (const void *a, int a_type, const double *scale_a, const void *b, int b_type, const double *scale_b,             \
        intptr_t rows, intptr_t n, float *out),                                                                         \

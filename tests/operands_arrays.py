@@ -26,6 +26,13 @@ def all_finite(rng, size, dtype):
     return np.where(np.isfinite(x), x, np.finfo(kind).max) if finite else x, filled((1,), np.uint8)
 
 
+@operands(MATRICES, FINITE)
+def pack_finite(rng, size, dtype):
+    x, finite = all_finite(rng, size, dtype)
+    x[rng.random(size) < 0.05] = -0.0
+    return x, filled((size[0], words_for(size[1])), WORD), finite
+
+
 @operands(MATRICES, GRADIENT_TYPES)
 def mask_gradient(rng, size, dtype):
     d = reals(rng, dtype, *size) if dtype == np.float32 else integers(rng, dtype, *size)

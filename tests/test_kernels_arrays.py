@@ -19,6 +19,19 @@ def test_each_value_is_looked_at(kernel, variant, dtype):
             assert check_exactly(kernel, variant, (x.astype(dtype), filled((1,), np.uint8)))[0] == 0
 
 
+@pytest.mark.parametrize(("kernel", "variant"), rivals("pack_finite"))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_signs_of_what_is_not_finite(kernel, variant, dtype):
+    for beyond in (np.inf, -np.inf, np.nan, -np.nan):
+        for at in (0, 1, 15, 16, 63, 64, 129):
+            x = np.full((2, 65), -0.0, dtype)
+            x.flat[at] = beyond
+            given = x, filled((2, 2), np.uint64), filled((1,), np.uint8)
+            assert check_exactly(kernel, variant, given)[0] == 0
+            words, _ = results_of(kernel, variant, given)
+            assert np.bitwise_count(words).sum() == 130 - (not beyond > 0)
+
+
 @pytest.mark.parametrize(("kernel", "variant"), rivals("softmax_gradient"))
 @pytest.mark.parametrize("beyond", [np.inf, -np.inf, np.nan])
 def test_a_score_that_is_not_finite(kernel, variant, beyond, rng):

@@ -26,8 +26,9 @@ def packed(step: Step, weight: np.ndarray, rows: int) -> Array:
     words = step.empty("packed W", (rows, words_for(latent.shape[1])), WORD)
     if weight.dtype.kind == "f":
         finite = step.finite()
-        step.run("all_finite", latent, finite, check=finite, what="the latent weights")
-    step.run("pack", latent, step.constant(_ZERO[weight.dtype]), words)
+        step.run("pack_finite", latent, words, finite, check=finite, what="the latent weights")
+    else:
+        step.run("pack", latent, step.constant(_ZERO[weight.dtype]), words)
     return words
 
 
@@ -74,7 +75,7 @@ def unfolded(
         yield images, part
 
 
-_ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.float16, np.float32, np.int8, np.int16)}
+_ZERO = {np.dtype(kind): np.zeros(1, dtype=kind) for kind in (np.int8, np.int16)}
 
 
 class Operand:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitlearn.backends.jit.compilation import WithHalves, for_numbers, helper, kernel
+from bitlearn.backends.jit.packing import is_set
 
 #: Rows and columns that `scaled_transpose` turns at a time: their lines of memory stay in the cache.
 _BLOCK = 32
@@ -100,6 +101,42 @@ def sign_values(x, clip, signs, mask):
     for i in range(x.shape[0]):
         for t in range(signs.shape[1]):
             signs[i, t], mask[i, t] = sign_words(x[i, 64 * t : 64 * t + 64], limit)
+
+
+@helper
+def pack_finite_rows(x, out, finite, exponent):
+    """As `pack_finite`; `exponent` is that of infinity where values are float16, which come as their bits, else None."""
+    found = False
+    for i in range(x.shape[0]):
+        for t in range(out.shape[1]):
+            word = np.uint64(0)
+            for j in range(64 * t, min(64 * t + 64, x.shape[1])):
+                word |= np.uint64(is_set(x[i, j], x.dtype.type(0), exponent)) << np.uint64(j - 64 * t)
+                found |= is_infinite(x[i, j], exponent)
+            out[i, t] = word
+    if found:
+        finite[0] = 0
+
+
+@helper
+def is_infinite(value, exponent):
+    """Say whether a value is NaN or infinite."""
+    if exponent is None:
+        return not np.isfinite(value)
+    return value & exponent == exponent
+
+
+@kernel
+def pack_finite_halves(x, out, finite):
+    """As `pack_finite` for float16."""
+    pack_finite_rows(x, out, finite, 0x7C00)
+
+
+@for_numbers(pack_finite_halves)
+@kernel
+def pack_finite(x, out, finite):
+    """bit[i, j] = x[i, j] >= 0, clear for NaN; finite = 0 where a value is NaN or infinite, else it stays."""
+    pack_finite_rows(x, out, finite, None)
 
 
 @kernel

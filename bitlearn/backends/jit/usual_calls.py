@@ -27,6 +27,7 @@ _USUAL = {
     "xnor_conv2d": {"w": _LAYOUTS, "out": _SUMS},
     "copy": {"x": "int8 int16 float32"},
     "all_finite": {"x": "float32"},
+    "pack_finite": {"x": "float32"},
     "largest_magnitude": {"x": "float32 int8 int16 int32 int64"},
     "quantize_linear": {
         "x": "float32 float32 int8 int8 int16 int16 int32 int32 int64 int64",

@@ -34,6 +34,21 @@ def all_finite(x, finite):
 
 
 @kernel(
+    writes="out finite",
+    split="rows",
+    x="float32|float16[rows, n]",
+    out="bits[rows, n]",
+    finite="uint8[1]",
+    operations={"add x": 2},
+)
+def pack_finite(x, out, finite):
+    """bit[i, j] = x[i, j] >= 0, clear for NaN; finite = 0 where a value is NaN or infinite, else it stays."""
+    from_bool(x >= 0, out)
+    if not np.isfinite(x).all():
+        finite[0] = 0
+
+
+@kernel(
     split="rows",
     a="int8|int16|float32[rows, n]",
     scale_a="float64[1]",

@@ -32,6 +32,22 @@ static void all_finite_$x(const $x *x, i32 rows, i32 n, u8 *finite)
             *finite = 0;
 }
 
+// @ pack_finite(x) rows=x.0 n=x.1
+static void pack_finite_$x(const $x *x, i32 rows, i32 n, u64 *out, u8 *finite)
+{
+    for (i32 i = 0; i < rows; i++)
+        for (i32 t = 0; t < n; t += 64) {
+            u64 word = 0;
+            for (i32 j = t; j < n && j < t + 64; j++) {
+                const f32 value = real_$x(x[i * n + j]);
+                word |= (u64)(value >= 0) << (j - t);
+                if (!is_finite(value))
+                    *finite = 0;
+            }
+            *out++ = word;
+        }
+}
+
 // @ add_scaled(a,b) rows=a.0 n=a.1
 static void add_scaled_$a_$b(const $a *a, const f64 *scale_a, const $b *b, const f64 *scale_b, i32 rows, i32 n, f32 *out)
 {
