@@ -40,7 +40,7 @@ def test_the_parts_sum_to_the_step(network, policy, threads, monkeypatch):
     model = steps.model(network, policy, tiny=True)
     assert list(step.layers) == [*model.names, profile.LOSS]
     product = "grad_weight_sign" if bl.precision.policy(policy).sign_weight_gradient else "grad_weight"
-    assert {"pack", product} <= {name.removeprefix("conv2d_") for name in step.kernels}
+    assert {"pack_finite", product} <= {name.removeprefix("conv2d_") for name in step.kernels}
     assert set(step.kernels) == set(step.calls)
     for name, layer in model.items():
         assert (step.layers[name]["update"] > 0) == bool(layer.parameters()), name
