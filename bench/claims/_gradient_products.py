@@ -1,4 +1,4 @@
-"""What is measured once per shape for several claims: a product of 8-bit gradients, its rivals and the probe."""
+"""What is measured once per shape for several claims: a product of gradients, its rivals and the probe."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def needs_vnni() -> None:
         raise NotHere(f"this bar leaves tiles out: it wants {_tiles.CAP}={_tiles.CAPPED} in the environment")
 
 
-def product(kernel: str, shape: Shape) -> Case:
-    """Return the case of a product of 8-bit gradients."""
-    return kernels.case(kernel, "int8", shape)
+def product(kernel: str, shape: Shape, form: str = "int8") -> Case:
+    """Return the case of a product of gradients of 8 bits, or of another form."""
+    return kernels.case(kernel, form, shape)
 
 
 def product_shape(shape: Shape) -> Shape:
@@ -57,16 +57,14 @@ def product_shape(shape: Shape) -> Shape:
 
 
 @cache
-def race(kernel: str, shape: Shape) -> tuple[dict[str, float], dict[str, str]]:
+def race(kernel: str, shape: Shape, form: str) -> tuple[dict[str, float], dict[str, str]]:
     """Return the seconds of a product or a convolution's gradient and of all that could be raced, and why not others.
 
-    The rivals of a convolution's gradient make the matrix product of the same sum of work.
+    The rivals of a convolution's gradient make the matrix product of the same sum of work, and have 8 bits always.
     """
     needs_vnni()
-    case = product(kernel, shape)
-    theirs = case
-    if len(shape) == 6:
-        theirs = product(kernel.removeprefix("conv2d_"), product_shape(shape))
+    case = product(kernel, shape, form)
+    theirs = product(kernel.removeprefix("conv2d_"), product_shape(shape) if len(shape) == 6 else shape)
     contenders, reasons = [_speed.ours(case, VARIANT, "ours")], {}
     contenders += [each for each in probe.product_contenders() if each.name == probe.product_name_of(VARIANT)]
     for name in (INT_MM, NUMPY):
@@ -77,9 +75,9 @@ def race(kernel: str, shape: Shape) -> tuple[dict[str, float], dict[str, str]]:
     return _speed.race(contenders), reasons
 
 
-def over_rival(kernel: str, shape: Shape, name: str) -> Measured:
+def over_rival(kernel: str, shape: Shape, name: str, form: str = "int8") -> Measured:
     """Return how many times as fast as a rival ours is."""
-    seconds, reasons = race(kernel, shape)
+    seconds, reasons = race(kernel, shape, form)
     if name in reasons:
         raise NotHere(reasons[name])
     return Measured(seconds[name] / seconds["ours"], {"seconds": {each: seconds[each] for each in ("ours", name)}})
@@ -87,6 +85,6 @@ def over_rival(kernel: str, shape: Shape, name: str) -> Measured:
 
 def share_of_probe(kernel: str, shape: Shape) -> Measured:
     """Return our rate as a share of what the registers alone allow the dot instructions."""
-    seconds, _ = race(kernel, shape)
+    seconds, _ = race(kernel, shape, "int8")
     limit = probe.product_operations() / seconds[probe.product_name_of(VARIANT)]
     return Measured(prod(shape) / seconds["ours"] / limit, {"seconds": seconds})

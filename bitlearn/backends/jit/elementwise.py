@@ -105,7 +105,7 @@ def sign_values(x, clip, signs, mask):
 
 @helper
 def pack_finite_rows(x, out, finite, exponent):
-    """As `pack_finite`; `exponent` is that of infinity where values are float16, which come as their bits, else None."""
+    """As `pack_finite`; `exponent` is None except for float16, which comes as its bits: then that of infinity."""
     found = False
     for i in range(x.shape[0]):
         for t in range(out.shape[1]):
