@@ -17,7 +17,7 @@ typedef struct {
     intptr_t summed_groups, summed_terms, rows;
     /* Bytes of a value: its planes. */
     int bytes;
-    int32_t totals[MOST_TAPS][BLOCK_ROWS][2];
+    int32_t totals[2][MOST_TAPS][BLOCK_ROWS];
     _Alignas(64) int8_t g[2][BLOCK_ROWS * TERMS_STRIDE];
     _Alignas(64) char index[INDEX_BYTES];
     _Alignas(64) char tables[4 * (CHUNK_TERMS / 6 + 8) * 64];
@@ -77,14 +77,17 @@ BL_TARGET_TABLES static void transpose_terms(int bytes, int plane, const char *g
 /* Less the gradients at g in the totals of a tap. */
 BL_TARGET_TABLES static void leave_out(weight_product *p, const char *g, intptr_t tap)
 {
-    for (intptr_t r = 0; r < p->rows; r++)
-        if (p->bytes == 1) {
-            p->totals[tap][r][0] -= ((const int8_t *)g)[r];
-        } else {
-            const int16_t value = ((const int16_t *)(const void *)g)[r];
-            p->totals[tap][r][0] -= value >> 8;
-            p->totals[tap][r][1] -= value & 255;
-        }
+    int32_t *first = p->totals[0][tap], *second = p->totals[1][tap];
+    if (p->bytes == 1) {
+        for (intptr_t r = 0; r < p->rows; r++)
+            first[r] -= ((const int8_t *)g)[r];
+        return;
+    }
+    for (intptr_t r = 0; r < p->rows; r++) {
+        const int16_t value = ((const int16_t *)(const void *)g)[r];
+        first[r] -= value >> 8;
+        second[r] -= value & 255;
+    }
 }
 
 /* What the positions of a chunk see through a tap: words of x, NULL outside; and less their gradients there in the totals,
@@ -144,7 +147,7 @@ static void add_plane(weight_product *p, int plane)
         type->tables(rows, p->terms, p->tables, totals);
         for (intptr_t tap = 0; tap < p->taps; tap++)
             for (intptr_t r = 0; r < type->rows && row + r < p->rows; r++)
-                p->totals[tap][row + r][plane] += totals[r] + 2 * type->offset * (int32_t)p->groups;
+                p->totals[plane][tap][row + r] += totals[r] + 2 * type->offset * (int32_t)p->groups;
         for (intptr_t v = 0; v < all; v += BL_TABLE_WORDS) {
             char *sums[BL_TABLE_WORDS * BL_TABLE_ROWS];
             for (intptr_t r = 0; r < type->rows; r++)
@@ -179,7 +182,7 @@ static void finish_block(weight_product *p, bl_gradient_result *result, intptr_t
     for (intptr_t r = 0; r < p->rows; r++)
         for (intptr_t tap = 0; tap < p->taps; tap++) {
             const intptr_t at = (r * p->taps + tap) * p->words * p->type->sum_bytes, row = (first + r) * p->taps + tap;
-            const int32_t *totals = p->totals[tap][r];
+            const int32_t totals[2] = {p->totals[0][tap][r], p->totals[1][tap][r]};
             if (p->bytes == 2)
                 finish_planes(result, row, p->word, p->words, p->sums[0] + at, p->sums[1] + at, totals);
             else
