@@ -46,8 +46,8 @@ COMPARED = {
     "fashion-cnv": Case("fashion-mnist", "cnv", 10),
     "cifar-cnv": Case("cifar10", "cnv", 10, augment=True),
 }
-#: Longer trainings of one policy, at the rate that was best on held-out data after a shorter one: how far the published
-#: method comes, which was trained for 1,000 epochs, and what two processors reach within two hours.
+#: Longer trainings of one policy: how far the published method comes, which was trained for 1,000 epochs, and what two
+#: processors reach within two hours. Their rates are those of docs/precision.rst.
 LONG = {
     "mnist-mlp-long": Case("mnist", "mlp", 100, rate=0.01, policies=("low-memory",)),
     "cifar-binarynet": Case("cifar10", "binarynet", 30, augment=True, rate=0.005, policies=("int8",), seeds=(0,)),
