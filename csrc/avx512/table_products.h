@@ -120,8 +120,9 @@ BL_TARGET_TABLES static inline void finish_planes(const bl_gradient_result *resu
             /* Twice a sum may leave int32 where the difference does not. */
             const int32_t first = (int32_t)(2 * (uint32_t)upper[c] - (uint32_t)totals[0]);
             const int32_t second = (int32_t)(2 * (uint32_t)lower[c] - (uint32_t)totals[1]);
-            before[c] = 256 * (int64_t)first;
             sums[c] = compares ? second : 256 * first + second;
+            if (compares)
+                before[c] = 256 * (int64_t)first;
         }
         bl_finish_int16_avx512(result, row, word + w, sums, 0, 0, compares ? before : NULL);
     }

@@ -258,29 +258,12 @@ const bl_table_type bl_tables_of_4 = {.terms = 6,
                                       .index = index_of_4,
                                       .tile = tile_of_4,
                                       .widen = widen_of_4};
-const bl_table_type bl_tables_of_8 = {.terms = 5,
-                                      .step = 1,
-                                      .rows = BL_TABLE_ROWS,
-                                      .most = 256,
-                                      .index_bytes = 128,
-                                      .sum_bytes = 256,
-                                      .offset = 0,
-                                      .largest_term = 128,
-                                      .largest = INT32_MAX,
-                                      .tables = tables_of_8,
-                                      .index = index_of_8,
-                                      .tile = tile_of_8};
-const bl_table_type bl_tables_of_low = {.terms = 5,
-                                        .step = 1,
-                                        .rows = BL_TABLE_ROWS,
-                                        .most = 256,
-                                        .index_bytes = 128,
-                                        .sum_bytes = 256,
-                                        .offset = 0,
-                                        .largest_term = 255,
-                                        .largest = INT32_MAX,
-                                        .tables = tables_of_low,
-                                        .index = index_of_8,
-                                        .tile = tile_of_low};
+
+/* Of bytes with a sign or without: of so large ones, by these functions. */
+#define TABLES_OF_BYTES(largest_byte, make, add_up)                                                                    \
+    {.terms = 5, .step = 1, .rows = BL_TABLE_ROWS, .most = 256, .index_bytes = 128, .sum_bytes = 256, .offset = 0,     \
+     .largest_term = largest_byte, .largest = INT32_MAX, .tables = make, .index = index_of_8, .tile = add_up}
+const bl_table_type bl_tables_of_8 = TABLES_OF_BYTES(128, tables_of_8, tile_of_8);
+const bl_table_type bl_tables_of_low = TABLES_OF_BYTES(255, tables_of_low, tile_of_low);
 
 #endif
