@@ -72,8 +72,8 @@ CLAIMS = (
     ),
     Claim(
         id="cifar-within-two-hours",
-        statement="CIFAR-10, BinaryNet, 30 epochs, augmented, as two processors train within two hours: test accuracy of"
-        " int8",
+        statement="CIFAR-10, BinaryNet, 30 epochs, augmented, as two processors train within two hours: test accuracy"
+        " of int8",
         source="docs/precision.rst",
         bar=(">=", 0.83),
         unit="",
