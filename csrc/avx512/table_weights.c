@@ -31,11 +31,13 @@ BL_TARGET_TABLES BL_INLINE __m512i load_plane(int bytes, int plane, const char *
 {
     if (bytes == 1)
         return _mm512_maskz_loadu_epi8(in, g);
-    const int shift = plane ? 0 : 8;
-    const __m512i first = _mm512_maskz_loadu_epi16((__mmask32)in, g);
-    const __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(in >> 32), g + 64);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(_mm512_srli_epi16(first, shift))),
-                              _mm512_cvtepi16_epi8(_mm512_srli_epi16(second, shift)), 1);
+    __m512i first = _mm512_maskz_loadu_epi16((__mmask32)in, g);
+    __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(in >> 32), g + 64);
+    if (plane == 0) {
+        first = _mm512_srli_epi16(first, 8);
+        second = _mm512_srli_epi16(second, 8);
+    }
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(first)), _mm512_cvtepi16_epi8(second), 1);
 }
 
 /* The terms of 64 channels, `stride` bytes from one term to the next, as rows of a plane; 16 at a time. `in` masks the
