@@ -12,7 +12,7 @@
    overlap `out`, which the caller provides. A kernel allocates nothing, keeps no state, validates nothing and cannot
    fail; it reads and writes nothing outside its arrays, but for scratch of a fixed size: on its stack (256 KiB at most), or
    of its thread: from its first product on tiles or, with AVX-512, gradient by tables to its end a thread keeps so much of
-   the heap (bl_tiles_scratch() bytes, and 600 KiB), so a signal's handler may not call these; where there is no room,
+   the heap (bl_tiles_scratch() bytes, and BL_TABLES_SCRATCH), so a signal's handler may not call these; where there is no room,
    another form or variant runs. Any size may be zero.
    Different threads may run kernels at the same time.
 
@@ -69,6 +69,9 @@ int bl_tiles_pay(const char *kernel, int type, int64_t m, int64_t k, int64_t n);
 
 /* The bytes that a thread keeps on the heap from its first product on tiles on; 0 in a build without them. */
 intptr_t bl_tiles_scratch(void);
+
+/* The bytes that it keeps from its first gradient by tables on, which the variants with AVX-512 VNNI have. */
+#define BL_TABLES_SCRATCH 983040
 
 /* The compiler and its version. */
 const char *bl_compiler(void);

@@ -46,7 +46,7 @@ def test_what_threads_keep_for_tiles_is_counted(monkeypatch):
     model, rule = bl.models.mlp((8,), 2, hidden=(8,)), bl.optim.adam()
     before = sum(row.bytes for row in memory.predict(model, rule, 4))
     monkeypatch.setattr(recorded, "which", lambda kernel, shape=None: "cext:amx")
-    monkeypatch.setattr(recorded, "attribute", lambda backend, name: 1000 if name == "TILES_SCRATCH" else None)
+    monkeypatch.setattr(recorded, "thread_scratch", lambda kernel: 1000)
     monkeypatch.setattr(recorded, "get_num_threads", lambda: 2)
     rows = memory.predict(model, rule, 4)
     assert sum(row.bytes for row in rows) == before + 2000

@@ -37,7 +37,7 @@ def test_a_large_budget_saves_nothing():
 
 def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
     plain = planned("1 GiB")
-    tight = planned(int(0.6 * plain.nbytes))
+    tight = planned(int(0.75 * plain.nbytes))
     assert tight.nbytes <= tight.budget and tight.cost > 1 and tight.precision == plain.precision
     with pytest.raises(ValueError, match=r"memory_budget must be at least (\d+) bytes") as refused:
         planned(2**20)
@@ -82,7 +82,7 @@ def test_products_that_run_again_cost_operations_in_every_form_of_their_weights(
 def test_some_sums_at_a_time_come_before_sums_that_are_formed_anew():
     """An update of latent replay: what fits with a layer's sums whole does not run its products four times."""
     name = steps.QUANTIZED.name
-    found = bl.training.plan(steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, "14.5 MiB")
+    found = bl.training.plan(steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, "15.5 MiB")
     assert found.savings.keep is None and found.cost < 1.05
     anew = budgets.recorded(
         steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, replace(found.savings, keep=1)
@@ -171,7 +171,7 @@ def test_training_stays_within_a_limit_of_the_operating_system():
     model = bl.models.binarynet(precision="low-memory", filters=(128, 128, 128, 128), dense=(128,))
     plain = bl.training.plan(model, bl.optim.adam(), 48, "1 GiB", validation=True)
     work = dict(plain.rows)
-    limit = int(work["weights, statistics, moments"] + 0.75 * work["working memory of a step"])
+    limit = int(work["weights, statistics, moments"] + 0.9 * work["working memory of a step"])
     # malloc asks for its heap in pieces of its own.
     slack = 2**20
     kept = limited(limit + slack, {"memory_budget": limit})

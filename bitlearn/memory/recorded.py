@@ -2,7 +2,8 @@
 
 The arena of a recorded step is as large as its arrays need if none outlives its last call. Outside it are constants and
 what outlives the step (weights, running statistics, the optimiser's state). Fixed-size buffers on the kernels' stacks
-(a few hundred KiB at most) are left out, as is what Python and NumPy need for themselves.
+(a few hundred KiB at most) are left out, as are those on the heap that gradients by tables take (BL_TABLES_SCRATCH in
+csrc/kernels.h a thread at most, of which small products touch little), and what Python and NumPy need for themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from bitlearn.memory.paper import build
 from bitlearn.memory.rows import AccountRow
 from bitlearn.nn import Model
-from bitlearn.ops.dispatch import attribute, which
+from bitlearn.ops.dispatch import thread_scratch, which
 from bitlearn.optim import Optimizer
 from bitlearn.program import Buffer, Program
 from bitlearn.threads import get_num_threads
@@ -116,11 +117,8 @@ def rows_of(program: Program) -> list[Row]:
 
 def _kept_by_kernels() -> int:
     """Return the bytes that threads keep for large products, if these run on the tile unit (AMX)."""
-    if which("xnor_matmul", shape=(4096, 4096, 4096)) != "cext:amx":
-        return 0
-    each = attribute("cext", "TILES_SCRATCH")
-    assert isinstance(each, int)
-    return get_num_threads() * each
+    tiles = which("xnor_matmul", shape=(4096, 4096, 4096)) == "cext:amx"
+    return get_num_threads() * thread_scratch("xnor_matmul") if tiles else 0
 
 
 def by_variable(model: Model, optimizer: Optimizer, batch_size: int) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Savings:
     (True, False)
     """
 
-    sums: int = 2**19
+    sums: int = 2**17
     keep: int | None = None
     summed: bool = False
     repack: bool = False

@@ -41,6 +41,7 @@ __all__ = [
     "recoded_bytes",
     "recoded_scratch",
     "run",
+    "thread_scratch",
     "unavailable",
     "use_backend",
     "variants",
@@ -202,3 +203,9 @@ def recoded_scratch(rows: int, words: int) -> int:
     A convolution, which works on some pixels at a time, has 0 rows here.
     """
     return _of_c("recoded_scratch")(rows, words)
+
+
+def thread_scratch(kernel: str) -> int:
+    """Return the bytes of the heap that a thread keeps from a kernel's first large call on, under the choice in force."""
+    backend, _, variant = which(kernel).partition(":")
+    return _of_c("SCRATCH").get(variant, 0) if backend == "cext" else 0

@@ -17,11 +17,12 @@ from bitlearn.budgets import budget_bytes
 from bitlearn.nn.losses import Loss
 from bitlearn.nn.model import Model
 from bitlearn.nn.savings import Savings
-from bitlearn.ops.dispatch import lookup, row_of
+from bitlearn.ops.dispatch import lookup, row_of, thread_scratch
 from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.rule import Arrays
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Program
+from bitlearn.threads import get_num_threads
 from bitlearn.training.step import Trainer, signs_alone
 
 #: What may change the result, in the order in which it is tried: types narrower than the policy says, and statistics of
@@ -33,8 +34,10 @@ _GHOST = 16
 _RECORDED_CALL = 1300
 #: Bytes of all other objects in training, as measured.
 _OBJECTS = 2**19
+#: A step of fewer operations has no product that is large enough for scratch of the heap.
+_LARGE = 2**16
 #: Exact sums computed at a time: the usual numbers, few, and a limit of working memory below which even fewer are used.
-_SUMS, _FEWEST, _SMALL_WORK = (2**19, 2**17), 2**14, 2**24
+_SUMS, _FEWEST, _SMALL_WORK = (2**17, 2**16), 2**14, 2**24
 #: Stop after this many candidates in a row that need no fewer bytes.
 _PATIENCE = 6
 #: Only gradients of at least this fraction (one over it) of the largest are recomputed: recording smaller ones takes
@@ -263,14 +266,16 @@ def plan(
     policies, usual = list(_policies(model.precision, narrow)), max(operations(record(model, Savings())), 1)
 
     def plan_of(precision: Precision, savings: Savings, program: Program) -> Plan:
+        work = operations(program)
         rows = (
             ("weights, statistics, moments", sum(buffer.nbytes for buffer in program.outside)),
             ("working memory of a step", program.nbytes),
             *rest,
             ("recorded calls", _RECORDED_CALL * len(program.calls) * (1 + partial)),
+            ("scratch of kernels", get_num_threads() * thread_scratch("grad_weight") if work >= _LARGE else 0),
             ("other objects", _OBJECTS),
         )
-        return Plan(precision, savings, batch_size, _VALIDATED[-1], operations(program) / usual, rows, budget)
+        return Plan(precision, savings, batch_size, _VALIDATED[-1], work / usual, rows, budget)
 
     def search(ghost: int | None) -> Plan:
         """Return the first plan that fits, or else the smallest."""

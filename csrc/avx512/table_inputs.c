@@ -23,6 +23,8 @@ typedef struct {
     uint64_t bits[MOST_TERMS + 32];
 } input_product;
 
+_Static_assert(sizeof(input_product) <= BL_TABLES_SCRATCH, "as much as kernels.h says");
+
 /* The columns of all taps, word by word. */
 BL_TARGET_TABLES static void index_kernels(input_product *p, const uint64_t *w)
 {

@@ -97,8 +97,8 @@ product_form, recoded_bytes, recoded_scratch = quads.product_form, quads.recoded
 threadpools.register()  # from now on it can find the extension
 #: The compiler that built the extension, for the record of a measurement.
 COMPILER = ffi.string(lib.bl_compiler()).decode()
-#: Bytes that a thread keeps from its first product on tiles on.
-TILES_SCRATCH = lib.bl_tiles_scratch()
+#: Bytes that a thread keeps from its first large product on, by the variants that it is of.
+SCRATCH = {"amx": max(lib.bl_tiles_scratch(), lib.BL_TABLES_SCRATCH), "avx512": lib.BL_TABLES_SCRATCH}
 FLAGS = ffi.string(lib.bl_compiler_flags()).decode()
 PROBE_BITS, PROBE_CYCLES, PROBE_PRODUCTS = lib.BL_PROBE_BITS, lib.BL_PROBE_CYCLES, lib.BL_PROBE_PRODUCTS
 
