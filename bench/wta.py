@@ -104,8 +104,10 @@ def _subnetworks(width: int, share: float) -> Way:
 
 
 def _dense(weights: str, width: int) -> Way:
-    model = "real-mlp" if weights == "real" else "mlp"
-    return Way(f"dense {weights} {width}-{width}", "naive", model, {"hidden": (width, width)})
+    name, hidden = f"dense {weights} {width}-{width}", {"hidden": (width, width)}
+    if weights == "real":
+        return Way(name, "naive", "relu-mlp", {**hidden, "norm": True})
+    return Way(name, "naive", "mlp", hidden)
 
 
 def _maps(weights: str, filters: tuple[int, ...], units: int, **options: Any) -> Way:

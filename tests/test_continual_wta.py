@@ -255,7 +255,7 @@ def test_a_task_never_seen(scenario):
 
 @pytest.mark.parametrize("name", ["task-wta", "wsn"])
 def test_what_the_methods_refuse(name, scenario):
-    dense = bl.models.real_mlp(scenario.input_shape, scenario.classes, hidden=(8,))
+    dense = bl.models.relu_mlp(scenario.input_shape, scenario.classes, hidden=(8,), norm=True)
     with pytest.raises(ValueError, match=f"{name} must have a model with|{name} must have a model whose units compete"):
         build(name, Networks(dense), SHARED)
     model = network(scenario) if name == "task-wta" else bl.models.subnetwork_mlp((16,), 6, hidden=(8,))

@@ -320,7 +320,8 @@ def test_types_are_those_of_the_layers_that_are_built(rng):
     images += [nn.Sign(), nn.Flatten(), nn.Linear(3)]
     reals = [nn.Conv2d(4), nn.BatchNorm(), nn.ReLU(), nn.AveragePool2d(), nn.Linear(3)]
     networks = [nn.Model(layers, (8, 9, 3), precision="low-memory") for layers in (images, reals)]
-    networks += [bl.models.competing_mlp((4,), 2), *(bl.models.real_mlp((4,), 2, share=each) for each in (0.5, None))]
+    networks += [bl.models.competing_mlp((4,), 2), bl.models.subnetwork_mlp((4,), 2, share=0.5)]
+    networks += [bl.models.relu_mlp((4,), 2, norm=norm) for norm in (True, False)]
     networks += decouple(bl.models.binarynet(filters=(64, 64), dense=(), head="real").fixed(), "conv2")
     networks.append(nn.Model([nn.Selection(2), nn.RealLinear(1)], (3,)))
     networks.append(bl.models.subnetwork_cnv((8, 8, 1), 2, filters=(4,), dense=(5,)))

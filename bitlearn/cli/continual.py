@@ -88,7 +88,7 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
         default="mlp",
         metavar="NAME",
         help="mlp, cnv, binarynet, resnete18 or birealnet18, with a real head; "
-        "competing-mlp or competing-cnv for task-wta, subnetwork-mlp or subnetwork-cnv for wsn, or real-mlp",
+        "competing-mlp or competing-cnv for task-wta, subnetwork-mlp or subnetwork-cnv for wsn, or relu-mlp",
     )
     parser.add_argument("--precision", default="low-memory", metavar="NAME", help="standard, int8, int4 or low-memory")
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="sgd, adam, bop or quantized-sgd")

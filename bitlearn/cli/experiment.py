@@ -24,7 +24,6 @@ _TINY: dict[str, dict[str, Any]] = {
     "competing-mlp": {"hidden": (8, 8), "units": 0},
     "competing-cnv": {"filters": (8, 8), "dense": (8,), "units": 0},
     "relu-mlp": {"hidden": (8, 8)},
-    "real-mlp": {"hidden": (8, 8)},
     "subnetwork-mlp": {"hidden": (8, 8)},
     "subnetwork-cnv": {"filters": (8, 8), "dense": (8,)},
 }

@@ -10,7 +10,6 @@ from bitlearn.errors import by_name
 from bitlearn.models import residual as residual
 from bitlearn.models.competing import competing_cnv as competing_cnv
 from bitlearn.models.competing import competing_mlp as competing_mlp
-from bitlearn.models.competing import real_mlp as real_mlp
 from bitlearn.models.competing import subnetwork_cnv as subnetwork_cnv
 from bitlearn.models.competing import subnetwork_mlp as subnetwork_mlp
 from bitlearn.models.residual import birealnet18 as birealnet18
@@ -30,7 +29,6 @@ MODELS: dict[str, Callable[..., nn.Model]] = {
     "relu-mlp": relu_mlp,
     "competing-mlp": competing_mlp,
     "competing-cnv": competing_cnv,
-    "real-mlp": real_mlp,
     "subnetwork-mlp": subnetwork_mlp,
     "subnetwork-cnv": subnetwork_cnv,
 }
@@ -69,7 +67,7 @@ def build(name: str, input_shape: tuple[int, ...] | nn.Spec, classes: int, **opt
     ----------
     name : str
         One of `MODELS`: "mlp", "cnv", "binarynet", "resnete18", "birealnet18", "relu-mlp", "competing-mlp",
-        "competing-cnv", "real-mlp", "subnetwork-mlp" or "subnetwork-cnv".
+        "competing-cnv", "subnetwork-mlp" or "subnetwork-cnv".
     input_shape : tuple of int or Spec
         The shape of one example of int8 codes; for ``mlp`` also the type of the input.
     classes : int

@@ -1,4 +1,4 @@
-"""Networks whose units compete for tasks (arXiv 2407.10758), and the real ones that they are compared with."""
+"""Networks whose units compete for tasks (arXiv 2407.10758), and those with subnetworks, for comparison."""
 
 from __future__ import annotations
 
@@ -209,65 +209,30 @@ def subnetwork_cnv(
     return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
 
 
-def real_mlp(
+def subnetwork_mlp(
     input_shape: tuple[int, ...] = (28, 28, 1),
     classes: int = 10,
     *,
     hidden: tuple[int, ...] = (100, 100),
-    share: float | None = None,
+    share: float = 0.1,
     head: str = "real",
     precision: str | Precision = "standard",
     seed: int = 0,
 ) -> nn.Model:
-    """Return a multilayer perceptron of real weights and rectified linear units, without biases.
+    """Return a multilayer perceptron of real weights and rectified linear units with a subnetwork per task (``wsn``).
 
     Parameters
     ----------
     input_shape, classes, hidden, head, precision, seed
         As `competing_mlp`.
-    share : float, optional
-        Give each hidden layer a subnetwork of this fraction of its weights per task, for the method ``wsn``: a
-        `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`. By default layers are dense, with batch norms.
-
-    Returns
-    -------
-    Model
-
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> bl.models.real_mlp((4,), 2, hidden=(8,)).names
-    ['linear1', 'norm1', 'relu1', 'head1']
-    >>> bl.models.real_mlp((4,), 2, hidden=(8,), share=0.5).names
-    ['linear1', 'relu1', 'head1']
-    """
-    _check(hidden, head)
-    layers = _flatten(input_shape)
-    for width in hidden:
-        if share is None:
-            layers += [nn.RealLinear(width), nn.BatchNorm(), nn.ReLU()]
-        else:
-            layers += [nn.SubnetworkLinear(width, share=share), nn.ReLU()]
-    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)
-
-
-def subnetwork_mlp(
-    input_shape: tuple[int, ...] = (28, 28, 1), classes: int = 10, *, share: float = 0.1, **options: object
-) -> nn.Model:
-    """Return `real_mlp` with subnetworks, by default of a tenth of the weights of each hidden layer.
-
-    Parameters
-    ----------
-    input_shape, classes
-        As `competing_mlp`.
     share : float
-        In (0, 1]: the fraction of a hidden layer's weights that a task uses.
-    **options
-        As for `real_mlp`.
+        In (0, 1]: the fraction of a hidden layer's weights that a task uses; each hidden layer is a
+        `nn.SubnetworkLinear <bitlearn.nn.SubnetworkLinear>`.
 
     Returns
     -------
     Model
+        Without biases, and without batch norms, whose statistics would be shared by tasks.
 
     Examples
     --------
@@ -275,4 +240,8 @@ def subnetwork_mlp(
     >>> bl.models.subnetwork_mlp((4,), 2, hidden=(8,)).names
     ['linear1', 'relu1', 'head1']
     """
-    return real_mlp(input_shape, classes, share=share, **options)  # type: ignore[arg-type]
+    _check(hidden, head)
+    layers = _flatten(input_shape)
+    for width in hidden:
+        layers += [nn.SubnetworkLinear(width, share=share), nn.ReLU()]
+    return nn.Model([*layers, nn.Linear(classes)], tuple(input_shape), precision=precision, seed=seed)

@@ -80,6 +80,7 @@ def relu_mlp(
     head: str = "real",
     precision: str | Precision = "standard",
     seed: int = 0,
+    norm: bool = False,
     unit: float = nn.Spec.codes(()).unit,
 ) -> nn.Model:
     """Return a multilayer perceptron of real weights and ReLUs, without biases: 784-100-100-10 (arXiv 2103.09762).
@@ -94,13 +95,16 @@ def relu_mlp(
     head : {"real"}
     precision, seed
         As `mlp`.
+    norm : bool
+        Whether a batch norm stands before each ReLU. The head then begins at 0 instead of drawn weights, which networks
+        without norms need to pass gradients on.
     unit : float
         The value of an input code of 1, a power of two.
 
     Returns
     -------
     Model
-        ``flatten1, linear1, relu1, linear2, relu2, head1``.
+        ``flatten1, linear1, relu1, linear2, relu2, head1``, or ``linear1, norm1, relu1, ...``.
 
     Raises
     ------
@@ -120,8 +124,8 @@ def relu_mlp(
         raise ValueError(f"head must be 'real' after real layers, got {head!r}")
     layers: list[nn.Layer] = [nn.Flatten()] if len(input_shape) > 1 else []
     for width in hidden:
-        layers += [nn.RealLinear(width), nn.ReLU()]
-    layers.append(nn.Linear(classes, drawn=True))
+        layers += [nn.RealLinear(width), *([nn.BatchNorm()] if norm else []), nn.ReLU()]
+    layers.append(nn.Linear(classes, drawn=not norm))
     return nn.Model(layers, replace(nn.Spec.codes(tuple(input_shape)), unit=unit), precision=precision, seed=seed)
 
 

@@ -206,6 +206,6 @@ def recoded_scratch(rows: int, words: int) -> int:
 
 
 def thread_scratch(kernel: str) -> int:
-    """Return the bytes of the heap that a thread keeps from a kernel's first large call on, under the choice in force."""
+    """Return the bytes of the heap that a thread keeps from a kernel's first large call on; of the choice in force."""
     backend, _, variant = which(kernel).partition(":")
     return _of_c("SCRATCH").get(variant, 0) if backend == "cext" else 0
