@@ -25,6 +25,8 @@ from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import accuracy, fit
 
 from . import results, store, trainings
+from .harness import own_threads
+from .runner import held_threads
 
 FOLDER = results.FOLDER / "centre"
 BASES = Path("out") / "centre"
@@ -225,24 +227,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
-    bl.set_num_threads(arguments.threads)
     kind, chosen = ("held-out" if arguments.choose else "test"), arguments.way or list(WAYS)
-    for protocol in () if arguments.report else PROTOCOLS:
-        if protocol.name != arguments.protocol and (arguments.protocol or protocol.dataset == "cifar100"):
-            continue
-        data = Path() if protocol.dataset == "digits" else trainings.data_folder(arguments.data)
-        scenario = scenario_of(protocol, data, arguments.choose)
-        for seed in SEEDS[: arguments.seeds]:
-            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
-            entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
-            for way in chosen:
-                if way in {entry["way"] for entry in entries}:
-                    continue
-                base = arguments.bases / f"{protocol.name}-{kind}-{seed}.model"
-                entry = by_class(measure(protocol, scenario, way, seed, base), protocol.tasks)
-                entries.append(entry)
-                print(protocol.name, way, seed, round(entry["average_of_row_means"], 4), file=sys.stderr, flush=True)
-                store.write(path, entries)
+    with own_threads(arguments.threads), held_threads(arguments.threads):
+        for protocol in () if arguments.report else PROTOCOLS:
+            if protocol.name != arguments.protocol and (arguments.protocol or protocol.dataset == "cifar100"):
+                continue
+            data = Path() if protocol.dataset == "digits" else trainings.data_folder(arguments.data)
+            scenario = scenario_of(protocol, data, arguments.choose)
+            for seed in SEEDS[: arguments.seeds]:
+                path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+                entries: list[Entry] = json.loads(path.read_text("utf-8")) if path.exists() else []
+                for way in chosen:
+                    if way in {entry["way"] for entry in entries}:
+                        continue
+                    base = arguments.bases / f"{protocol.name}-{kind}-{seed}.model"
+                    entry = by_class(measure(protocol, scenario, way, seed, base), protocol.tasks)
+                    entries.append(entry)
+                    print(
+                        protocol.name, way, seed, round(entry["average_of_row_means"], 4), file=sys.stderr, flush=True
+                    )
+                    store.write(path, entries)
     for protocol in PROTOCOLS:
         if kept := present(arguments.into, protocol, kind):
             head, *lines = rows(kept)

@@ -25,6 +25,8 @@ from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import accuracy, fit
 
 from . import results, store, trainings
+from .harness import own_threads
+from .runner import held_threads
 
 FOLDER = results.FOLDER / "continual"
 SEEDS = (0, 1, 2)
@@ -193,14 +195,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--choose", action="store_true", help="test on held-out training data, to choose settings")
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
-    bl.set_num_threads(arguments.threads)
     kind = "held-out" if arguments.choose else "test"
-    for seed in SEEDS[: arguments.seeds]:
-        for protocol in () if arguments.report else PROTOCOLS:
-            if arguments.protocol not in (None, protocol.name):
-                continue
-            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
-            measure(protocol, trainings.data_folder(arguments.data), seed, path, arguments.choose)
+    with own_threads(arguments.threads), held_threads(arguments.threads):
+        for seed in SEEDS[: arguments.seeds]:
+            for protocol in () if arguments.report else PROTOCOLS:
+                if arguments.protocol not in (None, protocol.name):
+                    continue
+                path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+                measure(protocol, trainings.data_folder(arguments.data), seed, path, arguments.choose)
     for protocol in PROTOCOLS:
         if entries := present(arguments.into, protocol, kind):
             head, *lines = rows(entries)

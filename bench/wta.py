@@ -1,8 +1,8 @@
 """Task winner-takes-all compared with other methods: ``python -m bitlearn.bench.wta``, ``make wta``.
 
 Each protocol learns its tasks one after the other, with each method and seed. A run is stored as soon as it ends, and
-is not repeated. Rates and epochs are those of `_EPOCHS` and the optimiser, chosen on held-out training data:
-``--choose``. ``--times`` compares the times of tickets and the whole network.
+is not repeated. Rates and epochs (`wta_protocols`) were chosen on held-out training data: ``--choose``. ``--times``
+compares the times of tickets and the whole network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,209 +22,16 @@ from bitlearn.training import Options as TrainingOptions
 from bitlearn.training import fit
 
 from . import results, store, trainings, wta_times
+from .harness import own_threads
+from .runner import held_threads
+from .wta_protocols import BATCH, PROTOCOLS, Protocol, Way, competing
 from .wta_times import UNITS
 
 FOLDER = results.FOLDER / "wta"
 SEEDS = (0, 1, 2)
 _HELD_OUT = 1 / 6
-_BATCH = 50
-#: 50 new examples per step, and 128 replayed ones, as in arXiv 2401.09916.
-_REPLAY_BATCH, _REPLAY_SHARE = 178, 128 / 178
 
 Entry = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Way:
-    """A method to compare.
-
-    Parameters
-    ----------
-    name, method, model : str
-    network, options : dict
-        Settings of the network and of the method.
-    """
-
-    name: str
-    method: str
-    model: str
-    network: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A data set, its tasks, and the methods that learn them.
-
-    Parameters
-    ----------
-    dataset, scenario : str
-    tasks, epochs : int
-    ways : tuple of Way
-    """
-
-    dataset: str
-    scenario: str
-    tasks: int
-    epochs: int
-    ways: tuple[Way, ...]
-
-    @property
-    def name(self) -> str:
-        """The name that its results are stored under."""
-        return f"{self.dataset}-{self.scenario}"
-
-    @property
-    def title(self) -> str:
-        """The title of its table of results."""
-        told = {"class": "tasks not told", "task": "tasks told", "permuted": "tasks told"}[self.scenario]
-        return f"{self.dataset}, scenario {self.scenario}, {self.tasks} tasks, {told}"
-
-
-def _competing(weights: str, width: int, units: int, tasks: int, sampling: str = "hard", **options: Any) -> Way:
-    name = f"{weights} {width}-{width}, {units} units a block"
-    name += ", soft samples" if sampling == "soft" else ""
-    name += "".join(f", {key} {value}" for key, value in options.items())
-    network = {"hidden": (width, width), "units": units, "tasks": tasks, "weights": weights, "sampling": sampling}
-    return Way(name, "task-wta", "competing-mlp", network, options)
-
-
-def _of_inputs(weights: str, hidden: tuple[int, int], inputs: int, units: tuple[int, int], rate: float) -> Way:
-    """Return a method whose inputs compete too. Its rate was chosen on held-out training data of the first tasks."""
-    name = f"{weights} {hidden[0]}-{hidden[1]}, {units[0]} and {units[1]} units a block, {inputs} inputs a block"
-    network = {"hidden": hidden, "units": units, "inputs": inputs, "tasks": 10, "weights": weights}
-    options = {"competing": 0.0, "sharing": "tickets", "learning_rate": rate}
-    return Way(name, "task-wta", "competing-mlp", network, options)
-
-
-def _subnetworks(width: int, share: float) -> Way:
-    network = {"hidden": (width, width), "share": share}
-    return Way(f"wsn {width}-{width}, {share:.0%} a task", "wsn", "subnetwork-mlp", network)
-
-
-def _dense(weights: str, width: int) -> Way:
-    name, hidden = f"dense {weights} {width}-{width}", {"hidden": (width, width)}
-    if weights == "real":
-        return Way(name, "naive", "relu-mlp", {**hidden, "norm": True})
-    return Way(name, "naive", "mlp", hidden)
-
-
-def _maps(weights: str, filters: tuple[int, ...], units: int, **options: Any) -> Way:
-    """Return a way of convolutions and a head, dense with 0 units. Binary ones learn by integers, which is faster."""
-    name = f"{weights} maps {'-'.join(map(str, filters))}"
-    name = f"{name}, {units} units a block" if units else f"dense {name}"
-    network = {"filters": filters, "dense": (), "units": units, "tasks": 5, "weights": weights}
-    network["precision"] = "int8" if weights == "binary" else "standard"
-    return Way(name, "task-wta" if units else "naive", "competing-cnv", network, options)
-
-
-def _subnetworks_of_maps(filters: tuple[int, ...], share: float, **options: Any) -> Way:
-    network = {"filters": filters, "dense": (), "share": share}
-    return Way(f"wsn maps {'-'.join(map(str, filters))}, {share:.0%} a task", "wsn", "subnetwork-cnv", network, options)
-
-
-PROTOCOLS = (
-    Protocol(
-        "fashion-mnist",
-        "task",
-        5,
-        5,
-        (
-            *(_competing("real", 128, units, 5) for units in UNITS),
-            *(_competing("binary", 128, units, 5) for units in UNITS),
-            _competing("real", 128, 8, 5, protect=False),
-            _competing("real", 128, 8, 5, "soft", competing=0.5),
-            _competing("real", 128, 8, 5, "soft", competing=0.5, losers="scaled"),
-            _subnetworks(128, 0.05),
-            _subnetworks(128, 0.1),
-            _dense("real", 128),
-            _dense("binary", 128),
-        ),
-    ),
-    Protocol(
-        "mnist",
-        "permuted",
-        10,
-        5,
-        (
-            _of_inputs("real", (100, 100), 4, (5, 4), 0.01),
-            _of_inputs("real", (100, 100), 4, (4, 4), 0.02),
-            _of_inputs("binary", (2000, 200), 4, (10, 10), 0.01),
-            _subnetworks(100, 0.05),
-            _dense("real", 100),
-            _competing("real", 100, 10, 10),
-            _competing("real", 250, 10, 10),
-            _competing("binary", 1000, 10, 10),
-            _dense("binary", 100),
-            _competing("real", 100, 4, 10),
-            _competing("real", 400, 10, 10),
-        ),
-    ),
-    Protocol(
-        "cifar10",
-        "task",
-        5,
-        5,
-        (
-            _maps("real", (40, 80, 160, 160), 5, learning_rate=0.003),
-            _subnetworks_of_maps((16, 32, 64, 64), 0.5, learning_rate=0.003),
-            _maps("binary", (160, 320, 640, 640), 5, learning_rate=0.003),
-            _maps("real", (16, 32, 64, 64), 0, learning_rate=0.003),
-            _maps("binary", (64, 128, 256, 256), 0, learning_rate=0.003),
-        ),
-    ),
-    Protocol(
-        "fashion-mnist",
-        "class",
-        5,
-        5,
-        (
-            _competing("binary", 512, 4, 5, identity="last"),
-            _competing("binary", 512, 4, 5, identity="confidence"),
-            Way(
-                "binary 512 behind a frozen 512, 4 units a block, 300 of 1 bit",
-                "task-wta",
-                "behind",
-                {"hidden": (512, 512), "units": 4, "tasks": 5},
-                {"rehearse": True, "replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
-            ),
-            Way(
-                "binary 512 behind a frozen 512, 4 units a block, 300 of 1 bit, with distillation",
-                "task-wta",
-                "behind",
-                {"hidden": (512, 512), "units": 4, "tasks": 5},
-                {
-                    "rehearse": True,
-                    "distillation": 1.0,
-                    "replay_size": 300,
-                    "batch_size": _REPLAY_BATCH,
-                    "replay_share": _REPLAY_SHARE,
-                },
-            ),
-            Way(
-                "binary 512-512, 4 units a block, 300 images, with distillation",
-                "task-wta",
-                "competing-mlp",
-                {"hidden": (512, 512), "units": 4, "tasks": 5, "weights": "binary"},
-                {
-                    "rehearse": True,
-                    "distillation": 1.0,
-                    "replay_size": 300,
-                    "batch_size": _REPLAY_BATCH,
-                    "replay_share": _REPLAY_SHARE,
-                },
-            ),
-            Way(
-                "latent replay, 300 of 1 bit",
-                "latent-replay",
-                "mlp",
-                {"hidden": (512, 512)},
-                {"replay_size": 300, "batch_size": _REPLAY_BATCH, "replay_share": _REPLAY_SHARE},
-            ),
-            Way("dense binary 512-512", "naive", "mlp", {"hidden": (512, 512)}),
-        ),
-    ),
-)
 
 
 def scenario_of(protocol: Protocol, data: Path, seed: int, choose: bool) -> Scenario:
@@ -247,7 +53,7 @@ def built(way: Way, scenario: Scenario, seed: int, epochs: int) -> tuple[bl.nn.M
     if way.model == "behind":
         hidden, classes = way.network["hidden"], scenario.classes
         whole = bl.models.mlp(scenario.input_shape, classes, hidden=hidden, head="real", seed=seed)
-        training = TrainingOptions(epochs=epochs, batch_size=_BATCH, seed=seed)
+        training = TrainingOptions(epochs=epochs, batch_size=BATCH, seed=seed)
         fit(whole, bl.optim.adam(), scenario.tasks[0].train, training)
         lower = whole.split("sign1")[0].freeze()
         competition = bl.nn.Competition(way.network["units"], tasks=way.network["tasks"])
@@ -276,7 +82,7 @@ def measure(protocol: Protocol, data: Path, seed: int, path: Path, choose: bool,
     for way in missing:
         assert scenario is not None
         model, lower = built(way, scenario, seed, protocol.epochs)
-        options = Options(epochs=protocol.epochs, batch_size=_BATCH, seed=seed)
+        options = Options(epochs=protocol.epochs, batch_size=BATCH, seed=seed)
         found = run(way.method, scenario, model, bl.optim.adam(), options, backbone=lower, **way.options)
         entry: Entry = {"way": way.name, "method": way.method, "seed": seed, **found.metrics}
         stored = stored_bytes(model, found) + found.replay_bytes + (lower.nbytes if lower else 0)
@@ -321,7 +127,7 @@ def lines_by_units(folder: Path) -> list[tuple[str, dict[str, dict[int, list[flo
     found: list[dict[str, dict[int, list[float]]]] = [{}, {}, {}]
     some = present(folder, PROTOCOLS[0], "test")
     for weights, units in ((weights, units) for weights in ("real", "binary") for units in UNITS):
-        name = _competing(weights, 128, units, 5).name
+        name = competing(weights, 128, units, 5).name
         own = [entry for entry in some if entry["way"] == name]
         if not own:
             continue
@@ -374,19 +180,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--report", action="store_true", help="print the stored results, and measure nothing")
     arguments = parser.parse_args(argv)
-    bl.set_num_threads(arguments.threads)
     kind = "held-out" if arguments.choose else "test"
-    if arguments.times:
-        store.write(arguments.into / "times.json", wta_times.timed(arguments.times))
-        store.write(arguments.into / "kept.json", wta_times.kept(arguments.times))
-        store.write(arguments.into / "units.json", wta_times.by_units(arguments.times))
-    for seed in SEEDS[: arguments.seeds]:
-        for protocol in () if arguments.report or arguments.times else PROTOCOLS:
-            if arguments.protocol not in (None, protocol.name):
-                continue
-            path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
-            data = trainings.data_folder(arguments.data)
-            measure(protocol, data, seed, path, arguments.choose, arguments.ways)
+    with own_threads(arguments.threads), held_threads(arguments.threads):
+        if arguments.times:
+            store.write(arguments.into / "times.json", wta_times.timed(arguments.times))
+            store.write(arguments.into / "kept.json", wta_times.kept(arguments.times))
+            store.write(arguments.into / "units.json", wta_times.by_units(arguments.times))
+        for seed in SEEDS[: arguments.seeds]:
+            for protocol in () if arguments.report or arguments.times else PROTOCOLS:
+                if arguments.protocol not in (None, protocol.name):
+                    continue
+                path = arguments.into / f"{protocol.name}-{kind}-{seed}.json"
+                data = trainings.data_folder(arguments.data)
+                measure(protocol, data, seed, path, arguments.choose, arguments.ways)
     for protocol in PROTOCOLS:
         if entries := present(arguments.into, protocol, kind):
             head, *lines = rows(entries)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import bitlearn as bl
-from bitlearn.bench import store, wta, wta_times
+from bitlearn.bench import store, wta, wta_protocols, wta_times
 from bitlearn.nn.narrow import competitions
 
 WAYS = (
-    wta._competing("real", 16, 4, 5),
-    wta._competing("binary", 16, 4, 5, protect=False),
-    wta._competing("real", 16, 4, 5, "soft", losers="scaled"),
-    wta._subnetworks(16, 0.1),
-    wta._dense("binary", 16),
+    wta_protocols.competing("real", 16, 4, 5),
+    wta_protocols.competing("binary", 16, 4, 5, protect=False),
+    wta_protocols.competing("real", 16, 4, 5, "soft", losers="scaled"),
+    wta_protocols.subnetworks(16, 0.1),
+    wta_protocols.dense("binary", 16),
 )
 PROTOCOL = wta.Protocol("digits", "task", 5, 1, WAYS)
 
@@ -115,7 +115,11 @@ def test_tables_of_times(tmp_path):
     assert [int(row[4].replace(",", "")) for row in units[1:6]] == wanted
     assert all(row[2] == row[3] == "" for row in units[1:])
     entries = [
-        {"way": wta._competing("real", 128, 2, 5).name, "average_accuracy": value, "report": {"ticket_bytes": [7]}}
+        {
+            "way": wta_protocols.competing("real", 128, 2, 5).name,
+            "average_accuracy": value,
+            "report": {"ticket_bytes": [7]},
+        }
         for value in (0.5, 1.0)
     ]
     store.write(tmp_path / "fashion-mnist-task-test-0.json", entries)
