@@ -16,6 +16,7 @@ import bitlearn as bl
 from bitlearn.backends import variants
 from bitlearn.bench import steps
 from bitlearn.nn import Savings
+from bitlearn.ops.dispatch import thread_scratch
 from bitlearn.training import budget as budgets
 
 NETWORK = {"filters": (64, 64, 64, 64), "dense": (64,)}
@@ -104,6 +105,18 @@ def test_a_plan_makes_and_changes_nothing(optimizer):
     assert rows["weights, statistics, moments"] == sum(buffer.nbytes for buffer in program.outside)
     assert rows["working memory of a step"] == program.nbytes
     assert budgets.operations(program) > 32 * 32 * 32 * 64 * 64 * 9 / 64
+
+
+def test_a_plan_counts_what_threads_keep_for_large_products():
+    """Only variants with tables or tiles keep anything, and a network too small for them leaves it alone."""
+    tiny = bl.models.mlp((4,), 2, hidden=(8,), precision="low-memory")
+    for variant in variants():
+        with bl.use_backend(variant):
+            each = thread_scratch("grad_weight")
+            found = dict(planned("1 GiB").rows)["scratch of kernels"]
+            assert found == bl.get_num_threads() * each, variant
+            assert dict(bl.training.plan(tiny, bl.optim.sgd(), 8, "1 GiB").rows)["scratch of kernels"] == 0
+        assert (each > 0) == (variant in ("cext:amx", "cext:avx512")), variant
 
 
 def test_training_within_a_budget_gives_the_same_bits():
