@@ -80,7 +80,7 @@ def test_savings_need_fewer_bytes():
     model = bl.models.binarynet(filters=(64, 64, 64, 64), dense=(64,), precision="lowest-memory")
     sizes = [
         bl.training.Trainer(model, bl.optim.adam(), savings=savings).record(16).program.nbytes
-        for savings in (Savings(), Savings(sums=2**14), Savings(2**14, 2**18, True, True))
+        for savings in (Savings(2**19), Savings(sums=2**14), Savings(2**14, 2**18, True, True))
     ]
     assert sizes[0] > sizes[1] > sizes[2] and sizes[2] < sizes[0] / 2
 

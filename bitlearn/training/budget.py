@@ -245,11 +245,11 @@ def plan(
     --------
     >>> import bitlearn as bl
     >>> model = bl.models.mlp((28, 28, 1), hidden=(1024, 1024), precision="low-memory")
-    >>> found = plan(model, bl.optim.adam(), 100, "10 MiB")
-    >>> found.precision.name, found.nbytes <= 10 * 2**20
-    ('low-memory', True)
-    >>> found = plan(model, bl.optim.adam(), 100, "9 MiB", narrow=["moments"])
-    >>> found.precision.name, found.nbytes <= 9 * 2**20
+    >>> roomy = plan(model, bl.optim.adam(), 100, "1 GiB")
+    >>> roomy.precision.name, roomy.cost
+    ('low-memory', 1.0)
+    >>> tight = plan(model, bl.optim.adam(), 100, roomy.nbytes - 2**20, narrow=["moments"])
+    >>> tight.precision.name, tight.nbytes <= tight.budget
     ('low-memory, 8-bit moments', True)
     """
     budget, unknown = budget_bytes(memory_budget), sorted(set(narrow) - set(NARROW))
