@@ -132,7 +132,7 @@ def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> b
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.25)
         figure.axes[0].set_ylabel("validation accuracy, %")
-        figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4, frameon=False)
+        figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=len(lines), frameon=False)
         return _svg(figure)
 
 
@@ -142,8 +142,8 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
     Parameters
     ----------
     points : sequence of (str, str, str, int, float, float or None)
-        Network, optimiser, policy, bytes, accuracy, and the seconds of a step if known. A network has a colour, an
-        optimiser a marker, and the best policies of each network are labelled.
+        Network, optimiser, policy, bytes, accuracy, and the seconds of a step if known. A network has a column and a
+        colour, an optimiser a marker, and the best policies of each network are labelled.
 
     Returns
     -------
@@ -152,32 +152,49 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
     """
     mpl = matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.6, 3.8), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        networks = dict.fromkeys(name for name, *_ in points)
+        figure = Figure(figsize=(8.6, 5.6), layout="constrained")
+        panels = figure.subplots(2, len(networks), sharex="col", squeeze=False)
         marks = dict(zip(dict.fromkeys(rule for _, rule, *_ in points), _MARKERS, strict=False))
-        for index, network in enumerate(dict.fromkeys(name for name, *_ in points)):
+        for index, network in enumerate(networks):
             own = [point for point in points if point[0] == network]
+            above, below = panels[:, index]
             for rule, mark in marks.items():
                 some = [point for point in own if point[1] == rule]
                 style = {"marker": mark, "color": f"C{index}", "alpha": 0.8, "s": 22, "label": f"{network}, {rule}"}
                 if some:
-                    left.scatter([p[3] / 2**20 for p in some], [100 * p[4] for p in some], **style)
+                    above.scatter([p[3] / 2**20 for p in some], [100 * p[4] for p in some], **style)
                 if timed := [point for point in some if point[5] is not None]:
-                    right.scatter([p[3] / 2**20 for p in timed], [1e3 * (p[5] or 0) for p in timed], **style)
-            for point in own:
-                if all(other[3] > point[3] or other[4] < point[4] or other == point for other in own):
-                    at = point[3] / 2**20, 100 * point[4]
-                    left.annotate(point[2], at, xytext=(3, 3), textcoords="offset points", fontsize=7)
-        for axes, label in ((left, "test accuracy, %"), (right, "a step, ms")):
-            axes.set_xscale("log")
-            axes.set_xlabel("a step, MiB")
-            axes.set_ylabel(label)
-            axes.grid(alpha=0.25)
-        right.set_yscale("log")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+                    below.scatter([p[3] / 2**20 for p in timed], [1e3 * (p[5] or 0) for p in timed], **style)
+            _label_best(above, own)
+            above.margins(x=0.12, y=0.25)
+            below.set_yscale("log")
+            below.set_xlabel("a step, MiB")
+            for axes in (above, below):
+                axes.set_xscale("log")
+                axes.grid(alpha=0.25)
+                for axis in (axes.xaxis, axes.yaxis) if axes is below else (axes.xaxis,):
+                    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+                    axis.set_major_formatter("{x:g}")
+                    axis.set_minor_locator(NullLocator())
+        panels[0, 0].set_ylabel("test accuracy, %")
+        panels[1, 0].set_ylabel("a step, ms")
+        drawn = [handle for axes in panels[0] for handle in axes.get_legend_handles_labels()[0]]
+        figure.legend(handles=drawn, loc="outside upper center", ncols=4, frameon=False)
         return _svg(figure)
+
+
+def _label_best(axes: Any, points: Sequence[tuple[str, str, str, int, float, float | None]]) -> None:
+    """Label the points that no other has both fewer bytes and a better accuracy than, above or below by turns."""
+    best = [p for p in points if all(q[3] > p[3] or q[4] < p[4] or q == p for q in points)]
+    for turn, point in enumerate(sorted(best, key=lambda each: each[3])):
+        at = point[3] / 2**20, 100 * point[4]
+        away = (0, 10 + 9 * (turn // 2 % 2)) if turn % 2 else (0, -14 - 9 * (turn // 2 % 2))
+        line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.5"}
+        axes.annotate(point[2], at, xytext=away, textcoords="offset points", fontsize=7, ha="center", arrowprops=line)
 
 
 def growth(lines: dict[tuple[str, str], list[dict[str, Any]]], fit: Callable[..., float | None]) -> bytes:
@@ -251,7 +268,7 @@ def _draw(shown: Sequence[Summary], points: dict[str, list[tuple[float, int]]], 
         axes.axvline(1, color="black", linewidth=0.8)
         if log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
