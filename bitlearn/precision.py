@@ -22,6 +22,8 @@ _LATENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8), np.dtype(np.int16))
 #: What an optimiser may keep its moments as: int8 with a scale for each block.
 _MOMENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8))
 _REAL = 32
+#: What a batch norm divides by: the mean deviation, with the published gradient or a centred one, or the standard one.
+NORMS = ("l1", "l1-centred", "l2")
 #: The narrowest gradient between the layers.
 _LEAST = 8
 
@@ -33,8 +35,9 @@ class Precision:
     Parameters
     ----------
     name : str
-    norm : {"l1", "l2"}
-        The batch norm that the published networks use under this policy.
+    norm : {"l1", "l1-centred", "l2"}
+        The batch norm that the published networks use under this policy: divided by the mean deviation, with either
+        gradient (`bitlearn.nn.BatchNormSign`), or by the standard deviation.
     input_gradient, weight_gradient : Quantization or None
         How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
         the weight's. None for both leaves it in float32.
@@ -79,7 +82,7 @@ class Precision:
     name: str
     input_gradient: Quantization | None
     weight_gradient: Quantization | None
-    norm: Literal["l1", "l2"] = "l2"
+    norm: Literal["l1", "l1-centred", "l2"] = "l2"
     row_by_row: bool = False
     sign_weight_gradient: bool = False
     latent: np.dtype = _FLOAT32
@@ -90,8 +93,8 @@ class Precision:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be a string, got {brief(self.name)}")
-        if not isinstance(self.norm, str) or self.norm not in ("l1", "l2"):
-            raise ValueError(f"norm must be l1 or l2, got {brief(self.norm)}")
+        if not isinstance(self.norm, str) or self.norm not in NORMS:
+            raise ValueError(f"norm must be l1, l1-centred or l2, got {brief(self.norm)}")
         for flag in ("row_by_row", "sign_weight_gradient"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
@@ -285,6 +288,8 @@ POLICIES = {
         _FLOAT16_ALL,
         replace(_FLOAT16_ALL, name="float16-sign", sign_weight_gradient=True),
         _LOW_MEMORY,
+        # As many bits, but the gradient of a batch norm sums to 0, as the exact one does.
+        replace(_LOW_MEMORY, name="low-memory-centred", norm="l1-centred"),
         # Its first version: dY as powers of two.
         replace(_LOW_MEMORY, name="low-memory-5bit", input_gradient=_POWERS, weight_gradient=_POWERS),
         # Below the paper: the optimiser's state in 8 bits; the products too; both.

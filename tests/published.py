@@ -31,7 +31,12 @@ def kept(layer, values) -> np.ndarray:
 
 def l1(layer) -> bool:
     """Say whether a batch norm divides by the mean absolute deviation."""
-    return (layer.norm or layer.precision.norm) == "l1"
+    return (layer.norm or layer.precision.norm) != "l2"
+
+
+def centred(layer) -> bool:
+    """Say whether its gradient is the centred one: of real values it is the published one."""
+    return (layer.norm or layer.precision.norm) == "l1-centred" and layer.spec.kind == "sums"
 
 
 def normalized(layer, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,7 +53,15 @@ def norm_backward(layer, y, d) -> tuple[np.ndarray, np.ndarray]:
     """Return dY and dbeta, both in units of the gradient's scale, for integers d (rows, channels)."""
     mean, std, x = normalized(layer, y)
     v = d / std
-    if l1(layer):
+    if centred(layer):
+        z, above = x - layer.bias, x >= 0
+        a, b = (
+            kept(layer, np.where(side, z, 0).sum(axis=0) / np.maximum(side.sum(axis=0), 1)) for side in (above, ~above)
+        )
+        stand_in = np.where(above, a, b)
+        factor = np.divide(2, a - b, out=np.zeros_like(a), where=a > b)
+        dy = v - v.mean(axis=0) - factor * stand_in * (v * stand_in).mean(axis=0)
+    elif l1(layer):
         s, omega = sgn(x), kept(layer, np.abs(x).mean(axis=0))
         dy = v - v.mean(axis=0) - s * ((v * s).mean(axis=0) * omega)
     else:

@@ -17,7 +17,7 @@ from bitlearn.training import Trainer
 GHOST = Savings(ghost=4)
 #: Of 11 examples.
 MICRO = [slice(0, 5), slice(5, 11)]
-NORMS = ["l1", "l2"]
+NORMS = ["l1", "l1-centred", "l2"]
 UNIT = 2.0**-7
 
 
@@ -72,9 +72,9 @@ def by_formula(y, g, bias, norm):
     """Values, dY and the running statistics' share of a micro-batch, in float64, as PyTorch's batch norm has them."""
     mean = y.mean(axis=0)
     centred = y - mean
-    std = np.abs(centred).mean(axis=0) if norm == "l1" else np.sqrt((centred**2).mean(axis=0))
+    std = np.abs(centred).mean(axis=0) if norm != "l2" else np.sqrt((centred**2).mean(axis=0))
     z, v = centred / std, g / std
-    if norm == "l1":
+    if norm != "l2":
         side = np.sign(centred)
         dy = v - v.mean(axis=0) - (v * z).mean(axis=0) * (side - side.mean(axis=0))
     else:

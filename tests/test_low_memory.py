@@ -14,7 +14,14 @@ from bitlearn.optim import blocks
 from bitlearn.rng import Key
 
 MIB = 2.0**20
-LOW = ("low-memory", "low-memory-5bit", "low-memory-8bit", "low-memory-moments8", "lowest-memory")
+LOW = (
+    "low-memory",
+    "low-memory-centred",
+    "low-memory-5bit",
+    "low-memory-8bit",
+    "low-memory-moments8",
+    "lowest-memory",
+)
 ALL = Savings(sums=64, keep=0, summed=True, repack=True)
 
 

@@ -13,13 +13,13 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn import BatchNorm, BatchNormSign, Spec
 
 POLICIES = ["standard", "int8", "low-memory"]
-NORMS = ["l1", "l2"]
+NORMS = ["l1", "l1-centred", "l2"]
 UNIT = 2.0**-7
 
 
 def deviation(y: np.ndarray, norm: str) -> np.ndarray:
     centred = y - y.mean(axis=0)
-    return np.abs(centred).mean(axis=0) if norm == "l1" else np.sqrt((centred**2).mean(axis=0))
+    return np.abs(centred).mean(axis=0) if norm != "l2" else np.sqrt((centred**2).mean(axis=0))
 
 
 def normalized(y: np.ndarray, norm: str) -> np.ndarray:
@@ -81,6 +81,24 @@ def test_integer_gradients_by_the_published_formulas(kind, policy, norm, rng):
     dy, bias = published.norm_backward(layer, y.astype(np.int64), d)
     check_codes(as_rows(found.dx), dy, g.bits, g.scale)
     np.testing.assert_allclose(found.parameters["bias"].values, bias * g.scale, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("policy", ["int8", "low-memory"])
+def test_a_centred_gradient_of_two_values_is_exact(policy, rng):
+    """Where each channel has but two values, their bits tell all, and the gradient is that of the mean deviation."""
+    layer = bound(BatchNorm(norm="l1-centred"), sums((70,), unit=UNIT), policy)
+    low, high = rng.integers(-300, 0, size=70), rng.integers(1, 300, size=70)
+    above = rng.random((40, 70)) < rng.uniform(0.2, 0.8, size=70)
+    above[0], above[1] = True, False
+    y, g = np.where(above, high, low).astype(np.int16), gradient(rng, policy, 40, 70)
+    flat, d = y * UNIT, g.values.astype(np.float64)
+    expected = differences(lambda moved: float((normalized(moved, "l1") * d).sum()), flat, 1e-7)
+    found, plain = passes(layer, y, g), passes(bound(BatchNorm(norm="l1"), sums((70,), unit=UNIT), policy), y, g)
+    off, published_off = (np.abs(real(each.dx) - expected * g.scale).max() for each in (found, plain))
+    # A code, and the 11 bits of float16.
+    assert off <= 2 * float(found.dx.scale) + 2e-3 * np.abs(expected * g.scale).max()
+    assert published_off > 10 * off
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -207,7 +225,7 @@ def test_what_is_not_finite_changes_nothing(policy, name, bad, rng):
 
 
 def test_wrong_input():
-    with pytest.raises(ValueError, match=r"norm must be one of 'l1', 'l2', got 'l3'"):
+    with pytest.raises(ValueError, match=r"norm must be one of 'l1', 'l1-centred', 'l2', got 'l3'"):
         BatchNormSign(norm="l3")
     with pytest.raises(ValueError, match=r"at least 2 values per channel in training, got 1"):
         passes(bound(BatchNormSign(), sums((4,))), np.zeros((1, 4), dtype=np.int16))

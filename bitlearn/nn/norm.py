@@ -33,8 +33,9 @@ class BatchNormSign(Normalization):
 
     Parameters
     ----------
-    norm : {"l1", "l2"}, optional
-        Divide by the mean absolute deviation or by the standard deviation; by default the policy decides.
+    norm : {"l1", "l1-centred", "l2"}, optional
+        Divide by the mean absolute deviation or by the standard deviation; by default the policy decides. The first two
+        differ under an integer policy, in the gradient that they make of one stored bit for each value.
     fixed : bool
         Normalise by the running statistics in training too, which then never change: what is left is a constant factor
         and a bias per channel, as in a batch norm that is folded into its layer.
@@ -44,7 +45,12 @@ class BatchNormSign(Normalization):
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
     1 in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under "l1"
     and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude (arXiv
-    2102.04270); otherwise the sums and one bit. Inference uses the running statistics instead of the batch's: ``0.9 *
+    2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs and
+    ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. "l1-centred" has
+    ``v - mean(v) - 2 / (a - b) * x * mean(v * x)``, where ``x`` is ``a`` at ``s = +1`` and ``b`` at ``s = -1``, the
+    means of the normalised values there: the exact gradient with these in place of the values. It sums to 0 however
+    uneven the signs are, which the published one does not. Of real values, which only a `BatchNorm` gets, it is the
+    published one. Inference uses the running statistics instead of the batch's: ``0.9 *
     running + 0.1 * batch`` after each step.
 
     Examples

@@ -15,6 +15,7 @@ from bitlearn.nn.real_norm import centred_signs
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
 from bitlearn.ops import check
+from bitlearn.precision import NORMS
 from bitlearn.program import Array
 from bitlearn.safetensors import Types
 
@@ -76,7 +77,7 @@ class Normalization(Layer):
 
     def __init__(self, *, norm: str | None = None, fixed: bool = False):
         if norm is not None:
-            check.choice("norm", norm, ("l1", "l2"))
+            check.choice("norm", norm, NORMS)
         self.norm, self.fixed = norm, bool(fixed)
 
     @property
@@ -123,7 +124,11 @@ class Normalization(Layer):
 
     @property
     def _l1(self) -> bool:
-        return (self.norm or self.precision.norm) == "l1"
+        return (self.norm or self.precision.norm) != "l2"
+
+    @property
+    def _centred(self) -> bool:
+        return (self.norm or self.precision.norm) == "l1-centred"
 
     @property
     def _half(self) -> bool:
@@ -200,8 +205,15 @@ class Normalization(Layer):
         return above
 
     def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
-        """Record the mean magnitude of the normalised values, for the gradient after a mean deviation."""
+        """Record what stands in for the normalised values in the gradient after a mean deviation.
+
+        Their mean magnitude (channels,), as published; or, centred, their means at +1 and at -1, (2, channels).
+        """
         above = self._sums_above(step, y, bounds[:1].reshape(-1))
+        if self._centred:
+            sides = step.empty("mu, psi", (2, y.channels), np.float64)
+            step.run("side_means", sums, above, step.of_all(y.rows), found, self._half, sides)
+            return sides
         magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
         step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
@@ -213,7 +225,7 @@ class Normalization(Layer):
         return self.fixed or (self._l1 and self.precision.integer)
 
     def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
-        """Return what the backward pass needs: the sums, or of an "l1" norm under an integer policy one bit per value.
+        """Return what the backward pass needs: the sums, or after a mean deviation in integers one bit per value.
 
         Nothing but the mask where statistics are fixed; the signs stand in for what the kernels need an array of.
         """
@@ -259,7 +271,8 @@ class Normalization(Layer):
         if self.fixed:
             step.run(_scale_alone, found, self.spec.unit, factors)
         elif magnitude is not None:
-            step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
+            kernel = "l1_factors" if len(magnitude.shape) == 1 else "l1_centred_factors"
+            step.run(kernel, sums, magnitude, found, rows, self.spec.unit, factors)
         elif self._l1:
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:

@@ -157,6 +157,27 @@ def mean_magnitude(sums, above, count, statistics, bias, half, out):
         out[...] = found.astype(np.float16 if half else np.float32)
 
 
+@kernel(
+    sums="int64[groups, 2, channels]",
+    above="int64[above_groups, 2, channels]",
+    statistics="float64[2, channels]",
+    half=(False, True),
+    out="float64[2, channels]",
+    operations={"multiply float64": 4, "add float64": 2},
+)
+def side_means(sums, above, count, statistics, half, out):
+    """out = the means of x = (y - mean) / std, of the values above the bound and of the others; as float16 or float32.
+
+    0 where there are none, or std is 0. sums are those of y, above are channel_sums_above of norm_bounds' first.
+    """
+    mean, std = statistics
+    total, (upper, terms) = sums[:, 0].sum(axis=0), above.sum(axis=0)
+    for side, (part, size) in enumerate(((upper, terms), (total - upper, count - terms))):
+        found = np.divide(part - size * mean, size * std, out=np.zeros_like(std), where=(size > 0) & (std > 0))
+        with np.errstate(over="ignore"):
+            out[side] = found.astype(np.float16 if half else np.float32)
+
+
 def _inverse(std):
     with np.errstate(over="ignore"):
         return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0).astype(np.float32)
@@ -273,6 +294,30 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
     correction = (2 * upper - total) * magnitude
     out[0] = -(total + correction) / count
     out[1] = -(total - correction) / count
+    out[2] = _inverse(statistics[1] * scale)
+
+
+@kernel(
+    sums="int64|float64[groups, 2, channels]",
+    sides="float64[2, channels]",
+    statistics="float64[2, channels]",
+    scale=(1.0, 2.0**-7),
+    out="float32[3, channels]",
+    operations={"multiply float64": 6, "add float64": 4},
+)
+def l1_centred_factors(sums, sides, statistics, count, scale, out):
+    """What norm_gradient takes after a mean deviation, from two means of a channel: at +1, at -1, the inverse.
+
+    ``dy = v - mean(v) - 2 / (a - b) * x * mean(v * x)`` with a and b, the means of the values at +1 and at -1 as
+    side_means has them, in place of x: the exact gradient's signs less their mean are ``2 / (a - b) * x``. Nothing but
+    ``v - mean(v)`` where they do not differ. sums as gradient_sums gives them with the signs as x.
+    """
+    total, upper = added(sums)
+    apart = sides[0] - sides[1]
+    products = sides[0] * upper + sides[1] * (total - upper)
+    slope = np.divide(2 * products, apart, out=np.zeros_like(apart), where=apart > 0)
+    out[0] = -(total + slope * sides[0]) / count
+    out[1] = -(total + slope * sides[1]) / count
     out[2] = _inverse(statistics[1] * scale)
 
 
