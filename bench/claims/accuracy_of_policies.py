@@ -61,7 +61,11 @@ def _claim(case: str, policy: str, bar: float, source: str) -> Claim:
 CLAIMS = (
     *(_claim(case, policy, 0.01, "docs/precision.rst") for policy in ("int8", "int4") for case in accuracy.COMPARED),
     # As published: within two points, and 0.969 on MNIST.
-    *(_claim(case, "low-memory", 0.02, "docs/low_memory.rst") for case in accuracy.COMPARED),
+    *(
+        _claim(case, policy, 0.02, "docs/low_memory.rst")
+        for policy in ("low-memory", "low-memory-centred")
+        for case in accuracy.COMPARED
+    ),
     Claim(
         id="low-memory-reaches-mnist-mlp",
         statement="MNIST, mlp, 100 epochs: mean test accuracy of low-memory, three seeds",
@@ -69,6 +73,14 @@ CLAIMS = (
         bar=(">=", 0.969),
         unit="",
         measure=partial(_reached, "mnist-mlp-long", "low-memory"),
+    ),
+    Claim(
+        id="low-memory-centred-reaches-mnist-mlp",
+        statement="MNIST, mlp, 20 epochs: mean test accuracy of low-memory-centred, three seeds",
+        source="docs/low_memory.rst",
+        bar=(">=", 0.969),
+        unit="",
+        measure=partial(_reached, "mnist-mlp", "low-memory-centred"),
     ),
     Claim(
         id="cifar-within-two-hours",
