@@ -52,8 +52,7 @@ void bl_norm_gradient(int variant, const void *d, int d_type, const uint64_t *ma
    channel_sums and channel_sums_above (or gradient_sums, where there is a sums_type, BL_INT64 or BL_FLOAT64) give, and
    are added up over their groups first, in their order; [0] and [1] below are those two numbers. count > 0 is the
    number of rows, mean = statistics[0, c] and std = statistics[1, c] of statistics (2, channels). inverse(s) =
-   (float)(1 / s), and 0 where s > 0 does not hold. `half`: what is stored is rounded to float16, else to float32,
-   once. */
+   (float)(1 / s), and 0 where s > 0 does not hold. `half`: what is stored is rounded to float16, or float32. */
 
 /* out[c] = floor(sums[0] / count) + 1: the least integer above the mean. */
 void bl_mean_bounds(int variant, const int64_t *sums, intptr_t groups, int64_t count, intptr_t channels, int32_t *out);
@@ -98,8 +97,7 @@ void bl_bias_gradient(int variant, const void *sums, int sums_type, intptr_t gro
                       intptr_t channels, float *out);
 
 /* What norm_gradient takes for a standard deviation: slope = (sums[1] - mean * sums[0]) / count * inverse(std)^2,
-   out[0] = slope, out[1] = mean * slope - sums[0] / count, out[2] = inverse(std * scale). sums are those with the sums
-   as x; out (3, channels). */
+   out[0] = slope, out[1] = mean * slope - sums[0] / count, out[2] = inverse(std * scale). sums have the sums as x. */
 void bl_l2_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *statistics,
                    int64_t count, double scale, intptr_t channels, float *out);
 
@@ -142,8 +140,7 @@ void bl_absolute_sums(int variant, const float *x, const double *centre, intptr_
                       intptr_t channels, double *out);
 
 /* With sums (groups, 2, channels) of x and x, added up over the groups in their order: out[0] = sums[0] / count,
-   out[1] = sqrt(max(0, sums[1] / count - out[0]^2)), rounded to float16 where `half`, else to float32. out (2, channels);
-   count > 0. */
+   out[1] = sqrt(max(0, sums[1] / count - out[0]^2)), rounded to float16 where `half`, else to float32. count > 0. */
 void bl_real_statistics(int variant, const double *sums, intptr_t groups, int64_t count, int half, intptr_t channels,
                         double *out);
 
@@ -170,8 +167,7 @@ typedef struct {
 } bl_pool2d;
 
 /* out[b, r, s, c] = the largest x of the window. x (batch, height, width, channels) of x_type BL_INT16, BL_INT32 or
-   BL_FLOAT32, out (batch, out_height, out_width, channels) of the same type. Of floats -0 counts as +0, and none is
-   NaN. */
+   BL_FLOAT32, out (batch, out_height, out_width, channels) of that type. Of floats -0 counts as +0, no NaN. */
 void bl_max_pool(int variant, const void *x, int x_type, const bl_pool2d *shape, void *out);
 
 /* Bit p of the first place of the window that holds the largest value. out (batch, out_height, out_width, planes,
@@ -236,8 +232,7 @@ void bl_multiply_scales(int variant, const double *a, const double *b, intptr_t 
 /* *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16. */
 void bl_all_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint8_t *finite);
 
-/* Bits x >= 0, clear for NaN, and *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16,
-   out (rows, words). */
+/* Bits x >= 0, clear for NaN, and *finite = 0 where a value of x is NaN or infinite; x_type BL_FLOAT32 or BL_FLOAT16. */
 void bl_pack_finite(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, uint64_t *out, uint8_t *finite);
 
 /* With step = max |x[i]| / (float)limit, at least the smallest normal float, 1 where that is 0: out[i] = clip(round(x[i] /
@@ -246,8 +241,7 @@ void bl_pack_finite(int variant, const void *x, int x_type, intptr_t rows, intpt
 void bl_quantize_rows(int variant, const float *x, int32_t limit, intptr_t rows, intptr_t n, double *row_scale, void *out,
                       int out_type);
 
-/* out[i] = (float)(the sum of |x[i]|, value by value in double, / n), 0 of nothing. x of x_type BL_FLOAT32 or BL_FLOAT16,
-   out (rows). */
+/* out[i] = (float)(the sum of |x[i]|, value by value in double, / n), 0 of nothing. x of x_type BL_FLOAT32 or BL_FLOAT16. */
 void bl_mean_magnitudes(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, float *out);
 
 /* out = a * *scale_a + b * *scale_b. */
@@ -295,12 +289,10 @@ void bl_probability_gradient(int variant, const int64_t *labels, const double *p
    2^53. All is in double, one operation at a time, but for `quantize`, which is in float. Of a step or a scale that is
    one or one a row, step_each or scale_each says which: 0 for one, which is then the only one read. */
 
-/* out[i] = max |x[i]|, 0 of nothing; NaN where x[i] holds one. x (rows, n) of x_type BL_INT8 to BL_INT64 or BL_FLOAT32,
-   out (rows). */
+/* out[i] = max |x[i]|, 0 of nothing; NaN where x[i] holds one. x (rows, n) of x_type BL_INT8 to BL_INT64 or BL_FLOAT32. */
 void bl_peaks(int variant, const void *x, int x_type, intptr_t rows, intptr_t n, double *out);
 
-/* out[g, c] = max |x[g, :, c]|, 0 of nothing. x (groups, rows, channels) of x_type BL_INT8 or BL_INT16,
-   out (groups, channels). */
+/* out[g, c] = max |x[g, :, c]|, 0 of nothing. x (groups, rows, channels) of x_type BL_INT8 or BL_INT16. */
 void bl_channel_peaks(int variant, const void *x, int x_type, intptr_t groups, intptr_t rows, intptr_t channels,
                       double *out);
 
@@ -374,8 +366,7 @@ void bl_sgd_update(int variant, const void *g, int g_type, const double *scale, 
 void bl_descent_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
                        const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type);
 
-/* moment = moment * keep + G * factor; weight = -weight where weight * moment > threshold. coefficients: keep, factor,
-   threshold. */
+/* moment = moment * keep + G * factor; weight = -weight where weight * moment > threshold. Coefficients in this order. */
 void bl_bop_update(int variant, const void *g, int g_type, const double *scale, int scale_each, float clip,
                    const float *coefficients, intptr_t rows, int64_t n, void *weight, int weight_type, void *moment,
                    int moment_type);
@@ -390,8 +381,7 @@ void bl_quantized_update(int variant, const void *g, int g_type, const double *s
                          const float *coefficients, int signs, int32_t limit, const uint32_t *key, int64_t first,
                          intptr_t rows, int64_t n, void *weight, int weight_type);
 
-/* out[i] = codes[i] * scale[i], of BL_UINT8 its square. codes (rows, n) of codes_type BL_INT8 or BL_UINT8, scale (rows),
-   out (rows, n). */
+/* out[i] = codes[i] * scale[i], of BL_UINT8 its square. codes (rows, n) of codes_type BL_INT8 or BL_UINT8, scale (rows). */
 void bl_load_moments(int variant, const void *codes, int codes_type, const float *scale, intptr_t rows, intptr_t n,
                      float *out);
 

@@ -1,14 +1,12 @@
 /* How a variant is described: a struct of one function pointer a kernel, NULL where it has none of its own.
 
    A kernel is one line in the lists below, X(name, (parameters), (arguments)): the signature of kernels.h or steps.h without
-   the variant. The struct, the declarations and the dispatching functions are made from it, and the compiler
-   compares it with the contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them,
-   defined there or not, so that no definition can differ from the list. */
+   the variant. The struct, declarations and dispatching functions are made from it, and the compiler compares it with the
+   contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them, defined there or not. */
 #ifndef BL_VARIANTS_H
 #define BL_VARIANTS_H
 
 #include "common.h"
-
 #include "contract.h"
 
 #define BL_PACK_KERNELS(X)                                                                                             \
@@ -253,9 +251,8 @@
       (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
        const double *statistics, const float *bias, intptr_t channels, int half, double *out),                         \
       (sums, groups, above, above_groups, count, statistics, bias, channels, half, out))                               \
-    X(side_means,                                                                                                      \
-      (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
-       const double *statistics, intptr_t channels, int half, double *out),                                            \
+    X(side_means, (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,   \
+      const double *statistics, intptr_t channels, int half, double *out),                                             \
       (sums, groups, above, above_groups, count, statistics, channels, half, out))                                     \
     X(mean_inverse, (const double *statistics, intptr_t channels, float *out), (statistics, channels, out))            \
     X(bias_gradient,                                                                                                   \
@@ -269,9 +266,8 @@
       (const void *sums, int sums_type, intptr_t groups, const double *magnitude, const double *statistics,            \
        int64_t count, double scale, intptr_t channels, float *out),                                                    \
       (sums, sums_type, groups, magnitude, statistics, count, scale, channels, out))                                   \
-    X(l1_centred_factors,                                                                                              \
-      (const void *sums, int sums_type, intptr_t groups, const double *sides, const double *statistics,                \
-       int64_t count, double scale, intptr_t channels, float *out),                                                    \
+    X(l1_centred_factors, (const void *sums, int sums_type, intptr_t groups, const double *sides,                      \
+      const double *statistics, int64_t count, double scale, intptr_t channels, float *out),                           \
       (sums, sums_type, groups, sides, statistics, count, scale, channels, out))                                       \
     X(l1_exact_factors,                                                                                                \
       (const void *sums, int sums_type, intptr_t groups, const int64_t *above, intptr_t above_groups,                  \

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitlearn.backends.reference.norms import added
+from bitlearn.backends.reference.norm_gradients import added
 from bitlearn.backends.table import kernel
 
 
