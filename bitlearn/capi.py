@@ -1,8 +1,8 @@
 """The kernels in C, for code that calls C by itself: their addresses, functions for ctypes, and capsules.
 
-They are those of the compiled extension. What each computes and takes is said in ``csrc/kernels.h``, ``csrc/steps.h``
-and ``csrc/program.h``, of which ``csrc/CMakeLists.txt`` makes the header ``bitlearn.h``. They validate nothing: a wrong
-size or address ends the process.
+They are those of the compiled extension. What each computes and takes is said in ``csrc/kernels.h``,
+``csrc/norm_steps.h``, ``csrc/steps.h`` and ``csrc/program.h``, of which ``csrc/CMakeLists.txt`` makes the header
+``bitlearn.h``. They validate nothing: a wrong size or address ends the process.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ if sanitizers := os.environ.get("BITLEARN_SANITIZE"):
     # (-fwrapv), which is then not looked for; another Python's may not. -g1 names functions and lines, as reports do.
     FLAGS += [LINK_FLAGS[-1], "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-fno-wrapv", "-O1", "-g1"]
 
-CONTRACT = ("kernels.h", "steps.h", "program.h")
+CONTRACT = ("kernels.h", "norm_steps.h", "steps.h", "program.h")
 
 MACROS: list[tuple[str, str | None]] = [("BL_FLAGS", f'"{" ".join(FLAGS)}"')]
 if os.environ.get("BITLEARN_EMULATE_TILES"):

@@ -8,6 +8,7 @@
 #pragma GCC visibility push(default)
 #endif
 #include "kernels.h"
+#include "norm_steps.h"
 #include "steps.h"
 #include "program.h"
 #if defined(__GNUC__) && !defined(_WIN32)

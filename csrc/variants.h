@@ -1,12 +1,12 @@
 /* How a variant is described: a struct of one function pointer a kernel, NULL where it has none of its own.
 
-   A kernel is one line in the lists below, X(name, (parameters), (arguments)): the signature of kernels.h or steps.h without
-   the variant. The struct, declarations and dispatching functions are made from it, and the compiler compares it with the
-   contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them, defined there or not. */
+   A kernel is one line in the lists below, X(name, (parameters), (arguments)): its signature in the contract without the
+   variant. The struct, the declarations and the dispatching functions are made from it, and the compiler compares it with
+   the contract. The header of a variant's folder declares bl_<kernel>_<variant> for all of them, defined there or not, so
+   that no definition can differ from the list. */
 #ifndef BL_VARIANTS_H
 #define BL_VARIANTS_H
 
-#include "common.h"
 #include "contract.h"
 
 #define BL_PACK_KERNELS(X)                                                                                             \

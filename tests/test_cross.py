@@ -43,7 +43,8 @@ MODULES = (
 )
 #: What runs on no processor here, or on few. All else is tested through the extension, of the same files and sizes.
 ON_ARM, EMULATED = ("neondot", "neon", "portable"), ("amx",)
-CONTRACT = "".join((CSRC / name).read_text(encoding="utf-8") for name in ("kernels.h", "steps.h") if CSRC.exists())
+HEADERS = ("kernels.h", "norm_steps.h", "steps.h")
+CONTRACT = "".join((CSRC / name).read_text(encoding="utf-8") for name in HEADERS if CSRC.exists())
 
 
 def combinations(function):

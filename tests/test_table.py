@@ -115,7 +115,8 @@ def test_c_has_every_kernel_but_one():
 def test_the_lists_of_c_name_parameters_as_the_contract_does():
     if not CSRC.exists():
         pytest.skip("the C sources are not here")
-    contract = "".join((CSRC / name).read_text(encoding="utf-8") for name in ("kernels.h", "steps.h"))
+    headers = ("kernels.h", "norm_steps.h", "steps.h")
+    contract = "".join((CSRC / name).read_text(encoding="utf-8") for name in headers)
     for name in IN_C:
         (text,) = re.findall(rf"void bl_{cext.row_of(name).function}\(int variant, ([^)]*)\)", contract)
         declared = [re.split(r"[ *]", parameter.strip())[-1] for parameter in text.split(",")]

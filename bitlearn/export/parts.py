@@ -20,7 +20,7 @@ TYPES = {
     **{f"{sign}int{bits}": f"{sign or 'i'}{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
     **{"bool": "u8", "float16": "f16", "float32": "f32", "float64": "f64"},
 }
-_FILES = ("base", "products", "norms", "codes", "updates", "replay", "called")
+_FILES = ("base", "products", "norms", "losses", "codes", "updates", "replay", "called")
 _HEAD = re.compile(r"// @ (?P<name>\w+)(\((?P<types>[\w,]+)\))?(?P<sizes>( \w+=\w+\.\d)*)$", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

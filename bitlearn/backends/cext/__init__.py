@@ -1,6 +1,6 @@
 """The C backend: csrc/ through cffi, one variant for each instruction set.
 
-Each kernel here only takes pointers and sizes from its arrays; what it computes is in csrc/kernels.h and csrc/steps.h.
+Each kernel here only takes pointers and sizes from its arrays; what it computes is in csrc/kernels.h and csrc/*steps.h.
 The functions that do so (`bitlearn.backends.cext.arguments`) serve direct calls and those that are written down in a
 program (`bitlearn.backends.cext.program`) alike. The global interpreter lock is released during every call.
 """
