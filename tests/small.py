@@ -11,6 +11,8 @@ from bitlearn.precision import Precision, Quantization
 from bitlearn.training import Trainer
 
 POLICIES = ("standard", "int8", "low-memory")
+#: All that are built in and give the same bits everywhere.
+INTEGER = tuple(name for name, each in bl.precision.POLICIES.items() if each.integer)
 #: Both products apart: narrower than the gradient between the layers, each with a scale and a rounding of its own.
 APART = (
     Precision("apart", Quantization(4, "row", "stochastic"), Quantization(3, "channel", "stochastic")),

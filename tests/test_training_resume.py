@@ -56,8 +56,8 @@ def test_an_interruption_in_each_epoch(precision, tmp_path):
             assert run(precision, checkpoint=path, resume=True) == (whole, losses[epoch * STEPS :])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "bop"])
-@pytest.mark.parametrize("precision", ["int8", "low-memory", "int4"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "bop"])
+@pytest.mark.parametrize("precision", small.INTEGER)
 def test_one_interruption_after_another(precision, optimizer, tmp_path):
     path = tmp_path / "checkpoint"
     whole, losses = run(precision, optimizer)
