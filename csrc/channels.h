@@ -107,8 +107,8 @@ BL_INLINE int32_t clipped(double x)
     return x < INT32_MIN ? INT32_MIN : x > INT32_MAX ? INT32_MAX : (int32_t)x;
 }
 
-BL_VARIANT_TARGET void BL_VARIANT(norm_bounds)(const double *statistics, const float *bias, intptr_t channels,
-                                               int32_t *out, uint8_t *finite)
+BL_VARIANT_TARGET void BL_VARIANT(norm_bounds)(const double *statistics, const float *bias, double clip,
+                                               intptr_t channels, int32_t *out, uint8_t *finite)
 {
     const double *mean = statistics, *std = statistics + channels;
     int infinite = 0;
@@ -119,10 +119,10 @@ BL_VARIANT_TARGET void BL_VARIANT(norm_bounds)(const double *statistics, const f
         return;
     }
     for (intptr_t c = 0; c < channels; c++) {
-        const double middle = mean[c] - (double)bias[c] * std[c];
+        const double middle = mean[c] - (double)bias[c] * std[c], width = clip * std[c];
         out[c] = clipped(ceil(middle));
-        out[channels + c] = clipped(ceil(middle - std[c]));
-        out[2 * channels + c] = clipped(floor(middle + std[c]));
+        out[channels + c] = clipped(ceil(middle - width));
+        out[2 * channels + c] = clipped(floor(middle + width));
     }
 }
 
@@ -213,17 +213,20 @@ BL_VARIANT_TARGET void BL_VARIANT(l1_factors)(const void *sums, int sums_type, i
 }
 
 BL_VARIANT_TARGET void BL_VARIANT(l1_centred_factors)(const void *sums, int sums_type, intptr_t groups,
-                                                      const double *sides, const double *statistics, int64_t count,
-                                                      double scale, intptr_t channels, float *out)
+                                                      const double *sides, const float *bias, double clip,
+                                                      const double *statistics, int64_t count, double scale,
+                                                      intptr_t channels, float *out)
 {
     const double rows = (double)count;
     for (intptr_t c = 0; c < channels; c++) {
         const double total = sum_of(sums, sums_type, groups, 0, channels, c);
         const double upper = sum_of(sums, sums_type, groups, 1, channels, c);
-        const double lower = sums_type == BL_FLOAT64 ? total - upper
-                                                     : (double)(integer_sum(sums, groups, 0, channels, c) -
-                                                                integer_sum(sums, groups, 1, channels, c));
-        const double a = sides[c], b = sides[channels + c], apart = a - b, products = a * upper + b * lower;
+        const int64_t whole = sums_type == BL_FLOAT64 ? 0 : integer_sum(sums, groups, 0, channels, c);
+        const int64_t part = sums_type == BL_FLOAT64 ? 0 : integer_sum(sums, groups, 1, channels, c);
+        const double lower = sums_type == BL_FLOAT64 ? total - upper : (double)(whole - part);
+        const double signs = sums_type == BL_FLOAT64 ? 2 * upper - total : (double)(2 * part - whole);
+        const double a = sides[c], b = sides[channels + c], apart = a - b;
+        const double products = clip != 0 ? clip / 2 * signs - (double)bias[c] * total : a * upper + b * lower;
         const double slope = apart > 0 ? 2 * products / apart : 0;
         out[c] = (float)(-(total + slope * a) / rows);
         out[channels + c] = (float)(-(total + slope * b) / rows);

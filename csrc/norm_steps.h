@@ -70,11 +70,11 @@ void bl_batch_statistics(int variant, const int64_t *sums, intptr_t groups, cons
                          const float *mean, const float *std, intptr_t channels, double *out, float *moved,
                          uint8_t *finite);
 
-/* With middle = mean - bias * std: out[0] = ceil(middle), where the sign turns, out[1] = ceil(middle - std) and
-   out[2] = floor(middle + std), between which the gradient passes; clipped to int32. Where a mean, a std or a bias is
-   not finite *finite = 0, and out stays as it is. bias (channels), out (3, channels). */
-void bl_norm_bounds(int variant, const double *statistics, const float *bias, intptr_t channels, int32_t *out,
-                    uint8_t *finite);
+/* With middle = mean - bias * std and width = clip * std: out[0] = ceil(middle), where the sign turns, out[1] =
+   ceil(middle - width) and out[2] = floor(middle + width), between which the gradient passes; clipped to int32. Where a
+   mean, a std or a bias is not finite *finite = 0, and out stays as it is. bias (channels), out (3, channels). */
+void bl_norm_bounds(int variant, const double *statistics, const float *bias, double clip, intptr_t channels,
+                    int32_t *out, uint8_t *finite);
 
 /* out[c] = the mean of |(y - mean) / std + bias|, rounded as `half` says, 1 where std > 0 does not hold. With
    bound = mean - bias * std it is ((2 * above[0] - sums[0]) - bound * (2 * above[1] - count)) / (count * std), the first
@@ -108,11 +108,13 @@ void bl_l2_factors(int variant, const void *sums, int sums_type, intptr_t groups
 void bl_l1_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *magnitude,
                    const double *statistics, int64_t count, double scale, intptr_t channels, float *out);
 
-/* With a and b, the means of both sides: r = 2 * (a * sums[1] + b * (sums[0] - sums[1])) / (a - b), the difference of
-   integers in int64, 0 where a - b > 0 does not hold; out[0] = -(sums[0] + r * a) / count, out[1] = -(sums[0] + r * b) /
-   count, out[2] = inverse(std * scale). sums are those with the signs as x, sides (2, channels) as side_means has them. */
+/* With a and b, the means of both sides, p = a * sums[1] + b * (sums[0] - sums[1]), or where clip is not 0 p = clip / 2 *
+   (2 * sums[1] - sums[0]) - bias * sums[0], the differences of integers in int64; r = 2 * p / (a - b), 0 where a - b > 0
+   does not hold; out[0] = -(sums[0] + r * a) / count, out[1] = -(sums[0] + r * b) / count, out[2] = inverse(std * scale).
+   sums are those with the signs as x, sides (2, channels) as side_means has them, bias (channels). */
 void bl_l1_centred_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *sides,
-                           const double *statistics, int64_t count, double scale, intptr_t channels, float *out);
+                           const float *bias, double clip, const double *statistics, int64_t count, double scale,
+                           intptr_t channels, float *out);
 
 /* The exact ones: share = (2 * above[1] - count) / count, slope = (sums[1] - mean * sums[0]) / count * inverse(std),
    out[0] = -sums[0] / count - (1 - share) * slope, out[1] = -sums[0] / count + (1 + share) * slope,

@@ -245,8 +245,8 @@
        double scale, double momentum, int half, const float *mean, const float *std, intptr_t channels, double *out,   \
        float *moved, uint8_t *finite),                                                                                 \
       (sums, groups, above, above_groups, count, scale, momentum, half, mean, std, channels, out, moved, finite))      \
-    X(norm_bounds, (const double *statistics, const float *bias, intptr_t channels, int32_t *out, uint8_t *finite),    \
-      (statistics, bias, channels, out, finite))                                                                       \
+    X(norm_bounds, (const double *statistics, const float *bias, double clip, intptr_t channels, int32_t *out,         \
+      uint8_t *finite), (statistics, bias, clip, channels, out, finite))                                               \
     X(mean_magnitude,                                                                                                  \
       (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
        const double *statistics, const float *bias, intptr_t channels, int half, double *out),                         \
@@ -267,8 +267,8 @@
        int64_t count, double scale, intptr_t channels, float *out),                                                    \
       (sums, sums_type, groups, magnitude, statistics, count, scale, channels, out))                                   \
     X(l1_centred_factors, (const void *sums, int sums_type, intptr_t groups, const double *sides,                      \
-      const double *statistics, int64_t count, double scale, intptr_t channels, float *out),                           \
-      (sums, sums_type, groups, sides, statistics, count, scale, channels, out))                                       \
+      const float *bias, double clip, const double *statistics, int64_t count, double scale, intptr_t channels,        \
+      float *out), (sums, sums_type, groups, sides, bias, clip, statistics, count, scale, channels, out))              \
     X(l1_exact_factors,                                                                                                \
       (const void *sums, int sums_type, intptr_t groups, const int64_t *above, intptr_t above_groups,                  \
        const double *statistics, int64_t count, double scale, intptr_t channels, float *out),                          \

@@ -72,7 +72,8 @@ def norm_bounds(rng, size, dtype):
     statistics, bias = _statistics(rng, channels), _reals(rng, channels)
     bias[::3] *= 1e30  # out of the range of int32
     statistics[:, 1::4], bias[1::4] = np.rint(statistics[:, 1::4]), 0  # bounds that are integers
-    return statistics, bias, filled((3, channels), np.int32), filled((1,), np.uint8)
+    clip = float(rng.choice([1.0, 0.3, np.sqrt(np.pi / 2)]))
+    return statistics, bias, clip, filled((3, channels), np.int32), filled((1,), np.uint8)
 
 
 @operands(SIZES, (False, True))
@@ -134,7 +135,8 @@ def l1_factors(rng, size, dtype):
 def l1_centred_factors(rng, size, dtype):
     sides = np.abs(rng.normal(size=(2, size[1]))) * [[1.0], [-1.0]]
     sides[:, ::4] = 0
-    inputs = _gradient_sums(rng, size, dtype), sides, _statistics(rng, size[1])
+    clip = float(rng.choice([0.0, 1.0, np.sqrt(np.pi / 2)]))
+    inputs = _gradient_sums(rng, size, dtype), sides, _reals(rng, size[1]), clip, _statistics(rng, size[1])
     return *inputs, _count(size[0]), _scale(rng), filled((3, size[1]), np.float32)
 
 

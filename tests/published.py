@@ -39,6 +39,12 @@ def centred(layer) -> bool:
     return (layer.norm or layer.precision.norm) == "l1-centred" and layer.spec.kind == "sums"
 
 
+def clip(layer) -> float:
+    """Return up to which magnitude a sign passes a gradient: one standard deviation of normal values if centred."""
+    of_policy = np.sqrt(np.pi / 2) if centred(layer) else 1.0
+    return of_policy if layer.clip is None else layer.clip
+
+
 def normalized(layer, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, deviation (rounded as it is kept) and normalised, biased values of sums (rows, channels)."""
     real = y.reshape(-1, layer.spec.channels) * layer.spec.unit
@@ -60,7 +66,8 @@ def norm_backward(layer, y, d) -> tuple[np.ndarray, np.ndarray]:
         )
         stand_in = np.where(above, a, b)
         factor = np.divide(2, a - b, out=np.zeros_like(a), where=a > b)
-        dy = v - v.mean(axis=0) - factor * stand_in * (v * stand_in).mean(axis=0)
+        inside = sgn(x) * clip(layer) / 2 - layer.bias if layer.kind == "sign" else stand_in
+        dy = v - v.mean(axis=0) - factor * stand_in * (v * inside).mean(axis=0)
     elif l1(layer):
         s, omega = sgn(x), kept(layer, np.abs(x).mean(axis=0))
         dy = v - v.mean(axis=0) - s * ((v * s).mean(axis=0) * omega)

@@ -57,7 +57,7 @@ def test_integer_gradients_of_each_micro_batch(kind, policy, norm, rng):
         d = g.values[some].reshape(-1, 70).astype(np.float64)
         if kind is BatchNormSign:
             np.testing.assert_array_equal(bl.unpack(found.y.words[some], 70).reshape(-1, 70), sgn(x))
-            d = d * (np.abs(x) <= 1)
+            d = d * (np.abs(x) <= published.clip(layer))
         else:
             np.testing.assert_allclose(found.y[some].reshape(-1, 70), x, rtol=1e-5, atol=1e-5)
         part, bias = published.norm_backward(layer, y[some].astype(np.int64), d)

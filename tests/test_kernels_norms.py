@@ -91,16 +91,16 @@ def test_a_gradient_may_be_changed_in_place(kernel, variant, dtype, rng):
 @pytest.mark.parametrize("beyond", [np.inf, -np.inf, np.nan])
 def test_bounds_of_what_is_not_finite(kernel, variant, beyond, rng):
     for place in range(3):
-        statistics, bias, *results = OPERANDS[kernel].make(rng, (1, 65), None)
+        statistics, bias, *others = OPERANDS[kernel].make(rng, (1, 65), None)
         (*statistics, bias)[place][64] = beyond
-        assert results_of(kernel, variant, (statistics, bias, *results))[1] == 0
+        assert results_of(kernel, variant, (statistics, bias, *others))[1] == 0
 
 
 @pytest.mark.parametrize(("kernel", "variant"), rivals("norm_bounds"))
 def test_bounds_out_of_range(kernel, variant):
     """What overflows float64 is clipped too."""
     statistics, bias = np.array([[0.0, 0, 1e300], [1e300, 1e300, 1]]), np.array([1e38, -1e38, 0], np.float32)
-    arguments = statistics, bias, filled((3, 3), np.int32), filled((1,), np.uint8)
+    arguments = statistics, bias, 1.25, filled((3, 3), np.int32), filled((1,), np.uint8)
     check_exactly(kernel, variant, arguments)
 
 

@@ -96,7 +96,7 @@ def test_bounds_and_magnitude_equal_rational_arithmetic(values, mean, std, bias)
     """Quarters are exact in float64, so ties are too: 0 is +1, and |x| = 1 passes."""
     found, finite = np.empty((3, 1), dtype=np.int32), np.ones(1, dtype=np.uint8)
     statistic, biases = np.array([[mean], [std]]), np.array([bias], dtype=np.float32)
-    run("norm_bounds", (statistic, biases, found, finite))
+    run("norm_bounds", (statistic, biases, 1.0, found, finite))
     assert finite[0] == 1
     threshold, low, high = found[:, 0]
     for y in values:
@@ -119,7 +119,7 @@ def test_bounds_and_magnitude_equal_rational_arithmetic(values, mean, std, bias)
 def test_bounds_out_of_range_never_wrap():
     found, finite = np.empty((3, 4), dtype=np.int32), np.ones(1, dtype=np.uint8)
     bias = np.array([1e12, -1e12, 3e38, -3e38], dtype=np.float32)
-    run("norm_bounds", (np.ones((2, 4)), bias, found, finite))
+    run("norm_bounds", (np.ones((2, 4)), bias, 1.0, found, finite))
     assert finite[0] == 1
     assert found[0].tolist() == [LIMITS.min, LIMITS.max] * 2
 
@@ -132,7 +132,7 @@ def test_bounds_of_what_is_not_finite(bad, place):
     arrays[place][1] = bad
     finite = np.ones(1, dtype=np.uint8)
     statistic = np.stack([arrays["mean"], arrays["std"]])
-    run("norm_bounds", (statistic, arrays["bias"].astype(np.float32), np.empty((3, 3), dtype=np.int32), finite))
+    run("norm_bounds", (statistic, arrays["bias"].astype(np.float32), 1.0, np.empty((3, 3), dtype=np.int32), finite))
     assert finite[0] == 0
 
 

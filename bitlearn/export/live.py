@@ -78,6 +78,7 @@ def _thresholds(step: Live, layer: Any, values: np.ndarray) -> Array:
         "norm_bounds",
         statistics,
         _state(step, layer.bias),
+        1.0,
         bounds,
         finite,
         check=finite,

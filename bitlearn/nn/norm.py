@@ -2,12 +2,13 @@
 
 Of real values the statistics are those of `real_norm`. Sums are integers, so their statistics are exact, and
 normalising and taking the sign is one comparison. With ``t = mean - bias * std``, ``x = (y - mean) / std + bias >= 0``
-is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <= 1`` and the mean of ``|x|`` follow from sums of integers too. So
+is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <= clip`` and the mean of ``|x|`` follow from sums of integers too. So
 the order of a reduction cannot show, and no float is kept for an activation.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from bitlearn.program import Array
 from bitlearn.safetensors import Types
 
 _INT32 = np.iinfo(np.int32)
+#: The standard deviation of normally distributed values, in mean deviations.
+_DEVIATION = math.sqrt(math.pi / 2)
 
 
 @register
@@ -39,17 +42,26 @@ class BatchNormSign(Normalization):
     fixed : bool
         Normalise by the running statistics in training too, which then never change: what is left is a constant factor
         and a bias per channel, as in a batch norm that is folded into its layer.
+    clip : float, optional
+        Above 0: up to which magnitude of its argument the sign passes a gradient on. By default 1, and under
+        "l1-centred" ``sqrt(pi / 2)``, in mean deviations: one standard deviation of normally distributed values.
+
+    Raises
+    ------
+    ValueError
+        If there is no such norm, or `clip` is not a finite number above 0.
 
     Notes
     -----
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
-    1 in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under "l1"
+    `clip` in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under "l1"
     and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude (arXiv
     2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs and
     ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. "l1-centred" has
-    ``v - mean(v) - 2 / (a - b) * x * mean(v * x)``, where ``x`` is ``a`` at ``s = +1`` and ``b`` at ``s = -1``, the
-    means of the normalised values there: the exact gradient with these in place of the values. It sums to 0 however
-    uneven the signs are, which the published one does not. Of real values, which only a `BatchNorm` gets, it is the
+    ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a`` at ``s = +1`` and ``b`` at ``s = -1``, the
+    means of the normalised values there. In place of ``x`` stands ``z``, and before a sign, where ``v`` is 0 beyond
+    `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are, which the published one does not. Of real
+    values, which only a `BatchNorm` gets, it is the
     published one. Inference uses the running statistics instead of the batch's: ``0.9 *
     running + 0.1 * batch`` after each step.
 
@@ -62,6 +74,22 @@ class BatchNormSign(Normalization):
     """
 
     kind = "sign"
+
+    def __init__(self, *, norm: str | None = None, fixed: bool = False, clip: float | None = None):
+        super().__init__(norm=norm, fixed=fixed)
+        if clip is not None and not 0 < clip < math.inf:
+            raise ValueError(f"clip must be a finite number above 0, got {clip}")
+        self.clip = None if clip is None else float(clip)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().settings() | ({} if self.clip is None else {"clip": self.clip})
+
+    @property
+    def _clip(self) -> float:
+        if self.clip is not None:
+            return self.clip
+        return _DEVIATION if self._centred else 1.0
 
     def infer(self, spec: Spec) -> Spec:
         """Return bits of the same shape."""
@@ -105,7 +133,7 @@ class BatchNormSign(Normalization):
         """Return a batch norm with the same arrays, and a sign."""
         norm = BatchNorm(norm=self.norm, fixed=self.fixed)
         norm.bias, norm.running_mean, norm.running_std = self.bias, self.running_mean, self.running_std
-        return [norm, Sign()]
+        return [norm, Sign(clip=self._clip)]
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the comparison, with the product where that can be one."""

@@ -131,6 +131,11 @@ class Normalization(Layer):
         return (self.norm or self.precision.norm) == "l1-centred"
 
     @property
+    def _clip(self) -> float:
+        """Up to which magnitude of a value a gradient comes, 0 if there is no such bound."""
+        return 0.0
+
+    @property
     def _half(self) -> bool:
         return self.precision.statistics == np.float16
 
@@ -192,7 +197,7 @@ class Normalization(Layer):
         """Record the integers that sums are compared with, for the sign and for where its gradient passes."""
         bounds, finite = step.empty("bounds", (3, found.shape[1]), np.int32), step.finite()
         bias = step.constant(self.bias, "beta")
-        step.run("norm_bounds", found, bias, bounds, finite, check=finite, what="bias and statistics")
+        step.run("norm_bounds", found, bias, self._clip or 1.0, bounds, finite, check=finite, what="bias and statistics")
         return bounds
 
     @staticmethod
@@ -271,8 +276,11 @@ class Normalization(Layer):
         if self.fixed:
             step.run(_scale_alone, found, self.spec.unit, factors)
         elif magnitude is not None:
-            kernel = "l1_factors" if len(magnitude.shape) == 1 else "l1_centred_factors"
-            step.run(kernel, sums, magnitude, found, rows, self.spec.unit, factors)
+            if len(magnitude.shape) == 1:
+                step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
+            else:
+                given = magnitude, step.constant(self.bias, "beta"), self._clip, found
+                step.run("l1_centred_factors", sums, *given, rows, self.spec.unit, factors)
         elif self._l1:
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
@@ -287,7 +295,7 @@ class Normalization(Layer):
             return signs
         channels, words = y.shape[1], words_for(y.shape[1])
         bounds, finite = step.empty("bounds", (3, channels), np.int32), step.finite()
-        step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), bounds, finite)
+        step.run("norm_bounds", found, step.constant(np.zeros(channels, np.float32)), 1.0, bounds, finite)
         signs, unused = (step.empty("scratch", (len(y), words), WORD) for _ in range(2))
         step.run("norm_signs", y, bounds, signs, unused)
         above = step.empty("sums", (1, 2, channels), np.int64)

@@ -88,15 +88,15 @@ def bound_of(value):
 
 
 @kernel
-def norm_bounds(statistics, bias, out, finite):
-    """out[0] = ceil(middle), out[1] = ceil(middle - std), out[2] = floor(middle + std), clipped to int32."""
+def norm_bounds(statistics, bias, clip, out, finite):
+    """out[0] = ceil(middle), out[1] = ceil(middle - width), out[2] = floor(middle + width), clipped to int32."""
     for c in range(bias.size):
         mean, std = statistics[0, c], statistics[1, c]
         if np.isfinite(mean) and np.isfinite(std) and np.isfinite(bias[c]):
-            middle = mean - np.float64(bias[c]) * std
+            middle, width = mean - np.float64(bias[c]) * std, clip * std
             out[0, c] = bound_of(np.ceil(middle))
-            out[1, c] = bound_of(np.ceil(middle - std))
-            out[2, c] = bound_of(np.floor(middle + std))
+            out[1, c] = bound_of(np.ceil(middle - width))
+            out[2, c] = bound_of(np.floor(middle + width))
         else:
             finite[0] = 0
 
@@ -206,13 +206,16 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
 
 
 @kernel
-def l1_centred_factors(sums, sides, statistics, count, scale, out):
+def l1_centred_factors(sums, sides, bias, clip, statistics, count, scale, out):
     """out[0] is for +1, out[1] for -1, out[2] = the inverse of std * scale; with the means of both sides."""
     rows = np.float64(count)
     for c in range(out.shape[1]):
         total, upper = sum_of(sums, 0, c), sum_of(sums, 1, c)
         apart = sides[0, c] - sides[1, c]
-        products = sides[0, c] * upper + sides[1, c] * (total - upper)
+        if clip != 0:
+            products = clip / 2 * (2 * upper - total) - np.float64(bias[c]) * total
+        else:
+            products = sides[0, c] * upper + sides[1, c] * (total - upper)
         slope = 2 * products / apart if apart > 0 else 0.0
         out[0, c] = np.float32(-(total + slope * sides[0, c]) / rows)
         out[1, c] = np.float32(-(total + slope * sides[1, c]) / rows)

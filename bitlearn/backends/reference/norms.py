@@ -99,19 +99,21 @@ def batch_statistics(sums, above, count, scale, momentum, half, mean, std, out, 
     writes="out finite",
     statistics="float64[2, channels]",
     bias="float32[channels]",
+    clip=(1.0, 1.25),
     out="int32[3, channels]",
     finite="uint8[1]",
-    operations={"multiply float64": 1, "add float64": 1},
+    operations={"multiply float64": 2, "add float64": 3},
 )
-def norm_bounds(statistics, bias, out, finite):
-    """out[0] = ceil(middle), out[1] = ceil(middle - std), out[2] = floor(middle + std), clipped to int32.
+def norm_bounds(statistics, bias, clip, out, finite):
+    """out[0] = ceil(middle), out[1] = ceil(middle - width), out[2] = floor(middle + width), clipped to int32.
 
-    ``middle = mean - bias * std``; finite = 0 where a bias or a statistic is not finite, and then out is anything.
+    ``middle = mean - bias * std`` and ``width = clip * std``; finite = 0 where a bias or a statistic is not finite, and
+    then out is anything.
     """
     mean, std = statistics
     with np.errstate(invalid="ignore", over="ignore"):
-        middle = mean - bias.astype(np.float64) * std
-        bounds = np.ceil(middle), np.ceil(middle - std), np.floor(middle + std)
+        middle, width = mean - bias.astype(np.float64) * std, clip * std
+        bounds = np.ceil(middle), np.ceil(middle - width), np.floor(middle + width)
     if not (np.isfinite(statistics).all() and np.isfinite(bias).all()):
         finite[0] = 0
         return

@@ -96,17 +96,18 @@ static i32 clip_i32(f64 x)
 
 // @ norm_bounds channels=statistics.1
 /* Where the sign of the normalised value turns, and between which its gradient passes. */
-static void norm_bounds(const f64 *statistics, const f32 *bias, i32 channels, i32 *out, u8 *finite)
+static void norm_bounds(const f64 *statistics, const f32 *bias, f64 clip, i32 channels, i32 *out, u8 *finite)
 {
     for (i32 c = 0; c < channels; c++) {
-        const f64 mean = statistics[c], std = statistics[channels + c], middle = mean - (f64)bias[c] * std;
+        const f64 mean = statistics[c], std = statistics[channels + c];
+        const f64 middle = mean - (f64)bias[c] * std, width = clip * std;
         if (!is_finite(mean) || !is_finite(std) || !is_finite(bias[c])) {
             *finite = 0;
             continue;
         }
         out[c] = clip_i32(ceil_f64(middle));
-        out[channels + c] = clip_i32(ceil_f64(middle - std));
-        out[2 * channels + c] = clip_i32(floor_f64(middle + std));
+        out[channels + c] = clip_i32(ceil_f64(middle - width));
+        out[2 * channels + c] = clip_i32(floor_f64(middle + width));
     }
 }
 
@@ -237,12 +238,13 @@ static void l1_factors_$sums(const $sums *sums, i32 groups, i32 channels, const 
 }
 
 // @ l1_centred_factors(sums) groups=sums.0 channels=sums.2
-static void l1_centred_factors_$sums(const $sums *sums, i32 groups, i32 channels, const f64 *sides,
-                                     const f64 *statistics, i32 count, f64 scale, f32 *out)
+static void l1_centred_factors_$sums(const $sums *sums, i32 groups, i32 channels, const f64 *sides, const f32 *bias,
+                                     f64 clip, const f64 *statistics, i32 count, f64 scale, f32 *out)
 {
     for (i32 c = 0; c < channels; c++) {
         const $sums total = added_$sums(sums, groups, channels, 0, c), upper = added_$sums(sums, groups, channels, 1, c);
-        const f64 a = sides[c], b = sides[channels + c], products = a * (f64)upper + b * (f64)(total - upper);
+        const f64 a = sides[c], b = sides[channels + c], clipped = clip / 2 * (f64)(2 * upper - total);
+        const f64 products = clip != 0 ? clipped - (f64)bias[c] * (f64)total : a * (f64)upper + b * (f64)(total - upper);
         const f64 slope = a - b > 0 ? 2 * products / (a - b) : 0;
         out[c] = (f32)(-((f64)total + slope * a) / count);
         out[channels + c] = (f32)(-((f64)total + slope * b) / count);
