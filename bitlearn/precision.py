@@ -288,7 +288,8 @@ POLICIES = {
         _FLOAT16_ALL,
         replace(_FLOAT16_ALL, name="float16-sign", sign_weight_gradient=True),
         _LOW_MEMORY,
-        # As many bits, but the gradient of a batch norm sums to 0, as the exact one does.
+        # As many bits, but the gradient of a batch norm sums to 0, as the exact one does, and a sign's passes as far
+        # from the mean as under the standard deviation.
         replace(_LOW_MEMORY, name="low-memory-centred", norm="l1-centred"),
         # Its first version: dY as powers of two.
         replace(_LOW_MEMORY, name="low-memory-5bit", input_gradient=_POWERS, weight_gradient=_POWERS),

@@ -2,8 +2,8 @@
 
 Of real values the statistics are those of `real_norm`. Sums are integers, so their statistics are exact, and
 normalising and taking the sign is one comparison. With ``t = mean - bias * std``, ``x = (y - mean) / std + bias >= 0``
-is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <= clip`` and the mean of ``|x|`` follow from sums of integers too. So
-the order of a reduction cannot show, and no float is kept for an activation.
+is ``y >= ceil(t)`` for an integer ``y``, and ``|x| <= clip`` and the mean of ``|x|`` follow from sums of integers too.
+So the order of a reduction cannot show, and no float is kept for an activation.
 """
 
 from __future__ import annotations
@@ -54,16 +54,15 @@ class BatchNormSign(Normalization):
     Notes
     -----
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
-    `clip` in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under "l1"
-    and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude (arXiv
-    2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs and
-    ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. "l1-centred" has
-    ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a`` at ``s = +1`` and ``b`` at ``s = -1``, the
-    means of the normalised values there. In place of ``x`` stands ``z``, and before a sign, where ``v`` is 0 beyond
-    `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are, which the published one does not. Of real
-    values, which only a `BatchNorm` gets, it is the
-    published one. Inference uses the running statistics instead of the batch's: ``0.9 *
-    running + 0.1 * batch`` after each step.
+    `clip` in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under
+    "l1" and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude
+    (arXiv 2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs
+    and ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. That of
+    "l1-centred" is ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a`` at ``s = +1`` and ``b`` at ``s
+    = -1``, the means of the normalised values there. In place of ``x`` stands ``z``, and before a sign, where ``v`` is
+    0 beyond `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are, which the published one does
+    not. Of real values, which only a `BatchNorm` gets, it is the published one. Inference uses the running statistics
+    instead of the batch's: ``0.9 * running + 0.1 * batch`` after each step.
 
     Examples
     --------
