@@ -169,8 +169,8 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
                     above.scatter([p[3] / 2**20 for p in some], [100 * p[4] for p in some], **style)
                 if timed := [point for point in some if point[5] is not None]:
                     below.scatter([p[3] / 2**20 for p in timed], [1e3 * (p[5] or 0) for p in timed], **style)
+            above.margins(x=0.12, y=0.1)
             _label_best(above, own)
-            above.margins(x=0.12, y=0.25)
             below.set_yscale("log")
             below.set_xlabel("a step, MiB")
             for axes in (above, below):
@@ -188,13 +188,27 @@ def against_bytes(points: Sequence[tuple[str, str, str, int, float, float | None
 
 
 def _label_best(axes: Any, points: Sequence[tuple[str, str, str, int, float, float | None]]) -> None:
-    """Label the points that no other has both fewer bytes and a better accuracy than, above or below by turns."""
+    """Label the points that no other has both fewer bytes and a better accuracy than, on lines above all points.
+
+    That of the fewest bytes has the highest line, so that no text crosses the way to another point.
+    """
     best = [p for p in points if all(q[3] > p[3] or q[4] < p[4] or q == p for q in points)]
+    low, high = axes.get_ylim()
+    line = 0.065
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
+    axes.set_ylim(low, low + (high - low) / (1 - line * len(best)))
     for turn, point in enumerate(sorted(best, key=lambda each: each[3])):
         at = point[3] / 2**20, 100 * point[4]
-        away = (0, 10 + 9 * (turn // 2 % 2)) if turn % 2 else (0, -14 - 9 * (turn // 2 % 2))
-        line = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.5"}
-        axes.annotate(point[2], at, xytext=away, textcoords="offset points", fontsize=7, ha="center", arrowprops=line)
+        axes.annotate(
+            f"{point[2]}, {point[1]}" if len({p[1] for p in points}) > 1 else point[2],
+            at,
+            xytext=(at[0], 1 - line * (turn + 0.6)),
+            textcoords=axes.get_xaxis_transform(),
+            fontsize=7,
+            ha="left",
+            va="center",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "0.5", "relpos": (0, 0.5), "shrinkA": 0},
+        )
 
 
 def growth(lines: dict[tuple[str, str], list[dict[str, Any]]], fit: Callable[..., float | None]) -> bytes:
