@@ -48,8 +48,8 @@ COMPARED = {
 }
 _BINARYNET = Case("cifar10", "binarynet", 30, augment=True, rate=0.005, policies=("int8",), seeds=(0,))
 #: Longer trainings: how far the published method comes, which was trained for 1,000 epochs; what two processors reach
-#: within two hours; and policies compared at the length that ``standard`` reaches in that time. Their rates are those
-#: of docs/precision.rst.
+#: within two hours; and policies compared on that network at a smaller length. Their rates are those of
+#: docs/precision.rst.
 LONG = {
     "mnist-mlp-long": Case("mnist", "mlp", 100, rate=0.01, policies=("low-memory",)),
     "cifar-binarynet": _BINARYNET,

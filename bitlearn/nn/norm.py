@@ -38,7 +38,7 @@ class BatchNormSign(Normalization):
     ----------
     norm : {"l1", "l1-centred", "l2"}, optional
         Divide by the mean absolute deviation or by the standard deviation; by default the policy decides. The first two
-        differ under an integer policy, in the gradient that they make of one stored bit for each value.
+        differ in `clip`, and under an integer policy in the gradient that they make of one stored bit for each value.
     fixed : bool
         Normalise by the running statistics in training too, which then never change: what is left is a constant factor
         and a bias per channel, as in a batch norm that is folded into its layer.
