@@ -11,6 +11,7 @@ import bitlearn as bl
 from bitlearn import datasets
 from bitlearn.cli import main
 from bitlearn.datasets import folder
+from bitlearn.training.description import digest
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -125,6 +126,27 @@ def test_what_is_wrong_is_said(tmp_path):
         pytest.raises(ValueError, match="ants must hold a readable image, got none"),
     ):
         datasets.load("folder", tmp_path, broken="skip")
+
+
+def test_a_checkpoint_knows_files_without_reading_them(images, monkeypatch):
+    """By name and size: to decode all of a large folder for each training would take hours."""
+
+    def digests() -> str:
+        data = datasets.load("folder", images, image_size=16)
+        preparation = datasets.prepare(data.x_train[:2])
+        rows = np.arange(len(data.x_train))[::-1]
+        monkeypatch.setattr(folder, "read", lambda path, size: pytest.fail(f"{path} is read"))
+        whole = datasets.Examples(data.x_train, data.y_train, preparation)
+        turned = datasets.Examples(datasets.select(data.x_train, rows), data.y_train[rows], preparation)
+        found = digest(whole), digest(turned)
+        monkeypatch.undo()
+        return found
+
+    first = digests()
+    assert digests() == first and first[0] != first[1]
+    for path in sorted(images.glob("*/*.png")):
+        write(path, 1, (47, 81))
+    assert not set(digests()) & set(first)
 
 
 def test_a_network_learns_from_a_folder(images, tmp_path):

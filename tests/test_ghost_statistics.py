@@ -37,7 +37,7 @@ def test_micro_batches_have_at_least_so_many_examples():
         found = Step(batch, savings=GHOST).micro_batches
         sizes = [each.stop - each.start for each in found]
         assert sum(sizes) == batch and min(sizes) >= 4 and max(sizes) - min(sizes) <= 1 and len(sizes) == batch // 4
-    with pytest.raises(ValueError, match="ghost must be at least 1 example, got 0"):
+    with pytest.raises(ValueError, match="ghost must be at least 1, got 0"):
         Savings(ghost=0)
 
 

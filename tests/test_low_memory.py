@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import small
@@ -71,6 +73,13 @@ def test_a_real_heads_sums_are_formed_twice_where_not_all_fit(precision, sums, p
     same(trained("mlp", precision, "sgd", few, head="real"), trained("mlp", precision, "sgd", head="real"))
     trainer = bl.training.Trainer(small.model("mlp", precision, "real"), bl.optim.sgd(), savings=few)
     assert sum(call.kernel == "integer_product" for call in trainer.record(12).program.calls) == products
+
+
+@pytest.mark.parametrize("wrong", [{"sums": 0}, {"sums": -5}, {"keep": -1}, {"block": 0}])
+def test_savings_that_cannot_be(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} must be at least {int(name != 'keep')}, got {value}"):
+        Savings(**wrong)
 
 
 def test_savings_need_fewer_bytes():
@@ -222,15 +231,43 @@ def test_gradients_are_rounded_as_published(kernel, variant):
 
 
 @pytest.mark.parametrize("precision", ["float16", "float16-sign"])
-def test_squares_that_float16_cannot_hold_do_not_explode(precision):
-    """Squares of whole gradients are below the smallest float16: their mean is kept in float32; of signs it is 1."""
-    model = small.model("mlp", precision)
-    state = bl.optim.adam().init(model.parameters(), model.precision, model.binary_parameters())
-    kind = state["linear1.weight.square"].dtype
+@pytest.mark.parametrize(("optimizer", "moment"), [("adam", "square"), ("sgd", "velocity"), ("bop", "flip")])
+def test_what_float16_cannot_hold_is_kept_in_float32(precision, optimizer, moment):
+    """Squares and ten-thousandths of whole gradients are below the smallest float16; those of signs are not."""
+    model, rule = small.model("mlp", precision), bl.optim.OPTIMIZERS[optimizer]()
+    state = bl.training.Trainer(model, rule).state
+    kind = state[f"linear1.weight.{moment}"].dtype
     assert kind == (np.float16 if precision == "float16-sign" else np.float32)
     data = small.examples("mlp", 400)
-    bl.training.fit(model, bl.optim.adam(), data, bl.training.Options(epochs=10, batch_size=50))
+    bl.training.fit(model, rule, data, bl.training.Options(epochs=10, batch_size=50))
     assert bl.training.accuracy(model, data) > 0.8  # a chance of 0.25
+
+
+def test_moments_of_whole_gradients_do_not_vanish_under_bop():
+    """A mean of 1/10,000 at a time, beside the same policy with float32 moments: the same bits."""
+    data, found = small.examples("mlp", 400), []
+    for moments in (np.float16, np.float32):
+        policy = dataclasses.replace(bl.precision.policy("float16"), name="f", moments=np.dtype(moments))
+        model = small.model("mlp", policy)
+        trainer = bl.training.Trainer(model, bl.optim.bop())
+        for _ in range(5):
+            trainer.step(data.codes(slice(0, 50)), data.y[:50], 0.001)
+        assert np.count_nonzero(trainer.state["linear2.weight.flip"]) > 0
+        found.append(model.state() | trainer.state)
+    same(*found)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "bop"])
+def test_transforms_may_make_small_numbers_of_signs(optimizer):
+    """Which a float16 loses: with clipped norms, moments are float32, as those of whole gradients are."""
+    data, model = small.examples("mlp", 100), small.model("mlp", "low-memory")
+    plain = bl.training.Trainer(small.model("mlp", "low-memory"), bl.optim.OPTIMIZERS[optimizer]())
+    trainer = bl.training.Trainer(model, bl.optim.OPTIMIZERS[optimizer](), transforms=(bl.optim.clip(1e-6),))
+    trainer.step(data.codes(slice(0, 50)), data.y[:50], 0.001)
+    for name, array in trainer.state.items():
+        if name.startswith("linear1.weight."):
+            assert plain.state[name].dtype == np.float16 and array.dtype == np.float32
+            assert np.count_nonzero(array) > array.size // 2
 
 
 # The ladder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,7 +70,7 @@ def test_products_that_run_again_cost_operations_in_every_form_of_their_weights(
     def more(variant: str) -> int:
         with bl.use_backend(variant):
             plain, anew = (
-                budgets.operations(budgets.recorded(blocks_on_bits(), bl.optim.sgd(), 178, savings))
+                budgets.operations(budgets.record_step(blocks_on_bits(), bl.optim.sgd(), 178, savings))
                 for savings in (Savings(), Savings(keep=1))
             )
         return anew - plain
@@ -85,10 +86,10 @@ def test_some_sums_at_a_time_come_before_sums_that_are_formed_anew():
     name = steps.QUANTIZED.name
     found = bl.training.plan(steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, "15.5 MiB")
     assert found.savings.keep is None and found.cost < 1.05
-    anew = budgets.recorded(
+    anew = budgets.record_step(
         steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, replace(found.savings, keep=1)
     )
-    whole = budgets.recorded(steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, found.savings)
+    whole = budgets.record_step(steps.model(steps.REPLAYED, name), steps.optimizer("sgd", name), 178, found.savings)
     assert budgets.operations(anew) > 1.2 * budgets.operations(whole)
 
 
@@ -192,6 +193,15 @@ def test_training_stays_within_a_limit_of_the_operating_system():
     assert limited(limit + slack, {}) == ["no", "room"]
 
 
+def test_what_may_be_narrowed_is_one_word_or_several():
+    model, rule = bl.models.mlp((28, 28, 1), hidden=(1024, 1024), precision="low-memory"), bl.optim.adam()
+    least = bl.training.plan(model, rule, 32, "1 GiB").nbytes - 2**20
+    one, several = (bl.training.plan(model, rule, 32, least, narrow=each) for each in ("moments", ["moments"]))
+    assert one == several and one.precision != model.precision
+    with pytest.raises(ValueError, match="narrow must contain only moments, gradients and statistics, got 'weights'"):
+        bl.training.plan(model, rule, 32, least, narrow="weights")
+
+
 def test_command(tmp_path, capsys):
     from bitlearn.cli import main
 
@@ -200,8 +210,19 @@ def test_command(tmp_path, capsys):
     assert main([*arguments, "--memory-budget", "8 MiB", "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     assert found["memory_plan"]["bytes"] == found["peak_bytes_predicted"] <= 8 * 2**20
-    assert "memory plan" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "memory plan" in shown.out
+    # Before the first step, not only at the end.
+    assert shown.err.startswith("low-memory: ") and found["memory_plan"]["text"] in shown.err
     assert main([*arguments, "--memory-budget", "10 KiB"]) == 2
-    assert "memory_budget must be at least" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory_budget must be at least" in line
+    # A table on one line: what a row says is told apart from the next.
+    assert re.search(r"The smallest configuration: low-memory: .*; working memory of a step [\d,]+ bytes; ", line)
+    narrow = ["--memory-budget", str(found["memory_plan"]["bytes"] - 2**16), "--narrow", "moments"]
+    assert main([*arguments, *narrow, "--json", str(out)]) == 0
+    narrowed = json.loads(out.read_text())  # the policy that it was trained under
+    assert narrowed["precision"] == narrowed["memory_plan"]["precision"]
+    capsys.readouterr()
     assert main([*arguments, "--narrow", "moments"]) == 2
     assert "--narrow needs --memory-budget SIZE" in capsys.readouterr().err

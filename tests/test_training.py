@@ -68,11 +68,11 @@ def test_a_resumed_training_is_the_same_bit_for_bit(precision, optimizer, tmp_pa
     assert first == again
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
-        run(precision, optimizer, checkpoint=path, hooks=Log(stop_at=10))  # in the second epoch of 7 steps
+        run(precision, optimizer, checkpoint=path, hooks=Log(stop_at=10))  # in the second epoch of 6 steps
     # `seed` only decides the start, which the checkpoint takes the place of.
     _, resumed, rest = run(precision, optimizer, seed=99, checkpoint=path, resume=True)
     assert resumed == first
-    assert rest.losses == uninterrupted.losses[6:]
+    assert rest.losses == uninterrupted.losses[10:]
     # Of a finished training nothing is left to do.
     _, finished, nothing = run(precision, optimizer, checkpoint=path, resume=True)
     assert finished == first and nothing.losses == []
@@ -205,8 +205,11 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    """From which training goes on with the same bits, once there is room."""
     path = tmp_path / "checkpoint"
     options = Options(epochs=2, batch_size=10)
+    uninterrupted = small.model("mlp", "int8")
+    fit(uninterrupted, bl.optim.adam(), DATA, options)
     whole = {}
 
     def fails(*arguments):
@@ -220,6 +223,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     with pytest.raises(OSError, match="no space"):
         fit(small.model("mlp", "int8"), bl.optim.adam(), DATA, options, checkpoint=path)
     assert path.read_bytes() == whole["first"] and list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    resumed = small.model("mlp", "int8")
+    result = fit(resumed, bl.optim.adam(), DATA, options, checkpoint=path, resume=True)
+    assert result.resumed == 1 and small.everything(resumed) == small.everything(uninterrupted)
 
 
 POISONED = [("sign1", "bias"), ("sign2", "running_mean"), ("sign2", "running_std")]

@@ -118,6 +118,54 @@ def test_a_checkpoint_that_cannot_be_is_refused(path, change, sentence):
         train(path)
 
 
+@pytest.fixture
+def begun(tmp_path):
+    """A checkpoint within the second of two epochs of 5 steps."""
+
+    class Interrupt(Hook):
+        def on_step(self, step, steps, loss):
+            if step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "checkpoint", hooks=Interrupt())
+    return tmp_path / "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda h, a: h["config"].pop("seconds"), "must describe its arrays and its training"),
+        (lambda h, a: h["config"].update(steps=0), "have been begun with a number of steps, got 0 in"),
+        (lambda h, a: h["config"].update(steps=-2), "have been begun with a number of steps, got -2 in"),
+        (lambda h, a: h["config"].update(steps=2.0), "have been begun with a number of steps, got 2.0 in"),
+        (lambda h, a: h["config"].update(seconds=-1.0), "have been begun with a number of steps, got 2 in -1.0 s"),
+        (lambda h, a: h["config"].update(seconds="1"), "have been begun with a number of steps, got 2 in '1' s"),
+        (lambda h, a: h["config"].update(steps=3), r"must hold 'begun.losses' as float64 \(3,\), got "),
+        (lambda h, a: a.pop("begun.losses"), "begun.losses"),
+        (lambda h, a: a["begun.losses"].fill(np.nan), "losses must be finite, got NaN or infinity"),
+        (lambda h, a: a["state.step"].fill(8), "it must be after 7 steps, 1 epochs and 2 steps, got 8"),
+        (
+            lambda h, a: (
+                h["config"].update(steps=6), a.update({"begun.losses": np.zeros(6)}), a["state.step"].fill(11)
+            ),
+            "it must be after 11 steps, 1 epochs and 6 steps, got 11",
+        ),
+        (lambda h, a: h["config"].update(epoch=-1), "a history of its epochs, one entry each, got -1 epochs"),
+        (lambda h, a: h["config"].update(epoch=0), "a history of its epochs, one entry each, got 0 epochs"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_within_an_epoch_that_cannot_be_is_refused(begun, change, sentence):
+    rewritten(begun, change)
+    with refused("checkpoint", sentence):
+        train(begun)
+
+
+def test_an_epoch_that_was_begun_counts(begun):
+    with pytest.raises(ValueError, match=r"epochs must be at least the 2 already in .*, got 1"):
+        train(begun, options=replace(OPTIONS, epochs=1))
+
+
 def test_what_a_hook_adds_to_the_history_stays(tmp_path):
     class Noting(Hook):
         def on_epoch(self, entry):
@@ -174,6 +222,45 @@ def test_a_training_that_is_killed_while_it_writes_goes_on(tmp_path, capsys):
     assert main([*arguments, "--resume"]) == 0
     assert json.loads(capsys.readouterr().out)["weights_sha256"] == whole["weights_sha256"]
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "data.npz"]
+
+
+INTERRUPTED = """
+import os, signal, sys
+from bitlearn.cli import main
+from bitlearn.training import Trainer
+
+made = Trainer.step
+def step(self, *arguments):
+    if self.steps == 5:  # the second one of an epoch of 4 steps
+        os.kill(os.getpid(), signal.SIGINT)
+    return made(self, *arguments)
+Trainer.step = step
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_writes_a_checkpoint_and_exits_with_130(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", X=rng.integers(0, 256, (66, 9), dtype=np.uint8), y=np.arange(66) % 3)
+    data = ["--dataset", "npz", "--data", str(tmp_path / "data.npz"), "--batch-size", "16", "--epochs", "3"]
+    arguments = ["train", *data, "--precision", "int8", "--json", "-"]
+    assert main(arguments) == 0
+    whole = json.loads(capsys.readouterr().out)
+    arguments += ["--checkpoint", str(tmp_path / "checkpoint")]
+    process = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True)
+    assert process.returncode == 130 and process.stdout == "" and "Traceback" not in process.stderr
+    told = f"bitlearn train: interrupted; --resume goes on from {tmp_path / 'checkpoint'}"
+    assert process.stderr.splitlines()[-1] == told
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "data.npz"]
+    kept = bl.load(tmp_path / "checkpoint")
+    assert (kept.epoch, kept.steps) in ((1, 1), (1, 2))  # before the step or behind it
+    assert main([*arguments, "--resume"]) == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert (resumed["resumed_epochs"], resumed["resumed_steps"]) == (1, kept.steps)
+    for ours, theirs in zip(resumed["history"], whole["history"], strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.combinations(["data", "checkpoint", "save", "json"], 2)])

@@ -10,7 +10,7 @@ import small
 
 import bitlearn as bl
 from bitlearn import safetensors, serialization
-from bitlearn.training import Hook, Options, fit
+from bitlearn.training import Hook, Options, Trainer, fit
 
 DATA = small.examples("mlp", 43)
 VALIDATION = small.examples("mlp", 20, seed=12)
@@ -51,9 +51,9 @@ def test_an_interruption_in_each_epoch(precision, tmp_path):
             path = tmp_path / f"{epoch}-{place}"
             with pytest.raises(KeyboardInterrupt):
                 run(precision, checkpoint=path, hooks=hook)
-            # What was done of this epoch is done again.
-            assert path.exists() == (epoch > 0)
-            assert run(precision, checkpoint=path, resume=True) == (whole, losses[epoch * STEPS :])
+            # Nothing is done again, but validation.
+            done = epoch * STEPS + (STEPS if place else 3)
+            assert run(precision, checkpoint=path, resume=True) == (whole, losses[done:])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "bop"])
@@ -64,7 +64,52 @@ def test_one_interruption_after_another(precision, optimizer, tmp_path):
     for epoch in range(EPOCHS):
         with pytest.raises(KeyboardInterrupt):
             run(precision, optimizer, checkpoint=path, resume=True, hooks=Interrupt(step=epoch * STEPS + 1))
-    assert run(precision, optimizer, checkpoint=path, resume=True) == (whole, losses[-STEPS:])
+    assert run(precision, optimizer, checkpoint=path, resume=True) == (whole, losses[1 - STEPS :])
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_only_an_interruption_is_kept_within_an_epoch(stop, tmp_path):
+    """Ctrl-C, and what the handler of another signal raises to exit; an error keeps what the last epoch left."""
+
+    class Stop(Hook):
+        def on_step(self, step, steps, loss):
+            if step == STEPS + 2:
+                raise stop
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(stop):
+        run("int8", checkpoint=path, hooks=Stop())
+    kept = bl.load(path)
+    assert (kept.epoch, kept.steps, len(kept.history)) == (1, 0 if stop is RuntimeError else 2, 1)
+    assert ("and 2 steps" in repr(kept)) == (stop is not RuntimeError)
+
+
+def test_the_loss_of_a_step_that_was_interrupted_behind_it_is_kept(tmp_path, monkeypatch):
+    path, (whole, losses), made = tmp_path / "checkpoint", run("int8"), Trainer.step
+
+    def step(self, *arguments):
+        loss = made(self, *arguments)
+        if self.steps == STEPS + 3:
+            raise KeyboardInterrupt
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        run("int8", checkpoint=path)
+    monkeypatch.undo()
+    assert run("int8", checkpoint=path, resume=True) == (whole, losses[STEPS + 3 :])
+
+
+def test_a_result_says_where_it_went_on(tmp_path):
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        run("int8", checkpoint=path, hooks=Interrupt(step=2))
+    kept = bl.load(path)
+    assert (kept.epoch, kept.steps, kept.history) == (0, 2, [])
+    network = small.model("mlp", "int8")
+    result = fit(network, bl.optim.adam(), DATA, OPTIONS, validation=VALIDATION, checkpoint=path, resume=True)
+    assert (result.resumed, result.resumed_steps, len(result.losses)) == (0, 2, EPOCHS * STEPS - 2)
+    assert result.history[0]["seconds"] > 0
 
 
 def test_backends_take_over_from_each_other(tmp_path):
@@ -73,7 +118,7 @@ def test_backends_take_over_from_each_other(tmp_path):
     whole, losses = run("int4")
     with bl.use_backend("reference"), pytest.raises(KeyboardInterrupt):
         run("int4", checkpoint=path, hooks=Interrupt(step=2 * STEPS + 1))
-    assert run("int4", checkpoint=path, resume=True) == (whole, losses[2 * STEPS :])
+    assert run("int4", checkpoint=path, resume=True) == (whole, losses[2 * STEPS + 1 :])
 
 
 def test_augmented_images_are_the_same_after_an_interruption(tmp_path):

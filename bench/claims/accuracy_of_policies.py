@@ -40,6 +40,19 @@ def _check_code(case: str, policy: str) -> None:
         raise NotHere(f"the first steps of {chosen.name} end in other weights than when it was trained: train it again")
 
 
+#: What one processor does in three hours takes two of them two at most: the second adds half at least, see the claim
+#: two-threads.
+_TWO_HOURS_OF_TWO = 3 * 3600
+
+
+def _within_two_hours(case: str, policy: str) -> Measured:
+    """Return the accuracy of trainings that took no longer; kept ones ran on one processor."""
+    took = max(each["seconds"] for each in accuracy.present(case, policy, accuracy.FOLDER))
+    if took > _TWO_HOURS_OF_TWO:
+        raise NotHere(f"it took one processor {took / 3600:.1f} hours, more than {_TWO_HOURS_OF_TWO / 3600:g}")
+    return Measured(_reached(case, policy), {"seconds": took})
+
+
 _WHAT = {
     "mnist-mlp": "MNIST, mlp, 20 epochs",
     "fashion-cnv": "Fashion-MNIST, cnv, 10 epochs",
@@ -89,6 +102,6 @@ CLAIMS = (
         source="docs/precision.rst",
         bar=(">=", 0.83),
         unit="",
-        measure=partial(_reached, "cifar-binarynet", "int8"),
+        measure=partial(_within_two_hours, "cifar-binarynet", "int8"),
     ),
 )

@@ -11,7 +11,7 @@ from . import Claim, Measured, NotHere, _training_steps
 
 _SOURCE = "docs/low_memory.rst"
 THREADS, BATCH = 2, 100
-#: What a training is planned within, nearly its least.
+#: What a training is planned within, with its batches, the network kept and Python's own objects: all but the data.
 _BUDGET = 75
 _MIB = 2**20
 _PROGRAM = """
@@ -24,7 +24,7 @@ model, rule = steps.model("binarynet", "low-memory"), steps.optimizer()
 try:
     plan = bl.training.plan(model, rule, batch, f"{budget} MiB", narrow=["moments", "gradients"])
 except ValueError as error:
-    print(json.dumps({"refused": str(error).partition(". What")[0]}))
+    print(json.dumps({"refused": str(error).partition(". The smallest")[0]}))
     sys.exit()
 planned = model.under(plan.precision)
 measured = bl.memory.peak(planned, rule, batch, savings=plan.savings).peak_bytes

@@ -54,7 +54,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text, such as a sentence and a table, on one line."""
+    return "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip()).replace(":; ", ": ")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,8 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except SystemExit as stop:  # argparse has printed the help, or the reason
         return int(stop.code or 0)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join([f"{name}: interrupted", *map(str, stop.args)]), file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output, such as `head`, has stopped. Python flushes again at exit, which must not raise.

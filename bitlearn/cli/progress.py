@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 if TYPE_CHECKING:
-    from bitlearn.training import Hook
+    from bitlearn.training import Hook, Plan
 
 #: Without a terminal, a line at most this often.
 _EVERY_SECONDS = 5.0
@@ -157,6 +157,9 @@ class _Progress:
         self._runs += step == 1
         self._show(step, steps, _state(loss, self._accuracy))
 
+    def on_plan(self, plan: Plan) -> None:
+        self._print(str(plan))
+
     def on_epoch(self, entry: dict[str, Any]) -> None:
         self._accuracy = entry.get("validation_accuracy")
 
@@ -166,6 +169,9 @@ class _Progress:
 
     def _show(self, step: int, steps: int, state: str) -> None:
         raise NotImplementedError
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Bar(_Progress):
@@ -180,6 +186,9 @@ class _Bar(_Progress):
         if step == 1:
             self._bar.reset(self._task)
         self._bar.update(self._task, description=self._name, completed=step, total=steps, state=state)
+
+    def _print(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False)
 
 
 class _Lines(_Progress):
@@ -196,4 +205,4 @@ class _Lines(_Progress):
         if now - self._last >= _EVERY_SECONDS:
             self._last = now
             left = (now - self._begun) / max(step - 1, 1) * (steps - step)
-            print(f"{self._name}: step {step} of {steps}, {state}, {left:.0f} s left", file=sys.stderr, flush=True)
+            self._print(f"{self._name}: step {step} of {steps}, {state}, {left:.0f} s left")

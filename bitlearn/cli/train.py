@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=output_file,
         default=None,
         metavar="FILE",
-        help="write the whole state here after each epoch",
+        help="write the whole state here after each epoch, and at Ctrl-C",
     )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, if there is one")
     parser.add_argument(
@@ -147,20 +147,25 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         model = models.build(
             arguments.model, input_shape, data.classes, precision=precision, seed=arguments.seed, **head
         )
-        with joules:
-            result = training.fit(
-                model,
-                rule,
-                train,
-                options,
-                validation=validation,
-                hooks=hook,
-                checkpoint=arguments.checkpoint,
-                resume=arguments.resume,
-                measure=meter,
-                memory_budget=arguments.memory_budget,
-                narrow=narrow,
-            )
+        try:
+            with joules:
+                result = training.fit(
+                    model,
+                    rule,
+                    train,
+                    options,
+                    validation=validation,
+                    hooks=hook,
+                    checkpoint=arguments.checkpoint,
+                    resume=arguments.resume,
+                    measure=meter,
+                    memory_budget=arguments.memory_budget,
+                    narrow=narrow,
+                )
+        except KeyboardInterrupt:
+            if arguments.checkpoint is None or not arguments.checkpoint.exists():
+                raise
+            raise KeyboardInterrupt(f"--resume goes on from {arguments.checkpoint}") from None
     assert result.best is not None
     test_accuracy = training.accuracy(result.best, test)
     if arguments.save is not None:
@@ -174,7 +179,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "dataset": arguments.dataset,
         "model": arguments.model,
         "head": arguments.head,
-        "precision": precision.name,
+        "precision": (precision if result.plan is None else result.plan.precision).name,
         "optimizer": arguments.optimizer,
         "learning_rate": arguments.learning_rate or rule.rate(model.precision),
         "schedule": arguments.schedule,
@@ -191,6 +196,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "weights_sha256": experiment.digest(model),
         "history": result.history,
         "resumed_epochs": result.resumed,
+        "resumed_steps": result.resumed_steps,
         "step_seconds_median": statistics.median(result.step_seconds) if result.step_seconds else None,
         "peak_bytes_predicted": predicted,
         "peak_bytes_measured": meter.peak_bytes,
@@ -207,12 +213,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def _modelled(result: Result, model: Model, rule: Optimizer, batch_size: int) -> float:
     """Return the modelled joules of a step as it was trained."""
     from bitlearn import energy
-    from bitlearn.training.budget import recorded
 
     if result.plan is None:
         return energy.predict(model, rule, batch_size).joules
     network = model.under(result.plan.precision)
-    return energy.of_program(recorded(network, rule, batch_size, result.plan.savings)).joules
+    return energy.predict(network, rule, batch_size, savings=result.plan.savings).joules
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -231,14 +236,11 @@ def _told(plan: Plan) -> dict[str, Any]:
 def report(result: dict[str, Any], console: Console) -> None:
     """Print the epochs and the results."""
     if result["resume"]:
-        had, done = result["resumed_epochs"], len(result["history"])
+        had, steps, done = result["resumed_epochs"], result["resumed_steps"], len(result["history"])
         left = f"of {done}" if done > had else "all there are: nothing was left to train"
-        told = (
-            f"{had} epochs came from the checkpoint, {left}"
-            if had
-            else "nothing to resume: there was no checkpoint yet"
-        )
-        console.print(told)
+        further = f" and {steps} steps" if steps else ""
+        told = f"{had} epochs{further} came from the checkpoint, {left}"
+        console.print(told if had or steps else "nothing to resume: there was no checkpoint yet")
     rows = [
         (entry["epoch"], f"{entry['loss']:.4f}", f"{entry['validation_accuracy']:.4f}", f"{entry['seconds']:.2f}")
         for entry in result["history"]

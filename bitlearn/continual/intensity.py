@@ -11,8 +11,9 @@ from bitlearn.nn.frozen import Batch
 from bitlearn.nn.losses import Loss, SoftmaxCrossEntropy
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer, mask
+from bitlearn.training.epochs import accuracy
 from bitlearn.training.gradients import Gradients
-from bitlearn.training.loop import accuracy, fit
+from bitlearn.training.loop import fit
 from bitlearn.training.options import Options
 
 

@@ -22,8 +22,8 @@ from bitlearn.datasets.preparation import Examples
 from bitlearn.nn.frozen import Frozen
 from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer
+from bitlearn.training.epochs import accuracy
 from bitlearn.training.hooks import Hook, Hooks
-from bitlearn.training.loop import accuracy
 
 
 @dataclass(frozen=True, repr=False)

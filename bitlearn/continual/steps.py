@@ -18,8 +18,8 @@ from bitlearn.nn.model import Model
 from bitlearn.optim import Optimizer, Transform
 from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
+from bitlearn.training.epochs import MadeBatch, epoch_steps, steps_in_epoch
 from bitlearn.training.hooks import Hook
-from bitlearn.training.loop import MadeBatch, epoch_steps, steps_in_epoch
 from bitlearn.training.step import NOTHING_ELSE, Trainer
 
 

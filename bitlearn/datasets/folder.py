@@ -69,6 +69,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def files(self) -> list[tuple[str, str, int]]:
+        """Return of each file the folder's name, its own, and its size in bytes, without reading it."""
+        return [(path.parent.name, path.name, path.stat().st_size) for path in self.paths]
+
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, (int, np.integer)):
             return self._read(self.paths[index])

@@ -10,6 +10,7 @@ import numpy as np
 
 from bitlearn.bits import Bits
 from bitlearn.datasets import checks
+from bitlearn.datasets.folder import Images
 from bitlearn.datasets.levels import Quantiles, Thermometer, columns, fit_levels, long_tailed
 from bitlearn.datasets.rows import Rows
 from bitlearn.datasets.scaling import Scaling, fit_scaling, pad_images
@@ -123,7 +124,7 @@ class Examples:
             raise TypeError(
                 f"preparation must be what bitlearn.datasets.prepare(x_train) gives, got {brief(self.preparation)}"
             )
-        x: Any = self.x if isinstance(self.x, (Rows, Bits)) else checks.array("x", self.x)
+        x: Any = self.x if isinstance(self.x, (Rows, Bits, Images)) else checks.array("x", self.x)
         y = None if self.y is None else checks.labels(self.y, len(x))
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)

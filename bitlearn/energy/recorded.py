@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bitlearn.energy.horowitz import MEMORIES, of_move, of_operation
-from bitlearn.memory.recorded import record
-from bitlearn.nn import Model
+from bitlearn.nn import Model, Savings
 from bitlearn.optim import Optimizer
 from bitlearn.program import Program
+from bitlearn.training.record import record
 
 #: The name of the row for data movement, whose count is in bytes.
 MOVES = "bytes moved"
@@ -64,7 +64,9 @@ class Energy:
         return sum(row.joules for row in self.rows if row.operation == MOVES)
 
 
-def predict(model: Model, optimizer: Optimizer, batch_size: int, memory: str = "dram") -> Energy:
+def predict(
+    model: Model, optimizer: Optimizer, batch_size: int, memory: str = "dram", *, savings: Savings | None = None
+) -> Energy:
     """Model the energy of a training step, which is recorded but not run.
 
     Parameters
@@ -77,6 +79,8 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int, memory: str = "
     memory : {"dram", "smallest"}
         Where arrays are assumed to be stored: all in DRAM, as in the energy model of the authors of arXiv 2102.04270,
         or each in the smallest memory of the table (8 KiB, 32 KiB, 1 MiB, DRAM) that holds it.
+    savings : Savings, optional
+        How the step is recorded, as chosen by `bitlearn.training.plan`; by default it saves nothing.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int, memory: str = "
     True
     """
     _check(memory)
-    return of_program(record(model, optimizer, batch_size), memory)
+    return of_program(record(model, optimizer, batch_size, savings), memory)
 
 
 def of_program(program: Program, memory: str = "dram") -> Energy:

@@ -6,6 +6,7 @@ from bitlearn import optim
 from bitlearn.errors import by_name
 from bitlearn.memory import paper, recorded
 from bitlearn.memory.rows import Account
+from bitlearn.nn.layer import whole
 
 #: The ways of accounting: the two published models of arXiv 2102.04270, and this library's own step.
 ACCOUNTINGS = ("paper-v1", "paper-final", "honest")
@@ -34,8 +35,8 @@ def account(
 
     Raises
     ------
-    ValueError
-        If a name is unknown or `batch_size` is too small.
+    TypeError, ValueError
+        If a name is unknown, or `batch_size` is no integer or too small.
 
     Examples
     --------
@@ -46,9 +47,8 @@ def account(
     if accounting not in ACCOUNTINGS:
         raise ValueError(f"accounting must be one of {', '.join(ACCOUNTINGS)}, got {accounting!r}")
     rule: optim.Optimizer = by_name("optimizer", optimizer, optim.OPTIMIZERS)()
-    least = 2 if accounting == "honest" else 1
-    if batch_size < least:
-        raise ValueError(f"batch_size must be at least {least} for accounting {accounting!r}, got {batch_size}")
+    batch_size = whole(f"batch_size for {accounting}", batch_size, least=2 if accounting == "honest" else 1)
     if accounting == "honest":
         return Account(recorded.rows(model_name, batch_size, rule))
-    return Account(paper.rows(model_name, batch_size, rule, accounting))
+    rows = paper.rows(model_name, batch_size, rule, accounting)
+    return Account(rows, paper.consistent_ratio(model_name, batch_size, rows))

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bitlearn import models, nn, optim
+from bitlearn.errors import by_name
 from bitlearn.memory.rows import AccountRow
 
 #: The inputs and the classes of the published experiments: MNIST for the multilayer perceptron, CIFAR-10 and SVHN for
@@ -50,7 +51,7 @@ def bytes_of(count: int, bits: int) -> int:
 
 def build(model_name: str, precision: str = "standard") -> nn.Model:
     """Return a network for the inputs of its published experiment."""
-    shape, classes = PUBLISHED.get(model_name, ((1,), 1))  # `models.build` raises an error that lists the known names
+    shape, classes = by_name("model", model_name, PUBLISHED)
     return models.build(model_name, shape, classes, precision=precision)
 
 
@@ -178,6 +179,22 @@ def rows(model_name: str, batch_size: int, optimizer: optim.Optimizer, accountin
         if count or name == "W"
     ]
     return (*result, *(_masks(model_name, batch_size, found) if final else ()))
+
+
+def consistent_ratio(model_name: str, batch_size: int, rows: tuple[AccountRow, ...]) -> float | None:
+    """Return the ratio if both sides counted pool masks, at the pools' inputs; None where the published rows do.
+
+    Examples
+    --------
+    >>> found = rows("cnv", 100, optim.adam(), "paper-final")
+    >>> round(consistent_ratio("cnv", 100, found), 2)
+    3.92
+    """
+    if rows[-1].low_memory_dtype:
+        return None
+    count = batch_size * layout(model_name).pooled
+    standard = sum(row.standard_bytes for row in rows[:-1]) + bytes_of(count, 32)
+    return standard / (sum(row.low_memory_bytes for row in rows[:-1]) + bytes_of(count, 1))
 
 
 def _masks(model_name: str, batch_size: int, found: Layout) -> Iterator[AccountRow]:

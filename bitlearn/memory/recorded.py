@@ -8,18 +8,17 @@ csrc/kernels.h a thread at most, of which small products touch little), and what
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from dataclasses import dataclass
 
 from bitlearn.memory.paper import build
 from bitlearn.memory.rows import AccountRow
-from bitlearn.nn import Model
+from bitlearn.nn import Model, Savings
 from bitlearn.ops.dispatch import thread_scratch, which
 from bitlearn.optim import Optimizer
 from bitlearn.program import Buffer, Program
 from bitlearn.threads import get_num_threads
-from bitlearn.training.step import Trainer
+from bitlearn.training.record import record
 
 _LIFETIMES = ("persistent", "forward to backward", "transient")
 
@@ -45,21 +44,7 @@ class Row:
     bytes: int
 
 
-def record(model: Model, optimizer: Optimizer, batch_size: int) -> Program:
-    """Return the recorded step of a copy of a network; it has not run and has no memory yet.
-
-    Parameters
-    ----------
-    model : Model
-        Not changed (Bop, for example, would set weights to ±1 when it starts).
-    optimizer : Optimizer
-    batch_size : int
-        At least 2.
-    """
-    return Trainer(copy.deepcopy(model), optimizer).record(batch_size).program
-
-
-def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
+def predict(model: Model, optimizer: Optimizer, batch_size: int, *, savings: Savings | None = None) -> list[Row]:
     """Return the variables alive at the call of a training step with the most memory in use; they add up to its bytes.
 
     Parameters
@@ -68,6 +53,8 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
     optimizer : Optimizer
     batch_size : int
         At least 2.
+    savings : Savings, optional
+        How the step is recorded, as chosen by `bitlearn.training.plan`; by default it saves nothing.
 
     Returns
     -------
@@ -81,7 +68,7 @@ def predict(model: Model, optimizer: Optimizer, batch_size: int) -> list[Row]:
     >>> [row for row in rows if row.variable == "W"]
     [Row(variable='W', lifetime='persistent', dtype='float16', bytes=768)]
     """
-    return rows_of(record(model, optimizer, batch_size))
+    return rows_of(record(model, optimizer, batch_size, savings))
 
 
 def rows_of(program: Program) -> list[Row]:

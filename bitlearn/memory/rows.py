@@ -35,9 +35,13 @@ class Account:
     ----------
     rows : tuple of AccountRow
         They add up to the totals.
+    consistent_ratio : float, optional
+        Where the published model counts something on the standard side only: what the ratio would be if both sides
+        counted it.
     """
 
     rows: tuple[AccountRow, ...]
+    consistent_ratio: float | None = None
 
     @property
     def standard_bytes(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bitlearn import optim
 from bitlearn.errors import by_name
 from bitlearn.memory.paper import layout
+from bitlearn.nn.layer import whole
 
 #: The bits of X, of dX, Y and dY each, of W, of dW, of the moments, of pool masks and of beta on each rung.
 _RUNGS = {
@@ -43,6 +44,7 @@ def ladder(model_name: str, batch_size: int = 100, optimizer: str = "adam") -> l
     ----------
     model_name : {"mlp", "cnv", "binarynet"}
     batch_size : int
+        At least 1.
     optimizer : {"adam", "sgd", "bop"}
 
     Returns
@@ -51,8 +53,8 @@ def ladder(model_name: str, batch_size: int = 100, optimizer: str = "adam") -> l
 
     Raises
     ------
-    ValueError
-        If a name is unknown, or that of a network with real layers.
+    TypeError, ValueError
+        If a name is unknown, or that of a network with real layers, or `batch_size` is no such number.
 
     Notes
     -----
@@ -65,6 +67,7 @@ def ladder(model_name: str, batch_size: int = 100, optimizer: str = "adam") -> l
     >>> [(rung.name, round(rung.bytes / 2**20, 2)) for rung in ladder("binarynet")[::4]]
     [('all float32', 512.81), ('low-memory', 138.13)]
     """
+    batch_size = whole("batch_size", batch_size)
     rule: optim.Optimizer = by_name("optimizer", optimizer, optim.OPTIMIZERS)()
     found = layout(model_name)
     if found.real_weights:

@@ -18,7 +18,7 @@ from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Arrays, Layer, register
 from bitlearn.nn.normalization import MOMENTUM, Normalization, Sums, after
 from bitlearn.nn.real_norm import absolute_mean, real_statistics, signs_of
-from bitlearn.nn.sign import Sign
+from bitlearn.nn.sign import Sign, checked_clip
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import Gradient, Value
@@ -76,9 +76,7 @@ class BatchNormSign(Normalization):
 
     def __init__(self, *, norm: str | None = None, fixed: bool = False, clip: float | None = None):
         super().__init__(norm=norm, fixed=fixed)
-        if clip is not None and not 0 < clip < math.inf:
-            raise ValueError(f"clip must be a finite number above 0, got {clip}")
-        self.clip = None if clip is None else float(clip)
+        self.clip = None if clip is None else checked_clip(clip)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

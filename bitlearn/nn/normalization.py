@@ -196,7 +196,8 @@ class Normalization(Layer):
     def _bounds(self, step: Step, found: Array) -> Array:
         """Record the integers that sums are compared with, for the sign and for where its gradient passes."""
         bounds, finite = step.empty("bounds", (3, found.shape[1]), np.int32), step.finite()
-        given = found, step.constant(self.bias, "beta"), self._clip or 1.0
+        clip = self._clip or 1.0  # without a sign no gradient stops at a bound, and any will do
+        given = found, step.constant(self.bias, "beta"), clip
         step.run("norm_bounds", *given, bounds, finite, check=finite, what="bias and statistics")
         return bounds
 

@@ -54,8 +54,10 @@ class Savings:
     ghost: int | None = None
 
     def __post_init__(self) -> None:
-        if self.ghost is not None and self.ghost < 1:
-            raise ValueError(f"ghost must be at least 1 example, got {self.ghost}")
+        for name, least in (("sums", 1), ("keep", 0), ("block", 1), ("ghost", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     def keeps(self, nbytes: int) -> bool:
         """Whether a gradient of this many bytes is kept."""

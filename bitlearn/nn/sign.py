@@ -18,6 +18,19 @@ from bitlearn.program import Array
 ESTIMATORS = ("clip", "approximate")
 
 
+def checked_clip(clip: float) -> float:
+    """Return up to which magnitude a sign passes gradients, as a float.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite number above 0.
+    """
+    if not 0 < clip < math.inf:
+        raise ValueError(f"clip must be a finite number above 0, got {clip}")
+    return float(clip)
+
+
 @register
 class Sign(Layer):
     """Packed signs of float32 values; after a batch norm of sums, use `BatchNormSign`, which does both in one.
@@ -48,9 +61,7 @@ class Sign(Layer):
     def __init__(self, estimator: str = "clip", *, clip: float = 1.0):
         if estimator not in ESTIMATORS:
             raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}")
-        if not 0 < clip < math.inf:
-            raise ValueError(f"clip must be a finite number above 0, got {clip}")
-        self.estimator, self.clip = estimator, float(clip)
+        self.estimator, self.clip = estimator, checked_clip(clip)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

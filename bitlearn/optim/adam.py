@@ -9,7 +9,6 @@ import numpy as np
 
 from bitlearn.nn.step import ParameterGradient
 from bitlearn.optim.rule import Arrays, Optimizer, positive, share
-from bitlearn.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,6 @@ class Adam(Optimizer):
     moments = ("mean", "square")
     squares = ("square",)
     kernel = "adam_update"
-
-    def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
-        """Return the policy's type; float32 in place of float16 where gradients are whole.
-
-        Their squares are below the smallest float16, so that the mean of the squares would be 0, and the mean be
-        divided by epsilon alone. Those of signs are 1.
-        """
-        kind = super().moment_type(precision, binary)
-        return np.dtype(np.float32) if kind == np.float16 and not precision.sign_weight_gradient else kind
 
     def check_state(self, state: Arrays) -> None:
         """Raise ValueError where a mean is not finite, or a mean of squares is negative."""

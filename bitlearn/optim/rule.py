@@ -104,9 +104,16 @@ class Optimizer(ABC):
                     found[own] = parameter.shape, kind
         return found
 
-    def moment_type(self, precision: Precision, binary: bool) -> np.dtype:
-        """Return the type of the moments of a binarised parameter, or of any other, under a policy."""
-        return precision.moments_of(binary)
+    @staticmethod
+    def moment_type(precision: Precision, binary: bool) -> np.dtype:
+        """Return the type of the moments of a binarised parameter, or of any other, under a policy.
+
+        It is the policy's; but float32 in place of float16 where gradients are whole. Their squares are below the
+        smallest float16, so that Adam's mean of the squares would be 0, and so are the ten-thousandths of them that
+        Bop adds up. Those of signs are not.
+        """
+        kind = precision.moments_of(binary)
+        return np.dtype(np.float32) if kind == np.float16 and not precision.sign_weight_gradient else kind
 
     def check(self, parameters: Arrays) -> None:
         """Raise ValueError if the rule does not support the type of a parameter."""

@@ -8,14 +8,14 @@ from bitlearn.training.callbacks import EarlyStopping as EarlyStopping
 from bitlearn.training.callbacks import ProgressBar as ProgressBar
 from bitlearn.training.callbacks import TensorBoard as TensorBoard
 from bitlearn.training.checkpoints import Checkpoint as Checkpoint
+from bitlearn.training.epochs import accuracy as accuracy
+from bitlearn.training.epochs import steps_in_epoch as steps_in_epoch
 from bitlearn.training.flips import FlipRatio as FlipRatio
 from bitlearn.training.flips import flip_ratio as flip_ratio
 from bitlearn.training.flips import signs as signs
 from bitlearn.training.gradients import Gradients as Gradients
 from bitlearn.training.hooks import Hook as Hook
-from bitlearn.training.loop import accuracy as accuracy
 from bitlearn.training.loop import fit as fit
-from bitlearn.training.loop import steps_in_epoch as steps_in_epoch
 from bitlearn.training.options import Options as Options
 from bitlearn.training.parallel import DataParallel as DataParallel
 from bitlearn.training.result import Result as Result

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import numpy as np
 
@@ -19,11 +18,10 @@ from bitlearn.nn.model import Model
 from bitlearn.nn.savings import Savings
 from bitlearn.ops.dispatch import lookup, row_of, thread_scratch
 from bitlearn.optim import Optimizer, Transform
-from bitlearn.optim.rule import Arrays
 from bitlearn.precision import Precision, Quantization
 from bitlearn.program import Program
 from bitlearn.threads import get_num_threads
-from bitlearn.training.step import Trainer, signs_alone
+from bitlearn.training.record import record as record_step
 
 #: What may change the result, in the order in which it is tried: types narrower than the policy says, and statistics of
 #: micro-batches.
@@ -90,38 +88,6 @@ class Plan:
             f"{self.precision.name}: {self.savings}; {self.cost:.2f} times the operations of a step that saves nothing"
         )
         return "\n".join([title, *(f"  {name.ljust(width)} {count:>13,} bytes" for name, count in lines)])
-
-
-@dataclass(frozen=True)
-class _Outline:
-    """The shape and type of an array that is not allocated, which is all that a record needs."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @property
-    def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def flags(self) -> Any:
-        return np.empty(0).flags
-
-
-def recorded(
-    model: Model,
-    optimizer: Optimizer,
-    batch: int,
-    savings: Savings,
-    loss: Loss | None = None,
-    transforms: tuple[Transform, ...] = (),
-) -> Program:
-    """Return the recorded step of a network, without allocating the optimiser's state or changing anything."""
-    signs = signs_alone(model, transforms)
-    layout = optimizer.layout(model.parameters(), model.precision, model.binary_parameters(), signs)
-    state = {name: _Outline(*kind) if kind[0] else np.zeros((), kind[1]) for name, kind in layout.items()}
-    trainer = Trainer(model, optimizer, 0, loss, transforms, savings=savings, state=cast(Arrays, state))
-    return trainer.record(batch).program
 
 
 def operations(program: Program) -> int:
@@ -192,7 +158,7 @@ def plan(
     batch_size: int,
     memory_budget: int | str,
     *,
-    narrow: Collection[str] = (),
+    narrow: str | Collection[str] = (),
     validation: bool = False,
     partial: bool = False,
     loss: Loss | None = None,
@@ -211,7 +177,7 @@ def plan(
         Bytes, or text such as ``"64 MiB"``, for everything that training needs beyond the imported libraries and the
         data set: weights, the optimiser's state, a step's working memory, batches, the best network, and the recorded
         calls.
-    narrow : collection of {"moments", "gradients", "statistics"}
+    narrow : {"moments", "gradients", "statistics"}, or a collection of them
         What may change the result. Tried last, in 8 bits if the policy has more: the optimiser's moments of binary
         weights, in blocks, and the gradients between layers and in products. Statistics of micro-batches (ghost batch
         norm, arXiv 1705.08741) are used if they take less time than what fits without them, or if nothing else fits:
@@ -252,6 +218,7 @@ def plan(
     >>> tight.precision.name, tight.nbytes <= tight.budget
     ('low-memory, 8-bit moments', True)
     """
+    narrow = [narrow] if isinstance(narrow, str) else narrow
     budget, unknown = budget_bytes(memory_budget), sorted(set(narrow) - set(NARROW))
     if unknown:
         raise ValueError(f"narrow must contain only {', '.join(NARROW[:-1])} and {NARROW[-1]}, got {unknown[0]!r}")
@@ -261,7 +228,7 @@ def plan(
     rest = (("a batch", batch), ("the best network", kept), ("validation", least))
 
     def record(network: Model, savings: Savings) -> Program:
-        return recorded(network, optimizer, batch_size, savings, loss, transforms)
+        return record_step(network, optimizer, batch_size, savings, loss, transforms)
 
     policies, usual = list(_policies(model.precision, narrow)), max(operations(record(model, Savings())), 1)
 

@@ -1,10 +1,12 @@
-"""Checkpoints: the whole state of training after an epoch, in one file that appears whole or not at all."""
+"""Checkpoints: the whole state of training, after an epoch or within one; the file appears whole or not at all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bitlearn import serialization
 from bitlearn.nn.description import check_arrays, describe
@@ -21,6 +23,18 @@ from bitlearn.training.step import Trainer
 _TOLD = {"epoch", "loss", "validation_accuracy", "seconds"}
 
 
+#: The array of the losses of an epoch that was interrupted.
+_LOSSES = "begun.losses"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What was made of an epoch that was interrupted: the losses of its steps, and seconds."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A checkpoint as `bitlearn.load` returns it; ``fit(..., resume=True)`` continues from the file itself.
@@ -28,15 +42,17 @@ class Checkpoint:
     Parameters
     ----------
     model : Model
-        The network after the last epoch.
+        The network after the last epoch, or step if it was interrupted.
     best : Frozen
-        The inference form of the best epoch.
+        The inference form of the best epoch; of the network as it is if it was interrupted in the first one.
     epoch : int
         The number of epochs done.
     history : list of dict
         An entry per epoch.
     training : dict
         What the steps depend on: options, optimiser, policy, a digest of the data.
+    steps : int
+        The number of steps done of the epoch in which it was interrupted, or 0.
     """
 
     model: Model
@@ -44,9 +60,11 @@ class Checkpoint:
     epoch: int
     history: list[dict[str, Any]]
     training: dict[str, Any]
+    steps: int = 0
 
     def __repr__(self) -> str:
-        return f"Checkpoint(epoch {self.epoch} of {self.training.get('epochs')}, {self.model!r})"
+        further = f" and {self.steps} steps" if self.steps else ""
+        return f"Checkpoint(epoch {self.epoch} of {self.training.get('epochs')}{further}, {self.model!r})"
 
     @property
     def result(self) -> Result:
@@ -56,8 +74,8 @@ class Checkpoint:
 
 def opened(config: dict[str, Any], types: Types) -> serialization.Plan:
     """Return the plan of a `Checkpoint`."""
-    serialization.check_keys(config, "training", "epoch", "history", "best")
-    _check_history(config["history"], config["epoch"])
+    _check(config)
+    losses = _losses(config)
     best, make_best = serialization.frozen_plan(config["best"], types)
     model, make_model = serialization.model_plan(config["best"], types)
     where = {name: "parameters." if f"parameters.{name}" in types else "statistics." for name in model}
@@ -67,9 +85,10 @@ def opened(config: dict[str, Any], types: Types) -> serialization.Plan:
     def make(arrays: Arrays) -> Checkpoint:
         made = make_model({name: arrays[where[name] + name] for name in model})
         frozen = make_best(serialization.within("best.", arrays))
-        return Checkpoint(made, frozen, config["epoch"], config["history"], config["training"])
+        _begun(config, arrays)
+        return Checkpoint(made, frozen, config["epoch"], config["history"], config["training"], config.get("steps", 0))
 
-    return wanted | rest, make
+    return wanted | rest | losses, make
 
 
 def store(
@@ -80,18 +99,31 @@ def store(
     epoch: int,
     history: list[dict[str, Any]],
     best: Frozen,
+    begun: Begun | None = None,
 ) -> None:
-    """Write a checkpoint after `epoch` epochs; `training` describes what the steps depend on."""
+    """Write a checkpoint after `epoch` epochs and what was begun; `training` describes what the steps depend on."""
     best_arrays, best_config = serialization.frozen_parts(best)
     arrays = trainer.arrays() | {f"best.{name}": array for name, array in best_arrays.items()}
     config = {"training": training, "epoch": epoch, "history": history, "best": best_config}
+    if begun is not None:
+        config |= {"steps": len(begun.losses), "seconds": begun.seconds}
+        arrays[_LOSSES] = np.array(begun.losses, dtype=np.float64)
     serialization.write("checkpoint", path, arrays, config)
 
 
 def restore(
     path: Path, model: Model, trainer: Trainer, training: dict[str, Any], steps_in_epoch: int
-) -> tuple[int, list[dict[str, Any]], Frozen]:
-    """Restore a checkpoint: fill the model and the optimiser's state; return epochs done, history and best network.
+) -> tuple[int, list[dict[str, Any]], Frozen, Begun]:
+    """Restore a checkpoint: fill the model and the optimiser's state.
+
+    Returns
+    -------
+    epoch : int
+        The number of epochs done.
+    history : list of dict
+    best : Frozen
+    begun : Begun
+        What was made of the next epoch.
 
     Raises
     ------
@@ -101,29 +133,31 @@ def restore(
     live = trainer.arrays()
 
     def plan(config: dict[str, Any], types: Types) -> serialization.Plan:
-        if set(config) != {"training", "epoch", "history", "best"} or not isinstance(config["training"], dict):
-            raise ValueError(f"it must describe its arrays and its training, got {', '.join(config) or 'nothing'}")
+        _check(config)
         found, epoch, history = config["training"], config["epoch"], config["history"]
         # The number of epochs may change.
         differing = [key for key, value in training.items() if key != "epochs" and value != found.get(key)]
         if differing:
             texts = ", ".join(f"{key} {found.get(key)!r}, not {training[key]!r}" for key in differing)
             raise ValueError(f"checkpoint {path} must belong to the same training, but it has {texts}")
-        _check_history(history, epoch)
-        if epoch > training["epochs"]:
-            raise ValueError(f"epochs must be at least the {epoch} already in {path}, got {training['epochs']}")
+        losses, steps = _losses(config), config.get("steps", 0)
+        if epoch + (steps > 0) > training["epochs"]:
+            raise ValueError(
+                f"epochs must be at least the {epoch + (steps > 0)} already in {path}, got {training['epochs']}"
+            )
         best, make = serialization.frozen_plan(config["best"], types)
 
-        def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen]:
+        def filled(arrays: Arrays) -> tuple[int, list[dict[str, Any]], Frozen, Begun]:
             if config["best"] != describe(model.root):
                 raise ValueError("its best network must have the layers that are trained, got others")
-            if arrays[f"state.{STEP}"] != epoch * steps_in_epoch:
-                got = int(arrays[f"state.{STEP}"])
-                raise ValueError(f"it must be after {epoch * steps_in_epoch} steps, {epoch} epochs, got {got}")
+            made = int(arrays[f"state.{STEP}"])
+            if steps > steps_in_epoch or made != epoch * steps_in_epoch + steps:
+                wanted = f"{epoch * steps_in_epoch + steps} steps, {epoch} epochs"
+                raise ValueError(f"it must be after {wanted}{f' and {steps} steps' if steps else ''}, got {made}")
             trainer.optimizer.check_state(serialization.within("state.", arrays))
             parameters = serialization.within("parameters.", arrays) | serialization.within("statistics.", arrays)
             check_arrays(model.root, parameters)
-            frozen = make(serialization.within("best.", arrays))
+            frozen, begun = make(serialization.within("best.", arrays)), _begun(config, arrays)
 
             def take_up() -> None:
                 for name, target in live.items():
@@ -131,16 +165,40 @@ def restore(
                 trainer.steps = int(trainer.state[STEP])
 
             uninterrupted(take_up)
-            return epoch, history, frozen
+            return epoch, history, frozen, begun
 
-        return serialization.types_of(live) | {f"best.{name}": kind for name, kind in best.items()}, filled
+        return serialization.types_of(live) | {f"best.{name}": kind for name, kind in best.items()} | losses, filled
 
     return serialization.read(path, {"checkpoint": plan})
 
 
-def _check_history(history: Any, epoch: Any) -> None:
-    """Raise ValueError if `history` is not a history of this many epochs."""
-    if type(epoch) is not int or epoch < 1 or not isinstance(history, list) or len(history) != epoch:
+def _check(config: dict[str, Any]) -> None:
+    """Raise ValueError if a description is not that of a checkpoint."""
+    wanted, within = {"training", "epoch", "history", "best"}, {"steps", "seconds"}
+    if set(config) not in (wanted, wanted | within) or not isinstance(config["training"], dict):
+        raise ValueError(f"it must describe its arrays and its training, got {', '.join(config) or 'nothing'}")
+    _check_history(config["history"], config["epoch"], within=within <= set(config))
+    steps, seconds = config.get("steps", 1), config.get("seconds", 0.0)
+    if type(steps) is not int or steps < 1 or type(seconds) is not float or seconds < 0:
+        raise ValueError(f"its epoch must have been begun with a number of steps, got {steps!r} in {seconds!r} s")
+
+
+def _losses(config: dict[str, Any]) -> Types:
+    """Return the type of the losses of an epoch that was interrupted, if there was one."""
+    return {_LOSSES: ((config["steps"],), np.dtype(np.float64))} if "steps" in config else {}
+
+
+def _begun(config: dict[str, Any], arrays: Arrays) -> Begun:
+    """Return what was made of an epoch that was interrupted."""
+    losses = arrays.get(_LOSSES, np.empty(0))
+    if not np.isfinite(losses).all():
+        raise ValueError("losses must be finite, got NaN or infinity")
+    return Begun(losses.tolist(), config.get("seconds", 0.0))
+
+
+def _check_history(history: Any, epoch: Any, *, within: bool) -> None:
+    """Raise ValueError if `history` is not a history of this many epochs, none only within the first one."""
+    if type(epoch) is not int or epoch < 1 - within or not isinstance(history, list) or len(history) != epoch:
         raise ValueError(f"it must have a history of its epochs, one entry each, got {epoch!r} epochs")
     for number, entry in enumerate(history, 1):
         if not isinstance(entry, dict) or not set(entry) >= _TOLD:

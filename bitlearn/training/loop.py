@@ -1,12 +1,11 @@
-"""The loop over epochs and steps, for `fit` and for each task of continual learning."""
+"""Training over all epochs, with checkpoints and hooks."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from bitlearn.bits import Bits
 from bitlearn.datasets.augment import augment
 from bitlearn.datasets.batches import batches
 from bitlearn.datasets.preparation import Examples
-from bitlearn.errors import NonFiniteError
 from bitlearn.files import exclusive
-from bitlearn.nn.frozen import Batch, Frozen
+from bitlearn.nn.frozen import Batch
 from bitlearn.nn.losses import Loss, check_labels
 from bitlearn.nn.model import Model
 from bitlearn.nn.savings import Savings
@@ -29,126 +27,15 @@ from bitlearn.optim.schedules import named
 from bitlearn.rng import Key
 from bitlearn.training import checkpoints
 from bitlearn.training.budget import plan
+from bitlearn.training.description import description
+from bitlearn.training.epochs import VALIDATED, MadeBatch, accuracy, epoch_steps, steps_in_epoch
 from bitlearn.training.hooks import Hook, Hooks
 from bitlearn.training.options import Options
 from bitlearn.training.result import Result
 from bitlearn.training.step import Trainer
 
-#: A batch's input and labels, and further inputs of its loss.
-MadeBatch = tuple[Batch, np.ndarray] | tuple[Batch, np.ndarray, Mapping[str, np.ndarray]]
-#: Images are shifted by up to this fraction (one over it) of their height.
+#: Images are shifted by up to this fraction of their height.
 _SHIFT = 0.125
-#: Bytes of examples hashed at a time.
-_DIGESTED = 2**22
-#: Examples validated at a time without a budget.
-_VALIDATED = 1000
-
-
-def accuracy(
-    network: Model | Frozen,
-    examples: Examples,
-    *,
-    batch_size: int = _VALIDATED,
-    outputs: Sequence[int] | None = None,
-) -> float:
-    """Return the share of examples whose class is predicted correctly, with running statistics.
-
-    Parameters
-    ----------
-    network : Model or Frozen
-    examples : Examples
-    batch_size : int
-        How many examples are processed at a time; the result does not depend on it.
-    outputs : sequence of int, optional
-        The classes to predict among, in increasing order; all by default.
-
-    Returns
-    -------
-    float
-        0 if there are no examples.
-
-    Examples
-    --------
-    >>> import bitlearn as bl
-    >>> x = np.zeros((4, 8), dtype=np.uint8)
-    >>> examples = bl.datasets.Examples(x, np.array([0, 0, 0, 0]), bl.datasets.prepare(x))
-    >>> accuracy(bl.models.mlp((8,), 2, hidden=(8,)), examples) in (0.0, 1.0)
-    True
-    """
-    if examples.y is None:
-        raise ValueError("examples must have labels for an accuracy, got some without")
-    right, frozen = 0, network.freeze() if isinstance(network, Model) else network
-    among = None if outputs is None else np.asarray(outputs)
-    for start in range(0, len(examples), batch_size):
-        rows = slice(start, start + batch_size)
-        codes = examples.codes(rows)
-        found = frozen.predict(codes) if among is None else among[frozen.scores(codes)[:, among].argmax(axis=1)]
-        right += int((found == examples.y[rows]).sum())
-    return right / max(len(examples), 1)
-
-
-def steps_in_epoch(count: int, batch_size: int) -> int:
-    """Return how many steps an epoch has; a last batch of one is left out.
-
-    Parameters
-    ----------
-    count, batch_size : int
-        The examples per epoch and per step.
-
-    Returns
-    -------
-    int
-    """
-    return count // batch_size + (count % batch_size >= 2)
-
-
-def epoch_steps(
-    trainer: Trainer,
-    order: Iterable[np.ndarray],
-    batch: Callable[[np.ndarray, int], MadeBatch],
-    rate: Callable[[int], float],
-    hooks: Hook,
-    *,
-    step: int,
-    steps: int,
-    last: int | None = None,
-) -> Iterator[tuple[float, float]]:
-    """Make the steps of an epoch; yield each one's loss and seconds.
-
-    Parameters
-    ----------
-    trainer : Trainer
-    order : iterable of ndarray of int
-        The examples of each batch.
-    batch : callable
-        ``batch(index, step)`` returns a batch's input and labels, and further inputs of its loss if there are any.
-    rate : callable
-        The learning rate of a step, counted from 0.
-    hooks : Hook
-    step, steps : int
-        The number of steps done and of all steps, for hooks.
-    last : int, optional
-        Stop after this many steps.
-
-    Raises
-    ------
-    NonFiniteError
-        Naming the step and the layer.
-    """
-    for index in order:
-        if last is not None and step >= last:
-            return
-        x, y, *given = batch(index, step)
-        hooks.on_batch(trainer, x, y)
-        before = time.perf_counter()
-        try:
-            loss = trainer.step(x, y, rate(step), *given)
-        except NonFiniteError as error:
-            raise error.located(f"at step {step + 1}") from None
-        seconds = time.perf_counter() - before
-        step += 1
-        hooks.on_step(step, steps, loss)
-        yield loss, seconds
 
 
 def fit(
@@ -166,7 +53,7 @@ def fit(
     measure: AbstractContextManager[Any] | None = None,
     make_trainer: Callable[..., Trainer] = Trainer,
     memory_budget: int | str | None = None,
-    narrow: Collection[str] = (),
+    narrow: str | Collection[str] = (),
 ) -> Result:
     """Train a model, and keep the inference form of its best epoch.
 
@@ -186,11 +73,13 @@ def fit(
     transforms : tuple of callables
         Applied to gradients before updates: see `bitlearn.optim.transforms`.
     checkpoint : path, optional
-        Where to write the whole state after each epoch, atomically. No other training run may write there meanwhile.
+        Where to write the whole state after each epoch, atomically, and where Ctrl-C, or an exit from another signal's
+        handler, interrupts an epoch (only the last epoch's is kept if `make_trainer` uses other processes). No other
+        training run may write there meanwhile.
     resume : bool
-        Continue from `checkpoint` if it exists, on the same examples; ``result.resumed`` says from which epoch. The
-        result is the same, bit for bit, as without the interruption. With more epochs than before, learning rates from
-        here on follow the longer schedule.
+        Continue from `checkpoint` if it exists, on the same examples; ``result.resumed`` says from which epoch, and
+        ``result.resumed_steps`` from which step of the next one. The result is the same, bit for bit, as without the
+        interruption. With more epochs than before, learning rates from here on follow the longer schedule.
     measure : context manager, optional
         Entered around the steps of each epoch only.
     make_trainer : callable
@@ -200,7 +89,7 @@ def fit(
         The memory that training may use beyond the imported libraries and the data, in bytes or as ``"64 MiB"``:
         `bitlearn.training.plan` chooses how. Hooks are notified of the choice before the first step, and the result
         contains it.
-    narrow : collection of {"moments", "gradients", "statistics"}
+    narrow : {"moments", "gradients", "statistics"}, or a collection of them
         What may change the result to fit the budget: fewer bits than the policy says, or statistics of micro-batches
         (see `bitlearn.training.plan`); by default nothing.
 
@@ -227,7 +116,7 @@ def fit(
             raise ValueError(f"{name} must have labels, got examples without")
     check_labels(train.y, model.output_shape[-1])
     schedule, start_rate = named(options.schedule), options.learning_rate or optimizer.rate(model.precision)
-    result, savings, validated = Result(), Savings(), _VALIDATED
+    result, savings, validated = Result(), Savings(), VALIDATED
     if memory_budget is not None:
         if make_trainer is not Trainer:
             raise ValueError(f"memory_budget must be None if {make_trainer} makes the steps, got {memory_budget!r}")
@@ -244,19 +133,20 @@ def fit(
     trainer = make_trainer(model, optimizer, options.seed, loss, transforms, **saved)
     last = options.max_steps
 
-    def batch(index: np.ndarray, step: int) -> tuple[Batch, np.ndarray]:
+    def batch(index: np.ndarray, step: int) -> MadeBatch:
         return _augmented(train.codes(index), options, step), train.y[index]
 
     def rate(step: int) -> float:
         return start_rate * schedule(step / max(steps, 1))
 
     with nullcontext() if path is None else exclusive(path):
-        start, training = 0, dict[str, Any]()
+        start, begun, training = 0, checkpoints.Begun(), dict[str, Any]()
         if path is not None:
-            training = _description(trainer, train, validation, options) | {"ghost": savings.ghost}
+            training = description(trainer, train, validation, options) | {"ghost": savings.ghost}
             if resume and path.exists():
-                start, result.history, result.best = checkpoints.restore(path, model, trainer, training, in_epoch)
-                result.resumed = start
+                kept = checkpoints.restore(path, model, trainer, training, in_epoch)
+                start, result.history, result.best, begun = kept
+                result.resumed, result.resumed_steps = start, len(begun.losses)
         told.on_begin(model, result.history)
         try:
             for epoch in range(start, options.epochs):
@@ -264,31 +154,44 @@ def fit(
                     result.history and result.history[-1].get("stopped")
                 ):
                     break
-                order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
-                begun, first = time.perf_counter(), len(result.losses)
-                shown = steps if last is None else min(steps, last)
-                with measure or nullcontext():
-                    made = epoch_steps(trainer, order, batch, rate, told, step=trainer.steps, steps=shown, last=last)
-                    for step_loss, seconds in made:
-                        result.losses.append(step_loss)
-                        result.step_seconds.append(seconds)
-                    trainer.settle()
-                entry: dict[str, Any] = {
-                    "epoch": epoch + 1,
-                    "loss": float(np.mean(result.losses[first:])),
-                    "validation_accuracy": None,
-                    "seconds": time.perf_counter() - begun,
-                }
-                if validation is not None:
-                    entry["validation_accuracy"] = accuracy(model, validation, batch_size=validated)
-                _keep_best(model, result, entry)
-                result.history.append(entry)
-                if told.on_epoch(entry):
-                    entry["stopped"] = True
-                # Training cannot be resumed from an epoch that `max_steps` cut short.
-                if path is not None and trainer.steps == (epoch + 1) * in_epoch:
-                    assert result.best is not None
-                    checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+                losses, before, begun = begun.losses, begun.seconds, checkpoints.Begun()
+                clock = time.perf_counter()
+                try:
+                    order = batches(len(train), options.batch_size, Key(options.seed, epoch, streams.BATCHES))
+                    shown = steps if last is None else min(steps, last)
+                    with measure or nullcontext():
+                        left = islice(order, len(losses), None)
+                        made = epoch_steps(trainer, left, batch, rate, told, step=trainer.steps, steps=shown, last=last)
+                        for step_loss, seconds in made:
+                            losses.append(step_loss)
+                            result.losses.append(step_loss)
+                            result.step_seconds.append(seconds)
+                        trainer.settle()
+                    entry: dict[str, Any] = {
+                        "epoch": epoch + 1,
+                        "loss": float(np.mean(losses)),
+                        "validation_accuracy": None,
+                        "seconds": before + time.perf_counter() - clock,
+                    }
+                    if validation is not None:
+                        entry["validation_accuracy"] = accuracy(model, validation, batch_size=validated)
+                    _keep_best(model, result, entry)
+                    result.history.append(entry)
+                    if told.on_epoch(entry):
+                        entry["stopped"] = True
+                    # Training cannot be resumed from an epoch that `max_steps` cut short.
+                    if path is not None and trainer.steps == (epoch + 1) * in_epoch:
+                        assert result.best is not None
+                        checkpoints.store(path, model, trainer, training, epoch + 1, result.history, result.best)
+                except (KeyboardInterrupt, SystemExit):
+                    # Workers in other processes are interrupted too, so that theirs are not the arrays after a step.
+                    if path is not None and make_trainer is Trainer and (count := trainer.steps - epoch * in_epoch):
+                        if len(losses) < count:  # interrupted between a step and its loss
+                            losses.append(trainer.last_loss())
+                        begun = checkpoints.Begun(losses, before + time.perf_counter() - clock)
+                        best = model.freeze() if result.best is None else result.best
+                        checkpoints.store(path, model, trainer, training, epoch, result.history[:epoch], best, begun)
+                    raise
         finally:
             told.on_end()
     return result
@@ -309,37 +212,3 @@ def _keep_best(model: Model, result: Result, entry: dict[str, Any]) -> None:
     earlier = [each["validation_accuracy"] for each in result.history]
     if value is None or not earlier or value > max(earlier):
         result.best = model.freeze()
-
-
-def _digest(*parts: Examples | None) -> str:
-    """Return the SHA-256 of examples: raw arrays, labels, and how they become codes."""
-    total = hashlib.sha256()
-    for part in parts:
-        if part is not None:
-            scaling = part.preparation.scaling.arrays()
-            for array in (part.x, part.y, *scaling.values()):
-                total.update(f"{array.dtype.str} {array.shape} {part.preparation.image_size} ".encode())
-                # Files are read a few MiB at a time, never as a whole.
-                some = max(1, _DIGESTED * len(array) // max(array.nbytes, 1))
-                for start in range(0, len(array), some):
-                    total.update(np.ascontiguousarray(array[start : start + some]).reshape(-1).view(np.uint8))
-    return total.hexdigest()
-
-
-def _description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
-    """Return what the steps depend on, for JSON: it must not change between a checkpoint and resuming from it.
-
-    The number of epochs may change, and the shapes of the arrays are compared anyway.
-    """
-    found = asdict(options) | {
-        "schedule": options.schedule if isinstance(options.schedule, str) else "a callable",
-        "precision": trainer.model.precision.setting(),
-        "optimizer": repr(trainer.optimizer),
-        "loss": type(trainer.loss).__name__,
-        "transforms": len(trainer.transforms),
-        "examples": len(train),
-        "validation": None if validation is None else len(validation),
-        "data": _digest(train, validation),
-    }
-    del found["max_steps"]
-    return found

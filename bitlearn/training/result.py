@@ -30,12 +30,14 @@ class Result:
         data) and ``seconds`` of its steps.
     step_seconds : list of float
     losses : list of float
-        The loss of every step.
+        The loss of every step that was made here.
     best : Frozen or None
         The inference form after the epoch with the highest validation accuracy, or after the last one without held-out
         data.
     resumed : int
         How many epochs came from a checkpoint; 0 if there was nothing to resume.
+    resumed_steps : int
+        How many steps of the epoch after those came from it too.
     plan : Plan or None
         The plan that was chosen for a memory budget.
     """
@@ -45,6 +47,7 @@ class Result:
     losses: list[float] = field(default_factory=list)
     best: Frozen | None = None
     resumed: int = 0
+    resumed_steps: int = 0
     plan: Plan | None = None
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,7 @@ from bitlearn.ops.dispatch import chosen
 from bitlearn.optim import Optimizer, Transform, transforms
 from bitlearn.optim.rule import STEP, Arrays, Updates
 from bitlearn.optim.transforms import OfUpdate
+from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 from bitlearn.threads import get_num_threads, uninterrupted
 
@@ -94,9 +95,15 @@ def checked(
     return values, given
 
 
-def signs_alone(model: Model, transforms: Sequence[Transform]) -> set[str]:
-    """Return the names of parameters whose updates take signs and nothing else: those that no transform looks at."""
-    return set() if transforms else model.sign_parameters()
+def state_options(model: Model, transforms: Sequence[Transform]) -> tuple[Precision, set[str], set[str]]:
+    """Return what an optimiser's state depends on: the policy, the binary parameters, and those that get only signs.
+
+    Transforms make numbers of signs, as small as they like: their moments are those of whole gradients.
+    """
+    precision = model.precision
+    if any(not isinstance(each, OfUpdate) for each in transforms):
+        precision = replace(precision, sign_weight_gradient=False)
+    return precision, model.binary_parameters(), set() if transforms else model.sign_parameters()
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +180,7 @@ class Trainer:
         self.parameters = model.parameters()
         self.state: Arrays = self._fresh() if state is None else state
         self._steps = np.array([steps], dtype=np.int64)
+        self._last: Recorded | None = None
         self.task: int | None = None
         self._programs: dict[tuple[Any, ...], Recorded] = {}
 
@@ -212,9 +220,7 @@ class Trainer:
 
     def _fresh(self) -> Arrays:
         """Return an initial state of the optimiser."""
-        model = self.model
-        signs = signs_alone(model, self.transforms)
-        return self.optimizer.init(self.parameters, model.precision, model.binary_parameters(), signs)
+        return self.optimizer.init(self.parameters, *state_options(self.model, self.transforms))
 
     def restart(self) -> None:
         """Reset the optimiser's state; `steps` continues."""
@@ -346,7 +352,7 @@ class Trainer:
             If another thread is making a step, with this trainer or with one of a network that shares layers.
         """
         values, given = checked(self.model, self.loss, x, y, given)
-        recorded = self.recorded(len(values))
+        recorded = self._last = self.recorded(len(values))
         program = recorded.program
 
         def make() -> float:
@@ -358,6 +364,11 @@ class Trainer:
             return self.loss.value(program, recorded.passes.terms)
 
         return program.exclusively(make)
+
+    def last_loss(self) -> float:
+        """Return the loss of the last step, if nothing else has been computed since: for one that was interrupted."""
+        assert self._last is not None
+        return self.loss.value(self._last.program, self._last.passes.terms)
 
     def _write(
         self, recorded: Recorded, x: np.ndarray, y: np.ndarray, given: Mapping[str, np.ndarray], learning_rate: float

@@ -30,7 +30,7 @@ from bitlearn.nn.watch import Watch
 from bitlearn.optim import of_update
 from bitlearn.rng import Key
 from bitlearn.serialization import check, types_of, under, within
-from bitlearn.training.loop import steps_in_epoch
+from bitlearn.training.epochs import steps_in_epoch
 from bitlearn.training.step import Trainer
 
 #: The name of the centre's weights in the trained part of a network.

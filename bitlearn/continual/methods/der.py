@@ -25,7 +25,7 @@ from bitlearn.precision import Precision
 from bitlearn.program import Array, Program
 from bitlearn.rng import Key
 from bitlearn.safetensors import Types
-from bitlearn.training.loop import MadeBatch
+from bitlearn.training.epochs import MadeBatch
 
 
 class TargetLoss(SoftmaxCrossEntropy):

@@ -24,7 +24,7 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.nn.spec import Spec
 from bitlearn.rng import Key
 from bitlearn.serialization import under, within
-from bitlearn.training.loop import MadeBatch
+from bitlearn.training.epochs import MadeBatch
 
 #: The type in which a value is stored, by the kind of a network's input.
 STORED = {"bits": "bits", "codes": "int8", "real": "float32"}

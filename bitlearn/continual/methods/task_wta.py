@@ -28,7 +28,7 @@ from bitlearn.nn.layer import Arrays
 from bitlearn.nn.narrow import competitions, input_competition
 from bitlearn.rng import Key
 from bitlearn.serialization import check, types_of, under, within
-from bitlearn.training.loop import MadeBatch, steps_in_epoch
+from bitlearn.training.epochs import MadeBatch, steps_in_epoch
 
 #: How many examples of a task, evenly spaced, are used to measure responses.
 _RESPONSES = 1000
