@@ -1,7 +1,7 @@
 """What few bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policies ``int8``, ``int4``, ``low-memory`` and ``low-memory-centred`` compared with ``standard``: three data sets,
-three seeds. Files that ``bitlearn train --json`` wrote can be added under the names of their trainings, as in
+The policies ``int8``, ``int4``, ``low-memory``, ``low-memory-centred`` and ``low-memory-exact`` compared with
+``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be added under the names of their trainings, as in
 ``--take out/mnist-mlp-int8-0.json``.
 """
 
@@ -24,7 +24,7 @@ from .trainings import Training
 #: Where a checkout keeps them.
 FOLDER = results.FOLDER / "accuracy"
 SEEDS = (0, 1, 2)
-_POLICIES = ("int8", "int4", "low-memory", "low-memory-centred", "standard")
+_POLICIES = ("int8", "int4", "low-memory", "low-memory-centred", "low-memory-exact", "standard")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ _BINARYNET = Case("cifar10", "binarynet", 30, augment=True, rate=0.005, policies
 LONG = {
     "mnist-mlp-long": Case("mnist", "mlp", 100, rate=0.01, policies=("low-memory",)),
     "cifar-binarynet": _BINARYNET,
-    "cifar-binarynet-short": replace(_BINARYNET, epochs=12, policies=("int4", "low-memory", "standard")),
+    "cifar-binarynet-short": replace(
+        _BINARYNET, epochs=12, policies=("int4", "low-memory", "low-memory-exact", "standard")
+    ),
 }
 CASES = COMPARED | LONG
 

@@ -89,13 +89,14 @@ class Precision:
     statistics: np.dtype = _FLOAT32
     moments: np.dtype = _FLOAT32
     forward_bits: int | None = None
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be a string, got {brief(self.name)}")
         if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise ValueError(f"norm must be l1, l1-centred or l2, got {brief(self.norm)}")
-        for flag in ("row_by_row", "sign_weight_gradient"):
+        for flag in ("row_by_row", "sign_weight_gradient", "recompute"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
         if not isinstance(self.latent, np.dtype) or self.latent not in _LATENTS:
@@ -291,6 +292,8 @@ POLICIES = {
         # As many bits, but the gradient of a batch norm sums to 0, as the exact one does, and a sign's passes as far
         # from the mean as under the standard deviation.
         replace(_LOW_MEMORY, name="low-memory-centred", norm="l1-centred"),
+        # As many bits again, and the exact gradient of the usual batch norm: the sums that it needs are formed twice.
+        replace(_LOW_MEMORY, name="low-memory-exact", norm="l2", recompute=True),
         # Its first version: dY as powers of two.
         replace(_LOW_MEMORY, name="low-memory-5bit", input_gradient=_POWERS, weight_gradient=_POWERS),
         # Below the paper: the optimiser's state in 8 bits; the products too; both.

@@ -19,7 +19,7 @@ from bitlearn.nn.products import Operand, kept_words, packed, unfolded
 from bitlearn.nn.spec import Spec, code_sum_type, sum_type
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.taps import FrozenTaps, channels_of
-from bitlearn.nn.value import BLOCK_VALUES, Gradient, Product, Value
+from bitlearn.nn.value import BLOCK_VALUES, Gradient, Product, Value, Write
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.conv import Padding, Pair, geometry
 from bitlearn.ops.packing import pack
@@ -149,33 +149,38 @@ class BinaryConv2d(Layer):
         return self.windows.stride, self.windows.padding, self.windows.pad_value
 
     def _product(self, step: Step, x: Array, words: Array) -> Value:
-        operand = Operand(step, words.reshape(self.filters, self._words))
-        pixels = step.batch * math.prod(self.windows.out_size)
+        pixels, words = step.batch * math.prod(self.windows.out_size), words.reshape(self.filters, self._words)
+        given = self.kernel, self.spec.channels, self._options()
 
-        def write(some: slice, out: Array) -> None:
-            operand.conv2d(x[some], self.kernel, self.spec.channels, self._options(), (), out, pixels=pixels)
+        def prepared() -> Write:
+            """Prepare the weights, and return what records the sums of some examples."""
+            operand = Operand(step, words)
+            return lambda some, out: operand.conv2d(x[some], *given, (), out, pixels=pixels)
 
         def write_signs(thresholds: Array, out: Array) -> None:
-            rest = (thresholds,)
-            operand.conv2d(x, self.kernel, self.spec.channels, self._options(), rest, out, pixels=pixels)
+            Operand(step, words).conv2d(x, *given, (thresholds,), out, pixels=pixels)
 
-        return Product(step, self.sums, write, write_signs)
+        return Product(step, self.sums, prepared(), write_signs, recompute=prepared)
 
     def _product_of_codes(self, step: Step, x: Array, words: Array) -> Value:
-        turned_shape = (self.fan_in, words_for(self.filters))
-        turned = step.prepared("transpose_bits", "packed W", turned_shape, WORD, words, self.fan_in)
+        def prepared() -> Write:
+            """Prepare the weights, and return what records the sums of some examples."""
+            turned_shape = (self.fan_in, words_for(self.filters))
+            turned = step.prepared("transpose_bits", "packed W", turned_shape, WORD, words, self.fan_in)
 
-        def write(some: slice, out: Array) -> None:
-            for images, windows in self._unfolded(step, x[some]):
-                part = out[images].pixels()
-                if out.dtype == np.int32:
-                    step.run("grad_input", windows, turned, self.filters, part)
-                    continue
-                wide = step.empty("scratch", part.shape, np.int32)
-                step.run("grad_input", windows, turned, self.filters, wide)
-                step.run("cast", wide, part)
+            def write(some: slice, out: Array) -> None:
+                for images, windows in self._unfolded(step, x[some]):
+                    part = out[images].pixels()
+                    if out.dtype == np.int32:
+                        step.run("grad_input", windows, turned, self.filters, part)
+                        continue
+                    wide = step.empty("scratch", part.shape, np.int32)
+                    step.run("grad_input", windows, turned, self.filters, wide)
+                    step.run("cast", wide, part)
 
-        return Product(step, self.sums, write)
+            return write
+
+        return Product(step, self.sums, prepared(), recompute=prepared)
 
     def _unfolded(self, step: Step, x: Array) -> Iterator[tuple[slice, Array]]:
         """Yield the windows of a few images of codes at a time, as rows, in the same memory."""

@@ -14,7 +14,7 @@ from bitlearn.nn.layer import Arrays, Layer, Narrowed, check_tail, chosen, regis
 from bitlearn.nn.products import Operand, kept_words, packed
 from bitlearn.nn.spec import Spec, sum_type
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import Gradient, Product, Value
+from bitlearn.nn.value import Gradient, Product, Value, Write
 from bitlearn.nn.weights import binary_weight_gradient, code_weight_gradient
 from bitlearn.ops.packing import pack
 from bitlearn.program import Array, counted
@@ -116,22 +116,20 @@ class BinaryLinear(FullyConnected):
         self.weight = uniform_weights(self.weight_shape, self.precision.latent, Key(seed, stream=self.index))
 
     def _product(self, step: Step, x: Array, words: Array) -> Value:
-        operand, n = Operand(step, words), self.inputs
-        if self.spec.kind == "codes":
-            turned = step.prepared("transpose_bits", "packed W", (n, words_for(self.outputs)), WORD, words, n)
+        n, codes = self.inputs, self.spec.kind == "codes"
 
-            def of_codes(some: slice, out: Array) -> None:
-                step.run("grad_input", x[some], turned, self.outputs, out)
-
-            return Product(step, self.sums, of_codes)
-
-        def write(some: slice, out: Array) -> None:
-            operand.matmul(x[some], n, (), out)
+        def prepared() -> Write:
+            """Prepare the weights, and return what records the sums of some examples."""
+            if codes:
+                turned = step.prepared("transpose_bits", "packed W", (n, words_for(self.outputs)), WORD, words, n)
+                return lambda some, out: step.run("grad_input", x[some], turned, self.outputs, out)
+            operand = Operand(step, words)
+            return lambda some, out: operand.matmul(x[some], n, (), out)
 
         def write_signs(thresholds: Array, out: Array) -> None:
-            operand.matmul(x, n, (thresholds,), out)
+            Operand(step, words).matmul(x, n, (thresholds,), out)
 
-        return Product(step, self.sums, write, write_signs)
+        return Product(step, self.sums, prepared(), None if codes else write_signs, recompute=prepared)
 
     def forward(self, step: Step, x: Value) -> tuple[Value, Any]:
         """Record the product with the signs of the weights."""

@@ -100,7 +100,7 @@ class BatchNormSign(Normalization):
         mask = step.empty("STE mask", out.pixels().shape, WORD)
         kept, running = [], self._running(step)
         for examples in self._shares(step):
-            y = self._rows(step, x, examples, kept=not self._keeps_bits)
+            y = self._rows(step, x, examples, kept=not (self._keeps_bits or self._recomputes(step, x)))
             found, moved, sums, bounds = self._statistics(step, y, running)
             for rows, _, part in y.parts():
                 step.run("norm_signs", part.pixels(), bounds, out.pixels()[rows], mask[rows])

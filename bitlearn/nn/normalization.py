@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn.gradients import Normalized, groups_of, in_groups, norm_gradient, norm_pieces
+from bitlearn.nn.gradients import (
+    Normalized,
+    RecomputedRows,
+    Rows,
+    groups_of,
+    in_groups,
+    is_recomputed,
+    norm_gradient,
+    norm_pieces,
+)
 from bitlearn.nn.layer import Arrays, Layer, Narrowed
 from bitlearn.nn.real_norm import centred_signs
 from bitlearn.nn.step import ParameterGradient, Step
@@ -60,6 +69,11 @@ class Sums:
     def whole(self) -> Array:
         """All of it, (rows, channels)."""
         return self._array.pixels()
+
+    def recomputed(self) -> RecomputedRows:
+        """Return the same rows, to be formed again in the backward pass."""
+        assert self.x.recompute is not None
+        return RecomputedRows(self.x.step, self.x.spec, self.x.recompute, self._examples)
 
     def parts(self) -> Iterator[tuple[slice, slice, Array]]:
         """Yield rows, the groups that they are cut into, and their part: (groups, rows of a group, channels)."""
@@ -225,6 +239,14 @@ class Normalization(Layer):
         step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
         return magnitude
 
+    def _recomputes(self, step: Step, x: Value) -> bool:
+        """Whether sums that the backward pass needs are formed again there.
+
+        Not float gradients: in how many pieces their sums are added up would show in the last bits.
+        """
+        wanted = (step.savings.recompute or self.precision.recompute) and self.precision.integer
+        return wanted and x.recompute is not None and not self.fixed and not self._keeps_bits
+
     @property
     def _keeps_bits(self) -> bool:
         """Whether the backward pass needs a bit of each of the sums, or none, and not the sums."""
@@ -239,18 +261,19 @@ class Normalization(Layer):
             return signs, None, found, moved
         if self._keeps_bits:
             return signs, self._magnitude(step, y, found, sums, bounds), found, moved
-        return y.whole, None, found, moved
+        return (y.recomputed() if self._recomputes(step, y.x) else y.whole), None, found, moved
 
     def _backward(self, step: Step, kept: list[tuple], grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
             grad = grad.kept()
         channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0][0].dtype == np.float32
-        pieces, groups = norm_pieces(grad, shares)
+        cut = is_recomputed(kept[0][0])
+        pieces, groups = norm_pieces(grad, shares, cut=cut)
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         normalized: list[Normalized] = []
         for examples, given, found in zip(shares, kept, pieces, strict=True):
-            blocks = grad.blocks(examples, step.savings.block)
+            blocks = grad.blocks(examples, step.savings.block, cut=cut)
             for (some, at), (_, part) in zip(found, blocks, strict=True):
                 d, passed, values = in_groups(part, mask, given[0], some, at.stop - at.start, examples.start)
                 if of_reals:
@@ -270,7 +293,7 @@ class Normalization(Layer):
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return result
 
-    def _factors(self, step: Step, kept: tuple, sums: Array) -> tuple[Array, Array]:
+    def _factors(self, step: Step, kept: tuple, sums: Array) -> tuple[Rows, Array]:
         """Record the factors of a batch norm's gradient, from sums of it; return the values they go with, and them."""
         x, magnitude, found, _ = kept
         factors, rows = step.empty("factors", (3, sums.shape[2]), np.float32), step.of_all(len(x))

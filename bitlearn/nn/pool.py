@@ -12,7 +12,7 @@ from bitlearn.nn.gradients import requantized
 from bitlearn.nn.layer import Arrays, Layer, Narrowed, register, whole
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
-from bitlearn.nn.value import BLOCK_VALUES, FormedGradient, Gradient, Value
+from bitlearn.nn.value import BLOCK_VALUES, FormedGradient, Gradient, Value, Write, in_spans
 from bitlearn.program import Array
 
 
@@ -85,7 +85,22 @@ class MaxPool2d(Layer):
         for images, part in x.blocks(BLOCK_VALUES):
             step.run(kernel, part, self.window, self.stride, y[images])
             step.run(f"{kernel}_places", part, self.window, self.stride, places[images])
-        return Value(step, self.output, y), places
+
+        def again() -> Write:
+            """Prepare what is pooled, and return what records the largest values of some images."""
+            assert x.recompute is not None
+            form = x.recompute()
+
+            def write(images: slice, out: Array) -> None:
+                for some in in_spans(images, BLOCK_VALUES, self.spec.size):
+                    room = step.empty("Y", self.spec.array_shape(some.stop - some.start), self.spec.dtype)
+                    form(some, room)
+                    here = out[some.start - images.start : some.stop - images.start]
+                    step.run("max_pool", room, self.window, self.stride, here)
+
+            return write
+
+        return Value(step, self.output, y, recompute=again if x.recompute else None), places
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the gradient, routed to the first largest value of each window."""

@@ -33,6 +33,10 @@ class Savings:
         convolution's result, which is then never held in full.
     repack : bool
         Whether the packed signs of weights are dropped after the forward pass, and made again.
+    recompute : bool
+        Whether the sums before a batch norm that its gradient needs whole (after a standard deviation, under integer
+        policies) are dropped after the forward pass, and the product that gives them runs again in the backward pass,
+        a few examples at a time: three times or more. Their packed weights are kept until then.
 
     Notes
     -----
@@ -52,6 +56,7 @@ class Savings:
     block: int = 2**18
     partly: bool = False
     ghost: int | None = None
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("sums", 1), ("keep", 0), ("block", 1), ("ghost", 1)):
@@ -83,6 +88,8 @@ class Savings:
             found.append("weight gradients added up from a few images")
         if self.repack:
             found.append("packed weights made twice")
+        if self.recompute:
+            found.append("sums before batch norms formed again")
         if self.ghost is not None:
             found.append(f"batch norms with statistics of {self.ghost} examples or more (ghost statistics)")
         return ", ".join(found)

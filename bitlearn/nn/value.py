@@ -7,7 +7,7 @@ only their bits. So a product is a value that knows how it is written, and whoev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +23,13 @@ BLOCK_VALUES = 2**18
 
 #: ``write(examples, out)`` records the calls that write some examples of a value.
 Write = Callable[[slice, Array], None]
+T = TypeVar("T")
+
+
+def in_spans(examples: slice, most: int, each: int) -> list[slice]:
+    """Return a range of examples as ranges of at most so many values, of which an example has `each`."""
+    count = max(1, min(examples.stop - examples.start, most // max(each, 1)))
+    return [slice(start, min(start + count, examples.stop)) for start in range(examples.start, examples.stop, count)]
 
 
 class Value:
@@ -34,10 +41,16 @@ class Value:
     spec : Spec
     array : Array
         Of shape ``spec.array_shape(batch)``.
+    recompute : callable, optional
+        As `Product` takes it.
     """
 
-    def __init__(self, step: Step, spec: Spec, array: Array):
+    #: Returns another `write` for the backward pass.
+    recompute: Callable[[], Write] | None = None
+
+    def __init__(self, step: Step, spec: Spec, array: Array, recompute: Callable[[], Write] | None = None):
         self.step, self.spec, self._array = step, spec, array
+        self.recompute = recompute and _here(step, lambda: _here(step, recompute()))
 
     @property
     def array(self) -> Array:
@@ -73,13 +86,13 @@ class Value:
         return Value(step, spec, out)
 
 
-def _here(step: Step, write: Callable[..., None]) -> Callable[..., None]:
+def _here(step: Step, write: Callable[..., T]) -> Callable[..., T]:
     """Return `write` so that its calls count to the layer that is being recorded now, whoever asks for them later."""
     path = step.path
 
-    def later(*arguments: Any) -> None:
+    def later(*arguments: Any) -> T:
         with step.at(path):
-            write(*arguments)
+            return write(*arguments)
 
     return later
 
@@ -97,6 +110,9 @@ class Product(Value):
         ``write_signs(thresholds, out)`` records what writes ``sums >= thresholds`` of all examples in one call.
     most : int
         Values of a block at most, whoever asks for more: where the sums are more than all else in a step.
+    recompute : callable, optional
+        Returns another `write` for the backward pass, where what the product takes is still as it was: its input, and
+        the packed weights.
     """
 
     def __init__(
@@ -106,8 +122,10 @@ class Product(Value):
         write: Write,
         write_signs: Callable[[Array, Array], None] | None = None,
         most: int = BLOCK_VALUES,
+        recompute: Callable[[], Write] | None = None,
     ):
         self.step, self.spec, self._write, self._most = step, spec, _here(step, write), most
+        self.recompute = recompute and _here(step, lambda: _here(step, recompute()))
         self._write_signs = None if write_signs is None else _here(step, write_signs)
         self._whole: Array | None = None
 
@@ -137,9 +155,8 @@ class Product(Value):
 
     def spans(self, most: int) -> list[slice]:
         """Return the ranges of examples that `blocks` yields."""
-        batch = self.step.batch
-        count = min(batch, max(1, min(most, self._most) // max(self.spec.size, 1)))
-        return [slice(start, min(start + count, batch)) for start in range(0, max(batch, 1), max(count, 1))]
+        every = slice(0, self.step.batch)
+        return in_spans(every, min(most, self._most), self.spec.size) or [every]
 
     def signs(self, thresholds: Array) -> Value:
         """Return packed bits ``sums >= thresholds``, with no sums in between where a kernel does that."""
@@ -182,18 +199,22 @@ class Gradient:
         """Whether it is float32."""
         return self._scale is None
 
-    def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
-        """Yield ranges of some examples, each with its part; `most` limits the values of a block that is formed."""
-        yield examples, self.values[examples]
+    def blocks(self, examples: slice, most: int, *, cut: bool = False) -> Iterator[tuple[slice, Array]]:
+        """Yield ranges of some examples, each with its part.
+
+        `most` limits the values of a block that is formed, and with `cut` those of any.
+        """
+        for some in self.spans(examples, most, cut=cut):
+            yield some, self.values[some]
 
     @property
     def formed(self) -> bool:
         """Whether it is formed where it is wanted, and not kept."""
         return False
 
-    def spans(self, examples: slice, most: int) -> list[slice]:
+    def spans(self, examples: slice, most: int, *, cut: bool = False) -> list[slice]:
         """Return the ranges of examples that `blocks` yields."""
-        return [examples]
+        return in_spans(examples, most, int(np.prod(self.shape[1:]))) if cut else [examples]
 
     def changed(self, change: Write, scale: Array | None = None) -> Gradient:
         """Return it with its values changed in place, which ``change(examples, values)`` records."""
@@ -270,27 +291,28 @@ class FormedGradient(Gradient):
         """Whether it is formed where it is wanted, and not kept."""
         return True
 
-    def _count(self, examples: slice, most: int) -> int:
-        return max(1, min(examples.stop - examples.start, most // max(int(np.prod(self.shape[1:])), 1)))
-
     def _formed(self, examples: slice, most: int) -> list[slice]:
-        count = self._count(examples, most)
-        return [
-            slice(start, min(start + count, examples.stop)) for start in range(examples.start, examples.stop, count)
-        ]
+        return in_spans(examples, most, int(np.prod(self.shape[1:])))
 
-    def spans(self, examples: slice, most: int) -> list[slice]:
+    def _kept(self, examples: slice, most: int, cut: bool) -> list[slice]:
+        if examples.start == examples.stop:
+            return []
+        return self._formed(examples, most) if cut else [examples]
+
+    def spans(self, examples: slice, most: int, *, cut: bool = False) -> list[slice]:
         """Return the ranges of examples that `blocks` yields."""
         kept, rest = self._cut(examples)
-        return [kept] * (kept.stop > kept.start) + self._formed(rest, most)
+        return self._kept(kept, most, cut) + self._formed(rest, most)
 
-    def blocks(self, examples: slice, most: int) -> Iterator[tuple[slice, Array]]:
+    def blocks(self, examples: slice, most: int, *, cut: bool = False) -> Iterator[tuple[slice, Array]]:
         """Yield ranges of some examples: those that are kept, and others formed one after the other in one memory."""
         kept, rest = self._cut(examples)
-        if self._held is not None and kept.stop > kept.start:
-            yield kept, self._held[kept]
-        room = self.step.empty("dX", (self._count(rest, most), *self.shape[1:]), self.dtype)
-        for some in self._formed(rest, most):
+        for some in self._kept(kept, most, cut):
+            assert self._held is not None
+            yield some, self._held[some]
+        spans = self._formed(rest, most)
+        room = self.step.empty("dX", (spans[0].stop - spans[0].start if spans else 1, *self.shape[1:]), self.dtype)
+        for some in spans:
             part = room[: some.stop - some.start]
             self._form(some, part)
             yield some, part

@@ -123,16 +123,20 @@ def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precisi
             yield found
 
 
-def _savings(plain: Program, ghost: int | None) -> Iterator[Savings]:
+def _savings(plain: Program, precision: Precision, ghost: int | None) -> Iterator[Savings]:
     """Yield ways to record a step, the fastest first."""
-    yield from (replace(each, ghost=ghost) for each in _exact_savings(plain))
+    # Where a batch norm's gradient needs no sums there is nothing to form again.
+    recompute = precision.integer and precision.norm == "l2"
+    yield from (replace(each, ghost=ghost) for each in _exact_savings(plain, recompute))
 
 
-def _exact_savings(plain: Program) -> Iterator[Savings]:
+def _exact_savings(plain: Program, recompute: bool) -> Iterator[Savings]:
     counts: tuple[int, ...] = (*_SUMS, _FEWEST) if plain.nbytes < _SMALL_WORK else _SUMS
     yield from (Savings(sums) for sums in counts)
+    if recompute:
+        yield from (Savings(sums, recompute=True) for sums in counts)
     counts = counts[1:]  # what the first is faster by is nothing beside what now follows
-    yield from (Savings(sums, None, True, True) for sums in counts)
+    yield from (Savings(sums, None, True, True, recompute=recompute) for sums in counts)
     large = sorted((b.nbytes for b in plain.buffers if b.memory is None and b.name in ("dX", "Y")), reverse=True)
     sizes = [(size - 1, False) for size in dict.fromkeys(large) if _SHARE * size >= large[0]]
     sizes += [(int(large[0] * share), True) for share in _KEPT if sizes]
@@ -141,7 +145,10 @@ def _exact_savings(plain: Program) -> Iterator[Savings]:
         """Return the bytes that are recomputed."""
         return sum(size - savings.part for size in large if not savings.keeps(size))
 
-    yield from sorted((Savings(sums, keep, True, True, partly=p) for keep, p in sizes for sums in counts), key=formed)
+    yield from sorted(
+        (Savings(sums, keep, True, True, partly=p, recompute=recompute) for keep, p in sizes for sums in counts),
+        key=formed,
+    )
 
 
 def _validation(model: Model, count: int) -> tuple[int, int]:
@@ -250,7 +257,7 @@ def plan(
         for precision in policies:
             network = model if precision == model.precision else model.under(precision)
             own, worse, before = record(network, Savings(ghost=ghost)), 0, math.inf
-            lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own, ghost))
+            lasting, candidates = sum(buffer.nbytes for buffer in own.outside), list(_savings(own, precision, ghost))
             del own  # a record takes memory as well
             if lasting > budget and precision != policies[-1]:
                 continue  # nothing can make it fit

@@ -43,10 +43,11 @@ def _files(x: Any) -> list[tuple[str, str, int]] | None:
     """Return what is known of image files without reading them, or None of other examples."""
     if isinstance(x, Images):
         return x.files()
-    if isinstance(x, Rows) and isinstance(x.source, Images) and x.transform is None:
-        files = x.source.files()
-        return [files[row] for row in x.index]
-    return None
+    source: Any = x.source if isinstance(x, Rows) and x.transform is None else None
+    if not isinstance(source, Images):
+        return None
+    files = source.files()
+    return [files[row] for row in x.index]
 
 
 def description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
