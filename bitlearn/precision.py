@@ -59,6 +59,9 @@ class Precision:
         2 to 16: the width of real weights in the forward pass, and of the softmax's probabilities, ``2**bits - 1``
         steps from 0 to 1; real values that flow into real weights get 8 bits. 32 leaves all three in float32. By
         default weights are as wide as the gradient between the layers, and probabilities are float64.
+    recompute : bool
+        Drop the sums before a batch norm after the forward pass where its gradient needs them, and form them again in
+        the backward pass, under integer policies (`bitlearn.nn.Savings`).
 
     Raises
     ------

@@ -130,6 +130,7 @@ def test_other_savings_change_no_bit_of_it(name, precision):
         Savings(sums=64, keep=0, summed=True, repack=True, ghost=5),
         Savings(keep=2000, summed=True, ghost=5),
         Savings(sums=64, keep=1500, partly=True, ghost=5),
+        Savings(sums=64, keep=1500, block=300, ghost=5, recompute=True),
     ):
         assert steps(name, precision, savings) == expected
     assert steps(name, precision, Savings(ghost=7)) == steps(name, precision, Savings())  # one micro-batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,10 @@ from bitlearn.rng import Key
 
 MIB = 2.0**20
 ALL = Savings(sums=64, keep=0, summed=True, repack=True)
+
+
+def norm(policy: str) -> str:
+    return bl.precision.policy(policy).norm
 
 
 def trained(name, precision, optimizer, savings=None, steps=3, head="binary") -> dict[str, np.ndarray]:
@@ -47,6 +51,43 @@ def same(a, b) -> None:
 @pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
 def test_savings_change_no_bit(name, precision, savings):
     same(trained(name, precision, "adam", savings), trained(name, precision, "adam"))
+
+
+@pytest.mark.parametrize(
+    "savings",
+    [Savings(recompute=True), replace(ALL, recompute=True), replace(ALL, recompute=True, block=200, partly=True)],
+)
+@pytest.mark.parametrize("precision", [*(name for name in small.INTEGER if norm(name) == "l2"), small.APART[0]])
+@pytest.mark.parametrize("name", ["mlp", "cnv", "binarynet"])
+def test_sums_that_are_formed_again_change_no_bit(name, precision, savings):
+    """Of a pool too, and of the codes that a network begins with; the weights they are of have not changed yet."""
+    kept = replace(bl.precision.policy(precision), recompute=False)
+    same(trained(name, kept, "adam", savings), trained(name, kept, "adam"))
+
+
+def test_the_exact_policy_is_that_of_signs_with_fewer_bytes():
+    for name in ("mlp", "cnv", "binarynet"):
+        same(trained(name, "low-memory-exact", "sgd"), trained(name, "float16-sign", "sgd"))
+    found = {}
+    for precision in ("low-memory-exact", "low-memory", "float16-sign"):
+        rows = memory.predict(bl.models.binarynet(precision=precision), bl.optim.adam(), 100)
+        found[precision] = sum(row.bytes for row in rows)
+        between = {row.variable for row in rows if row.lifetime == "forward to backward"}
+        assert ("Y" in between) == (precision == "float16-sign")
+    assert found["low-memory-exact"] < 1.01 * found["low-memory"] < found["float16-sign"] - 30 * MIB
+
+
+def test_only_sums_that_can_be_formed_again_are():
+    """After a pool of real values, or of sums that frozen taps share, they are kept."""
+    exact = bl.precision.policy("low-memory-exact")
+    for precision in (exact, replace(exact, recompute=False)):
+        model = bl.models.resnete18((16, 16, 3), 4, width=8, blocks=(1, 1), precision=precision)
+        trainer = bl.training.Trainer(model, bl.optim.sgd())
+        x = np.random.default_rng(3).integers(-128, 128, (6, 16, 16, 3)).astype(np.int8)
+        trainer.step(x, np.arange(6) % 4, 0.01)
+        if precision is exact:
+            expected = model.state()
+    same(model.state(), expected)
 
 
 def test_a_part_of_a_gradient_is_kept():
@@ -247,7 +288,7 @@ def test_moments_of_whole_gradients_do_not_vanish_under_bop():
     """A mean of 1/10,000 at a time, beside the same policy with float32 moments: the same bits."""
     data, found = small.examples("mlp", 400), []
     for moments in (np.float16, np.float32):
-        policy = dataclasses.replace(bl.precision.policy("float16"), name="f", moments=np.dtype(moments))
+        policy = replace(bl.precision.policy("float16"), name="f", moments=np.dtype(moments))
         model = small.model("mlp", policy)
         trainer = bl.training.Trainer(model, bl.optim.bop())
         for _ in range(5):

@@ -57,6 +57,14 @@ def test_a_smaller_budget_takes_more_time_and_then_fewer_bits():
         planned("much")
 
 
+def test_sums_before_a_batch_norm_are_formed_again_where_its_gradient_needs_them():
+    plain = planned("1 GiB", precision="float16-sign")
+    tight = planned(plain.nbytes * 7 // 8, precision="float16-sign")
+    assert not plain.savings.recompute and tight.savings.recompute
+    assert tight.precision == plain.precision and tight.nbytes <= tight.budget
+    assert not planned(planned("1 GiB").nbytes * 7 // 8).savings.recompute  # low-memory needs none
+
+
 def blocks_on_bits() -> bl.nn.Model:
     """Return three blocks of convolutions of bits, of which some variants recode the weights."""
     layers = [layer for _ in range(3) for layer in (bl.nn.BinaryConv2d(128, padding="same"), bl.nn.BatchNormSign())]

@@ -117,6 +117,7 @@ def test_what_a_file_says(each):
         ({"norm": "l3"}, "norm must be l1, l1-centred or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),
         ({"row_by_row": 1}, "row_by_row must be True or False, got 1"),
+        ({"recompute": None}, "recompute must be True or False, got None"),
         ({"sign_weight_gradient": "no"}, "sign_weight_gradient must be True or False, got 'no'"),
     ],
 )

@@ -82,7 +82,7 @@ CLAIMS = (
     *(_apart(network, policy) for network in steps.SHAPES for policy in steps.OURS),
     _apart(_LARGE, "low-memory"),
     _at_most("binarynet", "int8", 260.0),
-    *(_at_most("binarynet", policy, 100.0) for policy in ("low-memory", "low-memory-8bit")),
+    *(_at_most("binarynet", policy, 100.0) for policy in ("low-memory", "low-memory-exact", "low-memory-8bit")),
     _at_most("mlp", "low-memory", 3.4),
     _at_most(_LARGE, "low-memory", 720.0),
 )
