@@ -30,7 +30,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(bl.datasets, "load", small_data)
     mlp = bl.models.mlp
     monkeypatch.setattr(bl.models, "mlp", lambda *given, **more: mlp(*given, hidden=(40, 33), **more))
-    for name, value in {"EPOCHS": 1, "SEEDS": (0, 1), "RIGHT": (1, 10), "TRIED": (10,)}.items():
+    for name, value in {"EPOCHS": 1, "SEEDS": (0, 1), "RIGHT": (1, 10), "TRIED": (10, 1)}.items():
         monkeypatch.setattr(many_classes, name, value)
     monkeypatch.setenv("BITLEARN_DATA", str(tmp_path))
     return tmp_path / "kept"
@@ -108,18 +108,25 @@ def test_what_is_kept_and_shown(small, capsys, monkeypatch):
     assert many_classes.main(["--choose", "--into", str(small)]) == 0
     jobs = many_classes.held_out_jobs()
     assert {f"{job.file}.json" for job in jobs} == {path.name for path in small.iterdir()}
-    assert len(jobs) == len(many_classes.WAYS) + 3 * len(many_classes.TOLD)
+    assert len(jobs) == len(many_classes.TRIED) * (len(many_classes.WAYS) + 3 * len(many_classes.TOLD))
     assert "low-memory" in capsys.readouterr().out
     # The rate of each is the one that does best where it was tried.
     for rate, accuracy in zip(many_classes.RATES, (0.2, 0.1, 0.3, 0.9), strict=True):
         path = small / f"{many_classes._held_out('standard', rate, 10).file}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"accuracy": accuracy}))
-    assert many_classes.chosen(small)["standard"].rate == many_classes.RATES[-1]
+    assert many_classes.chosen(small, 10)["standard"].rate == many_classes.RATES[-1]
+    # With as many classes, where that was tried; what was trained at another rate is trained again.
+    path = small / f"{many_classes._held_out('standard', many_classes.RATES[0], 1).file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"accuracy": 1.0}))
+    assert many_classes.chosen(small, 1)["standard"].rate == many_classes.RATES[0]
+    assert many_classes.chosen(small, 5)["standard"].rate == many_classes.RATES[-1]  # as with 100 classes
+    (small / "test-standard-10-0.json").write_text(json.dumps(json.loads(path.read_text()) | {"rate": 0.5}))
     assert many_classes.main(["--into", str(small)]) == 0
     shown = capsys.readouterr().out
     tests = [path for path in small.iterdir() if path.name.startswith("test-")]
     assert len(tests) == 2 * 2 * len(many_classes.TOLD)
-    assert json.loads((small / "test-standard-100-0.json").read_text())["rate"] == many_classes.RATES[-1]
+    rates = [json.loads((small / f"test-standard-{count}-0.json").read_text())["rate"] for count in (10, 100)]
+    assert rates == [many_classes.RATES[0], many_classes.RATES[-1]]
     monkeypatch.setattr(many_classes, "measure", None)
     assert many_classes.main(["--into", str(small)]) == 0 and capsys.readouterr().out == shown
     both = [json.loads((small / f"test-low-memory-100-{seed}.json").read_text())["accuracy"] for seed in (0, 1)]

@@ -9,7 +9,7 @@ from functools import cache
 
 from . import Claim, Measured, NotHere, _training_steps
 
-_SOURCE = "docs/low_memory.rst"
+_SOURCE = "docs/low_memory.rst, within a budget"
 THREADS, BATCH = 2, 100
 #: What a training is planned within, with its batches, the network kept and Python's own objects: all but the data.
 _BUDGET = 75

@@ -10,7 +10,7 @@ from functools import cache, partial
 from .. import steps
 from . import Claim, Measured
 
-_SOURCE = "docs/memory.rst"
+_SOURCE = "docs/memory.rst, what is measured"
 THREADS, BATCH = 2, 100
 #: A network on images of 224 x 224 and 1000 classes, and as many examples as leave a quarter of 1 GB to all else.
 _LARGE, _EXAMPLES = "resnete18", 96
