@@ -133,7 +133,7 @@ class Precision:
 
     @property
     def integer(self) -> bool:
-        """Whether gradients are quantized and sums are exact integers: all built-in policies but ``standard``."""
+        """Whether gradients are quantized and sums are exact integers: all built-in policies but those in float32."""
         return self.input_gradient is not None
 
     @property
@@ -285,6 +285,8 @@ POLICIES = {
     policy.name: policy
     for policy in (
         Precision(name="standard", input_gradient=None, weight_gradient=None),
+        # The first rung of the published ladder: activations are bits, and nothing else is changed.
+        Precision(name="float32-bits", input_gradient=None, weight_gradient=None, norm="l1"),
         Precision(name="int8", input_gradient=_INT8, weight_gradient=_INT8),
         Precision(name="int4", input_gradient=_INPUT4, weight_gradient=_WEIGHT4),
         # The ladder of arXiv 2102.04270, from the top: everything in 16 bits; then weights' gradients as signs; then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import published
 import pytest
@@ -82,6 +84,27 @@ def test_integer_gradients_by_the_published_formulas(kind, policy, norm, rng):
     dy, bias = published.norm_backward(layer, y.astype(np.int64), d)
     check_codes(as_rows(found.dx), dy, g.bits, g.scale)
     np.testing.assert_allclose(found.parameters["bias"].values, bias * g.scale, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize("norm", ["l1", "l1-centred"])
+@pytest.mark.parametrize("kind", [BatchNorm, BatchNormSign])
+def test_float_gradients_by_the_published_formulas(kind, norm, rng):
+    """Under a float policy whose own rule is that of the bits; under `standard` the gradient is exact."""
+    policy = replace(bl.precision.policy("float32-bits"), name="f", norm=norm)
+    layer = bound(kind(), sums((3, 70), unit=UNIT), policy)
+    layer.bias[...] = rng.normal(scale=0.5, size=70)
+    y, g = rng.integers(-300, 500, size=(11, 3, 70)).astype(np.int16), gradient(rng, "standard", 11, 3, 70)
+    found = passes(layer, y, g)
+    _, _, x = published.normalized(layer, y.astype(np.int64))
+    d = g.reshape(-1, 70).astype(np.float64)
+    if kind is BatchNormSign:
+        d = d * (np.abs(x) <= published.clip(layer))
+    dy, bias = published.norm_backward(layer, y.astype(np.int64), d)
+    np.testing.assert_allclose(found.dx.reshape(-1, 70), dy, rtol=1e-4, atol=1e-6 * np.abs(dy).max())
+    np.testing.assert_allclose(found.parameters["bias"].values, bias, rtol=1e-4, atol=1e-5)
+    exact = passes(bound(kind(norm=norm), sums((3, 70), unit=UNIT), "standard"), y, g)
+    assert np.abs(exact.dx.reshape(-1, 70) - dy).max() > 1e-3 * np.abs(dy).max()
 
 
 @pytest.mark.usefixtures("variant")

@@ -249,8 +249,11 @@ class Normalization(Layer):
 
     @property
     def _keeps_bits(self) -> bool:
-        """Whether the backward pass needs a bit of each of the sums, or none, and not the sums."""
-        return self.fixed or (self._l1 and self.precision.integer)
+        """Whether the backward pass needs a bit of each of the sums, or none, and not the sums.
+
+        A float policy wants the exact gradient of its batch norm, unless its own rule is that of the bits.
+        """
+        return self.fixed or (self._l1 and (self.precision.integer or self.precision.norm != "l2"))
 
     def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
         """Return what the backward pass needs: the sums, or after a mean deviation in integers one bit per value.

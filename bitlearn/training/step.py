@@ -186,7 +186,7 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without programs, which hold addresses."""
-        return self.__dict__ | {"_programs": {}}
+        return self.__dict__ | {"_programs": {}, "_last": None}
 
     @property
     def steps(self) -> int:
