@@ -211,8 +211,8 @@ def plan(
     The policy is tried unchanged first, then with narrower types as allowed; for each, there are several ways to record
     a step, ordered by time (`bitlearn.nn.Savings`). The first that fits is used. A batch norm uses the statistics of
     the whole batch, unless those of micro-batches are allowed and chosen: the plan then says so. Under policies that
-    quantize sums row by row, as ``low-memory`` does, gradients can be recomputed; under others only sums and packed
-    weights can take less.
+    quantize sums row by row, as ``low-memory`` does, gradients can be recomputed; where a batch norm's gradient needs
+    the sums before it, as under ``int8``, these can; under float policies only packed weights can take less.
 
     Examples
     --------
