@@ -144,8 +144,8 @@ def present(case: str, policy: str, folder: Path) -> list[dict[str, Any]]:
 def draw(folder: Path) -> bytes | None:
     """Return a drawing, in SVG, of how accuracies rose on what was held out; None where nothing is there."""
     cases: dict[str, dict[str, Sequence[Sequence[float]]]] = {}
-    for case in COMPARED:
-        kept = {policy: present(case, policy, folder) for policy in _POLICIES}
+    for case in CASES:
+        kept = {policy: present(case, policy, folder) for policy in CASES[case].policies}
         if any(kept.values()):
             cases[case] = {p: [each["validation_accuracy"] for each in some] for p, some in kept.items() if some}
     return plots.learning_curves(cases) if cases else None

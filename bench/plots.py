@@ -9,6 +9,8 @@ from typing import Any
 from .tables import Summary
 
 _MARKERS = "os^vD<>P*X"
+#: Panels of learning curves beside each other.
+_COLUMNS = 3
 
 
 def ratios(group: Sequence[Summary]) -> bytes | None:
@@ -113,16 +115,19 @@ def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> b
     """
     mpl = matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+        rows = -(-len(cases) // _COLUMNS)
+        figure = Figure(figsize=(8.6, 0.5 + 2.3 * rows), layout="constrained")
         colours = {
             policy: f"C{at}" for at, policy in enumerate(dict.fromkeys(name for of in cases.values() for name in of))
         }
         lines: dict[str, Any] = {}
-        for axes, (case, policies) in zip(
-            figure.subplots(1, len(cases), squeeze=False).flat, cases.items(), strict=True
-        ):
+        panels = figure.subplots(rows, min(len(cases), _COLUMNS), squeeze=False)
+        for axes in panels.flat[len(cases) :]:
+            axes.remove()
+        for axes, (case, policies) in zip(panels.flat, cases.items(), strict=False):
             for policy, seeds in policies.items():
                 for values in seeds:
                     epochs = range(1, len(values) + 1)
@@ -130,8 +135,10 @@ def learning_curves(cases: dict[str, dict[str, Sequence[Sequence[float]]]]) -> b
                     lines.setdefault(policy, found[0])
             axes.set_title(case, fontsize=9)
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.grid(alpha=0.25)
-        figure.axes[0].set_ylabel("validation accuracy, %")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("validation accuracy, %")
         figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=len(lines), frameon=False)
         return _svg(figure)
 

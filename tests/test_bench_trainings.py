@@ -164,7 +164,7 @@ def test_the_curves(kept, tmp_path):
     pytest.importorskip("matplotlib")
     text = accuracy.draw(kept).decode()
     assert all(
-        label in text for label in (*accuracy.COMPARED, "int8", "int4", "low-memory", "standard", "validation accuracy")
+        label in text for label in (*accuracy.CASES, "int8", "int4", "low-memory", "standard", "validation accuracy")
     )
     assert accuracy.draw(tmp_path / "none") is None and accuracy.draw(kept).decode() == text
 
