@@ -125,8 +125,8 @@ def _policies(precision: Precision, narrow: Collection[str]) -> Iterator[Precisi
 
 def _savings(plain: Program, precision: Precision, ghost: int | None) -> Iterator[Savings]:
     """Yield ways to record a step, the fastest first."""
-    # Where a batch norm's gradient needs no sums there is nothing to form again.
-    recompute = precision.integer and precision.norm == "l2"
+    # Where a batch norm's gradient needs no sums there is nothing to form again, and some policies always do.
+    recompute = precision.integer and precision.norm == "l2" and not precision.recompute
     yield from (replace(each, ghost=ghost) for each in _exact_savings(plain, recompute))
 
 
