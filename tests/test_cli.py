@@ -113,11 +113,11 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch, error):
 
 def test_a_reason_of_many_lines_becomes_one(capsys, monkeypatch):
     def run(arguments):
-        raise ValueError("first\n  second")
+        raise ValueError("first:\n  second   1\n\n  third    2\n")
 
     monkeypatch.setattr("bitlearn.cli.info.run", run)
     assert cli.main(["info"]) == 2
-    assert capsys.readouterr().err == "bitlearn info: error: first second\n"
+    assert capsys.readouterr().err == "bitlearn info: error: first: second 1; third 2\n"
 
 
 def fresh(code: str) -> subprocess.CompletedProcess:
