@@ -37,7 +37,8 @@ class Precision:
     name : str
     norm : {"l1", "l1-centred", "l2"}
         The batch norm that the published networks use under this policy: divided by the mean deviation, with either
-        gradient (`bitlearn.nn.BatchNormSign`), or by the standard deviation.
+        gradient (`bitlearn.nn.BatchNormSign`), or by the standard deviation. The first two need only bits of the
+        activations, also of float gradients.
     input_gradient, weight_gradient : Quantization or None
         How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
         the weight's. None for both leaves it in float32.

@@ -92,7 +92,10 @@ def test_examples_must_have_the_shape_of_the_input(rng):
             lambda: bl.models.build("lenet", (8,), 2),
             "model must be one of mlp, cnv, binarynet, resnete18, .*got 'lenet'",
         ),
-        (lambda: bl.models.mlp((8,), 2, precision="int3"), "precision must be one of standard, int8, int4, float16"),
+        (
+            lambda: bl.models.mlp((8,), 2, precision="int3"),
+            "precision must be one of standard, float32-bits, int8, int4",
+        ),
         (lambda: bl.models.mlp((8,), 2, head="none"), "head must be 'binary' or 'real', got 'none'"),
         (lambda: bl.models.mlp((8,), 2, hidden=()), "at least one width, got none"),
         (

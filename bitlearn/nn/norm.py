@@ -55,7 +55,7 @@ class BatchNormSign(Normalization):
     -----
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
     `clip` in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under
-    "l1" and an integer policy, two bits per value are kept (sign and mask), with the deviation and the mean magnitude
+    "l1" and an integer policy, or a policy of that norm, two bits per value are kept (sign and mask), with the deviation and the mean magnitude
     (arXiv 2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs
     and ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. That of
     "l1-centred" is ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a`` at ``s = +1`` and ``b`` at ``s

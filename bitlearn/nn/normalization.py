@@ -251,7 +251,7 @@ class Normalization(Layer):
     def _keeps_bits(self) -> bool:
         """Whether the backward pass needs a bit of each of the sums, or none, and not the sums.
 
-        A float policy wants the exact gradient of its batch norm, unless its own rule is that of the bits.
+        Of float gradients it is exact after either deviation, unless "l1" is what the policy itself says.
         """
         return self.fixed or (self._l1 and (self.precision.integer or self.precision.norm != "l2"))
 
