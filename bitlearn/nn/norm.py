@@ -55,14 +55,14 @@ class BatchNormSign(Normalization):
     -----
     ``sign((y - mean) / std + bias)`` with sign(0) = +1; the gradient of the sign is cut off where its argument exceeds
     `clip` in magnitude (straight-through estimator). Normalising is a comparison with one integer per channel. Under
-    "l1" and an integer policy, or a policy of that norm, two bits per value are kept (sign and mask), with the deviation and the mean magnitude
-    (arXiv 2102.04270); otherwise the sums and one bit. With ``v`` the gradient over the deviation, ``s`` the kept signs
-    and ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s * mean(v * s * w)``. That of
-    "l1-centred" is ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a`` at ``s = +1`` and ``b`` at ``s
-    = -1``, the means of the normalised values there. In place of ``x`` stands ``z``, and before a sign, where ``v`` is
-    0 beyond `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are, which the published one does
-    not. Of real values, which only a `BatchNorm` gets, it is the published one. Inference uses the running statistics
-    instead of the batch's: ``0.9 * running + 0.1 * batch`` after each step.
+    "l1" and an integer policy, or a policy of that norm, two bits per value are kept (sign and mask), with the
+    deviation and the mean magnitude (arXiv 2102.04270); otherwise the sums and one bit. With ``v`` the gradient over
+    the deviation, ``s`` the kept signs and ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s
+    * mean(v * s * w)``. That of "l1-centred" is ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a``
+    at ``s = +1`` and ``b`` at ``s = -1``, the means of the normalised values there. In place of ``x`` stands ``z``, and
+    before a sign, where ``v`` is 0 beyond `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are,
+    which the published one does not. Of real values, which only a `BatchNorm` gets, it is the published one. Inference
+    uses the running statistics instead of the batch's: ``0.9 * running + 0.1 * batch`` after each step.
 
     Examples
     --------
