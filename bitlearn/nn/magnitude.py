@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from bitlearn.nn.gradients import norm_gradient
+from bitlearn.nn.norm_gradients import norm_gradient
 from bitlearn.nn.spec import Spec
 from bitlearn.nn.step import Step
 from bitlearn.nn.value import BLOCK_VALUES, Gradient, Value

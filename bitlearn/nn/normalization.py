@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from bitlearn.bits import WORD, words_for
-from bitlearn.nn.gradients import (
+from bitlearn.nn.gradients import groups_of
+from bitlearn.nn.layer import Arrays, Layer, Narrowed
+from bitlearn.nn.norm_gradients import (
     Normalized,
     RecomputedRows,
     Rows,
-    groups_of,
     in_groups,
     is_recomputed,
     norm_gradient,
     norm_pieces,
 )
-from bitlearn.nn.layer import Arrays, Layer, Narrowed
 from bitlearn.nn.real_norm import centred_signs
 from bitlearn.nn.step import ParameterGradient, Step
 from bitlearn.nn.value import Gradient, Value
