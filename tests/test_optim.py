@@ -340,9 +340,3 @@ def test_parameters_without_gradient_stay(rng):
 def test_wrong_numbers(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
-
-
-def test_the_rate_of_sgd_is_that_of_its_gradients():
-    """Signs, whole ones, and whole ones after the published batch norm, which do not sum to 0."""
-    found = [optim.sgd().rate(policy(name)) for name in ("low-memory", "int8", "standard", "float32-bits")]
-    assert found == [0.1, 10, 10, 3] and optim.sgd(0.5).rate(policy("float32-bits")) == 0.5

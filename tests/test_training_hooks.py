@@ -47,6 +47,7 @@ def test_the_rate_of_each_step(schedule, factor, monkeypatch):
         ("int8", "sgd", 10),
         ("standard", "sgd", 10),
         ("low-memory", "sgd", 0.1),
+        ("float32-bits", "sgd", 3),
         ("int8", "adam", 1e-3),
         ("int8", "bop", 1e-3),
     ],
