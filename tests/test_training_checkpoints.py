@@ -207,15 +207,19 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals and locks of POSIX")
-def test_a_training_that_is_killed_while_it_writes_goes_on(tmp_path, capsys):
+def uninterrupted(folder, capsys, count):
+    """Train on a file of so many examples; return the arguments with a checkpoint, and what came of it without one."""
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "data.npz", X=rng.integers(0, 256, (60, 9), dtype=np.uint8), y=np.arange(60) % 3)
-    data = ["--dataset", "npz", "--data", str(tmp_path / "data.npz"), "--batch-size", "16", "--epochs", "3"]
+    np.savez(folder / "data.npz", X=rng.integers(0, 256, (count, 9), dtype=np.uint8), y=np.arange(count) % 3)
+    data = ["--dataset", "npz", "--data", str(folder / "data.npz"), "--batch-size", "16", "--epochs", "3"]
     arguments = ["train", *data, "--precision", "int8", "--json", "-"]
     assert main(arguments) == 0
-    whole = json.loads(capsys.readouterr().out)
-    arguments += ["--checkpoint", str(tmp_path / "checkpoint")]
+    return [*arguments, "--checkpoint", str(folder / "checkpoint")], json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and locks of POSIX")
+def test_a_training_that_is_killed_while_it_writes_goes_on(tmp_path, capsys):
+    arguments, whole = uninterrupted(tmp_path, capsys, 60)
     process = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True)
     assert process.returncode == -signal.SIGKILL
     assert {each.suffix for each in tmp_path.iterdir()} == {".npz", "", ".tmp", ".lock"}
@@ -241,13 +245,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_writes_a_checkpoint_and_exits_with_130(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "data.npz", X=rng.integers(0, 256, (66, 9), dtype=np.uint8), y=np.arange(66) % 3)
-    data = ["--dataset", "npz", "--data", str(tmp_path / "data.npz"), "--batch-size", "16", "--epochs", "3"]
-    arguments = ["train", *data, "--precision", "int8", "--json", "-"]
-    assert main(arguments) == 0
-    whole = json.loads(capsys.readouterr().out)
-    arguments += ["--checkpoint", str(tmp_path / "checkpoint")]
+    arguments, whole = uninterrupted(tmp_path, capsys, 66)
     process = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True)
     assert process.returncode == 130 and process.stdout == "" and "Traceback" not in process.stderr
     told = f"bitlearn train: interrupted; --resume goes on from {tmp_path / 'checkpoint'}"

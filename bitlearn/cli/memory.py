@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--accounting",
         choices=list(_MEANINGS),
         default=None,
-        help="by default honest; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items()),
+        help="; ".join(f"{name}: {meaning}" for name, meaning in _MEANINGS.items()) + "; honest by default",
     )
     parser.add_argument(
         "--ladder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,9 +69,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def files(self) -> list[tuple[str, str, int]]:
-        """Return of each file the folder's name, its own, and its size in bytes, without reading it."""
-        return [(path.parent.name, path.name, path.stat().st_size) for path in self.paths]
+    def files(self, rows: Iterable[int]) -> list[tuple[str, str, int]]:
+        """Return of some files the folder's name, its own, and its size in bytes, without reading them."""
+        paths = (self.paths[row] for row in rows)
+        return [(path.parent.name, path.name, path.stat().st_size) for path in paths]
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, (int, np.integer)):

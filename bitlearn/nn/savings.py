@@ -36,7 +36,8 @@ class Savings:
     recompute : bool
         Whether the sums before a batch norm that its gradient needs whole (after a standard deviation, under integer
         policies) are dropped after the forward pass, and the product that gives them runs again in the backward pass,
-        a few examples at a time: three times or more. Their packed weights are kept until then.
+        a few examples at a time: three times or more (recomputation, arXiv 1604.06174). Their packed weights are kept
+        until then.
 
     Notes
     -----

@@ -50,7 +50,7 @@ class Value:
 
     def __init__(self, step: Step, spec: Spec, array: Array, recompute: Callable[[], Write] | None = None):
         self.step, self.spec, self._array = step, spec, array
-        self.recompute = recompute and _here(step, lambda: _here(step, recompute()))
+        self.recompute = _recompute_here(step, recompute)
 
     @property
     def array(self) -> Array:
@@ -97,6 +97,11 @@ def _here(step: Step, write: Callable[..., T]) -> Callable[..., T]:
     return later
 
 
+def _recompute_here(step: Step, recompute: Callable[[], Write] | None) -> Callable[[], Write] | None:
+    """Return `recompute` so that its calls, and those of what it returns, count to the layer that is recorded now."""
+    return recompute and _here(step, lambda: _here(step, recompute()))
+
+
 class Product(Value):
     """Sums that are formed where they are wanted.
 
@@ -125,7 +130,7 @@ class Product(Value):
         recompute: Callable[[], Write] | None = None,
     ):
         self.step, self.spec, self._write, self._most = step, spec, _here(step, write), most
-        self.recompute = recompute and _here(step, lambda: _here(step, recompute()))
+        self.recompute = _recompute_here(step, recompute)
         self._write_signs = None if write_signs is None else _here(step, write_signs)
         self._whole: Array | None = None
 

@@ -42,12 +42,9 @@ def digest(*parts: Examples | None) -> str:
 def _files(x: Any) -> list[tuple[str, str, int]] | None:
     """Return what is known of image files without reading them, or None of other examples."""
     if isinstance(x, Images):
-        return x.files()
+        return x.files(range(len(x)))
     source: Any = x.source if isinstance(x, Rows) and x.transform is None else None
-    if not isinstance(source, Images):
-        return None
-    files = source.files()
-    return [files[row] for row in x.index]
+    return source.files(x.index) if isinstance(source, Images) else None
 
 
 def description(trainer: Trainer, train: Examples, validation: Examples | None, options: Options) -> dict[str, Any]:
