@@ -1,8 +1,8 @@
 """What few bits and the published signs cost in accuracy: ``python -m bitlearn.bench.accuracy``, ``make accuracy``.
 
-The policies ``int8``, ``int4``, ``low-memory``, ``low-memory-centred`` and ``low-memory-exact`` compared with
-``standard``: three data sets, three seeds. Files that ``bitlearn train --json`` wrote can be added under the names of
-their trainings, as in ``--take out/mnist-mlp-int8-0.json``.
+The policies ``int8``, ``int4``, ``low-memory`` and ``low-memory-exact`` compared with ``standard``: three data sets,
+three seeds. Files that ``bitlearn train --json`` wrote can be added under the names of their trainings, as in
+``--take out/mnist-mlp-int8-0.json``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .trainings import Training
 #: Where a checkout keeps them.
 FOLDER = results.FOLDER / "accuracy"
 SEEDS = (0, 1, 2)
-_POLICIES = ("int8", "int4", "low-memory", "low-memory-centred", "low-memory-exact", "standard")
+_POLICIES = ("int8", "int4", "low-memory", "low-memory-exact", "standard")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ _LATENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8), np.dtype(np.int16))
 #: What an optimiser may keep its moments as: int8 with a scale for each block.
 _MOMENTS = (_FLOAT16, _FLOAT32, np.dtype(np.int8))
 _REAL = 32
-#: What a batch norm divides by: the mean deviation, with the published gradient or a centred one, or the standard one.
-NORMS = ("l1", "l1-centred", "l2")
+#: What a batch norm divides by: the mean deviation or the standard one.
+NORMS = ("l1", "l2")
 #: The narrowest gradient between the layers.
 _LEAST = 8
 
@@ -35,10 +35,10 @@ class Precision:
     Parameters
     ----------
     name : str
-    norm : {"l1", "l1-centred", "l2"}
-        The batch norm that the published networks use under this policy: divided by the mean deviation, with either
-        gradient (`bitlearn.nn.BatchNormSign`), or by the standard deviation. The first two need only bits of the
-        activations, also of float gradients.
+    norm : {"l1", "l2"}
+        The batch norm that the published networks use under this policy: divided by the mean deviation, or by the
+        standard deviation (`bitlearn.nn.BatchNormSign`). The first needs only bits of the activations, also of float
+        gradients.
     input_gradient, weight_gradient : Quantization or None
         How the gradient is quantized before the product that gives the input's gradient, and before the one that gives
         the weight's. None for both leaves it in float32.
@@ -86,7 +86,7 @@ class Precision:
     name: str
     input_gradient: Quantization | None
     weight_gradient: Quantization | None
-    norm: Literal["l1", "l1-centred", "l2"] = "l2"
+    norm: Literal["l1", "l2"] = "l2"
     row_by_row: bool = False
     sign_weight_gradient: bool = False
     latent: np.dtype = _FLOAT32
@@ -99,7 +99,7 @@ class Precision:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be a string, got {brief(self.name)}")
         if not isinstance(self.norm, str) or self.norm not in NORMS:
-            raise ValueError(f"norm must be l1, l1-centred or l2, got {brief(self.norm)}")
+            raise ValueError(f"norm must be l1 or l2, got {brief(self.norm)}")
         for flag in ("row_by_row", "sign_weight_gradient", "recompute"):
             if not isinstance(getattr(self, flag), bool):
                 raise ValueError(f"{flag} must be True or False, got {brief(getattr(self, flag))}")
@@ -295,10 +295,7 @@ POLICIES = {
         _FLOAT16_ALL,
         replace(_FLOAT16_ALL, name="float16-sign", sign_weight_gradient=True),
         _LOW_MEMORY,
-        # As many bits, but the gradient of a batch norm sums to 0, as the exact one does, and a sign's passes as far
-        # from the mean as under the standard deviation.
-        replace(_LOW_MEMORY, name="low-memory-centred", norm="l1-centred"),
-        # As many bits again, and the exact gradient of the usual batch norm: the sums that it needs are formed twice.
+        # As many bits, and the exact gradient of the usual batch norm: the sums that it needs are formed again.
         replace(_LOW_MEMORY, name="low-memory-exact", norm="l2", recompute=True),
         # Its first version: dY as powers of two.
         replace(_LOW_MEMORY, name="low-memory-5bit", input_gradient=_POWERS, weight_gradient=_POWERS),

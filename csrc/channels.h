@@ -140,27 +140,6 @@ BL_VARIANT_TARGET void BL_VARIANT(mean_magnitude)(const int64_t *sums, intptr_t 
     }
 }
 
-/* (part - size * mean) / (size * std), rounded; 0 of nothing, or where there is no deviation. */
-BL_INLINE double side_mean(int64_t part, int64_t size, double mean, double std, int half)
-{
-    const double terms = (double)size;
-    return size > 0 && std > 0 ? bl_rounded(((double)part - terms * mean) / (terms * std), half) : 0;
-}
-
-BL_VARIANT_TARGET void BL_VARIANT(side_means)(const int64_t *sums, intptr_t groups, const int64_t *above,
-                                              intptr_t above_groups, int64_t count, const double *statistics,
-                                              intptr_t channels, int half, double *out)
-{
-    for (intptr_t c = 0; c < channels; c++) {
-        const int64_t total = integer_sum(sums, groups, 0, channels, c);
-        const int64_t upper = integer_sum(above, above_groups, 0, channels, c);
-        const int64_t terms = integer_sum(above, above_groups, 1, channels, c);
-        const double mean = statistics[c], std = statistics[channels + c];
-        out[c] = side_mean(upper, terms, mean, std, half);
-        out[channels + c] = side_mean(total - upper, count - terms, mean, std, half);
-    }
-}
-
 BL_INLINE float inverse(double std) { return std > 0 ? (float)(1 / std) : 0; }
 
 BL_VARIANT_TARGET void BL_VARIANT(mean_inverse)(const double *statistics, intptr_t channels, float *out)
@@ -208,28 +187,6 @@ BL_VARIANT_TARGET void BL_VARIANT(l1_factors)(const void *sums, int sums_type, i
         const double correction = signs * magnitude[c];
         out[c] = (float)(-(total + correction) / rows);
         out[channels + c] = (float)(-(total - correction) / rows);
-        out[2 * channels + c] = inverse(statistics[channels + c] * scale);
-    }
-}
-
-BL_VARIANT_TARGET void BL_VARIANT(l1_centred_factors)(const void *sums, int sums_type, intptr_t groups,
-                                                      const double *sides, const float *bias, double clip,
-                                                      const double *statistics, int64_t count, double scale,
-                                                      intptr_t channels, float *out)
-{
-    const double rows = (double)count;
-    for (intptr_t c = 0; c < channels; c++) {
-        const double total = sum_of(sums, sums_type, groups, 0, channels, c);
-        const double upper = sum_of(sums, sums_type, groups, 1, channels, c);
-        const int64_t whole = sums_type == BL_FLOAT64 ? 0 : integer_sum(sums, groups, 0, channels, c);
-        const int64_t part = sums_type == BL_FLOAT64 ? 0 : integer_sum(sums, groups, 1, channels, c);
-        const double lower = sums_type == BL_FLOAT64 ? total - upper : (double)(whole - part);
-        const double signs = sums_type == BL_FLOAT64 ? 2 * upper - total : (double)(2 * part - whole);
-        const double a = sides[c], b = sides[channels + c], apart = a - b;
-        const double products = clip != 0 ? clip / 2 * signs - (double)bias[c] * total : a * upper + b * lower;
-        const double slope = apart > 0 ? 2 * products / apart : 0;
-        out[c] = (float)(-(total + slope * a) / rows);
-        out[channels + c] = (float)(-(total + slope * b) / rows);
         out[2 * channels + c] = inverse(statistics[channels + c] * scale);
     }
 }

@@ -83,12 +83,6 @@ void bl_mean_magnitude(int variant, const int64_t *sums, intptr_t groups, const 
                        int64_t count, const double *statistics, const float *bias, intptr_t channels, int half,
                        double *out);
 
-/* out[0] = the mean of (y - mean) / std over the values above the bound, out[1] over the others, rounded as `half` says:
-   (above[0] - above[1] * mean) / (above[1] * std), and the same of what is left; 0 of nothing, and where std > 0 does not
-   hold. sums are those of y, above those of norm_bounds' first; out (2, channels). */
-void bl_side_means(int variant, const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups,
-                   int64_t count, const double *statistics, intptr_t channels, int half, double *out);
-
 /* out[0] = (float)mean, out[1] = inverse(std); out (2, channels). */
 void bl_mean_inverse(int variant, const double *statistics, intptr_t channels, float *out);
 
@@ -107,14 +101,6 @@ void bl_l2_factors(int variant, const void *sums, int sums_type, intptr_t groups
    the signs as x, magnitude (channels) as mean_magnitude has it. */
 void bl_l1_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *magnitude,
                    const double *statistics, int64_t count, double scale, intptr_t channels, float *out);
-
-/* With a and b, the means of both sides, p = a * sums[1] + b * (sums[0] - sums[1]), or where clip is not 0 p = clip / 2 *
-   (2 * sums[1] - sums[0]) - bias * sums[0], the differences of integers in int64; r = 2 * p / (a - b), 0 where a - b > 0
-   does not hold; out[0] = -(sums[0] + r * a) / count, out[1] = -(sums[0] + r * b) / count, out[2] = inverse(std * scale).
-   sums are those with the signs as x, sides (2, channels) as side_means has them, bias (channels). */
-void bl_l1_centred_factors(int variant, const void *sums, int sums_type, intptr_t groups, const double *sides,
-                           const float *bias, double clip, const double *statistics, int64_t count, double scale,
-                           intptr_t channels, float *out);
 
 /* The exact ones: share = (2 * above[1] - count) / count, slope = (sums[1] - mean * sums[0]) / count * inverse(std),
    out[0] = -sums[0] / count - (1 - share) * slope, out[1] = -sums[0] / count + (1 + share) * slope,

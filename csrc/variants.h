@@ -251,9 +251,6 @@
       (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,               \
        const double *statistics, const float *bias, intptr_t channels, int half, double *out),                         \
       (sums, groups, above, above_groups, count, statistics, bias, channels, half, out))                               \
-    X(side_means, (const int64_t *sums, intptr_t groups, const int64_t *above, intptr_t above_groups, int64_t count,   \
-      const double *statistics, intptr_t channels, int half, double *out),                                             \
-      (sums, groups, above, above_groups, count, statistics, channels, half, out))                                     \
     X(mean_inverse, (const double *statistics, intptr_t channels, float *out), (statistics, channels, out))            \
     X(bias_gradient,                                                                                                   \
       (const void *sums, int sums_type, intptr_t groups, const double *scale, intptr_t channels, float *out),          \
@@ -266,9 +263,6 @@
       (const void *sums, int sums_type, intptr_t groups, const double *magnitude, const double *statistics,            \
        int64_t count, double scale, intptr_t channels, float *out),                                                    \
       (sums, sums_type, groups, magnitude, statistics, count, scale, channels, out))                                   \
-    X(l1_centred_factors, (const void *sums, int sums_type, intptr_t groups, const double *sides,                      \
-      const float *bias, double clip, const double *statistics, int64_t count, double scale, intptr_t channels,        \
-      float *out), (sums, sums_type, groups, sides, bias, clip, statistics, count, scale, channels, out))              \
     X(l1_exact_factors,                                                                                                \
       (const void *sums, int sums_type, intptr_t groups, const int64_t *above, intptr_t above_groups,                  \
        const double *statistics, int64_t count, double scale, intptr_t channels, float *out),                          \

@@ -84,16 +84,6 @@ def mean_magnitude(rng, size, dtype):
     return sums, above, _count(groups), statistics, bias, dtype, filled((channels,), np.float64)
 
 
-@operands(SIZES, (False, True))
-def side_means(rng, size, dtype):
-    """Bounds that all values are above or below too."""
-    (groups, channels), y = size, _values(rng, *size)
-    statistics = _statistics(rng, channels)
-    bound = np.ceil(statistics[0])
-    bound[1::5], bound[2::5] = -(2.0**40), 2.0**40
-    return _sums(y), _sums_above(y, bound), _count(groups), statistics, dtype, filled((2, channels), np.float64)
-
-
 @operands(SIZES)
 def mean_inverse(rng, size, dtype):
     statistics = _statistics(rng, size[1])
@@ -128,15 +118,6 @@ def l2_factors(rng, size, dtype):
 @operands(SIZES, SUMS)
 def l1_factors(rng, size, dtype):
     inputs = _gradient_sums(rng, size, dtype), np.abs(rng.normal(size=size[1])), _statistics(rng, size[1])
-    return *inputs, _count(size[0]), _scale(rng), filled((3, size[1]), np.float32)
-
-
-@operands(SIZES, SUMS)
-def l1_centred_factors(rng, size, dtype):
-    sides = np.abs(rng.normal(size=(2, size[1]))) * [[1.0], [-1.0]]
-    sides[:, ::4] = 0
-    clip = float(rng.choice([0.0, 1.0, np.sqrt(np.pi / 2)]))
-    inputs = _gradient_sums(rng, size, dtype), sides, _reals(rng, size[1]), clip, _statistics(rng, size[1])
     return *inputs, _count(size[0]), _scale(rng), filled((3, size[1]), np.float32)
 
 

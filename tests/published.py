@@ -34,17 +34,6 @@ def l1(layer) -> bool:
     return (layer.norm or layer.precision.norm) != "l2"
 
 
-def centred(layer) -> bool:
-    """Say whether its gradient is the centred one: of real values it is the published one."""
-    return (layer.norm or layer.precision.norm) == "l1-centred" and layer.spec.kind == "sums"
-
-
-def clip(layer) -> float:
-    """Return up to which magnitude a sign passes a gradient: one standard deviation of normal values if centred."""
-    of_policy = np.sqrt(np.pi / 2) if centred(layer) else 1.0
-    return of_policy if layer.clip is None else layer.clip
-
-
 def normalized(layer, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, deviation (rounded as it is kept) and normalised, biased values of sums (rows, channels)."""
     real = y.reshape(-1, layer.spec.channels) * layer.spec.unit
@@ -59,16 +48,7 @@ def norm_backward(layer, y, d) -> tuple[np.ndarray, np.ndarray]:
     """Return dY and dbeta, both in units of the gradient's scale, for integers d (rows, channels)."""
     mean, std, x = normalized(layer, y)
     v = d / std
-    if centred(layer):
-        z, above = x - layer.bias, x >= 0
-        a, b = (
-            kept(layer, np.where(side, z, 0).sum(axis=0) / np.maximum(side.sum(axis=0), 1)) for side in (above, ~above)
-        )
-        stand_in = np.where(above, a, b)
-        factor = np.divide(2, a - b, out=np.zeros_like(a), where=a > b)
-        inside = sgn(x) * clip(layer) / 2 - layer.bias if layer.kind == "sign" else stand_in
-        dy = v - v.mean(axis=0) - factor * stand_in * (v * inside).mean(axis=0)
-    elif l1(layer):
+    if l1(layer):
         s, omega = sgn(x), kept(layer, np.abs(x).mean(axis=0))
         dy = v - v.mean(axis=0) - s * ((v * s).mean(axis=0) * omega)
     else:

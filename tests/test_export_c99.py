@@ -31,7 +31,7 @@ LEARNERS = {
     "sgd": {"optimizer": bl.optim.sgd(), "precision": "int8"},
     "plain": {"optimizer": bl.optim.sgd(momentum=0.0)},
     "bop": {"optimizer": bl.optim.bop()},
-    "centred": {"precision": "low-memory-centred"},
+    "exact": {"precision": "low-memory-exact"},
     "int4": {"precision": "int4"},  # rounds at random
     "dual": {"precision": "dual-8"},
     "wide": {"shape": (10,), "hidden": (129, 65)},

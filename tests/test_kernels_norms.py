@@ -14,12 +14,10 @@ OF_SUMS = (
     "batch_statistics",
     "norm_bounds",
     "mean_magnitude",
-    "side_means",
     "mean_inverse",
     "bias_gradient",
     "l2_factors",
     "l1_factors",
-    "l1_centred_factors",
     "l1_exact_factors",
     "norm_step",
 )

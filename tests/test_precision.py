@@ -114,7 +114,7 @@ def test_what_a_file_says(each):
             "must have bits, and at most scale, rounding and scheme, got {'scale': 'row'}",
         ),
         ({"latent": ["float16"]}, r"must be float16 or float32 or int8 or int16, got \['float16'\]"),
-        ({"norm": "l3"}, "norm must be l1, l1-centred or l2, got 'l3'"),
+        ({"norm": "l3"}, "norm must be l1 or l2, got 'l3'"),
         ({"name": 3}, "name must be a string, got 3"),
         ({"row_by_row": 1}, "row_by_row must be True or False, got 1"),
         ({"recompute": None}, "recompute must be True or False, got None"),

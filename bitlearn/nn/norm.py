@@ -8,7 +8,6 @@ So the order of a reduction cannot show, and no float is kept for an activation.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,6 @@ from bitlearn.program import Array
 from bitlearn.safetensors import Types
 
 _INT32 = np.iinfo(np.int32)
-#: The standard deviation of normally distributed values, in mean deviations.
-_DEVIATION = math.sqrt(math.pi / 2)
 
 
 @register
@@ -36,15 +33,13 @@ class BatchNormSign(Normalization):
 
     Parameters
     ----------
-    norm : {"l1", "l1-centred", "l2"}, optional
-        Divide by the mean absolute deviation or by the standard deviation; by default the policy decides. The first two
-        differ in `clip`, and under an integer policy in the gradient that they make of one stored bit for each value.
+    norm : {"l1", "l2"}, optional
+        Divide by the mean absolute deviation or by the standard deviation; by default the policy decides.
     fixed : bool
         Normalise by the running statistics in training too, which then never change: what is left is a constant factor
         and a bias per channel, as in a batch norm that is folded into its layer.
-    clip : float, optional
-        Above 0: up to which magnitude of its argument the sign passes a gradient on. By default 1, and under
-        "l1-centred" ``sqrt(pi / 2)``, in mean deviations: one standard deviation of normally distributed values.
+    clip : float
+        Above 0: up to which magnitude of its argument the sign passes a gradient on.
 
     Raises
     ------
@@ -58,11 +53,8 @@ class BatchNormSign(Normalization):
     "l1" and an integer policy, or a policy of that norm, two bits per value are kept (sign and mask), with the
     deviation and the mean magnitude (arXiv 2102.04270); otherwise the sums and one bit. With ``v`` the gradient over
     the deviation, ``s`` the kept signs and ``w`` the mean magnitude, "l1" has the published gradient ``v - mean(v) - s
-    * mean(v * s * w)``. That of "l1-centred" is ``v - mean(v) - 2 / (a - b) * z * mean(v * x)``, where ``z`` is ``a``
-    at ``s = +1`` and ``b`` at ``s = -1``, the means of the normalised values there. In place of ``x`` stands ``z``, and
-    before a sign, where ``v`` is 0 beyond `clip`, ``s * clip / 2 - bias``. It sums to 0 however uneven the signs are,
-    which the published one does not. Of real values, which only a `BatchNorm` gets, it is the published one. Inference
-    uses the running statistics instead of the batch's: ``0.9 * running + 0.1 * batch`` after each step.
+    * mean(v * s * w)``, which does not sum to 0 where the signs are uneven, as the exact one does. Inference uses the
+    running statistics instead of the batch's: ``0.9 * running + 0.1 * batch`` after each step.
 
     Examples
     --------
@@ -74,19 +66,13 @@ class BatchNormSign(Normalization):
 
     kind = "sign"
 
-    def __init__(self, *, norm: str | None = None, fixed: bool = False, clip: float | None = None):
+    def __init__(self, *, norm: str | None = None, fixed: bool = False, clip: float = 1.0):
         super().__init__(norm=norm, fixed=fixed)
-        self.clip = None if clip is None else checked_clip(clip)
+        self.clip = checked_clip(clip)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return super().settings() | ({} if self.clip is None else {"clip": self.clip})
-
-    @property
-    def _clip(self) -> float:
-        if self.clip is not None:
-            return self.clip
-        return _DEVIATION if self._centred else 1.0
+        return super().settings() | ({} if self.clip == 1 else {"clip": self.clip})
 
     def infer(self, spec: Spec) -> Spec:
         """Return bits of the same shape."""
@@ -130,7 +116,7 @@ class BatchNormSign(Normalization):
         """Return a batch norm with the same arrays, and a sign."""
         norm = BatchNorm(norm=self.norm, fixed=self.fixed)
         norm.bias, norm.running_mean, norm.running_std = self.bias, self.running_mean, self.running_std
-        return [norm, Sign(clip=self._clip)]
+        return [norm, Sign(clip=self.clip)]
 
     def predict(self, step: Step, arrays: Arrays, x: Value) -> Value:
         """Record the comparison, with the product where that can be one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -32,6 +33,17 @@ class RecomputedRows:
         self._write: Write | None = None
         self._each = spec.size // max(spec.channels, 1)
         self.shape, self.dtype = ((examples.stop - examples.start) * self._each, spec.channels), spec.dtype
+        self._values = math.prod(self.shape)
+        step.recomputed = max(step.recomputed, self._values)
+
+    def once(self, grad: Gradient) -> Rows:
+        """Return the rows that all passes over their gradient take: formed now, together, where there is room.
+
+        There is where they and the gradient need no more than the gradient of the largest sums does, in its turn.
+        """
+        own, width = self._values * self.dtype.itemsize, grad.dtype.itemsize
+        room = own + self._values * width <= self._step.recomputed * width
+        return self[: len(self)] if room and self._step.savings.keeps(own) and not grad.formed else self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -39,7 +51,8 @@ class RecomputedRows:
     def __getitem__(self, rows: slice) -> Array:
         """Record that whole examples are formed, and return their rows."""
         self._write = self._write or self._recompute()
-        some = slice(self._first + rows.start // self._each, self._first + rows.stop // self._each)
+        start, stop, _ = rows.indices(len(self))
+        some = slice(self._first + start // self._each, self._first + stop // self._each)
         out = self._step.empty("Y", self._spec.array_shape(some.stop - some.start), self._spec.dtype)
         self._write(some, out)
         return out.pixels()
@@ -59,7 +72,7 @@ def norm_gradient(step: Step, grad: Gradient, mask: Array, shares: Sequence[Norm
     limit, channels = largest_code(bits or 8), grad.shape[-1]
     size, scale = step.empty("scales", (1,), np.float32), None
     if not grad.is_real:
-        cut = is_recomputed(shares[0][1])
+        cut = any(is_recomputed(x) for _, x, _ in shares)
         pieces, total = norm_pieces(grad, [examples for examples, _, _ in shares], cut=cut)
         peaks, scale = step.empty("scales", (total,), np.float32), scale_of(step)
         for (examples, x, factors), found in zip(shares, pieces, strict=True):

@@ -89,6 +89,9 @@ class Normalization(Layer):
     A gain (gamma) does nothing before a sign, and the published networks have none.
     """
 
+    #: Up to which magnitude of a value a sign passes a gradient; without a sign any will do.
+    clip = 1.0
+
     def __init__(self, *, norm: str | None = None, fixed: bool = False):
         if norm is not None:
             check.choice("norm", norm, NORMS)
@@ -139,15 +142,6 @@ class Normalization(Layer):
     @property
     def _l1(self) -> bool:
         return (self.norm or self.precision.norm) != "l2"
-
-    @property
-    def _centred(self) -> bool:
-        return (self.norm or self.precision.norm) == "l1-centred"
-
-    @property
-    def _clip(self) -> float:
-        """Up to which magnitude of a value a gradient comes, 0 if there is no such bound."""
-        return 0.0
 
     @property
     def _half(self) -> bool:
@@ -210,8 +204,7 @@ class Normalization(Layer):
     def _bounds(self, step: Step, found: Array) -> Array:
         """Record the integers that sums are compared with, for the sign and for where its gradient passes."""
         bounds, finite = step.empty("bounds", (3, found.shape[1]), np.int32), step.finite()
-        clip = self._clip or 1.0  # without a sign no gradient stops at a bound, and any will do
-        given = found, step.constant(self.bias, "beta"), clip
+        given = found, step.constant(self.bias, "beta"), self.clip
         step.run("norm_bounds", *given, bounds, finite, check=finite, what="bias and statistics")
         return bounds
 
@@ -225,15 +218,8 @@ class Normalization(Layer):
         return above
 
     def _magnitude(self, step: Step, y: Sums, found: Array, sums: Array, bounds: Array) -> Array:
-        """Record what stands in for the normalised values in the gradient after a mean deviation.
-
-        Their mean magnitude (channels,), as published; or, centred, their means at +1 and at -1, (2, channels).
-        """
+        """Record the mean magnitude (channels,), which stands in for that of each value after a mean deviation."""
         above = self._sums_above(step, y, bounds[:1].reshape(-1))
-        if self._centred:
-            sides = step.empty("mu, psi", (2, y.channels), np.float64)
-            step.run("side_means", sums, above, step.of_all(y.rows), found, self._half, sides)
-            return sides
         magnitude = step.empty("mu, psi", (y.channels,), np.float64)
         bias = step.constant(self.bias, "beta")
         step.run("mean_magnitude", sums, above, step.of_all(y.rows), found, bias, self._half, magnitude)
@@ -270,8 +256,9 @@ class Normalization(Layer):
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
             grad = grad.kept()
+        kept = [(x.once(grad) if is_recomputed(x) else x, *rest) for x, *rest in kept]
         channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0][0].dtype == np.float32
-        cut = is_recomputed(kept[0][0])
+        cut = any(is_recomputed(x) for x, *_ in kept)
         pieces, groups = norm_pieces(grad, shares, cut=cut)
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         normalized: list[Normalized] = []
@@ -303,11 +290,7 @@ class Normalization(Layer):
         if self.fixed:
             step.run(_scale_alone, found, self.spec.unit, factors)
         elif magnitude is not None:
-            if len(magnitude.shape) == 1:
-                step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
-            else:
-                given = magnitude, step.constant(self.bias, "beta"), self._clip, found
-                step.run("l1_centred_factors", sums, *given, rows, self.spec.unit, factors)
+            step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
         elif self._l1:
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:

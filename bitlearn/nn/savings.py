@@ -35,9 +35,9 @@ class Savings:
         Whether the packed signs of weights are dropped after the forward pass, and made again.
     recompute : bool
         Whether the sums before a batch norm that its gradient needs whole (after a standard deviation, under integer
-        policies) are dropped after the forward pass, and the product that gives them runs again in the backward pass,
-        a few examples at a time: three times or more (recomputation, arXiv 1604.06174). Their packed weights are kept
-        until then.
+        policies) are dropped after the forward pass, and the product that gives them runs again in the backward pass
+        (recomputation, arXiv 1604.06174): once, or where they are large a few examples at a time, three times or more.
+        Their packed weights are kept until then.
 
     Notes
     -----

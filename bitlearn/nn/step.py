@@ -80,6 +80,8 @@ class Step(Recorder):
 
     #: Whether what is made of weights lasts for other runs.
     lasting = False
+    #: How many values the largest sums have that are formed again in the backward pass.
+    recomputed = 0
     #: Whether the step has a part of its batch, from the example of this number on: see `bitlearn.nn.partial`.
     partial, first = False, 0
 

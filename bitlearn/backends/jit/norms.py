@@ -137,20 +137,6 @@ def mean_magnitude(sums, above, count, statistics, bias, half, out):
         out[c] = kept(magnitude / (np.float64(count) * std), half) if std > 0 else 1.0
 
 
-@kernel
-def side_means(sums, above, count, statistics, half, out):
-    """out = the means of x = (y - mean) / std, of the values above the bound and of the others."""
-    for c in range(out.shape[1]):
-        mean, std = statistics[0, c], statistics[1, c]
-        upper, terms = sum_of(above, 0, c), sum_of(above, 1, c)
-        lower, others = sum_of(sums, 0, c) - upper, np.int64(count) - terms
-        out[0, c] = out[1, c] = 0
-        if std > 0 and terms > 0:
-            out[0, c] = kept((upper - terms * mean) / (terms * std), half)
-        if std > 0 and others > 0:
-            out[1, c] = kept((lower - others * mean) / (others * std), half)
-
-
 @helper
 def inverse(std):
     return np.float32(1 / std) if std > 0 else np.float32(0)
@@ -202,23 +188,6 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
         correction = (2 * sum_of(sums, 1, c) - total) * magnitude[c]
         out[0, c] = np.float32(-(total + correction) / rows)
         out[1, c] = np.float32(-(total - correction) / rows)
-        out[2, c] = inverse(statistics[1, c] * scale)
-
-
-@kernel
-def l1_centred_factors(sums, sides, bias, clip, statistics, count, scale, out):
-    """out[0] is for +1, out[1] for -1, out[2] = the inverse of std * scale; with the means of both sides."""
-    rows = np.float64(count)
-    for c in range(out.shape[1]):
-        total, upper = sum_of(sums, 0, c), sum_of(sums, 1, c)
-        apart = sides[0, c] - sides[1, c]
-        if clip != 0:
-            products = clip / 2 * (2 * upper - total) - np.float64(bias[c]) * total
-        else:
-            products = sides[0, c] * upper + sides[1, c] * (total - upper)
-        slope = 2 * products / apart if apart > 0 else 0.0
-        out[0, c] = np.float32(-(total + slope * sides[0, c]) / rows)
-        out[1, c] = np.float32(-(total + slope * sides[1, c]) / rows)
         out[2, c] = inverse(statistics[1, c] * scale)
 
 

@@ -104,36 +104,6 @@ def l1_factors(sums, magnitude, statistics, count, scale, out):
 
 @kernel(
     sums="int64|float64[groups, 2, channels]",
-    sides="float64[2, channels]",
-    bias="float32[channels]",
-    clip=(0.0, 1.25),
-    statistics="float64[2, channels]",
-    scale=(1.0, 2.0**-7),
-    out="float32[3, channels]",
-    operations={"multiply float64": 6, "add float64": 5},
-)
-def l1_centred_factors(sums, sides, bias, clip, statistics, count, scale, out):
-    """What norm_gradient takes after a mean deviation, from two means of a channel: at +1, at -1, the inverse.
-
-    ``dy = v - mean(v) - 2 / (a - b) * z * mean(v * x)``, z = a and b at +1 and at -1, the means of the values there as
-    side_means has them: the exact gradient's signs less their mean are ``2 / (a - b) * z``. In ``mean(v * x)`` x is z
-    too, or where v is 0 off ``|x + bias| <= clip`` the middle of either half, ``s * clip / 2 - bias``; a clip of 0 is
-    none. Nothing but ``v - mean(v)`` where a and b do not differ. sums as gradient_sums gives them with the signs as x.
-    """
-    total, upper = added(sums)
-    apart = sides[0] - sides[1]
-    if clip:
-        products = clip / 2 * (2 * upper - total) - bias.astype(np.float64) * total
-    else:
-        products = sides[0] * upper + sides[1] * (total - upper)
-    slope = np.divide(2 * products, apart, out=np.zeros_like(apart), where=apart > 0)
-    out[0] = -(total + slope * sides[0]) / count
-    out[1] = -(total + slope * sides[1]) / count
-    out[2] = inverse(statistics[1] * scale)
-
-
-@kernel(
-    sums="int64|float64[groups, 2, channels]",
     above="int64[above_groups, 2, channels]",
     statistics="float64[2, channels]",
     scale=(1.0, 2.0**-7),

@@ -159,27 +159,6 @@ def mean_magnitude(sums, above, count, statistics, bias, half, out):
         out[...] = found.astype(np.float16 if half else np.float32)
 
 
-@kernel(
-    sums="int64[groups, 2, channels]",
-    above="int64[above_groups, 2, channels]",
-    statistics="float64[2, channels]",
-    half=(False, True),
-    out="float64[2, channels]",
-    operations={"multiply float64": 4, "add float64": 2},
-)
-def side_means(sums, above, count, statistics, half, out):
-    """out = the means of x = (y - mean) / std, of the values above the bound and of the others; as float16 or float32.
-
-    0 where there are none, or std is 0. sums are those of y, above are channel_sums_above of norm_bounds' first.
-    """
-    mean, std = statistics
-    total, (upper, terms) = sums[:, 0].sum(axis=0), above.sum(axis=0)
-    for side, (part, size) in enumerate(((upper, terms), (total - upper, count - terms))):
-        found = np.divide(part - size * mean, size * std, out=np.zeros_like(std), where=(size > 0) & (std > 0))
-        with np.errstate(over="ignore"):
-            out[side] = found.astype(np.float16 if half else np.float32)
-
-
 def inverse(std):
     with np.errstate(over="ignore"):
         return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0).astype(np.float32)

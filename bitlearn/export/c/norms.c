@@ -149,23 +149,6 @@ static void mean_magnitude(const i64 *sums, i32 groups, const i64 *above, i32 ab
     }
 }
 
-// @ side_means groups=sums.0 above_groups=above.0 channels=sums.2
-/* The mean of the normalised values on either side of the bound. */
-static void side_means(const i64 *sums, i32 groups, const i64 *above, i32 above_groups, i32 channels, i32 count,
-                       const f64 *statistics, i32 half, f64 *out)
-{
-    for (i32 c = 0; c < channels; c++) {
-        const f64 mean = statistics[c], std = statistics[channels + c];
-        const i64 total = added_i64(sums, groups, channels, 0, c);
-        const i64 upper = added_i64(above, above_groups, channels, 0, c);
-        const i64 terms = added_i64(above, above_groups, channels, 1, c);
-        const f64 first = (f64)terms, second = (f64)(count - terms);
-        out[c] = first > 0 && std > 0 ? rounded(((f64)upper - first * mean) / (first * std), half) : 0.0;
-        out[channels + c] =
-            second > 0 && std > 0 ? rounded(((f64)(total - upper) - second * mean) / (second * std), half) : 0.0;
-    }
-}
-
 // @ mean_inverse channels=statistics.1
 static void mean_inverse(const f64 *statistics, i32 channels, f32 *out)
 {
@@ -233,21 +216,6 @@ static void l1_factors_$sums(const $sums *sums, i32 groups, i32 channels, const 
         const f64 correction = (f64)(2 * upper - total) * magnitude[c];
         out[c] = (f32)(-((f64)total + correction) / count);
         out[channels + c] = (f32)(-((f64)total - correction) / count);
-        out[2 * channels + c] = inverse(statistics[channels + c] * scale);
-    }
-}
-
-// @ l1_centred_factors(sums) groups=sums.0 channels=sums.2
-static void l1_centred_factors_$sums(const $sums *sums, i32 groups, i32 channels, const f64 *sides, const f32 *bias,
-                                     f64 clip, const f64 *statistics, i32 count, f64 scale, f32 *out)
-{
-    for (i32 c = 0; c < channels; c++) {
-        const $sums total = added_$sums(sums, groups, channels, 0, c), upper = added_$sums(sums, groups, channels, 1, c);
-        const f64 a = sides[c], b = sides[channels + c], clipped = clip / 2 * (f64)(2 * upper - total);
-        const f64 products = clip != 0 ? clipped - (f64)bias[c] * (f64)total : a * (f64)upper + b * (f64)(total - upper);
-        const f64 slope = a - b > 0 ? 2 * products / (a - b) : 0;
-        out[c] = (f32)(-((f64)total + slope * a) / count);
-        out[channels + c] = (f32)(-((f64)total + slope * b) / count);
         out[2 * channels + c] = inverse(statistics[channels + c] * scale);
     }
 }
