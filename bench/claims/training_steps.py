@@ -19,7 +19,7 @@ CLAIMS = (
     claim("over-fastest", "binarynet", "int4", 3.5, _FASTEST, ANY, needs=_NEEDS),
     *(share(network, "int4", "int8", 0.8, needs=_NEEDS) for network in ("binarynet", "cnv")),
     share("binarynet", "low-memory-8bit", "int8", 1.15, needs=_NEEDS),
-    share("binarynet", "low-memory-exact", "low-memory", 1.3, needs=_NEEDS),
+    share("binarynet", "low-memory-exact", "low-memory", 1.2, needs=_NEEDS),
     claim("over-eager", "binarynet", "low-memory", 3.5, "eager float32 PyTorch", EAGER, needs=_NEEDS),
     claim("over-fastest", "binarynet", "low-memory", 1.5, _FASTEST, ANY, needs=_NEEDS),
     claim("memory-of-eager", "binarynet", "low-memory", 5.0, "eager float32 PyTorch", EAGER, needs=_NEEDS, memory=True),
