@@ -15,7 +15,7 @@ import numpy as np
 from bitlearn.bits import WORD, words_for
 from bitlearn.errors import NonFiniteError
 from bitlearn.nn.layer import Arrays, Layer, register
-from bitlearn.nn.normalization import MOMENTUM, Normalization, Sums, after
+from bitlearn.nn.normalization import MOMENTUM, Kept, Normalization, Sums, after
 from bitlearn.nn.real_norm import absolute_mean, real_statistics, signs_of
 from bitlearn.nn.sign import Sign, checked_clip
 from bitlearn.nn.spec import Spec
@@ -156,10 +156,10 @@ class BatchNorm(Normalization):
             y = self._rows(step, x, examples)
             way = self._of_reals if self.spec.kind == "real" else self._of_sums
             kept.append(way(step, y, running, out.pixels()[y.span]))
-            running = after(kept[-1][3])
+            running = after(kept[-1].moved)
         return Value(step, self.output, out), kept
 
-    def _of_sums(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> tuple:
+    def _of_sums(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> Kept:
         """Record normalised sums; return what the backward pass needs."""
         y = given.whole
         found, moved, sums, bounds = self._statistics(step, given, running)
@@ -175,20 +175,20 @@ class BatchNorm(Normalization):
         step.run("mean_inverse", found, centre)
         step.run("norm_values", y, 1.0, centre, step.constant(self.bias, "beta"), out)
 
-    def _of_reals(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> tuple:
+    def _of_reals(self, step: Step, given: Sums, running: tuple[Array, Array], out: Array) -> Kept:
         """Record normalised real values; return what the backward pass needs."""
         y = given.whole
         if self.fixed:
             found = self._fixed_statistics(step)
             self._normalize(step, y, found, out)
-            return y, None, found, found
+            return Kept(y, None, found, found)
         found, moved = real_statistics(step, y, running, MOMENTUM, self._half, self._l1)
         self._normalize(step, y, found, out)
         if not (self._l1 and self.precision.integer):
-            return y, None, found, moved
+            return Kept(y, None, found, moved)
         magnitude = step.empty("mu, psi", (y.shape[1],), np.float64)
         absolute_mean(step, out, step.constant(np.zeros(y.shape[1])), self._half, magnitude)
-        return signs_of(step, out), magnitude, found, moved
+        return Kept(signs_of(step, out), magnitude, found, moved)
 
     def backward(self, step: Step, cache: Any, grad: Gradient, *, wanted: bool) -> Gradient | None:
         """Record the gradients of the sums and of the bias."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,27 @@ class Sums:
         for (rows, groups), part in zip(self._pieces, found, strict=True):
             count = groups.stop - groups.start
             yield rows, groups, part.reshape(count, (rows.stop - rows.start) // count, self.channels)
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of examples that have statistics of their own.
+
+    Parameters
+    ----------
+    x : Rows
+        The sums or real values, or packed signs of them, by channels.
+    magnitude : Array or None
+        Where the signs stand for the values: their mean magnitude (channels,).
+    statistics : Array
+        Mean and deviation (2, channels), float64.
+    moved : Array
+        The running statistics after these examples (2, channels).
+    """
+
+    x: Rows
+    magnitude: Array | None
+    statistics: Array
+    moved: Array
 
 
 class Normalization(Layer):
@@ -241,31 +262,31 @@ class Normalization(Layer):
         """
         return self.fixed or (self._l1 and (self.precision.integer or self.precision.norm != "l2"))
 
-    def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> tuple:
+    def _kept(self, step: Step, y: Sums, signs: Array, found: Array, moved: Array, sums: Array, bounds: Array) -> Kept:
         """Return what the backward pass needs: the sums, or after a mean deviation in integers one bit per value.
 
         Nothing but the mask where statistics are fixed; the signs stand in for what the kernels need an array of.
         """
         if self.fixed:
-            return signs, None, found, moved
+            return Kept(signs, None, found, moved)
         if self._keeps_bits:
-            return signs, self._magnitude(step, y, found, sums, bounds), found, moved
-        return (y.recomputed() if self._recomputes(step, y.x) else y.whole), None, found, moved
+            return Kept(signs, self._magnitude(step, y, found, sums, bounds), found, moved)
+        return Kept(y.recomputed() if self._recomputes(step, y.x) else y.whole, None, found, moved)
 
-    def _backward(self, step: Step, kept: list[tuple], grad: Gradient, mask: Array) -> Gradient:
+    def _backward(self, step: Step, kept: list[Kept], grad: Gradient, mask: Array) -> Gradient:
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
             grad = grad.kept()
-        kept = [(x.once(grad) if is_recomputed(x) else x, *rest) for x, *rest in kept]
-        channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0][0].dtype == np.float32
-        cut = any(is_recomputed(x) for x, *_ in kept)
+        kept = [each._replace(x=each.x.once(grad)) if isinstance(each.x, RecomputedRows) else each for each in kept]
+        channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0].x.dtype == np.float32
+        cut = any(is_recomputed(each.x) for each in kept)
         pieces, groups = norm_pieces(grad, shares, cut=cut)
         sums = step.empty("sums", (groups, 2, channels), np.float64 if grad.is_real or of_reals else np.int64)
         normalized: list[Normalized] = []
         for examples, given, found in zip(shares, kept, pieces, strict=True):
             blocks = grad.blocks(examples, step.savings.block, cut=cut)
             for (some, at), (_, part) in zip(found, blocks, strict=True):
-                d, passed, values = in_groups(part, mask, given[0], some, at.stop - at.start, examples.start)
+                d, passed, values = in_groups(part, mask, given.x, some, at.stop - at.start, examples.start)
                 if of_reals:
                     step.run("real_sums", d, values, sums[at])
                 else:
@@ -277,13 +298,13 @@ class Normalization(Layer):
         bias = step.empty("dbeta", (channels,), np.float32)
         step.run("bias_gradient", sums, grad.scale, bias)
         result = norm_gradient(step, grad, mask, normalized, self.precision.gradient_bits)
-        moved = kept[-1][3]
+        moved = kept[-1].moved
         for row, running in enumerate(() if self.fixed else (self.running_mean, self.running_std)):
             step.commit("copy", moved[row : row + 1], step.constant(running).reshape(1, channels))
         step.gradient("bias", ParameterGradient(bias.reshape(*self.bias.shape), whole=True))
         return result
 
-    def _factors(self, step: Step, kept: tuple, sums: Array) -> tuple[Rows, Array]:
+    def _factors(self, step: Step, kept: Kept, sums: Array) -> tuple[Rows, Array]:
         """Record the factors of a batch norm's gradient, from sums of it; return the values they go with, and them."""
         x, magnitude, found, _ = kept
         factors, rows = step.empty("factors", (3, sums.shape[2]), np.float32), step.of_all(len(x))
@@ -292,6 +313,7 @@ class Normalization(Layer):
         elif magnitude is not None:
             step.run("l1_factors", sums, magnitude, found, rows, self.spec.unit, factors)
         elif self._l1:
+            assert isinstance(x, Array)  # with integers bits are kept
             x = self._exact_signs(step, x, found, sums, factors, rows)
         else:
             step.run("l2_factors", sums, found, rows, self.spec.unit, factors)
