@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class RecomputedRows:
         """
         own, width = self._values * self.dtype.itemsize, grad.dtype.itemsize
         room = own + self._values * width <= self._step.recomputed * width
-        return self[: len(self)] if room and self._step.savings.keeps(own) and not grad.formed else self
+        return self[0 : len(self)] if room and self._step.savings.keeps(own) and not grad.formed else self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -51,8 +52,7 @@ class RecomputedRows:
     def __getitem__(self, rows: slice) -> Array:
         """Record that whole examples are formed, and return their rows."""
         self._write = self._write or self._recompute()
-        start, stop, _ = rows.indices(len(self))
-        some = slice(self._first + start // self._each, self._first + stop // self._each)
+        some = slice(self._first + rows.start // self._each, self._first + rows.stop // self._each)
         out = self._step.empty("Y", self._spec.array_shape(some.stop - some.start), self._spec.dtype)
         self._write(some, out)
         return out.pixels()
@@ -98,7 +98,7 @@ def norm_gradient(step: Step, grad: Gradient, mask: Array, shares: Sequence[Norm
     return grad.changed(change, scale)
 
 
-def is_recomputed(x: Rows) -> bool:
+def is_recomputed(x: Rows) -> TypeGuard[RecomputedRows]:
     """Whether rows are formed again, so that not many are wanted at a time."""
     return isinstance(x, RecomputedRows)
 

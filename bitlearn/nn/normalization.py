@@ -277,7 +277,7 @@ class Normalization(Layer):
         """Record the gradients of the sums and of the bias, from that of normalised values where `mask` passes it."""
         if grad.is_real or step.savings.keeps(math.prod(grad.shape) * grad.dtype.itemsize):
             grad = grad.kept()
-        kept = [each._replace(x=each.x.once(grad)) if isinstance(each.x, RecomputedRows) else each for each in kept]
+        kept = [each._replace(x=each.x.once(grad)) if is_recomputed(each.x) else each for each in kept]
         channels, shares, of_reals = grad.shape[-1], self._shares(step), kept[0].x.dtype == np.float32
         cut = any(is_recomputed(each.x) for each in kept)
         pieces, groups = norm_pieces(grad, shares, cut=cut)
